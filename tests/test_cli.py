@@ -1,0 +1,424 @@
+"""The command line and the daemon behind it, as a shell, a service manager and people see them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from attrs import fields
+
+import trio_chat
+from trio_chat import cli, configuration, daemon
+from trio_chat.settings import Settings
+
+PATIENCE = 20  # seconds until a test gives up on a process or a socket
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(configuration.PREFIX):
+            monkeypatch.delenv(name)
+
+
+# Within this process: what needs no server
+
+
+class Ran(SimpleNamespace):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run_main(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["trio-chat", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Ran(code=caught.value.code or 0, out=out, err=err)
+
+    return run_main
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that would have been served."""
+    settings: list[Settings] = []
+    daemon = SimpleNamespace(run=lambda one: settings.append(one) or 0)
+    monkeypatch.setitem(sys.modules, "trio_chat.daemon", daemon)
+    return settings
+
+
+def test_bare_trio_chat_serves_the_defaults(run: Run, served: list[Settings]) -> None:
+    assert run().code == 0
+    assert served == [Settings()]
+
+
+@pytest.mark.parametrize("command", [[], ["serve"]])
+def test_options_are_taken_with_and_without_the_command(
+    command: list[str], run: Run, served: list[Settings]
+) -> None:
+    ran = run(*command, "--port", "9000", "--bare-lines", "--rate-limit=off")
+    assert (ran.code, ran.err) == (0, "")
+    assert served == [Settings(port=9000, bare_lines=True, rate_limit=None)]
+
+
+def test_flag_beats_variable_beats_file(
+    run: Run, served: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text("port = 1\nbare_lines = true\nnick_chars = 9\n")
+    monkeypatch.setenv("TRIO_CHAT_CONFIG", str(file))
+    monkeypatch.setenv("TRIO_CHAT_PORT", "2")
+    run()
+    run("--port", "3", "--no-bare-lines")
+    other = tmp_path / "other.toml"
+    other.write_text("")
+    run("--config", str(other))
+    assert served == [
+        Settings(port=2, bare_lines=True, nick_chars=9),
+        Settings(port=3, bare_lines=False, nick_chars=9),
+        Settings(port=2),
+    ]
+
+
+def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
+    ran = run("--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.findall(r"^  (serve|check)  ", ran.out, re.MULTILINE) == ["serve", "check"]
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_help_has_each_setting_with_its_default(field, run: Run) -> None:
+    words = " ".join(run("serve", "--help").out.split())
+    flag = configuration.flag(field.name)
+    option = re.search(rf"{flag} .*?\[default: ([^]]*)\]", words)
+    assert option is not None
+    assert field.metadata["help"].replace("-", "") in option[0].replace("- ", "").replace("-", "")
+    assert option[1] == configuration.written(field.name)
+
+
+def test_help_has_the_settings_by_section(run: Run) -> None:
+    out = run("--port", "1", "--help").out
+    sections = dict.fromkeys(field.metadata["section"] for field in fields(Settings))
+    headings = re.findall(r"^(\S.*):$", out, re.MULTILINE)
+    assert headings == [*sections, "Other options"]
+
+
+def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"trio-chat": "1.2.3"}
+    monkeypatch.setattr("importlib.metadata.version", versions.__getitem__)
+    ran = run("--version")
+    assert (ran.code, ran.out) == (0, "trio-chat 1.2.3\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--prot", "9"], "No such option '--prot'"),
+        (["--port"], "Option '--port' requires an argument"),
+        (["serv"], "No such command 'serv'"),
+        (["serve", "now"], "unexpected extra argument (now)"),
+        (["check", "--port", "1"], "No such option '--port'"),
+        (["--port", "http"], "--port must be a whole number from 0 to 65535, not 'http'"),
+        (["--rate-limit", "10"], "--rate-limit must look like 10/s, 600/m or off, not '10'"),
+        (["--config", "/nowhere/chat.toml"], "cannot read /nowhere/chat.toml: No such file"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    arguments: list[str], told: str, run: Run, served: list[Settings]
+) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert ran.err.startswith("trio-chat: ")
+    assert told in ran.err
+    assert ran.err.count("\n") == 1
+    assert served == []
+
+
+def test_check_is_content(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text("port = 9000\n")
+    ran = run("check", "--config", str(file))
+    assert (ran.code, ran.out, ran.err) == (0, f"{file}: settings are fine\n", "")
+    ran = run("check")
+    assert (ran.code, ran.out, ran.err) == (0, "environment: settings are fine\n", "")
+
+
+def test_check_tells_all_that_is_wrong(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text("prot = 9000\nport = 'x'\n")
+    monkeypatch.setenv("TRIO_CHAT_HOTS", "x")
+    ran = run("check", "--config", str(file))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines() == [
+        f"trio-chat: unknown setting 'prot' in {file}: did you mean 'port'?",
+        f"trio-chat: port in {file} must be a whole number from 0 to 65535, not 'x'",
+        (
+            "trio-chat: unknown setting 'TRIO_CHAT_HOTS' in the environment: "
+            "did you mean 'TRIO_CHAT_HOST'?"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check"]])
+def test_trio_is_not_imported_in_vain(arguments: list[str]) -> None:
+    script = (
+        f"import sys; sys.argv = ['trio-chat', *{arguments}]; from trio_chat import cli\n"
+        "try: cli.main()\nfinally: sys.exit('trio' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], env=environment(), check=False,
+                          stdout=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("addresses", "line"),
+    [
+        ([("127.0.0.1", 8888)], "127.0.0.1:8888 - to talk to it: telnet 127.0.0.1 8888"),
+        ([("::1", 9)], "[::1]:9 - to talk to it: telnet ::1 9"),
+        ([("0.0.0.0", 9)], "0.0.0.0:9 - to talk to it: telnet 127.0.0.1 9"),
+        ([("::", 9)], "[::]:9 - to talk to it: telnet ::1 9"),
+        (
+            [("127.0.0.1", 8), ("::1", 9)],
+            "127.0.0.1:8, [::1]:9 - to talk to it: telnet 127.0.0.1 8",
+        ),
+    ],
+)
+def test_the_start_line(addresses, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.announce(addresses)
+    assert capsys.readouterr().out == f"trio_chat is listening on {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EADDRINUSE, ""), "127.0.0.1:80 is in use: choose another with --port, or "),
+        (OSError(errno.EACCES, ""), "127.0.0.1:80 is not allowed to this user: choose a port abo"),
+        (OSError(errno.EADDRNOTAVAIL, ""), "127.0.0.1 is no address of this machine: choose ano"),
+        (socket.gaierror(-2, ""), "127.0.0.1 is no host that is known here: choose another with"),
+        (OSError(errno.EMFILE, ""), "cannot listen on 127.0.0.1:80: Too many open files"),
+    ],
+)
+def test_why_it_cannot_listen(error: OSError, told: str) -> None:
+    assert daemon.told(error, Settings(port=80)).startswith(told)
+
+
+# As a process
+
+
+def environment() -> dict[str, str]:
+    """One in which the package that is being tested is found from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
+
+
+class Daemon:
+    """A daemon on a free port of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.start_line = process.stdout.readline()
+        started = re.fullmatch(
+            r"trio_chat is listening on 127\.0\.0\.1:(\d+) - to talk to it: "
+            r"telnet 127\.0\.0\.1 \1\n",
+            self.start_line,
+        )
+        assert started, (self.start_line, process.communicate(timeout=PATIENCE))
+        self.port = int(started[1])
+
+    def stopped(self) -> tuple[int, str]:
+        """The exit code and what is left of the log."""
+        _, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, err
+
+
+class Talker:
+    """A client that speaks in lines."""
+
+    def __init__(self, daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", daemon.port))
+        self.file = self.socket.makefile("r", encoding="utf-8", newline="\n")
+        self.say(*lines)
+
+    def say(self, *lines: str) -> None:
+        self.socket.sendall("".join(f"{line}\n" for line in lines).encode())
+
+    def hears(self, *expected: str) -> None:
+        assert [self.file.readline() for _ in expected] == [f"{line}\n" for line in expected]
+
+    def hears_until(self, expected: str) -> None:
+        while (line := self.file.readline()) != f"{expected}\n":
+            assert line, f"the connection ended without {expected}"
+
+    def rest(self) -> list[str]:
+        return self.file.read().splitlines()
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_daemon(*arguments: str, shell: str = 'exec "$@"') -> Daemon:
+        command = [sys.executable, "-m", "trio_chat", "--port", "0", *arguments]
+        process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", *command],
+            env=environment(),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return Daemon(process)
+
+    yield start_daemon
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def talk() -> Iterator[Callable[..., Talker]]:
+    talkers: list[Talker] = []
+
+    def talk_to(daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> Talker:
+        talkers.append(Talker(daemon, *lines, receive_buffer=receive_buffer))
+        return talkers[-1]
+
+    yield talk_to
+    for talker in talkers:
+        talker.close()
+
+
+Talk = Callable[..., Talker]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_gracefully(number: signal.Signals, start: Start, talk: Talk) -> None:
+    daemon = start()
+    talker = talk(daemon, "/nick john", "/join #general")
+    talker.hears("> all right, I will call you john", "> welcome to #general")
+    daemon.process.send_signal(number)
+    assert talker.rest() == ["> the server is shutting down"]
+    talker.close()
+    code, log = daemon.stopped()
+    assert code == 0
+    assert f"INFO stopping signal={number.name}\n" in log
+    assert "Traceback" not in log
+
+
+def test_a_second_signal_stops_at_once(start: Start, talk: Talk) -> None:
+    daemon = start("--stop-grace", "3600", "--rate-limit", "off")
+    stuck = talk(daemon, "/join #general", receive_buffer=4096)
+    stuck.hears("> welcome to #general")
+    talker = talk(daemon, "/join #general")
+    talker.hears("> welcome to #general")
+    for _ in range(100):  # 20 MB: more than the kernel's buffers hold
+        talker.say(*["/msg " + "x" * 2000] * 100)
+    talker.say("/rooms")
+    talker.hears("> available rooms: #general")
+    daemon.process.send_signal(signal.SIGTERM)
+    assert talker.rest() == ["> the server is shutting down"]
+    talker.close()
+    daemon.process.send_signal(signal.SIGTERM)
+    code, log = daemon.stopped()
+    assert code == 128 + signal.SIGTERM
+    assert "WARNING stopping at once signal=SIGTERM\n" in log
+    assert "Traceback" not in log
+
+
+def test_the_log_is_json_and_never_has_what_was_said(start: Start, talk: Talk) -> None:
+    daemon = start("--log-format", "json", "--log-level", "debug")
+    talker = talk(
+        daemon,
+        *["/nick john", "/join #hush-room", "/msg hush-1", "/me hush-2", "/tell john hush-3"],
+        *["/topic hush-4", "hush-5", "/hush-6", "/msg hush-7 \x1b[31m", "/rooms"],
+    )
+    talker.hears_until("> available rooms: #hush-room")
+    talker.socket.sendall(b"/msg hush-8 \xff\n" + b"/msg hush-9 " + b"x" * 10_000 + b"\n/quit\n")
+    assert talker.rest()[-1] == "> sad to see you go =("
+    talker.close()
+    talk(daemon, "POST /hush-10 HTTP/1.1").rest()
+    daemon.process.send_signal(signal.SIGTERM)
+    code, log = daemon.stopped()
+    assert code == 0
+    events = [json.loads(line) for line in log.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(event) for event in events)
+    joined = next(event for event in events if event["message"] == "client joined")
+    left = next(event for event in events if event["message"] == "client left")
+    assert joined["address"] == left["address"]
+    assert joined["client"] == left["client"]
+    assert left["reason"]
+    assert re.findall(r"hush-\d+", log) == []
+
+
+def test_too_few_open_files_are_told_and_the_rest_is_taken(start: Start, talk: Talk) -> None:
+    daemon = start(shell='ulimit -Sn 50; ulimit -Hn 100; exec "$@"')
+    talkers = [talk(daemon, f"/nick john{number}") for number in range(60)]
+    for number, talker in enumerate(talkers):
+        talker.hears(f"> all right, I will call you john{number}")
+    daemon.process.send_signal(signal.SIGTERM)
+    for talker in talkers:
+        talker.close()
+    _, log = daemon.stopped()
+    assert (
+        "WARNING 100 open files are too few for max_clients 10000: "
+        "raise the limit (ulimit -n) or set max_clients to 68\n"
+    ) in log
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        (
+            "127.0.0.1",
+            "127.0.0.1:{} is in use: choose another with --port, or stop the other server",
+        ),
+        ("192.0.2.1", "192.0.2.1 is no address of this machine: choose another with --host"),
+        ("a..b", "a..b is no host that is known here: choose another with --host"),
+    ],
+)
+def test_not_being_able_to_listen_is_one_line_and_exit_code_2(
+    host: str, told: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = subprocess.run(
+            [sys.executable, "-m", "trio_chat", "--host", host, "--port", port],
+            check=False,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(),
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines() == [f"trio-chat: {told.format(port)}"]

@@ -1,0 +1,138 @@
+"""Each setting has a range, and says why its default is what it is."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from attrs import fields
+
+from trio_chat.errors import SettingsError
+from trio_chat.settings import Settings, parse_rate
+
+NAMES = [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_is_described(name: str) -> None:
+    metadata = getattr(fields(Settings), name).metadata
+    assert set(metadata) == {"section", "help", "why"}
+    assert metadata["help"].endswith(".")
+    assert "\n" not in metadata["help"]
+    assert len(metadata["help"]) <= 90
+    assert len(metadata["why"]) > 40
+
+
+def test_the_settings_of_a_section_stand_together() -> None:
+    sections = [field.metadata["section"] for field in fields(Settings)]
+    changes = sum(one != next_ for one, next_ in pairwise(sections))
+    assert changes == len(set(sections)) - 1
+
+
+LIMITS = {
+    "port": (0, 65_535),
+    "max_clients": (1, 1_000_000),
+    "max_clients_per_address": (1, 1_000_000),
+    "max_rooms": (1, 1_000_000),
+    "topic_chars": (1, 10_000),
+    "nick_chars": (1, 256),
+    "room_chars": (1, 256),
+    "recent_entries": (1, 100_000),
+    "history_entries": (0, 10_000_000),
+    "rate_limit": (0.01, 1_000_000),
+    "rate_burst": (1, 1_000_000),
+    "stall_timeout": (0.1, 86_400),
+    "keepalive": (1, 32_767),
+    "linger_timeout": (0, 60),
+    "stop_grace": (0, 3600),
+}
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [(k, *v) for k, v in LIMITS.items()])
+def test_a_range_ends_where_it_says(name: str, low: float, high: float) -> None:
+    Settings(**{name: low})
+    Settings(**{name: high})
+    step = 1 if isinstance(low, int) else low / 2
+    for outside in (low - step, high + 1):
+        with pytest.raises(SettingsError, match=rf"^{name} must be .*, not {outside}$"):
+            Settings(**{name: outside})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [object(), b"memory", [], {}, math.nan, math.inf, ""])
+def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} must be "):
+        Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "bare_lines"])
+def test_true_is_no_number(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} must be "):
+        Settings(**{name: True})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "rate_limit"])
+def test_only_the_rate_may_be_off(name: str) -> None:
+    assert Settings(rate_limit=None).rate_limit is None
+    with pytest.raises(SettingsError, match=f"^{name} must be "):
+        Settings(**{name: None})
+
+
+@pytest.mark.parametrize("host", ["a b", "a\nb", " a", "\x1b[2J", "\udc80"])
+def test_a_host_is_one_printable_word(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"^host must be .*, not '"):
+        Settings(host=host)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_keepalive_is_in_whole_seconds(seconds: float) -> None:
+    assert Settings(keepalive=60.0) == Settings(keepalive=60)
+    with pytest.raises(SettingsError, match=r"^keepalive must be whole seconds"):
+        Settings(keepalive=seconds)
+
+
+@pytest.mark.parametrize("rooms", [["#a"], "#a", ("#a", ""), ("#a", 1)])
+def test_kept_rooms_are_a_tuple_of_names(rooms: object) -> None:
+    assert Settings(keep_rooms=("#a", "#b")).keep_rooms == ("#a", "#b")
+    with pytest.raises(SettingsError, match=r"^keep_rooms must be names of rooms"):
+        Settings(keep_rooms=rooms)
+
+
+def test_a_line_must_hold_a_message_in_any_script() -> None:
+    Settings(line_bytes=8000)
+    with pytest.raises(SettingsError, match=r"^line_bytes must be at least 8000 for message_chars"):
+        Settings(line_bytes=7999)
+
+
+def test_half_an_outbox_must_hold_a_line() -> None:
+    Settings(outbox_bytes=16_384)
+    with pytest.raises(SettingsError, match=r"^outbox_bytes must be at least 16384 for line_bytes"):
+        Settings(outbox_bytes=16_383)
+
+
+def test_kept_rooms_are_no_more_than_there_may_be() -> None:
+    with pytest.raises(SettingsError, match=r"^max_rooms must be at least 2 for 2 keep_rooms"):
+        Settings(keep_rooms=("#a", "#b"), max_rooms=1)
+
+
+def test_all_that_cannot_go_together_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings(message_chars=3000, outbox_bytes=32)
+    assert [line.split()[0] for line in str(caught.value).split("\n")] == [
+        "line_bytes",
+        "outbox_bytes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("10/s", 10), ("600/m", 10), ("0.5/s", 0.5), ("off", None)]
+)
+def test_a_rate_is_lines_a_second(text: str, rate: float | None) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "10", "/s", "10/", "10/h", "ten/s", "10/s/s", "OFF", "None"])
+def test_a_rate_looks_like_one(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^must look like 10/s, 600/m or off, not "):
+        parse_rate(text)

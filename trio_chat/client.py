@@ -1,0 +1,153 @@
+"""What the hub knows of one client, and what it needs of the link to it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Sequence
+
+    import trio
+
+    from trio_chat.commands import Record
+    from trio_chat.dialects import Variant
+    from trio_chat.names import Name
+    from trio_chat.room import Room
+
+ANONYMOUS = "anonymous"
+
+
+@define
+class Note:
+    """Something for the hub that is no command of a client's, and that waits for none.
+
+    See `trio_chat.hub`.
+    """
+
+
+Item: TypeAlias = "tuple[Client, Sequence[Record], int] | Note"
+"""What travels on the hub's channel: the records of one read with its size in bytes, or a note."""
+
+
+class Link(Protocol):
+    """The hub's end of a connection.
+
+    Only the client's own task closes it, once the hub has released it.
+    """
+
+    address: str
+    """Where the client comes from, for limits and logs; the port is not part of it."""
+
+    peer: str
+    """The whole address, for logs."""
+
+    left: int
+    """How many bytes are kept because the connection would not take them yet."""
+
+    def write(self, chunks: list[Any]) -> int:
+        """Send what can be sent without blocking, keep the rest; give `left`. Empties `chunks`.
+
+        Raises `OSError` if the connection is broken.
+        """
+        ...
+
+    async def drain(self) -> None:
+        """Wait until some of the rest can be sent, or has been.
+
+        Raises `OSError` or a Trio error if it never will.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Forget the rest."""
+        ...
+
+    def pause(self) -> None:
+        """Make the client's task read no further."""
+        ...
+
+    def resume(self) -> None:
+        """Let it read on."""
+        ...
+
+    def read_out(self) -> None:
+        """Make the client's task pass on what has arrived and end reading: the chat is stopping."""
+        ...
+
+    def release(self) -> None:
+        """The hub will not touch this link again: close it."""
+        ...
+
+
+class Client:
+    """One client. Its task makes it and sends it to the hub; from then on it is the hub's alone.
+
+    `rooms` is what the records applied so far have come to. What a turn delivers goes by the rooms'
+    audiences instead.
+    """
+
+    __slots__ = (
+        "channel",
+        "chunks",
+        "closing",
+        "draining",
+        "halted",
+        "held",
+        "id",
+        "lagging",
+        "link",
+        "local",
+        "name",
+        "nick",
+        "paging",
+        "positions",
+        "queued",
+        "read_out",
+        "room_limit",
+        "rooms",
+        "variant",
+    )
+
+    def __init__(
+        self,
+        link: Link,
+        variant: Variant,
+        channel: trio.MemorySendChannel[Item],
+        *,
+        room_limit: int | None,
+        local: bool = False,
+    ) -> None:
+        # 96 random bits: unique for ever, on however many servers.
+        self.id = secrets.token_urlsafe(12)
+        self.link = link
+        self.variant = variant
+        # The client's own clone of the hub's channel, for what its link has to say. It closes with
+        # the client.
+        self.channel = channel
+        # In-process: no limits on rooms, replies by their own result, never dropped.
+        self.local = local
+        self.room_limit = room_limit
+        self.nick = ANONYMOUS
+        self.name: Name | None = None
+        self.rooms: dict[str, Room] = {}
+
+        # This turn's output, in chunks of the variant's kind, which the link knows how to take; and
+        # the size of its replies.
+        self.chunks: list[Any] = []
+        self.queued = 0
+        # Records that wait: no more of them are applied while `halted`.
+        self.held: deque[Record] | None = None
+        self.halted = False
+        # A task waits for the link to take more.
+        self.draining = False
+        # Past its limit: what it was last given of each room's kept entries.
+        self.lagging = False
+        self.positions: dict[str, int] = {}
+        self.paging = False
+        # Why it is closing, if it is; whether its task has passed on the last of its input.
+        self.closing: str | None = None
+        self.read_out = False

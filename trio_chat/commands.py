@@ -1,0 +1,214 @@
+"""What clients ask for: one record a command, as the dialects make them and the hub takes them.
+
+In a record that concerns a room, `room` is its folded name; `None` means "the one I am in", which
+the hub resolves. Texts and names in a record are clean already: whoever makes one has put them
+through `trio_chat.text` and `trio_chat.names`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trio_chat.dialects import Variant
+    from trio_chat.events import Event, Notice
+    from trio_chat.names import Name
+
+
+@define
+class Say:
+    """Say something in a room."""
+
+    text: str
+    room: str | None = None
+
+
+@define
+class Act:
+    """Do something in a room: `/me waves`."""
+
+    text: str
+    room: str | None = None
+
+
+@define
+class SetTopic:
+    """Give a room its topic."""
+
+    text: str
+    room: str | None = None
+
+
+@define
+class ShowTopic:
+    """Ask for a room's topic."""
+
+    room: str | None = None
+
+
+@define
+class TakeNick:
+    """Take a nick."""
+
+    name: Name
+
+
+@define
+class Join:
+    """Go into a room; the first to do so makes it."""
+
+    name: Name
+
+
+@define
+class Leave:
+    """Leave a room."""
+
+    room: str | None = None
+
+
+@define
+class ListRooms:
+    """Ask which rooms there are."""
+
+
+@define
+class ListMembers:
+    """Ask who is in a room."""
+
+    room: str | None = None
+
+
+@define
+class Tell:
+    """Say something to one client alone."""
+
+    name: Name
+    text: str
+
+
+@define
+class Help:
+    """Ask how commands are used: one, or all of them."""
+
+    command: str | None = None
+
+
+@define
+class Quit:
+    """Say goodbye and end the connection."""
+
+
+@define(frozen=True)
+class Caller:
+    """Who uses a custom command.
+
+    Its client id, its nick, and the folded names of the rooms it is in.
+    """
+
+    id: str
+    nick: str
+    rooms: tuple[str, ...]
+
+
+@define
+class Custom:
+    """A command that an embedding program has added; `handler` gives what it leads to."""
+
+    handler: Handler
+    arguments: str
+
+
+# --- what a dialect or a door says of its own accord ----------------------------------------------
+
+
+@define
+class Refuse:
+    """The client's input cannot be taken.
+
+    It is told why, in its turn among the answers to its other lines.
+    """
+
+    reason: str
+
+
+@define
+class Answer:
+    """Bytes the dialect answers by its protocol's own rules."""
+
+    data: bytes
+
+
+@define
+class SwitchVariant:
+    """Render for this client in another variant of its dialect from now on."""
+
+    variant: Variant
+
+
+@define
+class Connected:
+    """A client is there: the first record of each."""
+
+
+@define
+class Disconnected:
+    """The connection is at its end, and nothing more will come; `reason` is for the log.
+
+    `broken`: nothing can be sent any more either.
+    """
+
+    reason: str
+    broken: bool = False
+
+
+@define
+class ReadOut:
+    """The client's task has passed on all that had arrived.
+
+    It reads no more, for the chat is stopping.
+    """
+
+
+@define
+class Request:
+    """A record whose outcome goes back to the task that asked, not into its client's event stream.
+
+    `done` is set once the turn has delivered. Then `refusal` says why it was not possible, or
+    `events` hold the replies and the entries that came of it.
+    """
+
+    record: Record
+    done: trio.Event = field(factory=trio.Event)
+    events: list[Event] = field(factory=list)
+    refusal: Exception | None = None
+
+
+Record: TypeAlias = (
+    Say
+    | Act
+    | SetTopic
+    | ShowTopic
+    | TakeNick
+    | Join
+    | Leave
+    | ListRooms
+    | ListMembers
+    | Tell
+    | Help
+    | Quit
+    | Custom
+    | Refuse
+    | Answer
+    | SwitchVariant
+    | Connected
+    | Disconnected
+    | ReadOut
+    | Request
+)
+Handler: TypeAlias = "Callable[[Caller, str], Iterable[Notice | Say | Act | SetTopic]]"

@@ -1,0 +1,382 @@
+"""Brings what a turn has come to to the clients, and looks after those that are slow to take it.
+
+These are the last two steps of a turn. Entries come here from the room log, and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import define
+
+from trio_chat.apply import TopicOf
+from trio_chat.client import Note
+from trio_chat.commands import Request
+from trio_chat.dialects import size_of
+from trio_chat.errors import Refused
+from trio_chat.events import (
+    ENTRIES,
+    KEPT,
+    Joined,
+    Left,
+    Missed,
+    Refusal,
+    Stopping,
+    Told,
+    TopicSet,
+    TopicShown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.apply import Asker, Item
+    from trio_chat.client import Client
+    from trio_chat.dialects import Chunk, Piece, Variant
+    from trio_chat.events import Entry, Event, Kept, RoomEntry
+    from trio_chat.room import Room
+    from trio_chat.roomlog import Outcome, RoomLog
+    from trio_chat.settings import Settings
+    from trio_chat.state import State
+
+logger = logging.getLogger("trio_chat")
+
+
+def hears(client: str, entry: Entry) -> bool:
+    """Whether an entry is for this client too, if it is its author.
+
+    Topics are, its own words are not.
+    """
+    return entry.author != client or entry.__class__ is TopicSet
+
+
+# Kept entries read from the log at once for a client that catches up.
+PAGE_ENTRIES = 200
+
+
+@define
+class Drained(Note):
+    """A client's link can take more; or it failed, or made no progress for too long."""
+
+    client: Client
+    failure: str | None
+
+
+@define
+class Page(Note):
+    """Kept entries of a room after a position, for a client that has fallen behind."""
+
+    client: Client
+    room: str
+    after: int
+    entries: list[Kept]
+
+
+class Deliver:
+    """Delivers turns. `broken` are the clients whose links failed meanwhile, with the reason."""
+
+    def __init__(
+        self, state: State, settings: Settings, log: RoomLog, nursery: trio.Nursery
+    ) -> None:
+        self._state = state
+        self._limit = settings.outbox_bytes
+        self._stall_timeout = settings.stall_timeout
+        self._log = log
+        self._nursery = nursery
+        # Clients with output in this turn.
+        self._touched: list[Client] = []
+        # Consecutive entries for one room, and the room: they are rendered and joined once.
+        self._run: list[Entry] = []
+        self._run_room: Room | None = None
+        self.broken: list[tuple[Client, str]] = []
+
+    # --- step 4: walk -----------------------------------------------------------------------------
+
+    def walk(self, outcomes: list[tuple[Asker, Item]], results: Sequence[Outcome]) -> None:
+        """Bring replies and entries, in their order, to where they belong."""
+        upcoming = iter(results)
+        for asker, item in outcomes:
+            if item.__class__ not in ENTRIES:
+                self._end_run()
+                self._reply(asker, item)
+                continue
+            result = next(upcoming)
+            if isinstance(result, Refused):
+                self._end_run()
+                self._refuse(asker, result)
+                continue
+            if asker.__class__ is Request:
+                asker.events.append(result)
+            if isinstance(result, Told):
+                self._end_run()
+                self._told(result)
+            else:
+                self._entry(result)
+        self._end_run()
+
+    def _entry(self, entry: RoomEntry) -> None:
+        """Take an entry of a room into the run of entries for that room.
+
+        Membership changes end a run.
+        """
+        room = self._state.rooms[entry.room]
+        kind = entry.__class__
+        if room is not self._run_room or kind is Left:
+            self._end_run()
+            self._run_room = room
+        if kind in KEPT:
+            room.keep(entry)
+        elif kind is Left:
+            room.unlisten(self._state.clients[entry.author])
+        self._run.append(entry)
+        if kind is Joined:
+            self._end_run()
+            self._let_in(self._state.clients[entry.author], room)
+
+    def _let_in(self, client: Client, room: Room) -> None:
+        if client.lagging:
+            client.positions[room.name] = room.position
+        else:
+            room.listen(client)
+
+    def _end_run(self) -> None:
+        """Put a run of entries, rendered once a variant, into the outboxes of those who hear them."""
+        run, room = self._run, self._run_room
+        self._run_room = None
+        if not run:
+            return
+        touched = self._touched
+        for variant, listeners in room.audience.items():
+            pieces = [variant.render(entry) for entry in run]
+            chunk = variant.join(pieces)
+            for client in listeners:
+                chunks = client.chunks
+                if not chunks:
+                    touched.append(client)
+                chunks.append(chunk)
+            self._state.counts.deliveries += len(run) * len(listeners)
+            self._take_back_own(variant, listeners, pieces)
+        run.clear()
+
+    def _take_back_own(
+        self, variant: Variant, listeners: dict[Client, None], pieces: list[Piece]
+    ) -> None:
+        """Nobody hears their own words: give the authors of a run the rest of it only."""
+        for author_id in {entry.author for entry in self._run}:
+            author = self._state.clients.get(author_id)
+            if author not in listeners:
+                continue
+            author.chunks.pop()
+            rest = [
+                piece
+                for piece, entry in zip(pieces, self._run, strict=True)
+                if hears(author_id, entry)
+            ]
+            if rest:
+                self._put(author, variant.join(rest))
+
+    def _put(self, client: Client, chunk: Chunk) -> None:
+        if not client.chunks:
+            self._touched.append(client)
+        client.chunks.append(chunk)
+
+    def _put_event(self, client: Client, event: Event) -> None:
+        self._put(client, client.variant.join((client.variant.render(event),)))
+
+    def _reply(self, asker: Asker, item: Item) -> None:
+        if item.__class__ is TopicOf:
+            room = item.room
+            if not room.topic and not item.even_if_none:
+                return
+            item = TopicShown(room.name, room.shown, room.topic)
+            if asker.__class__ is not Request:
+                self._put_event(asker, item)
+                return
+        if asker.__class__ is Request:
+            asker.events.append(item)
+        else:
+            asker.queued = 0
+            self._put(asker, item)
+
+    def _refuse(self, asker: Asker, refusal: Refused) -> None:
+        if asker.__class__ is Request:
+            asker.refusal = refusal
+        else:
+            self._put_event(asker, Refusal(str(refusal)))
+
+    def _told(self, told: Told) -> None:
+        target = self._state.clients.get(told.to)
+        if target is not None:
+            self._put_event(target, told)
+
+    # --- step 5: flush ----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send what this turn has put into outboxes, once a client."""
+        touched, self._touched = self._touched, []
+        for client in touched:
+            if client.chunks:
+                self._send(client)
+
+    def _send(self, client: Client) -> None:
+        try:
+            left = client.link.write(client.chunks)
+        except OSError as error:
+            self.broken.append((client, f"connection lost: {error.strerror}"))
+            return
+        if left:
+            self._left_over(client, left)
+
+    def _left_over(self, client: Client, left: int) -> None:
+        if not client.draining and not client.local:
+            client.draining = True
+            self._nursery.start_soon(self._drain, client)
+        if left > self._limit and not client.lagging and client.closing is None:
+            self._lag(client)
+
+    async def _drain(self, client: Client) -> None:
+        """Wait until the link takes more, and tell the hub."""
+        failure = None
+        with trio.move_on_after(self._stall_timeout) as stalled:
+            try:
+                await client.link.drain()
+            except OSError as error:
+                failure = f"connection lost: {error.strerror}"
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                failure = "connection lost"
+        if stalled.cancelled_caught:
+            failure = f"nothing sent could be delivered for {self._stall_timeout:g} seconds"
+        # The client's task may have ended meanwhile, or the chat.
+        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            await client.channel.send(Drained(client, failure))
+
+    # --- clients that lag -------------------------------------------------------------------------
+
+    def _lag(self, client: Client) -> None:
+        """Give a client no more entries until it has caught up, and read nothing from it."""
+        client.lagging = True
+        client.positions = {room.name: room.position for room in client.rooms.values()}
+        for room in client.rooms.values():
+            room.unlisten(client)
+        if not client.local:
+            client.halted = True
+            client.link.pause()
+        self._state.counts.lagged += 1
+
+    def _revive(self, client: Client) -> None:
+        """Let a client that has caught up hear its rooms again, and read on."""
+        client.lagging = False
+        client.positions = {}
+        client.halted = False
+        for room in client.rooms.values():
+            room.listen(client)
+        if client.held is None:
+            client.link.resume()
+
+    def drained(self, note: Drained) -> None:
+        """Go on sending to a client whose link takes more."""
+        client = note.client
+        client.draining = False
+        if note.failure is not None:
+            self.broken.append((client, note.failure))
+            return
+        self._send(client)
+        self.catch_up(client)
+
+    def page(self, note: Page) -> None:
+        """Use a page of the log to catch up the client it was read for."""
+        client = note.client
+        client.paging = False
+        room = client.rooms.get(note.room)
+        if not client.lagging or client.closing is not None or room is None:
+            return
+        entries = note.entries or room.since(note.after)
+        missed = entries[0].position - note.after - 1
+        if missed > 0:
+            client.positions[room.name] = entries[0].position - 1
+            self._put_event(client, Missed(room.name, room.shown, missed))
+        self._fill(client, room, entries, self._limit // 2 - client.link.left)
+        self._send(client)
+        self.catch_up(client)
+
+    def catch_up(self, client: Client) -> None:
+        """Add what a lagging client has not got yet, while its outbox is under half its limit."""
+        half = self._limit // 2
+        while (
+            client.lagging
+            and client.closing is None
+            and not client.paging
+            and client.link.left < half
+        ):
+            room = next(
+                (room for room in client.rooms.values() if self._is_behind(client, room)), None
+            )
+            if room is None:
+                self._revive(client)
+                return
+            entries = room.since(self._position(client, room))
+            if entries[0].position == self._position(client, room) + 1:
+                self._fill(client, room, entries, half - client.link.left)
+                self._send(client)
+            else:
+                client.paging = True
+                self._nursery.start_soon(
+                    self._read_page, client, room.name, self._position(client, room)
+                )
+
+    def _position(self, client: Client, room: Room) -> int:
+        # Nothing had been delivered in a room whose position was 0: all it has since is new to the
+        # client.
+        return client.positions[room.name] or room.base
+
+    def _is_behind(self, client: Client, room: Room) -> bool:
+        return self._position(client, room) < room.position
+
+    def _fill(self, client: Client, room: Room, entries: list[Kept], space: int) -> None:
+        """Put entries into a client's outbox until the space is full.
+
+        One at the least, so that it gets on.
+        """
+        for entry in entries:
+            client.positions[room.name] = entry.position
+            if not hears(client.id, entry):
+                continue
+            chunk = client.variant.join((client.variant.render(entry),))
+            self._put(client, chunk)
+            space -= size_of(chunk)
+            if space <= 0:
+                return
+
+    async def _read_page(self, client: Client, room: str, after: int) -> None:
+        try:
+            entries = await self._log.read(room, after, PAGE_ENTRIES)
+        except Exception:
+            logger.exception("the room log cannot be read", extra={"room": room})
+            entries = []
+        # The client's task may have ended meanwhile, or the chat.
+        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            await client.channel.send(Page(client, room, after, entries))
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def missed(self, client: Client) -> list[Missed]:
+        """What a lagging client will never get: one event for each room it is behind in."""
+        if not client.lagging:
+            return []
+        return [
+            Missed(room.name, room.shown, room.position - self._position(client, room))
+            for room in client.rooms.values()
+            if self._is_behind(client, room)
+        ]
+
+    def last_words(self, clients: list[Client]) -> None:
+        """Release each client, with a last send of what it has waiting and a farewell."""
+        for client in clients:
+            if client.closing is None:
+                self._put_event(client, Stopping())
+            with contextlib.suppress(OSError):
+                client.link.write(client.chunks)
+            client.link.release()

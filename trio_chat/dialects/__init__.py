@@ -1,0 +1,65 @@
+"""Dialects: bytes to command records, events to bytes, and no I/O.
+
+A dialect has two halves. What reads keeps the state of one connection (a `Dialect`). What writes
+has none: what an event looks like depends on the event and on a hashable `Variant` alone, so that
+it is rendered once a variant and not once a client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from trio_chat.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.commands import Record
+
+# One event as its clients get it, and several of them joined: bytes on a wire, or the events
+# themselves in-process.
+Piece: TypeAlias = bytes | Event
+Chunk: TypeAlias = bytes | list[Event]
+
+
+class Dialect(Protocol):
+    """The reading half: one for each connection."""
+
+    rooms: int
+    """How many rooms a client of this dialect may be in at once."""
+
+    pending: bool
+    """Whether complete commands wait, as bytes, because of the last call's `limit`."""
+
+    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
+        """Take bytes as they came, split anywhere.
+
+        Give the records that are complete, at most `limit` of them.
+        """
+        ...
+
+
+class Variant(Protocol):
+    """The writing half; equal and hashable by identity."""
+
+    def render(self, event: Event) -> Piece:
+        """What a client of this variant gets for one event."""
+        ...
+
+    def join(self, pieces: Sequence[Piece]) -> Chunk:
+        """Several rendered events, in order, as one piece of output."""
+        ...
+
+
+# What an event in an in-process client's stream counts beside its text.
+EVENT_BYTES = 64
+
+
+def size_of(chunk: Chunk) -> int:
+    """How much of a client's outbox a chunk takes, in bytes.
+
+    For events about what they hold in memory.
+    """
+    if isinstance(chunk, bytes):
+        return len(chunk)
+    return sum(EVENT_BYTES + len(getattr(event, "text", "")) for event in chunk)

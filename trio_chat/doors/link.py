@@ -1,0 +1,78 @@
+"""What the links of all connections share: the hub's signals to the task that reads."""
+
+from __future__ import annotations
+
+import trio
+
+
+class ConnectionLink:
+    """A link over which bytes travel: the hub writes; the client's task reads, and alone closes.
+
+    `reading` is the scope in which the task reads: it ends when the hub has let go of the link, and
+    when it wants the task to pass on what has arrived and read no more.
+    """
+
+    __slots__ = (
+        "_discarding",
+        "_gate",
+        "_released",
+        "address",
+        "peer",
+        "reading",
+        "released",
+        "rest",
+    )
+
+    def __init__(self, peer: str, address: str) -> None:
+        self.peer = peer
+        self.address = address
+        self.reading = trio.CancelScope()
+        self.released = False
+        # What the connection would not take yet.
+        self.rest = bytearray()
+        self._discarding = False
+        # Made only where someone has to wait: most connections never need them.
+        self._gate: trio.Event | None = None
+        self._released: trio.Event | None = None
+
+    # --- for the hub ------------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """Forget the rest, and whatever is written after this."""
+        self.rest.clear()
+        self._discarding = True
+
+    def pause(self) -> None:
+        """Make the client's task read no further."""
+        if self._gate is None:
+            self._gate = trio.Event()
+
+    def resume(self) -> None:
+        """Let it read on."""
+        if self._gate is not None:
+            self._gate.set()
+            self._gate = None
+
+    def read_out(self) -> None:
+        """Make the client's task pass on what has arrived, and end reading."""
+        self.reading.cancel("the chat is stopping")
+
+    def release(self) -> None:
+        """Let go: the hub will not touch this link again."""
+        self.released = True
+        self.reading.cancel("the hub has let go of this client")
+        if self._released is not None:
+            self._released.set()
+
+    # --- for the client's task --------------------------------------------------------------------
+
+    async def wait_allowed(self) -> None:
+        """Wait as long as the hub wants nothing to be read."""
+        while self._gate is not None:
+            await self._gate.wait()
+
+    async def wait_released(self) -> None:
+        """Wait until the hub has let go."""
+        if not self.released:
+            self._released = trio.Event()
+            await self._released.wait()

@@ -1,0 +1,82 @@
+"""Links over any Trio stream: TLS, in-memory streams in tests, what an embedding program has."""
+
+from __future__ import annotations
+
+import contextlib
+
+import trio
+
+from trio_chat.doors.link import ConnectionLink
+
+READ_BYTES = 65_536
+# A stream says nothing of how far it has got within one `send_all`, so that a slow one gets little
+# at once.
+SEND_BYTES = 16_384
+LAST_READ_SECONDS = 0.01
+
+
+class StreamLink(ConnectionLink):
+    """A link over a `trio.abc.Stream`. Bytes leave it while `drain` runs, and at no other time."""
+
+    __slots__ = ("_sending", "_stream")
+
+    def __init__(self, stream: trio.abc.Stream, peer: str) -> None:
+        super().__init__(peer, peer)
+        self._stream = stream
+        self._sending = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes the stream has not taken yet."""
+        return len(self.rest) + self._sending
+
+    def write(self, chunks: list[bytes]) -> int:
+        """Keep these bytes for `drain`; see `trio_chat.client.Link`."""
+        if not self._discarding:
+            for chunk in chunks:
+                self.rest += chunk
+        chunks.clear()
+        return self.left
+
+    async def drain(self) -> None:
+        """Send some of the rest."""
+        data = bytes(self.rest[:SEND_BYTES])
+        del self.rest[:SEND_BYTES]
+        self._sending = len(data)
+        try:
+            await self._stream.send_all(data)
+        finally:
+            self._sending = 0
+
+    # --- for the client's task --------------------------------------------------------------------
+
+    async def receive(self) -> bytes:
+        """Wait for bytes.
+
+        `b""` is the end. Raises `trio.BrokenResourceError` if the connection is broken.
+        """
+        await self.wait_allowed()
+        return await self._stream.receive_some(READ_BYTES)
+
+    async def receive_last(self) -> bytes:
+        """The bytes that are there now.
+
+        A stream cannot be asked without waiting, so a moment is allowed for it.
+        """
+        with trio.move_on_after(LAST_READ_SECONDS):
+            return await self._stream.receive_some(READ_BYTES)
+        return b""
+
+    async def finish(self, seconds: float) -> None:
+        """End our side if the stream can, read and discard until the peer has ended its own."""
+        with (
+            trio.move_on_after(seconds),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(READ_BYTES):
+                pass
+
+    def close(self) -> None:
+        """Nothing yet: closing a stream awaits, and is for who opened it."""

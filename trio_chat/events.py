@@ -1,0 +1,221 @@
+"""What clients are told: the entries of rooms, and the replies to one client.
+
+Entries go through a room log before anyone sees them. *Kept* ones (`Said`, `Acted`, `TopicSet`) get
+a dense position in their room and are stored; *passing* ones (`Joined`, `Left`, `Renamed`, `Told`)
+take the same way in the same order, without either. An entry without its position is called a
+draft. Replies go to the one client that asked.
+
+Records are attrs classes with slots. They are not frozen, which would triple the cost of making
+one; by convention nobody changes an event but the log, which fills in `position` and `time`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import define
+
+# --- entries --------------------------------------------------------------------------------------
+
+
+@define
+class Said:
+    """A message; `room` is a folded name, `author` a client id, `time` in seconds since 1970."""
+
+    room: str
+    author: str
+    nick: str
+    text: str
+    position: int = 0
+    time: float = 0.0
+
+
+@define
+class Acted:
+    """An action, as in `/me waves`."""
+
+    room: str
+    author: str
+    nick: str
+    text: str
+    position: int = 0
+    time: float = 0.0
+
+
+@define
+class TopicSet:
+    """A new topic.
+
+    Everyone in the room is told, its author too. `room_name` is the room's name as shown.
+    """
+
+    room: str
+    room_name: str
+    author: str
+    nick: str
+    text: str
+    position: int = 0
+    time: float = 0.0
+
+
+@define
+class Joined:
+    """A client came into a room."""
+
+    room: str
+    author: str
+    nick: str
+
+
+@define
+class Left:
+    """A client went out of a room, or its connection ended."""
+
+    room: str
+    author: str
+    nick: str
+
+
+@define
+class Renamed:
+    """A client of this room changed its nick from `old` to `nick`."""
+
+    room: str
+    author: str
+    old: str
+    nick: str
+
+
+@define
+class Told:
+    """A private message to the client with the id `to`."""
+
+    to: str
+    author: str
+    nick: str
+    text: str
+
+
+Kept: TypeAlias = Said | Acted | TopicSet
+RoomEntry: TypeAlias = Kept | Joined | Left | Renamed
+Entry: TypeAlias = RoomEntry | Told
+
+KEPT = frozenset({Said, Acted, TopicSet})
+ENTRIES = frozenset({Said, Acted, TopicSet, Joined, Left, Renamed, Told})
+
+# --- replies --------------------------------------------------------------------------------------
+
+
+@define
+class NickTaken:
+    """The asker is now called `nick`."""
+
+    nick: str
+
+
+@define
+class Welcomed:
+    """The asker is now in the room."""
+
+    room: str
+    room_name: str
+
+
+@define
+class Departed:
+    """The asker is no longer in the room."""
+
+    room: str
+    room_name: str
+
+
+@define
+class RoomsListed:
+    """The names of rooms, sorted; `more` is how many the list leaves out."""
+
+    names: list[str]
+    more: int = 0
+
+
+@define
+class MembersListed:
+    """The nicks in a room, sorted; `more` is how many the list leaves out."""
+
+    room: str
+    room_name: str
+    nicks: list[str]
+    more: int = 0
+
+
+@define
+class TopicShown:
+    """The topic of a room; empty if it has none."""
+
+    room: str
+    room_name: str
+    text: str
+
+
+@define
+class HelpShown:
+    """Lines of help, already in the form they are shown in."""
+
+    lines: list[str]
+
+
+@define
+class Goodbye:
+    """The asker's `/quit` is granted."""
+
+
+@define
+class Refusal:
+    """What the asker wanted is not possible; `reason` is a sentence."""
+
+    reason: str
+
+
+@define
+class Notice:
+    """A line from the chat itself, or from the program that embeds it."""
+
+    text: str
+
+
+@define
+class Missed:
+    """Entries of a room that a client was too slow to get and that are kept no more."""
+
+    room: str
+    room_name: str
+    count: int
+
+
+@define
+class Stopping:
+    """The chat is shutting down; nothing follows."""
+
+
+@define
+class Answered:
+    """Bytes that a dialect answers by its protocol's own rules, such as a telnet refusal."""
+
+    data: bytes
+
+
+Reply: TypeAlias = (
+    NickTaken
+    | Welcomed
+    | Departed
+    | RoomsListed
+    | MembersListed
+    | TopicShown
+    | HelpShown
+    | Goodbye
+    | Refusal
+    | Notice
+    | Missed
+    | Stopping
+    | Answered
+)
+Event: TypeAlias = Entry | Reply

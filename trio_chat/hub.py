@@ -1,0 +1,263 @@
+"""The hub: the one task that owns all state, and the turns it goes through.
+
+A turn takes what waits on the channel (1), applies it (2: `trio_chat.apply`), has the room log give
+the drafts their order (3), and delivers (4, 5: `trio_chat.deliver`). The log is the one thing the
+hub ever waits for within a turn. What arrives meanwhile makes the next turn bigger, and its cost is
+shared by more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import define, field
+
+from trio_chat.apply import Apply, discard
+from trio_chat.client import Note
+from trio_chat.deliver import Deliver, Drained, Page
+from trio_chat.errors import Refused
+from trio_chat.events import KEPT, Notice, Stopping
+from trio_chat.room import Room
+from trio_chat.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trio_chat.apply import BeforeSay
+    from trio_chat.client import Client, Item
+    from trio_chat.events import Entry
+    from trio_chat.names import Name
+    from trio_chat.roomlog import Outcome, RoomLog
+    from trio_chat.settings import Settings
+    from trio_chat.table import Row
+
+logger = logging.getLogger("trio_chat")
+
+# Bounds of a turn: so that one takes milliseconds, and its output little memory. A client's share
+# of it is smaller, so that one who sends a lot at once is served in several turns, between which
+# those who hear it can read.
+TURN_RECORDS = 2_000
+TURN_BYTES = 1 << 20
+CLIENT_RECORDS = 250
+
+
+@define
+class Stop(Note):
+    """The chat is to stop."""
+
+
+@define
+class Tell(Note):
+    """A line from the embedding program to one client; `told` becomes true if it was there."""
+
+    to: str
+    text: str
+    told: bool = False
+    done: trio.Event = field(factory=trio.Event)
+
+
+class Hub:
+    """Runs the turns. `state` is for it alone to change."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        log: RoomLog,
+        table: Mapping[str, Row],
+        before_say: BeforeSay | None,
+        kept_rooms: Sequence[Name],
+        channel: trio.MemoryReceiveChannel[Item],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.state = State()
+        self._log = log
+        self._channel = channel
+        self._kept_rooms = {name.folded for name in kept_rooms}
+        for name in kept_rooms:
+            self.state.rooms[name.folded] = Room(name.folded, name.shown, settings.recent_entries)
+        self._apply = Apply(self.state, settings, table, before_say)
+        self._deliver = Deliver(self.state, settings, log, nursery)
+        self._notes: list[Note] = []
+        # What this turn has taken so far.
+        self._records = 0
+        self._bytes = 0
+
+    async def run(self) -> None:
+        """Go through turns until the last sender has closed the channel."""
+        try:
+            while await self._wait():
+                self._take()
+                await self._turn()
+        finally:
+            self._last_words()
+
+    # --- steps 1 and 2: take and apply ------------------------------------------------------------
+
+    async def _wait(self) -> bool:
+        """Wait until there is something to do; false once there will be nothing more."""
+        if self._deliver.broken or any(not client.halted for client in self.state.holding):
+            await trio.lowlevel.checkpoint()
+            return True
+        try:
+            self._item(await self._channel.receive())
+        except trio.EndOfChannel:
+            return False
+        return True
+
+    def _take(self) -> None:
+        """Apply what waits, within the bounds of a turn."""
+        for client, reason in self._deliver.broken:
+            self._apply.close(client, reason, broken=True)
+        self._deliver.broken.clear()
+        for client in list(self.state.holding):
+            if self._records >= TURN_RECORDS:
+                break
+            self._records += CLIENT_RECORDS
+            self._apply.held(client, CLIENT_RECORDS)
+        try:
+            while self._records < TURN_RECORDS and self._bytes < TURN_BYTES:
+                self._item(self._channel.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            pass
+
+    def _item(self, item: Item) -> None:
+        if isinstance(item, Note):
+            self._notes.append(item)
+            return
+        client, records, size = item
+        self._records += len(records)
+        self._bytes += size
+        self._apply.records(client, records, CLIENT_RECORDS)
+
+    # --- steps 3 to 5: log and deliver ------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        counts = self.state.counts
+        counts.turns += 1
+        counts.records += self._records
+        self._records = self._bytes = 0
+        outcomes, drafts = self._apply.outcomes, self._apply.drafts
+        if outcomes:
+            results = await self._append(drafts) if drafts else ()
+            self._deliver.walk(outcomes, results)
+            outcomes.clear()
+            drafts.clear()
+        self._deliver.flush()
+        self._read_notes()
+        self._end_turn()
+
+    async def _append(self, drafts: Sequence[Entry]) -> Sequence[Outcome]:
+        """Have the log order the drafts.
+
+        If it fails altogether, kept ones are refused and passing ones pass.
+        """
+        try:
+            return await self._log.append(drafts)
+        except Exception:
+            logger.exception("the room log failed")
+            refusal = Refused("not said: the log cannot be written")
+            return [refusal if type(draft) in KEPT else draft for draft in drafts]
+
+    def _read_notes(self) -> None:
+        notes, self._notes = self._notes, []
+        for note in notes:
+            match note:
+                case Drained(client=client) if client.id in self.state.clients:
+                    self._deliver.drained(note)
+                case Page(client=client) if client.id in self.state.clients:
+                    self._deliver.page(note)
+                case Tell():
+                    self._tell(note)
+                case Stop():
+                    self._stop()
+
+    def _end_turn(self) -> None:
+        for request in self._apply.requests:
+            request.done.set()
+        self._apply.requests.clear()
+        for client in self._apply.overfull:
+            client.halted = client.lagging or client.closing is not None
+        self._apply.overfull.clear()
+        if self.state.stopping:
+            self._say_farewell()
+        self.state.forget_empty_rooms(self._kept_rooms)
+        for client in list(self.state.closing):
+            if not client.draining:
+                self._release(client)
+
+    def _deliver_replies(self) -> None:
+        """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
+        self._deliver.walk(self._apply.outcomes, ())
+        self._apply.outcomes.clear()
+        self._deliver.flush()
+
+    def _tell(self, note: Tell) -> None:
+        client = self.state.clients.get(note.to)
+        if client is not None and client.closing is None and not client.lagging:
+            self._apply.tell(client, Notice(note.text))
+            self._deliver_replies()
+            note.told = True
+        note.done.set()
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _release(self, client: Client) -> None:
+        """Let go of a client whose last bytes are on their way; its own task closes the link."""
+        del self.state.closing[client]
+        del self.state.clients[client.id]
+        address = client.link.address
+        self.state.addresses[address] -= 1
+        if not self.state.addresses[address]:
+            del self.state.addresses[address]
+        client.link.release()
+        reason = client.closing
+        self.state.counts.left[reason] += 1
+        logger.info(
+            "client left",
+            extra={"address": client.link.peer, "client": client.id, "reason": reason},
+        )
+
+    def _stop(self) -> None:
+        """Have every client's task pass on what has arrived, and no more."""
+        self.state.stopping = True
+        for client in self.state.clients.values():
+            if client.local:
+                client.read_out = True
+            elif client.closing is None:
+                client.link.read_out()
+            if client.lagging and client.closing is None:
+                client.halted = False
+
+    def _say_farewell(self) -> None:
+        """Once every client's last lines are delivered.
+
+        Tell everyone, and close; no room hears of these leaves.
+        """
+        staying = [client for client in self.state.clients.values() if client.closing is None]
+        if self.state.holding or not all(client.read_out for client in staying):
+            return
+        for client in staying:
+            for missed in self._deliver.missed(client):
+                self._apply.tell(client, missed)
+            self._apply.tell(client, Stopping())
+            self._apply.close(client, "the chat stopped", silently=True)
+        self._deliver_replies()
+
+    def _last_words(self) -> None:
+        """Let go of everyone.
+
+        Where the hub ends before its time, with one last send that does not wait.
+        """
+        self._deliver.last_words(list(self.state.clients.values()))
+        discard(self._apply.requests)
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                item = self._channel.receive_nowait()
+                if not isinstance(item, Note):
+                    item[0].link.release()
+                    discard(item[1])
+        self._channel.close()

@@ -1,0 +1,39 @@
+"""How fast a client may go: a token bucket that makes it wait, and never punishes it."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+
+@define
+class TokenBucket:
+    """Allows `burst` lines at once and `rate` lines a second in the long run.
+
+    Times are in seconds of one clock.
+    """
+
+    rate: float
+    burst: int
+    _tokens: float = field(init=False)
+    _filled_at: float | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._tokens = float(self.burst)
+
+    def available(self, now: float) -> int:
+        """How many lines may pass now."""
+        if self._filled_at is not None:
+            self._tokens = min(
+                float(self.burst), self._tokens + (now - self._filled_at) * self.rate
+            )
+        self._filled_at = now
+        # A wait computed in floating point may end a hair early.
+        return int(self._tokens + 1e-6)
+
+    def spend(self, lines: int) -> None:
+        """Take note of lines that passed; more than were available puts the bucket into debt."""
+        self._tokens -= lines
+
+    def wait(self) -> float:
+        """Seconds from the last `available` until one more line may pass."""
+        return max(0.0, (1 - self._tokens) / self.rate)

@@ -1,0 +1,70 @@
+"""What the hub knows of one room: who is in it, who hears it, its topic and its last entries."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from trio_chat.events import TopicSet
+
+if TYPE_CHECKING:
+    from trio_chat.client import Client
+    from trio_chat.dialects import Variant
+    from trio_chat.events import Kept
+
+
+class Room:
+    """One room, by the name its first member gave it.
+
+    `members` is what the records applied so far have come to. `audience` is who hears the entries
+    delivered now: it follows as joins and leaves are delivered, and leaves out clients that lag. It
+    is kept by variant, because an entry is rendered once a variant.
+    """
+
+    __slots__ = ("audience", "base", "members", "name", "position", "recent", "shown", "topic")
+
+    def __init__(self, name: str, shown: str, recent: int) -> None:
+        self.name = name
+        self.shown = shown
+        self.topic = ""
+        self.members: dict[Client, None] = {}
+        self.audience: dict[Variant, dict[Client, None]] = {}
+        # The newest position delivered, and the one before the first that was; 0 as long as there
+        # is none.
+        self.position = 0
+        self.base = 0
+        self.recent: deque[Kept] = deque(maxlen=recent)
+
+    def listen(self, client: Client) -> None:
+        """Let the client hear what is delivered from now on."""
+        self.audience.setdefault(client.variant, {})[client] = None
+
+    def unlisten(self, client: Client) -> None:
+        """Let it hear no more."""
+        listeners = self.audience.get(client.variant)
+        if listeners is not None:
+            listeners.pop(client, None)
+            if not listeners:
+                del self.audience[client.variant]
+
+    def hears(self, client: Client) -> bool:
+        """Whether the client hears what is delivered."""
+        return client in self.audience.get(client.variant, ())
+
+    def keep(self, entry: Kept) -> None:
+        """Take note of a kept entry that is being delivered."""
+        if self.position == 0:
+            self.base = entry.position - 1
+        self.position = entry.position
+        self.recent.append(entry)
+        if type(entry) is TopicSet:
+            self.topic = entry.text
+
+    def since(self, position: int) -> list[Kept]:
+        """The recent entries after a position, oldest first; perhaps not from the first one on."""
+        missing = self.position - position
+        if missing <= 0:
+            return []
+        if missing >= len(self.recent):
+            return list(self.recent)
+        return [self.recent[index] for index in range(-missing, 0)]

@@ -1,0 +1,38 @@
+"""Room logs: what gives the entries of a room their order, and keeps them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from trio_chat.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.events import Entry, Kept
+
+    Outcome: TypeAlias = Entry | Refused
+
+
+class RoomLog(Protocol):
+    """Where drafts become entries. Delivery comes from here, never from the command."""
+
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Outcome]:
+        """Give each draft its place, in order: the entry, or why it is refused.
+
+        The log owns the drafts from here on. Kept ones get a dense position in their room, and a
+        time; passing ones come back as they are, whatever state the log is in. Once begun, an
+        append is carried to its end even if its caller is cancelled.
+        """
+        ...
+
+    async def read(self, room: str, after: int, limit: int) -> list[Kept]:
+        """The kept entries of a room after a position, oldest first, at most `limit`.
+
+        Fewer if they are kept no more.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of everything."""
+        ...

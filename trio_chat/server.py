@@ -1,0 +1,290 @@
+"""The nursery tree: hub, clients, listeners, and the order in which they end."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import frozen
+
+from trio_chat.client import Client, Item
+from trio_chat.commands import Connected, Disconnected
+from trio_chat.doors.connection import run_connection
+from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
+from trio_chat.doors.stream import StreamLink
+from trio_chat.doors.tcp import SocketLink
+from trio_chat.errors import ChatClosed, Refused, SettingsError
+from trio_chat.hub import Hub, Stop, Tell
+from trio_chat.names import parse_room
+from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.settings import Settings
+from trio_chat.table import make_table
+from trio_chat.text import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Mapping
+
+    from trio_chat.apply import BeforeSay
+    from trio_chat.names import Name
+    from trio_chat.table import Row
+
+# Batches that wait for the hub. Each is one read of one client, and a client has no more than one
+# waiting here or in its own task, so that a longer queue holds no more memory than a shorter one.
+CHANNEL_ITEMS = 1_024
+# For an in-process client to say that it has left, when the program is being cancelled.
+LEAVE_SECONDS = 1.0
+
+
+@frozen
+class Statistics:
+    """A chat at one moment. Counts are since its start."""
+
+    clients: int
+    rooms: int
+    lagging: int
+    connected: int
+    turned_away: int
+    left: Mapping[str, int]
+    turns: int
+    records: int
+    deliveries: int
+    lagged: int
+
+
+class Chat:
+    """A running chat, made by `open_chat`: ways in for clients, and the way to its end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: Mapping[str, Row],
+        channel: trio.MemorySendChannel[Item],
+        hub: Hub,
+    ) -> None:
+        self.settings = settings
+        self._table = table
+        self._channel = channel
+        self._hub = hub
+        self._clients: trio.Nursery
+        self._listening: list[trio.CancelScope] = []
+        self._streams: set[trio.CancelScope] = set()
+        self._stop_wanted = trio.Event()
+        self._ended = trio.Event()
+
+    # --- ways in ----------------------------------------------------------------------------------
+
+    async def listen(
+        self, *, host: str | None = None, port: int | None = None
+    ) -> list[tuple[str, int]]:
+        """Listen on TCP, beside whatever is listened on already; gives the addresses.
+
+        There is one for each that `host` stands for.
+
+        What is not given comes from the settings. Port 0 is any free one, and a different one for
+        each address. Raises `OSError` if an address cannot be listened on, and `ChatClosed` once
+        the chat is stopping.
+        """
+        self._check_open()
+        host = self.settings.host if host is None else host
+        port = self.settings.port if port is None else port
+        listeners: list[trio.SocketListener] = await self._clients.start(self._listen, host, port)
+        return [listener.socket.getsockname()[:2] for listener in listeners]
+
+    async def _listen(
+        self,
+        host: str,
+        port: int,
+        *,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with trio.CancelScope() as scope:
+            self._listening.append(scope)
+            await trio.serve_tcp(
+                self._accept,
+                port,
+                host=host,
+                handler_nursery=self._clients,
+                task_status=task_status,
+            )
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        link = SocketLink(stream, self.settings.keepalive)
+        try:
+            channel = self._channel.clone()
+        except trio.ClosedResourceError:  # accepted in the moment of stopping
+            link.close()
+            return
+        await run_connection(link, channel, self.settings, self._table)
+
+    async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
+        """Serve one client over a stream of any kind, by the line protocol, and close the stream.
+
+        `peer` is what logs call it, and what counts as its address for the limit on clients an
+        address. Raises `ChatClosed` once the chat is stopping.
+        """
+        self._check_open()
+        with trio.CancelScope() as scope:
+            self._streams.add(scope)
+            try:
+                await run_connection(
+                    StreamLink(stream, peer), self._channel.clone(), self.settings, self._table
+                )
+            finally:
+                self._streams.remove(scope)
+                await trio.aclose_forcefully(stream)
+
+    @asynccontextmanager
+    async def connect(self, nick: str | None = None) -> AsyncGenerator[InProcessClient, None]:
+        """Be a client of this chat, without a socket, for the length of a block.
+
+        Raises `Refused` if the nick cannot be had, `ChatClosed` once the chat is stopping.
+        """
+        self._check_open()
+        with self._channel.clone() as channel:
+            link = EventLink(channel, self.settings.outbox_bytes)
+            client = Client(link, EVENTS, channel, room_limit=None, local=True)
+            await channel.send((client, (Connected(),), 0))
+            handle = InProcessClient(client, link, self.settings)
+            try:
+                if nick is not None:
+                    await handle.take_nick(nick)
+                yield handle
+            finally:
+                with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(ChatClosed):
+                    await handle.perform(Disconnected("left"))
+
+    # --- for the embedding program ----------------------------------------------------------------
+
+    async def tell(self, client: str, text: str) -> bool:
+        """Show one client, by its id, a line of the program's own.
+
+        Gives whether it was there, and keeping up with what it is sent.
+
+        Raises `Refused` for text that may not be shown, `ChatClosed` once the chat has stopped.
+        """
+        note = Tell(client, clean_text(text, what="line", limit=self.settings.message_chars))
+        try:
+            await self._channel.send(note)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise ChatClosed("the chat has stopped") from None
+        await note.done.wait()
+        return note.told
+
+    def statistics(self) -> Statistics:
+        """How the chat does, at this moment."""
+        state = self._hub.state
+        counts = state.counts
+        return Statistics(
+            clients=len(state.clients),
+            rooms=len(state.rooms),
+            lagging=sum(client.lagging for client in state.clients.values()),
+            connected=counts.connected,
+            turned_away=counts.turned_away,
+            left=dict(counts.left),
+            turns=counts.turns,
+            records=counts.records,
+            deliveries=counts.deliveries,
+            lagged=counts.lagged,
+        )
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._stop_wanted.is_set():
+            raise ChatClosed("the chat is stopping")
+
+    async def stop(self) -> None:
+        """Stop gracefully: nobody new, everyone's last lines delivered, a farewell.
+
+        It takes at most `stop_grace` seconds.
+
+        Returns when everyone is gone. May be called more than once.
+        """
+        self._stop_wanted.set()
+        await self._ended.wait()
+
+    async def _run_hub(self) -> None:
+        try:
+            await self._hub.run()
+        finally:
+            self._ended.set()
+
+    async def _run_clients(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """House the clients' tasks, and end them when a stop is wanted.
+
+        The last of them to go closes the last sender of the hub's channel, and so ends the hub,
+        with nothing left to do.
+        """
+        with self._channel:
+            async with trio.open_nursery() as self._clients:
+                task_status.started()
+                await self._stop_wanted.wait()
+                for scope in self._listening:
+                    scope.cancel("the chat is stopping")
+                deadline = trio.current_time() + self.settings.stop_grace
+                for scope in (self._clients.cancel_scope, *self._streams):
+                    scope.deadline = min(scope.deadline, deadline)
+                with suppress(trio.BrokenResourceError):
+                    await self._channel.send(Stop())
+                self._channel.close()
+
+
+@asynccontextmanager
+async def open_chat(
+    settings: Settings | None = None,
+    *,
+    commands: Iterable[Row] = (),
+    before_say: BeforeSay | None = None,
+) -> AsyncGenerator[Chat, None]:
+    """Run a chat for the length of a block.
+
+    Leaving the block stops it gracefully; cancelling it stops it at once.
+
+    `commands` are rows beside the built-in ones (`trio_chat.custom`). `before_say` is called in the
+    hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`); it
+    returns the text to say, or raises `Refused`, and must not block. Nothing listens yet: see
+    `Chat.listen`. Exceptions come in groups, as nurseries raise them.
+    """
+    settings = settings or Settings()
+    table = make_table(commands)
+    log = MemoryLog(settings.history_entries, settings.max_rooms)
+    send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
+    async with trio.open_nursery() as nursery:
+        hub = Hub(
+            settings=settings,
+            log=log,
+            table=table,
+            before_say=before_say,
+            kept_rooms=_kept_rooms(settings),
+            channel=receive,
+            nursery=nursery,
+        )
+        chat = Chat(settings, table, send, hub)
+        nursery.start_soon(chat._run_hub)
+        await nursery.start(chat._run_clients)
+        yield chat
+        await chat.stop()
+
+
+def _kept_rooms(settings: Settings) -> list[Name]:
+    try:
+        return [parse_room(name, settings.room_chars) for name in settings.keep_rooms]
+    except Refused as refusal:
+        raise SettingsError(f"keep_rooms: {refusal}") from None
+
+
+async def serve(
+    settings: Settings | None = None,
+    *,
+    task_status: trio.TaskStatus[list[tuple[str, int]]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a chat that listens where the settings say, until cancelled.
+
+    Started with `nursery.start`, it gives the addresses.
+    """
+    async with open_chat(settings) as chat:
+        task_status.started(await chat.listen())
+        await trio.sleep_forever()

@@ -1,0 +1,370 @@
+"""What can be set: each setting's name, default, range, and the reason for its default.
+
+Where settings are read from (flags, environment, file) is `configuration`'s matter. This module is
+also the source of `--help` and of the documentation's table of limits: the metadata of each field
+holds `section`, `help` (one line) and `why` (the reason for the default, beside precedents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, cast, get_args
+
+from attrs import Attribute, field, frozen
+
+from trio_chat.errors import SettingsError
+
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
+SECONDS_IN: Final = {"s": 1, "m": 60}
+
+Validator = Callable[[object, "Attribute[Any]", Any], None]
+
+
+def parse_rate(text: str) -> float | None:
+    """Lines a second from `10/s`, `600/m` or `off` (None: no limit).
+
+    Raises SettingsError for anything else; the range is for `Settings` to check.
+    """
+    if text == "off":
+        return None
+    number, _, unit = text.partition("/")
+    try:
+        return float(number) / SECONDS_IN[unit]
+    except (ValueError, KeyError):
+        raise SettingsError(f"must look like 10/s, 600/m or off, not {text!r}") from None
+
+
+def about(section: str, text: str, why: str) -> dict[str, str]:
+    """The metadata of a field."""
+    return {"section": section, "help": text, "why": why}
+
+
+def must_be(what: str, holds: Callable[[Any], bool]) -> Validator:
+    """A validator that names the setting, WHAT it must be, and the value it was given."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        if not holds(value):
+            raise SettingsError(f"{attribute.name} must be {what}, not {value!r}")
+
+    return check
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    # Types are compared, not asked for by isinstance: True is no number of anything. NaN fails too.
+    return type(value) in (int, float) and low <= cast("float", value) <= high
+
+
+def is_word(value: object) -> bool:
+    return type(value) is str and value != ""
+
+
+def whole(low: int, high: int) -> Validator:
+    """A whole number from LOW to HIGH; 2.0 is none."""
+    return must_be(
+        f"a whole number from {low} to {high}",
+        lambda value: type(value) is int and low <= value <= high,
+    )
+
+
+def seconds(low: float, high: float) -> Validator:
+    return must_be(
+        f"a number of seconds from {low:g} to {high:g}",
+        lambda value: is_number(value, low, high),
+    )
+
+
+def whole_seconds(low: int, high: int) -> Validator:
+    return must_be(
+        f"whole seconds from {low} to {high}",
+        lambda value: is_number(value, low, high) and value % 1 == 0,
+    )
+
+
+def rate(low: float, high: float) -> Validator:
+    return must_be(
+        f"off, or from {low:g} to {high:.0f} lines a second",
+        lambda value: value is None or is_number(value, low, high),
+    )
+
+
+def one_of(*words: str) -> Validator:
+    return must_be(" or ".join(words), lambda value: value in words)
+
+
+a_bool = must_be("true or false", lambda value: type(value) is bool)
+a_host = must_be(
+    "a host name or an address",
+    lambda value: type(value) is str and value.isprintable() and value.split() == [value],
+)
+# What a room's name may look like is told by `names`, once the server makes these rooms.
+room_names = must_be(
+    "names of rooms, none of them empty",
+    lambda value: type(value) is tuple and all(map(is_word, cast("tuple[object, ...]", value))),
+)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All settings of one chat. Sizes are in bytes or characters as named, times in seconds.
+
+    Raises SettingsError, whose message names the setting, for a value out of its range or of the
+    wrong kind, and for values that cannot go together.
+    """
+
+    host: str = field(
+        default="127.0.0.1",
+        validator=a_host,
+        metadata=about(
+            "Listening",
+            "Address or host name to listen on; 0.0.0.0 or :: for all.",
+            "Reached from this machine alone until someone decides otherwise, as with Redis and "
+            "PostgreSQL: what is said travels unencrypted.",
+        ),
+    )
+    port: int = field(
+        default=8888,
+        validator=whole(0, 65_535),
+        metadata=about(
+            "Listening",
+            "TCP port to listen on; 0 for any that is free.",
+            "The port of the gochat tutorial this server grew from; above 1023, so that no "
+            "privilege is needed.",
+        ),
+    )
+    max_clients: int = field(
+        default=10_000,
+        validator=whole(1, 1_000_000),
+        metadata=about(
+            "Listening",
+            "Clients connected at once.",
+            "As Redis (maxclients 10000); at some 6 KB each at rest, 60 MB. The limit on open "
+            "files must allow it; the daemon says so when it does not.",
+        ),
+    )
+    max_clients_per_address: int = field(
+        default=64,
+        validator=whole(1, 1_000_000),
+        metadata=about(
+            "Listening",
+            "Clients connected at once from one address; loopback is exempt.",
+            "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
+            "proxy and the owner come from, is exempt in ergo too.",
+        ),
+    )
+    keepalive: float = field(
+        default=120.0,
+        validator=whole_seconds(1, 32_767),
+        metadata=about(
+            "Listening",
+            "Seconds of silence before TCP asks whether the client is still there.",
+            "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself only "
+            "after two hours. Below the idle timeout of most address translators (RFC 5382: two "
+            "hours and four minutes at least, often much less).",
+        ),
+    )
+
+    store: str = field(
+        default="memory",
+        validator=one_of("memory"),
+        metadata=about(
+            "Rooms and messages",
+            "Where rooms keep what was said.",
+            "Needs nothing beside the server; nothing outlives it.",
+        ),
+    )
+    keep_rooms: tuple[str, ...] = field(
+        default=(),
+        validator=room_names,
+        metadata=about(
+            "Rooms and messages",
+            "Rooms that exist without members, separated by commas.",
+            "None: a room is made by its first join and gone with its last member, as in IRC "
+            "(RFC 1459, 1.3).",
+        ),
+    )
+    max_rooms: int = field(
+        default=10_000,
+        validator=whole(1, 1_000_000),
+        metadata=about(
+            "Rooms and messages",
+            "Rooms at once.",
+            "A room for each client at its default: nobody is refused in good faith, and nobody "
+            "fills the memory with empty names.",
+        ),
+    )
+    bare_lines: bool = field(
+        default=False,
+        validator=a_bool,
+        metadata=about(
+            "Rooms and messages",
+            "Take a line without a slash for a message.",
+            "Off, as in the gochat tutorial: a mistyped command is answered, not said aloud.",
+        ),
+    )
+    line_bytes: int = field(
+        default=8192,
+        validator=whole(16, 1_048_576),
+        metadata=about(
+            "Rooms and messages",
+            "Bytes in a line a client sends, its end excluded; at least 4 times message-chars.",
+            "Holds the longest message in any script (4 bytes a character, RFC 3629) with its "
+            "command. IRC has 512 (RFC 1459), which cuts a Cyrillic or Chinese message short; "
+            "NATS has 4096 for a control line.",
+        ),
+    )
+    message_chars: int = field(
+        default=2000,
+        validator=whole(1, 262_144),
+        metadata=about(
+            "Rooms and messages",
+            "Characters in a message.",
+            "As Discord: a screenful, which is as much as a person reads at once.",
+        ),
+    )
+    topic_chars: int = field(
+        default=300,
+        validator=whole(1, 10_000),
+        metadata=about(
+            "Rooms and messages",
+            "Characters in a topic.",
+            "A few lines of a terminal, seen by everyone who joins. Ergo has 390.",
+        ),
+    )
+    nick_chars: int = field(
+        default=32,
+        validator=whole(1, 256),
+        metadata=about(
+            "Rooms and messages",
+            "Characters in a nick.",
+            "As ergo; IRC began with 9 (RFC 1459), too few for most names.",
+        ),
+    )
+    room_chars: int = field(
+        default=64,
+        validator=whole(1, 256),
+        metadata=about(
+            "Rooms and messages",
+            "Characters in the name of a room.",
+            "As ergo; RFC 2812 has 50, RFC 1459 had 200.",
+        ),
+    )
+    recent_entries: int = field(
+        default=256,
+        validator=whole(1, 100_000),
+        metadata=about(
+            "Rooms and messages",
+            "Messages a room has at hand for clients that lag behind.",
+            "A minute of a very busy room; who is further behind is served from the store.",
+        ),
+    )
+    history_entries: int = field(
+        default=1000,
+        validator=whole(0, 10_000_000),
+        metadata=about(
+            "Rooms and messages",
+            "Messages a room keeps in the memory store.",
+            "Hours of a busy room at about 200 bytes a message. Ergo keeps 2048.",
+        ),
+    )
+
+    rate_limit: float | None = field(
+        default=10.0,
+        validator=rate(0.01, 1_000_000),
+        metadata=about(
+            "Fast and slow clients",
+            "Lines a second each client may send for long: 10/s, 600/m or off.",
+            "No person types faster, and a bot is merely slowed: its lines wait, none is lost. "
+            "IRC servers are stricter: RFC 1459 allows one line every 2 s, ergo 2 a second.",
+        ),
+    )
+    rate_burst: int = field(
+        default=30,
+        validator=whole(1, 1_000_000),
+        metadata=about(
+            "Fast and slow clients",
+            "Lines each client may send at once before rate-limit slows it.",
+            "A pasted screenful passes unslowed. RFC 1459 and ergo let 5 pass.",
+        ),
+    )
+    outbox_bytes: int = field(
+        default=262_144,
+        validator=whole(32, 1_073_741_824),
+        metadata=about(
+            "Fast and slow clients",
+            "Bytes that may wait for a slow client; at least twice line-bytes.",
+            "Seconds of a busy room, yet 1,000 stuck clients hold 260 MB at worst. Ergo has 96 KB "
+            "(max-sendq), Redis 8 MB for 60 s (pubsub), NATS 64 MB (max_pending); there the "
+            "client is disconnected, here it is caught up later.",
+        ),
+    )
+    stall_timeout: float = field(
+        default=60.0,
+        validator=seconds(0.1, 86_400),
+        metadata=about(
+            "Fast and slow clients",
+            "Seconds without a byte of progress before a client is dropped.",
+            "As nginx (send_timeout 60 s); longer than a tunnel on a train, shorter than TCP's own "
+            "patience of about a quarter of an hour. NATS gives up after 10 s (write_deadline).",
+        ),
+    )
+    linger_timeout: float = field(
+        default=2.0,
+        validator=seconds(0, 60),
+        metadata=about(
+            "Fast and slow clients",
+            "Seconds to read and discard after the last line to a client, so that it arrives.",
+            "Closing with unread input makes TCP reset, which eats the last line (RFC 1122, "
+            "4.2.2.13). nginx waits 5 s for each further read (lingering_timeout); a round trip "
+            "takes less than one.",
+        ),
+    )
+    stop_grace: float = field(
+        default=5.0,
+        validator=seconds(0, 3600),
+        metadata=about(
+            "Fast and slow clients",
+            "Seconds that stopping may take to deliver what waits for each client.",
+            "Half of what Docker allows before it kills (10 s); systemd allows 90 s.",
+        ),
+    )
+
+    log_format: LogFormat = field(
+        default="text",
+        validator=one_of(*get_args(LogFormat)),
+        metadata=about(
+            "Logs",
+            "Form of the log on stderr: one line each for people, or for machines.",
+            "Read by people first; systemd and Docker take lines as they are.",
+        ),
+    )
+    log_level: LogLevel = field(
+        default="info",
+        validator=one_of(*get_args(LogLevel)),
+        metadata=about(
+            "Logs",
+            "Least serious kind of event that is logged.",
+            "Who came, who left and why; what was said is never logged.",
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise SettingsError("\n".join(problems))
+
+    def _problems(self) -> Iterator[str]:
+        """Say what cannot go together."""
+        if self.line_bytes < (need := BYTES_A_CHARACTER * self.message_chars):
+            yield (
+                f"line_bytes must be at least {need} for message_chars {self.message_chars}, "
+                f"not {self.line_bytes}: a character takes up to {BYTES_A_CHARACTER} bytes"
+            )
+        if self.outbox_bytes < (need := 2 * self.line_bytes):
+            yield (
+                f"outbox_bytes must be at least {need} for line_bytes {self.line_bytes}, "
+                f"not {self.outbox_bytes}: half of it must hold the longest line"
+            )
+        if self.max_rooms < (need := len(self.keep_rooms)):
+            yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"

@@ -1,0 +1,100 @@
+"""Everything the hub owns: clients, rooms, and who holds which nick."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trio_chat.client import Client
+    from trio_chat.names import Name
+    from trio_chat.room import Room
+
+
+@define
+class Counts:
+    """What has happened since the start; see `Statistics` for what each means."""
+
+    turns: int = 0
+    records: int = 0
+    deliveries: int = 0
+    connected: int = 0
+    left: Counter[str] = field(factory=Counter)
+    turned_away: int = 0
+    lagged: int = 0
+
+
+@define
+class State:
+    """One for each chat. Only the hub's task changes it."""
+
+    clients: dict[str, Client] = field(factory=dict)
+    rooms: dict[str, Room] = field(factory=dict)
+    # Who has which nick, by its folded form, to find people; and who holds each key of a nick,
+    # which says what would be taken for it (see `trio_chat.names`). The second never finds people:
+    # "rnary" is a key of "mary".
+    nicks: dict[str, Client] = field(factory=dict)
+    holders: dict[str, Client] = field(factory=dict)
+    addresses: Counter[str] = field(factory=Counter)
+    counts: Counts = field(factory=Counts)
+    # Rooms that may be empty, and clients on their way out, to be looked at when the turn has been
+    # delivered.
+    emptied: dict[str, Room] = field(factory=dict)
+    closing: dict[Client, None] = field(factory=dict)
+    # Clients with records that wait, oldest first.
+    holding: dict[Client, None] = field(factory=dict)
+    stopping: bool = False
+
+    def is_free(self, name: Name, asker: Client) -> bool:
+        """Whether no one but the asker has this nick, or one that could be taken for it."""
+        return all(self.holders.get(key, asker) is asker for key in name.keys)
+
+    def give_nick(self, client: Client, name: Name) -> None:
+        """Give a free nick to a client, in place of the one it had."""
+        self.take_nick(client)
+        client.nick = name.shown
+        client.name = name
+        self.nicks[name.folded] = client
+        self.holders.update(dict.fromkeys(name.keys, client))
+
+    def take_nick(self, client: Client) -> None:
+        """Free the client's nick for others; what the client is called stays."""
+        if client.name is not None:
+            del self.nicks[client.name.folded]
+            for key in client.name.keys:
+                del self.holders[key]
+            client.name = None
+
+    def enter(self, client: Client, room: Room) -> None:
+        """Make the client a member."""
+        room.members[client] = None
+        client.rooms[room.name] = room
+
+    def leave(self, client: Client, room: Room) -> None:
+        """Make it one no longer."""
+        del room.members[client]
+        del client.rooms[room.name]
+        if not room.members:
+            self.emptied[room.name] = room
+
+    def forget_empty_rooms(self, keep: Iterable[str]) -> None:
+        """End the rooms that have been left by all, but for those to be kept."""
+        for name, room in self.emptied.items():
+            if not room.members and name not in keep:
+                del self.rooms[name]
+        self.emptied.clear()
+
+    def hold(self, client: Client) -> None:
+        """Note that records of this client wait, and let its task read no further."""
+        self.holding[client] = None
+        client.link.pause()
+
+    def release_held(self, client: Client) -> None:
+        """Note that none wait any more, and let its task read on unless it is halted."""
+        self.holding.pop(client, None)
+        if not client.halted:
+            client.link.resume()
