@@ -178,16 +178,6 @@ def test_check_tells_all_that_is_wrong(
     ]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["check"]])
-def test_trio_is_not_imported_in_vain(arguments: list[str]) -> None:
-    script = (
-        f"import sys; sys.argv = ['trio-chat', *{arguments}]; from trio_chat import cli\n"
-        "try: cli.main()\nfinally: sys.exit('trio' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script], env=environment(), check=False,
-                          stdout=subprocess.DEVNULL, timeout=PATIENCE).returncode == 0  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("addresses", "line"),
     [

@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import frozen
+from attrs import define
 
 from trio_chat import commands, events
 from trio_chat.client import Client
 from trio_chat.commands import Caller, Request
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed, Refused
+from trio_chat.events import Acted, Entry, Said, Told, TopicSet
 from trio_chat.room import Room
 from trio_chat.table import help_lines
 from trio_chat.text import clean_text
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
     from trio_chat.dialects import Chunk
-    from trio_chat.events import Acted, Entry, Reply, Said, Told, TopicSet
+    from trio_chat.events import Event
     from trio_chat.names import Name
     from trio_chat.settings import Settings
     from trio_chat.state import State
@@ -45,16 +46,53 @@ LIST_LENGTH = 200
 LAST_EVENTS = frozenset({events.Missed, events.Stopping, events.Goodbye})
 
 
-@frozen
+Asker: TypeAlias = Client | Request
+
+
+@define
+class Reply:
+    """What the asker is told: the event if it is a request, a chunk of its own kind if a client."""
+
+    asker: Asker
+    event: Event
+    chunk: Chunk
+
+    @classmethod
+    def to(cls, asker: Asker, event: Event) -> Reply:
+        """Render an event for whoever asked."""
+        if isinstance(asker, Request):
+            return cls(asker, event, b"")
+        return cls(asker, event, asker.variant.join(asker.variant.render((event,))))
+
+
+@define
 class TopicOf:
     """A reply made when it is delivered: a topic counts once the room log has it."""
 
+    asker: Asker
     room: Room
     even_if_none: bool
 
 
-Item: TypeAlias = "Chunk | Entry | Reply | TopicOf"
-Asker: TypeAlias = Client | Request
+@define
+class Requested:
+    """A draft that a request has led to; the request is given the entry that comes of it."""
+
+    request: Request
+    draft: Entry
+
+
+@define
+class RoomMade:
+    """From here on, entries of a room of this name are for this one."""
+
+    room: Room
+
+
+NO_DRAFTS = (Reply, TopicOf, RoomMade)
+
+# A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
+Outcome: TypeAlias = Reply | TopicOf | RoomMade | Requested | Entry
 
 
 class Apply:
@@ -74,7 +112,7 @@ class Apply:
         self._settings = settings
         self._table = table
         self._before_say = before_say
-        self.outcomes: list[tuple[Asker, Item]] = []
+        self.outcomes: list[Outcome] = []
         self.drafts: list[Entry] = []
         self.requests: list[Request] = []
         # Clients whose replies have reached the outbox limit in this turn.
@@ -109,22 +147,30 @@ class Apply:
     def records(self, client: Client, records: Sequence[Record], most: int) -> None:
         """Apply a client's records in order, if they are no more than `most` and none are held.
 
-        Else hold them.
+        Else hold them, and those that come after what halts the client.
         """
-        if client.halted or client.held is not None or len(records) > most:
+        if client.held is not None or len(records) > most:
             self._hold(client, records)
             return
-        for done, record in enumerate(records, 1):
-            self._one(client, record)
+        handlers = self._handlers
+        for done, record in enumerate(records):
             if client.halted:
                 self._hold(client, records[done:])
                 return
+            try:
+                handlers[record.__class__](client, record)
+            except Exception as error:  # noqa: BLE001 - a record ends its sender at most
+                self._failed(client, record, error)
 
     def held(self, client: Client, most: int) -> None:
         """Apply what was held, at most so many records and as long as the client is not halted."""
         held = client.held
         while held and most > 0 and not client.halted:
-            self._one(client, held.popleft())
+            record = held.popleft()
+            try:
+                self._handlers[record.__class__](client, record)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(client, record, error)
             most -= 1
         if not held and client.closing is None:
             client.held = None
@@ -139,19 +185,18 @@ class Apply:
             client.held.extend(records)
             self._state.hold(client)
 
-    def _one(self, client: Client, record: Record) -> None:
-        try:
-            self._handlers[record.__class__](client, record)
-        except Refused as refusal:
-            self._reply(client, events.Refusal(str(refusal)))
-        except Exception:
-            logger.exception(
-                "a command failed", extra={"client": client.id, "command": type(record).__name__}
-            )
-            self._reply(
-                client, events.Refusal("something went wrong with that; please connect again")
-            )
-            self.close(client, "its command failed")
+    def _failed(self, client: Client, record: Record, error: Exception) -> None:
+        """A record was refused; or it failed, which ends its sender, and nobody else."""
+        if isinstance(error, Refused):
+            self._reply(client, events.Refusal(str(error)))
+            return
+        logger.error(
+            "a command failed",
+            extra={"client": client.id, "command": type(record).__name__},
+            exc_info=error,
+        )
+        self._reply(client, events.Refusal("something went wrong with that; please connect again"))
+        self.close(client, "its command failed")
 
     def _on_request(self, client: Client, request: Request) -> None:
         self._request = request
@@ -166,14 +211,14 @@ class Apply:
         finally:
             self._request = None
 
-    def _reply(self, client: Client, event: Reply) -> None:
+    def _reply(self, client: Client, event: Event) -> None:
         """Answer the request being applied, or else its client."""
         if self._request is not None:
-            self.outcomes.append((self._request, event))
+            self.outcomes.append(Reply.to(self._request, event))
         else:
             self.tell(client, event)
 
-    def tell(self, client: Client, event: Reply | Told) -> None:
+    def tell(self, client: Client, event: Event) -> None:
         """Put an event into a client's output, in its place in the turn.
 
         One that lags is told nothing more: its commands wait, but for those that the end of the
@@ -181,16 +226,16 @@ class Apply:
         """
         if client.lagging and not client.local and event.__class__ not in LAST_EVENTS:
             return
-        chunk = client.variant.join((client.variant.render(event),))
-        client.queued += size_of(chunk)
+        reply = Reply.to(client, event)
+        client.queued += size_of(reply.chunk)
         if client.queued > self._settings.outbox_bytes and not client.local:
             client.halted = True
             self.overfull.append(client)
-        self.outcomes.append((client, chunk))
+        self.outcomes.append(reply)
 
-    def _draft(self, client: Client, draft: Entry) -> None:
+    def _draft(self, draft: Entry) -> None:
         self.drafts.append(draft)
-        self.outcomes.append((self._request or client, draft))
+        self.outcomes.append(draft if self._request is None else Requested(self._request, draft))
 
     # --- coming and going -------------------------------------------------------------------------
 
@@ -220,7 +265,7 @@ class Apply:
         self.close(client, f"refused: {reason}")
 
     def _disconnected(self, client: Client, record: commands.Disconnected) -> None:
-        self.close(client, record.reason, broken=record.broken)
+        self.close(client, record.reason)
 
     def _read_out(self, client: Client, _: commands.ReadOut) -> None:
         client.read_out = True
@@ -248,7 +293,7 @@ class Apply:
         for room in list(client.rooms.values()):
             self._state.leave(client, room)
             if not silently:
-                self._draft(client, events.Left(room.name, client.id, client.nick))
+                self._draft(events.Left(room.name, client.id, client.nick))
         if client.held is not None:
             discard(client.held)
             client.held.clear()
@@ -264,7 +309,7 @@ class Apply:
         self._state.give_nick(client, name)
         if name.shown != old:
             for room in client.rooms.values():
-                self._draft(client, events.Renamed(room.name, client.id, old, name.shown))
+                self._draft(events.Renamed(room.name, client.id, old, name.shown))
         self._reply(client, events.NickTaken(name.shown))
 
     def _join(self, client: Client, record: commands.Join) -> None:
@@ -274,23 +319,24 @@ class Apply:
         room = self._state.rooms.get(name.folded) or self._make_room(name)
         while client.room_limit is not None and len(client.rooms) >= client.room_limit:
             self._go_out(client, next(iter(client.rooms.values())))
-        self._draft(client, events.Joined(room.name, client.id, client.nick))
+        self._draft(events.Joined(room.name, client.id, client.nick))
         self._state.enter(client, room)
         self._reply(client, events.Welcomed(room.name, room.shown))
-        self.outcomes.append((self._request or client, TopicOf(room, even_if_none=False)))
+        self.outcomes.append(TopicOf(self._request or client, room, even_if_none=False))
 
     def _make_room(self, name: Name) -> Room:
-        if len(self._state.rooms) - len(self._state.emptied) >= self._settings.max_rooms:
+        if len(self._state.rooms) >= self._settings.max_rooms:
             raise Refused(
                 "there are too many rooms; please join one that exists (/rooms lists them)"
             )
         room = Room(name.folded, name.shown, self._settings.recent_entries)
         self._state.rooms[name.folded] = room
+        self.outcomes.append(RoomMade(room))
         return room
 
     def _go_out(self, client: Client, room: Room) -> None:
         self._state.leave(client, room)
-        self._draft(client, events.Left(room.name, client.id, client.nick))
+        self._draft(events.Left(room.name, client.id, client.nick))
 
     def _leave(self, client: Client, record: commands.Leave) -> None:
         room = self._room(client, record.room)
@@ -304,20 +350,14 @@ class Apply:
             if room is None:
                 raise Refused("you are not in that room")
             return room
-        if len(client.rooms) != 1:
-            raise Refused(
-                "say which room: you are in several"
-                if client.rooms
-                else "you are in no room; use /join ROOM first"
-            )
-        return next(iter(client.rooms.values()))
+        if client.only_room is not None:
+            return client.only_room
+        if client.rooms:
+            raise Refused("say which room: you are in several")
+        raise Refused("you are in no room; use /join ROOM first")
 
     def _list_rooms(self, client: Client, _: commands.ListRooms) -> None:
-        names = sorted(
-            room.shown
-            for room in self._state.rooms.values()
-            if room.name not in self._state.emptied
-        )
+        names = sorted(room.shown for room in self._state.rooms.values())
         self._reply(client, events.RoomsListed(*_cut(names)))
 
     def _list_members(self, client: Client, record: commands.ListMembers) -> None:
@@ -328,17 +368,19 @@ class Apply:
     # --- saying -----------------------------------------------------------------------------------
 
     def _say(self, client: Client, record: commands.Say) -> None:
-        room = self._room(client, record.room)
-        draft = events.Said(room.name, client.id, client.nick, record.text)
+        room = client.only_room if record.room is None else None
+        if room is None:
+            room = self._room(client, record.room)
+        draft = Said(room.name, client.id, client.nick, record.text)
         if self._before_say is not None:
             self._ask_hook(draft, "message", self._settings.message_chars)
-        self._draft(client, draft)
+        self._draft(draft)
 
     def _act(self, client: Client, record: commands.Act) -> None:
         room = self._room(client, record.room)
         draft = events.Acted(room.name, client.id, client.nick, record.text)
         self._ask_hook(draft, "action", self._settings.message_chars)
-        self._draft(client, draft)
+        self._draft(draft)
 
     def _tell(self, client: Client, record: commands.Tell) -> None:
         target = self._state.nicks.get(record.name.folded)
@@ -348,17 +390,17 @@ class Apply:
             raise Refused(f"{target.nick} is too far behind in reading; please try again later")
         draft = events.Told(target.id, client.id, client.nick, record.text)
         self._ask_hook(draft, "message", self._settings.message_chars)
-        self._draft(client, draft)
+        self._draft(draft)
 
     def _set_topic(self, client: Client, record: commands.SetTopic) -> None:
         room = self._room(client, record.room)
         draft = events.TopicSet(room.name, room.shown, client.id, client.nick, record.text)
         self._ask_hook(draft, "topic", self._settings.topic_chars)
-        self._draft(client, draft)
+        self._draft(draft)
 
     def _show_topic(self, client: Client, record: commands.ShowTopic) -> None:
         room = self._room(client, record.room)
-        self.outcomes.append((self._request or client, TopicOf(room, even_if_none=True)))
+        self.outcomes.append(TopicOf(self._request or client, room, even_if_none=True))
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:
         if self._before_say is not None:
@@ -371,9 +413,12 @@ class Apply:
 
     def _custom(self, client: Client, record: commands.Custom) -> None:
         caller = Caller(client.id, client.nick, tuple(client.rooms))
-        limit = self._settings.message_chars
         for outcome in record.handler(caller, record.arguments):
-            outcome.text = clean_text(outcome.text, what="line", limit=limit)
+            if isinstance(outcome, commands.SetTopic):
+                what, limit = "topic", self._settings.topic_chars
+            else:
+                what, limit = "line", self._settings.message_chars
+            outcome.text = clean_text(outcome.text, what=what, limit=limit)
             if isinstance(outcome, events.Notice):
                 self._reply(client, outcome)
             else:

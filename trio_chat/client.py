@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
     from trio_chat.dialects import Variant
-    from trio_chat.names import Name
     from trio_chat.room import Room
 
 ANONYMOUS = "anonymous"
@@ -27,6 +26,14 @@ class Note:
 
     See `trio_chat.hub`.
     """
+
+
+@define
+class Lost(Note):
+    """A client's connection has failed: nothing can be sent any more. `reason` is for the log."""
+
+    client: Client
+    reason: str
 
 
 Item: TypeAlias = "tuple[Client, Sequence[Record], int] | Note"
@@ -45,8 +52,10 @@ class Link(Protocol):
     peer: str
     """The whole address, for logs."""
 
-    left: int
-    """How many bytes are kept because the connection would not take them yet."""
+    @property
+    def left(self) -> int:
+        """How many bytes are kept because the connection would not take them yet."""
+        ...
 
     def write(self, chunks: list[Any]) -> int:
         """Send what can be sent without blocking, keep the rest; give `left`. Empties `chunks`.
@@ -98,11 +107,12 @@ class Client:
         "halted",
         "held",
         "id",
+        "keys",
         "lagging",
         "link",
         "local",
-        "name",
         "nick",
+        "only_room",
         "paging",
         "positions",
         "queued",
@@ -132,8 +142,11 @@ class Client:
         self.local = local
         self.room_limit = room_limit
         self.nick = ANONYMOUS
-        self.name: Name | None = None
+        # The folded nick first, then what else no other nick may look like; nothing if anonymous.
+        self.keys: tuple[str, ...] = ()
         self.rooms: dict[str, Room] = {}
+        # The room it is in, if that is just one: what a record without a room means.
+        self.only_room: Room | None = None
 
         # This turn's output, in chunks of the variant's kind, which the link knows how to take; and
         # the size of its replies.

@@ -158,13 +158,9 @@ class Connected:
 
 @define
 class Disconnected:
-    """The connection is at its end, and nothing more will come; `reason` is for the log.
-
-    `broken`: nothing can be sent any more either.
-    """
+    """The client's input is at its end, or is to be; `reason` is for the log."""
 
     reason: str
-    broken: bool = False
 
 
 @define

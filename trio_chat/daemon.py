@@ -7,6 +7,7 @@ ended it at once (as shells count: 130 for SIGINT, 143 for SIGTERM).
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import resource
@@ -40,9 +41,20 @@ def run(settings: Settings) -> int:
     """Serve until stopped; the exit code."""
     logs.configure(settings.log_level, settings.log_format)
     allow_open_files(settings.max_clients)
+    lighten_collections()
     daemon = Daemon(settings)
     trio.run(daemon.serve)
     return daemon.exit_code
+
+
+def lighten_collections() -> None:
+    """Have the garbage collector come by more rarely: what a chat makes, it frees by itself.
+
+    At the default threshold it looks at every 700 new objects, which are a few dozen messages, and
+    takes about a tenth of the time of a busy server.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def allow_open_files(clients: int) -> None:

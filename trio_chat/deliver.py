@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define
 
-from trio_chat.apply import TopicOf
-from trio_chat.client import Note
+from trio_chat.apply import NO_DRAFTS, Reply, Requested, RoomMade, TopicOf
+from trio_chat.client import Lost, Note
 from trio_chat.commands import Request
 from trio_chat.dialects import size_of
 from trio_chat.errors import Refused
 from trio_chat.events import (
-    ENTRIES,
-    KEPT,
+    SPOKEN,
     Joined,
     Left,
     Missed,
     Refusal,
+    Renamed,
     Stopping,
     Told,
     TopicSet,
@@ -33,12 +33,12 @@ from trio_chat.events import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.apply import Asker, Item
+    from trio_chat.apply import Outcome
     from trio_chat.client import Client
-    from trio_chat.dialects import Chunk, Piece, Variant
+    from trio_chat.dialects import Chunk, Piece
     from trio_chat.events import Entry, Event, Kept, RoomEntry
     from trio_chat.room import Room
-    from trio_chat.roomlog import Outcome, RoomLog
+    from trio_chat.roomlog import Result, RoomLog
     from trio_chat.settings import Settings
     from trio_chat.state import State
 
@@ -59,10 +59,9 @@ PAGE_ENTRIES = 200
 
 @define
 class Drained(Note):
-    """A client's link can take more; or it failed, or made no progress for too long."""
+    """A client's link can take more."""
 
     client: Client
-    failure: str | None
 
 
 @define
@@ -86,53 +85,58 @@ class Deliver:
         self._stall_timeout = settings.stall_timeout
         self._log = log
         self._nursery = nursery
+        # Rooms as far as they have been delivered: one that is made anew within a turn stands here
+        # as the old one until then.
+        self._rooms: dict[str, Room] = dict(state.rooms)
         # Clients with output in this turn.
         self._touched: list[Client] = []
-        # Consecutive entries for one room, and the room: they are rendered and joined once.
-        self._run: list[Entry] = []
-        self._run_room: Room | None = None
+        # Consecutive entries for one room, and its name: they are rendered and joined once.
+        self._run: list[RoomEntry] = []
+        self._run_name = ""
         self.broken: list[tuple[Client, str]] = []
 
     # --- step 4: walk -----------------------------------------------------------------------------
 
-    def walk(self, outcomes: list[tuple[Asker, Item]], results: Sequence[Outcome]) -> None:
-        """Bring replies and entries, in their order, to where they belong."""
+    def walk(self, outcomes: list[Outcome], results: Sequence[Result]) -> None:
+        """Bring replies and entries, in their order, to where they belong.
+
+        `results` are what the log made of the drafts among the outcomes.
+        """
         upcoming = iter(results)
-        for asker, item in outcomes:
-            if item.__class__ not in ENTRIES:
+        for outcome in outcomes:
+            if isinstance(outcome, NO_DRAFTS):
                 self._end_run()
-                self._reply(asker, item)
+                self._no_draft(outcome)
                 continue
             result = next(upcoming)
-            if isinstance(result, Refused):
+            if isinstance(result, SPOKEN):  # nearly every one is
+                if result.room != self._run_name:
+                    self._begin_run(result.room)
+                self._run.append(result)
+            elif isinstance(result, Refused):
                 self._end_run()
-                self._refuse(asker, result)
-                continue
-            if asker.__class__ is Request:
-                asker.events.append(result)
-            if isinstance(result, Told):
+                self._refuse(outcome, result)
+            elif isinstance(result, Told):
                 self._end_run()
                 self._told(result)
             else:
-                self._entry(result)
+                self._other(result)
+            if isinstance(outcome, Requested) and not isinstance(result, Refused):
+                outcome.request.events.append(result)
         self._end_run()
 
-    def _entry(self, entry: RoomEntry) -> None:
-        """Take an entry of a room into the run of entries for that room.
-
-        Membership changes end a run.
-        """
-        room = self._state.rooms[entry.room]
-        kind = entry.__class__
-        if room is not self._run_room or kind is Left:
-            self._end_run()
-            self._run_room = room
-        if kind in KEPT:
-            room.keep(entry)
-        elif kind is Left:
+    def _other(self, entry: Joined | Left | Renamed | TopicSet) -> None:
+        """Take an entry that may change the room; a change of who hears it ends a run."""
+        if entry.room != self._run_name or isinstance(entry, Left | TopicSet):
+            self._begin_run(entry.room)
+        room = self._rooms[entry.room]
+        if isinstance(entry, Left):
             room.unlisten(self._state.clients[entry.author])
         self._run.append(entry)
-        if kind is Joined:
+        if isinstance(entry, TopicSet):
+            room.topic = entry.text
+            self._end_run()
+        elif isinstance(entry, Joined):
             self._end_run()
             self._let_in(self._state.clients[entry.author], room)
 
@@ -142,15 +146,23 @@ class Deliver:
         else:
             room.listen(client)
 
+    def _begin_run(self, name: str) -> None:
+        self._end_run()
+        self._run_name = name
+
     def _end_run(self) -> None:
-        """Put a run of entries, rendered once a variant, into the outboxes of those who hear them."""
-        run, room = self._run, self._run_room
-        self._run_room = None
+        """Put a run of entries, rendered once a variant, into the outboxes of who hears them."""
+        run = self._run
         if not run:
             return
+        room = self._rooms[self._run_name]
+        self._run_name = ""
+        room.keep(run)
         touched = self._touched
+        # Nobody hears their own words. Topics are for their authors too, so they are their own run.
+        authors = () if isinstance(run[0], TopicSet) else {entry.author for entry in run}
         for variant, listeners in room.audience.items():
-            pieces = [variant.render(entry) for entry in run]
+            pieces = variant.render(run)
             chunk = variant.join(pieces)
             for client in listeners:
                 chunks = client.chunks
@@ -158,25 +170,21 @@ class Deliver:
                     touched.append(client)
                 chunks.append(chunk)
             self._state.counts.deliveries += len(run) * len(listeners)
-            self._take_back_own(variant, listeners, pieces)
+            for author_id in authors:
+                author = self._state.clients.get(author_id)
+                if author is not None and author in listeners:
+                    author.chunks.pop()
+                    others = self._put_others(author, pieces) if len(authors) > 1 else 0
+                    self._state.counts.deliveries -= len(run) - others
         run.clear()
 
-    def _take_back_own(
-        self, variant: Variant, listeners: dict[Client, None], pieces: list[Piece]
-    ) -> None:
-        """Nobody hears their own words: give the authors of a run the rest of it only."""
-        for author_id in {entry.author for entry in self._run}:
-            author = self._state.clients.get(author_id)
-            if author not in listeners:
-                continue
-            author.chunks.pop()
-            rest = [
-                piece
-                for piece, entry in zip(pieces, self._run, strict=True)
-                if hears(author_id, entry)
-            ]
-            if rest:
-                self._put(author, variant.join(rest))
+    def _put_others(self, author: Client, pieces: list[Piece]) -> int:
+        """Give an author of this run what the others said in it; how much that is."""
+        pairs = zip(pieces, self._run, strict=True)
+        rest = [piece for piece, entry in pairs if entry.author != author.id]
+        if rest:
+            self._put(author, author.variant.join(rest))
+        return len(rest)
 
     def _put(self, client: Client, chunk: Chunk) -> None:
         if not client.chunks:
@@ -184,33 +192,44 @@ class Deliver:
         client.chunks.append(chunk)
 
     def _put_event(self, client: Client, event: Event) -> None:
-        self._put(client, client.variant.join((client.variant.render(event),)))
+        self._put(client, client.variant.join(client.variant.render((event,))))
 
-    def _reply(self, asker: Asker, item: Item) -> None:
-        if item.__class__ is TopicOf:
-            room = item.room
-            if not room.topic and not item.even_if_none:
-                return
-            item = TopicShown(room.name, room.shown, room.topic)
-            if asker.__class__ is not Request:
-                self._put_event(asker, item)
-                return
-        if asker.__class__ is Request:
-            asker.events.append(item)
+    def _no_draft(self, outcome: Reply | TopicOf | RoomMade) -> None:
+        if isinstance(outcome, RoomMade):
+            self._rooms[outcome.room.name] = outcome.room
+        elif isinstance(outcome, Reply):
+            self._reply(outcome)
+        elif outcome.room.topic or outcome.even_if_none:
+            room = outcome.room
+            shown = TopicShown(room.name, room.shown, room.topic)
+            self._reply(Reply.to(outcome.asker, shown))
+
+    def _reply(self, reply: Reply) -> None:
+        asker = reply.asker
+        if isinstance(asker, Request):
+            asker.events.append(reply.event)
         else:
             asker.queued = 0
-            self._put(asker, item)
+            self._put(asker, reply.chunk)
 
-    def _refuse(self, asker: Asker, refusal: Refused) -> None:
-        if asker.__class__ is Request:
-            asker.refusal = refusal
-        else:
-            self._put_event(asker, Refusal(str(refusal)))
+    def _refuse(self, outcome: Requested | Entry, refusal: Refused) -> None:
+        if isinstance(outcome, Requested):
+            outcome.request.refusal = refusal
+            return
+        author = self._state.clients.get(outcome.author)
+        if author is not None:
+            self._put_event(author, Refusal(str(refusal)))
 
     def _told(self, told: Told) -> None:
         target = self._state.clients.get(told.to)
         if target is not None:
             self._put_event(target, told)
+
+    def forget(self, rooms: list[Room]) -> None:
+        """Let go of rooms that are gone, now that all in them has been delivered."""
+        for room in rooms:
+            if self._rooms.get(room.name) is room:
+                del self._rooms[room.name]
 
     # --- step 5: flush ----------------------------------------------------------------------------
 
@@ -218,17 +237,28 @@ class Deliver:
         """Send what this turn has put into outboxes, once a client."""
         touched, self._touched = self._touched, []
         for client in touched:
-            if client.chunks:
-                self._send(client)
+            chunks = client.chunks
+            if not chunks:
+                continue
+            try:
+                left = client.link.write(chunks)
+            except OSError as error:
+                self._lose(client, error)
+            else:
+                if left:
+                    self._left_over(client, left)
 
     def _send(self, client: Client) -> None:
         try:
             left = client.link.write(client.chunks)
         except OSError as error:
-            self.broken.append((client, f"connection lost: {error.strerror}"))
+            self._lose(client, error)
             return
         if left:
             self._left_over(client, left)
+
+    def _lose(self, client: Client, error: OSError) -> None:
+        self.broken.append((client, f"connection lost: {error.strerror}"))
 
     def _left_over(self, client: Client, left: int) -> None:
         if not client.draining and not client.local:
@@ -239,19 +269,20 @@ class Deliver:
 
     async def _drain(self, client: Client) -> None:
         """Wait until the link takes more, and tell the hub."""
-        failure = None
-        with trio.move_on_after(self._stall_timeout) as stalled:
-            try:
+        note: Note = Drained(client)
+        try:
+            with trio.move_on_after(self._stall_timeout) as stalled:
                 await client.link.drain()
-            except OSError as error:
-                failure = f"connection lost: {error.strerror}"
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                failure = "connection lost"
-        if stalled.cancelled_caught:
-            failure = f"nothing sent could be delivered for {self._stall_timeout:g} seconds"
+            if stalled.cancelled_caught:
+                seconds = f"{self._stall_timeout:g} seconds"
+                note = Lost(client, f"nothing sent could be delivered for {seconds}")
+        except OSError as error:
+            note = Lost(client, f"connection lost: {error.strerror}")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            note = Lost(client, "connection lost")
         # The client's task may have ended meanwhile, or the chat.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await client.channel.send(Drained(client, failure))
+            await client.channel.send(note)
 
     # --- clients that lag -------------------------------------------------------------------------
 
@@ -261,7 +292,7 @@ class Deliver:
         client.positions = {room.name: room.position for room in client.rooms.values()}
         for room in client.rooms.values():
             room.unlisten(client)
-        if not client.local:
+        if not client.local and not self._state.stopping:
             client.halted = True
             client.link.pause()
         self._state.counts.lagged += 1
@@ -280,9 +311,6 @@ class Deliver:
         """Go on sending to a client whose link takes more."""
         client = note.client
         client.draining = False
-        if note.failure is not None:
-            self.broken.append((client, note.failure))
-            return
         self._send(client)
         self.catch_up(client)
 
@@ -292,6 +320,9 @@ class Deliver:
         client.paging = False
         room = client.rooms.get(note.room)
         if not client.lagging or client.closing is not None or room is None:
+            return
+        if note.after != self._position(client, room):  # it has left and joined meanwhile
+            self.catch_up(client)
             return
         entries = note.entries or room.since(note.after)
         missed = entries[0].position - note.after - 1
@@ -344,7 +375,7 @@ class Deliver:
             client.positions[room.name] = entry.position
             if not hears(client.id, entry):
                 continue
-            chunk = client.variant.join((client.variant.render(entry),))
+            chunk = client.variant.join(client.variant.render((entry,)))
             self._put(client, chunk)
             space -= size_of(chunk)
             if space <= 0:

@@ -100,8 +100,9 @@ Kept: TypeAlias = Said | Acted | TopicSet
 RoomEntry: TypeAlias = Kept | Joined | Left | Renamed
 Entry: TypeAlias = RoomEntry | Told
 
-KEPT = frozenset({Said, Acted, TopicSet})
-ENTRIES = frozenset({Said, Acted, TopicSet, Joined, Left, Renamed, Told})
+# For `isinstance`.
+SPOKEN = (Said, Acted)
+KEPT = (Said, Acted, TopicSet)
 
 # --- replies --------------------------------------------------------------------------------------
 

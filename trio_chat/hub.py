@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.apply import Apply, discard
-from trio_chat.client import Note
+from trio_chat.client import Lost, Note
 from trio_chat.deliver import Deliver, Drained, Page
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Client, Item
     from trio_chat.events import Entry
     from trio_chat.names import Name
-    from trio_chat.roomlog import Outcome, RoomLog
+    from trio_chat.roomlog import Result, RoomLog
     from trio_chat.settings import Settings
     from trio_chat.table import Row
 
@@ -73,10 +73,9 @@ class Hub:
         channel: trio.MemoryReceiveChannel[Item],
         nursery: trio.Nursery,
     ) -> None:
-        self.state = State()
+        self.state = State(kept_rooms=frozenset(name.folded for name in kept_rooms))
         self._log = log
         self._channel = channel
-        self._kept_rooms = {name.folded for name in kept_rooms}
         for name in kept_rooms:
             self.state.rooms[name.folded] = Room(name.folded, name.shown, settings.recent_entries)
         self._apply = Apply(self.state, settings, table, before_say)
@@ -150,7 +149,7 @@ class Hub:
         self._read_notes()
         self._end_turn()
 
-    async def _append(self, drafts: Sequence[Entry]) -> Sequence[Outcome]:
+    async def _append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Have the log order the drafts.
 
         If it fails altogether, kept ones are refused and passing ones pass.
@@ -160,7 +159,7 @@ class Hub:
         except Exception:
             logger.exception("the room log failed")
             refusal = Refused("not said: the log cannot be written")
-            return [refusal if type(draft) in KEPT else draft for draft in drafts]
+            return [refusal if isinstance(draft, KEPT) else draft for draft in drafts]
 
     def _read_notes(self) -> None:
         notes, self._notes = self._notes, []
@@ -168,6 +167,8 @@ class Hub:
             match note:
                 case Drained(client=client) if client.id in self.state.clients:
                     self._deliver.drained(note)
+                case Lost(client=client, reason=reason) if client.id in self.state.clients:
+                    self._deliver.broken.append((client, reason))
                 case Page(client=client) if client.id in self.state.clients:
                     self._deliver.page(note)
                 case Tell():
@@ -180,11 +181,13 @@ class Hub:
             request.done.set()
         self._apply.requests.clear()
         for client in self._apply.overfull:
-            client.halted = client.lagging or client.closing is not None
+            lagging = client.lagging and not self.state.stopping
+            client.halted = lagging or client.closing is not None
         self._apply.overfull.clear()
         if self.state.stopping:
             self._say_farewell()
-        self.state.forget_empty_rooms(self._kept_rooms)
+        self._deliver.forget(self.state.gone)
+        self.state.gone.clear()
         for client in list(self.state.closing):
             if not client.draining:
                 self._release(client)
@@ -214,7 +217,7 @@ class Hub:
         if not self.state.addresses[address]:
             del self.state.addresses[address]
         client.link.release()
-        reason = client.closing
+        reason = client.closing or ""
         self.state.counts.left[reason] += 1
         logger.info(
             "client left",
@@ -257,7 +260,12 @@ class Hub:
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 item = self._channel.receive_nowait()
-                if not isinstance(item, Note):
+                if isinstance(item, Note):
+                    self._notes.append(item)
+                else:
                     item[0].link.release()
                     discard(item[1])
+        for note in self._notes:
+            if isinstance(note, Tell):
+                note.done.set()
         self._channel.close()

@@ -28,11 +28,16 @@ class TokenBucket:
             )
         self._filled_at = now
         # A wait computed in floating point may end a hair early.
-        return int(self._tokens + 1e-6)
+        return max(0, int(self._tokens + 1e-6))
 
     def spend(self, lines: int) -> None:
         """Take note of lines that passed; more than were available puts the bucket into debt."""
         self._tokens -= lines
+
+    @property
+    def in_debt(self) -> bool:
+        """Whether more has passed than was allowed."""
+        return self._tokens < 0
 
     def wait(self) -> float:
         """Seconds from the last `available` until one more line may pass."""

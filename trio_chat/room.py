@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from trio_chat.events import TopicSet
+from trio_chat.events import KEPT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio_chat.client import Client
     from trio_chat.dialects import Variant
-    from trio_chat.events import Kept
+    from trio_chat.events import Kept, RoomEntry
 
 
 class Room:
@@ -41,24 +43,25 @@ class Room:
 
     def unlisten(self, client: Client) -> None:
         """Let it hear no more."""
-        listeners = self.audience.get(client.variant)
-        if listeners is not None:
-            listeners.pop(client, None)
-            if not listeners:
-                del self.audience[client.variant]
+        # Not only by its variant, which may have been switched since it began to listen.
+        for variant, listeners in self.audience.items():
+            if client in listeners:
+                del listeners[client]
+                if not listeners:
+                    del self.audience[variant]
+                return
 
     def hears(self, client: Client) -> bool:
         """Whether the client hears what is delivered."""
-        return client in self.audience.get(client.variant, ())
+        return any(client in listeners for listeners in self.audience.values())
 
-    def keep(self, entry: Kept) -> None:
-        """Take note of a kept entry that is being delivered."""
-        if self.position == 0:
-            self.base = entry.position - 1
-        self.position = entry.position
-        self.recent.append(entry)
-        if type(entry) is TopicSet:
-            self.topic = entry.text
+    def keep(self, entries: Iterable[RoomEntry]) -> None:
+        """Take note of entries that are being delivered; kept ones stay at hand."""
+        kept = [entry for entry in entries if isinstance(entry, KEPT)]
+        if kept:
+            self.base = self.base or kept[0].position - 1
+            self.position = kept[-1].position
+            self.recent.extend(kept)
 
     def since(self, position: int) -> list[Kept]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""

@@ -23,7 +23,7 @@ from trio_chat.table import make_table
 from trio_chat.text import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 
     from trio_chat.apply import BeforeSay
     from trio_chat.names import Name
@@ -85,10 +85,16 @@ class Chat:
         each address. Raises `OSError` if an address cannot be listened on, and `ChatClosed` once
         the chat is stopping.
         """
-        self._check_open()
+        await self._check_open()
         host = self.settings.host if host is None else host
         port = self.settings.port if port is None else port
-        listeners: list[trio.SocketListener] = await self._clients.start(self._listen, host, port)
+        listeners: list[trio.SocketListener]
+        try:
+            listeners = await self._clients.start(self._listen, host, port)
+        except RuntimeError:
+            # Trio's word for a task that ended before it had started: the stop has come between.
+            await self._check_open()
+            raise
         return [listener.socket.getsockname()[:2] for listener in listeners]
 
     async def _listen(
@@ -100,6 +106,8 @@ class Chat:
     ) -> None:
         with trio.CancelScope() as scope:
             self._listening.append(scope)
+            if self._stop_wanted.is_set():
+                scope.cancel("the chat is stopping")
             await trio.serve_tcp(
                 self._accept,
                 port,
@@ -108,14 +116,11 @@ class Chat:
                 task_status=task_status,
             )
 
-    async def _accept(self, stream: trio.SocketStream) -> None:
+    def _accept(self, stream: trio.SocketStream) -> Awaitable[None]:
+        # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
+        # each either: `_run_clients` closes it when the last of them has ended.
         link = SocketLink(stream, self.settings.keepalive)
-        try:
-            channel = self._channel.clone()
-        except trio.ClosedResourceError:  # accepted in the moment of stopping
-            link.close()
-            return
-        await run_connection(link, channel, self.settings, self._table)
+        return run_connection(link, self._channel, self.settings, self._table)
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -123,13 +128,12 @@ class Chat:
         `peer` is what logs call it, and what counts as its address for the limit on clients an
         address. Raises `ChatClosed` once the chat is stopping.
         """
-        self._check_open()
-        with trio.CancelScope() as scope:
+        await self._check_open()
+        with trio.CancelScope() as scope, self._channel.clone() as channel:
             self._streams.add(scope)
             try:
-                await run_connection(
-                    StreamLink(stream, peer), self._channel.clone(), self.settings, self._table
-                )
+                link = StreamLink(stream, peer)
+                await run_connection(link, channel, self.settings, self._table)
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)
@@ -140,7 +144,7 @@ class Chat:
 
         Raises `Refused` if the nick cannot be had, `ChatClosed` once the chat is stopping.
         """
-        self._check_open()
+        await self._check_open()
         with self._channel.clone() as channel:
             link = EventLink(channel, self.settings.outbox_bytes)
             client = Client(link, EVENTS, channel, room_limit=None, local=True)
@@ -190,7 +194,8 @@ class Chat:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def _check_open(self) -> None:
+    async def _check_open(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._stop_wanted.is_set():
             raise ChatClosed("the chat is stopping")
 
@@ -219,17 +224,22 @@ class Chat:
         with nothing left to do.
         """
         with self._channel:
-            async with trio.open_nursery() as self._clients:
-                task_status.started()
-                await self._stop_wanted.wait()
-                for scope in self._listening:
-                    scope.cancel("the chat is stopping")
-                deadline = trio.current_time() + self.settings.stop_grace
-                for scope in (self._clients.cancel_scope, *self._streams):
-                    scope.deadline = min(scope.deadline, deadline)
-                with suppress(trio.BrokenResourceError):
-                    await self._channel.send(Stop())
-                self._channel.close()
+            try:
+                async with trio.open_nursery() as self._clients:
+                    task_status.started()
+                    await self._stop_wanted.wait()
+                    await self._end_clients(self._clients)
+            finally:
+                self._stop_wanted.set()
+
+    async def _end_clients(self, clients: trio.Nursery) -> None:
+        for scope in self._listening:
+            scope.cancel("the chat is stopping")
+        deadline = trio.current_time() + self.settings.stop_grace
+        for scope in (clients.cancel_scope, *self._streams):
+            scope.deadline = min(scope.deadline, deadline)
+        with suppress(trio.BrokenResourceError):
+            await self._channel.send(Stop())
 
 
 @asynccontextmanager

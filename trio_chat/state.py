@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from trio_chat.client import Client
     from trio_chat.names import Name
     from trio_chat.room import Room
@@ -41,9 +39,10 @@ class State:
     holders: dict[str, Client] = field(factory=dict)
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
-    # Rooms that may be empty, and clients on their way out, to be looked at when the turn has been
-    # delivered.
-    emptied: dict[str, Room] = field(factory=dict)
+    # Rooms that exist without members too.
+    kept_rooms: frozenset[str] = frozenset()
+    # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
+    gone: list[Room] = field(factory=list)
     closing: dict[Client, None] = field(factory=dict)
     # Clients with records that wait, oldest first.
     holding: dict[Client, None] = field(factory=dict)
@@ -57,36 +56,32 @@ class State:
         """Give a free nick to a client, in place of the one it had."""
         self.take_nick(client)
         client.nick = name.shown
-        client.name = name
+        client.keys = (name.folded, *(name.keys - {name.folded}))
         self.nicks[name.folded] = client
-        self.holders.update(dict.fromkeys(name.keys, client))
+        self.holders.update(dict.fromkeys(client.keys, client))
 
     def take_nick(self, client: Client) -> None:
         """Free the client's nick for others; what the client is called stays."""
-        if client.name is not None:
-            del self.nicks[client.name.folded]
-            for key in client.name.keys:
+        if client.keys:
+            del self.nicks[client.keys[0]]
+            for key in client.keys:
                 del self.holders[key]
-            client.name = None
+            client.keys = ()
 
     def enter(self, client: Client, room: Room) -> None:
         """Make the client a member."""
         room.members[client] = None
         client.rooms[room.name] = room
+        client.only_room = room if len(client.rooms) == 1 else None
 
     def leave(self, client: Client, room: Room) -> None:
         """Make it one no longer."""
         del room.members[client]
         del client.rooms[room.name]
-        if not room.members:
-            self.emptied[room.name] = room
-
-    def forget_empty_rooms(self, keep: Iterable[str]) -> None:
-        """End the rooms that have been left by all, but for those to be kept."""
-        for name, room in self.emptied.items():
-            if not room.members and name not in keep:
-                del self.rooms[name]
-        self.emptied.clear()
+        client.only_room = next(iter(client.rooms.values())) if len(client.rooms) == 1 else None
+        if not room.members and room.name not in self.kept_rooms:
+            del self.rooms[room.name]
+            self.gone.append(room)
 
     def hold(self, client: Client) -> None:
         """Note that records of this client wait, and let its task read no further."""

@@ -52,12 +52,16 @@ def clean_text(text: str, *, what: str, limit: int) -> str:
     if len(text) <= limit * _MOST_COMPOSED:
         text = _normalize(text.replace("\t", " "), what)
     if len(text) > limit:
-        raise Refused(f"a {what} may have at most {limit} characters; this one has {len(text)}")
+        raise Refused(f"{_a(what)} may have at most {limit} characters; this one has {len(text)}")
     # All that is never shown is unprintable to Python; few other characters are.
     found = None if text.isprintable() else _NEVER_SHOWN.search(text)
     if found:
-        raise Refused(f"a {what} may not hold {_describe(found[0])}")
+        raise Refused(f"{_a(what)} may not hold {_describe(found[0])}")
     return text
+
+
+def _a(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
 
 
 def printable(text: str) -> str:
@@ -84,7 +88,7 @@ def _refuse_stacked_marks(text: str, what: str) -> None:
     # Combining classes are all below 256, so bytes can hold them, and C counts and searches those.
     classes = bytes(map(unicodedata.combining, text))
     if len(text) - classes.count(0) > MAX_MARKS and _TOO_MANY_MARKS.search(classes):
-        raise Refused(f"a {what} may not hold more than {MAX_MARKS} combining marks in a row")
+        raise Refused(f"{_a(what)} may not hold more than {MAX_MARKS} combining marks in a row")
 
 
 def _describe(char: str) -> str:

@@ -2,27 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import assert_type
+
 import trio
 
 import trio_chat
+from trio_chat.testing import LineClient, line_client
 
 
 async def chat_in_a_block(settings: trio_chat.Settings) -> None:
     async with trio_chat.open_chat(settings) as chat:
-        for address in await chat.listen(port=0):
-            print(address)
+        assert_type(chat, trio_chat.Chat)
+        assert_type(await chat.listen(port=0), list[tuple[str, int]])
         async with chat.connect(nick="bot") as bot:
-            await bot.join("#general")
-            await bot.say("#general", "hello")
-            async for event in bot:
-                if isinstance(event, trio_chat.Said):
-                    room: str = event.room
-                    text: str = event.text
-                    print(room, text)
-        print(chat.statistics())
+            assert_type(bot, trio_chat.InProcessClient)
+            await talk(bot)
+            await listen(bot)
+        await look(chat)
         await chat.stop()
+
+
+async def talk(bot: trio_chat.InProcessClient) -> None:
+    room = await bot.join("#general")
+    assert_type(room, str)
+    said = await bot.say("hello", room)
+    assert_type(said, trio_chat.Said)
+    assert_type(said.position, int)
+    assert_type(said.time, float)
+    assert_type(await bot.act("waves"), trio_chat.Acted)
+    assert_type(await bot.set_topic("tea"), trio_chat.TopicSet)
+    assert_type(await bot.topic(), str)
+    assert_type(await bot.rooms(), list[str])
+    assert_type(await bot.members(room), list[str])
+    await bot.take_nick("robot")
+    await bot.tell("john", "hello")
+    await bot.leave(room)
+    assert_type((bot.id, bot.nick), tuple[str, str])
+
+
+async def listen(bot: trio_chat.InProcessClient) -> None:
+    async for event in bot:
+        assert_type(event, trio_chat.Event)
+        match event:
+            case trio_chat.Said(room=room, nick=nick, text=text):
+                assert_type((room, nick, text), tuple[str, str, str])
+            case trio_chat.Missed(count=count):
+                assert_type(count, int)
+            case _:
+                pass
+
+
+async def look(chat: trio_chat.Chat) -> None:
+    assert_type(await chat.tell("an id", "a line"), bool)
+    statistics = chat.statistics()
+    assert_type(statistics, trio_chat.Statistics)
+    assert_type(statistics.clients, int)
+    assert_type(statistics.left, Mapping[str, int])
+
+
+def shout(caller: trio_chat.Caller, arguments: str) -> list[trio_chat.Say | trio_chat.Notice]:
+    if not arguments:
+        raise trio_chat.Refused("text is required, usage: /shout TEXT")
+    return [trio_chat.Say(arguments.upper()), trio_chat.Notice(f"{caller.nick}, calm down")]
+
+
+def no_links(
+    draft: trio_chat.Said | trio_chat.Acted | trio_chat.TopicSet | trio_chat.Told,
+) -> str:
+    if "://" in draft.text:
+        raise trio_chat.Refused("no links here, please")
+    return draft.text
+
+
+async def with_rules_of_its_own() -> None:
+    row = trio_chat.custom("shout", "/shout TEXT", "say something loudly", shout)
+    assert_type(row, trio_chat.Row)
+    async with trio_chat.open_chat(commands=[row], before_say=no_links) as chat:
+        await chat.listen()
+
+
+async def over_any_stream(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    async with trio_chat.open_chat() as chat:
+        await chat.serve_stream(stream, peer="192.0.2.1:1024")
 
 
 async def chat_in_a_nursery() -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio_chat.serve, trio_chat.Settings())
+        addresses: list[tuple[str, int]] = await nursery.start(
+            trio_chat.serve, trio_chat.Settings(rate_limit=None)
+        )
+        print(addresses)
+
+
+async def in_a_test(chat: trio_chat.Chat) -> None:
+    async with line_client(chat, nick="john", room="#general") as john:
+        assert_type(john, LineClient)
+        await john.send("/who")
+        assert_type(await john.line(), str)
+        assert_type(await john.sync(), list[str])
+        await john.expect("> in #general: john")

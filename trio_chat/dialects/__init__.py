@@ -16,20 +16,24 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
 
-# One event as its clients get it, and several of them joined: bytes on a wire, or the events
+# One event rendered, and several of them joined: text, then bytes on a wire; or the events
 # themselves in-process.
-Piece: TypeAlias = bytes | Event
+Piece: TypeAlias = str | Event
 Chunk: TypeAlias = bytes | list[Event]
 
 
 class Dialect(Protocol):
     """The reading half: one for each connection."""
 
-    rooms: int
-    """How many rooms a client of this dialect may be in at once."""
+    @property
+    def rooms(self) -> int:
+        """How many rooms a client of this dialect may be in at once."""
+        ...
 
-    pending: bool
-    """Whether complete commands wait, as bytes, because of the last call's `limit`."""
+    @property
+    def pending(self) -> bool:
+        """Whether complete commands wait, as bytes, because of the last call's `limit`."""
+        ...
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere.
@@ -42,8 +46,8 @@ class Dialect(Protocol):
 class Variant(Protocol):
     """The writing half; equal and hashable by identity."""
 
-    def render(self, event: Event) -> Piece:
-        """What a client of this variant gets for one event."""
+    def render(self, events: Sequence[Event]) -> list[Piece]:
+        """What a client of this variant gets for each of these events."""
         ...
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:

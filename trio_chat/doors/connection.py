@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from trio_chat.client import Client
-from trio_chat.commands import Answer, Connected, Disconnected, ReadOut
+from trio_chat.client import Client, Lost
+from trio_chat.commands import Connected, Disconnected, ReadOut
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import HTTP_REFUSAL, is_http
+from trio_chat.doors.first_bytes import FirstBytes
 from trio_chat.limits import TokenBucket
 
 if TYPE_CHECKING:
@@ -37,32 +37,34 @@ logger = logging.getLogger("trio_chat")
 # For the hub to let go of a link when everything is being cancelled; it needs no time for that.
 RELEASE_SECONDS = 1.0
 
+CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
+
 
 async def run_connection(
     link: Link, channel: Channel, settings: Settings, table: Mapping[str, Row]
 ) -> None:
-    """Run one client to its end.
-
-    `channel` is its own clone of the hub's and is closed here. Raises nothing but `Cancelled`.
-    """
-    with channel:
-        client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-        reader = Reader(client, link, channel, settings, LineDialect(table, settings))
-        try:
-            await channel.send((client, (Connected(),), 0))
-            await reader.run()
-            await link.wait_released()
-            await link.finish(settings.linger_timeout)
-        except trio.BrokenResourceError:
-            pass  # the hub has ended
-        except trio.Cancelled:
-            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
-                channel.send_nowait((client, (Disconnected("cancelled", broken=True),), 0))
+    """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`."""
+    client = Client(link, LF, channel, room_limit=LineDialect.rooms)
+    dialect = FirstBytes(LineDialect(table, settings))
+    reader = Reader(client, link, channel, settings, dialect)
+    known = False
+    try:
+        await channel.send((client, (Connected(),), 0))
+        known = True
+        await reader.run()
+        await link.wait_released()
+        await link.finish(settings.linger_timeout)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # the chat has ended
+    except trio.Cancelled:
+        if known:
+            with contextlib.suppress(*CANNOT_SEND):
+                channel.send_nowait(Lost(client, "cancelled"))
             with trio.move_on_after(RELEASE_SECONDS, shield=True):
                 await link.wait_released()
-            raise
-        finally:
-            link.close()
+        raise
+    finally:
+        link.close()
 
 
 class Reader:
@@ -84,67 +86,56 @@ class Reader:
         self._size = 0
 
     async def run(self) -> None:
-        """Read until the end of the input, or until the hub wants no more.
+        """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
-        The hub is told of either.
+        The loop stands here, and not in a function of its own, because each one that waits costs
+        every idle connection a frame.
         """
         end: Record = ReadOut()
+        link, dialect, bucket = self._link, self._dialect, self._bucket
         try:
-            with self._link.reading:
-                await self._read()
+            with link.reading:
+                while True:
+                    await link.readable()
+                    if link.gate is not None:
+                        await link.wait_allowed()
+                    data = link.take()
+                    if data is None:
+                        continue
+                    if not data:
+                        break
+                    self._size = len(data)
+                    if bucket is not None:
+                        await self._pass_on(data, bucket)
+                        continue
+                    self._records = dialect.feed(data)
+                    if self._records:
+                        await self._send()
                 end = Disconnected("closed by the client")
-            if isinstance(end, ReadOut) and not self._link.released:
+            if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
-        except OSError as error:
-            end = Disconnected(f"connection lost: {error.strerror}", broken=True)
-        except trio.BrokenResourceError:
-            end = Disconnected("connection lost", broken=True)
-        except Exception:
-            logger.exception(
-                "a connection's task failed",
-                extra={"address": self._link.peer, "client": self._client.id},
-            )
-            end = Disconnected("an error in its task", broken=True)
-        await self._channel.send((self._client, (end,), 0))
+        except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
+            await self._channel.send(Lost(self._client, self._why(error)))
+        else:
+            await self._channel.send((self._client, (end,), 0))
 
-    async def _read(self) -> None:
-        data = await self._first()
-        while data:
-            await self._pass_on(data)
-            data = await self._link.receive()
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"connection lost: {error.strerror}"
+        if isinstance(error, trio.BrokenResourceError):
+            return "connection lost"
+        extra = {"address": self._link.peer, "client": self._client.id}
+        logger.error("a connection's task failed", extra=extra, exc_info=error)
+        return "an error in its task"
 
-    async def _first(self) -> bytes:
-        """Read until it is clear who came.
-
-        Give what was read, or nothing if that is no client for lines.
-        """
-        first = b""
-        while data := await self._link.receive():
-            first += data
-            http = is_http(first)
-            if http is False:
-                return first
-            if http:
-                self._records = (Answer(HTTP_REFUSAL), Disconnected("spoke HTTP, not lines"))
-                await self._send()
-                break
-        return b""
-
-    async def _pass_on(self, data: bytes) -> None:
-        """Send the hub what has come in, no faster than the rate allows.
-
-        What has to wait does so as bytes.
-        """
-        self._size = len(data)
-        bucket = self._bucket
+    async def _pass_on(self, data: bytes, bucket: TokenBucket) -> None:
+        """Send the hub what has come in, as fast as the rate allows; the rest waits as bytes."""
         while True:
-            limit = None if bucket is None else bucket.available(trio.current_time())
-            self._records = self._dialect.feed(data, limit)
+            self._records = self._dialect.feed(data, bucket.available(trio.current_time()))
             if self._records:
-                if bucket is not None:
-                    bucket.spend(len(self._records))
+                bucket.spend(len(self._records))
                 await self._send()
-            if bucket is None or not self._dialect.pending:
+            if not self._dialect.pending and not bucket.in_debt:
                 return
             data = b""
             await trio.sleep(bucket.wait())
@@ -162,6 +153,6 @@ class Reader:
         """Pass on what was at hand, what waited for the rate, and what one last read gives."""
         if self._records:
             await self._send()
-        self._records = self._dialect.feed(await self._link.receive_last())
+        self._records = self._dialect.feed(await self._link.take_last())
         if self._records:
             await self._send()

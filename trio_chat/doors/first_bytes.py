@@ -7,6 +7,14 @@ gets an HTTP answer and never a room.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from trio_chat.commands import Answer, Disconnected
+
+if TYPE_CHECKING:
+    from trio_chat.commands import Record
+    from trio_chat.dialects import Dialect
+
 # RFC 9110, 5789 and 9113 (whose connections begin with PRI).
 VERBS = (
     b"GET ",
@@ -31,6 +39,42 @@ HTTP_REFUSAL = (
     b"Connection: close\r\n"
     b"\r\n%b" % (len(_SENTENCE), _SENTENCE)
 )
+
+
+class FirstBytes:
+    """A dialect for the first bytes of a connection, which hands over to the one they tell of."""
+
+    __slots__ = ("_first", "_lines")
+
+    def __init__(self, lines: Dialect) -> None:
+        self._lines = lines
+        # What has come and does not tell yet; `None` once it does.
+        self._first: bytes | None = b""
+
+    @property
+    def rooms(self) -> int:
+        """How many rooms the client may be in at once."""
+        return self._lines.rooms
+
+    @property
+    def pending(self) -> bool:
+        """Whether complete commands wait, as bytes."""
+        return self._lines.pending
+
+    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
+        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
+        if self._first is None:
+            return self._lines.feed(data, limit)
+        self._first = first = self._first + data
+        http = is_http(first)
+        if http is None:
+            return []
+        if http:
+            # Its next bytes are no first bytes of lines either.
+            self._first = b"GET "
+            return [Answer(HTTP_REFUSAL), Disconnected("spoke HTTP, not lines")]
+        self._first = None
+        return self._lines.feed(first, limit)
 
 
 def is_http(first: bytes) -> bool | None:

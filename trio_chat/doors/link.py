@@ -14,9 +14,9 @@ class ConnectionLink:
 
     __slots__ = (
         "_discarding",
-        "_gate",
         "_released",
         "address",
+        "gate",
         "peer",
         "reading",
         "released",
@@ -31,8 +31,9 @@ class ConnectionLink:
         # What the connection would not take yet.
         self.rest = bytearray()
         self._discarding = False
-        # Made only where someone has to wait: most connections never need them.
-        self._gate: trio.Event | None = None
+        # Made only where the task has to wait: most connections never need them. As long as there
+        # is a gate, the hub wants nothing to be read.
+        self.gate: trio.Event | None = None
         self._released: trio.Event | None = None
 
     # --- for the hub ------------------------------------------------------------------------------
@@ -44,14 +45,14 @@ class ConnectionLink:
 
     def pause(self) -> None:
         """Make the client's task read no further."""
-        if self._gate is None:
-            self._gate = trio.Event()
+        if self.gate is None:
+            self.gate = trio.Event()
 
     def resume(self) -> None:
         """Let it read on."""
-        if self._gate is not None:
-            self._gate.set()
-            self._gate = None
+        if self.gate is not None:
+            self.gate.set()
+            self.gate = None
 
     def read_out(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
@@ -68,8 +69,8 @@ class ConnectionLink:
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""
-        while self._gate is not None:
-            await self._gate.wait()
+        while self.gate is not None:
+            await self.gate.wait()
 
     async def wait_released(self) -> None:
         """Wait until the hub has let go."""

@@ -5,6 +5,7 @@ No socket and no dialect. Events come as objects, and each call has its own resu
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -36,9 +37,9 @@ class EventVariant:
 
     __slots__ = ()
 
-    def render(self, event: Event) -> Event:
-        """Give the event."""
-        return event
+    def render(self, events: Sequence[Event]) -> list[Piece]:
+        """Give the events."""
+        return list(events)
 
     def join(self, pieces: Sequence[Piece]) -> list[Event]:
         """Give the events as a list."""
@@ -53,9 +54,9 @@ class EventLink:
 
     __slots__ = (
         "_arrived",
-        "_full",
         "_limit",
         "_queue",
+        "_told",
         "address",
         "channel",
         "ended",
@@ -69,8 +70,8 @@ class EventLink:
         self.left = 0
         self.ended = False
         self._limit = limit
-        # Whether the hub has been told of more than it may give before some has been taken.
-        self._full = False
+        # Whether the hub has been told that there is room again, since it last wrote.
+        self._told = False
         self._queue: deque[Event] = deque()
         self._arrived = trio.Event()
 
@@ -82,7 +83,7 @@ class EventLink:
             self._queue.extend(chunk)
             self.left += size_of(chunk)
         chunks.clear()
-        self._full = self.left > self._limit
+        self._told = False
         self._arrived.set()
         return self.left
 
@@ -126,11 +127,11 @@ class EventLink:
         return event
 
     def has_room_again(self) -> bool:
-        """Whether the hub waits to hear that half of the outbox is free; true once each time."""
-        if self._full and self.left < self._limit // 2:
-            self._full = False
-            return True
-        return False
+        """Whether half of the outbox is free and the hub has not been told; true once each time."""
+        if self._told or self.left >= self._limit // 2:
+            return False
+        self._told = True
+        return True
 
 
 class InProcessClient:
@@ -171,8 +172,10 @@ class InProcessClient:
         event = await self._link.take()
         if event is None:
             raise StopAsyncIteration
-        if self._link.has_room_again():
-            await self._link.channel.send(Drained(self._client, None))
+        if self._client.lagging and self._link.has_room_again():
+            # Once the chat has stopped, there is nothing more to come.
+            with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+                await self._link.channel.send(Drained(self._client))
         return event
 
     async def take_nick(self, nick: str) -> None:

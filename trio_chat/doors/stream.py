@@ -18,12 +18,13 @@ LAST_READ_SECONDS = 0.01
 class StreamLink(ConnectionLink):
     """A link over a `trio.abc.Stream`. Bytes leave it while `drain` runs, and at no other time."""
 
-    __slots__ = ("_sending", "_stream")
+    __slots__ = ("_sending", "_stream", "_taken")
 
     def __init__(self, stream: trio.abc.Stream, peer: str) -> None:
         super().__init__(peer, peer)
         self._stream = stream
         self._sending = 0
+        self._taken = b""
 
     @property
     def left(self) -> int:
@@ -50,21 +51,19 @@ class StreamLink(ConnectionLink):
 
     # --- for the client's task --------------------------------------------------------------------
 
-    async def receive(self) -> bytes:
-        """Wait for bytes.
-
-        `b""` is the end. Raises `trio.BrokenResourceError` if the connection is broken.
-        """
+    async def readable(self) -> None:
+        """Wait for bytes, or the end. Raises `trio.BrokenResourceError` if the stream is broken."""
         await self.wait_allowed()
-        return await self._stream.receive_some(READ_BYTES)
+        self._taken = bytes(await self._stream.receive_some(READ_BYTES))
 
-    async def receive_last(self) -> bytes:
-        """The bytes that are there now.
+    def take(self) -> bytes | None:
+        """The bytes that have come; `b""` is the end."""
+        return self._taken
 
-        A stream cannot be asked without waiting, so a moment is allowed for it.
-        """
+    async def take_last(self) -> bytes:
+        """The bytes that are there now; to ask a stream means to wait, so it is given a moment."""
         with trio.move_on_after(LAST_READ_SECONDS):
-            return await self._stream.receive_some(READ_BYTES)
+            return bytes(await self._stream.receive_some(READ_BYTES))
         return b""
 
     async def finish(self, seconds: float) -> None:

@@ -14,10 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_chat.doors.link import ConnectionLink
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 # As much as one read takes. What a client sends at once beyond this waits in the kernel, which is
 # what slows it down.
@@ -80,20 +85,23 @@ class SocketLink(ConnectionLink):
 
     # --- for the client's task --------------------------------------------------------------------
 
-    async def receive(self) -> bytes:
-        """Wait for bytes; `b""` is the end. Raises `OSError` if the connection is broken."""
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            if self._gate is not None:
-                await self.wait_allowed()
-                continue
-            try:
-                return self._socket.recv(READ_BYTES)
-            except BlockingIOError:
-                continue
+    def readable(self) -> Awaitable[None]:
+        """Wait until there is something to take, or the end."""
+        # Handed on to be awaited: a coroutine here would cost each idle connection a frame.
+        return trio.lowlevel.wait_readable(self._socket)  # noqa: ASYNC105
 
-    async def receive_last(self) -> bytes:
-        """The bytes that are there now, perhaps none; raises `OSError` like `receive`."""
+    def take(self) -> bytes | None:
+        """The bytes that have come; `b""` is the end, `None` means that there are none yet.
+
+        Raises `OSError` if the connection is broken.
+        """
+        try:
+            return self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+
+    async def take_last(self) -> bytes:
+        """The bytes that are there now, perhaps none; raises `OSError` like `take`."""
         await trio.lowlevel.checkpoint()
         with contextlib.suppress(BlockingIOError):
             return self._socket.recv(READ_BYTES)
@@ -128,7 +136,7 @@ def _keep_alive(sock: socket.socket, seconds: float) -> None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    idle = getattr(socket, "TCP_KEEPIDLE", None) or socket.TCP_KEEPALIVE  # the name on macOS
+    idle = 0x10 if sys.platform == "darwin" else socket.TCP_KEEPIDLE  # there TCP_KEEPALIVE
     sock.setsockopt(socket.IPPROTO_TCP, idle, int(seconds))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 3)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from trio_chat.events import Entry, Kept
 
-    Outcome: TypeAlias = Entry | Refused
+    Result: TypeAlias = Entry | Refused
 
 
 class RoomLog(Protocol):
     """Where drafts become entries. Delivery comes from here, never from the command."""
 
-    async def append(self, drafts: Sequence[Entry]) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order: the entry, or why it is refused.
 
         The log owns the drafts from here on. Kept ones get a dense position in their room, and a

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
-    from trio_chat.roomlog import Outcome
+    from trio_chat.roomlog import Result
 
 
 @define
 class _History:
+    room: str
     entries: deque[Kept]
     position: int
 
@@ -37,17 +38,16 @@ class MemoryLog:
     _histories: OrderedDict[str, _History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
 
-    async def append(self, drafts: Sequence[Entry]) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order; a memory log refuses none."""
         await trio.lowlevel.checkpoint()
         now = time.time()
-        room = None
+        history = None
         for draft in drafts:
-            if type(draft) not in KEPT:
+            if not isinstance(draft, KEPT):
                 continue
-            if draft.room != room:
-                room = draft.room
-                history = self._history(room)
+            if history is None or draft.room != history.room:
+                history = self._history(draft.room)
             history.position += 1
             draft.position = history.position
             draft.time = now
@@ -60,7 +60,9 @@ class MemoryLog:
             if len(self._histories) >= self._rooms:
                 _, oldest = self._histories.popitem(last=False)
                 self._forgotten = max(self._forgotten, oldest.position)
-            history = self._histories[room] = _History(deque(maxlen=self._entries), self._forgotten)
+            history = self._histories[room] = _History(
+                room, deque(maxlen=self._entries), self._forgotten
+            )
         else:
             self._histories.move_to_end(room)
         return history

@@ -1,0 +1,170 @@
+"""Writes the tables of the README and the pages that the code itself can tell.
+
+`python docs/tables.py` brings them up to date; `test_current.py` says when they are not. A table
+stands between `<!-- table: NAME -->` and `<!-- end of table -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+from attrs import Attribute, fields
+
+from trio_chat import Settings, SettingsError, open_chat
+from trio_chat.configuration import flag, variable, written
+from trio_chat.table import ROWS
+from trio_chat.testing import line_client
+
+HERE = Path(__file__).parent
+PAGES = [HERE.parent / "README.md", *sorted(HERE.glob("*.md"))]
+TABLE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+# What john sends in #general, where jack is too: an example of each command, and some errors.
+EXAMPLES = {
+    "nick": "/nick johnny",
+    "join": "/join #go",
+    "rooms": "/rooms",
+    "msg": "/msg Hi",
+    "me": "/me waves",
+    "tell": "/tell jack hi",
+    "leave": "/leave",
+    "topic": "/topic tea and cake",
+    "who": "/who",
+    "help": "/help nick",
+    "quit": "/quit",
+}
+ERRORS = [
+    "hello",
+    "/dance",
+    "/nick",
+    "/nick jack",
+    "/nick JACK",
+    "/nick j\u0430ck",  # a Cyrillic letter
+    "/nick two words",
+    "/nick admin",
+    "/nick a/b",
+    "/join #general",
+    "/msg",
+    "/msg \x1b[31mred",
+    "/tell nobody-here hi",
+    "/who is there",
+]
+
+Played = tuple[str, list[str], list[str]]
+
+
+async def play(line: str) -> Played:
+    """What john, who sends the line, and jack get."""
+    async with (
+        open_chat(Settings(rate_limit=None)) as chat,
+        line_client(chat, nick="jack", room="#general") as jack,
+        line_client(chat, nick="john", room="#general") as john,
+    ):
+        await jack.sync()
+        await john.send(line)
+        got = await (john.rest() if line == "/quit" else john.sync())
+        return line, got, await jack.sync()
+
+
+async def play_all(lines: list[str]) -> list[Played]:
+    return [await play(line) for line in lines]
+
+
+def code(text: str) -> str:
+    # Control characters and lookalikes as their escapes: a reader could not tell them.
+    return f"`{text.encode('unicode_escape').decode()}`"
+
+
+def cell(lines: list[str]) -> str:
+    return "<br>".join(map(code, lines)) or "nothing"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
+
+
+def commands() -> str:
+    """The command table."""
+    return markdown(["command", "what it does"], [[f"`{row.usage}`", row.help] for row in ROWS])
+
+
+def exchanges() -> str:
+    """One example of each command, played."""
+    head = ["john sends", "john gets", "jack, who is in the same room, gets"]
+    played = trio.run(play_all, [EXAMPLES[row.name] for row in ROWS])
+    return markdown(head, [[code(line), cell(john), cell(jack)] for line, john, jack in played])
+
+
+def errors() -> str:
+    """Lines that are refused, played."""
+    played = trio.run(play_all, ERRORS)
+    return markdown(
+        ["john sends", "john gets"], [[code(line), cell(got)] for line, got, _ in played]
+    )
+
+
+def is_limit(field: Attribute[object]) -> bool:
+    return type(field.default) in (int, float) and field.name != "port"
+
+
+def limits() -> str:
+    """The settings that limit something."""
+    rows = [
+        [f"`{field.name}`", written(field.name), field.metadata["help"]]
+        for field in fields(Settings)
+        if is_limit(field)
+    ]
+    return markdown(["setting", "default", "what it is"], rows)
+
+
+def values(field: Attribute[object]) -> str:
+    """What a setting may be, as its own validator says it."""
+    wrong: dict[str, Any] = {field.name: object()}
+    try:
+        Settings(**wrong)
+    except SettingsError as error:
+        found = re.fullmatch(rf"{field.name} must be (.*), not <object .*>", str(error))
+        if found:
+            return found[1]
+    raise AssertionError(f"{field.name} takes anything")
+
+
+def settings() -> str:
+    """Every setting, by section."""
+    text, section = "", ""
+    for field in fields(Settings):
+        about = field.metadata
+        if about["section"] != section:
+            section = about["section"]
+            text += f"\n## {section}\n"
+        text += (
+            f"\n### `{field.name}`\n\n"
+            f"{about['help']}\n\n"
+            f"- flag `{flag(field.name)}`, variable `{variable(field.name)}`, key `{field.name}`\n"
+            f"- default: {written(field.name)}; must be {values(field)}\n"
+            f"- why: {about['why']}\n"
+        )
+    return f"{text}\n"
+
+
+MAKERS: dict[str, Callable[[], str]] = {
+    maker.__name__: maker for maker in (commands, exchanges, errors, limits, settings)
+}
+
+
+def current(page: str) -> str:
+    """The page with its tables made anew."""
+    return TABLE.sub(lambda found: found[1] + MAKERS[found[2]]() + found[3], page)
+
+
+def main() -> None:
+    for path in PAGES:
+        path.write_text(current(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What the pages say of commands, settings, modules and public names is what the code has."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import attrs
+import picture
+import pytest
+import tables
+import trio
+
+import trio_chat
+from trio_chat.table import ROWS
+from trio_chat.testing import line_client
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+
+def page(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def first_cells(text: str, heading: str) -> list[str]:
+    """The first column of the table under a heading."""
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [cell.strip("`") for cell in re.findall(r"^\| (\S+) \|", section, re.MULTILINE)][2:]
+
+
+@pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.name)
+def test_tables_are_current(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert tables.current(text) == text, "run: python docs/tables.py"
+
+
+def test_every_table_stands_somewhere() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in tables.PAGES]
+    assert {found[2] for text in texts for found in tables.TABLE.finditer(text)} == set(
+        tables.MAKERS
+    )
+
+
+def test_every_command_has_its_example() -> None:
+    assert list(tables.EXAMPLES) == [row.name for row in ROWS]
+
+
+async def test_the_picture_shows_what_the_server_says() -> None:
+    async with (
+        trio_chat.open_chat() as chat,
+        line_client(chat) as john,
+        line_client(chat) as jack,
+    ):
+        people = {picture.JOHN: john, picture.JACK: jack}
+        for who, typed, reader, line in picture.SCENE:
+            if typed.startswith("/"):
+                await people[who].send(typed)
+                with trio.fail_after(5):
+                    while (got := await people[reader].line()) != line:
+                        assert got, f"{reader} never sees {line!r}"
+
+
+def test_the_picture_is_of_this_scene() -> None:
+    shown = re.findall(r'fill="[^"]*">(?:\$ )?([^<]+)</text>', picture.PICTURE.read_text())
+    shown = [line.replace("&gt;", ">") for line in shown]
+    for _, typed, _, line in picture.SCENE:
+        assert typed in shown
+        assert line in shown
+
+
+def test_the_design_lists_every_module() -> None:
+    package = ROOT / "trio_chat"
+    modules = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+    assert sorted(first_cells(page("design.md"), "Modules")) == sorted(modules)
+
+
+def test_the_design_gives_a_reason_for_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]]
+    assert sorted(first_cells(page("design.md"), "Dependencies")) == sorted(names)
+
+
+@pytest.mark.parametrize("name", trio_chat.__all__)
+def test_embedding_tells_of_every_public_name(name: str) -> None:
+    assert re.search(rf"\b{name}\b", page("embedding.md"))
+
+
+@pytest.mark.parametrize("field", attrs.fields(trio_chat.Statistics), ids=lambda field: field.name)
+def test_embedding_tells_of_every_statistic(field: object) -> None:
+    assert f"`{field.name}`" in page("embedding.md")
+
+
+def test_embedding_tells_of_every_call_of_an_in_process_client() -> None:
+    calls = [name for name in vars(trio_chat.InProcessClient) if not name.startswith("_")]
+    # `perform` is how the other calls are made.
+    unsaid = [name for name in calls if f"`{name}`" not in page("embedding.md")]
+    assert unsaid == ["perform"]

@@ -1,0 +1,85 @@
+"""A connection's first bytes tell a browser from a person, wherever they are split."""
+
+from __future__ import annotations
+
+import pytest
+import trio.testing
+
+from trio_chat import Settings, open_chat
+from trio_chat.doors.first_bytes import HTTP_REFUSAL, VERBS, is_http
+from trio_chat.testing import line_client
+
+SETTINGS = Settings(rate_limit=None)
+REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\n\r\n/nick evil\n/join #a\n/msg gotcha\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_and_its_space_are_a_browsers(verb: bytes) -> None:
+    assert verb.endswith(b" ")
+    assert is_http(verb) is True
+    assert is_http(verb + b"/ HTTP/1.1\r\n") is True
+    for length in range(len(verb)):
+        assert is_http(verb[:length]) is None
+
+
+def test_all_verbs_that_browsers_and_tools_send_are_known() -> None:
+    names = "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI"
+    assert {verb.decode().strip() for verb in VERBS} == set(names.split())
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        *(
+            b"/nick john\n",
+            b"/",
+            b"\n",
+            b"\r\n",
+            b" GET / ",
+            b"get / ",
+            b"GETTING",
+            b"GET\n",
+            b"H ",
+        ),
+        *(b"PO\n", b"PUTS", b"\xff\xfb\x01", b"\x16\x03\x01", b"x", b"\0"),
+    ],
+)
+def test_anything_else_is_a_persons(first: bytes) -> None:
+    assert is_http(first) is False
+
+
+def test_the_refusal_is_one_sentence_of_plain_http() -> None:
+    head, _, body = HTTP_REFUSAL.partition(b"\r\n\r\n")
+    status, *headers = head.split(b"\r\n")
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert b"Content-Length: %d" % len(body) in headers
+    assert b"Connection: close" in headers
+    assert body.endswith(b".\n")
+    assert body.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("at", [*range(1, 8), len(REQUEST)])
+async def test_a_browser_gets_400_and_never_speaks(at: int, autojump_clock: object) -> None:
+    async with open_chat(SETTINGS) as chat, line_client(chat, nick="ann", room="#a") as ann:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            for piece in (REQUEST[:at], REQUEST[at:]):
+                await ours.send_all(piece)
+                await trio.testing.wait_all_tasks_blocked()
+            answer = b"".join([data async for data in ours])
+            await ours.aclose()
+        assert answer == HTTP_REFUSAL
+        assert await ann.sync() == []
+        assert chat.statistics().left == {"spoke HTTP, not lines": 1}
+
+
+async def test_a_line_that_begins_like_a_verb_is_a_line(autojump_clock: object) -> None:
+    async with open_chat(SETTINGS) as chat, line_client(chat) as ann:
+        for piece in (b"P", b"O", b"S", b"h\n"):
+            await ann.stream.send_all(piece)
+            await trio.testing.wait_all_tasks_blocked()
+        await ann.expect("err: unknown command: POSh")
+        # Later on a verb means nothing.
+        await ann.send("GET / HTTP/1.1")
+        await ann.expect("err: unknown command: GET")

@@ -1,0 +1,310 @@
+"""The installed daemon as people meet it: in a process of its own, with real telnet and nc."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import trio_chat
+
+PATIENCE = 20  # seconds until a test gives up
+HOST = "127.0.0.1"
+FAREWELL = "> the server is shutting down"
+
+needs_telnet = pytest.mark.skipif(not shutil.which("telnet"), reason="telnet is not installed")
+needs_nc = pytest.mark.skipif(not shutil.which("nc"), reason="nc is not installed")
+
+
+def command() -> list[str]:
+    """The console script where the package is installed, else the module."""
+    script = Path(sys.executable).with_name("trio-chat")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "trio_chat"]
+
+
+class Daemon:
+    def __init__(self, folder: Path) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("TRIO_CHAT_")
+        }
+        # Found also where the package is not installed.
+        environment["PYTHONPATH"] = str(Path(trio_chat.__file__).parents[1])
+        self.process = subprocess.Popen(
+            [*command(), "--port", "0"],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        told = re.search(r"telnet (\S+) (\d+)$", line)
+        assert told, (line, self.process.communicate(timeout=PATIENCE))
+        self.host, self.port = told.groups()
+
+    def stop(self) -> tuple[int, str]:
+        """Stop it as a service manager would; the exit code and the log."""
+        self.process.send_signal(signal.SIGTERM)
+        _, log = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, log
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    one = Daemon(tmp_path)
+    yield one
+    one.process.kill()
+    one.process.communicate()
+
+
+class Terminal:
+    """A program in a terminal of its own; what it shows, line by line.
+
+    The terminal does not echo: what is typed would come between the lines that are shown.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        modes = termios.tcgetattr(slave)
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, modes)
+        self.process = subprocess.Popen(
+            arguments,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=take_terminal,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def types(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def line(self) -> str:
+        """The next line it shows; fails if none comes."""
+        end = time.monotonic() + PATIENCE
+        while "\n" not in self.shown:
+            piece = self._read(end - time.monotonic())
+            assert piece, f"shown so far: {self.shown!r}"
+            self.shown += piece
+        line, _, self.shown = self.shown.partition("\n")
+        return line.replace("\r", "")
+
+    def shows(self, *lines: str) -> None:
+        assert [self.line() for _ in lines] == list(lines)
+
+    def rest(self) -> list[str]:
+        """All it shows until it ends."""
+        end = time.monotonic() + PATIENCE
+        while piece := self._read(end - time.monotonic()):
+            self.shown += piece
+        assert self.process.wait(PATIENCE) is not None
+        rest, self.shown = self.shown, ""
+        return rest.replace("\r", "").splitlines()
+
+    def _read(self, seconds: float) -> str:
+        if not select.select([self.master], [], [], max(0, seconds))[0]:
+            return ""
+        try:
+            return os.read(self.master, 4096).decode()
+        except OSError:  # the program has ended
+            return ""
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+def take_terminal() -> None:
+    """Make the terminal on stdin the controlling one, so that ^C means something."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Terminal]]:
+    terminals: list[Terminal] = []
+
+    def run_in_terminal(*arguments: str) -> Terminal:
+        terminals.append(Terminal(*arguments))
+        return terminals[-1]
+
+    yield run_in_terminal
+    for terminal in terminals:
+        terminal.close()
+
+
+Run = Callable[..., Terminal]
+
+
+def telnet(run: Run, daemon: Daemon) -> Terminal:
+    terminal = run("telnet", daemon.host, daemon.port)
+    terminal.shows(
+        f"Trying {daemon.host}...", f"Connected to {daemon.host}.", "Escape character is '^]'."
+    )
+    return terminal
+
+
+def nc(run: Run, daemon: Daemon) -> Terminal:
+    return run("nc", daemon.host, daemon.port)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(telnet, telnet, marks=needs_telnet, id="telnet"),
+        pytest.param(telnet, nc, marks=[needs_telnet, needs_nc], id="telnet and nc"),
+        pytest.param(nc, telnet, marks=[needs_telnet, needs_nc], id="nc and telnet"),
+        pytest.param(nc, nc, marks=needs_nc, id="nc"),
+    ],
+)
+def test_the_seeds_transcript_to_the_letter(first, second, daemon: Daemon, run: Run) -> None:
+    one, two = first(run, daemon), second(run, daemon)
+    one.types("/nick john\n")
+    one.shows("> all right, I will call you john")
+    one.types("/join #general\n")
+    one.shows("> welcome to #general")
+    two.types("/nick jack\n")
+    two.shows("> all right, I will call you jack")
+    two.types("/rooms\n")
+    two.shows("> available rooms: #general")
+    two.types("/join #general\n")
+    two.shows("> welcome to #general")
+    one.shows("> jack joined the room")
+    two.types("/msg Hi\n")
+    one.shows("> jack: Hi")
+    two.types("/quit\n")
+    ended = two.rest()
+    assert ended[0] == "> sad to see you go =("
+    assert ended[1:] == (["Connection closed by foreign host."] if second is telnet else [])
+    one.shows("> jack has left the room")
+    code, log = daemon.stop()
+    assert one.rest()[0] == FAREWELL
+    assert code == 0
+    assert "Traceback" not in log
+    assert "Hi" not in log
+
+
+@needs_nc
+def test_lines_piped_into_nc(daemon: Daemon) -> None:
+    # Some kinds of nc end our side at the end of their input only when told to.
+    with_end = "-N" if b"-N" in nc_help() else "-q1"
+    script = f"printf '/nick a\\n/join #x\\n/msg hi\\n' | nc {with_end} {daemon.host} {daemon.port}"
+    with socket.create_connection((daemon.host, int(daemon.port))) as watcher:
+        watcher.settimeout(PATIENCE)
+        lines = watcher.makefile("r")
+        watcher.sendall(b"/join #x\n")
+        assert lines.readline() == "> welcome to #x\n"
+        ran = subprocess.run(
+            ["sh", "-c", script], check=False, capture_output=True, timeout=PATIENCE, text=True
+        )
+        assert ran.stdout == "> all right, I will call you a\n> welcome to #x\n"
+        heard = [lines.readline() for _ in range(3)]
+        assert heard == ["> a joined the room\n", "> a: hi\n", "> a has left the room\n"]
+        lines.close()
+
+
+def nc_help() -> bytes:
+    ran = subprocess.run(["nc", "-h"], check=False, capture_output=True, timeout=PATIENCE)
+    return ran.stdout + ran.stderr
+
+
+def test_a_browser_is_told_where_it_is(daemon: Daemon) -> None:
+    with socket.create_connection((daemon.host, int(daemon.port))) as browser:
+        browser.settimeout(PATIENCE)
+        browser.sendall(
+            b"GET /chat HTTP/1.1\r\nHost: localhost:8888\r\nUser-Agent: Mozilla/5.0\r\n"
+            b"Accept: text/html\r\nConnection: keep-alive\r\n\r\n"
+        )
+        with browser.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    assert head.splitlines()[0] == b"HTTP/1.1 400 Bad Request"
+    assert b"telnet" in body
+    code, log = daemon.stop()
+    assert code == 0
+    assert "Mozilla" not in log
+    assert "spoke HTTP" in log
+
+
+@needs_telnet
+def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:
+    """^C sends IAC IP, and DO TIMING-MARK, until whose answer telnet shows nothing more."""
+    one = telnet(run, daemon)
+    one.types("/nick john\n")
+    one.shows("> all right, I will call you john")
+    one.types("\x1d")  # the escape character, for telnet's own prompt
+    one.types("send ip\n")
+    one.types("/join #x\n")
+    assert until_line(one, "> welcome to #x")
+    one.types("\x1dsend do 6\n")  # what flushing output comes to
+    one.types("/rooms\n")
+    assert until_line(one, "> available rooms: #x")
+    one.types("\x1dsend ayt\n")
+    assert until_line(one, "> yes, the server is here")
+    one.types("/who\n")
+    assert until_line(one, "> in #x: john")
+
+
+def until_line(terminal: Terminal, expected: str) -> bool:
+    while (line := terminal.line()) != expected:
+        assert not line.startswith("err:"), line
+    return True
+
+
+def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None:
+    """RFC 854's IP with the synch of telnet clients: urgent data mark, then DO TIMING-MARK."""
+    with socket.create_connection((daemon.host, int(daemon.port))) as client:
+        client.settimeout(PATIENCE)
+        client.sendall(b"/msg half a li\xff\xf4\xff\xfd\x06")
+        received = b""
+        while len(received) < 3:
+            received += client.recv(99)
+        assert received == b"\xff\xfc\x06"  # WONT TIMING-MARK
+        client.sendall(b"ne\r\n/rooms\r\n")
+        received = b""
+        while received.count(b"\n") < 2:
+            received += client.recv(999)
+        assert received == (
+            b"err: you are in no room; use /join ROOM first\r\n> available rooms:\r\n"
+        )
+        # A client that wants to negotiate is refused everything, once.
+        client.sendall(
+            b"\xff\xfb\x18\xff\xfd\x01\xff\xfb\x1f\xff\xfa\x18\x00xterm\xff\xf0/rooms\r\n"
+        )
+        received = b""
+        while b"\n" not in received:
+            received += client.recv(999)
+        assert received == b"\xff\xfe\x18\xff\xfc\x01\xff\xfe\x1f> available rooms:\r\n"
+
+
+@needs_telnet
+@needs_nc
+def test_a_stop_reaches_both(daemon: Daemon, run: Run) -> None:
+    one, two = telnet(run, daemon), nc(run, daemon)
+    for terminal, nick in ((one, "john"), (two, "jack")):
+        terminal.types(f"/nick {nick}\n/join #x\n")
+        terminal.shows(f"> all right, I will call you {nick}", "> welcome to #x")
+    one.shows("> jack joined the room")
+    begun = time.monotonic()
+    code, log = daemon.stop()
+    assert code == 0
+    assert time.monotonic() - begun < 5
+    assert one.rest() == [FAREWELL, "Connection closed by foreign host."]
+    assert two.rest() == [FAREWELL]
+    assert log.count("client left") == 2
+    assert "Traceback" not in log

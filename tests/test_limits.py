@@ -1,0 +1,94 @@
+"""The token bucket: a burst at once, a rate in the long run, nothing lost and nobody punished."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_chat.limits import TokenBucket
+
+
+def test_a_burst_passes_at_once_and_no_more() -> None:
+    bucket = TokenBucket(rate=10, burst=3)
+    assert bucket.available(100.0) == 3
+    bucket.spend(2)
+    assert bucket.available(100.0) == 1
+    bucket.spend(1)
+    assert bucket.available(100.0) == 0
+
+
+def test_asking_alone_takes_nothing() -> None:
+    bucket = TokenBucket(rate=10, burst=3)
+    assert [bucket.available(5.0) for _ in range(5)] == [3] * 5
+
+
+def test_it_fills_with_the_rate() -> None:
+    bucket = TokenBucket(rate=2, burst=10)
+    bucket.available(0.0)
+    bucket.spend(10)
+    assert [bucket.available(now) for now in (0.25, 0.5, 0.75, 1.0, 2.5)] == [0, 1, 1, 2, 5]
+
+
+def test_it_never_holds_more_than_a_burst() -> None:
+    bucket = TokenBucket(rate=10, burst=3)
+    bucket.available(0.0)
+    assert bucket.available(1e9) == 3
+
+
+def test_the_time_before_the_first_line_counts_for_nothing() -> None:
+    bucket = TokenBucket(rate=10, burst=3)
+    assert bucket.available(1e9) == 3
+    bucket.spend(3)
+    assert bucket.available(1e9) == 0
+
+
+def test_wait_says_when_the_next_line_may_pass() -> None:
+    bucket = TokenBucket(rate=4, burst=2)
+    bucket.available(0.0)
+    assert bucket.wait() == 0.0
+    bucket.spend(2)
+    assert bucket.wait() == pytest.approx(0.25)
+    bucket.available(0.125)
+    assert bucket.wait() == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.3, 1 / 3, 7.0, 10.0, 100.0])
+@pytest.mark.parametrize("now", [0.0, 1e3, 1e6])
+def test_a_line_may_pass_after_just_that_wait(rate: float, now: float) -> None:
+    bucket = TokenBucket(rate=rate, burst=1)
+    bucket.available(now)
+    for _ in range(50):
+        bucket.spend(1)
+        now += bucket.wait()
+        assert bucket.available(now) == 1
+
+
+def test_a_bucket_in_debt_lets_nothing_through() -> None:
+    # A client's answers to telnet commands count, and no limit holds them back.
+    bucket = TokenBucket(rate=10, burst=3)
+    bucket.available(0.0)
+    bucket.spend(103)
+    assert bucket.available(0.0) == 0
+    assert bucket.available(9.0) == 0
+    assert bucket.wait() == pytest.approx(1.1)
+    assert bucket.available(10.15) == 1
+
+
+@given(
+    rate=st.floats(0.01, 1000),
+    burst=st.integers(1, 50),
+    steps=st.lists(st.tuples(st.floats(0, 20), st.integers(0, 60)), max_size=40),
+)
+def test_never_more_than_the_burst_and_the_rate_allow(
+    rate: float, burst: int, steps: list[tuple[float, int]]
+) -> None:
+    bucket = TokenBucket(rate=rate, burst=burst)
+    now = passed = 0.0
+    for pause, wanted in steps:
+        now += pause
+        lines = min(wanted, bucket.available(now))
+        assert 0 <= lines <= burst
+        bucket.spend(lines)
+        passed += lines
+        assert passed <= burst + rate * now + 0.001

@@ -1,0 +1,443 @@
+"""The line dialect: bytes to records, split anywhere, and events to bytes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_chat import commands, events
+from trio_chat.commands import Record, Refuse
+from trio_chat.dialects.line import CRLF, LF, LineDialect, LineVariant
+from trio_chat.names import parse_nick, parse_room
+from trio_chat.settings import Settings
+from trio_chat.table import make_table
+
+SETTINGS = Settings()
+SMALL = Settings(line_bytes=32, message_chars=8)
+TOO_LONG = Refuse("a line may have at most 32 bytes; this one is left out")
+NOT_UTF8 = Refuse("this line is not valid UTF-8")
+ROOMS = commands.ListRooms()
+WHO = commands.ListMembers()
+
+
+def dialect(settings: Settings = SETTINGS) -> LineDialect:
+    return LineDialect(make_table(), settings)
+
+
+def feed(*pieces: bytes, settings: Settings = SETTINGS) -> list[Record]:
+    """The records of bytes that came in these pieces."""
+    line = dialect(settings)
+    return [record for piece in pieces for record in line.feed(piece)]
+
+
+def nick(text: str) -> commands.TakeNick:
+    return commands.TakeNick(parse_nick(text, 32))
+
+
+def written(event: events.Event, variant: LineVariant = LF) -> bytes:
+    return variant.join(variant.render([event]))
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        ("/nick john", nick("john")),
+        ("/nick   john  ", nick("john")),
+        ("  /nick john", nick("john")),
+        ("/join #general", commands.Join(parse_room("#general", 64))),
+        ("/rooms", ROOMS),
+        ("/rooms  ", ROOMS),
+        ("/msg Hi", commands.Say("Hi")),
+        ("/msg Hi there,  all", commands.Say("Hi there,  all")),
+        ("/msg   indented", commands.Say("  indented")),
+        ("/msg at the end  ", commands.Say("at the end")),
+        ("/msg /quit", commands.Say("/quit")),
+        ("/msg Привет", commands.Say("Привет")),
+        ("/msg cafe\u0301", commands.Say("caf\u00e9")),
+        ("/msg a\tb", commands.Say("a b")),
+        ("/quit", commands.Quit()),
+        ("/me waves", commands.Act("waves")),
+        ("/tell john hi you", commands.Tell(parse_nick("john", 32), "hi you")),
+        (
+            "/tell anonymous hi",
+            commands.Tell(parse_nick("anonymous", 32, reserved=True), "hi"),
+        ),
+        ("/leave", commands.Leave()),
+        ("/topic", commands.ShowTopic()),
+        ("/topic all about it", commands.SetTopic("all about it")),
+        ("/who", WHO),
+        ("/help", commands.Help()),
+        ("/help nick", commands.Help("nick")),
+        ("/help /nick", commands.Help("nick")),
+    ],
+)
+def test_each_command_has_its_record(line: str, record: Record) -> None:
+    assert feed(f"{line}\n".encode()) == [record]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("/nick", "nick is required, usage: /nick NAME"),
+        ("/nick ", "nick is required, usage: /nick NAME"),
+        ("/join", "room is required, usage: /join ROOM"),
+        ("/msg", "message is required, usage: /msg TEXT"),
+        ("/msg   ", "message is required, usage: /msg TEXT"),
+        ("/me", "action is required, usage: /me TEXT"),
+        ("/tell", "nick is required, usage: /tell NICK TEXT"),
+        ("/tell john", "message is required, usage: /tell NICK TEXT"),
+        ("/tell john  ", "message is required, usage: /tell NICK TEXT"),
+        ("/nick john smith", "usage: /nick NAME"),
+        ("/join #a #b", "usage: /join ROOM"),
+        ("/rooms all", "usage: /rooms"),
+        ("/leave #general", "usage: /leave"),
+        ("/who john", "usage: /who"),
+        ("/quit now", "usage: /quit"),
+        ("/help nick join", "usage: /help [COMMAND]"),
+        ("hello", "unknown command: hello"),
+        ("hello there", "unknown command: hello"),
+        ("/", "unknown command: /"),
+        ("/NICK john", "unknown command: /NICK"),
+        ("/frob it", "unknown command: /frob"),
+        ("//nick john", "unknown command: //nick"),
+        ("/\x1b[31m", "unknown command: /\ufffd[31m"),
+        ("\u202ekcin/ x", "unknown command: \ufffdkcin/"),
+        ("/" + "x" * 100, "unknown command: /" + "x" * 62 + "…"),
+        ("/nick a:b", "a nick may not hold ':'"),
+        ("/nick >john", "a nick may not begin with '>'"),
+        ("/nick anonymous", "the nick 'anonymous' is reserved"),
+        ("/nick " + "x" * 33, "a nick may have at most 32 characters"),
+        ("/join a,b", "a room name may not hold ','"),
+        ("/msg \x1b[31mred", "a message may not hold control characters"),
+        ("/msg \x9b31mred", "a message may not hold control characters"),
+        ("/msg a\rb", "a message may not hold control characters"),
+        (
+            "/me \u202egnp.exe",
+            "a message may not hold characters that override the direction of text",
+        ),
+        ("/topic \x07", "a topic may not hold control characters"),
+        ("/msg " + "x" * 2001, "a message may have at most 2000 characters; this one has 2001"),
+        ("/topic " + "x" * 301, "a topic may have at most 300 characters; this one has 301"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(line: str, reason: str) -> None:
+    assert feed(f"{line}\n".encode()) == [Refuse(reason)]
+
+
+@pytest.mark.parametrize("line", [b"", b" ", b"   ", b"\t", b"\r", b" \r"])
+def test_an_empty_line_is_ignored(line: bytes) -> None:
+    assert feed(line + b"\n/rooms\n") == [ROOMS]
+    assert feed(line + b"\n/rooms\n", settings=Settings(bare_lines=True)) == [ROOMS]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\0"])
+def test_the_ends_of_lines(end: bytes) -> None:
+    line = b"/nick john" + end + b"/rooms" + end
+    assert feed(line) == [nick("john"), ROOMS]
+    assert feed(*(bytes([byte]) for byte in line)) == [nick("john"), ROOMS]
+
+
+def test_cr_nul_ends_a_line_when_split_between_reads() -> None:
+    assert feed(b"/rooms\r", b"\0/who\n") == [ROOMS, WHO]
+    assert feed(b"/rooms\r", b"\n/who\n") == [ROOMS, WHO]
+
+
+def test_nul_alone_and_cr_alone_end_no_line() -> None:
+    assert feed(b"/rooms\0/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
+    assert feed(b"/rooms\r/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
+    assert feed(b"/rooms", b"\0/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
+
+
+def test_a_line_without_its_end_waits() -> None:
+    line = dialect()
+    assert line.feed(b"/roo") == []
+    assert line.feed(b"ms") == []
+    assert line.feed(b"\n") == [ROOMS]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"/msg \xc3\x28", b"/msg \xed\xa0\x80", b"/msg \xc0\xaf", b"\x80", b"/nick \xf5\x80\x80\x80"],
+)
+def test_invalid_utf8_is_refused_and_nothing_is_said(line: bytes) -> None:
+    assert feed(line + b"\n/rooms\n") == [NOT_UTF8, ROOMS]
+
+
+def test_a_character_may_be_split_between_reads() -> None:
+    line = "/msg 你好\n".encode()
+    for at in range(len(line)):
+        assert feed(line[:at], line[at:]) == [commands.Say("你好")]
+
+
+# --- bare lines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "record"),
+    [
+        ("Hi there", commands.Say("Hi there")),
+        ("Hi  ", commands.Say("Hi")),
+        ("> Hi", commands.Say("> Hi")),
+        ("/rooms", ROOMS),
+        ("/msg Hi", commands.Say("Hi")),
+        ("/frob", Refuse("unknown command: /frob")),
+        ("a\x1bb", Refuse("a message may not hold control characters")),
+        (
+            "x" * 2001,
+            Refuse("a message may have at most 2000 characters; this one has 2001"),
+        ),
+    ],
+)
+def test_a_line_without_a_slash_is_a_message_if_wanted(line: str, record: Record) -> None:
+    assert feed(f"{line}\n".encode(), settings=Settings(bare_lines=True)) == [record]
+
+
+# --- lines that are too long ----------------------------------------------------------------------
+
+
+def test_a_line_may_have_as_many_bytes_as_the_limit_says() -> None:
+    fits = b"/rooms" + b" " * 26
+    for end in (b"\n", b"\r\n", b"\r\0"):
+        assert feed(fits + end, settings=SMALL) == [ROOMS]
+        assert feed(*(bytes([byte]) for byte in fits + end), settings=SMALL) == [ROOMS]
+        assert feed(fits + b" " + end, settings=SMALL) == [TOO_LONG]
+        assert feed(*(bytes([byte]) for byte in fits + b" " + end), settings=SMALL) == [TOO_LONG]
+
+
+def test_the_longest_message_in_any_script_fits_its_line() -> None:
+    settings = Settings(message_chars=2000)
+    text = "\U0001f600" * 1998  # with "/msg " just within the default
+    assert feed(f"/msg {text}\n".encode(), settings=settings) == [commands.Say(text)]
+
+
+def test_a_line_that_is_too_long_is_refused_once_and_skipped_to_its_end() -> None:
+    line = dialect(SMALL)
+    assert line.feed(b"x" * 20) == []
+    assert line.feed(b"x" * 20) == [TOO_LONG]
+    for _ in range(10):
+        assert line.feed(b"/rooms" * 10) == []
+    assert line.feed(b"/rooms\n/who\n") == [WHO]
+    assert line.feed(b"/rooms\n") == [ROOMS]
+
+
+def test_a_line_that_is_too_long_in_one_read_is_refused_among_the_others() -> None:
+    assert feed(b"/rooms\n" + b"x" * 33 + b"\n/who\n", settings=SMALL) == [ROOMS, TOO_LONG, WHO]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\0"])
+def test_the_end_of_a_line_that_is_too_long_is_found_however_split(end: bytes) -> None:
+    line = b"x" * 50 + end + b"/rooms" + end
+    for at in range(len(line)):
+        assert feed(line[:at], line[at:], settings=SMALL) == [TOO_LONG, ROOMS]
+
+
+def test_several_cr_before_the_end_are_taken_alike_however_split() -> None:
+    line = b"/rooms" + b" " * 26 + b"\r\r\r\n"
+    whole = feed(line, settings=SMALL)
+    for at in range(len(line)):
+        assert feed(line[:at], line[at:], settings=SMALL) == whole
+
+
+def test_a_line_that_is_too_long_is_never_kept_whole() -> None:
+    line = dialect(SMALL)
+    for _ in range(100):
+        line.feed(b"x" * 1000)
+        assert len(line._buffer) <= SMALL.line_bytes + 1
+
+
+# --- lines that wait ------------------------------------------------------------------------------
+
+
+def test_lines_past_the_limit_wait_in_their_order() -> None:
+    line = dialect()
+    assert line.feed(b"/rooms\n/who\n/msg a\n/msg b\n/msg", 2) == [ROOMS, WHO]
+    assert line.pending
+    assert line.feed(b"", 0) == []
+    assert line.pending
+    assert line.feed(b"", 1) == [commands.Say("a")]
+    assert line.pending
+    assert line.feed(b"", 5) == [commands.Say("b")]
+    assert not line.pending
+    assert line.feed(b" c\n", 5) == [commands.Say("c")]
+
+
+def test_without_a_limit_all_that_waits_comes_out_before_what_is_new() -> None:
+    line = dialect()
+    assert line.feed(b"/rooms\n/msg a\n/ms", 0) == []
+    assert line.feed(b"g b\n/who\n") == [ROOMS, commands.Say("a"), commands.Say("b"), WHO]
+    assert not line.pending
+
+
+def test_what_is_just_as_much_as_the_limit_leaves_nothing_waiting() -> None:
+    line = dialect()
+    assert line.feed(b"/rooms\n/who\n/unfinished", 2) == [ROOMS, WHO]
+    assert not line.pending
+
+
+def test_a_line_that_is_too_long_behind_waiting_ones_is_refused_in_its_turn() -> None:
+    line = dialect(SMALL)
+    assert line.feed(b"/rooms\n" + b"x" * 100, 0) == []
+    assert line.pending
+    assert line.feed(b"", 1) == [ROOMS, TOO_LONG]
+    assert not line.pending
+    assert line.feed(b"xxx\n/who\n", 1) == [WHO]
+
+
+# --- any bytes, split anywhere --------------------------------------------------------------------
+
+# Commands whole and broken, all ends of lines, characters of one to four bytes and halves of them.
+SNIPPETS = [
+    *(b"/rooms\n", b"/who\r\n", b"/msg hi\r\0", b"/nick ", b"/join #a", b"/msg ", b"/me ", b"/"),
+    *(b"\n", b"\r", b"\0", b"\r\n", b"\r\0", b"\r\r\n", b" ", b"\t", b"\x1b[", b"\x7f", b"x" * 40),
+    *("é你\U0001f600\u202e\x9b\u2028".encode(), b"\xc3", b"\x80", b"\xed\xa0\x80"),
+]
+# NOP, DO and WILL with options, among them some that are bytes with a meaning of their own,
+# a subnegotiation, IAC IAC, ARE YOU THERE, and beginnings of these.
+TELNET = [
+    *(b"\xff\xf1", b"\xff\xfd\x01", b"\xff\xfb\x1f", b"\xff\xfd\r", b"\xff\xfb\n", b"\xff\xfd\0"),
+    *(b"\xff\xfe\x03", b"\xff\xfc\x03", b"\xff\xfa\x18\x00\r\0\n\xff\xff\xff\xf0", b"\xff\xff"),
+    *(b"\xff\xf6", b"\xff", b"\xff\xfa", b"\xff\xf0", b"\xf0"),
+]
+anything = st.lists(st.sampled_from(SNIPPETS) | st.binary(max_size=6)).map(b"".join)
+plain = anything.map(lambda data: data.replace(b"\xff", b"\xfe"))
+telnet = st.lists(st.sampled_from(SNIPPETS) | st.sampled_from(TELNET)).map(b"".join)
+# Ends far apart and next to each other: a cut may give empty pieces too.
+cuts = st.lists(st.integers(0, 80), max_size=12)
+
+
+def split(data: bytes, places: list[int]) -> list[bytes]:
+    ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(ends)]
+
+
+@given(data=plain, places=cuts)
+def test_any_split_gives_the_same_records(data: bytes, places: list[int]) -> None:
+    whole = feed(data, settings=SMALL)
+    assert feed(*split(data, places), settings=SMALL) == whole
+    assert feed(*(bytes([byte]) for byte in data), settings=SMALL) == whole
+
+
+@given(data=telnet, places=cuts)
+def test_any_split_with_telnet_gives_the_same_records(data: bytes, places: list[int]) -> None:
+    # Lines within their length: where a line is refused as too long before its end has come, the
+    # refusal may stand before or after the answer to a telnet command within that line.
+    settings = Settings()
+    whole = feed(data, settings=settings)
+    assert feed(*split(data, places), settings=settings) == whole
+    assert feed(*(bytes([byte]) for byte in data), settings=settings) == whole
+
+
+@given(data=plain, limits=st.lists(st.integers(0, 3)))
+def test_lines_that_wait_give_the_same_records(data: bytes, limits: list[int]) -> None:
+    line = dialect(SMALL)
+    records = line.feed(data, 0)
+    for limit in limits:
+        before = len(records)
+        records += line.feed(b"", limit)
+        # A refusal of an unfinished line that is too long comes on top.
+        assert len(records) - before <= limit + 1
+    records += line.feed(b"")
+    assert not line.pending
+    assert records == feed(data, settings=SMALL)
+
+
+@given(pieces=st.lists(telnet | anything, max_size=6), limit=st.none() | st.integers(0, 2))
+def test_no_bytes_raise_and_little_is_kept(pieces: list[bytes], limit: int | None) -> None:
+    line = dialect(SMALL)
+    for piece in pieces:
+        line.feed(piece, limit)
+        while line.pending:
+            line.feed(b"", 1)
+        assert len(line._buffer) <= SMALL.line_bytes + 1
+
+
+@given(data=telnet | anything)
+def test_texts_in_records_hold_nothing_that_moves_a_terminal(data: bytes) -> None:
+    for record in feed(data + b"\n", settings=Settings(bare_lines=True)):
+        text = getattr(record, "text", "") + getattr(record, "reason", "")
+        assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in text)
+        assert not set(text) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028")
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+EVENTS = [
+    (events.Said("#general", "1", "jack", "Hi"), "> jack: Hi"),
+    (events.Said("#general", "1", "jack", "你好 \U0001f600"), "> jack: 你好 \U0001f600"),
+    (events.Acted("#general", "1", "jack", "waves"), "> * jack waves"),
+    (
+        events.TopicSet("#general", "#General", "1", "jack", "all"),
+        "> topic of #General: all",
+    ),
+    (events.Joined("#general", "1", "john"), "> john joined the room"),
+    (events.Left("#general", "1", "john"), "> john has left the room"),
+    (
+        events.Renamed("#general", "1", "anonymous", "john"),
+        "> anonymous is now known as john",
+    ),
+    (events.Told("2", "1", "jack", "hi"), "> jack (to you): hi"),
+    (events.NickTaken("john"), "> all right, I will call you john"),
+    (events.Welcomed("#general", "#General"), "> welcome to #General"),
+    (events.Departed("#general", "#General"), "> you have left #General"),
+    (
+        events.RoomsListed(["#general", "#go"]),
+        "> available rooms: #general, #go",
+    ),
+    (events.RoomsListed([]), "> available rooms:"),
+    (events.RoomsListed(["#a", "#b"], 7), "> available rooms: #a, #b and 7 more"),
+    (
+        events.MembersListed("#general", "#General", ["jack", "john"]),
+        "> in #General: jack, john",
+    ),
+    (
+        events.MembersListed("#general", "#General", ["jack"], 3),
+        "> in #General: jack and 3 more",
+    ),
+    (events.TopicShown("#general", "#General", "all"), "> topic of #General: all"),
+    (events.TopicShown("#general", "#General", ""), "> #General has no topic"),
+    (
+        events.HelpShown(["/nick NAME - a name", "/rooms - a list"]),
+        "> /nick NAME - a name\n> /rooms - a list",
+    ),
+    (events.Goodbye(), "> sad to see you go =("),
+    (events.Refusal("unknown command: x"), "err: unknown command: x"),
+    (events.Notice("tea is ready"), "> tea is ready"),
+    (events.Missed("#a", "#A", 1), "> you missed 1 message in #A"),
+    (events.Missed("#a", "#A", 12), "> you missed 12 messages in #A"),
+    (events.Stopping(), "> the server is shutting down"),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), EVENTS)
+def test_each_event_has_its_line(event: events.Event, line: str) -> None:
+    assert written(event) == f"{line}\n".encode()
+    assert written(event, CRLF) == line.replace("\n", "\r\n").encode() + b"\r\n"
+
+
+def test_no_event_is_without_a_line() -> None:
+    assert {type(event) for event, _ in EVENTS} | {events.Answered} == set(events.Event.__args__)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfc\x01", b"\xff\xfe\xff\n\r\0", b"HTTP/1.1 400\r\n"])
+def test_a_dialects_own_answer_is_written_as_it_is(data: bytes) -> None:
+    assert written(events.Answered(data)) == data
+    assert written(events.Answered(data), CRLF) == data
+
+
+def test_lines_are_joined_in_their_order() -> None:
+    said = events.Said("#a", "1", "jack", "é")
+    pieces = LF.render([said, events.Answered(b"\xff\xfc\x01"), said])
+    assert LF.join(pieces) == "> jack: é\n".encode() + b"\xff\xfc\x01" + "> jack: é\n".encode()
+    assert LF.join([]) == b""
+    assert LF.join(pieces[1:]) == b"\xff\xfc\x01" + "> jack: é\n".encode()
+
+
+def test_a_variant_is_a_key() -> None:
+    # Entries are rendered once a variant.
+    assert len({LF, CRLF, LF}) == 2

@@ -1,0 +1,404 @@
+"""A model of rooms and nicks, a page long, says what each client of a live chat sees."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AsyncExitStack
+from itertools import permutations
+
+import trio
+import trio.testing
+from attrs import define, field
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from live_run import LiveRun
+
+from trio_chat import Settings, open_chat
+from trio_chat.testing import LineClient, line_client
+
+MAX_ROOMS = 3
+LOBBY = "#lobby"
+SETTINGS = Settings(rate_limit=None, max_rooms=MAX_ROOMS, keep_rooms=(LOBBY,))
+
+# Each nick with the form it is found by, and a word for all that look like it.
+NICKS = {
+    "john": ("john", "john"),
+    "JOHN": ("john", "john"),
+    "jоhn": ("jоhn", "john"),  # with a Cyrillic o
+    "mary": ("mary", "mary"),
+    "rnary": ("rnary", "mary"),
+    "jack": ("jack", "jack"),
+}
+ROOMS = {"#general": "#general", "#General": "#general", "general": "general", "#go": "#go"}
+ROOMS[LOBBY] = LOBBY
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+@define
+class Person:
+    nick: str = "anonymous"
+    room: str | None = None
+    wire: list[str] = field(factory=list)
+
+
+@define
+class Place:
+    shown: str
+    topic: str = ""
+    members: list[int] = field(factory=list)
+
+
+@define
+class Model:
+    """What lines lead to, one after the other: it knows of no turns, and of no records."""
+
+    people: dict[int, Person] = field(factory=dict)
+    gone: dict[int, Person] = field(factory=dict)
+    rooms: dict[str, Place] = field(factory=lambda: {LOBBY: Place(LOBBY)})
+
+    def take(self, who: int, lines: list[str]) -> None:
+        for line in lines:
+            if who in self.people:  # what follows on /quit counts for nothing
+                command, _, arguments = line.removeprefix("/").partition(" ")
+                getattr(self, f"do_{command}")(who, *([arguments] if arguments else []))
+
+    def leave(self, who: int) -> None:
+        """Someone's connection has come to its end."""
+        if who in self.people:
+            self._go_out(who)
+            self.gone[who] = self.people.pop(who)
+
+    def _tell_others(self, who: int, line: str) -> None:
+        for member in self.rooms[self.people[who].room].members:
+            if member != who:
+                self.people[member].wire.append(line)
+
+    def _place(self, who: int) -> Place | None:
+        person = self.people[who]
+        if person.room is None:
+            person.wire.append("err: you are in no room; use /join ROOM first")
+            return None
+        return self.rooms[person.room]
+
+    def _go_out(self, who: int) -> None:
+        person = self.people[who]
+        if person.room is not None:
+            self._tell_others(who, f"> {person.nick} has left the room")
+            place = self.rooms[person.room]
+            place.members.remove(who)
+            if not place.members and person.room != LOBBY:
+                del self.rooms[person.room]
+            person.room = None
+
+    def do_nick(self, who: int, nick: str) -> None:
+        person = self.people[who]
+        others = [other for other in self.people.values() if other is not person]
+        if NICKS[nick][1] in {NICKS[other.nick][1] for other in others if other.nick in NICKS}:
+            person.wire.append(f"err: the nick {nick} is taken, or looks like one that is")
+            return
+        if person.room is not None and nick != person.nick:
+            self._tell_others(who, f"> {person.nick} is now known as {nick}")
+        person.nick = nick
+        person.wire.append(f"> all right, I will call you {nick}")
+
+    def do_join(self, who: int, name: str) -> None:
+        person, folded = self.people[who], ROOMS[name]
+        if person.room == folded:
+            person.wire.append(f"err: you are in {self.rooms[folded].shown} already")
+            return
+        if folded not in self.rooms and len(self.rooms) >= MAX_ROOMS:
+            person.wire.append(
+                "err: there are too many rooms; please join one that exists (/rooms lists them)"
+            )
+            return
+        self._go_out(who)
+        place = self.rooms.setdefault(folded, Place(name))
+        place.members.append(who)
+        person.room = folded
+        self._tell_others(who, f"> {person.nick} joined the room")
+        person.wire.append(f"> welcome to {place.shown}")
+        if place.topic:
+            person.wire.append(f"> topic of {place.shown}: {place.topic}")
+
+    def do_leave(self, who: int) -> None:
+        if place := self._place(who):
+            self._go_out(who)
+            self.people[who].wire.append(f"> you have left {place.shown}")
+
+    def do_msg(self, who: int, text: str) -> None:
+        if self._place(who):
+            self._tell_others(who, f"> {self.people[who].nick}: {text}")
+
+    def do_me(self, who: int, text: str) -> None:
+        if self._place(who):
+            self._tell_others(who, f"> * {self.people[who].nick} {text}")
+
+    def do_tell(self, who: int, arguments: str) -> None:
+        nick, _, text = arguments.partition(" ")
+        for other in self.people.values():
+            if other.nick in NICKS and NICKS[other.nick][0] == NICKS[nick][0]:
+                other.wire.append(f"> {self.people[who].nick} (to you): {text}")
+                return
+        self.people[who].wire.append(f"err: no one here is called {nick}")
+
+    def do_topic(self, who: int, text: str = "") -> None:
+        if place := self._place(who):
+            place.topic = text or place.topic
+            line = f"> topic of {place.shown}: {place.topic}"
+            self.people[who].wire.append(line if place.topic else f"> {place.shown} has no topic")
+            if text:
+                self._tell_others(who, line)
+
+    def do_who(self, who: int) -> None:
+        if place := self._place(who):
+            nicks = sorted(self.people[member].nick for member in place.members)
+            self.people[who].wire.append(f"> in {place.shown}: {', '.join(nicks)}")
+
+    def do_rooms(self, who: int) -> None:
+        names = sorted(place.shown for place in self.rooms.values())
+        self.people[who].wire.append(f"> available rooms: {', '.join(names)}")
+
+    def do_quit(self, who: int) -> None:
+        self.people[who].wire.append("> sad to see you go =(")
+        self.leave(who)
+
+
+# --- the live chat beside it ----------------------------------------------------------------------
+
+nicks = st.sampled_from(list(NICKS))
+texts = st.sampled_from(["hi", "> john: hi", "/quit", "привет"])
+joins = st.sampled_from(list(ROOMS)).map("/join {}".format)
+TOPICS = ["/topic all of it", "/topic", "/rooms", "/who"]
+commands = st.one_of(
+    nicks.map("/nick {}".format),
+    joins,
+    joins,
+    texts.map("/msg {}".format),
+    texts.map("/msg {}".format),
+    texts.map("/me {}".format),
+    st.builds("/tell {} {}".format, nicks, texts),
+    st.sampled_from(["/leave", *TOPICS]),
+    st.sampled_from(["/leave", *TOPICS]),
+)
+# Out of a room and in again, to be carried out within one turn.
+returns = st.tuples(joins, st.sampled_from(TOPICS)).map(lambda two: [*two, "/leave", two[0]])
+pipelines = st.lists(commands.map(lambda line: [line]) | returns, min_size=1, max_size=4).map(
+    lambda parts: [line for part in parts for line in part]
+)
+who = st.integers(0, 3)  # of those who are there
+
+
+def sent(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+class RoomsAndNicks(RuleBasedStateMachine):
+    """After each rule everyone has seen just what the model says, and in that order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = LiveRun()
+        self.model = Model()
+        self.clients: dict[int, LineClient] = {}
+        self.left: dict[int, trio.Event] = {}
+        self.count = 0
+        self.live.call(self._open)
+
+    async def _open(self) -> None:
+        opened = trio.Event()
+        self.over = trio.Event()
+
+        async def chat() -> None:
+            async with open_chat(SETTINGS) as self.chat:
+                opened.set()
+                await self.over.wait()
+
+        self.live.nursery.start_soon(chat)
+        await opened.wait()
+
+    async def _connect(self, number: int) -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        left = trio.Event()
+
+        async def serve() -> None:
+            await self.chat.serve_stream(theirs)
+            left.set()
+
+        self.live.nursery.start_soon(serve)
+        self.clients[number], self.left[number] = LineClient(ours), left
+
+    async def _send(self, lines: dict[int, bytes], ending: int | None = None) -> None:
+        """Send this much of each; `ending` then ends its side, as `printf '...' | nc` does."""
+        for number, data in lines.items():
+            await self.clients[number].stream.send_all(data)
+        if ending is not None:
+            await self.clients[ending].stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def _look(self, gone: list[int]) -> dict[int, list[str]]:
+        """What everyone has got since the last time; those who are gone, up to the end."""
+        got = {number: await self.clients[number].rest() for number in gone}
+        for number in gone:
+            await self._drop(number)
+        return got | {number: await client.sync() for number, client in self.clients.items()}
+
+    async def _drop(self, number: int) -> None:
+        await self.clients.pop(number).stream.aclose()
+        await self.left.pop(number).wait()
+
+    def check(self, *possible: Model) -> None:
+        """What everyone has got is what one of these models says; that one goes on."""
+        got = self.live.call(self._look, [n for n in self.clients if n in possible[0].gone])
+        saids = []
+        for self.model in possible:
+            people = {**self.model.people, **self.model.gone}
+            said = {number: people[number].wire for number in got}
+            saids.append(said)
+            if said == got:
+                break
+        assert got in saids
+        self.model.gone.clear()
+        for person in self.model.people.values():
+            person.wire.clear()
+
+    def pick(self, who: int) -> int:
+        numbers = list(self.clients)
+        return numbers[who % len(numbers)]
+
+    # --- rules
+
+    @precondition(lambda self: len(self.clients) < 5)
+    @rule()
+    def connect(self) -> None:
+        self.count += 1
+        self.live.call(self._connect, self.count)
+        self.model.people[self.count] = Person()
+        self.check(self.model)
+
+    @precondition(lambda self: self.clients)
+    @rule(who=who, lines=pipelines)
+    def send(self, who: int, lines: list[str]) -> None:
+        """At once: one turn takes them all."""
+        number = self.pick(who)
+        self.live.call(self._send, {number: sent(lines)})
+        self.model.take(number, lines)
+        self.check(self.model)
+
+    @precondition(lambda self: len(self.clients) > 1)
+    @rule(one=who, two=who, lines=pipelines, others=pipelines)
+    def send_both(self, one: int, two: int, lines: list[str], others: list[str]) -> None:
+        """Two at once: one of them comes first, and perhaps one turn takes both."""
+        first, second = self.pick(one), self.pick(two)
+        if first == second:
+            return
+        both = {first: lines, second: others}
+        self.live.call(self._send, {number: sent(both[number]) for number in both})
+        possible = []
+        for order in permutations(both):
+            model = copy.deepcopy(self.model)
+            for number in order:
+                model.take(number, both[number])
+            possible.append(model)
+        self.check(*possible)
+
+    @precondition(lambda self: self.clients)
+    @rule(who=who, before=st.lists(commands, max_size=3), after=st.lists(commands, max_size=2))
+    def quit(self, who: int, before: list[str], after: list[str]) -> None:
+        number = self.pick(who)
+        lines = [*before, "/quit", *after]
+        self.live.call(self._send, {number: sent(lines)})
+        self.model.take(number, lines)
+        self.check(self.model)
+
+    @precondition(lambda self: self.clients)
+    @rule(who=who, lines=st.lists(commands, max_size=3))
+    def end(self, who: int, lines: list[str]) -> None:
+        """The complete lines are answered first; one without its end is left out."""
+        number = self.pick(who)
+        self.live.call(self._send, {number: sent(lines) + b"/msg unfinished"}, number)
+        self.model.take(number, lines)
+        self.model.leave(number)
+        self.check(self.model)
+
+    @precondition(lambda self: self.clients)
+    @rule(who=who)
+    def disconnect(self, who: int) -> None:
+        number = self.pick(who)
+        self.live.call(self._drop, number)
+        self.model.leave(number)
+        self.check(self.model)
+
+    # --- invariants
+
+    @invariant()
+    def no_nick_is_held_twice(self) -> None:
+        clients = self.chat._hub.state.clients.values()
+        looks = [NICKS[client.nick][1] for client in clients if client.nick in NICKS]
+        assert len(looks) == len(set(looks))
+        assert sorted(client.nick for client in clients) == sorted(
+            person.nick for person in self.model.people.values()
+        )
+
+    @invariant()
+    def nothing_is_left_over(self) -> None:
+        statistics = self.chat.statistics()
+        assert statistics.clients == len(self.clients)
+        assert statistics.rooms == len(self.model.rooms)
+        state = self.chat._hub.state
+        named = {client.id for client in state.clients.values() if client.nick in NICKS}
+        assert {client.id for client in state.nicks.values()} == named
+        assert {client.id for client in state.holders.values()} == named
+
+    def teardown(self) -> None:
+        self.live.call(self._close)
+        self.live.close()
+
+    async def _close(self) -> None:
+        for number in list(self.clients):
+            await self._drop(number)
+        self.over.set()
+
+
+TestRoomsAndNicks = RoomsAndNicks.TestCase
+# Without shrinking, which takes longer than a test may: add Phase.shrink to look into a failure.
+TestRoomsAndNicks.settings = settings(
+    max_examples=30,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+async def test_all_members_see_one_and_the_same_order(autojump_clock: object) -> None:
+    senders = [f"sender{number}" for number in range(12)]
+    messages = range(40)
+
+    async def talk(client: LineClient) -> None:
+        for message in messages:
+            await client.send(f"/msg {message}")
+            await trio.lowlevel.checkpoint()
+
+    async with open_chat(Settings(rate_limit=None)) as chat, AsyncExitStack() as stack:
+        clients = {
+            nick: await stack.enter_async_context(line_client(chat, nick=nick, room="#a"))
+            for nick in ["watcher", *senders]
+        }
+        for client in clients.values():
+            await client.sync()
+        async with trio.open_nursery() as nursery:
+            for nick in senders:
+                nursery.start_soon(talk, clients[nick])
+        seen = {nick: await client.sync() for nick, client in clients.items()}
+    order = seen["watcher"]
+    for nick in senders:
+        own = [line for line in order if line.startswith(f"> {nick}: ")]
+        assert own == [f"> {nick}: {message}" for message in messages]
+        assert seen[nick] == [line for line in order if line not in own]
+    # They did speak at once.
+    assert len({line.split(":")[0] for line in order[: len(senders)]}) > 1

@@ -1,0 +1,312 @@
+"""Whatever one client sends, the others see lines of the chat's own kind, and the chat lives on."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+import trio
+import trio.testing
+from hypothesis import example, given
+from hypothesis import strategies as st
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+
+from trio_chat import Settings, open_chat
+from trio_chat.errors import Refused
+from trio_chat.names import parse_nick
+from trio_chat.testing import LineClient, line_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from trio_chat import Chat
+
+SETTINGS = Settings(rate_limit=None, line_bytes=256, message_chars=64)
+BARE = Settings(rate_limit=None, line_bytes=256, message_chars=64, bare_lines=True)
+
+NEVER_SHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]"
+)
+# All that a client can bring about on the wire of another who is in the same room, called Ann.
+FROM_OTHERS = re.compile(
+    r"> (?P<said>\S+): .*"
+    r"|> \* (?P<acted>\S+) .*"
+    r"|> (?P<told>\S+) \(to you\): .*"
+    r"|> (?P<joined>\S+) joined the room"
+    r"|> (?P<left>\S+) has left the room"
+    r"|> (?P<old>\S+) is now known as (?P<new>\S+)"
+    r"|> topic of #a: (?P<topic>.*)"
+)
+
+# What an attacker would try: commands, ends of lines, characters that move terminals or turn text
+# around, lines that look like the server's, telnet commands, and broken UTF-8.
+SNIPPETS = [
+    *(b"/nick ", b"/join #a\n", b"/msg ", b"/me ", b"/tell Ann ", b"/topic ", b"/leave\n"),
+    *(b"/who\n", b"/quit\n", b"/help\n", b"/rooms\n", b"/join ", b"eve\n", b"GET / ", b"x" * 300),
+    *(b"\n", b"\r\n", b"\r\0", b"\r", b"\0", b"\t", b"\x0b", b"\x0c", b"\x1c", b"\x7f", b"\x08"),
+    *(b"> Ann: hello", b"> Ann has left the room", b"err: ", b"\n> welcome to #b\n", b": ", b"*"),
+    *(b"\x1b[2J", b"\x1b]0;x\x07", b"\x9b", b"\xc3", b"\x80", b"\xed\xa0\x80", b"\xed\xb2\x80"),
+    *(b"\xf5", b"\xc0\x8a", b"\xff\xfd\x01", b"\xff\xfb\n", b"\xff\xf6", b"\xff\xfa\x18", b"\xff"),
+]
+SNIPPETS += [
+    text.encode()
+    for text in (
+        *("\u202e", "\u2066", "\u2028", "\u2029", "\x85", "\x9b31m", "\u200b", "\u200d", "\ufeff"),
+        *("\ufff9", "\u206a", "Αnn\n", "а\u0301" * 9, "\u0301", "ﷺ", "\U000e0001", "：", "℀"),
+    )
+]
+attacks = st.lists(st.sampled_from(SNIPPETS) | st.binary(max_size=8), min_size=1).map(b"".join)
+cuts = st.lists(st.integers(0, 100), max_size=6)
+
+
+def pieces(data: bytes, places: list[int]) -> list[bytes]:
+    ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(ends) if start < end]
+
+
+def run(test: Callable[..., object], *args: object) -> None:
+    """Run an async function, with a clock that jumps ahead whenever all wait for it."""
+    trio.run(partial(test, *args), clock=MockClock(autojump_threshold=0))
+
+
+@asynccontextmanager
+async def raw_client(chat: Chat) -> AsyncGenerator[trio.abc.Stream, None]:
+    """The client's end of a stream, closed in the end, and waited for."""
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(chat.serve_stream, theirs)
+        yield ours
+        await ours.aclose()
+
+
+async def wire(client: LineClient) -> bytes:
+    """What has come to a client, byte by byte, until all that was sent has been dealt with."""
+    await wait_all_tasks_blocked()
+    await client.send("/end-of-test")
+    data = bytearray()
+    mark = b"err: unknown command: /end-of-test"
+    while mark not in data:
+        data += await client.stream.receive_some()
+    await wait_all_tasks_blocked()
+    return bytes(data[: data.index(mark)])
+
+
+def check_nick(nick: str) -> None:
+    """Whether a client may go by this nick while Ann and Bob are here."""
+    if nick == "anonymous":
+        return
+    name = parse_nick(nick, SETTINGS.nick_chars)
+    for taken in ("Ann", "Bob"):
+        assert not name.keys & parse_nick(taken, 32).keys
+
+
+def check(data: bytes, end: bytes) -> list[str]:
+    """Whether this may be on a client's wire, put there by someone else; gives the lines."""
+    assert not data or data.endswith(end)
+    lines = data.decode("utf-8").split(end.decode())[:-1]
+    for line in lines:
+        assert not NEVER_SHOWN.search(line), line
+        assert unicodedata.is_normalized("NFC", line)
+        match = FROM_OTHERS.fullmatch(line)
+        assert match is not None, line
+        for kind, nick in match.groupdict().items():
+            if nick is not None and kind != "topic":
+                check_nick(nick)
+    return lines
+
+
+async def attack(data: list[bytes], settings: Settings, start: bytes) -> None:
+    async with (
+        open_chat(settings) as chat,
+        line_client(chat, nick="Ann", room="#a") as ann,
+        line_client(chat, nick="Bob", room="#a") as bob,
+    ):
+        await ann.expect("> Bob joined the room")
+        await bob.stream.send_all(b"\xff\xf1")  # a client with CR LF
+        async with raw_client(chat) as eve:
+            for piece in [start, *data] if start else data:
+                await eve.send_all(piece)
+                await wait_all_tasks_blocked()
+            lines = check(await wire(ann), b"\n")
+            for_ann = re.compile(r"> \S+ \(to you\): ")
+            for_bob = check(await wire(bob), b"\r\n")
+            assert for_bob == [line for line in lines if not for_ann.match(line)]
+            await check_alive(ann, bob)
+        # It has ended without leaving a trace in the chat.
+        lines = check(await wire(ann), b"\n") + check(await wire(bob), b"\r\n")
+        assert len(lines) in {0, 2}
+        await ann.send("/who")
+        await ann.expect("> in #a: Ann, Bob")
+        left = chat.statistics().left
+        assert set(left) <= {"closed by the client", "quit", "spoke HTTP, not lines"}
+
+
+async def check_alive(ann: LineClient, bob: LineClient) -> None:
+    await ann.send("/msg still here")
+    await bob.expect("> Ann: still here")
+    await bob.send("/me too")
+    await ann.expect("> * Bob too")
+
+
+@hypothesis.settings(max_examples=50)
+@given(data=attacks, places=cuts, settings=st.sampled_from([SETTINGS, BARE]))
+@example(data=b"/nick \xef\xbc\x9a\n/join #a\n/msg x\n", places=[], settings=SETTINGS)
+@example(data=b"/msg a\r> Ann: hello\n", places=[], settings=SETTINGS)
+@example(data="/msg a\u2028> Ann: hello\n".encode(), places=[], settings=SETTINGS)
+def test_no_bytes_do_harm_to_those_in_the_same_room(
+    data: bytes, places: list[int], settings: Settings
+) -> None:
+    run(attack, pieces(data, places), settings, b"/nick eve\n/join #a\n")
+
+
+@hypothesis.settings(max_examples=40)
+@given(data=st.binary() | attacks, places=cuts)
+def test_no_bytes_do_harm_from_the_first_one_on(data: bytes, places: list[int]) -> None:
+    run(attack, pieces(data, places), SETTINGS, b"")
+
+
+CONTROLS = [*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]
+CONTROLS += [*range(0x2066, 0x206A), *range(0x206A, 0x2070), 0xFFF9, 0xFFFA, 0xFFFB, 0xFEFF, 0x200B]
+
+
+@pytest.mark.parametrize("command", ["/msg {}", "/me {}", "/tell Ann {}", "/topic {}", "/nick {}"])
+async def test_each_control_character_in_each_command(command: str, autojump_clock: object) -> None:
+    lines = [
+        command.format(text)
+        for char in map(chr, CONTROLS)
+        for text in (f"x{char}y", f"{char}y", f"x{char}", char)
+    ]
+    async with (
+        open_chat(Settings(rate_limit=None)) as chat,
+        line_client(chat, nick="Ann", room="#a") as ann,
+        line_client(chat, nick="eve", room="#a") as eve,
+    ):
+        await ann.expect("> eve joined the room")
+        await eve.send(*lines)
+        await eve.sync()
+        for line in check(await wire(ann), b"\n"):
+            assert NEVER_SHOWN.search(line) is None
+
+
+@hypothesis.settings(max_examples=40)
+@given(text=st.text(max_size=64))
+def test_what_is_said_stands_behind_the_name_of_who_says_it(text: str) -> None:
+    async def say() -> None:
+        async with (
+            open_chat(SETTINGS) as chat,
+            line_client(chat, nick="Ann", room="#a") as ann,
+            line_client(chat, nick="eve", room="#a") as eve,
+        ):
+            await ann.expect("> eve joined the room")
+            for command in ("/msg", "/me", "/topic", "/tell Ann"):
+                await eve.send(f"{command} {text}")
+                await eve.sync()
+                for line in check(await wire(ann), b"\n"):
+                    assert line.startswith(
+                        ("> eve: ", "> * eve ", "> topic of #a: ", "> eve (to you): ")
+                    )
+
+    run(say)
+
+
+@hypothesis.settings(max_examples=40)
+@given(nick=st.text(min_size=1, max_size=8))
+@example(nick="Αnn")
+@example(nick="ANN")
+@example(nick="server")
+@example(nick="a：b")
+@example(nick="℀")
+def test_a_nick_is_one_word_that_is_nobody_elses(nick: str) -> None:
+    async def take() -> None:
+        async with (
+            open_chat(SETTINGS) as chat,
+            line_client(chat, nick="Ann", room="#a") as ann,
+            line_client(chat, room="#a") as eve,
+        ):
+            await ann.expect("> anonymous joined the room")
+            await eve.send(f"/nick {nick}", "/msg hi")
+            await eve.sync()
+            lines = check(await wire(ann), b"\n")
+            try:
+                taken = parse_nick(nick, SETTINGS.nick_chars)
+            except Refused:
+                return
+            if len(lines) > 1 and lines[1].startswith("> "):
+                assert lines[-1] == f"> {taken.shown}: hi"
+
+    run(take)
+
+
+LINES = "/nick jürgen\n/join #a\n/msg Grüße 你好 \U0001f600\r\n/me waves\r\0/topic ß\n/msg end\n"
+
+
+def test_lines_may_be_split_at_any_byte() -> None:
+    data = LINES.encode()
+
+    async def send(ends: list[int]) -> None:
+        async with (
+            open_chat(SETTINGS) as chat,
+            line_client(chat, nick="Ann", room="#a") as ann,
+            raw_client(chat) as other,
+        ):
+            for start, end in pairwise([0, *ends, len(data)]):
+                await other.send_all(data[start:end])
+                await wait_all_tasks_blocked()
+            assert check(await wire(ann), b"\n") == [
+                "> jürgen joined the room",
+                "> jürgen: Grüße 你好 \U0001f600",
+                "> * jürgen waves",
+                "> topic of #a: ß",
+                "> jürgen: end",
+            ]
+
+    for at in range(1, len(data)):
+        run(send, [at])
+    run(send, list(range(1, len(data))))
+
+
+async def test_telnet_commands_do_not_get_round_the_rate_limit(autojump_clock: MockClock) -> None:
+    settings = Settings(rate_limit=10, rate_burst=5)
+    async with open_chat(settings) as chat, raw_client(chat) as eve:
+        await eve.send_all(b"\xff\xfd\x01" * 50)
+        await wait_all_tasks_blocked()
+        await eve.send_all(b"/rooms\n" * 20)
+        data = bytearray()
+        while data.count(b"available rooms") < 20:
+            data += await eve.receive_some()
+        assert trio.current_time() >= (50 + 20 - 5) / 10
+
+
+async def test_a_client_that_sends_telnet_commands_alone_is_slowed_too(
+    autojump_clock: MockClock,
+) -> None:
+    settings = Settings(rate_limit=10, rate_burst=5)
+    async with open_chat(settings) as chat, raw_client(chat) as eve:
+        data = bytearray()
+        for _ in range(10):
+            await eve.send_all(b"\xff\xf6" * 10)  # are you there?
+            await wait_all_tasks_blocked()
+        while data.count(b"yes") < 100:
+            data += await eve.receive_some()
+        # The answers to one read come at once, whatever the rate: that read may be the last.
+        assert trio.current_time() >= 0.5
+
+
+async def test_lines_too_fast_wait_and_none_is_lost(autojump_clock: MockClock) -> None:
+    settings = Settings(rate_limit=10, rate_burst=5)
+    async with (
+        open_chat(settings) as chat,
+        line_client(chat, nick="Ann", room="#a") as ann,
+        line_client(chat, nick="eve", room="#a") as eve,
+    ):
+        await ann.expect("> eve joined the room")
+        start = trio.current_time()
+        await eve.send(*(f"/msg {number}" for number in range(50)))
+        await ann.expect(*(f"> eve: {number}" for number in range(50)))
+        assert trio.current_time() - start == pytest.approx((50 + 2 - 5) / 10)
