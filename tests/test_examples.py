@@ -111,8 +111,11 @@ async def test_example(name: str) -> None:
 
 def test_an_interrupt_never_lands_within_a_turn() -> None:
     # It would end the hub there, and who waits for it would raise ChatClosed beside the interrupt.
+    went_on = []
+
     def interrupted(draft: trio_chat.Said) -> str:
         signal.raise_signal(signal.SIGINT)
+        went_on.append(draft.text)
         return draft.text
 
     async def main() -> None:
@@ -124,3 +127,4 @@ def test_an_interrupt_never_lands_within_a_turn() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         trio.run(main)
     assert caught.value.split(KeyboardInterrupt)[1] is None
+    assert went_on == ["hello"]

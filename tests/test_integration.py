@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ class Daemon:
         # Found also where the package is not installed.
         environment["PYTHONPATH"] = str(Path(trio_chat.__file__).parents[1])
         self.process = subprocess.Popen(
-            [*command(), "--port", "0"],
+            [*command(), "--port", "0", "--linger-timeout", "0.2"],
             env=environment,
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -71,32 +70,29 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 class Terminal:
-    """A program in a terminal of its own; what it shows, line by line.
-
-    The terminal does not echo: what is typed would come between the lines that are shown.
-    """
+    """A program in a terminal of its own; what is on its screen, line by line."""
 
     def __init__(self, *arguments: str) -> None:
         self.master, slave = pty.openpty()
-        modes = termios.tcgetattr(slave)
-        modes[3] &= ~termios.ECHO
-        termios.tcsetattr(slave, termios.TCSANOW, modes)
+        # The first terminal that a session's leader opens is its own: ^C is for who runs in it.
         self.process = subprocess.Popen(
-            arguments,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
+            ["sh", "-c", f'exec "$@" <>{os.ttyname(slave)} >&0 2>&0', "sh", *arguments],
             start_new_session=True,
-            preexec_fn=take_terminal,
         )
-        os.close(slave)
         self.shown = ""
+        # Kept open until the program has: an end of file would come in between.
+        self.slave: int | None = slave
 
     def types(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def enters(self, line: str) -> None:
+        """Type a line; it is seen on the screen, as what is typed is."""
+        self.types(f"{line}\n")
+        self.shows(line)
+
     def line(self) -> str:
-        """The next line it shows; fails if none comes."""
+        """The next line on the screen; fails if none comes."""
         end = time.monotonic() + PATIENCE
         while "\n" not in self.shown:
             piece = self._read(end - time.monotonic())
@@ -109,7 +105,9 @@ class Terminal:
         assert [self.line() for _ in lines] == list(lines)
 
     def rest(self) -> list[str]:
-        """All it shows until it ends."""
+        """All that comes on the screen until the program ends."""
+        self._let_go()
+        self.types("\x04")  # the end of what is typed: some kinds of nc wait for it
         end = time.monotonic() + PATIENCE
         while piece := self._read(end - time.monotonic()):
             self.shown += piece
@@ -125,15 +123,16 @@ class Terminal:
         except OSError:  # the program has ended
             return ""
 
+    def _let_go(self) -> None:
+        if self.slave is not None:
+            os.close(self.slave)
+            self.slave = None
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self._let_go()
         os.close(self.master)
-
-
-def take_terminal() -> None:
-    """Make the terminal on stdin the controlling one, so that ^C means something."""
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
 
 
 @pytest.fixture
@@ -164,6 +163,10 @@ def nc(run: Run, daemon: Daemon) -> Terminal:
     return run("nc", daemon.host, daemon.port)
 
 
+# What a program says once the server has closed.
+END = {telnet: ["Connection closed by foreign host."], nc: []}
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -175,26 +178,26 @@ def nc(run: Run, daemon: Daemon) -> Terminal:
 )
 def test_the_seeds_transcript_to_the_letter(first, second, daemon: Daemon, run: Run) -> None:
     one, two = first(run, daemon), second(run, daemon)
-    one.types("/nick john\n")
+    one.enters("/nick john")
     one.shows("> all right, I will call you john")
-    one.types("/join #general\n")
+    one.enters("/join #general")
     one.shows("> welcome to #general")
-    two.types("/nick jack\n")
+    two.enters("/nick jack")
     two.shows("> all right, I will call you jack")
-    two.types("/rooms\n")
+    two.enters("/rooms")
     two.shows("> available rooms: #general")
-    two.types("/join #general\n")
+    two.enters("/join #general")
     two.shows("> welcome to #general")
     one.shows("> jack joined the room")
-    two.types("/msg Hi\n")
+    two.enters("/msg Hi")
     one.shows("> jack: Hi")
-    two.types("/quit\n")
-    ended = two.rest()
-    assert ended[0] == "> sad to see you go =("
-    assert ended[1:] == (["Connection closed by foreign host."] if second is telnet else [])
+    two.enters("/quit")
+    two.shows("> sad to see you go =(")
+    assert two.rest() == END[second]
     one.shows("> jack has left the room")
     code, log = daemon.stop()
-    assert one.rest()[0] == FAREWELL
+    one.shows(FAREWELL)
+    assert one.rest() == END[first]
     assert code == 0
     assert "Traceback" not in log
     assert "Hi" not in log
@@ -243,27 +246,28 @@ def test_a_browser_is_told_where_it_is(daemon: Daemon) -> None:
 
 @needs_telnet
 def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:
-    """^C sends IAC IP, and DO TIMING-MARK, until whose answer telnet shows nothing more."""
+    """It sends IAC IP, and DO TIMING-MARK, until whose answer telnet may show nothing more."""
     one = telnet(run, daemon)
-    one.types("/nick john\n")
+    one.enters("/nick john")
     one.shows("> all right, I will call you john")
-    one.types("\x1d")  # the escape character, for telnet's own prompt
-    one.types("send ip\n")
+    one.types("\x03")
     one.types("/join #x\n")
-    assert until_line(one, "> welcome to #x")
-    one.types("\x1dsend do 6\n")  # what flushing output comes to
-    one.types("/rooms\n")
-    assert until_line(one, "> available rooms: #x")
-    one.types("\x1dsend ayt\n")
-    assert until_line(one, "> yes, the server is here")
+    until_line(one, "> welcome to #x")
+    for command in ("send ip", "send do 6", "send synch", "send ao"):
+        one.types("\x1d")  # for telnet's own prompt
+        one.types(f"{command}\n")
+        one.types("/rooms\n")
+        until_line(one, "> available rooms: #x")
+    one.types("\x1d")
+    one.types("send ayt\n")
+    until_line(one, "> yes, the server is here")
     one.types("/who\n")
-    assert until_line(one, "> in #x: john")
+    until_line(one, "> in #x: john")
 
 
-def until_line(terminal: Terminal, expected: str) -> bool:
+def until_line(terminal: Terminal, expected: str) -> None:
     while (line := terminal.line()) != expected:
-        assert not line.startswith("err:"), line
-    return True
+        assert "err:" not in line
 
 
 def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None:
@@ -297,14 +301,17 @@ def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None
 def test_a_stop_reaches_both(daemon: Daemon, run: Run) -> None:
     one, two = telnet(run, daemon), nc(run, daemon)
     for terminal, nick in ((one, "john"), (two, "jack")):
-        terminal.types(f"/nick {nick}\n/join #x\n")
-        terminal.shows(f"> all right, I will call you {nick}", "> welcome to #x")
+        terminal.enters(f"/nick {nick}")
+        terminal.shows(f"> all right, I will call you {nick}")
+        terminal.enters("/join #x")
+        terminal.shows("> welcome to #x")
     one.shows("> jack joined the room")
     begun = time.monotonic()
     code, log = daemon.stop()
     assert code == 0
     assert time.monotonic() - begun < 5
-    assert one.rest() == [FAREWELL, "Connection closed by foreign host."]
-    assert two.rest() == [FAREWELL]
+    for terminal, end in ((one, END[telnet]), (two, END[nc])):
+        terminal.shows(FAREWELL)
+        assert terminal.rest() == end
     assert log.count("client left") == 2
     assert "Traceback" not in log

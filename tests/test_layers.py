@@ -26,8 +26,8 @@ doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
 hub
-deliver
-apply
+deliver apply
+outboxes outcomes
 state
 client room
 dialects.line

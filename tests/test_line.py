@@ -119,7 +119,7 @@ def test_each_command_has_its_record(line: str, record: Record) -> None:
         ("/msg a\rb", "a message may not hold control characters"),
         (
             "/me \u202egnp.exe",
-            "a message may not hold characters that override the direction of text",
+            "an action may not hold characters that override the direction of text",
         ),
         ("/topic \x07", "a topic may not hold control characters"),
         ("/msg " + "x" * 2001, "a message may have at most 2000 characters; this one has 2001"),
@@ -321,6 +321,28 @@ def test_any_split_gives_the_same_records(data: bytes, places: list[int]) -> Non
     whole = feed(data, settings=SMALL)
     assert feed(*split(data, places), settings=SMALL) == whole
     assert feed(*(bytes([byte]) for byte in data), settings=SMALL) == whole
+
+
+# Lines that nearly all are plain messages, as most that is ever sent is: a dialect may be quick
+# with those, and must come to the same. SMALL allows eight characters.
+TEXTS = ["a", "a b", "/msg b", "12345678", "", " ", " a", "a ", "123456789", "\x7f", "\x1b", "é"]
+OTHERS = [b"/msg a\r\n", b"/msg a\r\0", b"\n", b"/msg\n", b"/who\n", b"/msg a", b"x" * 40 + b"\n"]
+messages = st.lists(
+    st.sampled_from([f"/msg {text}\n".encode() for text in TEXTS]) | st.sampled_from(OTHERS),
+    max_size=6,
+).map(b"".join)
+
+
+@given(data=messages, places=cuts, limits=st.lists(st.integers(0, 3), max_size=6))
+def test_plain_messages_come_to_the_same(data: bytes, places: list[int], limits: list[int]) -> None:
+    slow = feed(*(bytes([byte]) for byte in data), settings=SMALL)
+    assert feed(data, settings=SMALL) == slow
+    assert feed(*split(data, places), settings=SMALL) == slow
+    line = dialect(SMALL)
+    records = line.feed(data, limits.pop() if limits else 0)
+    for limit in limits:
+        records += line.feed(b"", limit)
+    assert records + line.feed(b"") == slow
 
 
 @given(data=telnet, places=cuts)

@@ -11,7 +11,7 @@ import trio.testing
 from attrs import define, field
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_run import LiveRun
 
 from trio_chat import Settings, open_chat
@@ -188,7 +188,8 @@ returns = st.tuples(joins, st.sampled_from(TOPICS)).map(lambda two: [*two, "/lea
 pipelines = st.lists(commands.map(lambda line: [line]) | returns, min_size=1, max_size=4).map(
     lambda parts: [line for part in parts for line in part]
 )
-who = st.integers(0, 3)  # of those who are there
+few = st.lists(commands, max_size=3)
+who = st.integers(0, 4)  # of those who are there
 
 
 def sent(lines: list[str]) -> bytes:
@@ -270,6 +271,12 @@ class RoomsAndNicks(RuleBasedStateMachine):
 
     # --- rules
 
+    @initialize(rooms=st.lists(joins, min_size=3, max_size=3))
+    def begin(self, rooms: list[str]) -> None:
+        for join in rooms:
+            self.connect()
+            self.send(-1, [join])
+
     @precondition(lambda self: len(self.clients) < 5)
     @rule()
     def connect(self) -> None:
@@ -305,29 +312,20 @@ class RoomsAndNicks(RuleBasedStateMachine):
         self.check(*possible)
 
     @precondition(lambda self: self.clients)
-    @rule(who=who, before=st.lists(commands, max_size=3), after=st.lists(commands, max_size=2))
-    def quit(self, who: int, before: list[str], after: list[str]) -> None:
+    @rule(
+        who=who, how=st.sampled_from(["quit", "end", "drop"]), lines=st.lists(commands, max_size=3)
+    )
+    def leave(self, who: int, how: str, lines: list[str]) -> None:
         number = self.pick(who)
-        lines = [*before, "/quit", *after]
-        self.live.call(self._send, {number: sent(lines)})
+        if how == "quit":  # what comes after it counts for nothing
+            lines = [*lines, "/quit", *lines]
+            self.live.call(self._send, {number: sent(lines)})
+        elif how == "end":  # complete lines are answered; one without its end is left out
+            self.live.call(self._send, {number: sent(lines) + b"/msg unfinished"}, number)
+        else:
+            lines = []
+            self.live.call(self._drop, number)
         self.model.take(number, lines)
-        self.check(self.model)
-
-    @precondition(lambda self: self.clients)
-    @rule(who=who, lines=st.lists(commands, max_size=3))
-    def end(self, who: int, lines: list[str]) -> None:
-        """The complete lines are answered first; one without its end is left out."""
-        number = self.pick(who)
-        self.live.call(self._send, {number: sent(lines) + b"/msg unfinished"}, number)
-        self.model.take(number, lines)
-        self.model.leave(number)
-        self.check(self.model)
-
-    @precondition(lambda self: self.clients)
-    @rule(who=who)
-    def disconnect(self, who: int) -> None:
-        number = self.pick(who)
-        self.live.call(self._drop, number)
         self.model.leave(number)
         self.check(self.model)
 

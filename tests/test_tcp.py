@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 
 import pytest
 import trio
-from loopback import HOST, Links, chat_on_tcp, dial, ticks, until, watch_links
+from loopback import HOST, Links, chat_on_tcp, dial, reset, ticks, until, watch_links
 
 from trio_chat.doors import first_bytes
 from trio_chat.doors.tcp import SocketLink
@@ -143,6 +142,19 @@ async def test_a_browser_gets_400_and_never_a_room(at_once, links: Links) -> Non
     links.check()
 
 
+@pytest.mark.parametrize("urgent", [b"\xff", b"\xff\xf2"])
+async def test_urgent_data_stays_in_its_place(urgent: bytes) -> None:
+    """Telnet's Synch (RFC 854) sends its first byte or its last as urgent data, by the client."""
+    async with chat_on_tcp() as (_, port):
+        client = await dial(port)
+        await client.send("/rooms")
+        await client.expect("> available rooms:")
+        sock = client.stream.socket
+        await sock.send(urgent, socket.MSG_OOB)
+        await client.stream.send_all(b"\xff\xf2"[len(urgent) :] + b"/rooms\r\n/who\r\n")
+        await client.expect("> available rooms:", "err: you are in no room; use /join ROOM first")
+
+
 # --- half-open peers ------------------------------------------------------------------------------
 
 
@@ -247,16 +259,14 @@ async def test_an_address_is_one_however_it_is_written() -> None:
             link.close()
 
 
-async def test_who_has_gone_before_being_asked_its_name_is_no_error() -> None:
-    with socket.create_server((HOST, 0)) as server:
-        client = socket.create_connection(server.getsockname())
-        accepted, _ = server.accept()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-        link = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)), 120.0)
-        with pytest.raises(ConnectionResetError):
-            await link.receive()
-        link.close()
+async def test_who_has_gone_before_being_asked_its_name_is_no_error(links: Links, caplog) -> None:
+    caplog.set_level("INFO", "trio_chat")
+    async with chat_on_tcp() as (chat, port):
+        reset(socket.create_connection((HOST, port)))
+        await until(lambda: sum(chat.statistics().left.values()) == 1)
+    assert [record.address for record in caplog.records] == ["unknown"] * 2
+    assert caplog.records[-1].reason == "connection lost: Connection reset by peer"
+    links.check()
 
 
 async def test_loopback_may_have_as_many_as_it_likes() -> None:

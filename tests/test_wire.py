@@ -101,6 +101,8 @@ def check_nick(nick: str) -> None:
     """Whether a client may go by this nick while Ann and Bob are here."""
     if nick == "anonymous":
         return
+    assert not set(nick) & set("#/@:,*!")
+    assert not nick.startswith(">")
     name = parse_nick(nick, SETTINGS.nick_chars)
     for taken in ("Ann", "Bob"):
         assert not name.keys & parse_nick(taken, 32).keys
@@ -157,6 +159,7 @@ async def check_alive(ann: LineClient, bob: LineClient) -> None:
 @hypothesis.settings(max_examples=50)
 @given(data=attacks, places=cuts, settings=st.sampled_from([SETTINGS, BARE]))
 @example(data=b"/nick \xef\xbc\x9a\n/join #a\n/msg x\n", places=[], settings=SETTINGS)
+@example(data=b"/nick a:b\n/msg x\n", places=[], settings=SETTINGS)
 @example(data=b"/msg a\r> Ann: hello\n", places=[], settings=SETTINGS)
 @example(data="/msg a\u2028> Ann: hello\n".encode(), places=[], settings=SETTINGS)
 def test_no_bytes_do_harm_to_those_in_the_same_room(
@@ -221,6 +224,9 @@ def test_what_is_said_stands_behind_the_name_of_who_says_it(text: str) -> None:
 @example(nick="ANN")
 @example(nick="server")
 @example(nick="a：b")
+@example(nick="a:b")
+@example(nick="*")
+@example(nick=">a")
 @example(nick="℀")
 def test_a_nick_is_one_word_that_is_nobody_elses(nick: str) -> None:
     async def take() -> None:

@@ -11,14 +11,13 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from attrs import define
-
 from trio_chat import commands, events
 from trio_chat.client import Client
 from trio_chat.commands import Caller, Request
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed, Refused
 from trio_chat.events import Acted, Entry, Said, Told, TopicSet
+from trio_chat.outcomes import Reply, Requested, RoomMade, TopicOf
 from trio_chat.room import Room
 from trio_chat.table import help_lines
 from trio_chat.text import clean_text
@@ -27,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trio_chat.commands import Record
-    from trio_chat.dialects import Chunk
     from trio_chat.events import Event
     from trio_chat.names import Name
+    from trio_chat.outcomes import Outcome
     from trio_chat.settings import Settings
     from trio_chat.state import State
     from trio_chat.table import Row
@@ -44,55 +43,6 @@ LIST_LENGTH = 200
 
 # What a client is told whatever it has not read yet.
 LAST_EVENTS = frozenset({events.Missed, events.Stopping, events.Goodbye})
-
-
-Asker: TypeAlias = Client | Request
-
-
-@define
-class Reply:
-    """What the asker is told: the event if it is a request, a chunk of its own kind if a client."""
-
-    asker: Asker
-    event: Event
-    chunk: Chunk
-
-    @classmethod
-    def to(cls, asker: Asker, event: Event) -> Reply:
-        """Render an event for whoever asked."""
-        if isinstance(asker, Request):
-            return cls(asker, event, b"")
-        return cls(asker, event, asker.variant.join(asker.variant.render((event,))))
-
-
-@define
-class TopicOf:
-    """A reply made when it is delivered: a topic counts once the room log has it."""
-
-    asker: Asker
-    room: Room
-    even_if_none: bool
-
-
-@define
-class Requested:
-    """A draft that a request has led to; the request is given the entry that comes of it."""
-
-    request: Request
-    draft: Entry
-
-
-@define
-class RoomMade:
-    """From here on, entries of a room of this name are for this one."""
-
-    room: Room
-
-
-NO_DRAFTS = (Reply, TopicOf, RoomMade)
-
-# A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
-Outcome: TypeAlias = Reply | TopicOf | RoomMade | Requested | Entry
 
 
 class Apply:

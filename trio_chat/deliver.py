@@ -1,101 +1,42 @@
-"""Brings what a turn has come to to the clients, and looks after those that are slow to take it.
+"""Brings what a turn has come to into the outboxes, in its order: the fourth step of a turn.
 
-These are the last two steps of a turn. Entries come here from the room log, and from nowhere else.
+Entries come here from the room log, and from nowhere else.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from typing import TYPE_CHECKING
 
-import trio
-from attrs import define
-
-from trio_chat.apply import NO_DRAFTS, Reply, Requested, RoomMade, TopicOf
-from trio_chat.client import Lost, Note
 from trio_chat.commands import Request
-from trio_chat.dialects import size_of
 from trio_chat.errors import Refused
-from trio_chat.events import (
-    SPOKEN,
-    Joined,
-    Left,
-    Missed,
-    Refusal,
-    Renamed,
-    Stopping,
-    Told,
-    TopicSet,
-    TopicShown,
-)
+from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet, TopicShown
+from trio_chat.outcomes import NO_DRAFTS, Reply, Requested, RoomMade, TopicOf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.apply import Outcome
     from trio_chat.client import Client
-    from trio_chat.dialects import Chunk, Piece
-    from trio_chat.events import Entry, Event, Kept, RoomEntry
+    from trio_chat.dialects import Piece
+    from trio_chat.events import Entry, RoomEntry
+    from trio_chat.outboxes import Outboxes
+    from trio_chat.outcomes import Outcome
     from trio_chat.room import Room
-    from trio_chat.roomlog import Result, RoomLog
-    from trio_chat.settings import Settings
+    from trio_chat.roomlog import Result
     from trio_chat.state import State
-
-logger = logging.getLogger("trio_chat")
-
-
-def hears(client: str, entry: Entry) -> bool:
-    """Whether an entry is for this client too, if it is its author.
-
-    Topics are, its own words are not.
-    """
-    return entry.author != client or entry.__class__ is TopicSet
-
-
-# Kept entries read from the log at once for a client that catches up.
-PAGE_ENTRIES = 200
-
-
-@define
-class Drained(Note):
-    """A client's link can take more."""
-
-    client: Client
-
-
-@define
-class Page(Note):
-    """Kept entries of a room after a position, for a client that has fallen behind."""
-
-    client: Client
-    room: str
-    after: int
-    entries: list[Kept]
 
 
 class Deliver:
-    """Delivers turns. `broken` are the clients whose links failed meanwhile, with the reason."""
+    """Walks through the outcomes of a turn."""
 
-    def __init__(
-        self, state: State, settings: Settings, log: RoomLog, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, state: State, outboxes: Outboxes) -> None:
         self._state = state
-        self._limit = settings.outbox_bytes
-        self._stall_timeout = settings.stall_timeout
-        self._log = log
-        self._nursery = nursery
+        self._outboxes = outboxes
         # Rooms as far as they have been delivered: one that is made anew within a turn stands here
         # as the old one until then.
         self._rooms: dict[str, Room] = dict(state.rooms)
-        # Clients with output in this turn.
-        self._touched: list[Client] = []
         # Consecutive entries for one room, and its name: they are rendered and joined once.
         self._run: list[RoomEntry] = []
         self._run_name = ""
-        self.broken: list[tuple[Client, str]] = []
-
-    # --- step 4: walk -----------------------------------------------------------------------------
 
     def walk(self, outcomes: list[Outcome], results: Sequence[Result]) -> None:
         """Bring replies and entries, in their order, to where they belong.
@@ -158,7 +99,7 @@ class Deliver:
         room = self._rooms[self._run_name]
         self._run_name = ""
         room.keep(run)
-        touched = self._touched
+        touched = self._outboxes.touched
         # Nobody hears their own words. Topics are for their authors too, so they are their own run.
         authors = () if isinstance(run[0], TopicSet) else {entry.author for entry in run}
         for variant, listeners in room.audience.items():
@@ -183,16 +124,8 @@ class Deliver:
         pairs = zip(pieces, self._run, strict=True)
         rest = [piece for piece, entry in pairs if entry.author != author.id]
         if rest:
-            self._put(author, author.variant.join(rest))
+            self._outboxes.put(author, author.variant.join(rest))
         return len(rest)
-
-    def _put(self, client: Client, chunk: Chunk) -> None:
-        if not client.chunks:
-            self._touched.append(client)
-        client.chunks.append(chunk)
-
-    def _put_event(self, client: Client, event: Event) -> None:
-        self._put(client, client.variant.join(client.variant.render((event,))))
 
     def _no_draft(self, outcome: Reply | TopicOf | RoomMade) -> None:
         if isinstance(outcome, RoomMade):
@@ -210,7 +143,7 @@ class Deliver:
             asker.events.append(reply.event)
         else:
             asker.queued = 0
-            self._put(asker, reply.chunk)
+            self._outboxes.put(asker, reply.chunk)
 
     def _refuse(self, outcome: Requested | Entry, refusal: Refused) -> None:
         if isinstance(outcome, Requested):
@@ -218,196 +151,15 @@ class Deliver:
             return
         author = self._state.clients.get(outcome.author)
         if author is not None:
-            self._put_event(author, Refusal(str(refusal)))
+            self._outboxes.put_event(author, Refusal(str(refusal)))
 
     def _told(self, told: Told) -> None:
         target = self._state.clients.get(told.to)
         if target is not None:
-            self._put_event(target, told)
+            self._outboxes.put_event(target, told)
 
     def forget(self, rooms: list[Room]) -> None:
         """Let go of rooms that are gone, now that all in them has been delivered."""
         for room in rooms:
             if self._rooms.get(room.name) is room:
                 del self._rooms[room.name]
-
-    # --- step 5: flush ----------------------------------------------------------------------------
-
-    def flush(self) -> None:
-        """Send what this turn has put into outboxes, once a client."""
-        touched, self._touched = self._touched, []
-        for client in touched:
-            chunks = client.chunks
-            if not chunks:
-                continue
-            try:
-                left = client.link.write(chunks)
-            except OSError as error:
-                self._lose(client, error)
-            else:
-                if left:
-                    self._left_over(client, left)
-
-    def _send(self, client: Client) -> None:
-        try:
-            left = client.link.write(client.chunks)
-        except OSError as error:
-            self._lose(client, error)
-            return
-        if left:
-            self._left_over(client, left)
-
-    def _lose(self, client: Client, error: OSError) -> None:
-        self.broken.append((client, f"connection lost: {error.strerror}"))
-
-    def _left_over(self, client: Client, left: int) -> None:
-        if not client.draining and not client.local:
-            client.draining = True
-            self._nursery.start_soon(self._drain, client)
-        if left > self._limit and not client.lagging and client.closing is None:
-            self._lag(client)
-
-    async def _drain(self, client: Client) -> None:
-        """Wait until the link takes more, and tell the hub."""
-        note: Note = Drained(client)
-        try:
-            with trio.move_on_after(self._stall_timeout) as stalled:
-                await client.link.drain()
-            if stalled.cancelled_caught:
-                seconds = f"{self._stall_timeout:g} seconds"
-                note = Lost(client, f"nothing sent could be delivered for {seconds}")
-        except OSError as error:
-            note = Lost(client, f"connection lost: {error.strerror}")
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            note = Lost(client, "connection lost")
-        # The client's task may have ended meanwhile, or the chat.
-        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await client.channel.send(note)
-
-    # --- clients that lag -------------------------------------------------------------------------
-
-    def _lag(self, client: Client) -> None:
-        """Give a client no more entries until it has caught up, and read nothing from it."""
-        client.lagging = True
-        client.positions = {room.name: room.position for room in client.rooms.values()}
-        for room in client.rooms.values():
-            room.unlisten(client)
-        if not client.local and not self._state.stopping:
-            client.halted = True
-            client.link.pause()
-        self._state.counts.lagged += 1
-
-    def _revive(self, client: Client) -> None:
-        """Let a client that has caught up hear its rooms again, and read on."""
-        client.lagging = False
-        client.positions = {}
-        client.halted = False
-        for room in client.rooms.values():
-            room.listen(client)
-        if client.held is None:
-            client.link.resume()
-
-    def drained(self, note: Drained) -> None:
-        """Go on sending to a client whose link takes more."""
-        client = note.client
-        client.draining = False
-        self._send(client)
-        self.catch_up(client)
-
-    def page(self, note: Page) -> None:
-        """Use a page of the log to catch up the client it was read for."""
-        client = note.client
-        client.paging = False
-        room = client.rooms.get(note.room)
-        if not client.lagging or client.closing is not None or room is None:
-            return
-        if note.after != self._position(client, room):  # it has left and joined meanwhile
-            self.catch_up(client)
-            return
-        entries = note.entries or room.since(note.after)
-        missed = entries[0].position - note.after - 1
-        if missed > 0:
-            client.positions[room.name] = entries[0].position - 1
-            self._put_event(client, Missed(room.name, room.shown, missed))
-        self._fill(client, room, entries, self._limit // 2 - client.link.left)
-        self._send(client)
-        self.catch_up(client)
-
-    def catch_up(self, client: Client) -> None:
-        """Add what a lagging client has not got yet, while its outbox is under half its limit."""
-        half = self._limit // 2
-        while (
-            client.lagging
-            and client.closing is None
-            and not client.paging
-            and client.link.left < half
-        ):
-            room = next(
-                (room for room in client.rooms.values() if self._is_behind(client, room)), None
-            )
-            if room is None:
-                self._revive(client)
-                return
-            entries = room.since(self._position(client, room))
-            if entries[0].position == self._position(client, room) + 1:
-                self._fill(client, room, entries, half - client.link.left)
-                self._send(client)
-            else:
-                client.paging = True
-                self._nursery.start_soon(
-                    self._read_page, client, room.name, self._position(client, room)
-                )
-
-    def _position(self, client: Client, room: Room) -> int:
-        # Nothing had been delivered in a room whose position was 0: all it has since is new to the
-        # client.
-        return client.positions[room.name] or room.base
-
-    def _is_behind(self, client: Client, room: Room) -> bool:
-        return self._position(client, room) < room.position
-
-    def _fill(self, client: Client, room: Room, entries: list[Kept], space: int) -> None:
-        """Put entries into a client's outbox until the space is full.
-
-        One at the least, so that it gets on.
-        """
-        for entry in entries:
-            client.positions[room.name] = entry.position
-            if not hears(client.id, entry):
-                continue
-            chunk = client.variant.join(client.variant.render((entry,)))
-            self._put(client, chunk)
-            space -= size_of(chunk)
-            if space <= 0:
-                return
-
-    async def _read_page(self, client: Client, room: str, after: int) -> None:
-        try:
-            entries = await self._log.read(room, after, PAGE_ENTRIES)
-        except Exception:
-            logger.exception("the room log cannot be read", extra={"room": room})
-            entries = []
-        # The client's task may have ended meanwhile, or the chat.
-        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await client.channel.send(Page(client, room, after, entries))
-
-    # --- ends -------------------------------------------------------------------------------------
-
-    def missed(self, client: Client) -> list[Missed]:
-        """What a lagging client will never get: one event for each room it is behind in."""
-        if not client.lagging:
-            return []
-        return [
-            Missed(room.name, room.shown, room.position - self._position(client, room))
-            for room in client.rooms.values()
-            if self._is_behind(client, room)
-        ]
-
-    def last_words(self, clients: list[Client]) -> None:
-        """Release each client, with a last send of what it has waiting and a farewell."""
-        for client in clients:
-            if client.closing is None:
-                self._put_event(client, Stopping())
-            with contextlib.suppress(OSError):
-                client.link.write(client.chunks)
-            client.link.release()

@@ -1,9 +1,9 @@
 """The hub: the one task that owns all state, and the turns it goes through.
 
 A turn takes what waits on the channel (1), applies it (2: `trio_chat.apply`), has the room log give
-the drafts their order (3), and delivers (4, 5: `trio_chat.deliver`). The log is the one thing the
-hub ever waits for within a turn. What arrives meanwhile makes the next turn bigger, and its cost is
-shared by more.
+the drafts their order (3), and delivers: into outboxes (4: `trio_chat.deliver`), and out of them
+(5: `trio_chat.outboxes`). The log is the one thing the hub ever waits for within a turn. What
+arrives meanwhile makes the next turn bigger, and its cost is shared by more.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from attrs import define, field
 
 from trio_chat.apply import Apply, discard
 from trio_chat.client import Lost, Note
-from trio_chat.deliver import Deliver, Drained, Page
+from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
+from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.room import Room
 from trio_chat.state import State
 
@@ -79,7 +80,8 @@ class Hub:
         for name in kept_rooms:
             self.state.rooms[name.folded] = Room(name.folded, name.shown, settings.recent_entries)
         self._apply = Apply(self.state, settings, table, before_say)
-        self._deliver = Deliver(self.state, settings, log, nursery)
+        self._outboxes = Outboxes(self.state, settings, log, nursery)
+        self._deliver = Deliver(self.state, self._outboxes)
         self._notes: list[Note] = []
         # What this turn has taken so far.
         self._records = 0
@@ -98,20 +100,25 @@ class Hub:
 
     async def _wait(self) -> bool:
         """Wait until there is something to do; false once there will be nothing more."""
-        if self._deliver.broken or any(not client.halted for client in self.state.holding):
-            await trio.lowlevel.checkpoint()
+        if self._outboxes.broken or any(not client.halted for client in self.state.holding):
             return True
         try:
-            self._item(await self._channel.receive())
+            # Each turn has let others run: there is no need to do so again if something waits.
+            self._item(self._channel.receive_nowait())
+        except trio.WouldBlock:
+            try:
+                self._item(await self._channel.receive())
+            except trio.EndOfChannel:
+                return False
         except trio.EndOfChannel:
             return False
         return True
 
     def _take(self) -> None:
         """Apply what waits, within the bounds of a turn."""
-        for client, reason in self._deliver.broken:
+        for client, reason in self._outboxes.broken:
             self._apply.close(client, reason, broken=True)
-        self._deliver.broken.clear()
+        self._outboxes.broken.clear()
         for client in list(self.state.holding):
             if self._records >= TURN_RECORDS:
                 break
@@ -140,12 +147,16 @@ class Hub:
         counts.records += self._records
         self._records = self._bytes = 0
         outcomes, drafts = self._apply.outcomes, self._apply.drafts
+        results: Sequence[Result] = ()
+        if drafts:
+            results = await self._append(drafts)
+        else:
+            await trio.lowlevel.checkpoint()
         if outcomes:
-            results = await self._append(drafts) if drafts else ()
             self._deliver.walk(outcomes, results)
             outcomes.clear()
             drafts.clear()
-        self._deliver.flush()
+        self._outboxes.flush()
         self._read_notes()
         self._end_turn()
 
@@ -166,11 +177,11 @@ class Hub:
         for note in notes:
             match note:
                 case Drained(client=client) if client.id in self.state.clients:
-                    self._deliver.drained(note)
+                    self._outboxes.drained(note)
                 case Lost(client=client, reason=reason) if client.id in self.state.clients:
-                    self._deliver.broken.append((client, reason))
+                    self._outboxes.broken.append((client, reason))
                 case Page(client=client) if client.id in self.state.clients:
-                    self._deliver.page(note)
+                    self._outboxes.page(note)
                 case Tell():
                     self._tell(note)
                 case Stop():
@@ -196,7 +207,7 @@ class Hub:
         """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
         self._deliver.walk(self._apply.outcomes, ())
         self._apply.outcomes.clear()
-        self._deliver.flush()
+        self._outboxes.flush()
 
     def _tell(self, note: Tell) -> None:
         client = self.state.clients.get(note.to)
@@ -244,7 +255,7 @@ class Hub:
         if self.state.holding or not all(client.read_out for client in staying):
             return
         for client in staying:
-            for missed in self._deliver.missed(client):
+            for missed in self._outboxes.missed(client):
                 self._apply.tell(client, missed)
             self._apply.tell(client, Stopping())
             self._apply.close(client, "the chat stopped", silently=True)
@@ -255,7 +266,7 @@ class Hub:
 
         Where the hub ends before its time, with one last send that does not wait.
         """
-        self._deliver.last_words(list(self.state.clients.values()))
+        self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._apply.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:

@@ -209,6 +209,7 @@ class Chat:
         self._stop_wanted.set()
         await self._ended.wait()
 
+    @trio.lowlevel.enable_ki_protection  # half a turn would break what the other half relies on
     async def _run_hub(self) -> None:
         try:
             await self._hub.run()

@@ -13,11 +13,11 @@ import trio
 
 from trio_chat import commands
 from trio_chat.commands import Request
-from trio_chat.deliver import Drained
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed, Refused
 from trio_chat.events import Acted, MembersListed, RoomsListed, Said, TopicSet, TopicShown
 from trio_chat.names import parse_nick, parse_room
+from trio_chat.outboxes import Drained
 from trio_chat.text import clean_text
 
 if TYPE_CHECKING:

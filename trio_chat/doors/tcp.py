@@ -43,6 +43,8 @@ class SocketLink(ConnectionLink):
         self._send = self._socket.send
         try:
             _keep_alive(self._socket, keepalive)
+            # Telnet sends its interrupt as urgent data, which belongs where it stands (RFC 854).
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             peer, address = _name_of(self._socket)
         except OSError:  # it is gone already, as the first read will say
             peer = address = "unknown"

@@ -21,8 +21,9 @@ class RoomLog(Protocol):
         """Give each draft its place, in order: the entry, or why it is refused.
 
         The log owns the drafts from here on. Kept ones get a dense position in their room, and a
-        time; passing ones come back as they are, whatever state the log is in. Once begun, an
-        append is carried to its end even if its caller is cancelled.
+        time; passing ones come back as they are, whatever state the log is in. However short it
+        takes, other tasks get to run. Once begun, an append is carried to its end even if its
+        caller is cancelled.
         """
         ...
 
