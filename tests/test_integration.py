@@ -104,6 +104,29 @@ class Terminal:
     def shows(self, *lines: str) -> None:
         assert [self.line() for _ in lines] == list(lines)
 
+    def prompts(self, prompt: str) -> None:
+        """Wait for what does not end a line."""
+        end = time.monotonic() + PATIENCE
+        while prompt not in self.shown:
+            piece = self._read(end - time.monotonic())
+            assert piece, f"shown so far: {self.shown!r}"
+            self.shown += piece
+        self.shown = ""
+
+    def asks(self, line: str, answer: str) -> None:
+        """Type a line until its answer comes, and no refusal.
+
+        What is typed while a program changes the terminal's mode may be lost.
+        """
+        end = time.monotonic() + PATIENCE
+        while f"{answer}\r\n" not in self.shown:
+            assert time.monotonic() < end, f"shown so far: {self.shown!r}"
+            self.types(f"{line}\n")
+            while piece := self._read(0.3):
+                self.shown += piece
+        assert "err:" not in self.shown
+        self.shown = ""
+
     def rest(self) -> list[str]:
         """All that comes on the screen until the program ends."""
         self._let_go()
@@ -251,23 +274,16 @@ def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:
     one.enters("/nick john")
     one.shows("> all right, I will call you john")
     one.types("\x03")
-    one.types("/join #x\n")
-    until_line(one, "> welcome to #x")
+    one.asks("/rooms", "> available rooms:")
     for command in ("send ip", "send do 6", "send synch", "send ao"):
-        one.types("\x1d")  # for telnet's own prompt
+        one.types("\x1d")
+        one.prompts("telnet> ")
         one.types(f"{command}\n")
-        one.types("/rooms\n")
-        until_line(one, "> available rooms: #x")
+        one.asks("/rooms", "> available rooms:")
     one.types("\x1d")
+    one.prompts("telnet> ")
     one.types("send ayt\n")
-    until_line(one, "> yes, the server is here")
-    one.types("/who\n")
-    until_line(one, "> in #x: john")
-
-
-def until_line(terminal: Terminal, expected: str) -> None:
-    while (line := terminal.line()) != expected:
-        assert "err:" not in line
+    one.asks("/rooms", "> yes, the server is here")
 
 
 def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None:

@@ -64,10 +64,11 @@ class Link(Protocol):
         """
         ...
 
-    async def drain(self) -> None:
-        """Wait until some of the rest can be sent, or has been.
+    async def drain(self) -> bool:
+        """Wait until some of the rest has been sent, or can be; whether to call this again at once.
 
-        Raises `OSError` or a Trio error if it never will.
+        Otherwise it is the hub's turn to write. Raises `OSError` or a Trio error if no more can be
+        sent.
         """
         ...
 

@@ -39,8 +39,8 @@ class StreamLink(ConnectionLink):
         chunks.clear()
         return self.left
 
-    async def drain(self) -> None:
-        """Send some of the rest."""
+    async def drain(self) -> bool:
+        """Send some of the rest; whether there is more."""
         data = bytes(self.rest[:SEND_BYTES])
         del self.rest[:SEND_BYTES]
         self._sending = len(data)
@@ -48,6 +48,7 @@ class StreamLink(ConnectionLink):
             await self._stream.send_all(data)
         finally:
             self._sending = 0
+        return bool(self.rest)
 
     # --- for the client's task --------------------------------------------------------------------
 

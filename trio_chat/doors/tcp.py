@@ -81,9 +81,10 @@ class SocketLink(ConnectionLink):
                 del rest[: self._send(rest)]
         return len(rest)
 
-    async def drain(self) -> None:
-        """Wait until the socket takes more."""
+    async def drain(self) -> bool:
+        """Wait until the socket takes more, which the hub is to send."""
         await trio.lowlevel.wait_writable(self._socket)
+        return False
 
     # --- for the client's task --------------------------------------------------------------------
 
