@@ -94,6 +94,13 @@ def tests_on(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Ten thousand connects and drops; memory and descriptors must be where they were."""
+    install(session, "test", ".")
+    session.run("pytest", "-k", "connects_and_drops", env={"CONNECTS": "10000"})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests again, telling which lines and branches they miss."""
     install(session, "test", ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -156,3 +157,8 @@ def watch_links(monkeypatch: pytest.MonkeyPatch, *, send_buffer: int | None = No
     monkeypatch.setattr(SocketLink, "__init__", noted_make)
     monkeypatch.setattr(SocketLink, "close", noted_close)
     return links
+
+
+async def swallow(client: LineClient) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await client.rest()

@@ -24,6 +24,7 @@ from loopback import (
     descriptors,
     dial,
     reset,
+    swallow,
     ticks,
     until,
     watch_links,
@@ -35,7 +36,7 @@ from trio_chat.dialects.line import LineDialect
 from trio_chat.testing import LineClient
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
-# `CONNECTS=10000 pytest -k connects_and_drops` takes a minute.
+# `nox -s soak` makes it 10,000, which takes about a minute.
 CONNECTS = int(os.environ.get("CONNECTS", "300"))
 
 
@@ -160,6 +161,27 @@ async def test_a_flood_of_help_that_is_read_is_answered_in_full(narrow: Links) -
             nursery.start_soon(client.stream.send_all, b"/help\n" * 1_000 + b"/who\n")
             assert await client.lines(1_000 * len(helps)) == helps * 1_000
             await client.expect("err: you are in no room; use /join ROOM first")
+
+
+@pytest.mark.parametrize("reading", [False, True])
+async def test_many_who_ask_without_end_keep_nobody_waiting(
+    narrow: Links, *, reading: bool
+) -> None:
+    async with chat_on_tcp() as (_chat, port), trio.open_nursery() as nursery:
+        floods = [await dial(port) for _ in range(12)]
+        for flood in floods:
+            nursery.start_soon(flood.stream.send_all, b"/help\n" * 20_000)
+            if reading:
+                nursery.start_soon(swallow, flood)
+        await ticks()
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        for number in range(20):
+            await jack.send(f"/msg {number}")
+            assert await jack.sync() == []
+        lines = ["> jack joined the room", *(f"> jack: {number}" for number in range(20))]
+        assert await john.sync() == lines
+        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

@@ -122,8 +122,11 @@ class Apply:
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(client, record, error)
             most -= 1
-        if not held and client.closing is None:
-            client.held = None
+        if held and not client.halted:
+            # Behind the others that wait.
+            del self._state.holding[client]
+            self._state.holding[client] = None
+        elif client.closing is None and not held:
             self._state.release_held(client)
 
     def _hold(self, client: Client, records: Sequence[Record]) -> None:
@@ -179,7 +182,7 @@ class Apply:
         reply = Reply.to(client, event)
         client.queued += size_of(reply.chunk)
         if client.queued > self._settings.outbox_bytes and not client.local:
-            client.halted = True
+            self._state.halt(client)
             self.overfull.append(client)
         self.outcomes.append(reply)
 
@@ -238,7 +241,7 @@ class Apply:
         if client.closing is not None:
             return
         client.closing = reason
-        client.halted = True
+        self._state.halt(client)
         self._state.take_nick(client)
         for room in list(client.rooms.values()):
             self._state.leave(client, room)
@@ -247,7 +250,6 @@ class Apply:
         if client.held is not None:
             discard(client.held)
             client.held.clear()
-        self._state.holding.pop(client, None)
         self._state.closing[client] = None
 
     # --- nicks and rooms --------------------------------------------------------------------------

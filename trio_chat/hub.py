@@ -100,7 +100,7 @@ class Hub:
 
     async def _wait(self) -> bool:
         """Wait until there is something to do; false once there will be nothing more."""
-        if self._outboxes.broken or any(not client.halted for client in self.state.holding):
+        if self._outboxes.broken or self.state.holding:
             return True
         try:
             # Each turn has let others run: there is no need to do so again if something waits.
@@ -119,16 +119,19 @@ class Hub:
         for client, reason in self._outboxes.broken:
             self._apply.close(client, reason, broken=True)
         self._outboxes.broken.clear()
-        for client in list(self.state.holding):
-            if self._records >= TURN_RECORDS:
-                break
-            self._records += CLIENT_RECORDS
-            self._apply.held(client, CLIENT_RECORDS)
+        receive, item = self._channel.receive_nowait, self._item
         try:
             while self._records < TURN_RECORDS and self._bytes < TURN_BYTES:
-                self._item(self._channel.receive_nowait())
+                item(receive())
         except (trio.WouldBlock, trio.EndOfChannel):
             pass
+        # Whose records were held has sent a lot at once, and comes after those who have not; but
+        # one comes on in each turn.
+        for client in list(self.state.holding):
+            self._apply.held(client, CLIENT_RECORDS)
+            self._records += CLIENT_RECORDS
+            if self._records >= TURN_RECORDS:
+                break
 
     def _item(self, item: Item) -> None:
         if isinstance(item, Note):
@@ -192,8 +195,8 @@ class Hub:
             request.done.set()
         self._apply.requests.clear()
         for client in self._apply.overfull:
-            lagging = client.lagging and not self.state.stopping
-            client.halted = lagging or client.closing is not None
+            if client.closing is None and (not client.lagging or self.state.stopping):
+                self.state.go_on(client)
         self._apply.overfull.clear()
         if self.state.stopping:
             self._say_farewell()
@@ -244,7 +247,7 @@ class Hub:
             elif client.closing is None:
                 client.link.read_out()
             if client.lagging and client.closing is None:
-                client.halted = False
+                self.state.go_on(client)
 
     def _say_farewell(self) -> None:
         """Once every client's last lines are delivered.

@@ -146,7 +146,7 @@ class Outboxes:
         for room in client.rooms.values():
             room.unlisten(client)
         if not client.local and not self._state.stopping:
-            client.halted = True
+            self._state.halt(client)
             client.link.pause()
         self._state.counts.lagged += 1
 
@@ -154,11 +154,9 @@ class Outboxes:
         """Let a client that has caught up hear its rooms again, and read on."""
         client.lagging = False
         client.positions = {}
-        client.halted = False
         for room in client.rooms.values():
             room.listen(client)
-        if client.held is None:
-            client.link.resume()
+        self._state.go_on(client)
 
     def drained(self, note: Drained) -> None:
         """Go on sending to a client whose link takes more."""

@@ -57,11 +57,11 @@ class Room:
 
     def keep(self, entries: Iterable[RoomEntry]) -> None:
         """Take note of entries that are being delivered; kept ones stay at hand."""
-        kept = [entry for entry in entries if isinstance(entry, KEPT)]
-        if kept:
-            self.base = self.base or kept[0].position - 1
-            self.position = kept[-1].position
-            self.recent.extend(kept)
+        for entry in entries:
+            if isinstance(entry, KEPT):
+                self.base = self.base or entry.position - 1
+                self.position = entry.position
+                self.recent.append(entry)
 
     def since(self, position: int) -> list[Kept]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""

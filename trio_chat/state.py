@@ -44,7 +44,7 @@ class State:
     # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
     gone: list[Room] = field(factory=list)
     closing: dict[Client, None] = field(factory=dict)
-    # Clients with records that wait, oldest first.
+    # Clients whose held records may be applied, in the order of their turns.
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
 
@@ -85,11 +85,26 @@ class State:
 
     def hold(self, client: Client) -> None:
         """Note that records of this client wait, and let its task read no further."""
-        self.holding[client] = None
         client.link.pause()
+        if not client.halted:
+            self.holding[client] = None
 
     def release_held(self, client: Client) -> None:
         """Note that none wait any more, and let its task read on unless it is halted."""
+        client.held = None
         self.holding.pop(client, None)
         if not client.halted:
+            client.link.resume()
+
+    def halt(self, client: Client) -> None:
+        """Have no more of the client's records applied."""
+        client.halted = True
+        self.holding.pop(client, None)
+
+    def go_on(self, client: Client) -> None:
+        """Have them applied again, those that were held first."""
+        client.halted = False
+        if client.held:
+            self.holding[client] = None
+        else:
             client.link.resume()

@@ -85,7 +85,7 @@ class Reader:
         self._records: Sequence[Record] = ()
         self._size = 0
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: C901 - one loop, for the reason below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
@@ -108,8 +108,13 @@ class Reader:
                     if bucket is not None:
                         await self._pass_on(data, bucket)
                         continue
-                    self._records = dialect.feed(data)
-                    if self._records:
+                    self._records = records = dialect.feed(data)
+                    if not records:
+                        continue
+                    try:
+                        self._channel.send_nowait((self._client, records, len(data)))
+                        self._records = ()
+                    except trio.WouldBlock:
                         await self._send()
                 end = Disconnected("closed by the client")
             if isinstance(end, ReadOut) and not link.released:
