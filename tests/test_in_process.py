@@ -799,3 +799,60 @@ async def test_chats_in_one_process_share_nothing(autojump_clock):
         await one.stop()
         assert (await twin.say("still here")).position == 1
         assert two.statistics().clients == 1
+
+
+async def test_a_bots_nick_is_what_others_see(autojump_clock):
+    async with open_chat() as chat, chat.connect(nick="\uff22\uff4fe\u0301") as bot:
+        assert bot.nick == "Bo\u00e9"
+        await bot.join("#a")
+        assert await bot.members() == ["Bo\u00e9"]
+
+
+async def test_several_tasks_may_take_a_bots_events(autojump_clock):
+    async with open_chat() as chat, chat.connect(nick="bot") as bot:
+        await bot.join("#a")
+        heard = []
+
+        async def listen() -> None:
+            heard.extend([event.text async for event in bot if isinstance(event, Said)])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(listen)
+            async with chat.connect(nick="jack") as jack:
+                await jack.join("#a")
+                for number in range(20):
+                    await jack.say(str(number))
+                    if number % 3 == 0:
+                        await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(chat.stop)
+        assert sorted(heard, key=int) == [str(number) for number in range(20)]
+
+
+async def test_a_hook_that_leaves_nothing_refuses(autojump_clock):
+    async with (
+        open_chat(before_say=lambda _: " ") as chat,
+        line_client(chat, nick="john", room="#a") as john,
+        line_client(chat, nick="jack", room="#a") as jack,
+    ):
+        await jack.send("/msg hi")
+        assert await jack.sync() == ["err: nothing is left of that to be said"]
+        assert await john.sync() == ["> jack joined the room"]
+
+
+async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeypatch):
+    closed = []
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+        closed.append(self)
+
+    monkeypatch.setattr(MemoryLog, "aclose", aclose)
+    async with open_chat() as chat, line_client(chat):
+        assert not closed
+    assert len(closed) == 1
+    with trio.CancelScope() as scope:
+        async with open_chat():
+            scope.cancel()
+            await trio.sleep_forever()
+    assert len(closed) == 2

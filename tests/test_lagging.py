@@ -11,7 +11,11 @@ import trio
 import trio.testing
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
+from trio_chat.client import Client, Lost
+from trio_chat.dialects.line import LF
+from trio_chat.outboxes import Outboxes
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.state import State
 from trio_chat.testing import LineClient, line_client
 
 LIMIT = 1000
@@ -523,3 +527,51 @@ async def test_a_stop_waits_for_one_that_never_reads_no_longer_than_its_grace(au
         await chat.stop()
         assert trio.current_time() - start == pytest.approx(7)
         assert await other.rest() == [FAREWELL]
+
+
+# --- the edges of it ------------------------------------------------------------------------------
+
+
+async def test_what_had_arrived_from_one_that_lags_is_said_at_the_stop(autojump_clock):
+    async with running() as chat, talker(chat) as bot, slow_client(chat) as slow:
+        await talk(bot, 0, 100)
+        assert chat.statistics().lagging == 1
+        await slow.send("/msg last words")
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            said = [event.text async for event in bot if isinstance(event, Said)]
+            assert said == ["last words"]
+            nursery.cancel_scope.cancel()
+
+
+class Trickle:
+    """A link that takes nothing more, but whose peer gets what was sent before, byte by byte."""
+
+    left = 1000
+
+    def __init__(self, undelivered: list[int]) -> None:
+        self.amounts = undelivered
+
+    def undelivered(self) -> int:
+        return self.amounts.pop(0)
+
+    async def drain(self) -> bool:
+        await trio.sleep_forever()
+        return False
+
+
+async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
+    """Before each wait and after it: it gets on three times, and then no more."""
+    send, receive = trio.open_memory_channel[Lost](1)
+    link = Trickle([900, 800, 800, 700, 700, 699, 699, 699])
+    client = Client(link, LF, send, room_limit=1)
+    async with trio.open_nursery() as nursery:
+        outboxes = Outboxes(State(), Settings(stall_timeout=60), MemoryLog(1, 1), nursery)
+        await outboxes._drain(client)
+    assert trio.current_time() == 4 * 60
+    note = await receive.receive()
+    assert (note.client, note.reason) == (
+        client,
+        "nothing sent could be delivered for 60 seconds",
+    )

@@ -316,3 +316,23 @@ async def test_lines_too_fast_wait_and_none_is_lost(autojump_clock: MockClock) -
         await eve.send(*(f"/msg {number}" for number in range(50)))
         await ann.expect(*(f"> eve: {number}" for number in range(50)))
         assert trio.current_time() - start == pytest.approx((50 + 2 - 5) / 10)
+
+
+@pytest.mark.parametrize("nothing", [b"\n" * 500, b" \r\n" * 500, b"\xff\xf1" * 240_000])
+async def test_what_makes_no_command_is_slowed_too(nothing: bytes, autojump_clock) -> None:
+    """It costs the server time, and is waited for like the lines of others."""
+    settings = Settings(rate_limit=10.0, rate_burst=30)
+    async with open_chat(settings) as chat, line_client(chat) as eve:
+        await eve.stream.send_all(nothing)
+        assert await eve.sync() == []
+        assert trio.current_time() >= 5
+
+
+async def test_a_read_for_each_key_slows_nobody_who_types(autojump_clock) -> None:
+    settings = Settings(rate_limit=10.0, rate_burst=30)
+    async with open_chat(settings) as chat, line_client(chat, nick="john", room="#a") as john:
+        for key in b"/msg " + b"x" * 500 + b"\n":
+            await john.stream.send_all(bytes((key,)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert await john.sync() == []
+        assert trio.current_time() < 2

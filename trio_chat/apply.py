@@ -356,7 +356,7 @@ class Apply:
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:
         if self._before_say is not None:
-            draft.text = clean_text(self._before_say(draft), what=what, limit=limit)
+            draft.text = _something(clean_text(self._before_say(draft), what=what, limit=limit))
 
     # --- the rest ---------------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class Apply:
                 what, limit = "topic", self._settings.topic_chars
             else:
                 what, limit = "line", self._settings.message_chars
-            outcome.text = clean_text(outcome.text, what=what, limit=limit)
+            outcome.text = _something(clean_text(outcome.text, what=what, limit=limit))
             if isinstance(outcome, events.Notice):
                 self._reply(client, outcome)
             else:
@@ -397,6 +397,12 @@ def discard(records: Iterable[Record]) -> None:
         if isinstance(record, Request):
             record.refusal = ChatClosed("this client has left the chat, or the chat has stopped")
             record.done.set()
+
+
+def _something(text: str) -> str:
+    if not text.strip():
+        raise Refused("nothing is left of that to be said")
+    return text
 
 
 def _cut(names: list[str]) -> tuple[list[str], int]:

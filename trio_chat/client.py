@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 ANONYMOUS = "anonymous"
 
+# The positions of a client that does not lag: one empty dict for all of them, never changed.
+NOT_BEHIND: dict[str, int] = {}
+
 
 @define
 class Note:
@@ -70,6 +73,10 @@ class Link(Protocol):
         Otherwise it is the hub's turn to write. Raises `OSError` or a Trio error if no more can be
         sent.
         """
+        ...
+
+    def undelivered(self) -> int:
+        """How many bytes the peer has not got of those that were sent; 0 where nobody knows."""
         ...
 
     def discard(self) -> None:
@@ -160,7 +167,7 @@ class Client:
         self.draining = False
         # Past its limit: what it was last given of each room's kept entries.
         self.lagging = False
-        self.positions: dict[str, int] = {}
+        self.positions: dict[str, int] = NOT_BEHIND
         self.paging = False
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None

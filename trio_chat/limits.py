@@ -30,7 +30,7 @@ class TokenBucket:
         # A wait computed in floating point may end a hair early.
         return max(0, int(self._tokens + 1e-6))
 
-    def spend(self, lines: int) -> None:
+    def spend(self, lines: float) -> None:
         """Take note of lines that passed; more than were available puts the bucket into debt."""
         self._tokens -= lines
 

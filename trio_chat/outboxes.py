@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define
 
-from trio_chat.client import Lost, Note
+from trio_chat.client import NOT_BEHIND, Lost, Note
 from trio_chat.dialects import size_of
 from trio_chat.events import Missed, Stopping, TopicSet
 
@@ -123,9 +123,12 @@ class Outboxes:
         try:
             more = True
             while more and not (client.lagging and client.link.left < self._limit // 2):
+                undelivered = client.link.undelivered()
                 with trio.move_on_after(self._stall_timeout) as stalled:
                     more = await client.link.drain()
-                if stalled.cancelled_caught:
+                # A socket takes more only once a good part of its buffer is free, which may be
+                # megabytes: a slow reader gets on long before that.
+                if stalled.cancelled_caught and client.link.undelivered() >= undelivered:
                     seconds = f"{self._stall_timeout:g} seconds"
                     note = Lost(client, f"nothing sent could be delivered for {seconds}")
                     break
@@ -153,7 +156,7 @@ class Outboxes:
     def _revive(self, client: Client) -> None:
         """Let a client that has caught up hear its rooms again, and read on."""
         client.lagging = False
-        client.positions = {}
+        client.positions = NOT_BEHIND
         for room in client.rooms.values():
             room.listen(client)
         self._state.go_on(client)

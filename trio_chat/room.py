@@ -23,7 +23,17 @@ class Room:
     is kept by variant, because an entry is rendered once a variant.
     """
 
-    __slots__ = ("audience", "base", "members", "name", "position", "recent", "shown", "topic")
+    __slots__ = (
+        "_recent_limit",
+        "audience",
+        "base",
+        "members",
+        "name",
+        "position",
+        "recent",
+        "shown",
+        "topic",
+    )
 
     def __init__(self, name: str, shown: str, recent: int) -> None:
         self.name = name
@@ -35,7 +45,9 @@ class Room:
         # is none.
         self.position = 0
         self.base = 0
-        self.recent: deque[Kept] = deque(maxlen=recent)
+        self._recent_limit = recent
+        # Made with the first entry: many rooms never have one, and an empty deque takes 600 bytes.
+        self.recent: deque[Kept] | None = None
 
     def listen(self, client: Client) -> None:
         """Let the client hear what is delivered from now on."""
@@ -61,12 +73,14 @@ class Room:
             if isinstance(entry, KEPT):
                 self.base = self.base or entry.position - 1
                 self.position = entry.position
+                if self.recent is None:
+                    self.recent = deque(maxlen=self._recent_limit)
                 self.recent.append(entry)
 
     def since(self, position: int) -> list[Kept]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""
         missing = self.position - position
-        if missing <= 0:
+        if missing <= 0 or self.recent is None:
             return []
         if missing >= len(self.recent):
             return list(self.recent)

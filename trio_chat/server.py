@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from trio_chat.apply import BeforeSay
     from trio_chat.names import Name
+    from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row
 
 # Batches that wait for the hub. Each is one read of one client, and a client has no more than one
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 CHANNEL_ITEMS = 1_024
 # For an in-process client to say that it has left, when the program is being cancelled.
 LEAVE_SECONDS = 1.0
+# For the room log to finish what it has begun.
+LOG_CLOSE_SECONDS = 5.0
 
 
 @frozen
@@ -148,7 +151,10 @@ class Chat:
         with self._channel.clone() as channel:
             link = EventLink(channel, self.settings.outbox_bytes)
             client = Client(link, EVENTS, channel, room_limit=None, local=True)
-            await channel.send((client, (Connected(),), 0))
+            try:
+                await channel.send((client, (Connected(),), 0))
+            except trio.BrokenResourceError:
+                raise ChatClosed("the chat has stopped") from None
             handle = InProcessClient(client, link, self.settings)
             try:
                 if nick is not None:
@@ -263,7 +269,7 @@ async def open_chat(
     table = make_table(commands)
     log = MemoryLog(settings.history_entries, settings.max_rooms)
     send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
-    async with trio.open_nursery() as nursery:
+    async with _closing(log), trio.open_nursery() as nursery:
         hub = Hub(
             settings=settings,
             log=log,
@@ -278,6 +284,15 @@ async def open_chat(
         await nursery.start(chat._run_clients)
         yield chat
         await chat.stop()
+
+
+@asynccontextmanager
+async def _closing(log: RoomLog) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        with trio.move_on_after(LOG_CLOSE_SECONDS, shield=True):
+            await log.aclose()
 
 
 def _kept_rooms(settings: Settings) -> list[Name]:

@@ -37,6 +37,11 @@ logger = logging.getLogger("trio_chat")
 # For the hub to let go of a link when everything is being cancelled; it needs no time for that.
 RELEASE_SECONDS = 1.0
 
+# What counts against the rate although it makes no line: so many bytes as one, and each read as a
+# part of one. Some telnets send a read for each key.
+LINE_BYTES = 4_096
+READ_LINES = 0.02
+
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -136,9 +141,12 @@ class Reader:
     async def _pass_on(self, data: bytes, bucket: TokenBucket) -> None:
         """Send the hub what has come in, as fast as the rate allows; the rest waits as bytes."""
         while True:
-            self._records = self._dialect.feed(data, bucket.available(trio.current_time()))
+            allowed = bucket.available(trio.current_time())
+            self._records = self._dialect.feed(data, allowed)
+            # Empty lines and telnet's commands are work too.
+            lines = allowed if self._dialect.pending else len(self._records)
+            bucket.spend(max(lines, len(self._records), len(data) / LINE_BYTES, READ_LINES))
             if self._records:
-                bucket.spend(len(self._records))
                 await self._send()
             if not self._dialect.pending and not bucket.in_debt:
                 return

@@ -92,6 +92,10 @@ class EventLink:
         await trio.lowlevel.checkpoint()
         return False
 
+    def undelivered(self) -> int:
+        """Nothing is between us and the client."""
+        return 0
+
     def discard(self) -> None:
         """Forget what has not been taken."""
         self._queue.clear()
@@ -116,13 +120,13 @@ class EventLink:
 
     async def take(self) -> Event | None:
         """Wait for the next event; `None` is the end."""
+        await trio.lowlevel.checkpoint()
         while not self._queue:
             if self.ended:
-                await trio.lowlevel.checkpoint()
                 return None
-            self._arrived = trio.Event()
+            if self._arrived.is_set():
+                self._arrived = trio.Event()
             await self._arrived.wait()
-        await trio.lowlevel.checkpoint()
         event = self._queue.popleft()
         self.left -= size_of([event])
         return event
@@ -181,8 +185,9 @@ class InProcessClient:
 
     async def take_nick(self, nick: str) -> None:
         """Be called `nick` from now on."""
-        await self.perform(commands.TakeNick(parse_nick(nick, self._settings.nick_chars)))
-        self._nick = nick
+        name = parse_nick(nick, self._settings.nick_chars)
+        await self.perform(commands.TakeNick(name))
+        self._nick = name.shown
 
     async def join(self, room: str) -> str:
         """Go into a room, and stay in those it is in.

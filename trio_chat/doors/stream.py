@@ -24,7 +24,8 @@ class StreamLink(ConnectionLink):
         super().__init__(peer, peer)
         self._stream = stream
         self._sending = 0
-        self._taken = b""
+        # What was read and not taken yet: the hub may have closed the gate, or ended reading.
+        self._taken: bytes | None = None
 
     @property
     def left(self) -> int:
@@ -50,6 +51,10 @@ class StreamLink(ConnectionLink):
             self._sending = 0
         return bool(self.rest)
 
+    def undelivered(self) -> int:
+        """A stream does not tell how far it has got: nothing but `drain` shows progress."""
+        return 0
+
     # --- for the client's task --------------------------------------------------------------------
 
     async def readable(self) -> None:
@@ -59,19 +64,24 @@ class StreamLink(ConnectionLink):
 
     def take(self) -> bytes | None:
         """The bytes that have come; `b""` is the end."""
-        return self._taken
+        data, self._taken = self._taken, None
+        return data
 
     async def take_last(self) -> bytes:
         """The bytes that are there now; to ask a stream means to wait, so it is given a moment."""
+        taken = self._taken or b""
         with trio.move_on_after(LAST_READ_SECONDS):
-            return bytes(await self._stream.receive_some(READ_BYTES))
-        return b""
+            taken += await self._stream.receive_some(READ_BYTES)
+        return taken
 
     async def finish(self, seconds: float) -> None:
         """End our side if the stream can, read and discard until the peer has ended its own."""
         with (
             trio.move_on_after(seconds),
-            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            # Busy: what was sent last is stuck in it.
+            contextlib.suppress(
+                trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
+            ),
         ):
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()

@@ -13,8 +13,10 @@ that whoever waits is woken.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import sys
+import termios
 from typing import TYPE_CHECKING
 
 import trio
@@ -85,6 +87,14 @@ class SocketLink(ConnectionLink):
         """Wait until the socket takes more, which the hub is to send."""
         await trio.lowlevel.wait_writable(self._socket)
         return False
+
+    def undelivered(self) -> int:
+        """How many bytes the peer has not acknowledged."""
+        try:
+            answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4)
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     # --- for the client's task --------------------------------------------------------------------
 
