@@ -121,6 +121,8 @@ class Reader:
                         self._records = ()
                     except trio.WouldBlock:
                         await self._send()
+                    # An idle connection holds nothing of what it sent last.
+                    del records, data
                 end = Disconnected("closed by the client")
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
