@@ -96,7 +96,8 @@ class Chat:
             listeners = await self._clients.start(self._listen, host, port)
         except RuntimeError:
             # Trio's word for a task that ended before it had started: the stop has come between.
-            await self._check_open()
+            if self._stop_wanted.is_set():
+                raise ChatClosed("the chat is stopping") from None
             raise
         return [listener.socket.getsockname()[:2] for listener in listeners]
 
