@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 PAGES = [HERE.parent / "README.md", *sorted(HERE.glob("*.md"))]
 TABLE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
+TIME = re.compile(r"(?<=> \[1 )[-0-9]+ [:0-9]+(?=\])")
+
 # What john sends in #general, where jack is too: an example of each command, and some errors.
 EXAMPLES = {
     "nick": "/nick johnny",
@@ -34,6 +36,8 @@ EXAMPLES = {
     "leave": "/leave",
     "topic": "/topic tea and cake",
     "who": "/who",
+    "history": "/history 10",
+    "search": "/search tea",
     "help": "/help nick",
     "quit": "/quit",
 }
@@ -64,10 +68,12 @@ async def play(line: str) -> Played:
         line_client(chat, nick="jack", room="#general") as jack,
         line_client(chat, nick="john", room="#general") as john,
     ):
+        await jack.send("/msg tea, anyone?")
+        await john.expect("> jack: tea, anyone?")
         await jack.sync()
         await john.send(line)
         got = await (john.rest() if line == "/quit" else john.sync())
-        return line, got, await jack.sync()
+        return line, [TIME.sub("2026-01-31 12:00:00", text) for text in got], await jack.sync()
 
 
 async def play_all(lines: list[str]) -> list[Played]:

@@ -106,7 +106,7 @@ def test_a_whole_number_of_seconds_needs_no_point(write: WriteFile) -> None:
         ("host = 127", "a host name or an address, not 127"),
         ('keep_rooms = "#a,#b"', "names of rooms, none of them empty, not '#a,#b'"),
         ("keep_rooms = [1]", "names of rooms, none of them empty, not (1,)"),
-        ('store = "disk"', "memory, not 'disk'"),
+        ('store = "disk"', "auto, memory or sqlite:PATH, not 'disk'"),
         ('log_level = "trace"', "debug or info or warning or error, not 'trace'"),
     ],
 )

@@ -32,6 +32,7 @@ from trio_chat import (
     open_chat,
 )
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.retention import Retention
 from trio_chat.testing import line_client
 
 SMALL = {"line_bytes": 400, "message_chars": 100, "outbox_bytes": 1000, "topic_chars": 20}
@@ -568,7 +569,7 @@ async def test_a_custom_command_answers_and_speaks_as_its_caller(autojump_clock)
         await jack.send("/help roll", "/help")
         lines = await jack.sync()
         assert lines[0] == lines[-1] == "> /roll [DICE] - roll dice"
-        assert len(lines) == 13
+        assert len(lines) == 15
         await jack.send("/roll a\x1bb")
         (answer,) = await jack.sync()
         assert answer.endswith(" may not hold control characters")
@@ -843,11 +844,14 @@ async def test_a_hook_that_leaves_nothing_refuses(autojump_clock):
 async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeypatch):
     closed = []
 
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-        closed.append(self)
+    @asynccontextmanager
+    async def noted(settings):
+        try:
+            yield MemoryLog(Retention(10, 10))
+        finally:
+            closed.append(settings)
 
-    monkeypatch.setattr(MemoryLog, "aclose", aclose)
+    monkeypatch.setattr("trio_chat.server._open_log", noted)
     async with open_chat() as chat, line_client(chat):
         assert not closed
     assert len(closed) == 1

@@ -15,6 +15,7 @@ from trio_chat.client import Client, Lost
 from trio_chat.dialects.line import LF
 from trio_chat.outboxes import Outboxes
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.retention import Retention
 from trio_chat.state import State
 from trio_chat.testing import LineClient, line_client
 
@@ -155,8 +156,8 @@ async def test_it_cannot_pile_up_replies(autojump_clock):
         read = slow.read.count
         await slow.send(*["/help"] * 999)
         assert slow.read.count == read
-        assert slow.known.link.left <= LIMIT + 700
-        answer = await slow.lines(11)
+        assert slow.known.link.left <= LIMIT + 900
+        answer = await slow.lines(13)
         for _ in range(1999):
             await slow.expect(*answer)
 
@@ -567,7 +568,9 @@ async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
     link = Trickle([900, 800, 800, 700, 700, 699, 699, 699])
     client = Client(link, LF, send, room_limit=1)
     async with trio.open_nursery() as nursery:
-        outboxes = Outboxes(State(), Settings(stall_timeout=60), MemoryLog(1, 1), nursery)
+        outboxes = Outboxes(
+            State(), Settings(stall_timeout=60), MemoryLog(Retention(1, 1)), nursery
+        )
         await outboxes._drain(client)
     assert trio.current_time() == 4 * 60
     note = await receive.receive()

@@ -26,14 +26,18 @@ doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
 hub
-deliver apply
+deliver lookups
+apply
 outboxes outcomes
 state
 client room
 dialects.line
 dialects dialects.telnet
-roomlog.memory
-roomlog
+roomlog.sqlite
+roomlog.sqlite_writer
+roomlog.sqlite_append roomlog.sqlite_tidy
+roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
+roomlog roomlog.retention
 table
 configuration logs
 names settings

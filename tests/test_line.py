@@ -424,6 +424,23 @@ EVENTS = [
     (events.TopicShown("#general", "#General", "all"), "> topic of #General: all"),
     (events.TopicShown("#general", "#General", ""), "> #General has no topic"),
     (
+        events.EntriesShown(
+            "#general",
+            "#General",
+            [
+                events.TopicSet("#general", "#General", "id", "jack", "all", 7, 1_800_000_000.0),
+                events.Said("#general", "id", "jack", "Hi", 8, 1_800_000_061.9),
+                events.Acted("#general", "id", "jack", "waves", 10, 1_800_090_000.0),
+            ],
+        ),
+        (
+            "> [7 2027-01-15 08:00:00] topic of #General: all\n"
+            "> [8 2027-01-15 08:01:01] jack: Hi\n"
+            "> [10 2027-01-16 09:00:00] * jack waves"
+        ),
+    ),
+    (events.EntriesShown("#general", "#General", []), "> no messages found in #General"),
+    (
         events.HelpShown(["/nick NAME - a name", "/rooms - a list"]),
         "> /nick NAME - a name\n> /rooms - a list",
     ),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trio_chat.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.retention import Retention
 
 
 def said(room: str, text: str = "hi") -> Said:
@@ -27,7 +28,7 @@ async def positions(log: MemoryLog, room: str, after: int = 0, limit: int = 1000
 
 
 async def test_positions_are_dense_in_each_room() -> None:
-    log = MemoryLog(10, 10)
+    log = MemoryLog(Retention(10, 10))
     drafts = [said("#a"), said("#b"), said("#a"), Acted("#a", "1", "n", "t"), said("#b")]
     assert [entry.position for entry in await log.append(drafts)] == [1, 1, 2, 3, 2]
     topic = TopicSet("#a", "#A", "1", "n", "t")
@@ -36,12 +37,12 @@ async def test_positions_are_dense_in_each_room() -> None:
 
 async def test_entries_come_back_in_the_order_of_their_drafts() -> None:
     drafts = [said("#a", "1"), Joined("#a", "1", "n"), said("#b", "2"), said("#a", "3")]
-    entries = await MemoryLog(10, 10).append(list(drafts))
+    entries = await MemoryLog(Retention(10, 10)).append(list(drafts))
     assert [id(entry) for entry in entries] == [id(draft) for draft in drafts]
 
 
 async def test_passing_entries_have_no_position_and_are_not_kept() -> None:
-    log = MemoryLog(10, 10)
+    log = MemoryLog(Retention(10, 10))
     passing = [
         Joined("#a", "1", "n"),
         Left("#a", "1", "n"),
@@ -56,12 +57,12 @@ async def test_passing_entries_have_no_position_and_are_not_kept() -> None:
 
 async def test_kept_entries_get_the_time() -> None:
     before = time.time()
-    entries = await MemoryLog(10, 10).append([said("#a"), said("#b")])
+    entries = await MemoryLog(Retention(10, 10)).append([said("#a"), said("#b")])
     assert all(before <= entry.time <= time.time() for entry in entries)
 
 
 async def test_nothing_appended_is_nothing() -> None:
-    assert list(await MemoryLog(10, 10).append([])) == []
+    assert list(await MemoryLog(Retention(10, 10)).append([])) == []
 
 
 @pytest.mark.parametrize(
@@ -78,14 +79,14 @@ async def test_nothing_appended_is_nothing() -> None:
     ],
 )
 async def test_what_is_read(after: int, limit: int, expected: list[int]) -> None:
-    log = MemoryLog(10, 10)
+    log = MemoryLog(Retention(10, 10))
     await say(log, "#a", 5)
     await say(log, "#b", 3)
     assert await positions(log, "#a", after, limit) == expected
 
 
 async def test_a_page_after_the_other_gives_everything_once() -> None:
-    log = MemoryLog(100, 10)
+    log = MemoryLog(Retention(100, 10))
     await say(log, "#a", 25)
     seen: list[int] = []
     while page := await positions(log, "#a", seen[-1] if seen else 0, 4):
@@ -94,17 +95,17 @@ async def test_a_page_after_the_other_gives_everything_once() -> None:
 
 
 async def test_what_is_read_is_what_was_appended() -> None:
-    log = MemoryLog(10, 10)
+    log = MemoryLog(Retention(10, 10))
     (entry,) = await log.append([said("#a", "hello")])
     assert await log.read("#a", 0, 10) == [entry]
 
 
 async def test_a_room_nobody_spoke_in_has_nothing() -> None:
-    assert await MemoryLog(10, 10).read("#a", 0, 10) == []
+    assert await MemoryLog(Retention(10, 10)).read("#a", 0, 10) == []
 
 
 async def test_the_newest_entries_are_kept() -> None:
-    log = MemoryLog(3, 10)
+    log = MemoryLog(Retention(3, 10))
     await say(log, "#a", 10)
     assert await positions(log, "#a") == [8, 9, 10]
     assert await positions(log, "#a", 5) == [8, 9, 10]
@@ -113,14 +114,14 @@ async def test_the_newest_entries_are_kept() -> None:
 
 
 async def test_a_log_may_keep_nothing() -> None:
-    log = MemoryLog(0, 10)
+    log = MemoryLog(Retention(0, 10))
     assert await say(log, "#a", 3) == [1, 2, 3]
     assert await say(log, "#a") == [4]
     assert await positions(log, "#a") == []
 
 
 async def test_the_room_that_has_been_silent_for_longest_is_let_go() -> None:
-    log = MemoryLog(10, 2)
+    log = MemoryLog(Retention(10, 2))
     await say(log, "#a", 3)
     await say(log, "#b", 2)
     await say(log, "#a")
@@ -131,7 +132,7 @@ async def test_the_room_that_has_been_silent_for_longest_is_let_go() -> None:
 
 
 async def test_positions_go_on_above_those_let_go() -> None:
-    log = MemoryLog(10, 1)
+    log = MemoryLog(Retention(10, 1))
     assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
     (first,) = await say(log, "#b")
     assert first > 5
@@ -143,14 +144,10 @@ async def test_positions_go_on_above_those_let_go() -> None:
 
 
 async def test_a_history_outlives_its_rooms_members() -> None:
-    log = MemoryLog(10, 10)
+    log = MemoryLog(Retention(10, 10))
     await say(log, "#a", 2)
     await log.append([Left("#a", "1", "n"), Joined("#a", "2", "m")])
     assert await positions(log, "#a") == [1, 2]
-
-
-async def test_closing_it_needs_nothing() -> None:
-    await MemoryLog(10, 10).aclose()
 
 
 ROOMS = ["#a", "#b", "#c", "#d"]
@@ -161,7 +158,7 @@ appends = st.lists(st.lists(st.sampled_from(ROOMS), min_size=1, max_size=6), max
 async def test_a_rooms_positions_only_grow_and_are_dense_while_it_is_kept(
     turns: list[list[str]], entries: int, rooms: int
 ) -> None:
-    log = MemoryLog(entries, rooms)
+    log = MemoryLog(Retention(entries, rooms))
     newest: dict[str, int] = {}
     spoken: list[str] = []  # by who spoke last
     for turn in turns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import AsyncExitStack
 from itertools import permutations
+from unittest import mock
 
 import trio
 import trio.testing
@@ -15,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from live_run import LiveRun
 
 from trio_chat import Settings, open_chat
+from trio_chat.roomlog.retention import Retention
 from trio_chat.testing import LineClient, line_client
 
 MAX_ROOMS = 3
@@ -58,6 +60,8 @@ class Model:
     people: dict[int, Person] = field(factory=dict)
     gone: dict[int, Person] = field(factory=dict)
     rooms: dict[str, Place] = field(factory=lambda: {LOBBY: Place(LOBBY)})
+    # A topic is its room's name's: it outlives the room.
+    topics: dict[str, str] = field(factory=dict)
 
     def take(self, who: int, lines: list[str]) -> None:
         for line in lines:
@@ -115,7 +119,7 @@ class Model:
             )
             return
         self._go_out(who)
-        place = self.rooms.setdefault(folded, Place(name))
+        place = self.rooms.setdefault(folded, Place(name, self.topics.get(folded, "")))
         place.members.append(who)
         person.room = folded
         self._tell_others(who, f"> {person.nick} joined the room")
@@ -146,7 +150,7 @@ class Model:
 
     def do_topic(self, who: int, text: str = "") -> None:
         if place := self._place(who):
-            place.topic = text or place.topic
+            place.topic = self.topics[self.people[who].room] = text or place.topic
             line = f"> topic of {place.shown}: {place.topic}"
             self.people[who].wire.append(line if place.topic else f"> {place.shown} has no topic")
             if text:
@@ -196,6 +200,11 @@ def sent(lines: list[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def roomy(entries: int, _: int, days: float) -> Retention:
+    """No room's history, and so its topic, has to make place for another's."""
+    return Retention(entries, 1000, days)
+
+
 class RoomsAndNicks(RuleBasedStateMachine):
     """After each rule everyone has seen just what the model says, and in that order."""
 
@@ -213,9 +222,10 @@ class RoomsAndNicks(RuleBasedStateMachine):
         self.over = trio.Event()
 
         async def chat() -> None:
-            async with open_chat(SETTINGS) as self.chat:
-                opened.set()
-                await self.over.wait()
+            with mock.patch("trio_chat.server.Retention", roomy):
+                async with open_chat(SETTINGS) as self.chat:
+                    opened.set()
+                    await self.over.wait()
 
         self.live.nursery.start_soon(chat)
         await opened.wait()

@@ -23,6 +23,8 @@ HELP = [
     "> /leave - leave your room",
     "> /topic [TEXT] - show what your room is about, or say it anew",
     "> /who - list who is in your room",
+    "> /history [before ID] [N] - show what was said in your room, with ID and time (UTC)",
+    "> /search WORDS - show what was said in your room with these words",
     "> /help [COMMAND] - show this, or one line of it",
     "> /quit - say goodbye and disconnect",
 ]
@@ -391,12 +393,12 @@ async def test_a_room_has_the_name_its_first_member_gave_it(chat, autojump_clock
         assert await one.sync() == ["> anonymous joined the room", "> anonymous has left the room"]
 
 
-async def test_an_emptied_room_is_made_anew(chat, autojump_clock):
+async def test_an_emptied_room_is_made_anew_and_its_topic_is_its_names(chat, autojump_clock):
     async with line_client(chat, room="#A") as client:
         await client.send("/topic Trains", "/leave")
         assert await client.sync() == ["> topic of #A: Trains", "> you have left #A"]
         await client.send("/join #a", "/topic")
-        await client.expect("> welcome to #a", "> #a has no topic")
+        await client.expect("> welcome to #a", "> topic of #a: Trains", "> topic of #a: Trains")
 
 
 async def test_kept_rooms_are_there_without_members(autojump_clock):

@@ -16,6 +16,7 @@ from trio_chat.events import KEPT, Joined, Left, Renamed, Said, Told
 from trio_chat.hub import Hub, Stop
 from trio_chat.names import parse_nick, parse_room
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.retention import Retention
 from trio_chat.table import make_table
 from trio_chat.testing import line_client
 
@@ -67,7 +68,7 @@ class FakeLog(MemoryLog):
     """A log that can be made to wait, to refuse or to fail; `batches` are what it was given."""
 
     def __init__(self) -> None:
-        super().__init__(1000, 1000)
+        super().__init__(Retention(1000, 1000))
         self.batches = []
         self.gate = None
         self.refused = None

@@ -17,7 +17,7 @@ from trio_chat.commands import Caller, Request
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed, Refused
 from trio_chat.events import Acted, Entry, Said, Told, TopicSet
-from trio_chat.outcomes import Reply, Requested, RoomMade, TopicOf
+from trio_chat.outcomes import Lookup, Reply, Requested, RoomMade, TopicOf
 from trio_chat.room import Room
 from trio_chat.table import help_lines
 from trio_chat.text import clean_text
@@ -57,11 +57,13 @@ class Apply:
         settings: Settings,
         table: Mapping[str, Row],
         before_say: BeforeSay | None,
+        topic: Callable[[str], str],
     ) -> None:
         self._state = state
         self._settings = settings
         self._table = table
         self._before_say = before_say
+        self._topic = topic
         self.outcomes: list[Outcome] = []
         self.drafts: list[Entry] = []
         self.requests: list[Request] = []
@@ -79,6 +81,8 @@ class Apply:
             commands.Leave: self._leave,
             commands.ListRooms: self._list_rooms,
             commands.ListMembers: self._list_members,
+            commands.ShowHistory: self._look_up,
+            commands.Search: self._look_up,
             commands.Tell: self._tell,
             commands.Help: self._help,
             commands.Quit: self._quit,
@@ -282,6 +286,7 @@ class Apply:
                 "there are too many rooms; please join one that exists (/rooms lists them)"
             )
         room = Room(name.folded, name.shown, self._settings.recent_entries)
+        room.topic = self._topic(room.name)
         self._state.rooms[name.folded] = room
         self.outcomes.append(RoomMade(room))
         return room
@@ -316,6 +321,15 @@ class Apply:
         room = self._room(client, record.room)
         nicks = sorted(member.nick for member in room.members)
         self._reply(client, events.MembersListed(room.name, room.shown, *_cut(nicks)))
+
+    def _look_up(self, client: Client, record: commands.ShowHistory | commands.Search) -> None:
+        room = self._room(client, record.room)
+        self.outcomes.append(Lookup(client, self._request, room, record))
+        if self._request is not None:
+            self._request.looking = True
+        else:
+            client.looking = True
+            self._state.halt(client)
 
     # --- saying -----------------------------------------------------------------------------------
 

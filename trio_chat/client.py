@@ -119,6 +119,7 @@ class Client:
         "lagging",
         "link",
         "local",
+        "looking",
         "nick",
         "only_room",
         "paging",
@@ -163,6 +164,8 @@ class Client:
         # Records that wait: no more of them are applied while `halted`.
         self.held: deque[Record] | None = None
         self.halted = False
+        # Something it asked is being read from the room log, and it is halted until then.
+        self.looking = False
         # A task waits for the link to take more.
         self.draining = False
         # Past its limit: what it was last given of each room's kept entries.

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from trio_chat.events import Event, Notice
     from trio_chat.names import Name
 
+# Messages that `/history` shows at most, and if nobody says how many: what a person scrolls back
+# through, and a screenful. A search shows fewer: who finds so many looks for more words.
+MAX_HISTORY = 500
+SOME_HISTORY = 20
+MAX_FOUND = 50
+# What SQLite holds as an integer.
+MAX_POSITION = 2**63 - 1
+
 
 @define
 class Say:
@@ -90,6 +98,23 @@ class Tell:
 
     name: Name
     text: str
+
+
+@define
+class ShowHistory:
+    """Ask for the newest kept entries of a room, before a position if one is given."""
+
+    limit: int
+    before: int | None = None
+    room: str | None = None
+
+
+@define
+class Search:
+    """Ask for the newest kept entries of a room that hold all these words, folded."""
+
+    words: tuple[str, ...]
+    room: str | None = None
 
 
 @define
@@ -183,6 +208,8 @@ class Request:
     done: trio.Event = field(factory=trio.Event)
     events: list[Event] = field(factory=list)
     refusal: Exception | None = None
+    # What it asks is being read from the room log; it is done once that has come.
+    looking: bool = False
 
 
 Record: TypeAlias = (
@@ -196,6 +223,8 @@ Record: TypeAlias = (
     | ListRooms
     | ListMembers
     | Tell
+    | ShowHistory
+    | Search
     | Help
     | Quit
     | Custom

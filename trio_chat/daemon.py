@@ -1,7 +1,7 @@
 """One run of the daemon: from its settings to its exit code, signals and start line included.
 
-Exit codes: 0 stopped as asked, 2 cannot listen, 128 and the signal's number when a second signal
-ended it at once (as shells count: 130 for SIGINT, 143 for SIGTERM).
+Exit codes: 0 stopped as asked, 2 cannot listen or use its file, 128 and the signal's number when a
+second signal ended it at once (as shells count: 130 for SIGINT, 143 for SIGTERM).
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from contextlib import suppress
 from typing import Final
 
 import click
+import platformdirs
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from trio_chat import logs
+from trio_chat.errors import StoreError
 from trio_chat.server import open_chat
-from trio_chat.settings import Settings
+from trio_chat.settings import SQLITE, Settings
 
-CANNOT_LISTEN: Final = 2
+CANNOT_START: Final = 2
 KILLED_BY: Final = 128
 
 # Descriptors besides those of clients: standard streams, listeners, Trio's own, a file at times.
@@ -42,9 +44,25 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     allow_open_files(settings.max_clients)
     lighten_collections()
+    if settings.store == "auto":
+        settings = evolve(settings, store=own_store(settings.port))
     daemon = Daemon(settings)
     trio.run(daemon.serve)
     return daemon.exit_code
+
+
+def own_store(port: int) -> str:
+    """Where rooms are kept if nobody says: a file in the user's state directory, made if missing.
+
+    It is named after the port, so that each daemon has its own. One on any free port has none that
+    it could come back to, and keeps them in memory.
+    """
+    if not port:
+        return "memory"
+    directory = platformdirs.user_state_path("trio-chat")
+    with suppress(OSError):  # whoever opens the file will say it
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"{SQLITE}{directory / f'{port}.db'}"
 
 
 def lighten_collections() -> None:
@@ -81,16 +99,28 @@ class Daemon:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.watch, signals, nursery.cancel_scope)
-                async with open_chat(self.settings) as chat:
-                    try:
-                        addresses = await chat.listen()
-                    except (OSError, UnicodeError) as error:
-                        self.exit_code = CANNOT_LISTEN
-                        click.echo(f"trio-chat: {told(error, self.settings)}", err=True)
-                    else:
-                        announce(addresses)
-                        await self.stopping.wait()  # then leaving the block stops gracefully
+                try:
+                    await self.chat()
+                except StoreError as error:
+                    self.fail(str(error))
                 nursery.cancel_scope.cancel()
+
+    async def chat(self) -> None:
+        """Run the chat until it is to stop; leaving its block stops it gracefully."""
+        async with open_chat(self.settings) as chat:
+            try:
+                addresses = await chat.listen()
+            except (OSError, UnicodeError) as error:
+                self.fail(told(error, self.settings))
+            else:
+                logger.info("rooms are kept", extra={"store": self.settings.store})
+                announce(addresses)
+                await self.stopping.wait()
+
+    def fail(self, problem: str) -> None:
+        """End with one line that says why it cannot start."""
+        self.exit_code = CANNOT_START
+        click.echo(f"trio-chat: {problem}", err=True)
 
     async def watch(self, signals: AsyncIterator[int], at_once: trio.CancelScope) -> None:
         """Stop gracefully at the first signal and at once at the second."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trio_chat.commands import Request
 from trio_chat.errors import Refused
 from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet, TopicShown
-from trio_chat.outcomes import NO_DRAFTS, Reply, Requested, RoomMade, TopicOf
+from trio_chat.outcomes import NO_DRAFTS, Lookup, Reply, Requested, RoomMade, TopicOf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Client
     from trio_chat.dialects import Piece
     from trio_chat.events import Entry, RoomEntry
+    from trio_chat.lookups import Lookups
     from trio_chat.outboxes import Outboxes
     from trio_chat.outcomes import Outcome
     from trio_chat.room import Room
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 class Deliver:
     """Walks through the outcomes of a turn."""
 
-    def __init__(self, state: State, outboxes: Outboxes) -> None:
+    def __init__(self, state: State, outboxes: Outboxes, lookups: Lookups) -> None:
         self._state = state
         self._outboxes = outboxes
+        self._lookups = lookups
         # Rooms as far as they have been delivered: one that is made anew within a turn stands here
         # as the old one until then.
         self._rooms: dict[str, Room] = dict(state.rooms)
@@ -127,15 +129,23 @@ class Deliver:
             self._outboxes.put(author, author.variant.join(rest))
         return len(rest)
 
-    def _no_draft(self, outcome: Reply | TopicOf | RoomMade) -> None:
+    def _no_draft(self, outcome: Reply | TopicOf | RoomMade | Lookup) -> None:
         if isinstance(outcome, RoomMade):
-            self._rooms[outcome.room.name] = outcome.room
+            self._made(outcome.room)
+        elif isinstance(outcome, Lookup):
+            self._lookups.start(outcome)
         elif isinstance(outcome, Reply):
             self._reply(outcome)
         elif outcome.room.topic or outcome.even_if_none:
             room = outcome.room
             shown = TopicShown(room.name, room.shown, room.topic)
             self._reply(Reply.to(outcome.asker, shown))
+
+    def _made(self, room: Room) -> None:
+        before = self._rooms.get(room.name)
+        if before is not None:  # left by all in this turn, which may have set its topic too
+            room.topic = before.topic
+        self._rooms[room.name] = room
 
     def _reply(self, reply: Reply) -> None:
         asker = reply.asker

@@ -17,3 +17,7 @@ class Refused(ChatError):
 
 class ChatClosed(ChatError):
     """The chat has stopped, or this client has left it: nothing more can be asked of it."""
+
+
+class StoreError(ChatError):
+    """The file that rooms are kept in cannot be used; the message says why, and what to do."""

@@ -158,6 +158,15 @@ class TopicShown:
 
 
 @define
+class EntriesShown:
+    """Kept entries of a room, oldest first: its history, or what a search has found."""
+
+    room: str
+    room_name: str
+    entries: list[Kept]
+
+
+@define
 class HelpShown:
     """Lines of help, already in the form they are shown in."""
 
@@ -211,6 +220,7 @@ Reply: TypeAlias = (
     | RoomsListed
     | MembersListed
     | TopicShown
+    | EntriesShown
     | HelpShown
     | Goodbye
     | Refusal

@@ -20,6 +20,7 @@ from trio_chat.client import Lost, Note
 from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
+from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.room import Room
 from trio_chat.state import State
@@ -78,10 +79,13 @@ class Hub:
         self._log = log
         self._channel = channel
         for name in kept_rooms:
-            self.state.rooms[name.folded] = Room(name.folded, name.shown, settings.recent_entries)
-        self._apply = Apply(self.state, settings, table, before_say)
+            room = Room(name.folded, name.shown, settings.recent_entries)
+            room.topic = log.topic(room.name)
+            self.state.rooms[room.name] = room
+        self._apply = Apply(self.state, settings, table, before_say, log.topic)
         self._outboxes = Outboxes(self.state, settings, log, nursery)
-        self._deliver = Deliver(self.state, self._outboxes)
+        self._lookups = Lookups(self.state, self._outboxes, settings, log, nursery)
+        self._deliver = Deliver(self.state, self._outboxes, self._lookups)
         self._notes: list[Note] = []
         # What this turn has taken so far.
         self._records = 0
@@ -185,6 +189,8 @@ class Hub:
                     self._outboxes.broken.append((client, reason))
                 case Page(client=client) if client.id in self.state.clients:
                     self._outboxes.page(note)
+                case Found():
+                    self._lookups.found(note)
                 case Tell():
                     self._tell(note)
                 case Stop():
@@ -192,7 +198,8 @@ class Hub:
 
     def _end_turn(self) -> None:
         for request in self._apply.requests:
-            request.done.set()
+            if not request.looking:
+                request.done.set()
         self._apply.requests.clear()
         for client in self._apply.overfull:
             if client.closing is None and (not client.lagging or self.state.stopping):
@@ -282,4 +289,6 @@ class Hub:
         for note in self._notes:
             if isinstance(note, Tell):
                 note.done.set()
+            elif isinstance(note, Found):
+                abandon(note.lookup)
         self._channel.close()

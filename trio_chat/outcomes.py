@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import define
 
 from trio_chat.client import Client
-from trio_chat.commands import Request
+from trio_chat.commands import Request, Search, ShowHistory
 from trio_chat.events import Entry
 
 if TYPE_CHECKING:
@@ -44,6 +44,19 @@ class TopicOf:
 
 
 @define
+class Lookup:
+    """A reply that has to be read from the room log, once all before it is in there.
+
+    Until then its client's records wait; `request` is the one to answer, if it was one.
+    """
+
+    client: Client
+    request: Request | None
+    room: Room
+    record: ShowHistory | Search
+
+
+@define
 class Requested:
     """A draft that a request has led to; the request is given the entry that comes of it."""
 
@@ -58,7 +71,7 @@ class RoomMade:
     room: Room
 
 
-NO_DRAFTS = (Reply, TopicOf, RoomMade)
+NO_DRAFTS = (Reply, TopicOf, RoomMade, Lookup)
 
 # A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
-Outcome: TypeAlias = Reply | TopicOf | RoomMade | Requested | Entry
+Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,7 +19,9 @@ from trio_chat.errors import ChatClosed, Refused, SettingsError
 from trio_chat.hub import Hub, Stop, Tell
 from trio_chat.names import parse_room
 from trio_chat.roomlog.memory import MemoryLog
-from trio_chat.settings import Settings
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.settings import SQLITE, Settings
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
 
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
 CHANNEL_ITEMS = 1_024
 # For an in-process client to say that it has left, when the program is being cancelled.
 LEAVE_SECONDS = 1.0
-# For the room log to finish what it has begun.
-LOG_CLOSE_SECONDS = 5.0
 
 
 @frozen
@@ -264,19 +265,20 @@ async def open_chat(
     `commands` are rows beside the built-in ones (`trio_chat.custom`). `before_say` is called in the
     hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`); it
     returns the text to say, or raises `Refused`, and must not block. Nothing listens yet: see
-    `Chat.listen`. Exceptions come in groups, as nurseries raise them.
+    `Chat.listen`. Exceptions come in groups, as nurseries raise them; but for `StoreError`, raised
+    before anything runs if the file that `settings.store` names cannot be used.
     """
     settings = settings or Settings()
     table = make_table(commands)
-    log = MemoryLog(settings.history_entries, settings.max_rooms)
-    send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
-    async with _closing(log), trio.open_nursery() as nursery:
+    kept_rooms = _kept_rooms(settings)
+    async with _open_log(settings) as log, trio.open_nursery() as nursery:
+        send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
         hub = Hub(
             settings=settings,
             log=log,
             table=table,
             before_say=before_say,
-            kept_rooms=_kept_rooms(settings),
+            kept_rooms=kept_rooms,
             channel=receive,
             nursery=nursery,
         )
@@ -288,12 +290,14 @@ async def open_chat(
 
 
 @asynccontextmanager
-async def _closing(log: RoomLog) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        with trio.move_on_after(LOG_CLOSE_SECONDS, shield=True):
-            await log.aclose()
+async def _open_log(settings: Settings) -> AsyncGenerator[RoomLog, None]:
+    keep = Retention(settings.history_entries, settings.max_rooms, settings.history_days)
+    if not settings.store.startswith(SQLITE):
+        yield MemoryLog(keep)
+        return
+    path = Path(settings.store.removeprefix(SQLITE))
+    async with open_sqlite_log(path, settings.durability, keep) as log:
+        yield log
 
 
 def _kept_rooms(settings: Settings) -> list[Name]:

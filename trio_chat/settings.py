@@ -14,11 +14,13 @@ from attrs import Attribute, field, frozen
 
 from trio_chat.errors import SettingsError
 
+Durability = Literal["process", "power"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
 SECONDS_IN: Final = {"s": 1, "m": 60}
+SQLITE: Final = "sqlite:"
 
 Validator = Callable[[object, "Attribute[Any]", Any], None]
 
@@ -61,6 +63,10 @@ def is_word(value: object) -> bool:
     return type(value) is str and value != ""
 
 
+def is_path(text: str) -> bool:
+    return bool(text.strip()) and "\0" not in text
+
+
 def whole(low: int, high: int) -> Validator:
     """A whole number from LOW to HIGH; 2.0 is none."""
     return must_be(
@@ -94,6 +100,13 @@ def one_of(*words: str) -> Validator:
     return must_be(" or ".join(words), lambda value: value in words)
 
 
+a_store = must_be(
+    f"auto, memory or {SQLITE}PATH",
+    lambda value: (
+        value in ("auto", "memory")
+        or (type(value) is str and value.startswith(SQLITE) and is_path(value.removeprefix(SQLITE)))
+    ),
+)
 a_bool = must_be("true or false", lambda value: type(value) is bool)
 a_host = must_be(
     "a host name or an address",
@@ -167,12 +180,25 @@ class Settings:
     )
 
     store: str = field(
-        default="memory",
-        validator=one_of("memory"),
+        default="auto",
+        validator=a_store,
         metadata=about(
             "Rooms and messages",
-            "Where rooms keep what was said.",
-            "Needs nothing beside the server; nothing outlives it.",
+            "Where rooms keep what was said: memory, a file as sqlite:PATH, or auto.",
+            "Left to itself the daemon keeps a file in the user's state directory "
+            "(~/.local/state/trio-chat/PORT.db; in memory with port 0): nothing that anyone has "
+            "seen is lost, and two daemons do not meet. A program that embeds a chat keeps rooms "
+            "in memory: it leaves no files unasked.",
+        ),
+    )
+    durability: Durability = field(
+        default="process",
+        validator=one_of(*get_args(Durability)),
+        metadata=about(
+            "Rooms and messages",
+            "What messages in a file survive: the end of the process, or loss of power too.",
+            "After a kill nothing anyone has seen is gone. To be sure of it after a power cut "
+            "costs a wait for the disk each turn; PostgreSQL's synchronous_commit is that choice.",
         ),
     )
     keep_rooms: tuple[str, ...] = field(
@@ -261,12 +287,24 @@ class Settings:
         ),
     )
     history_entries: int = field(
-        default=1000,
+        default=10_000,
         validator=whole(0, 10_000_000),
         metadata=about(
             "Rooms and messages",
-            "Messages a room keeps in the memory store.",
-            "Hours of a busy room at about 200 bytes a message. Ergo keeps 2048.",
+            "Messages a room keeps; up to a twentieth more until they are deleted.",
+            "Weeks of a lively room, at 100 to 300 bytes a message. Ergo keeps 2048.",
+        ),
+    )
+    history_days: float = field(
+        default=0.0,
+        validator=must_be(
+            "a number of days from 0 to 36500", lambda value: is_number(value, 0, 36_500)
+        ),
+        metadata=about(
+            "Rooms and messages",
+            "Days a room keeps a message; 0 for as long as history-entries lets it.",
+            "What is not known to be unwanted is not thrown away, as with Matrix's Synapse "
+            "(retention is off). Ergo expires after a week.",
         ),
     )
 

@@ -102,7 +102,9 @@ class State:
         self.holding.pop(client, None)
 
     def go_on(self, client: Client) -> None:
-        """Have them applied again, those that were held first."""
+        """Have them applied again, those that were held first; not while it waits for an answer."""
+        if client.looking:
+            return
         client.halted = False
         if client.held:
             self.holding[client] = None

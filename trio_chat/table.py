@@ -13,7 +13,7 @@ from attrs import frozen
 from trio_chat import commands
 from trio_chat.errors import Refused
 from trio_chat.names import parse_nick, parse_room
-from trio_chat.text import clean_text
+from trio_chat.text import clean_text, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,6 +114,31 @@ def _topic(arguments: str, settings: Settings) -> Record:
     return commands.SetTopic(clean_text(text, what="topic", limit=settings.topic_chars))
 
 
+def _history(arguments: str, _: Settings) -> Record:
+    words = arguments.split()
+    before = None
+    if words and words[0] == "before":
+        if len(words) < 2:  # noqa: PLR2004 - the word and what it needs
+            raise Misused("ID is required")
+        before = _number(words[1], "ID", commands.MAX_POSITION)
+        words = words[2:]
+    if len(words) > 1:
+        raise Misused
+    limit = _number(words[0], "N", commands.MAX_HISTORY) if words else commands.SOME_HISTORY
+    return commands.ShowHistory(limit, before)
+
+
+def _number(word: str, what: str, most: int) -> int:
+    """A whole number from 1 up; only as many digits are looked at as it may have."""
+    if word.isascii() and word.isdigit() and len(word) <= len(str(most)) and 0 < int(word) <= most:
+        return int(word)
+    raise Misused(f"{what} must be a whole number from 1 to {most}")
+
+
+def _search(arguments: str, settings: Settings) -> Record:
+    return commands.Search(parse_words(_text(arguments, "word", settings.message_chars)))
+
+
 def _help(arguments: str, _: Settings) -> Record:
     words = arguments.split()
     if len(words) > 1:
@@ -138,6 +163,13 @@ ROWS = (
     Row("leave", "/leave", "leave your room", _nothing(commands.Leave)),
     Row("topic", "/topic [TEXT]", "show what your room is about, or say it anew", _topic),
     Row("who", "/who", "list who is in your room", _nothing(commands.ListMembers)),
+    Row(
+        "history",
+        "/history [before ID] [N]",
+        "show what was said in your room, with ID and time (UTC)",
+        _history,
+    ),
+    Row("search", "/search WORDS", "show what was said in your room with these words", _search),
     Row("help", "/help [COMMAND]", "show this, or one line of it", _help),
     Row("quit", "/quit", "say goodbye and disconnect", _nothing(commands.Quit)),
 )

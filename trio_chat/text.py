@@ -12,6 +12,9 @@ from trio_chat.errors import Refused
 # the lines above, and to sort the marks of one run takes time in the square of its length.
 MAX_MARKS: Final = 30
 
+# Words of one search: each is looked for in every message of a room.
+MAX_WORDS: Final = 16
+
 # What `printable` cuts at: enough to recognise one's own typing error.
 MAX_ECHO: Final = 64
 
@@ -73,6 +76,19 @@ def printable(text: str) -> str:
     if len(text) > MAX_ECHO:
         text = text[: MAX_ECHO - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return _NEVER_SHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def folded(text: str) -> str:
+    """The form in which texts are searched: what differs in case alone is the same there."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """The words to search for, folded; raises `Refused` for more than `MAX_WORDS`."""
+    words = tuple(dict.fromkeys(folded(text).split()))
+    if len(words) > MAX_WORDS:
+        raise Refused(f"a search may have at most {MAX_WORDS} words; this one has {len(words)}")
+    return words
 
 
 def _normalize(text: str, what: str) -> str:

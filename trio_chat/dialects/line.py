@@ -7,6 +7,7 @@ client that sends a telnet command gets `\r\n` from then on, and what it propose
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
 from trio_chat.commands import Answer, Refuse, Say, SwitchVariant
@@ -16,6 +17,7 @@ from trio_chat.events import (
     Acted,
     Answered,
     Departed,
+    EntriesShown,
     Event,
     Goodbye,
     HelpShown,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
     from trio_chat.dialects import Piece
+    from trio_chat.events import Kept
     from trio_chat.settings import Settings
     from trio_chat.table import Row
 
@@ -65,6 +68,18 @@ def _missed(event: Missed) -> str:
     return f"> you missed {event.count} {messages} in {event.room_name}"
 
 
+def _entries_shown(event: EntriesShown) -> str:
+    if not event.entries:
+        return f"> no messages found in {event.room_name}"
+    return "\n".join(map(_dated, event.entries))
+
+
+def _dated(entry: Kept) -> str:
+    """A kept entry as it was shown, with its position and time (UTC) before it."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.time))
+    return f"> [{entry.position} {when}] {_LINES[type(entry)](entry)[2:]}"
+
+
 _LINES: dict[type[Event], Callable[..., str]] = {
     Said: lambda e: f"> {e.nick}: {e.text}",
     Acted: lambda e: f"> * {e.nick} {e.text}",
@@ -79,6 +94,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     RoomsListed: lambda e: f"> available rooms: {_list(e.names, e.more)}".rstrip(),
     MembersListed: lambda e: f"> in {e.room_name}: {_list(e.nicks, e.more)}",
     TopicShown: _topic_shown,
+    EntriesShown: _entries_shown,
     HelpShown: lambda e: "\n".join(f"> {line}" for line in e.lines),
     Goodbye: lambda _: "> sad to see you go =(",
     Refusal: lambda e: f"err: {e.reason}",

@@ -15,10 +15,18 @@ from trio_chat import commands
 from trio_chat.commands import Request
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed, Refused
-from trio_chat.events import Acted, MembersListed, RoomsListed, Said, TopicSet, TopicShown
+from trio_chat.events import (
+    Acted,
+    EntriesShown,
+    MembersListed,
+    RoomsListed,
+    Said,
+    TopicSet,
+    TopicShown,
+)
 from trio_chat.names import parse_nick, parse_room
 from trio_chat.outboxes import Drained
-from trio_chat.text import clean_text
+from trio_chat.text import clean_text, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Client, Item
     from trio_chat.commands import Record
     from trio_chat.dialects import Piece
-    from trio_chat.events import Event
+    from trio_chat.events import Event, Kept
     from trio_chat.settings import Settings
 
 E = TypeVar("E")
@@ -233,6 +241,28 @@ class InProcessClient:
     async def topic(self, room: str | None = None) -> str:
         """The topic of a room, empty if it has none."""
         return (await self._ask(commands.ShowTopic(self._maybe_room(room)), TopicShown)).text
+
+    async def history(
+        self,
+        limit: int = commands.SOME_HISTORY,
+        *,
+        before: int | None = None,
+        room: str | None = None,
+    ) -> list[Kept]:
+        """The newest kept entries of a room, or those before a position, oldest first.
+
+        At most `limit`, which may be 500.
+        """
+        if not 0 < limit <= commands.MAX_HISTORY:
+            raise Refused(f"the limit must be from 1 to {commands.MAX_HISTORY}")
+        record = commands.ShowHistory(limit, before, self._maybe_room(room))
+        return (await self._ask(record, EntriesShown)).entries
+
+    async def search(self, words: str, *, room: str | None = None) -> list[Kept]:
+        """The newest kept entries of a room that hold all these words, oldest first; at most 50."""
+        text = self._text(words, "word", self._settings.message_chars)
+        record = commands.Search(parse_words(text), self._maybe_room(room))
+        return (await self._ask(record, EntriesShown)).entries
 
     async def rooms(self) -> list[str]:
         """The names of the rooms there are, sorted; the first 200."""

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class RoomLog(Protocol):
-    """Where drafts become entries. Delivery comes from here, never from the command."""
+    """Where drafts become entries. Delivery comes from here, never from the command.
+
+    Rooms are named by their folded names. What the log knows of a room outlives its members.
+    """
+
+    def topic(self, room: str) -> str:
+        """The newest topic appended for a room, empty if there is none. Never blocks."""
+        ...
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order: the entry, or why it is refused.
@@ -34,6 +41,14 @@ class RoomLog(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """Finish what was begun and let go of everything."""
+    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
+        """The newest `limit` kept entries before a position, oldest first; `None`: of all."""
+        ...
+
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
+        """The newest `limit` kept entries that hold all these words, oldest first.
+
+        A word may stand within another. `words` are folded (`trio_chat.text.folded`), and so are
+        the texts they are looked for in.
+        """
         ...

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
 
-from trio_chat.events import KEPT
+from trio_chat.events import KEPT, TopicSet
+from trio_chat.text import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
     from trio_chat.roomlog import Result
+    from trio_chat.roomlog.retention import Retention
+
+
+# Entries searched at once.
+STRETCH = 250
 
 
 @define
@@ -23,20 +30,25 @@ class _History:
     room: str
     entries: deque[Kept]
     position: int
+    topic: str = ""
 
 
 @define
 class MemoryLog:
-    """Keeps the newest `entries` of each room, and of the `rooms` rooms that spoke last.
+    """Keeps what `retention` says; the rooms that spoke last, if there are too many.
 
     A room's history belongs to its name and outlives its members. Where one is let go to make
     place, positions go on above all that were let go, so that a room's positions never start over.
     """
 
-    _entries: int
-    _rooms: int
+    _retention: Retention
     _histories: OrderedDict[str, _History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
+
+    def topic(self, room: str) -> str:
+        """The newest topic of a room."""
+        history = self._histories.get(room)
+        return "" if history is None else history.topic
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order; a memory log refuses none."""
@@ -52,33 +64,67 @@ class MemoryLog:
             draft.position = history.position
             draft.time = now
             history.entries.append(draft)
+            if isinstance(draft, TopicSet):
+                history.topic = draft.text
         return drafts
 
     def _history(self, room: str) -> _History:
         history = self._histories.get(room)
         if history is None:
-            if len(self._histories) >= self._rooms:
+            if len(self._histories) >= self._retention.rooms:
                 _, oldest = self._histories.popitem(last=False)
                 self._forgotten = max(self._forgotten, oldest.position)
             history = self._histories[room] = _History(
-                room, deque(maxlen=self._entries), self._forgotten
+                room, deque(maxlen=self._retention.entries), self._forgotten
             )
         else:
             self._histories.move_to_end(room)
+            self._age(history)
         return history
+
+    def _age(self, history: _History) -> None:
+        if not self._retention.days:
+            return
+        limit = self._retention.oldest()
+        while history.entries and history.entries[0].time < limit:
+            history.entries.popleft()
+
+    def _kept(self, room: str) -> deque[Kept]:
+        history = self._histories.get(room)
+        if history is None:
+            return deque()
+        self._age(history)
+        return history.entries
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
-        history = self._histories.get(room)
-        if history is None:
-            return []
-        first = max(0, len(history.entries) - (history.position - after))
-        return [
-            history.entries[index]
-            for index in range(first, min(len(history.entries), first + limit))
-        ]
+        entries = self._kept(room)
+        first = max(0, after + 1 - entries[0].position) if entries else 0
+        return list(islice(entries, first, first + limit))
 
-    async def aclose(self) -> None:
-        """Nothing is held but memory."""
+    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
+        """The newest kept entries before a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
+        entries = self._kept(room)
+        end = len(entries)
+        if entries and position is not None:
+            end = min(end, max(0, position - entries[0].position))
+        return list(islice(entries, max(0, end - limit), end))
+
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
+        """The newest kept entries that hold all the words, oldest first, at most `limit`."""
+        found: list[Kept] = []
+        entries = list(self._kept(room))
+        while entries and len(found) < limit:
+            # A stretch at a time, so that a long search delays nobody.
+            await trio.lowlevel.checkpoint()
+            stretch, entries = entries[-STRETCH:], entries[:-STRETCH]
+            found += [entry for entry in reversed(stretch) if _holds(entry, words)]
+        await trio.lowlevel.checkpoint()
+        return found[:limit][::-1]
+
+
+def _holds(entry: Kept, words: Sequence[str]) -> bool:
+    text = folded(entry.text)
+    return all(word in text for word in words)

@@ -1,0 +1,91 @@
+"""The room log in a file: what it keeps, gives back and refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from loopback import ticks
+
+from trio_chat import Settings, open_chat
+from trio_chat.errors import StoreError
+from trio_chat.events import Acted, Joined, Said, TopicSet
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.testing import line_client
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "chat.db"
+
+
+@asynccontextmanager
+async def log_in(path, *, entries=1000, rooms=1000, days=0.0):
+    async with open_sqlite_log(path, "process", Retention(entries, rooms, days)) as log:
+        yield log
+
+
+def said(room: str, text: str = "hi") -> Said:
+    return Said(room, "author", "nick", text)
+
+
+async def test_what_was_appended_is_there_after_a_restart(path) -> None:
+    drafts = [
+        said("#a", "Grüße"),
+        Joined("#a", "1", "n"),
+        TopicSet("#a", "#A", "2", "jack", "tea"),
+        Acted("#b", "1", "n", "waves"),
+    ]
+    async with log_in(path) as log:
+        entries = await log.append(drafts)
+        assert list(entries) == drafts
+        assert [getattr(entry, "position", None) for entry in entries] == [1, None, 2, 1]
+    async with log_in(path) as log:
+        assert log.topic("#a") == "tea"
+        assert await log.read("#a", 0, 10) == [entries[0], entries[2]]
+        assert await log.before("#b", None, 10) == [entries[3]]
+        assert (await log.append([said("#a")]))[0].position == 3
+
+
+async def test_two_may_not_write_one_file(path) -> None:
+    async with log_in(path):
+        with pytest.raises(StoreError, match="is in use by another server"):
+            async with log_in(path):
+                pass
+
+
+async def test_a_read_only_connection_reads_what_is_committed(path) -> None:
+    async with log_in(path) as log:
+        await log.append([said("#a")] * 1)
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
+            assert other.execute("SELECT count(*) FROM entries").fetchall() == [(1,)]
+        other.close()
+
+
+async def test_a_chat_comes_back_with_topics_and_history(path) -> None:
+    settings = Settings(store=f"sqlite:{path}", keep_rooms=("#lobby",))
+    async with (
+        open_chat(settings) as chat,
+        line_client(chat, nick="jack", room="#lobby") as jack,
+    ):
+        await jack.send("/topic tea", "/msg Hi")
+        await jack.sync()
+    async with open_chat(settings) as chat, line_client(chat, room="#lobby") as john:
+        await john.send("/history", "/search hI")
+        first, second, found = (await john.sync())[1:]
+        assert first.endswith("] topic of #lobby: tea")
+        assert second.endswith("] jack: Hi")
+        assert found == second
+
+
+async def test_cancelled_while_it_appends_it_comes_to_its_end(path) -> None:
+    async with log_in(path) as log:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(log.append, [said("#a")])
+                await ticks(3)
+                scope.cancel()
+        assert [entry.position for entry in await log.read("#a", 0, 9)] == [1]

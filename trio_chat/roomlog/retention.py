@@ -1,0 +1,22 @@
+"""How much of what was said a room log keeps."""
+
+from __future__ import annotations
+
+import time
+
+from attrs import frozen
+
+DAY = 86_400
+
+
+@frozen
+class Retention:
+    """`entries` a room, of at most so many `rooms`, none older than `days` (0: however old)."""
+
+    entries: int
+    rooms: int
+    days: float = 0
+
+    def oldest(self) -> float:
+        """The time, in seconds since 1970, before which nothing is kept."""
+        return time.time() - self.days * DAY if self.days else 0.0

@@ -1,0 +1,197 @@
+"""The file of the SQLite room log: who may write it, whether it is sound, and its schema.
+
+A file that cannot be used is left as it is. Whether it is ours and of which version is read from
+its header (SQLite's file format, 1.3), and whether it is sound through a connection that only
+reads, before anything opens it for writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from attrs import frozen
+
+from trio_chat.errors import StoreError
+from trio_chat.settings import Durability
+
+# "trch": tells our files from other programs' (SQLite's "application_id").
+APPLICATION_ID: Final = 0x74726368
+# Raised by one with each change of the schema, together with a step that brings older files there.
+SCHEMA_VERSION: Final = 1
+
+# `floor` is the position up to which a room's entries are kept no more. A room without a name is
+# being forgotten; positions of new rooms begin above `forgotten`, so that no room's start over.
+# `folded` is the text as it is searched, where that is not what SQLite's own `lower` makes of it.
+SCHEMA: Final = """
+CREATE TABLE rooms (
+    id INTEGER PRIMARY KEY,
+    name TEXT UNIQUE,
+    shown TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    floor INTEGER NOT NULL
+) STRICT;
+CREATE TABLE entries (
+    room INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    time REAL NOT NULL,
+    kind INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    nick TEXT NOT NULL,
+    text TEXT NOT NULL,
+    folded TEXT,
+    PRIMARY KEY (room, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE positions (forgotten INTEGER NOT NULL) STRICT;
+INSERT INTO positions VALUES (0);
+"""
+
+MAGIC: Final = b"SQLite format 3\0"
+HEADER_BYTES: Final = 100
+
+# What a write waits for another program that holds the file, such as the sqlite3 shell.
+BUSY_SECONDS: Final = 2.0
+
+SYNCHRONOUS: Final[dict[Durability, str]] = {"process": "NORMAL", "power": "FULL"}
+
+
+@frozen
+class StoreFile:
+    """A sound file of this version, and the right to write it, held until `close`."""
+
+    path: Path
+    lock: int
+    durability: Durability
+
+    def writer(self) -> sqlite3.Connection:
+        """A connection for the one thread that writes; it also makes all checkpoints.
+
+        Versions of SQLite before 3.51.3 may damage a file if two connections do.
+        """
+        connection = _connect(self.path, "rw")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.durability]}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    def reader(self) -> sqlite3.Connection:
+        """A connection that cannot write."""
+        return _connect(self.path, "ro")
+
+    def close(self) -> None:
+        """Let another server write the file."""
+        os.close(self.lock)
+
+
+def open_store(path: Path, durability: Durability) -> StoreFile:
+    """Lock a file, made anew if there is none, and see that it can be used.
+
+    Takes about a second for each gigabyte. Raises `StoreError`; the file is then as it was.
+    """
+    path = path.resolve()  # whatever it is called, there is one lock to a file
+    lock = _lock(path)
+    try:
+        _make(path)
+        _check(path)
+    except BaseException:
+        os.close(lock)
+        raise
+    return StoreFile(path, lock, durability)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _lock(path: Path) -> int:
+    """Take the right to write, which goes with a descriptor: nobody has to give it back."""
+    name = f"{path}.lock"
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _cannot("write", Path(name), error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise StoreError(
+            f"{path} is in use by another server: stop that one, "
+            f"or choose another file with --store sqlite:PATH"
+        ) from None
+    return lock
+
+
+def _make(path: Path) -> None:
+    """Make the file if there is none, whole or not at all."""
+    if path.exists() and path.stat().st_size:
+        return
+    new = Path(f"{path}.new")
+    try:
+        new.unlink(missing_ok=True)
+        os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(_connect(new, "rw")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.executescript(SCHEMA)
+        new.replace(path)
+    except OSError as error:
+        raise _cannot("write", path, error) from None
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot write {path}: {error}") from None
+
+
+def _check(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise _cannot("read", path, error) from None
+    if not header.startswith(MAGIC) or _number(header, 68) != APPLICATION_ID:
+        raise StoreError(
+            f"{path} is no file of trio-chat's: choose another with --store sqlite:PATH"
+        )
+    if (version := _number(header, 60)) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer trio-chat (schema {version}, known here is "
+            f"{SCHEMA_VERSION}): run that one, or choose another file with --store sqlite:PATH"
+        )
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StoreError(f"cannot write {path}: its permissions do not let this user")
+    try:
+        with contextlib.closing(_connect(path, "ro")) as connection:
+            [(found,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        raise StoreError(
+            f"{path} is damaged ({_first_line(found)}): bring back a copy, or move it away "
+            f"(sqlite3's .recover may save what is left)"
+        )
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], "big")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().replace("\n", " ")
+
+
+def _cannot(do: str, path: Path, error: OSError) -> StoreError:
+    if isinstance(error, FileNotFoundError):
+        return StoreError(f"cannot {do} {path}: there is no directory {path.parent}")
+    return StoreError(
+        f"cannot {do} {path}: {error.strerror}; choose another file with --store sqlite:PATH"
+    )

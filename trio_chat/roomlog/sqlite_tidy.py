@@ -1,0 +1,115 @@
+"""What keeps the file of the SQLite room log small: deleting what is kept no more, checkpoints.
+
+It is done a little at a time, between appends, so that none of them waits long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from trio_chat.roomlog.retention import Retention
+    from trio_chat.roomlog.sqlite_append import RoomRows, Rooms
+
+# Rows deleted at once, beside as many as were just appended: about a millisecond.
+BITE_ROWS: Final = 256
+# A room may have so many rows too many, or a twentieth, so that not each append has to delete.
+SLACK_ROWS: Final = 100
+# Pages of 4 KB in the write-ahead log before a checkpoint: SQLite's own default.
+CHECKPOINT_PAGES: Final = 1_000
+# How often all rooms are looked through for what is too old.
+AGING_SECONDS: Final = 600.0
+
+
+class Tidy:
+    """What there is to tidy, and how it is done."""
+
+    def __init__(self, connection: sqlite3.Connection, rooms: Rooms, retention: Retention) -> None:
+        self._connection = connection
+        self._rooms = rooms
+        self._retention = retention
+        # Rooms with rows to delete, and those to be looked through for old ones.
+        self._trimming: deque[RoomRows] = deque(rooms.forgotten)
+        self._aging: deque[RoomRows] = deque()
+        self._next_aging = time.monotonic()
+        self._pages = 0
+        self.look_at(rooms.by_name.values())
+
+    def look_at(self, rooms: Iterable[RoomRows]) -> None:
+        """Note rooms that have spoken, or are forgotten: they may have rows to delete."""
+        keep = self._retention.entries
+        slack = max(SLACK_ROWS, keep // 20)
+        for room in rooms:
+            if room.forgotten or room.position - room.floor > keep + slack:
+                self._trimming.append(room)
+
+    def wait(self) -> float:
+        """Seconds until there is something to do."""
+        if self._trimming or self._aging:
+            return 0.0
+        return max(0.0, self._next_aging - time.monotonic())
+
+    def some(self, rows: int, pages: int) -> None:
+        """Tidy a little, after an append of so many rows and pages; raises `sqlite3.Error`."""
+        self._pages += pages
+        if self._trimming:
+            self._trim(self._trimming[0], BITE_ROWS + rows)
+        elif self._aging:
+            self._age(self._aging[0])
+        elif time.monotonic() >= self._next_aging:
+            self._next_aging = time.monotonic() + AGING_SECONDS
+            if self._retention.days:
+                self._aging.extend(self._rooms.by_name.values())
+        self._checkpoint()
+
+    def _trim(self, room: RoomRows, rows: int) -> None:
+        """Delete a room's oldest rows, at most so many, and what is left of a forgotten one."""
+        last = room.position if room.forgotten else room.position - self._retention.entries
+        upto = min(last, room.floor + rows)
+        self._delete(room, upto, remove=room.forgotten and upto == last)
+        if upto >= last:
+            self._trimming.popleft()
+        else:
+            self._trimming.rotate(-1)
+
+    def _delete(self, room: RoomRows, upto: int, *, remove: bool = False) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            execute("DELETE FROM entries WHERE room = ? AND position <= ?", (room.id, upto))
+            if remove:
+                execute("DELETE FROM rooms WHERE id = ?", (room.id,))
+            else:
+                execute("UPDATE rooms SET floor = ? WHERE id = ?", (upto, room.id))
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        room.floor = upto
+
+    def _age(self, room: RoomRows) -> None:
+        """Delete a room's rows that are too old, at most so many; it is done if there are fewer."""
+        oldest = self._connection.execute(
+            "SELECT position, time FROM entries WHERE room = ? ORDER BY position LIMIT ?",
+            (room.id, BITE_ROWS),
+        ).fetchall()
+        limit = self._retention.oldest()
+        kept = next((position for position, when in oldest if when >= limit), None)
+        upto = (kept - 1) if kept is not None else (oldest[-1][0] if oldest else room.floor)
+        if upto > room.floor and not room.forgotten:
+            self._delete(room, upto)
+        if kept is not None or len(oldest) < BITE_ROWS or room.forgotten:
+            self._aging.popleft()
+
+    def _checkpoint(self) -> None:
+        """Bring the write-ahead log into the file once it has grown."""
+        if self._pages < CHECKPOINT_PAGES:
+            return
+        self._pages = 0
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

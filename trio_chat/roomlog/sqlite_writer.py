@@ -1,0 +1,130 @@
+"""The thread that writes the file of the SQLite room log, and owns the connection that does.
+
+An append is one transaction. What the thread knows of the rooms is nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import define, field
+
+from trio_chat.errors import Refused
+from trio_chat.events import KEPT
+from trio_chat.roomlog.sqlite_append import Append, load
+from trio_chat.roomlog.sqlite_tidy import Tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.events import Entry
+    from trio_chat.roomlog import Result
+    from trio_chat.roomlog.retention import Retention
+    from trio_chat.roomlog.sqlite_file import StoreFile
+
+logger = logging.getLogger("trio_chat")
+
+NOT_SAID: Final = "not said: the log cannot be written"
+
+
+@define(eq=False)
+class Job:
+    """Drafts to append, and what came of them once `done` is set."""
+
+    drafts: Sequence[Entry]
+    results: Sequence[Result] = ()
+    # Rooms that have been forgotten, to make place for new ones.
+    forgotten: Sequence[str] = ()
+    done: trio.Event = field(factory=trio.Event)
+
+
+class Writer:
+    """What the thread does; all of it runs there but `topics`."""
+
+    def __init__(self, file: StoreFile, retention: Retention) -> None:
+        """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
+        self._file = file
+        self._retention = retention
+        self._failing = False
+        self._connection = file.writer()
+        self._load()
+
+    def topics(self) -> dict[str, str]:
+        """The topics of all rooms that have one; to be asked before `run`."""
+        return {name: room.topic for name, room in self._rooms.by_name.items() if room.topic}
+
+    def run(self, jobs: queue.SimpleQueue[Job | None], token: trio.lowlevel.TrioToken) -> None:
+        """Do jobs until there is a `None`, tidy in between, and close the file."""
+        try:
+            while (job := self._next(jobs)) is not None:
+                pages = self._append(job)
+                token.run_sync_soon(job.done.set)
+                self._tidy_some(len(job.drafts), pages)
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._file.close()
+
+    def _next(self, jobs: queue.SimpleQueue[Job | None]) -> Job | None:
+        while True:
+            try:
+                return jobs.get(timeout=self._tidy.wait())
+            except queue.Empty:
+                self._tidy_some(0, 0)
+
+    def _load(self) -> None:
+        self._rooms = load(self._connection)
+        self._tidy = Tidy(self._connection, self._rooms, self._retention)
+
+    def _append(self, job: Job) -> int:
+        """Append a job's drafts; refuse the kept ones if that fails. How many pages it took."""
+        append = Append(self._connection, self._rooms, self._retention.rooms)
+        try:
+            append.write(job.drafts)
+        except sqlite3.Error as error:
+            self._failed(error)
+            refusal = Refused(NOT_SAID)
+            job.results = [refusal if isinstance(d, KEPT) else d for d in job.drafts]
+            return 0
+        if self._failing:
+            self._failing = False
+            logger.info("the room log is written again", extra={"file": str(self._file.path)})
+        job.results = job.drafts
+        spoken, forgotten = append.committed()
+        job.forgotten = [room.name for room in forgotten]
+        self._tidy.look_at(spoken)
+        self._tidy.look_at(forgotten)
+        return append.pages(len(job.drafts))
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        """After a failed write, be as the file is; say so once, until it works again."""
+        if not self._failing:
+            self._failing = True
+            logger.error(
+                "the room log cannot be written",
+                extra={"file": str(self._file.path), "error": str(error)},
+            )
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.rollback()
+        if self._connection.in_transaction or isinstance(error, sqlite3.IntegrityError):
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Begin anew with the file, of which a failed write has left us another notion."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+            self._connection = self._file.writer()
+            self._load()
+
+    def _tidy_some(self, rows: int, pages: int) -> None:
+        try:
+            self._tidy.some(rows, pages)
+        except sqlite3.Error as error:
+            # What is to be tidied stays; when the disk takes writes again, the next append goes on.
+            self._failed(error)
