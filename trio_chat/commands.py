@@ -153,7 +153,20 @@ class SwitchVariant:
 
 @define
 class Connected:
-    """A client is there: the first record of each."""
+    """A client is there: the first record of each. `trusted`: a trusted proxy has connected it."""
+
+    trusted: bool = False
+
+
+@define
+class CameFrom:
+    """Where a client really comes from, said by the trusted proxy that has connected it.
+
+    `peer` is its whole address, for logs; `address` is without the port, for limits.
+    """
+
+    peer: str
+    address: str
 
 
 @define
@@ -203,6 +216,7 @@ Record: TypeAlias = (
     | Answer
     | SwitchVariant
     | Connected
+    | CameFrom
     | Disconnected
     | ReadOut
     | Request
