@@ -50,6 +50,12 @@ KINDS = {
     "stall_timeout": ("1.5", "2", "2.5", (1.5, 2.0, 2.5)),
     "rate_limit": ('"1/s"', "off", "120/m", (1.0, None, 2.0)),
     "keep_rooms": ('["#a"]', "", "#b, #c", (("#a",), (), ("#b", "#c"))),
+    "trusted_proxies": (
+        '["::1"]',
+        "",
+        "192.0.2.7, 10.0.0.0/8",
+        (("::1",), (), ("192.0.2.7", "10.0.0.0/8")),
+    ),
     "log_format": ('"json"', "text", "json", ("json", "text", "json")),
 }
 
@@ -106,6 +112,10 @@ def test_a_whole_number_of_seconds_needs_no_point(write: WriteFile) -> None:
         ("host = 127", "a host name or an address, not 127"),
         ('keep_rooms = "#a,#b"', "names of rooms, none of them empty, not '#a,#b'"),
         ("keep_rooms = [1]", "names of rooms, none of them empty, not (1,)"),
+        (
+            'trusted_proxies = "::1"',
+            "addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, not '::1'",
+        ),
         ('store = "disk"', "auto, memory or sqlite:PATH, not 'disk'"),
         ('log_level = "trace"', "debug or info or warning or error, not 'trace'"),
     ],
@@ -137,6 +147,11 @@ def test_a_rate_in_the_file_has_its_unit(value: str, write: WriteFile) -> None:
             "keep_rooms",
             "#a,,#b",
             "must be names of rooms, none of them empty, not ('#a', '', '#b')",
+        ),
+        (
+            "trusted_proxies",
+            "::1,1.2.3.4/8,proxy",
+            "must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, not '1.2.3.4/8'",
         ),
         ("log_level", "INFO", "must be debug or info or warning or error, not 'INFO'"),
     ],

@@ -25,6 +25,7 @@ testing
 doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
+doors.proxy
 hub
 deliver lookups
 apply

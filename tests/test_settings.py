@@ -99,6 +99,24 @@ def test_kept_rooms_are_a_tuple_of_names(rooms: object) -> None:
         Settings(keep_rooms=rooms)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "010.0.0.1", " ::1", "[::1]"),
+        *(1, None, b"\x0a\0\0\1", "192.0.2.7:80", "*", "unix"),
+    ],
+)
+def test_of_trusted_proxies_the_wrong_one_is_named(wrong: object) -> None:
+    good = ("192.0.2.7", "10.0.0.0/8", "2001:db8::/32", "0.0.0.0/0")
+    assert Settings(trusted_proxies=good).trusted_proxies == good
+    with pytest.raises(SettingsError) as caught:
+        Settings(trusted_proxies=(*good, wrong, "worse"))
+    assert str(caught.value) == (
+        "trusted_proxies must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, "
+        f"not {wrong!r}"
+    )
+
+
 def test_a_line_must_hold_a_message_in_any_script() -> None:
     Settings(line_bytes=8000)
     with pytest.raises(SettingsError, match=r"^line_bytes must be at least 8000 for message_chars"):

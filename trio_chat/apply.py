@@ -91,6 +91,7 @@ class Apply:
             commands.Answer: self._answer,
             commands.SwitchVariant: self._switch_variant,
             commands.Connected: self._connected,
+            commands.CameFrom: self._came_from,
             commands.Disconnected: self._disconnected,
             commands.ReadOut: self._read_out,
             commands.Request: self._on_request,
@@ -196,7 +197,7 @@ class Apply:
 
     # --- coming and going -------------------------------------------------------------------------
 
-    def _connected(self, client: Client, _: commands.Connected) -> None:
+    def _connected(self, client: Client, record: commands.Connected) -> None:
         state, settings = self._state, self._settings
         state.clients[client.id] = client
         address = client.link.address
@@ -209,9 +210,23 @@ class Apply:
             client.link.read_out()
         elif len(state.clients) > settings.max_clients:
             self._turn_away(client, "the server is full; please try again later")
-        elif state.addresses[address] > settings.max_clients_per_address and not _is_loopback(
-            address
-        ):
+        elif not record.trusted:
+            self._check_address(client)
+
+    def _came_from(self, client: Client, record: commands.CameFrom) -> None:
+        link, proxy = client.link, client.link.peer
+        self._state.forget_address(link.address)
+        link.peer, link.address = record.peer, record.address
+        self._state.addresses[link.address] += 1
+        logger.info(
+            "client came through a proxy",
+            extra={"address": link.peer, "client": client.id, "proxy": proxy},
+        )
+        self._check_address(client)
+
+    def _check_address(self, client: Client) -> None:
+        address, most = client.link.address, self._settings.max_clients_per_address
+        if self._state.addresses[address] > most and not _is_loopback(address):
             self._turn_away(
                 client, "there are too many connections from your address; close one first"
             )

@@ -178,7 +178,20 @@ class SwitchVariant:
 
 @define
 class Connected:
-    """A client is there: the first record of each."""
+    """A client is there: the first record of each. `trusted`: a trusted proxy has connected it."""
+
+    trusted: bool = False
+
+
+@define
+class CameFrom:
+    """Where a client really comes from, said by the trusted proxy that has connected it.
+
+    `peer` is its whole address, for logs; `address` is without the port, for limits.
+    """
+
+    peer: str
+    address: str
 
 
 @define
@@ -232,6 +245,7 @@ Record: TypeAlias = (
     | Answer
     | SwitchVariant
     | Connected
+    | CameFrom
     | Disconnected
     | ReadOut
     | Request

@@ -233,10 +233,7 @@ class Hub:
         """Let go of a client whose last bytes are on their way; its own task closes the link."""
         del self.state.closing[client]
         del self.state.clients[client.id]
-        address = client.link.address
-        self.state.addresses[address] -= 1
-        if not self.state.addresses[address]:
-            del self.state.addresses[address]
+        self.state.forget_address(client.link.address)
         client.link.release()
         reason = client.closing or ""
         self.state.counts.left[reason] += 1

@@ -13,6 +13,7 @@ from trio_chat.client import Client, Item
 from trio_chat.commands import Connected, Disconnected
 from trio_chat.doors.connection import run_connection
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
+from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import ChatClosed, Refused, SettingsError
@@ -124,8 +125,10 @@ class Chat:
     def _accept(self, stream: trio.SocketStream) -> Awaitable[None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
-        link = SocketLink(stream, self.settings.keepalive)
-        return run_connection(link, self._channel, self.settings, self._table)
+        settings = self.settings
+        link = SocketLink(stream, settings.keepalive)
+        trusted = is_trusted(link.address, settings.trusted_proxies)
+        return run_connection(link, self._channel, settings, self._table, trusted=trusted)
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.

@@ -8,6 +8,7 @@ holds `section`, `help` (one line) and `why` (the reason for the default, beside
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import Any, Final, Literal, cast, get_args
 
 from attrs import Attribute, field, frozen
@@ -65,6 +66,27 @@ def is_word(value: object) -> bool:
 
 def is_path(text: str) -> bool:
     return bool(text.strip()) and "\0" not in text
+
+
+def is_network(value: object) -> bool:
+    if type(value) is not str:
+        return False
+    try:
+        ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
+def networks(_: object, attribute: Attribute[Any], value: object) -> None:
+    """A validator for several addresses and networks, which names the first that is none."""
+    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
+    wrong = [value] if parts is None else [part for part in parts if not is_network(part)]
+    if wrong:
+        raise SettingsError(
+            f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
+            f"10.0.0.0/8, not {wrong[0]!r}"
+        )
 
 
 def whole(low: int, high: int) -> Validator:
@@ -162,7 +184,7 @@ class Settings:
         validator=whole(1, 1_000_000),
         metadata=about(
             "Listening",
-            "Clients connected at once from one address; loopback is exempt.",
+            "Clients connected at once from one address; loopback and trusted-proxies are exempt.",
             "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
             "proxy and the owner come from, is exempt in ergo too.",
         ),
@@ -176,6 +198,16 @@ class Settings:
             "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself only "
             "after two hours. Below the idle timeout of most address translators (RFC 5382: two "
             "hours and four minutes at least, often much less).",
+        ),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        validator=networks,
+        metadata=about(
+            "Listening",
+            "Addresses or networks whose PROXY headers are taken, separated by commas.",
+            "None: who may send such a header chooses the address that limits and logs go by. "
+            "nginx trusts nobody by itself either (set_real_ip_from).",
         ),
     )
 

@@ -48,6 +48,12 @@ class State:
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
 
+    def forget_address(self, address: str) -> None:
+        """Count one client less for an address."""
+        self.addresses[address] -= 1
+        if not self.addresses[address]:
+            del self.addresses[address]
+
     def is_free(self, name: Name, asker: Client) -> bool:
         """Whether no one but the asker has this nick, or one that could be taken for it."""
         return all(self.holders.get(key, asker) is asker for key in name.keys)

@@ -46,15 +46,23 @@ CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceErr
 
 
 async def run_connection(
-    link: Link, channel: Channel, settings: Settings, table: Mapping[str, Row]
+    link: Link,
+    channel: Channel,
+    settings: Settings,
+    table: Mapping[str, Row],
+    *,
+    trusted: bool = False,
 ) -> None:
-    """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`."""
+    """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
+
+    `trusted`: the peer is a proxy that may say where the client really comes from.
+    """
     client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-    dialect = FirstBytes(LineDialect(table, settings))
+    dialect = FirstBytes(LineDialect(table, settings), trusted=trusted)
     reader = Reader(client, link, channel, settings, dialect)
     known = False
     try:
-        await channel.send((client, (Connected(),), 0))
+        await channel.send((client, (Connected(trusted),), 0))
         known = True
         await reader.run()
         await link.wait_released()

@@ -1,15 +1,19 @@
-"""Tells from a connection's first bytes who came: a browser, or a person with telnet.
+"""Tells from a connection's first bytes who came: a browser, a proxy, or a person with telnet.
 
 Nobody is greeted, so the first bytes are the client's. A line server that takes a browser's POST
 for commands could be spoken to by any web page its user opens; so whoever starts with an HTTP verb
 gets an HTTP answer and never a room.
+
+A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
+Whoever else says so would choose its own address, and is closed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.commands import Answer, Disconnected
+from trio_chat.commands import Answer, Disconnected, Refuse
+from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 
 if TYPE_CHECKING:
     from trio_chat.commands import Record
@@ -42,14 +46,20 @@ HTTP_REFUSAL = (
 
 
 class FirstBytes:
-    """A dialect for the first bytes of a connection, which hands over to the one they tell of."""
+    """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    __slots__ = ("_first", "_lines")
+    `trusted`: whether a PROXY header is taken.
+    """
 
-    def __init__(self, lines: Dialect) -> None:
+    __slots__ = ("_first", "_lines", "_over", "_trusted")
+
+    def __init__(self, lines: Dialect, *, trusted: bool = False) -> None:
         self._lines = lines
+        self._trusted = trusted
         # What has come and does not tell yet; `None` once it does.
         self._first: bytes | None = b""
+        # Whether it told of someone who is not served: what else comes means nothing.
+        self._over = False
 
     @property
     def rooms(self) -> int:
@@ -65,22 +75,50 @@ class FirstBytes:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._first is None:
             return self._lines.feed(data, limit)
-        self._first = first = self._first + data
-        http = is_http(first)
-        if http is None:
+        if self._over:
             return []
+        self._first = first = self._first + data
+        proxy, http = begins(first, SIGNATURES), is_http(first)
+        if proxy:
+            return self._feed_header(first, limit)
         if http:
-            # Its next bytes are no first bytes of lines either.
-            self._first = b"GET "
-            return [Answer(HTTP_REFUSAL), Disconnected("spoke HTTP, not lines")]
+            return self._end(Answer(HTTP_REFUSAL), "spoke HTTP, not lines")
+        if proxy is None or http is None:
+            return []
         self._first = None
         return self._lines.feed(first, limit)
+
+    def _feed_header(self, first: bytes, limit: int | None) -> list[Record]:
+        if not self._trusted:
+            refusal = Refuse("only a trusted proxy may send a PROXY header here")
+            return self._end(refusal, "sent a PROXY header and is no trusted proxy")
+        try:
+            header = read_header(first)
+        except Malformed as error:
+            refusal = Refuse(f"the PROXY header is malformed: {error}")
+            return self._end(refusal, f"sent a malformed PROXY header: {error}")
+        if header is None:
+            return []
+        # Another header would be the client's own.
+        self._trusted = False
+        self._first = first[header.size :]
+        who: list[Record] = [] if header.client is None else [header.client]
+        return who + self.feed(b"", limit)
+
+    def _end(self, answer: Record, reason: str) -> list[Record]:
+        self._first, self._over = b"", True
+        return [answer, Disconnected(reason)]
+
+
+def begins(first: bytes, starts: tuple[bytes, ...]) -> bool | None:
+    """Whether these bytes begin with one of `starts`; `None` as long as they do not tell."""
+    if first.startswith(starts):
+        return True
+    if any(start.startswith(first) for start in starts):
+        return None
+    return False
 
 
 def is_http(first: bytes) -> bool | None:
     """Whether these are the first bytes of an HTTP client; `None` as long as they do not tell."""
-    if first.startswith(VERBS):
-        return True
-    if any(verb.startswith(first) for verb in VERBS):
-        return None
-    return False
+    return begins(first, VERBS)
