@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trio_chat.commands import Act, Caller, Say, SetTopic
 from trio_chat.doors.memory import InProcessClient
-from trio_chat.errors import ChatClosed, ChatError, Refused, SettingsError
+from trio_chat.errors import ChatClosed, ChatError, Refused, SettingsError, StoreError
 from trio_chat.events import (
     Acted,
     Event,
@@ -49,6 +49,7 @@ __all__ = [
     "SettingsError",
     "Statistics",
     "Stopping",
+    "StoreError",
     "Told",
     "TopicSet",
     "custom",
