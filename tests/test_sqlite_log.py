@@ -14,6 +14,7 @@ from trio_chat.errors import StoreError
 from trio_chat.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite_tidy import Tidy
 from trio_chat.testing import line_client
 
 
@@ -89,3 +90,19 @@ async def test_cancelled_while_it_appends_it_comes_to_its_end(path) -> None:
                 await ticks(3)
                 scope.cancel()
         assert [entry.position for entry in await log.read("#a", 0, 9)] == [1]
+
+
+async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> None:
+    tries = []
+
+    def fails(self, room, rows) -> None:
+        tries.append(rows)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Tidy, "_trim", fails)
+    async with log_in(path, entries=1) as log:
+        await log.append([said("#a") for _ in range(200)])
+        await log.append([said("#a")])
+        await log.append([said("#a")])
+        assert [entry.position for entry in await log.read("#a", 200, 9)] == [201, 202]
+    assert len(tries) == 1

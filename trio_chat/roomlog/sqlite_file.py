@@ -91,7 +91,7 @@ class StoreFile:
 def open_store(path: Path, durability: Durability) -> StoreFile:
     """Lock a file, made anew if there is none, and see that it can be used.
 
-    Takes about a second for each gigabyte. Raises `StoreError`; the file is then as it was.
+    Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
     """
     path = path.resolve()  # whatever it is called, there is one lock to a file
     lock = _lock(path)

@@ -24,6 +24,8 @@ SLACK_ROWS: Final = 100
 CHECKPOINT_PAGES: Final = 1_000
 # How often all rooms are looked through for what is too old.
 AGING_SECONDS: Final = 600.0
+# After a failure, until it is tried again.
+RETRY_SECONDS: Final = 5.0
 
 
 class Tidy:
@@ -38,6 +40,7 @@ class Tidy:
         self._aging: deque[RoomRows] = deque()
         self._next_aging = time.monotonic()
         self._pages = 0
+        self._resume = 0.0
         self.look_at(rooms.by_name.values())
 
     def look_at(self, rooms: Iterable[RoomRows]) -> None:
@@ -50,13 +53,18 @@ class Tidy:
 
     def wait(self) -> float:
         """Seconds until there is something to do."""
-        if self._trimming or self._aging:
-            return 0.0
-        return max(0.0, self._next_aging - time.monotonic())
+        due = self._resume if self._trimming or self._aging else self._next_aging
+        return max(0.0, due - time.monotonic())
+
+    def hold_off(self) -> None:
+        """Leave it for a while: the file cannot be written now."""
+        self._resume = time.monotonic() + RETRY_SECONDS
 
     def some(self, rows: int, pages: int) -> None:
         """Tidy a little, after an append of so many rows and pages; raises `sqlite3.Error`."""
         self._pages += pages
+        if time.monotonic() < self._resume:
+            return
         if self._trimming:
             self._trim(self._trimming[0], BITE_ROWS + rows)
         elif self._aging:

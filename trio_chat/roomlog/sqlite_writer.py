@@ -126,5 +126,5 @@ class Writer:
         try:
             self._tidy.some(rows, pages)
         except sqlite3.Error as error:
-            # What is to be tidied stays; when the disk takes writes again, the next append goes on.
             self._failed(error)
+            self._tidy.hold_off()
