@@ -1,0 +1,109 @@
+"""The command table: its rows, what they make of their arguments, and rows of one's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_chat import commands
+from trio_chat.errors import Refused
+from trio_chat.settings import Settings
+from trio_chat.table import ROWS, custom, help_lines, make_table
+
+TABLE = make_table()
+
+
+def record(line: str):
+    name, _, arguments = line.partition(" ")
+    return TABLE[name].record(arguments, Settings())
+
+
+def refusal(line: str) -> str:
+    with pytest.raises(Refused) as caught:
+        record(line)
+    return str(caught.value)
+
+
+def nothing(_: commands.Caller, __: str) -> list:
+    return []
+
+
+def test_a_table_holds_the_built_in_rows_and_ones_own_in_order() -> None:
+    roll = custom("roll", "/roll", "roll dice", nothing)
+    assert list(make_table([roll]).values()) == [*ROWS, roll]
+
+
+def test_a_name_stands_once() -> None:
+    with pytest.raises(ValueError, match="there are two commands named /msg"):
+        make_table([custom("msg", "/msg", "again", nothing)])
+    twice = custom("roll", "/roll", "roll dice", nothing)
+    with pytest.raises(ValueError, match="there are two commands named /roll"):
+        make_table([twice, twice])
+
+
+@pytest.mark.parametrize("name", ["", "two words", "/roll", "würfeln", "a-b"])
+def test_a_name_is_a_plain_word(name: str) -> None:
+    with pytest.raises(ValueError, match="is made of ASCII letters and digits, unlike "):
+        make_table([custom(name, "/x", "x", nothing)])
+
+
+def test_a_custom_row_gets_its_line_checked() -> None:
+    row = custom("roll", "/roll [DICE]", "roll dice", nothing)
+    assert row.record("  2 d6 ", Settings()) == commands.Custom(nothing, "2 d6")
+    with pytest.raises(Refused, match="a line may not hold control characters"):
+        row.record("a\x1bb", Settings())
+
+
+def test_help_is_one_line_a_row() -> None:
+    assert help_lines(TABLE, None) == [f"{row.usage} - {row.help}" for row in ROWS]
+    assert help_lines(TABLE, "who") == ["/who - list who is in your room"]
+    with pytest.raises(Refused, match="there is no such command; /help alone lists them all"):
+        help_lines(TABLE, "dance")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("history", commands.ShowHistory(20)),
+        ("history  7 ", commands.ShowHistory(7)),
+        ("history 500", commands.ShowHistory(500)),
+        ("history before 31", commands.ShowHistory(20, 31)),
+        ("history before 31 500", commands.ShowHistory(500, 31)),
+        (f"history before {2**63 - 1}", commands.ShowHistory(20, 2**63 - 1)),
+        ("search tea", commands.Search(("tea",))),
+        ("search  Tea  ÄPFEL tea", commands.Search(("tea", "äpfel"))),
+    ],
+)
+def test_what_is_asked_of_the_past(line: str, expected: object) -> None:
+    assert record(line) == expected
+
+
+USAGE = ", usage: /history [before ID] [N]"
+WHOLE = "N must be a whole number from 1 to 500"
+AN_ID = f"ID must be a whole number from 1 to {2**63 - 1}"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("history 0", WHOLE + USAGE),
+        ("history 501", WHOLE + USAGE),
+        ("history -1", WHOLE + USAGE),
+        ("history 1.5", WHOLE + USAGE),
+        ("history ٣", WHOLE + USAGE),  # a digit, but not one that anyone shows here
+        (f"history {'9' * 5000}", WHOLE + USAGE),
+        ("history 1 2", USAGE[2:]),
+        ("history before", "ID is required" + USAGE),
+        ("history before x", AN_ID + USAGE),
+        (f"history before {2**63}", AN_ID + USAGE),
+        ("history before 1 2 3", USAGE[2:]),
+        ("search", "word is required, usage: /search WORDS"),
+        ("search  ", "word is required, usage: /search WORDS"),
+        (
+            f"search {' '.join(map(str, range(17)))}",
+            "a search may have at most 16 words; this one has 17",
+        ),
+        ("search a\x1b", "a word may not hold control characters"),
+    ],
+)
+def test_what_cannot_be_asked_of_it(line: str, reason: str) -> None:
+    assert refusal(line) == reason
