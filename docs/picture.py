@@ -60,7 +60,7 @@ def wait_for(who: str, line: str) -> None:
     while not any(shown.removeprefix("$ ") == line for shown in screen(who)):
         if time.monotonic() > end:
             sys.exit(f"{who} does not see {line!r}, but:\n" + "\n".join(screen(who)))
-        time.sleep(0.05)
+        time.sleep(0.05)  # tmux tells nobody when a screen has changed
 
 
 def play() -> dict[str, list[str]]:

@@ -49,7 +49,7 @@ def log(capsys: pytest.CaptureFixture[str]):
 
 def fail(error: Exception) -> None:
     try:
-        raise error  # noqa: TRY301
+        raise error  # noqa: TRY301 - a traceback is what is wanted
     except Exception:
         logger.exception("a client's task failed", extra={"client": 7})
 
