@@ -94,10 +94,12 @@ def open_store(path: Path, durability: Durability) -> StoreFile:
     Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
     """
     path = path.resolve()  # whatever it is called, there is one lock to a file
+    _check_header(path)  # before a lock is put beside what is not ours
     lock = _lock(path)
     try:
         _make(path)
-        _check(path)
+        _check_header(path)
+        _check_content(path)
     except BaseException:
         os.close(lock)
         raise
@@ -116,11 +118,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _lock(path: Path) -> int:
     """Take the right to write, which goes with a descriptor: nobody has to give it back."""
-    name = f"{path}.lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = os.open(f"{path}.lock", flags, 0o600)
     except OSError as error:
-        raise _cannot("write", Path(name), error) from None
+        raise _cannot("write", path, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -152,12 +154,17 @@ def _make(path: Path) -> None:
         raise StoreError(f"cannot write {path}: {error}") from None
 
 
-def _check(path: Path) -> None:
+def _check_header(path: Path) -> None:
+    """See that a file, if there is one, is ours and not of a version unknown here."""
     try:
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise _cannot("read", path, error) from None
+    if not header:
+        return
     if not header.startswith(MAGIC) or _number(header, 68) != APPLICATION_ID:
         raise StoreError(
             f"{path} is no file of trio-chat's: choose another with --store sqlite:PATH"
@@ -167,6 +174,9 @@ def _check(path: Path) -> None:
             f"{path} was written by a newer trio-chat (schema {version}, known here is "
             f"{SCHEMA_VERSION}): run that one, or choose another file with --store sqlite:PATH"
         )
+
+
+def _check_content(path: Path) -> None:
     if not os.access(path, os.R_OK | os.W_OK):
         raise StoreError(f"cannot write {path}: its permissions do not let this user")
     try:
