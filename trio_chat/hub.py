@@ -61,6 +61,13 @@ class Tell(Note):
     done: trio.Event = field(factory=trio.Event)
 
 
+@define
+class Beat(Note):
+    """Asks whether the hub is alive; `done` once it has gone through a turn."""
+
+    done: trio.Event = field(factory=trio.Event)
+
+
 class Hub:
     """Runs the turns. `state` is for it alone to change."""
 
@@ -193,6 +200,8 @@ class Hub:
                     self._lookups.found(note)
                 case Tell():
                     self._tell(note)
+                case Beat():
+                    note.done.set()
                 case Stop():
                     self._stop()
 
@@ -284,7 +293,7 @@ class Hub:
                     item[0].link.release()
                     discard(item[1])
         for note in self._notes:
-            if isinstance(note, Tell):
+            if isinstance(note, (Tell, Beat)):
                 note.done.set()
             elif isinstance(note, Found):
                 abandon(note.lookup)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import ChatClosed, Refused, SettingsError
-from trio_chat.hub import Hub, Stop, Tell
+from trio_chat.hub import Beat, Hub, Stop, Tell
 from trio_chat.names import parse_room
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
@@ -27,6 +27,7 @@ from trio_chat.table import make_table
 from trio_chat.text import clean_text
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 
     from trio_chat.apply import BeforeSay
@@ -93,34 +94,36 @@ class Chat:
         await self._check_open()
         host = self.settings.host if host is None else host
         port = self.settings.port if port is None else port
-        listeners: list[trio.SocketListener]
-        try:
-            listeners = await self._clients.start(self._listen, host, port)
-        except RuntimeError:
-            # Trio's word for a task that ended before it had started: the stop has come between.
-            if self._stop_wanted.is_set():
-                raise ChatClosed("the chat is stopping") from None
-            raise
-        return [listener.socket.getsockname()[:2] for listener in listeners]
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        return self._listen_on([listener.socket for listener in listeners])
 
-    async def _listen(
-        self,
-        host: str,
-        port: int,
-        *,
-        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    def listen_on(self, sockets: Iterable[socket.socket]) -> list[tuple[str, int]]:
+        """Listen on TCP sockets that listen already, as systemd hands them over; their addresses.
+
+        The chat takes them over, and closes them: when it stops, and if this raises. Raises
+        `ValueError` if one does not listen, and `ChatClosed` once the chat is stopping.
+        """
+        return self._listen_on([trio.socket.from_stdlib_socket(sock) for sock in sockets])
+
+    def _listen_on(self, sockets: list[trio.socket.SocketType]) -> list[tuple[str, int]]:
+        with ExitStack() as closing:
+            for sock in sockets:
+                closing.enter_context(sock)
+            if self._stop_wanted.is_set():
+                raise ChatClosed("the chat is stopping")
+            listeners = [trio.SocketListener(sock) for sock in sockets]
+            addresses = [sock.getsockname()[:2] for sock in sockets]
+            for listener in listeners:
+                self._clients.start_soon(self._listen, listener)
+            closing.pop_all()
+        return addresses
+
+    async def _listen(self, listener: trio.SocketListener) -> None:
         with trio.CancelScope() as scope:
             self._listening.append(scope)
             if self._stop_wanted.is_set():
                 scope.cancel("the chat is stopping")
-            await trio.serve_tcp(
-                self._accept,
-                port,
-                host=host,
-                handler_nursery=self._clients,
-                task_status=task_status,
-            )
+            await trio.serve_listeners(self._accept, [listener], handler_nursery=self._clients)
 
     def _accept(self, stream: trio.SocketStream) -> Awaitable[None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
@@ -179,12 +182,22 @@ class Chat:
         Raises `Refused` for text that may not be shown, `ChatClosed` once the chat has stopped.
         """
         note = Tell(client, clean_text(text, what="line", limit=self.settings.message_chars))
+        await self._ask(note)
+        return note.told
+
+    async def beat(self) -> None:
+        """Return once the hub has gone through a turn, which one that hangs does not.
+
+        For watchdogs. Raises `ChatClosed` once the chat has stopped.
+        """
+        await self._ask(Beat())
+
+    async def _ask(self, note: Tell | Beat) -> None:
         try:
             await self._channel.send(note)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise ChatClosed("the chat has stopped") from None
         await note.done.wait()
-        return note.told
 
     def statistics(self) -> Statistics:
         """How the chat does, at this moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import assert_type
 
@@ -15,6 +16,8 @@ async def chat_in_a_block(settings: trio_chat.Settings) -> None:
     async with trio_chat.open_chat(settings) as chat:
         assert_type(chat, trio_chat.Chat)
         assert_type(await chat.listen(port=0), list[tuple[str, int]])
+        sockets = [socket.create_server(("127.0.0.1", 0))]
+        assert_type(chat.listen_on(sockets), list[tuple[str, int]])
         async with chat.connect(nick="bot") as bot:
             assert_type(bot, trio_chat.InProcessClient)
             await talk(bot)
@@ -55,6 +58,7 @@ async def listen(bot: trio_chat.InProcessClient) -> None:
 
 async def look(chat: trio_chat.Chat) -> None:
     assert_type(await chat.tell("an id", "a line"), bool)
+    await chat.beat()
     statistics = chat.statistics()
     assert_type(statistics, trio_chat.Statistics)
     assert_type(statistics.clients, int)
