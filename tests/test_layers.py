@@ -40,7 +40,7 @@ roomlog.sqlite_append roomlog.sqlite_tidy
 roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
 roomlog roomlog.retention
 table
-configuration logs
+configuration logs systemd
 names settings
 text
 commands

@@ -22,9 +22,9 @@ import platformdirs
 import trio
 from attrs import define, evolve, field
 
-from trio_chat import logs
-from trio_chat.errors import StoreError
-from trio_chat.server import open_chat
+from trio_chat import logs, systemd
+from trio_chat.errors import SettingsError, StoreError
+from trio_chat.server import Chat, open_chat
 from trio_chat.settings import SQLITE, Settings
 
 CANNOT_START: Final = 2
@@ -42,11 +42,17 @@ logger = logging.getLogger("trio_chat")
 def run(settings: Settings) -> int:
     """Serve until stopped; the exit code."""
     logs.configure(settings.log_level, settings.log_format)
+    try:
+        sockets = systemd.sockets(os.environ)
+    except SettingsError as error:
+        click.echo(f"trio-chat: {error}", err=True)
+        return CANNOT_START
     allow_open_files(settings.max_clients)
     lighten_collections()
     if settings.store == "auto":
-        settings = evolve(settings, store=own_store(settings.port))
-    daemon = Daemon(settings)
+        port = sockets[0].getsockname()[1] if sockets else settings.port
+        settings = evolve(settings, store=own_store(port))
+    daemon = Daemon(settings, sockets)
     trio.run(daemon.serve)
     return daemon.exit_code
 
@@ -88,9 +94,10 @@ def allow_open_files(clients: int) -> None:
 
 @define
 class Daemon:
-    """A chat that listens until a signal comes."""
+    """A chat that listens until a signal comes: on the sockets it was handed, if any."""
 
     settings: Settings
+    sockets: list[socket.socket]
     exit_code: int = 0
     stopping: trio.Event = field(factory=trio.Event)
 
@@ -109,13 +116,31 @@ class Daemon:
         """Run the chat until it is to stop; leaving its block stops it gracefully."""
         async with open_chat(self.settings) as chat:
             try:
-                addresses = await chat.listen()
+                addresses = await self.listen(chat)
             except (OSError, UnicodeError) as error:
                 self.fail(told(error, self.settings))
             else:
                 logger.info("rooms are kept", extra={"store": self.settings.store})
                 announce(addresses)
-                await self.stopping.wait()
+                await self.attend(chat, addresses)
+
+    async def listen(self, chat: Chat) -> list[tuple[str, int]]:
+        """Listen on what was handed over, or else where the settings say; the addresses."""
+        if not self.sockets:
+            return await chat.listen()
+        addresses = chat.listen_on(self.sockets)
+        # Neither host nor port says so now.
+        logger.info("listening on what was handed over", extra={"addresses": places(addresses)})
+        return addresses
+
+    async def attend(self, chat: Chat, addresses: list[tuple[str, int]]) -> None:
+        """Wait until a stop is wanted, and let systemd know what it wants to know."""
+        await systemd.ready(f"listening on {places(addresses)}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(systemd.keep_alive, chat.beat)
+            await self.stopping.wait()
+            nursery.cancel_scope.cancel()
+        await systemd.stopping()
 
     def fail(self, problem: str) -> None:
         """End with one line that says why it cannot start."""
@@ -134,11 +159,14 @@ class Daemon:
 
 
 def announce(addresses: list[tuple[str, int]]) -> None:
-    places = ", ".join(place(host, port) for host, port in addresses)
     host, port = addresses[0]
     telnet = f"telnet {REACHED_AT.get(host, host)} {port}"
     with suppress(OSError):  # whoever started us need not read on
-        click.echo(f"trio_chat is listening on {places} - to talk to it: {telnet}")
+        click.echo(f"trio_chat is listening on {places(addresses)} - to talk to it: {telnet}")
+
+
+def places(addresses: list[tuple[str, int]]) -> str:
+    return ", ".join(place(host, port) for host, port in addresses)
 
 
 def place(host: str, port: int) -> str:
