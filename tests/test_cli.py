@@ -59,8 +59,7 @@ Run = Callable[..., Ran]
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that would have been served."""
     settings: list[Settings] = []
-    daemon = SimpleNamespace(run=lambda one: settings.append(one) or 0)
-    monkeypatch.setitem(sys.modules, "trio_chat.daemon", daemon)
+    monkeypatch.setattr(daemon, "run", lambda one: settings.append(one) or 0)
     return settings
 
 

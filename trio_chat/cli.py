@@ -14,7 +14,7 @@ from typing import Final, NoReturn, TypeVar
 import click
 from attrs import fields
 
-from trio_chat import configuration
+from trio_chat import configuration, daemon
 from trio_chat.configuration import FILE_VARIABLE, KINDS, NAMES, RATE
 from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
@@ -40,6 +40,7 @@ class Commands(click.Group):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
+    # ARG002: what click hands on is not needed.
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of this file, not of the alphabet."""
         return list(self.commands)
@@ -111,11 +112,7 @@ def serve(file: Path | None, **flags: str | bool | None) -> None:
     second one stops at once.
     """
     given = {name: str(value) for name, value in flags.items() if value is not None}
-    settings = load(given, file)
-    # Trio and the server take longer to import than all of `--help` and `check` takes to run.
-    from trio_chat.daemon import run  # noqa: PLC0415
-
-    sys.exit(run(settings))
+    sys.exit(daemon.run(load(given, file)))
 
 
 @group.command()
