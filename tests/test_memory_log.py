@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trio_chat.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.settings import Settings
 
 
 def said(room: str, text: str = "hi") -> Said:
@@ -140,6 +141,22 @@ async def test_positions_go_on_above_those_let_go() -> None:
     assert again[1] == again[0] + 1
     # A reader that was at 5 gets what is new, and sees by its position that it follows nothing.
     assert await positions(log, "#a", 5) == again
+
+
+async def test_other_settings_count_at_once() -> None:
+    log = MemoryLog(10, 10)
+    for room in ("#a", "#b", "#c"):
+        await say(log, room, 5)
+    log.configure(Settings(history_entries=3, max_rooms=2))
+    assert await positions(log, "#a") == []
+    assert await positions(log, "#b") == await positions(log, "#c") == [3, 4, 5]
+    assert await say(log, "#a") == [6]  # in the place of #b, and above what it had
+    assert await positions(log, "#b") == []
+    log.configure(Settings(history_entries=4, max_rooms=3))
+    await say(log, "#b")
+    await say(log, "#c", 2)
+    assert await positions(log, "#c") == [4, 5, 6, 7]
+    assert await positions(log, "#a") == [6]
 
 
 async def test_a_history_outlives_its_rooms_members() -> None:

@@ -21,7 +21,7 @@ from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
 from trio_chat.outboxes import Drained, Outboxes, Page
-from trio_chat.room import Room
+from trio_chat.outcomes import RoomMade
 from trio_chat.state import State
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ class Tell(Note):
     done: trio.Event = field(factory=trio.Event)
 
 
+@define
+class Reload(Note):
+    """Other settings to go by; `taken` becomes true if there was time for it."""
+
+    settings: Settings
+    kept_rooms: Sequence[Name]
+    taken: bool = False
+    done: trio.Event = field(factory=trio.Event)
+
+
 class Hub:
     """Runs the turns. `state` is for it alone to change."""
 
@@ -74,13 +84,12 @@ class Hub:
         channel: trio.MemoryReceiveChannel[Item],
         nursery: trio.Nursery,
     ) -> None:
-        self.state = State(kept_rooms=frozenset(name.folded for name in kept_rooms))
+        self.state = State(settings)
         self._log = log
         self._channel = channel
-        for name in kept_rooms:
-            self.state.rooms[name.folded] = Room(name.folded, name.shown, settings.recent_entries)
-        self._apply = Apply(self.state, settings, table, before_say)
-        self._outboxes = Outboxes(self.state, settings, log, nursery)
+        self.state.keep_rooms(kept_rooms)
+        self._apply = Apply(self.state, table, before_say)
+        self._outboxes = Outboxes(self.state, log, nursery)
         self._deliver = Deliver(self.state, self._outboxes)
         self._notes: list[Note] = []
         # What this turn has taken so far.
@@ -187,6 +196,8 @@ class Hub:
                     self._outboxes.page(note)
                 case Tell():
                     self._tell(note)
+                case Reload():
+                    self._reload(note)
                 case Stop():
                     self._stop()
 
@@ -218,6 +229,18 @@ class Hub:
             self._apply.tell(client, Notice(note.text))
             self._deliver_replies()
             note.told = True
+        note.done.set()
+
+    def _reload(self, note: Reload) -> None:
+        old, self.state.settings = self.state.settings, note.settings
+        self._log.configure(note.settings)
+        if note.settings.recent_entries != old.recent_entries:
+            for room in self.state.rooms.values():
+                room.resize(note.settings.recent_entries)
+        made = self.state.keep_rooms(note.kept_rooms)
+        self._apply.outcomes += map(RoomMade, made)
+        self._deliver_replies()
+        note.taken = True
         note.done.set()
 
     # --- ends -------------------------------------------------------------------------------------
@@ -280,6 +303,6 @@ class Hub:
                     item[0].link.release()
                     discard(item[1])
         for note in self._notes:
-            if isinstance(note, Tell):
+            if isinstance(note, Tell | Reload):
                 note.done.set()
         self._channel.close()

@@ -2,7 +2,8 @@
 
 Where settings are read from (flags, environment, file) is `configuration`'s matter. This module is
 also the source of `--help` and of the documentation's table of limits: the metadata of each field
-holds `section`, `help` (one line) and `why` (the reason for the default, beside precedents).
+holds `section`, `help` (one line), `why` (the reason for the default, beside precedents) and
+`changes` (when a new value counts, if it is given while the chat runs).
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, cast, get_args
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from trio_chat.errors import SettingsError
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Changes = Literal["at once", "for new clients", "at a restart"]
+
+AT_ONCE: Final = "at once"
+FOR_NEW_CLIENTS: Final = "for new clients"  # who has come before keeps the old value
+AT_A_RESTART: Final = "at a restart"
 
 BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
 SECONDS_IN: Final = {"s": 1, "m": 60}
@@ -37,9 +43,9 @@ def parse_rate(text: str) -> float | None:
         raise SettingsError(f"must look like 10/s, 600/m or off, not {text!r}") from None
 
 
-def about(section: str, text: str, why: str) -> dict[str, str]:
+def about(section: str, text: str, why: str, changes: Changes) -> dict[str, str]:
     """The metadata of a field."""
-    return {"section": section, "help": text, "why": why}
+    return {"section": section, "help": text, "why": why, "changes": changes}
 
 
 def must_be(what: str, holds: Callable[[Any], bool]) -> Validator:
@@ -122,6 +128,7 @@ class Settings:
             "Address or host name to listen on; 0.0.0.0 or :: for all.",
             "Reached from this machine alone until someone decides otherwise, as with Redis and "
             "PostgreSQL: what is said travels unencrypted.",
+            AT_A_RESTART,
         ),
     )
     port: int = field(
@@ -132,6 +139,7 @@ class Settings:
             "TCP port to listen on; 0 for any that is free.",
             "The port of the gochat tutorial this server grew from; above 1023, so that no "
             "privilege is needed.",
+            AT_A_RESTART,
         ),
     )
     max_clients: int = field(
@@ -142,6 +150,7 @@ class Settings:
             "Clients connected at once.",
             "As Redis (maxclients 10000); at some 6 KB each at rest, 60 MB. The limit on open "
             "files must allow it; the daemon says so when it does not.",
+            AT_ONCE,
         ),
     )
     max_clients_per_address: int = field(
@@ -152,6 +161,7 @@ class Settings:
             "Clients connected at once from one address; loopback is exempt.",
             "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
             "proxy and the owner come from, is exempt in ergo too.",
+            AT_ONCE,
         ),
     )
     keepalive: float = field(
@@ -163,6 +173,7 @@ class Settings:
             "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself only "
             "after two hours. Below the idle timeout of most address translators (RFC 5382: two "
             "hours and four minutes at least, often much less).",
+            FOR_NEW_CLIENTS,
         ),
     )
 
@@ -173,6 +184,7 @@ class Settings:
             "Rooms and messages",
             "Where rooms keep what was said.",
             "Needs nothing beside the server; nothing outlives it.",
+            AT_A_RESTART,
         ),
     )
     keep_rooms: tuple[str, ...] = field(
@@ -183,6 +195,7 @@ class Settings:
             "Rooms that exist without members, separated by commas.",
             "None: a room is made by its first join and gone with its last member, as in IRC "
             "(RFC 1459, 1.3).",
+            AT_ONCE,
         ),
     )
     max_rooms: int = field(
@@ -193,6 +206,7 @@ class Settings:
             "Rooms at once.",
             "A room for each client at its default: nobody is refused in good faith, and nobody "
             "fills the memory with empty names.",
+            AT_ONCE,
         ),
     )
     bare_lines: bool = field(
@@ -202,6 +216,7 @@ class Settings:
             "Rooms and messages",
             "Take a line without a slash for a message.",
             "Off, as in the gochat tutorial: a mistyped command is answered, not said aloud.",
+            FOR_NEW_CLIENTS,
         ),
     )
     line_bytes: int = field(
@@ -213,6 +228,7 @@ class Settings:
             "Holds the longest message in any script (4 bytes a character, RFC 3629) with its "
             "command. IRC has 512 (RFC 1459), which cuts a Cyrillic or Chinese message short; "
             "NATS has 4096 for a control line.",
+            FOR_NEW_CLIENTS,
         ),
     )
     message_chars: int = field(
@@ -222,6 +238,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a message.",
             "As Discord: a screenful, which is as much as a person reads at once.",
+            FOR_NEW_CLIENTS,
         ),
     )
     topic_chars: int = field(
@@ -231,6 +248,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a topic.",
             "A few lines of a terminal, seen by everyone who joins. Ergo has 390.",
+            FOR_NEW_CLIENTS,
         ),
     )
     nick_chars: int = field(
@@ -240,6 +258,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a nick.",
             "As ergo; IRC began with 9 (RFC 1459), too few for most names.",
+            FOR_NEW_CLIENTS,
         ),
     )
     room_chars: int = field(
@@ -249,6 +268,7 @@ class Settings:
             "Rooms and messages",
             "Characters in the name of a room.",
             "As ergo; RFC 2812 has 50, RFC 1459 had 200.",
+            FOR_NEW_CLIENTS,
         ),
     )
     recent_entries: int = field(
@@ -258,6 +278,7 @@ class Settings:
             "Rooms and messages",
             "Messages a room has at hand for clients that lag behind.",
             "A minute of a very busy room; who is further behind is served from the store.",
+            AT_ONCE,
         ),
     )
     history_entries: int = field(
@@ -267,6 +288,7 @@ class Settings:
             "Rooms and messages",
             "Messages a room keeps in the memory store.",
             "Hours of a busy room at about 200 bytes a message. Ergo keeps 2048.",
+            AT_ONCE,
         ),
     )
 
@@ -278,6 +300,7 @@ class Settings:
             "Lines a second each client may send for long: 10/s, 600/m or off.",
             "No person types faster, and a bot is merely slowed: its lines wait, none is lost. "
             "IRC servers are stricter: RFC 1459 allows one line every 2 s, ergo 2 a second.",
+            FOR_NEW_CLIENTS,
         ),
     )
     rate_burst: int = field(
@@ -287,6 +310,7 @@ class Settings:
             "Fast and slow clients",
             "Lines each client may send at once before rate-limit slows it.",
             "A pasted screenful passes unslowed. RFC 1459 and ergo let 5 pass.",
+            FOR_NEW_CLIENTS,
         ),
     )
     outbox_bytes: int = field(
@@ -298,6 +322,7 @@ class Settings:
             "Seconds of a busy room, yet 1,000 stuck clients hold 260 MB at worst. Ergo has 96 KB "
             "(max-sendq), Redis 8 MB for 60 s (pubsub), NATS 64 MB (max_pending); there the "
             "client is disconnected, here it is caught up later.",
+            AT_ONCE,
         ),
     )
     stall_timeout: float = field(
@@ -308,6 +333,7 @@ class Settings:
             "Seconds without a byte of progress before a client is dropped.",
             "As nginx (send_timeout 60 s); longer than a tunnel on a train, shorter than TCP's own "
             "patience of about a quarter of an hour. NATS gives up after 10 s (write_deadline).",
+            AT_ONCE,
         ),
     )
     linger_timeout: float = field(
@@ -319,6 +345,7 @@ class Settings:
             "Closing with unread input makes TCP reset, which eats the last line (RFC 1122, "
             "4.2.2.13). nginx waits 5 s for each further read (lingering_timeout); a round trip "
             "takes less than one.",
+            FOR_NEW_CLIENTS,
         ),
     )
     stop_grace: float = field(
@@ -328,6 +355,7 @@ class Settings:
             "Fast and slow clients",
             "Seconds that stopping may take to deliver what waits for each client.",
             "Half of what Docker allows before it kills (10 s); systemd allows 90 s.",
+            AT_ONCE,
         ),
     )
 
@@ -338,6 +366,7 @@ class Settings:
             "Logs",
             "Form of the log on stderr: one line each for people, or for machines.",
             "Read by people first; systemd and Docker take lines as they are.",
+            AT_ONCE,
         ),
     )
     log_level: LogLevel = field(
@@ -347,6 +376,7 @@ class Settings:
             "Logs",
             "Least serious kind of event that is logged.",
             "Who came, who left and why; what was said is never logged.",
+            AT_ONCE,
         ),
     )
 
@@ -368,3 +398,18 @@ class Settings:
             )
         if self.max_rooms < (need := len(self.keep_rooms)):
             yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"
+
+
+def changes(old: Settings, new: Settings) -> dict[str, Changes]:
+    """The settings that differ, each with when a chat that runs by `old` changes it."""
+    return {
+        field.name: field.metadata["changes"]
+        for field in fields(Settings)
+        if getattr(old, field.name) != getattr(new, field.name)
+    }
+
+
+def changed(old: Settings, new: Settings) -> Settings:
+    """What a chat that runs by `old` can take of `new` without a restart."""
+    stay = [name for name, when in changes(old, new).items() if when == AT_A_RESTART]
+    return evolve(new, **{name: getattr(old, name) for name in stay})

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
+    from trio_chat.settings import Settings
 
     Result: TypeAlias = Entry | Refused
 
@@ -32,6 +33,10 @@ class RoomLog(Protocol):
 
         Fewer if they are kept no more.
         """
+        ...
+
+    def configure(self, settings: Settings) -> None:
+        """Keep as much as these settings say from now on."""
         ...
 
     async def aclose(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from trio_chat.events import Entry, Kept
     from trio_chat.roomlog import Result
+    from trio_chat.settings import Settings
 
 
 @define
@@ -57,15 +58,27 @@ class MemoryLog:
     def _history(self, room: str) -> _History:
         history = self._histories.get(room)
         if history is None:
-            if len(self._histories) >= self._rooms:
-                _, oldest = self._histories.popitem(last=False)
-                self._forgotten = max(self._forgotten, oldest.position)
+            self._forget_down_to(self._rooms - 1)
             history = self._histories[room] = _History(
                 room, deque(maxlen=self._entries), self._forgotten
             )
         else:
             self._histories.move_to_end(room)
         return history
+
+    def _forget_down_to(self, rooms: int) -> None:
+        while len(self._histories) > rooms:
+            _, oldest = self._histories.popitem(last=False)
+            self._forgotten = max(self._forgotten, oldest.position)
+
+    def configure(self, settings: Settings) -> None:
+        """Keep `history_entries` of each of `max_rooms` rooms from now on."""
+        self._rooms = settings.max_rooms
+        self._forget_down_to(self._rooms)
+        if settings.history_entries != self._entries:
+            self._entries = settings.history_entries
+            for history in self._histories.values():
+                history.entries = deque(history.entries, self._entries)
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""
