@@ -19,6 +19,7 @@ HOUSE = """
 __main__
 cli
 daemon
+operations
 trio_chat
 server
 testing
@@ -35,7 +36,8 @@ dialects dialects.telnet
 roomlog.memory
 roomlog
 table
-configuration logs
+control control_client status
+configuration logs control_path
 names settings
 text
 commands

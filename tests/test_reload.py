@@ -39,18 +39,18 @@ async def slow_client(chat):
 
 
 async def test_what_needs_a_restart_is_named_and_stays(autojump_clock) -> None:
-    needs_one = {"host", "port", "store"}
+    needs_one = {"host", "port", "store", "control"}
     names = {f.name for f in fields(Settings) if f.metadata["changes"] == "at a restart"}
     assert needs_one <= names
     old = Settings(port=1)
     async with running(old) as chat:
         assert chat.settings == old
         assert await chat.reload(old) == ()
-        new = evolve(old, host="::1", port=2, max_rooms=7)
-        assert await chat.reload(new) == ("host", "port")
+        new = evolve(old, host="::1", port=2, control="c.sock", max_rooms=7)
+        assert await chat.reload(new) == ("host", "port", "control")
         assert chat.settings == Settings(port=1, max_rooms=7)
         # Said again each time, for as long as it is so.
-        assert await chat.reload(new) == ("host", "port")
+        assert await chat.reload(new) == ("host", "port", "control")
 
 
 async def test_limits_on_clients_count_at_once_and_nobody_is_disconnected(autojump_clock) -> None:

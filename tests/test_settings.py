@@ -68,6 +68,13 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) 
         Settings(**{name: value})
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "control"])
+def test_nothing_is_no_value(name: str) -> None:
+    assert Settings(control="").control == ""
+    with pytest.raises(SettingsError, match=f"^{name} must be "):
+        Settings(**{name: ""})
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "bare_lines"])
 def test_true_is_no_number(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be "):

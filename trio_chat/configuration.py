@@ -115,6 +115,8 @@ def written(name: str) -> str:
         return "none"
     if KINDS[name] is bool:
         return "on" if default else "off"
+    if default == "":
+        return "by the port"
     return f"{default:g}" if KINDS[name] is float else str(default)
 
 

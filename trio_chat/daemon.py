@@ -1,7 +1,7 @@
 """One run of the daemon: from its settings to its exit code, signals and start line included.
 
-Exit codes: 0 stopped as asked, 2 cannot listen, 128 and the signal's number when a second signal
-ended it at once (as shells count: 130 for SIGINT, 143 for SIGTERM).
+Exit codes: 0 stopped as asked, 2 cannot listen or have its control socket, 128 and the signal's
+number when a second signal ended it at once (as shells count: 130 for SIGINT, 143 for SIGTERM).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import click
@@ -22,7 +23,11 @@ import trio
 from attrs import define, field
 
 from trio_chat import logs
-from trio_chat.server import open_chat
+from trio_chat.control import serve_control
+from trio_chat.control_path import claim, default_path
+from trio_chat.errors import ChatClosed, ControlError
+from trio_chat.operations import Operations
+from trio_chat.server import Chat, open_chat
 from trio_chat.settings import Settings
 
 CANNOT_LISTEN: Final = 2
@@ -35,17 +40,36 @@ SPARE_FILES: Final = 32
 # S104 warns of servers that listen on all addresses; here nothing listens.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
+STDIN: Final = 0
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 logger = logging.getLogger("trio_chat")
 
 
-def run(settings: Settings) -> int:
-    """Serve until stopped; the exit code."""
-    logs.configure(settings.log_level, settings.log_format)
-    allow_open_files(settings.max_clients)
+def run(settings: Settings, read: Callable[[], Settings]) -> int:
+    """Serve until stopped; the exit code.
+
+    `read` gives the settings anew for a reload, or raises `SettingsError`.
+    """
+    configure(settings)
     lighten_collections()
-    daemon = Daemon(settings)
+    daemon = Daemon(settings, read, in_terminal=in_foreground())
     trio.run(daemon.serve)
     return daemon.exit_code
+
+
+def configure(settings: Settings) -> None:
+    """Take those settings that are the process's, not the chat's; a reload does so again."""
+    logs.configure(settings.log_level, settings.log_format)
+    allow_open_files(settings.max_clients)
+
+
+def in_foreground() -> bool:
+    """Whether someone sits at a terminal and watches this process run."""
+    try:
+        return os.tcgetpgrp(STDIN) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def lighten_collections() -> None:
@@ -71,37 +95,103 @@ def allow_open_files(clients: int) -> None:
 
 @define
 class Daemon:
-    """A chat that listens until a signal comes."""
+    """A chat that listens until a signal or the control socket stops it.
+
+    `in_terminal`: it was started in the foreground of a terminal, whose end sends SIGHUP too.
+    """
 
     settings: Settings
+    read: Callable[[], Settings]
+    in_terminal: bool = False
     exit_code: int = 0
     stopping: trio.Event = field(factory=trio.Event)
+    # The chat has ended, and what it held is free.
+    ended: trio.Event = field(factory=trio.Event)
+    # There is once it listens.
+    operations: Operations | None = None
+    listening: trio.Event = field(factory=trio.Event)
 
     async def serve(self) -> None:
         """Serve until stopped."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.watch, signals, nursery.cancel_scope)
-                async with open_chat(self.settings) as chat:
-                    try:
-                        addresses = await chat.listen()
-                    except (OSError, UnicodeError) as error:
-                        self.exit_code = CANNOT_LISTEN
-                        click.echo(f"trio-chat: {told(error, self.settings)}", err=True)
-                    else:
-                        announce(addresses)
-                        await self.stopping.wait()  # then leaving the block stops gracefully
+                nursery.start_soon(self.watch, signals, nursery)
+                # The control socket outlives the chat: who asked it to stop waits there.
+                async with trio.open_nursery() as control:
+                    async with open_chat(self.settings) as chat:
+                        await self.serve_clients(chat, control)
+                    self.ended.set()
                 nursery.cancel_scope.cancel()
 
-    async def watch(self, signals: AsyncIterator[int], at_once: trio.CancelScope) -> None:
-        """Stop gracefully at the first signal and at once at the second."""
-        number = await anext(signals)
-        logger.info("stopping", extra={"signal": signal.Signals(number).name})
-        self.stopping.set()
-        number = await anext(signals)
-        logger.warning("stopping at once", extra={"signal": signal.Signals(number).name})
-        self.exit_code = KILLED_BY + number
-        at_once.cancel()
+    async def serve_clients(self, chat: Chat, control: trio.Nursery) -> None:
+        """Listen, and return when the chat is to stop."""
+        try:
+            addresses = await chat.listen()
+        except (OSError, UnicodeError) as error:
+            self.fail(told(error, self.settings))
+            return
+        places = [place(host, port) for host, port in addresses]
+        self.operations = Operations(chat, places, self.read, configure, self.stopping)
+        try:
+            await self.open_control(addresses[0][1], self.operations, control)
+        except ControlError as error:
+            self.fail(str(error))
+            return
+        self.listening.set()
+        announce(addresses)
+        await self.stopping.wait()
+
+    def fail(self, why: str) -> None:
+        """Say why it cannot serve."""
+        self.exit_code = CANNOT_LISTEN
+        click.echo(f"trio-chat: {why}", err=True)
+
+    # --- what its owner asks of it ----------------------------------------------------------------
+
+    async def open_control(self, port: int, operations: Operations, nursery: trio.Nursery) -> None:
+        """Serve the control socket, where there can be one.
+
+        Raises `ControlError` where one was asked for, or where it is not safe to have one.
+        """
+        control = self.settings.control
+        try:
+            listener = await claim(Path(control) if control else default_path(port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if control:
+                raise ControlError(f"no control socket can be at {control}: {reason}") from None
+            logger.warning(
+                "there is no control socket: choose a path with --control", extra={"reason": reason}
+            )
+        else:
+            nursery.start_soon(serve_control, listener, operations.commands, self.ended)
+
+    async def watch(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        """Reload at SIGHUP; stop gracefully at the first other signal and at once at the second."""
+        stopping = False
+        async for number in signals:
+            name = signal.Signals(number).name
+            if number == signal.SIGHUP and not self.terminal_has_gone():
+                nursery.start_soon(self.reload)
+            elif not stopping:
+                logger.info("stopping", extra={"signal": name})
+                self.stopping.set()
+                stopping = True
+            elif number != signal.SIGHUP:  # which a terminal may send twice
+                logger.warning("stopping at once", extra={"signal": name})
+                self.exit_code = KILLED_BY + number
+                nursery.cancel_scope.cancel()
+
+    def terminal_has_gone(self) -> bool:
+        """Whether the terminal it was started from is closed: nobody is left who could stop it."""
+        return self.in_terminal and not os.isatty(STDIN)
+
+    async def reload(self) -> None:
+        """Reload as soon as there is a chat; the log tells what came of it."""
+        await self.listening.wait()
+        if self.operations is not None:
+            with suppress(ChatClosed):  # it is stopping
+                await self.operations.reload()
 
 
 def announce(addresses: list[tuple[str, int]]) -> None:

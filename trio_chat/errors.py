@@ -17,3 +17,7 @@ class Refused(ChatError):
 
 class ChatClosed(ChatError):
     """The chat has stopped, or this client has left it: nothing more can be asked of it."""
+
+
+class ControlError(ChatError):
+    """A daemon's control socket cannot be had or asked; the message is a line for a person."""

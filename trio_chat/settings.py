@@ -105,6 +105,10 @@ a_host = must_be(
     "a host name or an address",
     lambda value: type(value) is str and value.isprintable() and value.split() == [value],
 )
+a_path = must_be(
+    "a path in printable characters, or nothing for the usual place",
+    lambda value: type(value) is str and value.isprintable(),
+)
 # What a room's name may look like is told by `names`, once the server makes these rooms.
 room_names = must_be(
     "names of rooms, none of them empty",
@@ -377,6 +381,18 @@ class Settings:
             "Least serious kind of event that is logged.",
             "Who came, who left and why; what was said is never logged.",
             AT_ONCE,
+        ),
+    )
+
+    control: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Operating",
+            "Path of the daemon's control socket; a program that embeds a chat has none.",
+            "PORT.sock in trio-chat in the user's runtime directory (XDG_RUNTIME_DIR), where a "
+            "second daemon starts beside the first and `trio-chat status` finds both.",
+            AT_A_RESTART,
         ),
     )
 
