@@ -152,6 +152,7 @@ def settings() -> str:
             f"{about['help']}\n\n"
             f"- flag `{flag(field.name)}`, variable `{variable(field.name)}`, key `{field.name}`\n"
             f"- default: {written(field.name)}; must be {values(field)}\n"
+            f"- a new value counts {about['changes']}\n"
             f"- why: {about['why']}\n"
         )
     return f"{text}\n"

@@ -1,16 +1,91 @@
-"""What holds for all tests: none of them touches the files and sockets of who runs them."""
+"""What all tests share: their own directories, and a daemon where they want one."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
+from processes import Daemon, Ran, Talker, environment
+
+from trio_chat import cli, configuration
+from trio_chat.control_path import default_directory
 
 
-@pytest.fixture(autouse=True)
-def own_directories(tmp_path_factory, monkeypatch):
-    """Where a daemon keeps its rooms, and its socket, if nobody says."""
-    places = tmp_path_factory.mktemp("places")
-    for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
-        directory = places / variable.lower()
-        directory.mkdir(mode=0o700)
-        monkeypatch.setenv(variable, str(directory))
-    return places
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No settings of who runs the tests, and no directory with daemons or rooms of their own.
+
+    A test that looks for daemons asks for `runtime`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(configuration.PREFIX):
+                patch.delenv(name)
+        use_runtime_directory(tmp_path_factory.mktemp("run"), patch)
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of control sockets, where no other test's daemons have theirs."""
+    use_runtime_directory(tmp_path_factory.mktemp("run"), monkeypatch)
+    return default_directory()
+
+
+def use_runtime_directory(directory: Path, patch: pytest.MonkeyPatch) -> None:
+    directory.chmod(0o700)
+    patch.setenv("XDG_RUNTIME_DIR", str(directory))
+    assert default_directory() == directory / "trio-chat"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run_main(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["trio-chat", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Ran(code=caught.value.code or 0, out=out, err=err)
+
+    return run_main
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_daemon(*arguments: str, shell: str = 'exec "$@"') -> Daemon:
+        command = [sys.executable, "-m", "trio_chat", "--port", "0", *arguments]
+        process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", *command],
+            env=environment(),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return Daemon(process)
+
+    yield start_daemon
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def talk() -> Iterator[Callable[..., Talker]]:
+    talkers: list[Talker] = []
+
+    def talk_to(daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> Talker:
+        talkers.append(Talker(daemon, *lines, receive_buffer=receive_buffer))
+        return talkers[-1]
+
+    yield talk_to
+    for talker in talkers:
+        talker.close()

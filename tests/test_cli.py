@@ -4,63 +4,29 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from attrs import fields
+from processes import PATIENCE, Run, Start, Talk, environment
 
-import trio_chat
-from trio_chat import cli, configuration, daemon
+from trio_chat import configuration, daemon
+from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
 
-PATIENCE = 20  # seconds until a test gives up on a process or a socket
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith(configuration.PREFIX):
-            monkeypatch.delenv(name)
-
-
 # Within this process: what needs no server
-
-
-class Ran(SimpleNamespace):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run_main(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["trio-chat", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, err = capsys.readouterr()
-        return Ran(code=caught.value.code or 0, out=out, err=err)
-
-    return run_main
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that would have been served."""
     settings: list[Settings] = []
-    daemon = SimpleNamespace(run=lambda one: settings.append(one) or 0)
-    monkeypatch.setitem(sys.modules, "trio_chat.daemon", daemon)
+    monkeypatch.setattr(daemon, "run", lambda one, _: settings.append(one) or 0)
     return settings
 
 
@@ -97,10 +63,28 @@ def test_flag_beats_variable_beats_file(
     ]
 
 
+def test_a_reload_reads_the_file_again_and_flags_still_beat_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text("port = 1\nnick_chars = 9\n")
+    readings = []
+    monkeypatch.setattr(daemon, "run", lambda _, read: readings.append(read) or 0)
+    run("--port", "3", "--config", str(file))
+    (read,) = readings
+    assert read() == Settings(port=3, nick_chars=9)
+    file.write_text("port = 2\nnick_chars = 8\n")
+    assert read() == Settings(port=3, nick_chars=8)
+    file.write_text("prot = 2\n")
+    with pytest.raises(SettingsError, match="unknown setting 'prot'"):
+        read()
+
+
 def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
-    assert re.findall(r"^  (serve|check)  ", ran.out, re.MULTILINE) == ["serve", "check"]
+    commands = ["serve", "check", "status", "stop", "reload"]
+    assert re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE) == commands
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
@@ -211,104 +195,6 @@ def test_why_it_cannot_listen(error: OSError, told: str) -> None:
 
 
 # As a process
-
-
-def environment() -> dict[str, str]:
-    """One in which the package that is being tested is found from anywhere."""
-    return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
-
-
-class Daemon:
-    """A daemon on a free port of its own."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        assert process.stdout is not None
-        self.start_line = process.stdout.readline()
-        started = re.fullmatch(
-            r"trio_chat is listening on 127\.0\.0\.1:(\d+) - to talk to it: "
-            r"telnet 127\.0\.0\.1 \1\n",
-            self.start_line,
-        )
-        assert started, (self.start_line, process.communicate(timeout=PATIENCE))
-        self.port = int(started[1])
-
-    def stopped(self) -> tuple[int, str]:
-        """The exit code and what is left of the log."""
-        _, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, err
-
-
-class Talker:
-    """A client that speaks in lines."""
-
-    def __init__(self, daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> None:
-        self.socket = socket.socket()
-        self.socket.settimeout(PATIENCE)
-        if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(("127.0.0.1", daemon.port))
-        self.file = self.socket.makefile("r", encoding="utf-8", newline="\n")
-        self.say(*lines)
-
-    def say(self, *lines: str) -> None:
-        self.socket.sendall("".join(f"{line}\n" for line in lines).encode())
-
-    def hears(self, *expected: str) -> None:
-        assert [self.file.readline() for _ in expected] == [f"{line}\n" for line in expected]
-
-    def hears_until(self, expected: str) -> None:
-        while (line := self.file.readline()) != f"{expected}\n":
-            assert line, f"the connection ended without {expected}"
-
-    def rest(self) -> list[str]:
-        return self.file.read().splitlines()
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    processes: list[subprocess.Popen[str]] = []
-
-    def start_daemon(*arguments: str, shell: str = 'exec "$@"') -> Daemon:
-        command = [sys.executable, "-m", "trio_chat", "--port", "0", *arguments]
-        process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *command],
-            env=environment(),
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return Daemon(process)
-
-    yield start_daemon
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-Start = Callable[..., Daemon]
-
-
-@pytest.fixture
-def talk() -> Iterator[Callable[..., Talker]]:
-    talkers: list[Talker] = []
-
-    def talk_to(daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> Talker:
-        talkers.append(Talker(daemon, *lines, receive_buffer=receive_buffer))
-        return talkers[-1]
-
-    yield talk_to
-    for talker in talkers:
-        talker.close()
-
-
-Talk = Callable[..., Talker]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -78,7 +78,7 @@ def test_places_add_up(write: WriteFile) -> None:
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_a_default_as_it_is_written_is_the_default(field) -> None:
-    text = "" if field.default == () else written(field.name)
+    text = "" if field.default in ((), "") else written(field.name)
     assert load({field.name: text}, {}, None) == Settings()
 
 

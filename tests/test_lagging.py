@@ -568,9 +568,8 @@ async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
     link = Trickle([900, 800, 800, 700, 700, 699, 699, 699])
     client = Client(link, LF, send, room_limit=1)
     async with trio.open_nursery() as nursery:
-        outboxes = Outboxes(
-            State(), Settings(stall_timeout=60), MemoryLog(Retention(1, 1)), nursery
-        )
+        state = State(Settings(stall_timeout=60))
+        outboxes = Outboxes(state, MemoryLog(Retention(1, 1)), nursery)
         await outboxes._drain(client)
     assert trio.current_time() == 4 * 60
     note = await receive.receive()

@@ -19,6 +19,7 @@ HOUSE = """
 __main__
 cli
 daemon
+operations
 trio_chat
 server
 testing
@@ -40,7 +41,8 @@ roomlog.sqlite_append roomlog.sqlite_tidy
 roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
 roomlog roomlog.retention
 table
-configuration logs systemd
+control control_client status
+configuration logs control_path systemd
 names settings
 text
 commands

@@ -143,6 +143,22 @@ async def test_positions_go_on_above_those_let_go() -> None:
     assert await positions(log, "#a", 5) == again
 
 
+async def test_other_settings_count_at_once() -> None:
+    log = MemoryLog(Retention(10, 10))
+    for room in ("#a", "#b", "#c"):
+        await say(log, room, 5)
+    log.retain(Retention(3, 2))
+    assert await positions(log, "#a") == []
+    assert await positions(log, "#b") == await positions(log, "#c") == [3, 4, 5]
+    assert await say(log, "#a") == [6]  # in the place of #b, and above what it had
+    assert await positions(log, "#b") == []
+    log.retain(Retention(4, 3))
+    await say(log, "#b")
+    await say(log, "#c", 2)
+    assert await positions(log, "#c") == [4, 5, 6, 7]
+    assert await positions(log, "#a") == [6]
+
+
 async def test_a_history_outlives_its_rooms_members() -> None:
     log = MemoryLog(Retention(10, 10))
     await say(log, "#a", 2)

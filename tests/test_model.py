@@ -200,9 +200,9 @@ def sent(lines: list[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def roomy(entries: int, _: int, days: float) -> Retention:
+def roomy(settings: Settings) -> Retention:
     """No room's history, and so its topic, has to make place for another's."""
-    return Retention(entries, 1000, days)
+    return Retention(settings.history_entries, 1000)
 
 
 class RoomsAndNicks(RuleBasedStateMachine):
@@ -222,7 +222,7 @@ class RoomsAndNicks(RuleBasedStateMachine):
         self.over = trio.Event()
 
         async def chat() -> None:
-            with mock.patch("trio_chat.server.Retention", roomy):
+            with mock.patch("trio_chat.server.retention", roomy):
                 async with open_chat(SETTINGS) as self.chat:
                     opened.set()
                     await self.over.wait()

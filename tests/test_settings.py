@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from attrs import fields
 
 from trio_chat.errors import SettingsError
-from trio_chat.settings import Settings, parse_rate
+from trio_chat.settings import Changes, Settings, changed, changes, parse_rate
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -17,11 +18,12 @@ NAMES = [field.name for field in fields(Settings)]
 @pytest.mark.parametrize("name", NAMES)
 def test_each_setting_is_described(name: str) -> None:
     metadata = getattr(fields(Settings), name).metadata
-    assert set(metadata) == {"section", "help", "why"}
+    assert set(metadata) == {"section", "help", "why", "changes"}
     assert metadata["help"].endswith(".")
     assert "\n" not in metadata["help"]
     assert len(metadata["help"]) <= 90
     assert len(metadata["why"]) > 40
+    assert metadata["changes"] in get_args(Changes)
 
 
 def test_the_settings_of_a_section_stand_together() -> None:
@@ -60,10 +62,17 @@ def test_a_range_ends_where_it_says(name: str, low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [object(), b"memory", [], {}, math.nan, math.inf, ""])
+@pytest.mark.parametrize("value", [object(), b"memory", [], {}, math.nan, math.inf, "\n"])
 def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be "):
         Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "control"])
+def test_nothing_is_no_value(name: str) -> None:
+    assert Settings(control="").control == ""
+    with pytest.raises(SettingsError, match=f"^{name} must be "):
+        Settings(**{name: ""})
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "bare_lines"])
@@ -154,3 +163,16 @@ def test_a_rate_is_lines_a_second(text: str, rate: float | None) -> None:
 def test_a_rate_looks_like_one(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^must look like 10/s, 600/m or off, not "):
         parse_rate(text)
+
+
+def test_what_differs_is_told_with_when_it_changes() -> None:
+    old = Settings(port=1, nick_chars=9, max_clients=5, log_level="debug")
+    new = Settings(port=2, nick_chars=9, max_clients=6, rate_limit=None)
+    assert changes(old, new) == {
+        "port": "at a restart",
+        "max_clients": "at once",
+        "rate_limit": "for new clients",
+        "log_level": "at once",
+    }
+    assert changes(new, new) == {}
+    assert changed(old, new) == Settings(port=1, nick_chars=9, max_clients=6, rate_limit=None)

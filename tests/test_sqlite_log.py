@@ -106,3 +106,13 @@ async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> 
         await log.append([said("#a")])
         assert [entry.position for entry in await log.read("#a", 200, 9)] == [201, 202]
     assert len(tries) == 1
+
+
+async def test_another_retention_counts_from_then_on(path) -> None:
+    async with log_in(path, entries=500) as log:
+        await log.append([said("#a") for _ in range(300)])
+        log.retain(Retention(10, 1000))
+        await log.append([said("#b")])
+        while len(kept := await log.read("#a", 0, 500)) > 10:
+            await log.append([said("#b")])
+        assert [entry.position for entry in kept] == list(range(291, 301))

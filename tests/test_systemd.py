@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import trio
@@ -22,7 +21,16 @@ import trio.testing
 from loopback import FAREWELL, HOST, PATIENCE, ticks
 
 import trio_chat
-from trio_chat import ChatClosed, Settings, SettingsError, cli, configuration, open_chat, systemd
+from trio_chat import (
+    ChatClosed,
+    Settings,
+    SettingsError,
+    cli,
+    configuration,
+    daemon,
+    open_chat,
+    systemd,
+)
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.testing import LineClient, line_client
 
@@ -547,7 +555,7 @@ def test_a_daemon_whose_notices_nobody_takes_serves_on(start: Start, tmp_path: P
     assert "Traceback" not in err
 
 
-def test_a_daemon_listens_on_what_it_is_handed(start: Start, own_directories: Path) -> None:
+def test_a_daemon_listens_on_what_it_is_handed(start: Start) -> None:
     with (
         socket.create_server((HOST, 0)) as one,
         socket.create_server((HOST, 0)) as other,
@@ -571,7 +579,7 @@ def test_a_daemon_listens_on_what_it_is_handed(start: Start, own_directories: Pa
     assert f'INFO listening on what was handed over addresses="{places}"\n' in err
     assert "Traceback" not in err
     # The file is named after the port there is, not after the one in the settings.
-    assert (own_directories / f"xdg_state_home/trio-chat/{addresses[0][1]}.db").exists()
+    assert Path(os.environ["XDG_STATE_HOME"], f"trio-chat/{addresses[0][1]}.db").exists()
 
 
 def test_a_daemon_leaves_what_another_was_handed(start: Start) -> None:
@@ -621,7 +629,6 @@ def test_a_unit_has_its_sections(path: Path) -> None:
     assert unit["Install"]["WantedBy"]
 
 
-@pytest.mark.xfail(strict=True, reason="--control and `reload` are not there yet")
 @pytest.mark.parametrize("path", SERVICES, ids=by_name)
 def test_a_unit_starts_and_reloads_what_there_is(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -637,8 +644,7 @@ def test_a_unit_starts_and_reloads_what_there_is(
     for specifier, folder in SPECIFIERS.items():
         start = [word.replace(specifier, str(tmp_path / folder)) for word in start]
     served = []
-    daemon = SimpleNamespace(run=lambda *arguments, **_: served.append(arguments) or 0)
-    monkeypatch.setitem(sys.modules, "trio_chat.daemon", daemon)
+    monkeypatch.setattr(daemon, "run", lambda *arguments: served.append(arguments) or 0)
     monkeypatch.setattr(sys, "argv", ["trio-chat", *start])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -668,3 +674,21 @@ def test_systemd_finds_nothing_wrong_with_a_unit(path: Path, tmp_path: Path) -> 
         timeout=PATIENCE,
     )
     assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
+
+
+def test_a_reload_is_told_and_how_it_ended(manager: Manager, start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "chat.toml"
+    config.write_text("")
+    unit = start(NOTIFY_SOCKET=manager.name, TRIO_CHAT_CONFIG=config)
+    assert manager.hears()[0] == "READY=1"
+    for text in ("max_clients = 7", "max_clients = 0"):
+        config.write_text(text)
+        unit.process.send_signal(signal.SIGHUP)
+        reloading, when = manager.hears()
+        assert reloading == "RELOADING=1"
+        assert when.startswith("MONOTONIC_USEC=")
+        assert manager.hears() == ["READY=1"]
+    code, _, err = unit.stop()
+    assert code == 0
+    assert "settings reloaded changes=max_clients" in err.replace('"', "")
+    assert "settings not reloaded" in err

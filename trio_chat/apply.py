@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from trio_chat.events import Event
     from trio_chat.names import Name
     from trio_chat.outcomes import Outcome
-    from trio_chat.settings import Settings
     from trio_chat.state import State
     from trio_chat.table import Row
 
@@ -54,13 +53,11 @@ class Apply:
     def __init__(
         self,
         state: State,
-        settings: Settings,
         table: Mapping[str, Row],
         before_say: BeforeSay | None,
         topic: Callable[[str], str],
     ) -> None:
         self._state = state
-        self._settings = settings
         self._table = table
         self._before_say = before_say
         self._topic = topic
@@ -186,7 +183,7 @@ class Apply:
             return
         reply = Reply.to(client, event)
         client.queued += size_of(reply.chunk)
-        if client.queued > self._settings.outbox_bytes and not client.local:
+        if client.queued > self._state.settings.outbox_bytes and not client.local:
             self._state.halt(client)
             self.overfull.append(client)
         self.outcomes.append(reply)
@@ -198,7 +195,7 @@ class Apply:
     # --- coming and going -------------------------------------------------------------------------
 
     def _connected(self, client: Client, record: commands.Connected) -> None:
-        state, settings = self._state, self._settings
+        state, settings = self._state, self._state.settings
         state.clients[client.id] = client
         address = client.link.address
         state.addresses[address] += 1
@@ -225,7 +222,7 @@ class Apply:
         self._check_address(client)
 
     def _check_address(self, client: Client) -> None:
-        address, most = client.link.address, self._settings.max_clients_per_address
+        address, most = client.link.address, self._state.settings.max_clients_per_address
         if self._state.addresses[address] > most and not _is_loopback(address):
             self._turn_away(
                 client, "there are too many connections from your address; close one first"
@@ -296,11 +293,11 @@ class Apply:
         self.outcomes.append(TopicOf(self._request or client, room, even_if_none=False))
 
     def _make_room(self, name: Name) -> Room:
-        if len(self._state.rooms) >= self._settings.max_rooms:
+        if len(self._state.rooms) >= self._state.settings.max_rooms:
             raise Refused(
                 "there are too many rooms; please join one that exists (/rooms lists them)"
             )
-        room = Room(name.folded, name.shown, self._settings.recent_entries)
+        room = Room(name.folded, name.shown, self._state.settings.recent_entries)
         room.topic = self._topic(room.name)
         self._state.rooms[name.folded] = room
         self.outcomes.append(RoomMade(room))
@@ -354,13 +351,13 @@ class Apply:
             room = self._room(client, record.room)
         draft = Said(room.name, client.id, client.nick, record.text)
         if self._before_say is not None:
-            self._ask_hook(draft, "message", self._settings.message_chars)
+            self._ask_hook(draft, "message", self._state.settings.message_chars)
         self._draft(draft)
 
     def _act(self, client: Client, record: commands.Act) -> None:
         room = self._room(client, record.room)
         draft = events.Acted(room.name, client.id, client.nick, record.text)
-        self._ask_hook(draft, "action", self._settings.message_chars)
+        self._ask_hook(draft, "action", self._state.settings.message_chars)
         self._draft(draft)
 
     def _tell(self, client: Client, record: commands.Tell) -> None:
@@ -370,13 +367,13 @@ class Apply:
         if target.lagging:
             raise Refused(f"{target.nick} is too far behind in reading; please try again later")
         draft = events.Told(target.id, client.id, client.nick, record.text)
-        self._ask_hook(draft, "message", self._settings.message_chars)
+        self._ask_hook(draft, "message", self._state.settings.message_chars)
         self._draft(draft)
 
     def _set_topic(self, client: Client, record: commands.SetTopic) -> None:
         room = self._room(client, record.room)
         draft = events.TopicSet(room.name, room.shown, client.id, client.nick, record.text)
-        self._ask_hook(draft, "topic", self._settings.topic_chars)
+        self._ask_hook(draft, "topic", self._state.settings.topic_chars)
         self._draft(draft)
 
     def _show_topic(self, client: Client, record: commands.ShowTopic) -> None:
@@ -396,9 +393,9 @@ class Apply:
         caller = Caller(client.id, client.nick, tuple(client.rooms))
         for outcome in record.handler(caller, record.arguments):
             if isinstance(outcome, commands.SetTopic):
-                what, limit = "topic", self._settings.topic_chars
+                what, limit = "topic", self._state.settings.topic_chars
             else:
-                what, limit = "line", self._settings.message_chars
+                what, limit = "line", self._state.settings.message_chars
             outcome.text = _something(clean_text(outcome.text, what=what, limit=limit))
             if isinstance(outcome, events.Notice):
                 self._reply(client, outcome)

@@ -1,32 +1,53 @@
-"""The command line: `trio-chat [serve]` serves, `trio-chat check` looks at the settings.
+"""The command line: `trio-chat [serve]` serves, the other commands look at settings and daemons.
 
-What a user can cause ends with a line on stderr, `trio-chat: …`, a problem, and exit code 2.
+What a user can cause ends with a line on stderr, `trio-chat: …`, a problem, and exit code 2; where
+no daemon does what it is asked to, with exit code 1.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import click
 from attrs import fields
 
-from trio_chat import configuration
+from trio_chat import configuration, control_client, daemon
 from trio_chat.configuration import FILE_VARIABLE, KINDS, NAMES, RATE
-from trio_chat.errors import SettingsError
-from trio_chat.settings import Settings
+from trio_chat.errors import ControlError, SettingsError
+from trio_chat.logs import escaped
+from trio_chat.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
+from trio_chat.status import status_lines
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_chat.control_client import Asking
+
+NOT_DONE: Final = 1
 USER_ERROR: Final = 2
 INTERRUPTED: Final = 130  # as shells count: 128 and the number of SIGINT
+# By kind, or by name.
 METAVARS: Final[dict[object, str]] = {
     int: "N",
     float: "SECONDS",
     RATE: "N/s|off",
     NAMES: "NAME,...",
+    "control": "PATH",
 }
+CHANGED: Final = {
+    AT_ONCE: "has changed",
+    FOR_NEW_CLIENTS: "has changed for new clients",
+    AT_A_RESTART: "stays as it is: it changes at a restart",
+}
+# Beyond its grace: for what a daemon does before and after.
+STOP_SECONDS: Final = 10.0
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -40,6 +61,7 @@ class Commands(click.Group):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
+    # ARG002: what click hands on is not needed.
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of this file, not of the alphabet."""
         return list(self.commands)
@@ -74,8 +96,8 @@ def setting_option(name: str, text: str) -> Callable[[Command], Command]:
     text = f"{text}  [default: {configuration.written(name)}]"
     if KINDS[name] is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
-    metavar = METAVARS.get(KINDS[name]) or configuration.words(name) or name.upper()
-    return click.option(flag, name, metavar=metavar, help=text)
+    metavar = METAVARS.get(name) or METAVARS.get(KINDS[name]) or configuration.words(name)
+    return click.option(flag, name, metavar=metavar or name.upper(), help=text)
 
 
 config_option = click.option(
@@ -86,6 +108,16 @@ config_option = click.option(
     show_envvar=True,
     type=click.Path(path_type=Path),
     help="File to read settings from.",
+)
+
+
+control_option = click.option(
+    "--control",
+    metavar="PATH",
+    envvar=configuration.variable("control"),
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Control socket of the daemon that is meant; needed if several are running.",
 )
 
 
@@ -107,15 +139,12 @@ def serve(file: Path | None, **flags: str | bool | None) -> None:
     Each setting is also a variable (TRIO_CHAT_RATE_LIMIT) and a key of the TOML file (rate_limit).
     A flag beats the variable, which beats the file.
 
-    SIGINT or SIGTERM stops: nobody new comes in, everyone is told, what waits is delivered. A
-    second one stops at once.
+    SIGINT, SIGTERM or `trio-chat stop` stops: nobody new comes in, everyone is told, what waits is
+    delivered. A second signal stops at once. SIGHUP or `trio-chat reload` reads the file again.
     """
     given = {name: str(value) for name, value in flags.items() if value is not None}
-    settings = load(given, file)
-    # Trio and the server take longer to import than all of `--help` and `check` takes to run.
-    from trio_chat.daemon import run  # noqa: PLC0415
-
-    sys.exit(run(settings))
+    read = partial(configuration.load, given, os.environ, file)
+    sys.exit(daemon.run(load(given, file), read))
 
 
 @group.command()
@@ -129,6 +158,91 @@ def check(file: Path | None) -> None:
     click.echo(f"{file or 'environment'}: settings are fine")
 
 
+@group.command()
+@control_option
+@click.option("--json", "as_json", is_flag=True, help="Give one JSON object, for programs.")
+def status(control: Path | None, *, as_json: bool) -> None:
+    """Show how a running daemon does.
+
+    How long it has run, who is there now, and what has happened since its start. The exit code is
+    1 if no daemon is running.
+    """
+    with daemon_asked(control) as asking:
+        answer = granted(asking.ask("status"))
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo("\n".join(status_lines(answer)))
+
+
+@group.command()
+@control_option
+def stop(control: Path | None) -> None:
+    """Stop a running daemon, and wait until it has ended.
+
+    Nobody new comes in, everyone is told, what waits is delivered. The exit code is 1 if no daemon
+    is running, or if it does not end in the time it has for that.
+    """
+    with daemon_asked(control) as asking:
+        answer = granted(asking.ask("stop"))
+        process, seconds = answer.get("process"), number(answer.get("grace")) + STOP_SECONDS
+        if not asking.ends_within(seconds):
+            fail(f"process {process} has not stopped within {seconds:g} seconds", NOT_DONE)
+    click.echo(escaped(f"process {process} has stopped"))
+
+
+@group.command()
+@control_option
+def reload(control: Path | None) -> None:
+    """Have a running daemon read its settings again.
+
+    It takes what can change while it runs and says what cannot. If anything is wrong it keeps all
+    settings as they are, and the exit code is 2. Flags and variables it was started with still
+    beat the file. Nobody is disconnected.
+    """
+    with daemon_asked(control) as asking:
+        answer = asking.ask("reload")
+        problems = answer.get("problems")
+        if isinstance(problems, list):
+            fail("\n".join(map(str, [*problems, answer.get("error")])))
+        changes = granted(answer).get("changes")
+    if not isinstance(changes, dict) or not changes:
+        click.echo("no setting has changed")
+        return
+    for name, when in changes.items():
+        click.echo(escaped(f"{name} {CHANGED.get(when, when)}"))
+
+
+@contextmanager
+def daemon_asked(control: Path | None) -> Iterator[Asking]:
+    """Connect to the daemon that is meant: the one at the path, or else the only one running."""
+    try:
+        with control_client.asking(control or only_daemon()) as asking:
+            yield asking
+    except ControlError as error:
+        fail(str(error), NOT_DONE)
+
+
+def only_daemon() -> Path:
+    found = control_client.running()
+    if not found:
+        fail("no daemon is running, unless one was started with a --control of its own", NOT_DONE)
+    if len(found) > 1:
+        choices = [f"  --control {path}" for path in found]
+        fail("\n".join([f"{len(found)} daemons are running; say which one:", *choices]))
+    return found[0]
+
+
+def granted(answer: dict[str, object]) -> dict[str, object]:
+    if "error" in answer:
+        raise ControlError(str(answer["error"]))
+    return answer
+
+
+def number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
 def load(flags: dict[str, str], file: Path | None) -> Settings:
     try:
         return configuration.load(flags, os.environ, file)
@@ -136,10 +250,10 @@ def load(flags: dict[str, str], file: Path | None) -> Settings:
         fail(str(error))
 
 
-def fail(problems: str) -> NoReturn:
+def fail(problems: str, code: int = USER_ERROR) -> NoReturn:
     for line in problems.split("\n"):
-        click.echo(f"trio-chat: {line}", err=True)
-    sys.exit(USER_ERROR)
+        click.echo(f"trio-chat: {escaped(line)}", err=True)
+    sys.exit(code)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hin
 from attrs import fields_dict, frozen
 
 from trio_chat.errors import Refused, SettingsError
+from trio_chat.names import parse_room
 from trio_chat.settings import Settings, parse_rate
 
 PREFIX: Final = "TRIO_CHAT_"
@@ -114,6 +115,8 @@ def written(name: str) -> str:
         return "none"
     if KINDS[name] is bool:
         return "on" if default else "off"
+    if default == "":
+        return "by the port"
     return f"{default:g}" if KINDS[name] is float else str(default)
 
 
@@ -169,10 +172,6 @@ def parsed(file: Path) -> dict[str, object]:
 
 
 def check_rooms(settings: Settings) -> None:
-    if not settings.keep_rooms:
-        return
-    from trio_chat.names import parse_room  # noqa: PLC0415 - its tables would slow --help down
-
     problems: list[str] = []
     for name in settings.keep_rooms:
         try:

@@ -21,3 +21,7 @@ class ChatClosed(ChatError):
 
 class StoreError(ChatError):
     """The file that rooms are kept in cannot be used; the message says why, and what to do."""
+
+
+class ControlError(ChatError):
+    """A daemon's control socket cannot be had or asked; the message is a line for a person."""

@@ -22,7 +22,8 @@ from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
 from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
-from trio_chat.room import Room
+from trio_chat.outcomes import RoomMade
+from trio_chat.roomlog.retention import retention
 from trio_chat.state import State
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Client, Item
     from trio_chat.events import Entry
     from trio_chat.names import Name
+    from trio_chat.room import Room
     from trio_chat.roomlog import Result, RoomLog
     from trio_chat.settings import Settings
     from trio_chat.table import Row
@@ -68,6 +70,16 @@ class Beat(Note):
     done: trio.Event = field(factory=trio.Event)
 
 
+@define
+class Reload(Note):
+    """Other settings to go by; `taken` becomes true if there was time for it."""
+
+    settings: Settings
+    kept_rooms: Sequence[Name]
+    taken: bool = False
+    done: trio.Event = field(factory=trio.Event)
+
+
 class Hub:
     """Runs the turns. `state` is for it alone to change."""
 
@@ -82,16 +94,13 @@ class Hub:
         channel: trio.MemoryReceiveChannel[Item],
         nursery: trio.Nursery,
     ) -> None:
-        self.state = State(kept_rooms=frozenset(name.folded for name in kept_rooms))
+        self.state = State(settings)
         self._log = log
         self._channel = channel
-        for name in kept_rooms:
-            room = Room(name.folded, name.shown, settings.recent_entries)
-            room.topic = log.topic(room.name)
-            self.state.rooms[room.name] = room
-        self._apply = Apply(self.state, settings, table, before_say, log.topic)
-        self._outboxes = Outboxes(self.state, settings, log, nursery)
-        self._lookups = Lookups(self.state, self._outboxes, settings, log, nursery)
+        self._keep_rooms(kept_rooms)
+        self._apply = Apply(self.state, table, before_say, log.topic)
+        self._outboxes = Outboxes(self.state, log, nursery)
+        self._lookups = Lookups(self.state, self._outboxes, log, nursery)
         self._deliver = Deliver(self.state, self._outboxes, self._lookups)
         self._notes: list[Note] = []
         # What this turn has taken so far.
@@ -106,6 +115,13 @@ class Hub:
                 await self._turn()
         finally:
             self._last_words()
+
+    def _keep_rooms(self, names: Sequence[Name]) -> list[Room]:
+        """Have these rooms exist without members, and no others; those that had to be made."""
+        made = self.state.keep_rooms(names)
+        for room in made:
+            room.topic = self._log.topic(room.name)
+        return made
 
     # --- steps 1 and 2: take and apply ------------------------------------------------------------
 
@@ -202,6 +218,8 @@ class Hub:
                     self._tell(note)
                 case Beat():
                     note.done.set()
+                case Reload():
+                    self._reload(note)
                 case Stop():
                     self._stop()
 
@@ -234,6 +252,18 @@ class Hub:
             self._apply.tell(client, Notice(note.text))
             self._deliver_replies()
             note.told = True
+        note.done.set()
+
+    def _reload(self, note: Reload) -> None:
+        old, self.state.settings = self.state.settings, note.settings
+        self._log.retain(retention(note.settings))
+        if note.settings.recent_entries != old.recent_entries:
+            for room in self.state.rooms.values():
+                room.resize(note.settings.recent_entries)
+        made = self._keep_rooms(note.kept_rooms)
+        self._apply.outcomes += map(RoomMade, made)
+        self._deliver_replies()
+        note.taken = True
         note.done.set()
 
     # --- ends -------------------------------------------------------------------------------------
@@ -293,7 +323,7 @@ class Hub:
                     item[0].link.release()
                     discard(item[1])
         for note in self._notes:
-            if isinstance(note, (Tell, Beat)):
+            if isinstance(note, (Tell, Beat, Reload)):
                 note.done.set()
             elif isinstance(note, Found):
                 abandon(note.lookup)

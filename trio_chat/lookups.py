@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from trio_chat.outboxes import Outboxes
     from trio_chat.outcomes import Lookup
     from trio_chat.roomlog import RoomLog
-    from trio_chat.settings import Settings
     from trio_chat.state import State
 
 logger = logging.getLogger("trio_chat")
@@ -47,13 +46,11 @@ class Lookups:
         self,
         state: State,
         outboxes: Outboxes,
-        settings: Settings,
         log: RoomLog,
         nursery: trio.Nursery,
     ) -> None:
         self._state = state
         self._outboxes = outboxes
-        self._settings = settings
         self._log = log
         self._nursery = nursery
 
@@ -89,7 +86,7 @@ class Lookups:
 
     def _newest(self, entries: list[Kept]) -> list[Kept]:
         """As many of the newest as half an outbox holds, and one at the least."""
-        space = self._settings.outbox_bytes // 2
+        space = self._state.settings.outbox_bytes // 2
         for index in range(len(entries) - 1, -1, -1):
             space -= ENTRY_BYTES + len(entries[index].text.encode())
             if space < 0:

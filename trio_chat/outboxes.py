@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from trio_chat.events import Entry, Event, Kept
     from trio_chat.room import Room
     from trio_chat.roomlog import RoomLog
-    from trio_chat.settings import Settings
     from trio_chat.state import State
 
 logger = logging.getLogger("trio_chat")
@@ -61,12 +60,8 @@ class Page(Note):
 class Outboxes:
     """All clients' outboxes. `broken` are those whose links have failed meanwhile, and why."""
 
-    def __init__(
-        self, state: State, settings: Settings, log: RoomLog, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, state: State, log: RoomLog, nursery: trio.Nursery) -> None:
         self._state = state
-        self._limit = settings.outbox_bytes
-        self._stall_timeout = settings.stall_timeout
         self._log = log
         self._nursery = nursery
         # Clients with output in this turn.
@@ -114,7 +109,11 @@ class Outboxes:
         if not client.draining and not client.local:
             client.draining = True
             self._nursery.start_soon(self._drain, client)
-        if left > self._limit and not client.lagging and client.closing is None:
+        if (
+            left > self._state.settings.outbox_bytes
+            and not client.lagging
+            and client.closing is None
+        ):
             self._lag(client)
 
     async def _drain(self, client: Client) -> None:
@@ -122,15 +121,16 @@ class Outboxes:
         note: Note = Drained(client)
         try:
             more = True
-            while more and not (client.lagging and client.link.left < self._limit // 2):
+            while more and not (client.lagging and client.link.left < self._half()):
                 undelivered = client.link.undelivered()
-                with trio.move_on_after(self._stall_timeout) as stalled:
+                patience = self._state.settings.stall_timeout
+                with trio.move_on_after(patience) as stalled:
                     more = await client.link.drain()
                 # A socket takes more only once a good part of its buffer is free, which may be
                 # megabytes: a slow reader gets on long before that.
                 if stalled.cancelled_caught and client.link.undelivered() >= undelivered:
-                    seconds = f"{self._stall_timeout:g} seconds"
-                    note = Lost(client, f"nothing sent could be delivered for {seconds}")
+                    reason = f"nothing sent could be delivered for {patience:g} seconds"
+                    note = Lost(client, reason)
                     break
         except OSError as error:
             note = Lost(client, f"connection lost: {error.strerror}")
@@ -183,13 +183,13 @@ class Outboxes:
         if missed > 0:
             client.positions[room.name] = entries[0].position - 1
             self.put_event(client, Missed(room.name, room.shown, missed))
-        self._fill(client, room, entries, self._limit // 2 - client.link.left)
+        self._fill(client, room, entries, self._half() - client.link.left)
         self._send(client)
         self.catch_up(client)
 
     def catch_up(self, client: Client) -> None:
         """Add what a lagging client has not got yet, while its outbox is under half its limit."""
-        half = self._limit // 2
+        half = self._half()
         while (
             client.lagging
             and client.closing is None
@@ -211,6 +211,9 @@ class Outboxes:
                 self._nursery.start_soon(
                     self._read_page, client, room.name, self._position(client, room)
                 )
+
+    def _half(self) -> int:
+        return self._state.settings.outbox_bytes // 2
 
     def _position(self, client: Client, room: Room) -> int:
         # Nothing had been delivered in a room whose position was 0: all it has since is new to the

@@ -77,6 +77,12 @@ class Room:
                     self.recent = deque(maxlen=self._recent_limit)
                 self.recent.append(entry)
 
+    def resize(self, recent: int) -> None:
+        """Keep so many recent entries at hand from now on."""
+        self._recent_limit = recent
+        if self.recent is not None:
+            self.recent = deque(self.recent, recent)
+
     def since(self, position: int) -> list[Kept]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""
         missing = self.position - position

@@ -17,12 +17,12 @@ from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import ChatClosed, Refused, SettingsError
-from trio_chat.hub import Beat, Hub, Stop, Tell
+from trio_chat.hub import Beat, Hub, Reload, Stop, Tell
 from trio_chat.names import parse_room
 from trio_chat.roomlog.memory import MemoryLog
-from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.settings import SQLITE, Settings
+from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
 
@@ -63,12 +63,10 @@ class Chat:
 
     def __init__(
         self,
-        settings: Settings,
         table: Mapping[str, Row],
         channel: trio.MemorySendChannel[Item],
         hub: Hub,
     ) -> None:
-        self.settings = settings
         self._table = table
         self._channel = channel
         self._hub = hub
@@ -77,6 +75,11 @@ class Chat:
         self._streams: set[trio.CancelScope] = set()
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings it goes by: those given to `open_chat`, as `reload` has changed them."""
+        return self._hub.state.settings
 
     # --- ways in ----------------------------------------------------------------------------------
 
@@ -192,12 +195,31 @@ class Chat:
         """
         await self._ask(Beat())
 
-    async def _ask(self, note: Tell | Beat) -> None:
+    async def _ask(self, note: Tell | Beat | Reload) -> None:
         try:
             await self._channel.send(note)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise ChatClosed("the chat has stopped") from None
         await note.done.wait()
+
+    async def reload(self, settings: Settings) -> tuple[str, ...]:
+        """Take all of these settings that can change while the chat runs.
+
+        Gives the names of those that differ and cannot: they stay as they are. Some count at once,
+        others for clients that come from now on; docs/settings.md says which. Nobody is
+        disconnected. Log settings are for the program to act on. Raises `SettingsError`, and
+        changes nothing, if `keep_rooms` has what is no name of a room, and `ChatClosed` once the
+        chat is stopping.
+        """
+        await self._check_open()
+        stay = tuple(
+            name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
+        )
+        note = Reload(changed(self.settings, settings), _kept_rooms(settings))
+        await self._ask(note)
+        if not note.taken:
+            raise ChatClosed("the chat has stopped")
+        return stay
 
     def statistics(self) -> Statistics:
         """How the chat does, at this moment."""
@@ -298,7 +320,7 @@ async def open_chat(
             channel=receive,
             nursery=nursery,
         )
-        chat = Chat(settings, table, send, hub)
+        chat = Chat(table, send, hub)
         nursery.start_soon(chat._run_hub)
         await nursery.start(chat._run_clients)
         yield chat
@@ -307,7 +329,7 @@ async def open_chat(
 
 @asynccontextmanager
 async def _open_log(settings: Settings) -> AsyncGenerator[RoomLog, None]:
-    keep = Retention(settings.history_entries, settings.max_rooms, settings.history_days)
+    keep = retention(settings)
     if not settings.store.startswith(SQLITE):
         yield MemoryLog(keep)
         return

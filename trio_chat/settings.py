@@ -2,7 +2,8 @@
 
 Where settings are read from (flags, environment, file) is `configuration`'s matter. This module is
 also the source of `--help` and of the documentation's table of limits: the metadata of each field
-holds `section`, `help` (one line) and `why` (the reason for the default, beside precedents).
+holds `section`, `help` (one line), `why` (the reason for the default, beside precedents) and
+`changes` (when a new value counts, if it is given while the chat runs).
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any, Final, Literal, cast, get_args
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from trio_chat.errors import SettingsError
 
 Durability = Literal["process", "power"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Changes = Literal["at once", "for new clients", "at a restart"]
+
+AT_ONCE: Final = "at once"
+FOR_NEW_CLIENTS: Final = "for new clients"  # who has come before keeps the old value
+AT_A_RESTART: Final = "at a restart"
 
 BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
 SECONDS_IN: Final = {"s": 1, "m": 60}
@@ -40,9 +46,9 @@ def parse_rate(text: str) -> float | None:
         raise SettingsError(f"must look like 10/s, 600/m or off, not {text!r}") from None
 
 
-def about(section: str, text: str, why: str) -> dict[str, str]:
+def about(section: str, text: str, why: str, changes: Changes) -> dict[str, str]:
     """The metadata of a field."""
-    return {"section": section, "help": text, "why": why}
+    return {"section": section, "help": text, "why": why, "changes": changes}
 
 
 def must_be(what: str, holds: Callable[[Any], bool]) -> Validator:
@@ -134,6 +140,10 @@ a_host = must_be(
     "a host name or an address",
     lambda value: type(value) is str and value.isprintable() and value.split() == [value],
 )
+a_path = must_be(
+    "a path in printable characters, or nothing for the usual place",
+    lambda value: type(value) is str and value.isprintable(),
+)
 # What a room's name may look like is told by `names`, once the server makes these rooms.
 room_names = must_be(
     "names of rooms, none of them empty",
@@ -157,6 +167,7 @@ class Settings:
             "Address or host name to listen on; 0.0.0.0 or :: for all.",
             "Reached from this machine alone until someone decides otherwise, as with Redis and "
             "PostgreSQL: what is said travels unencrypted.",
+            AT_A_RESTART,
         ),
     )
     port: int = field(
@@ -167,6 +178,7 @@ class Settings:
             "TCP port to listen on; 0 for any that is free.",
             "The port of the gochat tutorial this server grew from; above 1023, so that no "
             "privilege is needed.",
+            AT_A_RESTART,
         ),
     )
     max_clients: int = field(
@@ -177,6 +189,7 @@ class Settings:
             "Clients connected at once.",
             "As Redis (maxclients 10000); at some 6 KB each at rest, 60 MB. The limit on open "
             "files must allow it; the daemon says so when it does not.",
+            AT_ONCE,
         ),
     )
     max_clients_per_address: int = field(
@@ -187,6 +200,7 @@ class Settings:
             "Clients connected at once from one address; loopback and trusted-proxies are exempt.",
             "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
             "proxy and the owner come from, is exempt in ergo too.",
+            AT_ONCE,
         ),
     )
     keepalive: float = field(
@@ -198,6 +212,7 @@ class Settings:
             "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself only "
             "after two hours. Below the idle timeout of most address translators (RFC 5382: two "
             "hours and four minutes at least, often much less).",
+            FOR_NEW_CLIENTS,
         ),
     )
     trusted_proxies: tuple[str, ...] = field(
@@ -208,6 +223,7 @@ class Settings:
             "Addresses or networks whose PROXY headers are taken, separated by commas.",
             "None: who may send such a header chooses the address that limits and logs go by. "
             "nginx trusts nobody by itself either (set_real_ip_from).",
+            FOR_NEW_CLIENTS,
         ),
     )
 
@@ -221,6 +237,7 @@ class Settings:
             "(~/.local/state/trio-chat/PORT.db; in memory with port 0): nothing that anyone has "
             "seen is lost, and two daemons do not meet. A program that embeds a chat keeps rooms "
             "in memory: it leaves no files unasked.",
+            AT_A_RESTART,
         ),
     )
     durability: Durability = field(
@@ -231,6 +248,7 @@ class Settings:
             "What messages in a file survive: the end of the process, or loss of power too.",
             "After a kill nothing anyone has seen is gone. To be sure of it after a power cut "
             "costs a wait for the disk each turn; PostgreSQL's synchronous_commit is that choice.",
+            AT_A_RESTART,
         ),
     )
     keep_rooms: tuple[str, ...] = field(
@@ -241,6 +259,7 @@ class Settings:
             "Rooms that exist without members, separated by commas.",
             "None: a room is made by its first join and gone with its last member, as in IRC "
             "(RFC 1459, 1.3).",
+            AT_ONCE,
         ),
     )
     max_rooms: int = field(
@@ -251,6 +270,7 @@ class Settings:
             "Rooms at once.",
             "A room for each client at its default: nobody is refused in good faith, and nobody "
             "fills the memory with empty names.",
+            AT_ONCE,
         ),
     )
     bare_lines: bool = field(
@@ -260,6 +280,7 @@ class Settings:
             "Rooms and messages",
             "Take a line without a slash for a message.",
             "Off, as in the gochat tutorial: a mistyped command is answered, not said aloud.",
+            FOR_NEW_CLIENTS,
         ),
     )
     line_bytes: int = field(
@@ -271,6 +292,7 @@ class Settings:
             "Holds the longest message in any script (4 bytes a character, RFC 3629) with its "
             "command. IRC has 512 (RFC 1459), which cuts a Cyrillic or Chinese message short; "
             "NATS has 4096 for a control line.",
+            FOR_NEW_CLIENTS,
         ),
     )
     message_chars: int = field(
@@ -280,6 +302,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a message.",
             "As Discord: a screenful, which is as much as a person reads at once.",
+            FOR_NEW_CLIENTS,
         ),
     )
     topic_chars: int = field(
@@ -289,6 +312,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a topic.",
             "A few lines of a terminal, seen by everyone who joins. Ergo has 390.",
+            FOR_NEW_CLIENTS,
         ),
     )
     nick_chars: int = field(
@@ -298,6 +322,7 @@ class Settings:
             "Rooms and messages",
             "Characters in a nick.",
             "As ergo; IRC began with 9 (RFC 1459), too few for most names.",
+            FOR_NEW_CLIENTS,
         ),
     )
     room_chars: int = field(
@@ -307,6 +332,7 @@ class Settings:
             "Rooms and messages",
             "Characters in the name of a room.",
             "As ergo; RFC 2812 has 50, RFC 1459 had 200.",
+            FOR_NEW_CLIENTS,
         ),
     )
     recent_entries: int = field(
@@ -316,6 +342,7 @@ class Settings:
             "Rooms and messages",
             "Messages a room has at hand for clients that lag behind.",
             "A minute of a very busy room; who is further behind is served from the store.",
+            AT_ONCE,
         ),
     )
     history_entries: int = field(
@@ -325,6 +352,7 @@ class Settings:
             "Rooms and messages",
             "Messages a room keeps; up to a twentieth more until they are deleted.",
             "Weeks of a lively room, at 100 to 300 bytes a message. Ergo keeps 2048.",
+            AT_ONCE,
         ),
     )
     history_days: float = field(
@@ -337,6 +365,7 @@ class Settings:
             "Days a room keeps a message; 0 for as long as history-entries lets it.",
             "What is not known to be unwanted is not thrown away, as with Matrix's Synapse "
             "(retention is off). Ergo expires after a week.",
+            AT_ONCE,
         ),
     )
 
@@ -348,6 +377,7 @@ class Settings:
             "Lines a second each client may send for long: 10/s, 600/m or off.",
             "No person types faster, and a bot is merely slowed: its lines wait, none is lost. "
             "IRC servers are stricter: RFC 1459 allows one line every 2 s, ergo 2 a second.",
+            FOR_NEW_CLIENTS,
         ),
     )
     rate_burst: int = field(
@@ -357,6 +387,7 @@ class Settings:
             "Fast and slow clients",
             "Lines each client may send at once before rate-limit slows it.",
             "A pasted screenful passes unslowed. RFC 1459 and ergo let 5 pass.",
+            FOR_NEW_CLIENTS,
         ),
     )
     outbox_bytes: int = field(
@@ -368,6 +399,7 @@ class Settings:
             "Seconds of a busy room, yet 1,000 stuck clients hold 260 MB at worst. Ergo has 96 KB "
             "(max-sendq), Redis 8 MB for 60 s (pubsub), NATS 64 MB (max_pending); there the "
             "client is disconnected, here it is caught up later.",
+            AT_ONCE,
         ),
     )
     stall_timeout: float = field(
@@ -378,6 +410,7 @@ class Settings:
             "Seconds without a byte of progress before a client is dropped.",
             "As nginx (send_timeout 60 s); longer than a tunnel on a train, shorter than TCP's own "
             "patience of about a quarter of an hour. NATS gives up after 10 s (write_deadline).",
+            AT_ONCE,
         ),
     )
     linger_timeout: float = field(
@@ -389,6 +422,7 @@ class Settings:
             "Closing with unread input makes TCP reset, which eats the last line (RFC 1122, "
             "4.2.2.13). nginx waits 5 s for each further read (lingering_timeout); a round trip "
             "takes less than one.",
+            FOR_NEW_CLIENTS,
         ),
     )
     stop_grace: float = field(
@@ -398,6 +432,7 @@ class Settings:
             "Fast and slow clients",
             "Seconds that stopping may take to deliver what waits for each client.",
             "Half of what Docker allows before it kills (10 s); systemd allows 90 s.",
+            AT_ONCE,
         ),
     )
 
@@ -408,6 +443,7 @@ class Settings:
             "Logs",
             "Form of the log on stderr: one line each for people, or for machines.",
             "Read by people first; systemd and Docker take lines as they are.",
+            AT_ONCE,
         ),
     )
     log_level: LogLevel = field(
@@ -417,6 +453,19 @@ class Settings:
             "Logs",
             "Least serious kind of event that is logged.",
             "Who came, who left and why; what was said is never logged.",
+            AT_ONCE,
+        ),
+    )
+
+    control: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Operating",
+            "Path of the daemon's control socket; a program that embeds a chat has none.",
+            "PORT.sock in trio-chat in the user's runtime directory (XDG_RUNTIME_DIR), where a "
+            "second daemon starts beside the first and `trio-chat status` finds both.",
+            AT_A_RESTART,
         ),
     )
 
@@ -438,3 +487,18 @@ class Settings:
             )
         if self.max_rooms < (need := len(self.keep_rooms)):
             yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"
+
+
+def changes(old: Settings, new: Settings) -> dict[str, Changes]:
+    """The settings that differ, each with when a chat that runs by `old` changes it."""
+    return {
+        field.name: field.metadata["changes"]
+        for field in fields(Settings)
+        if getattr(old, field.name) != getattr(new, field.name)
+    }
+
+
+def changed(old: Settings, new: Settings) -> Settings:
+    """What a chat that runs by `old` can take of `new` without a restart."""
+    stay = [name for name, when in changes(old, new).items() if when == AT_A_RESTART]
+    return evolve(new, **{name: getattr(old, name) for name in stay})

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from trio_chat.room import Room
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio_chat.client import Client
     from trio_chat.names import Name
-    from trio_chat.room import Room
+    from trio_chat.settings import Settings
 
 
 @define
@@ -30,6 +34,8 @@ class Counts:
 class State:
     """One for each chat. Only the hub's task changes it."""
 
+    # What the hub and its parts go by; a reload puts others in their place.
+    settings: Settings
     clients: dict[str, Client] = field(factory=dict)
     rooms: dict[str, Room] = field(factory=dict)
     # Who has which nick, by its folded form, to find people; and who holds each key of a nick,
@@ -39,7 +45,7 @@ class State:
     holders: dict[str, Client] = field(factory=dict)
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
-    # Rooms that exist without members too.
+    # Rooms that exist without members too, by their folded names.
     kept_rooms: frozenset[str] = frozenset()
     # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
     gone: list[Room] = field(factory=list)
@@ -85,9 +91,26 @@ class State:
         del room.members[client]
         del client.rooms[room.name]
         client.only_room = next(iter(client.rooms.values())) if len(client.rooms) == 1 else None
+        self._let_go(room)
+
+    def _let_go(self, room: Room) -> None:
         if not room.members and room.name not in self.kept_rooms:
             del self.rooms[room.name]
             self.gone.append(room)
+
+    def keep_rooms(self, names: Iterable[Name]) -> list[Room]:
+        """Have just these rooms exist without members; gives those that had to be made."""
+        kept = {name.folded: name for name in names}
+        dropped, self.kept_rooms = self.kept_rooms - kept.keys(), frozenset(kept)
+        for name in dropped:
+            self._let_go(self.rooms[name])
+        made = [
+            Room(name.folded, name.shown, self.settings.recent_entries)
+            for name in kept.values()
+            if name.folded not in self.rooms
+        ]
+        self.rooms.update((room.name, room) for room in made)
+        return made
 
     def hold(self, client: Client) -> None:
         """Note that records of this client wait, and let its task read no further."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
+    from trio_chat.roomlog.retention import Retention
 
     Result: TypeAlias = Entry | Refused
 
@@ -51,4 +52,8 @@ class RoomLog(Protocol):
         A word may stand within another. `words` are folded (`trio_chat.text.folded`), and so are
         the texts they are looked for in.
         """
+        ...
+
+    def retain(self, retention: Retention) -> None:
+        """Keep so much from now on. Never blocks."""
         ...

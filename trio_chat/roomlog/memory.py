@@ -71,9 +71,7 @@ class MemoryLog:
     def _history(self, room: str) -> _History:
         history = self._histories.get(room)
         if history is None:
-            if len(self._histories) >= self._retention.rooms:
-                _, oldest = self._histories.popitem(last=False)
-                self._forgotten = max(self._forgotten, oldest.position)
+            self._forget_down_to(self._retention.rooms - 1)
             history = self._histories[room] = _History(
                 room, deque(maxlen=self._retention.entries), self._forgotten
             )
@@ -81,6 +79,18 @@ class MemoryLog:
             self._histories.move_to_end(room)
             self._age(history)
         return history
+
+    def _forget_down_to(self, rooms: int) -> None:
+        while len(self._histories) > rooms:
+            _, oldest = self._histories.popitem(last=False)
+            self._forgotten = max(self._forgotten, oldest.position)
+
+    def retain(self, retention: Retention) -> None:
+        """Keep so much from now on."""
+        self._retention = retention
+        self._forget_down_to(retention.rooms)
+        for history in self._histories.values():
+            history.entries = deque(history.entries, retention.entries)
 
     def _age(self, history: _History) -> None:
         if not self._retention.days:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from trio_chat.settings import Settings
 
 DAY = 86_400
 
@@ -20,3 +24,8 @@ class Retention:
     def oldest(self) -> float:
         """The time, in seconds since 1970, before which nothing is kept."""
         return time.time() - self.days * DAY if self.days else 0.0
+
+
+def retention(settings: Settings) -> Retention:
+    """What these settings say."""
+    return Retention(settings.history_entries, settings.max_rooms, settings.history_days)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,7 +17,7 @@ from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
 from trio_chat.roomlog import sqlite_rows
 from trio_chat.roomlog.sqlite_file import open_store
-from trio_chat.roomlog.sqlite_writer import Job, Writer
+from trio_chat.roomlog.sqlite_writer import Job, Jobs, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.sqlite_file import StoreFile
     from trio_chat.settings import Durability
-
-    Jobs: TypeAlias = queue.SimpleQueue[Job | None]
 
 # For an append that has begun to come to its end, when its caller is cancelled.
 APPEND_SECONDS = 5.0
@@ -117,6 +115,10 @@ class SqliteLog:
             if isinstance(result, TopicSet):
                 self._topics[result.room] = result.text
         return job.results
+
+    def retain(self, retention: Retention) -> None:
+        """Keep so much from now on."""
+        self._jobs.put(retention)
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""

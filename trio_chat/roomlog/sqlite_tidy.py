@@ -51,6 +51,12 @@ class Tidy:
             if room.forgotten or room.position - room.floor > keep + slack:
                 self._trimming.append(room)
 
+    def retain(self, retention: Retention) -> None:
+        """Go by another retention from now on."""
+        self._retention = retention
+        self._next_aging = time.monotonic()
+        self.look_at(self._rooms.by_name.values())
+
     def wait(self) -> float:
         """Seconds until there is something to do."""
         due = self._resume if self._trimming or self._aging else self._next_aging

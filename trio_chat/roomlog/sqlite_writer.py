@@ -9,13 +9,14 @@ import contextlib
 import logging
 import queue
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 from attrs import define, field
 
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT
+from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite_append import Append, load
 from trio_chat.roomlog.sqlite_tidy import Tidy
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from trio_chat.events import Entry
     from trio_chat.roomlog import Result
-    from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.sqlite_file import StoreFile
 
 logger = logging.getLogger("trio_chat")
@@ -43,6 +43,10 @@ class Job:
     done: trio.Event = field(factory=trio.Event)
 
 
+Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | None]"
+"""What the thread is to do: append, keep more or less from now on, or end."""
+
+
 class Writer:
     """What the thread does; all of it runs there but `topics`."""
 
@@ -58,10 +62,14 @@ class Writer:
         """The topics of all rooms that have one; to be asked before `run`."""
         return {name: room.topic for name, room in self._rooms.by_name.items() if room.topic}
 
-    def run(self, jobs: queue.SimpleQueue[Job | None], token: trio.lowlevel.TrioToken) -> None:
+    def run(self, jobs: Jobs, token: trio.lowlevel.TrioToken) -> None:
         """Do jobs until there is a `None`, tidy in between, and close the file."""
         try:
             while (job := self._next(jobs)) is not None:
+                if isinstance(job, Retention):
+                    self._retention = job
+                    self._tidy.retain(job)
+                    continue
                 pages = self._append(job)
                 token.run_sync_soon(job.done.set)
                 self._tidy_some(len(job.drafts), pages)
@@ -70,7 +78,7 @@ class Writer:
                 self._connection.close()
             self._file.close()
 
-    def _next(self, jobs: queue.SimpleQueue[Job | None]) -> Job | None:
+    def _next(self, jobs: Jobs) -> Job | Retention | None:
         while True:
             try:
                 return jobs.get(timeout=self._tidy.wait())

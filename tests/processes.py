@@ -1,0 +1,88 @@
+"""The command line and the daemon for tests: run in this process, or as one of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import trio_chat
+
+PATIENCE = 20  # seconds until a test gives up on a process or a socket
+
+
+class Ran(SimpleNamespace):
+    code: int
+    out: str
+    err: str
+
+
+def environment() -> dict[str, str]:
+    """One in which the package that is being tested is found from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
+
+
+class Daemon:
+    """A daemon on a free port of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.start_line = process.stdout.readline()
+        started = re.fullmatch(
+            r"trio_chat is listening on 127\.0\.0\.1:(\d+) - to talk to it: "
+            r"telnet 127\.0\.0\.1 \1\n",
+            self.start_line,
+        )
+        assert started, (self.start_line, process.communicate(timeout=PATIENCE))
+        self.port = int(started[1])
+
+    def logs(self, expected: str) -> None:
+        """Wait until the log has this in a line."""
+        assert self.process.stderr is not None
+        while expected not in (line := self.process.stderr.readline()):
+            assert line, f"the log has ended without {expected}"
+
+    def stopped(self) -> tuple[int, str]:
+        """The exit code and what is left of the log."""
+        _, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, err
+
+
+class Talker:
+    """A client that speaks in lines."""
+
+    def __init__(self, daemon: Daemon, *lines: str, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", daemon.port))
+        self.file = self.socket.makefile("r", encoding="utf-8", newline="\n")
+        self.say(*lines)
+
+    def say(self, *lines: str) -> None:
+        self.socket.sendall("".join(f"{line}\n" for line in lines).encode())
+
+    def hears(self, *expected: str) -> None:
+        assert [self.file.readline() for _ in expected] == [f"{line}\n" for line in expected]
+
+    def hears_until(self, expected: str) -> None:
+        while (line := self.file.readline()) != f"{expected}\n":
+            assert line, f"the connection ended without {expected}"
+
+    def rest(self) -> list[str]:
+        return self.file.read().splitlines()
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+Run = Callable[..., Ran]
+Start = Callable[..., Daemon]
+Talk = Callable[..., Talker]
