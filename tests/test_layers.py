@@ -28,9 +28,10 @@ doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
 doors.proxy
 hub
-deliver lookups
-apply
-outboxes outcomes
+deliver lookups apply
+handlers.attendance handlers.speech
+handlers.rooms
+handlers outboxes outcomes
 state
 client room
 dialects.line

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.apply import Apply, discard
+from trio_chat.apply import Apply
 from trio_chat.client import Lost, Note
 from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
 from trio_chat.events import KEPT, Notice, Stopping
 from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
-from trio_chat.outcomes import RoomMade
+from trio_chat.outcomes import Outcomes, RoomMade, discard
 from trio_chat.roomlog.retention import retention
 from trio_chat.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trio_chat.apply import BeforeSay
     from trio_chat.client import Client, Item
     from trio_chat.events import Entry
+    from trio_chat.handlers.speech import BeforeSay
     from trio_chat.names import Name
     from trio_chat.room import Room
     from trio_chat.roomlog import Result, RoomLog
@@ -98,7 +98,8 @@ class Hub:
         self._log = log
         self._channel = channel
         self._keep_rooms(kept_rooms)
-        self._apply = Apply(self.state, table, before_say, log.topic)
+        self._outcomes = Outcomes(self.state)
+        self._apply = Apply(self.state, self._outcomes, table, before_say, log.topic)
         self._outboxes = Outboxes(self.state, log, nursery)
         self._lookups = Lookups(self.state, self._outboxes, log, nursery)
         self._deliver = Deliver(self.state, self._outboxes, self._lookups)
@@ -176,7 +177,7 @@ class Hub:
         counts.turns += 1
         counts.records += self._records
         self._records = self._bytes = 0
-        outcomes, drafts = self._apply.outcomes, self._apply.drafts
+        outcomes, drafts = self._outcomes.listed, self._outcomes.drafts
         results: Sequence[Result] = ()
         if drafts:
             results = await self._append(drafts)
@@ -224,14 +225,14 @@ class Hub:
                     self._stop()
 
     def _end_turn(self) -> None:
-        for request in self._apply.requests:
+        for request in self._outcomes.requests:
             if not request.looking:
                 request.done.set()
-        self._apply.requests.clear()
-        for client in self._apply.overfull:
+        self._outcomes.requests.clear()
+        for client in self._outcomes.overfull:
             if client.closing is None and (not client.lagging or self.state.stopping):
                 self.state.go_on(client)
-        self._apply.overfull.clear()
+        self._outcomes.overfull.clear()
         if self.state.stopping:
             self._say_farewell()
         self._deliver.forget(self.state.gone)
@@ -242,14 +243,14 @@ class Hub:
 
     def _deliver_replies(self) -> None:
         """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
-        self._deliver.walk(self._apply.outcomes, ())
-        self._apply.outcomes.clear()
+        self._deliver.walk(self._outcomes.listed, ())
+        self._outcomes.listed.clear()
         self._outboxes.flush()
 
     def _tell(self, note: Tell) -> None:
         client = self.state.clients.get(note.to)
         if client is not None and client.closing is None and not client.lagging:
-            self._apply.tell(client, Notice(note.text))
+            self._outcomes.tell(client, Notice(note.text))
             self._deliver_replies()
             note.told = True
         note.done.set()
@@ -261,7 +262,7 @@ class Hub:
             for room in self.state.rooms.values():
                 room.resize(note.settings.recent_entries)
         made = self._keep_rooms(note.kept_rooms)
-        self._apply.outcomes += map(RoomMade, made)
+        self._outcomes.listed += map(RoomMade, made)
         self._deliver_replies()
         note.taken = True
         note.done.set()
@@ -302,8 +303,8 @@ class Hub:
             return
         for client in staying:
             for missed in self._outboxes.missed(client):
-                self._apply.tell(client, missed)
-            self._apply.tell(client, Stopping())
+                self._outcomes.tell(client, missed)
+            self._outcomes.tell(client, Stopping())
             self._apply.close(client, "the chat stopped", silently=True)
         self._deliver_replies()
 
@@ -313,7 +314,7 @@ class Hub:
         Where the hub ends before its time, with one last send that does not wait.
         """
         self._outboxes.last_words(list(self.state.clients.values()))
-        discard(self._apply.requests)
+        discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 item = self._channel.receive_nowait()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define
 
-from trio_chat.apply import discard
 from trio_chat.client import Note
 from trio_chat.commands import MAX_FOUND, ShowHistory
 from trio_chat.events import EntriesShown, Refusal
+from trio_chat.outcomes import discard
 
 if TYPE_CHECKING:
     from trio_chat.events import Event, Kept

@@ -1,4 +1,4 @@
-"""What applying records comes to: the items of the one ordered list that a turn delivers."""
+"""What applying records comes to: the one ordered list that a turn delivers, and its items."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from attrs import define
 
 from trio_chat.client import Client
 from trio_chat.commands import Request, Search, ShowHistory
-from trio_chat.events import Entry
+from trio_chat.dialects import size_of
+from trio_chat.errors import ChatClosed
+from trio_chat.events import Entry, Goodbye, Missed, Stopping
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trio_chat.commands import Record
     from trio_chat.dialects import Chunk
     from trio_chat.events import Event
     from trio_chat.room import Room
+    from trio_chat.state import State
 
 Asker: TypeAlias = Client | Request
 
@@ -75,3 +81,61 @@ NO_DRAFTS = (Reply, TopicOf, RoomMade, Lookup)
 
 # A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
 Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Entry
+
+
+# What a client is told whatever it has not read yet.
+LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
+
+
+class Outcomes:
+    """What the records of a turn have come to so far, in the order of the records."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.listed: list[Outcome] = []
+        # The drafts among them.
+        self.drafts: list[Entry] = []
+        # Requests that are to be told of their end, and the one being applied, if it is one.
+        self.requests: list[Request] = []
+        self.request: Request | None = None
+        # Clients whose replies have reached the outbox limit in this turn.
+        self.overfull: list[Client] = []
+
+    def reply(self, client: Client, event: Event) -> None:
+        """Answer the request being applied, or else its client."""
+        if self.request is not None:
+            self.listed.append(Reply.to(self.request, event))
+        else:
+            self.tell(client, event)
+
+    def tell(self, client: Client, event: Event) -> None:
+        """Put an event into a client's output, in its place in the turn.
+
+        One that lags is told nothing more: its commands wait, but for those that the end of the
+        chat lets through.
+        """
+        if client.lagging and not client.local and event.__class__ not in LAST_EVENTS:
+            return
+        reply = Reply.to(client, event)
+        client.queued += size_of(reply.chunk)
+        if client.queued > self._state.settings.outbox_bytes and not client.local:
+            self._state.halt(client)
+            self.overfull.append(client)
+        self.listed.append(reply)
+
+    def draft(self, draft: Entry) -> None:
+        """Add what is to be said, or to be known."""
+        self.drafts.append(draft)
+        self.listed.append(draft if self.request is None else Requested(self.request, draft))
+
+    def topic_of(self, client: Client, room: Room, *, even_if_none: bool) -> None:
+        """Answer with a room's topic, as it will be when this is delivered."""
+        self.listed.append(TopicOf(self.request or client, room, even_if_none))
+
+
+def discard(records: Iterable[Record]) -> None:
+    """Let go of records whose client is gone; who waits for one is told."""
+    for record in records:
+        if isinstance(record, Request):
+            record.refusal = ChatClosed("this client has left the chat, or the chat has stopped")
+            record.done.set()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 
-    from trio_chat.apply import BeforeSay
+    from trio_chat.handlers.speech import BeforeSay
     from trio_chat.names import Name
     from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row

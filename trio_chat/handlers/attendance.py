@@ -1,0 +1,114 @@
+"""Who comes and goes: connections, where they are from, and how a client is ended."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from typing import TYPE_CHECKING
+
+from trio_chat import commands, events
+from trio_chat.outcomes import discard
+
+if TYPE_CHECKING:
+    from trio_chat.client import Client
+    from trio_chat.handlers import Handlers
+    from trio_chat.outcomes import Outcomes
+    from trio_chat.state import State
+
+logger = logging.getLogger("trio_chat")
+
+
+class Attendance:
+    """Handles the records of clients that come, and that go."""
+
+    def __init__(self, state: State, outcomes: Outcomes) -> None:
+        self._state = state
+        self._outcomes = outcomes
+        self.handlers: Handlers = {
+            commands.Connected: self._connected,
+            commands.CameFrom: self._came_from,
+            commands.Disconnected: self._disconnected,
+            commands.ReadOut: self._read_out,
+            commands.Quit: self._quit,
+        }
+
+    def _connected(self, client: Client, record: commands.Connected) -> None:
+        state, settings = self._state, self._state.settings
+        state.clients[client.id] = client
+        address = client.link.address
+        state.addresses[address] += 1
+        state.counts.connected += 1
+        logger.info("client joined", extra={"address": client.link.peer, "client": client.id})
+        if client.local:
+            client.read_out = state.stopping
+        elif state.stopping:
+            client.link.read_out()
+        elif len(state.clients) > settings.max_clients:
+            self._turn_away(client, "the server is full; please try again later")
+        elif not record.trusted:
+            self._check_address(client)
+
+    def _came_from(self, client: Client, record: commands.CameFrom) -> None:
+        link, proxy = client.link, client.link.peer
+        self._state.forget_address(link.address)
+        link.peer, link.address = record.peer, record.address
+        self._state.addresses[link.address] += 1
+        logger.info(
+            "client came through a proxy",
+            extra={"address": link.peer, "client": client.id, "proxy": proxy},
+        )
+        self._check_address(client)
+
+    def _check_address(self, client: Client) -> None:
+        address, most = client.link.address, self._state.settings.max_clients_per_address
+        if self._state.addresses[address] > most and not _is_loopback(address):
+            self._turn_away(
+                client, "there are too many connections from your address; close one first"
+            )
+
+    def _turn_away(self, client: Client, reason: str) -> None:
+        self._state.counts.turned_away += 1
+        self._outcomes.reply(client, events.Refusal(reason))
+        self.close(client, f"refused: {reason}")
+
+    def _disconnected(self, client: Client, record: commands.Disconnected) -> None:
+        self.close(client, record.reason)
+
+    def _read_out(self, client: Client, _: commands.ReadOut) -> None:
+        client.read_out = True
+
+    def _quit(self, client: Client, _: commands.Quit) -> None:
+        self._outcomes.reply(client, events.Goodbye())
+        self.close(client, "quit")
+
+    def close(
+        self, client: Client, reason: str, *, broken: bool = False, silently: bool = False
+    ) -> None:
+        """End a client: it leaves its rooms, and what it was told is still sent.
+
+        `reason` is for the log.
+        `broken`: nothing can be sent any more. `silently`: its rooms are not told.
+        """
+        if broken:
+            client.link.discard()
+            client.draining = False
+        if client.closing is not None:
+            return
+        client.closing = reason
+        self._state.halt(client)
+        self._state.take_nick(client)
+        for room in list(client.rooms.values()):
+            self._state.leave(client, room)
+            if not silently:
+                self._outcomes.draft(events.Left(room.name, client.id, client.nick))
+        if client.held is not None:
+            discard(client.held)
+            client.held.clear()
+        self._state.closing[client] = None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
