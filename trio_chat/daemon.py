@@ -148,10 +148,7 @@ class Daemon:
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.watch, signals, nursery)
-                try:
-                    await self.chat()
-                except StoreError as error:
-                    self.fail(str(error))
+                await self.chat()
                 nursery.cancel_scope.cancel()
 
     async def chat(self) -> None:
@@ -161,6 +158,8 @@ class Daemon:
             try:
                 async with open_chat(self.settings) as chat:
                     await self.serve_clients(chat, control)
+            except StoreError as error:
+                self.fail(str(error))
             finally:
                 self.ended.set()
 

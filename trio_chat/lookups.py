@@ -15,7 +15,8 @@ from attrs import define
 
 from trio_chat.client import Note
 from trio_chat.commands import MAX_FOUND, ShowHistory
-from trio_chat.events import EntriesShown, Refusal
+from trio_chat.errors import Refused
+from trio_chat.events import EntriesShown, Refusal, TopicSet
 from trio_chat.outcomes import discard
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# What a shown entry takes at most beside its text: position, time, nick.
-ENTRY_BYTES = 192
+# What a shown entry takes at most beside its text and names: position, time, signs between them.
+ENTRY_BYTES = 64
 
 
 @define
@@ -88,7 +89,7 @@ class Lookups:
         """As many of the newest as half an outbox holds, and one at the least."""
         space = self._state.settings.outbox_bytes // 2
         for index in range(len(entries) - 1, -1, -1):
-            space -= ENTRY_BYTES + len(entries[index].text.encode())
+            space -= _size(entries[index])
             if space < 0:
                 return entries[min(index + 1, len(entries) - 1) :]
         return entries
@@ -99,14 +100,22 @@ class Lookups:
         if client.closing is not None or client.id not in self._state.clients:
             abandon(lookup)
         elif lookup.request is not None:
+            if isinstance(note.event, Refusal):
+                lookup.request.refusal = Refused(note.event.reason)
             lookup.request.events.append(note.event)
             lookup.request.done.set()
         else:
             client.looking = False
             # Even if it has begun to lag meanwhile: there is no more than one of these.
             self._outboxes.put_event(client, note.event)
+            self._outboxes.flush()
             if not client.lagging:
                 self._state.go_on(client)
+
+
+def _size(entry: Kept) -> int:
+    names = entry.nick + (entry.room_name if isinstance(entry, TopicSet) else "")
+    return ENTRY_BYTES + len((names + entry.text).encode())
 
 
 def abandon(lookup: Lookup) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -57,6 +58,12 @@ HEADER_BYTES: Final = 100
 # What a write waits for another program that holds the file, such as the sqlite3 shell.
 BUSY_SECONDS: Final = 2.0
 
+# What SQLite says of a file whose content is not as it should be (its result codes).
+DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+# What SQLite puts beside a file: the first two hold a part of what is in it.
+BESIDE: Final = ("-wal", "-journal", "-shm")
+
 SYNCHRONOUS: Final[dict[Durability, str]] = {"process": "NORMAL", "power": "FULL"}
 
 
@@ -74,9 +81,13 @@ class StoreFile:
         Versions of SQLite before 3.51.3 may damage a file if two connections do.
         """
         connection = _connect(self.path, "rw")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.durability]}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.durability]}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def reader(self) -> sqlite3.Connection:
@@ -93,8 +104,11 @@ def open_store(path: Path, durability: Durability) -> StoreFile:
 
     Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
     """
-    path = path.resolve()  # whatever it is called, there is one lock to a file
-    _check_header(path)  # before a lock is put beside what is not ours
+    path = Path(os.path.realpath(path))  # whatever it is called, there is one lock to a file
+    if not os.access(f"{path}.lock", os.F_OK):
+        # None is put beside what is not ours. Where there is one, this process may have the file in
+        # use: it must not even open it, for to close it again would let go of SQLite's own locks.
+        _check_header(path)
     lock = _lock(path)
     try:
         _make(path)
@@ -108,7 +122,7 @@ def open_store(path: Path, durability: Durability) -> StoreFile:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(os.fsencode(path))}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
@@ -138,6 +152,7 @@ def _make(path: Path) -> None:
     """Make the file if there is none, whole or not at all."""
     if path.exists() and path.stat().st_size:
         return
+    _check_nothing_left(path)
     new = Path(f"{path}.new")
     try:
         new.unlink(missing_ok=True)
@@ -152,11 +167,31 @@ def _make(path: Path) -> None:
         raise _cannot("write", path, error) from None
     except sqlite3.Error as error:
         raise StoreError(f"cannot write {path}: {error}") from None
+    finally:
+        for left in (new, *_beside(new)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _check_nothing_left(path: Path) -> None:
+    """See that no part of an older file is there, which SQLite would take for one of the new."""
+    for left in _beside(path)[:2]:
+        if left.exists() and left.stat().st_size:
+            raise StoreError(
+                f"{path} is gone or empty, but {left} has a part of what was in it: "
+                f"bring back a copy, or move {left} away"
+            )
+
+
+def _beside(path: Path) -> list[Path]:
+    return [Path(f"{path}{suffix}") for suffix in BESIDE]
 
 
 def _check_header(path: Path) -> None:
     """See that a file, if there is one, is ours and not of a version unknown here."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path} is no regular file: choose another with --store sqlite:PATH")
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
     except FileNotFoundError:
@@ -169,7 +204,11 @@ def _check_header(path: Path) -> None:
         raise StoreError(
             f"{path} is no file of trio-chat's: choose another with --store sqlite:PATH"
         )
-    if (version := _number(header, 60)) > SCHEMA_VERSION:
+    _check_version(path, _number(header, 60))
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer trio-chat (schema {version}, known here is "
             f"{SCHEMA_VERSION}): run that one, or choose another file with --store sqlite:PATH"
@@ -177,18 +216,33 @@ def _check_header(path: Path) -> None:
 
 
 def _check_content(path: Path) -> None:
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise StoreError(f"cannot write {path}: its permissions do not let this user")
+    for place in (path.parent, path, *_beside(path)):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK):
+            raise StoreError(
+                f"cannot write {path}: the permissions of {place} do not let this user"
+            )
     try:
         with contextlib.closing(_connect(path, "ro")) as connection:
-            [(found,)] = connection.execute("PRAGMA quick_check(1)").fetchall()
+            # The header has it as of the last checkpoint.
+            [(version,)] = connection.execute("PRAGMA user_version")
+            _check_version(path, version)
+            [(found,)] = connection.execute("PRAGMA quick_check(1)")
     except sqlite3.Error as error:
+        if (code := _code(error)) == sqlite3.SQLITE_BUSY:
+            raise StoreError(f"{path} is held by another program: close it there first") from None
+        if code not in DAMAGED:
+            raise StoreError(f"cannot read {path}: {error}") from None
         found = str(error)
     if found != "ok":
         raise StoreError(
             f"{path} is damaged ({_first_line(found)}): bring back a copy, or move it away "
             f"(sqlite3's .recover may save what is left)"
         )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; a text that is none is damage too."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
 def _number(header: bytes, offset: int) -> int:

@@ -1,0 +1,738 @@
+"""The file of the SQLite room log: how it is made, who may have it, and what is not taken for one.
+
+What is refused gets one line that names the file and says what to do, and is left as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+from loopback import PATIENCE
+
+import trio_chat
+from trio_chat import Settings, open_chat
+from trio_chat.errors import StoreError
+from trio_chat.events import Acted, Said, TopicSet
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, open_store
+from trio_chat.testing import line_client
+
+PAGE = 4096
+KEEP = Retention(1000, 1000)
+SCHEMA_1 = Path(__file__).parent / "data" / "schema_1.db"
+NOBODY = 65_534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    directory = tmp_path / "store"
+    directory.mkdir()
+    return directory / "chat.db"
+
+
+def said(text: str, room: str = "#a") -> Said:
+    return Said(room, "author", "nick", text)
+
+
+def append(path: Path, *texts: str, room: str = "#a", durability="process") -> list[int]:
+    """Open a file, append, and close it; the positions."""
+
+    async def main() -> list[int]:
+        async with open_sqlite_log(path, durability, KEEP) as log:
+            return [entry.position for entry in await log.append([said(t, room) for t in texts])]
+
+    return trio.run(main)
+
+
+def texts(path: Path, room: str = "#a") -> list[str]:
+    async def main() -> list[str]:
+        async with open_sqlite_log(path, "process", KEEP) as log:
+            return [entry.text for entry in await log.read(room, 0, 100_000)]
+
+    return trio.run(main)
+
+
+def killed(path: Path, *texts: str) -> None:
+    """Leave a file as a kill does right after an append, with the write-ahead log beside it."""
+
+    async def main() -> None:
+        async with open_sqlite_log(path, "process", KEEP) as log:
+            await log.append([said(text) for text in texts])
+            for name in (path, f"{path}-wal"):
+                shutil.copy(name, f"{name}.as-it-was")
+
+    trio.run(main)
+    for name in (path, f"{path}-wal"):
+        Path(f"{name}.as-it-was").rename(name)
+
+
+def made(path: Path) -> None:
+    append(path, *[f"{number} {'x' * 200}" for number in range(500)])
+
+
+def is_sound(path: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def patch(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
+
+def contents(directory: Path) -> dict[str, bytes | str]:
+    """All that is there, but what is no part of what is kept."""
+    return {
+        entry.name: entry.read_bytes() if entry.is_file() else oct(entry.lstat().st_mode)
+        for entry in sorted(directory.iterdir())
+        if not entry.name.endswith((".lock", "-shm"))
+        # A write-ahead log that holds nothing.
+        and not (entry.name.endswith("-wal") and not entry.stat().st_size)
+    }
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
+
+
+# Runs the daemon once for each file, as `trio-chat` does, and loads it once for all of them. Who
+# tests as root is let in everywhere, so it may become someone else before that; not earlier, for it
+# may be loaded from where only root may read.
+DAEMONS = f"""
+import encodings.idna, json, os, signal, sys
+import trio_chat.daemon
+from trio_chat import cli
+if sys.argv[1] == "nobody":
+    os.setgroups([])
+    os.setgid({NOBODY})
+    os.setuid({NOBODY})
+for path in sys.argv[2:]:
+    output, writing = os.pipe()
+    if not os.fork():
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        # With a file that it takes it would go on for ever but for this host.
+        signal.alarm(20)
+        sys.argv = ["trio-chat", "--host", "192.0.2.1", "--store", "sqlite:" + path]
+        cli.main()
+    os.close(writing)
+    text = open(output).read()
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), text]))
+"""
+
+
+Ended = tuple[int, str]
+
+
+def daemons(*paths: Path | str, cwd: Path | None = None, user: str = "as we are") -> list[Ended]:
+    """How daemons with these files ended: their exit codes, and all they said."""
+    ran = subprocess.run(
+        [sys.executable, "-c", DAEMONS, user, *paths],
+        check=False,
+        capture_output=True,
+        cwd=cwd,
+        env=environment(),
+        text=True,
+        timeout=PATIENCE,
+    )
+    if " os.set" in ran.stderr:
+        pytest.skip(f"this user may not become another: {ran.stderr.splitlines()[-1]}")
+    return [(code, text) for code, text in map(json.loads, ran.stdout.splitlines())]
+
+
+def refusal(ended: Ended) -> str:
+    """The one line with which a daemon has refused its file."""
+    code, text = ended
+    assert (code, text.count("\n")) == (2, 1), text
+    assert text.startswith("trio-chat: ")
+    return text.removeprefix("trio-chat: ").rstrip("\n")
+
+
+# --- a new file -----------------------------------------------------------------------------------
+
+
+def test_a_new_file_and_all_beside_it_are_its_owners_alone(path: Path) -> None:
+    async def main() -> dict[str, int]:
+        async with open_sqlite_log(path, "process", KEEP) as log:
+            await log.append([said("Hi")])
+            return {e.name: stat.S_IMODE(e.stat().st_mode) for e in path.parent.iterdir()}
+
+    umask = os.umask(0)
+    try:
+        modes = trio.run(main)
+    finally:
+        os.umask(umask)
+    all_of_it = ["chat.db", "chat.db.lock", "chat.db-wal", "chat.db-shm"]
+    assert modes == dict.fromkeys(all_of_it, 0o600)
+    assert names(path.parent) == ["chat.db", "chat.db.lock"]
+
+
+def test_a_file_says_whose_it_is_and_of_which_version(path: Path) -> None:
+    append(path, "Hi")
+    header = path.read_bytes()[:100]
+    assert int.from_bytes(header[68:72], "big") == APPLICATION_ID
+    assert int.from_bytes(header[60:64], "big") == SCHEMA_VERSION
+    assert is_sound(path)
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
+def test_durability_is_how_far_a_commit_goes(path: Path, durability, synchronous: int) -> None:
+    file = open_store(path, durability)
+    with contextlib.closing(file.writer()) as connection:
+        [(found,)] = connection.execute("PRAGMA synchronous")
+        [(mode,)] = connection.execute("PRAGMA journal_mode")
+    file.close()
+    assert (found, mode) == (synchronous, "wal")
+    assert append(path, "Hi", durability=durability) == [1]
+
+
+def test_an_empty_file_is_made_one(path: Path) -> None:
+    path.touch()
+    assert append(path, "Hi") == [1]
+    assert texts(path) == ["Hi"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chat", "with space.db", "100%25.db", "a?mode=memory", "a#b", ":memory:", "file:x"),
+        *("-v", "O'Brien\".db", "grüße.db", "new\nline", os.fsdecode(b"\xff\xfe.db"), "a&b\\c"),
+    ],
+)
+def test_a_file_may_have_any_name(name: str, path: Path) -> None:
+    path = path.parent / name
+    assert append(path, "Hi") == [1]
+    assert names(path.parent) == sorted([name, f"{name}.lock"])
+    assert texts(path) == ["Hi"]
+
+
+def test_what_a_kill_left_of_a_new_file_is_replaced(path: Path) -> None:
+    killed(path.with_name("other.db"), "never mind")
+    for left in (".new", ".new-wal", ".new-shm", ".new-journal"):
+        shutil.copy(path.with_name("other.db-wal"), f"{path}{left}")
+    assert append(path, "Hi") == [1]
+    assert is_sound(path)
+    assert [name for name in names(path.parent) if ".new" in name] == []
+
+
+KILLED_AT_EACH_STEP = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from trio_chat.roomlog import sqlite_file
+
+def attempt(path, step, after):
+    steps = 0
+    def count(event, arguments):
+        nonlocal steps
+        if event in ("open", "os.remove", "os.rename", "sqlite3.connect"):
+            steps += 1
+            if steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+    class Connection(sqlite3.Connection):
+        def execute(self, *arguments):
+            count("sqlite3.connect", ())
+            return super().execute(*arguments)
+        def executescript(self, script):
+            for statement in script.split(";")[:-1]:
+                self.execute(statement)
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *a, **kw: connect(*a, **kw, factory=Connection)
+    sys.addaudithook(count)
+    sqlite_file.open_store(path, "process")
+    os._exit(0)
+
+directory = Path(sys.argv[1])
+for step in range(1, 100):
+    path = directory / f"{step}.db"
+    pid = os.fork()
+    if not pid:
+        attempt(path, step, False)
+    _, status = os.waitpid(pid, 0)
+    left = sorted(e.name.removeprefix(f"{step}.db") for e in directory.glob(f"{step}.db*"))
+    sqlite_file.open_store(path, "process").close()
+    print(step, status, left)
+    if status == 0:
+        break
+"""
+
+
+def test_killed_at_any_step_of_making_a_file_it_is_made_the_next_time(path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EACH_STEP, path.parent],
+        check=True,
+        capture_output=True,
+        env=environment(),
+        text=True,
+        timeout=PATIENCE,
+    )
+    steps = [line.split(maxsplit=2) for line in ran.stdout.splitlines()]
+    assert [status for _, status, _ in steps] == [str(int(signal.SIGKILL))] * (len(steps) - 1) + [
+        "0"
+    ]
+    assert len(steps) > 10
+    left = {name for _, _, names in steps for name in names.strip("[]").split(", ")}
+    assert {"''", "'.lock'", "'.new'", "'.new-wal'"} <= left
+    for file in path.parent.glob("*.db"):
+        assert is_sound(file)
+    assert list(path.parent.glob("*.new*")) == []
+
+
+# --- one server a file ----------------------------------------------------------------------------
+
+
+class Server:
+    """A daemon with a file, and one who talks to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "trio_chat", "--port", "0", "--store", f"sqlite:{path}"],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r":(\d+) - ", line)
+        assert found is not None, (line, self.process.communicate(timeout=PATIENCE))
+        self.socket = socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE)
+        self.file = self.socket.makefile("r", encoding="utf-8")
+        self.ask("/join #a", 1)
+
+    def ask(self, line: str, answers: int) -> list[str]:
+        self.socket.sendall(f"{line}\n".encode())
+        return [self.file.readline().rstrip("\n") for _ in range(answers)]
+
+    def end(self, number: int) -> tuple[int, str]:
+        self.file.close()
+        self.socket.close()
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], Server]]:
+    servers: list[Server] = []
+
+    def start_server(path: Path) -> Server:
+        servers.append(Server(path))
+        return servers[-1]
+
+    yield start_server
+    for server in servers:
+        with contextlib.suppress(ProcessLookupError):
+            server.end(signal.SIGKILL)
+
+
+Start = Callable[[Path], Server]
+IN_USE = "is in use by another server: stop that one, or choose another file with"
+
+
+def test_a_second_server_is_refused_and_the_first_goes_on(start: Start, path: Path) -> None:
+    first = start(path)
+    first.ask("/msg one", 0)
+    assert first.ask("/history", 1)[0].endswith("anonymous: one")
+    link = path.parent / "link.db"
+    link.symlink_to(path.name)
+    (path.parent.parent / "there").symlink_to(path.parent, target_is_directory=True)
+    before = contents(path.parent)
+    spellings = [path, link, path.parent.parent / "there" / "." / "link.db", "../store/chat.db"]
+    told = f"{path} {IN_USE} --store sqlite:PATH"
+    ended = daemons(*spellings, cwd=path.parent)
+    assert [refusal(one) for one in ended] == [told] * len(spellings)
+    assert contents(path.parent) == before
+    first.ask("/msg two", 0)
+    assert len(first.ask("/history", 2)) == 2
+    code, log = first.end(signal.SIGTERM)
+    assert code == 0
+    assert "Traceback" not in log
+    assert append(path, "three") == [3]
+
+
+def test_a_file_is_free_again_after_a_kill_with_all_that_was_said(start: Start, path: Path) -> None:
+    first = start(path)
+    first.ask("/topic tea", 1)
+    first.ask("/msg one", 0)
+    assert len(first.ask("/history", 2)) == 2
+    first.end(signal.SIGKILL)
+    assert (path.parent / "chat.db-wal").stat().st_size
+    second = start(path)
+    assert [line.split("] ")[-1] for line in second.ask("/history", 3)] == [
+        "> topic of #a: tea",
+        "topic of #a: tea",
+        "anonymous: one",
+    ]
+    second.end(signal.SIGKILL)
+    assert texts(path) == ["tea", "one"]
+    assert is_sound(path)
+
+
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM entries").fetchall())
+connection.close()
+"""
+
+
+async def test_to_refuse_a_second_chat_in_one_program_takes_nothing_from_the_first(
+    path: Path,
+) -> None:
+    """A program that closes a file lets go of all locks it has on it, SQLite's own among them.
+
+    Without those, whoever looks into the file from outside takes the write-ahead log away.
+    """
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("one")])
+        with pytest.raises(StoreError, match=IN_USE):
+            async with open_sqlite_log(path, "process", KEEP):
+                pass
+        look = [sys.executable, "-c", LOOK, str(path)]
+        assert (await trio.run_process(look, capture_stdout=True)).stdout == b"[(1,)]\n"
+        await log.append([said("two")])
+        assert (await trio.run_process(look, capture_stdout=True)).stdout == b"[(2,)]\n"
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def truncated(path: Path) -> None:
+    made(path)
+    os.truncate(path, path.stat().st_size // PAGE // 2 * PAGE)
+
+
+def cut_within_its_header(path: Path) -> None:
+    made(path)
+    os.truncate(path, 50)
+
+
+def garbage_header(path: Path) -> None:
+    made(path)
+    patch(path, 0, os.urandom(100))
+
+
+def garbage_page(path: Path) -> None:
+    made(path)
+    patch(path, path.stat().st_size // PAGE // 2 * PAGE, bytes(range(256)) * (PAGE // 256))
+
+
+def page_size_of_nothing(path: Path) -> None:
+    made(path)
+    patch(path, 16, b"\x00\x03")
+
+
+def damaged_and_killed(path: Path) -> None:
+    garbage_page_at = 20 * PAGE
+    made(path)
+    killed(path, "last words")
+    assert Path(f"{path}-wal").stat().st_size
+    patch(path, garbage_page_at, b"\xff" * PAGE)
+
+
+def a_text(path: Path) -> None:
+    path.write_text("SQLite is mentioned here\n" * 20)
+
+
+def foreign(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE rooms (id, name, shown, topic, floor)")
+
+
+def newer(path: Path) -> None:
+    made(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def newer_and_killed(path: Path) -> None:
+    """As a newer version leaves it that was killed right after it had changed the schema."""
+    made(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        for name in (path, f"{path}-wal"):
+            shutil.copy(name, f"{name}.as-it-was")
+    for name in (path, f"{path}-wal"):
+        Path(f"{name}.as-it-was").rename(name)
+
+
+def a_table_is_gone(path: Path) -> None:
+    made(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE positions")
+
+
+def gone_but_for_its_log(path: Path) -> None:
+    killed(path, "Hi")
+    path.unlink()
+
+
+def empty_but_for_its_log(path: Path) -> None:
+    killed(path, "Hi")
+    os.truncate(path, 0)
+
+
+def in_a_loop(path: Path) -> None:
+    path.symlink_to("other")
+    (path.parent / "other").symlink_to(path.name)
+
+
+ANOTHER = "choose another with --store sqlite:PATH"
+DAMAGED = r"is damaged \(.+\): bring back a copy, or move it away \(sqlite3's .recover may save "
+NEWER = (
+    rf"was written by a newer trio-chat \(schema {SCHEMA_VERSION + 1}, known here is "
+    rf"{SCHEMA_VERSION}\): run that one, or choose another file with --store sqlite:PATH"
+)
+PART = r"is gone or empty, but .+chat.db-wal has a part of what was in it: bring back a copy, or "
+
+
+CASES: dict[Callable[[Path], object], str] = {
+    truncated: "PATH " + DAMAGED,
+    garbage_page: "PATH " + DAMAGED,
+    page_size_of_nothing: "PATH " + DAMAGED,
+    damaged_and_killed: "PATH " + DAMAGED,
+    cut_within_its_header: f"PATH is no file of trio-chat's: {ANOTHER}",
+    garbage_header: f"PATH is no file of trio-chat's: {ANOTHER}",
+    a_text: f"PATH is no file of trio-chat's: {ANOTHER}",
+    foreign: f"PATH is no file of trio-chat's: {ANOTHER}",
+    Path.mkdir: f"PATH is no regular file: {ANOTHER}",
+    os.mkfifo: f"PATH is no regular file: {ANOTHER}",
+    in_a_loop: "cannot read PATH: Too many levels of symbolic links; choose another file",
+    newer: "PATH " + NEWER,
+    newer_and_killed: "PATH " + NEWER,
+    a_table_is_gone: "cannot use PATH: no such table: positions",
+    gone_but_for_its_log: "PATH " + PART,
+    empty_but_for_its_log: "PATH " + PART,
+}
+
+
+@dataclass
+class Case:
+    """A file that is refused, with all beside it before and after, and what was said of it."""
+
+    path: Path
+    before: dict[str, bytes | str]
+    ended: Ended = (0, "")
+    after: dict[str, bytes | str] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> dict[Callable[[Path], object], Case]:
+    cases = {}
+    for make in CASES:
+        path = tmp_path_factory.mktemp("store") / "chat.db"
+        make(path)
+        cases[make] = Case(path, contents(path.parent))
+    ended = daemons(*[case.path for case in cases.values()])
+    for case, one in zip(cases.values(), ended, strict=True):
+        case.ended, case.after = one, contents(case.path.parent)
+    return cases
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+def test_what_is_no_sound_file_is_refused_and_left_as_it_was(make, cases) -> None:
+    case = cases[make]
+    told = CASES[make].replace("PATH", re.escape(str(case.path)), 1)
+    assert re.match(told, refusal(case.ended))
+    assert case.after == case.before
+
+
+@pytest.mark.parametrize(
+    "make", [a_text, foreign, garbage_header, Path.mkdir, os.mkfifo, in_a_loop]
+)
+def test_nothing_is_left_beside_what_is_not_ours(make, path: Path) -> None:
+    make(path)
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    before = names(path.parent)
+    with pytest.raises(StoreError):
+        open_store(path, "process")
+    assert names(path.parent) == before
+
+
+def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    places = [tmp_path / "no" / "chat.db", tmp_path / "file" / "chat.db", tmp_path / ("x" * 300)]
+    before = contents(tmp_path)
+    another = "choose another file with --store sqlite:PATH"
+    assert [refusal(ended) for ended in daemons(*places)] == [
+        f"cannot write {places[0]}: there is no directory {tmp_path / 'no'}",
+        f"cannot read {places[1]}: Not a directory; {another}",
+        f"cannot read {places[2]}: File name too long; {another}",
+    ]
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_another_program_has_for_itself_is_not_called_damaged(
+    path: Path, monkeypatch
+) -> None:
+    made(path)
+    monkeypatch.setattr("trio_chat.roomlog.sqlite_file.BUSY_SECONDS", 0.05)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"chat\.db is held by another program: close it the"):
+            open_store(path, "process")
+    open_store(path, "process").close()
+
+
+def test_after_a_refusal_the_file_can_be_had(path: Path) -> None:
+    made(path)
+    sound = path.read_bytes()
+    for _ in range(3):
+        patch(path, path.stat().st_size // PAGE // 2 * PAGE, b"\xff" * PAGE)
+        with pytest.raises(StoreError, match=DAMAGED):
+            open_store(path, "process")
+        path.write_bytes(sound)
+        assert len(texts(path)) == 500
+
+
+# --- permissions ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that anyone may reach, unlike those of pytest, and nobody's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        place = Path(name) / "store"
+        place.mkdir()
+        yield place
+        for directory in Path(name).rglob("*/"):
+            directory.chmod(0o700)
+
+
+def give_away(*paths: Path) -> None:
+    if not os.getuid():
+        for path in paths:
+            os.chown(path, NOBODY, NOBODY)
+
+
+def forbidden(place: Path, name: str, *, mode: int = 0o600, directory: int = 0o700) -> Path:
+    """A sound file with its lock, as they may be used, in a directory of its own."""
+    path = place / name / "chat.db"
+    path.parent.mkdir()
+    append(path, "Hi")
+    give_away(path, Path(f"{path}.lock"), path.parent)
+    path.chmod(mode)
+    path.parent.chmod(directory)
+    return path
+
+
+def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
+    paths = {
+        forbidden(place, "fine"): "192.0.2.1 is no address of this machine: choose another with -",
+        forbidden(place, "read-only file", mode=0o400): "cannot write {path}: the permissions of "
+        "{path} do not let this user",
+        forbidden(place, "no file to read", mode=0): "cannot read {path}: Permission denied; ch",
+        forbidden(place, "read-only place", directory=0o500): "cannot write {path}: the "
+        "permissions of {path.parent} do not let this user",
+        forbidden(place, "closed place", directory=0): "cannot read {path}: Permission denied; ch",
+    }
+    new = place / "read-only place" / "new.db"
+    paths[new] = "cannot write {path}: Permission denied; choose another file with --store sqlite:P"
+    if not os.getuid():
+        # As someone leaves it who has once started the daemon as root, and killed it.
+        left = place / "left by root" / "chat.db"
+        left.parent.mkdir()
+        killed(left, "Hi")
+        give_away(left, Path(f"{left}.lock"), left.parent)
+        paths[left] = "cannot write {path}: the permissions of {path}-wal do not let this user"
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    ended = daemons(*paths, user="nobody" if not os.getuid() else "as we are")
+    for one, (path, told) in zip(ended, paths.items(), strict=True):
+        assert refusal(one).startswith(told.format(path=path))
+    assert {path: path.read_bytes() if path.is_file() else None for path in paths} == before
+    assert not new.exists()
+
+
+# --- the files people have ------------------------------------------------------------------------
+
+
+def test_the_kept_file_is_the_one_it_always_was() -> None:
+    assert hashlib.sha256(SCHEMA_1.read_bytes()).hexdigest() == (
+        "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"
+    )
+
+
+async def test_a_file_of_the_first_schema_is_read_whole(path: Path) -> None:
+    shutil.copy(SCHEMA_1, path)
+    early, later = 1_769_860_860.0, 1_769_861_040.0
+    general = [
+        *[Said("#general", "id-jack", "jack", f"number {n}", n, early) for n in (6, 7, 8)],
+        Said("#general", "id-mary", "mary", "100% of it_is O'Brien's", 9, early + 60),
+        Acted("#general", "id-mary", "mary", "waves", 10, early + 120),
+    ]
+    street = [
+        Said("#strasse", "id-жора", "Жора", "Straße, ÄPFEL & Οδυσσεύς", 1, later),
+        TopicSet("#strasse", "#Straße", "id-жора", "Жора", "Чай и 🍰", 2, later),
+        Said("#strasse", "id-jack", "jack", "İstanbul 👩‍👩‍👧", 3, later),
+    ]
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        assert await log.read("#general", 0, 100) == general
+        assert await log.before("#general", 9, 2) == general[1:3]
+        assert log.topic("#general") == "tea & cake"
+        assert await log.read("#strasse", 0, 100) == street
+        assert log.topic("#strasse") == "Чай и 🍰"
+        assert await log.read("#gone", 0, 100) == []
+        assert await log.read("#new", 0, 100) == [
+            Said("#new", "id-jack", "jack", "first here", 4, later + 60)
+        ]
+        for word, room, found in [
+            ("strasse", "#strasse", street[:1]),
+            ("äpfel", "#strasse", street[:1]),
+            ("οδυσσεύσ", "#strasse", street[:1]),
+            ("чай", "#strasse", street[1:2]),
+            ("t_i", "#general", general[3:4]),
+            ("o'brien", "#general", general[3:4]),
+        ]:
+            assert await log.search(room, [word], 9) == found
+        added = [said("more", room) for room in ("#general", "#strasse", "#new", "#newest")]
+        assert [entry.position for entry in await log.append(added)] == [11, 4, 5, 4]
+    assert is_sound(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        # What was left of the forgotten room has been deleted meanwhile.
+        assert connection.execute("SELECT * FROM entries WHERE text LIKE 'gone%'").fetchall() == []
+        assert connection.execute("SELECT * FROM rooms WHERE name IS NULL").fetchall() == []
+
+
+async def test_a_chat_goes_on_with_a_file_of_the_first_schema(path: Path) -> None:
+    shutil.copy(SCHEMA_1, path)
+    async with (
+        open_chat(Settings(store=f"sqlite:{path}")) as chat,
+        line_client(chat, nick="john") as john,
+    ):
+        await john.send(
+            "/join #STRASSE", "/search istanbul äpfel", "/search ΟΔΥΣΣΕΎΣ", "/history 1"
+        )
+        assert await john.sync() == [
+            "> welcome to #STRASSE",
+            "> topic of #STRASSE: Чай и 🍰",
+            "> no messages found in #STRASSE",
+            "> [1 2026-01-31 12:04:00] Жора: Straße, ÄPFEL & Οδυσσεύς",
+            "> [3 2026-01-31 12:04:00] jack: İstanbul 👩‍👩‍👧",
+        ]
