@@ -102,6 +102,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def kill(session: nox.Session) -> None:
+    """Fifty rounds of a daemon killed while people talk; what they saw must be in its file."""
+    install(session, "test", ".")
+    session.run("pytest", "tests/test_kill.py", *session.posargs, env={"KILLS": "50"})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """The tests again, telling which lines and branches they miss."""
     install(session, "test", ".")
