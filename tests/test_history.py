@@ -453,7 +453,6 @@ async def test_cancelled_while_one_is_looking(log, autojump_clock):
     assert log.waiting == 0
 
 
-@pytest.mark.xfail(reason="nothing ends the hub's helpers with the hub: a read that hangs goes on")
 async def test_a_read_that_never_ends_does_not_keep_the_chat_from_its_end(log, autojump_clock):
     log.shut()
     async with running(stop_grace=5) as chat, line_client(chat, nick="jack", room="#a") as jack:

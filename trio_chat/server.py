@@ -325,6 +325,8 @@ async def open_chat(
         await nursery.start(chat._run_clients)
         yield chat
         await chat.stop()
+        # What the hub has had read for it, and nobody waits for any more.
+        nursery.cancel_scope.cancel("the chat has stopped")
 
 
 @asynccontextmanager
