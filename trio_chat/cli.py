@@ -40,6 +40,9 @@ METAVARS: Final[dict[object, str]] = {
     RATE: "N/s|off",
     NAMES: "NAME,...",
     "control": "PATH",
+    "store": "memory|sqlite:PATH",
+    "history_days": "DAYS",
+    "trusted_proxies": "ADDRESS,...",
 }
 CHANGED: Final = {
     AT_ONCE: "has changed",
