@@ -57,6 +57,7 @@ class Operations:
             "process": os.getpid(),
             "uptime": round(trio.current_time() - self._started, 3),
             "listening": self.addresses,
+            "store": self.chat.settings.store,
             "stopping": self.stopping.is_set(),
             **asdict(self.chat.statistics()),
         }
