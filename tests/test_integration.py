@@ -223,7 +223,7 @@ def test_the_seeds_transcript_to_the_letter(first, second, daemon: Daemon, run: 
     assert one.rest() == END[first]
     assert code == 0
     assert "Traceback" not in log
-    assert "Hi" not in log
+    assert not re.search(r"\bHi\b", log)  # ids of clients may have these letters in them
 
 
 @needs_nc

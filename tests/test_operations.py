@@ -244,6 +244,7 @@ def test_the_only_daemon_is_asked(
     assert status["process"] == daemon.process.pid
     assert 0 < status["uptime"] < PATIENCE
     assert status["listening"] == [f"127.0.0.1:{daemon.port}"]
+    assert status["store"] == "memory"
     assert (status["stopping"], status["clients"], status["rooms"]) == (False, 1, 1)
     assert set(status) > {field.name for field in fields(trio_chat.Statistics)}
     assert f"listening    127.0.0.1:{daemon.port}\n" in run("status").out

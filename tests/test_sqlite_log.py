@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from contextlib import asynccontextmanager
 
@@ -116,3 +117,30 @@ async def test_another_retention_counts_from_then_on(path) -> None:
         while len(kept := await log.read("#a", 0, 500)) > 10:
             await log.append([said("#b")])
         assert [entry.position for entry in kept] == list(range(291, 301))
+
+
+def asked(path, query: str) -> list:
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        return file.execute(query).fetchall()
+
+
+async def test_more_may_be_kept_before_what_was_too_much_is_gone(path) -> None:
+    async with log_in(path, entries=5000) as log:
+        await log.append([said("#a") for _ in range(300)])
+        log.retain(Retention(10, 1000))
+        log.retain(Retention(5000, 1000))
+        await log.append([said("#b")])
+        assert len(await log.read("#a", 0, 500)) == 300
+    assert asked(path, "SELECT min(floor) FROM rooms") == [(0,)]
+
+
+async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
+    async with log_in(path, rooms=30) as log:
+        for number in range(30):
+            await log.append([said(f"#{number}")])
+        log.retain(Retention(1000, 5))
+        for room in ("#a", "#b", "#c"):
+            await log.append([said(room)])
+        assert [len(await log.read(room, 0, 9)) for room in ("#27", "#28", "#a")] == [0, 1, 1]
+    names = {name for (name,) in asked(path, "SELECT name FROM rooms WHERE name IS NOT NULL")}
+    assert names == {"#28", "#29", "#a", "#b", "#c"}

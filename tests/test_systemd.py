@@ -582,6 +582,17 @@ def test_a_daemon_listens_on_what_it_is_handed(start: Start) -> None:
     assert Path(os.environ["XDG_STATE_HOME"], f"trio-chat/{addresses[0][1]}.db").exists()
 
 
+def test_a_reload_finds_the_same_store_where_that_is_left_to_the_daemon(start: Start) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        unit = start(server)
+        assert unit.process.stdout.readline()
+        unit.process.send_signal(signal.SIGHUP)
+        log = iter(unit.process.stderr.readline, "")
+        told = next(line for line in log if "settings" in line)
+        assert told.endswith("INFO settings reloaded changes=none\n")
+        assert unit.stop()[0] == 0
+
+
 def test_a_daemon_leaves_what_another_was_handed(start: Start) -> None:
     with socket.create_server((HOST, 0)) as server:
         unit = start(server, LISTEN_PID=os.getpid())

@@ -87,10 +87,11 @@ class MemoryLog:
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on."""
-        self._retention = retention
+        old, self._retention = self._retention, retention
         self._forget_down_to(retention.rooms)
-        for history in self._histories.values():
-            history.entries = deque(history.entries, retention.entries)
+        if retention.entries != old.entries:
+            for history in self._histories.values():
+                history.entries = deque(history.entries, retention.entries)
 
     def _age(self, history: _History) -> None:
         if not self._retention.days:

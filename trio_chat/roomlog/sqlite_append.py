@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from trio_chat.events import Entry, Kept
 
+# Rooms that make place for a new one, at most: more than one where fewer are kept than before.
+FORGET_AT_ONCE = 10
 ROWS_A_PAGE = 25  # messages of some hundred bytes in 4 KB
 
 
@@ -115,7 +117,9 @@ class Append:
         return room
 
     def _make(self, name: str) -> RoomRows:
-        if len(self._rooms.by_name) + self._made - len(self._forgotten) >= self._most_rooms:
+        for _ in range(FORGET_AT_ONCE):
+            if len(self._rooms.by_name) + self._made - len(self._forgotten) < self._most_rooms:
+                break
             self._forget_one()
         self._made += 1
         floor = self._positions_from

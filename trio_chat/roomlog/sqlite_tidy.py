@@ -84,6 +84,7 @@ class Tidy:
     def _trim(self, room: RoomRows, rows: int) -> None:
         """Delete a room's oldest rows, at most so many, and what is left of a forgotten one."""
         last = room.position if room.forgotten else room.position - self._retention.entries
+        last = max(last, room.floor)  # more may be kept now than when the room was noted
         upto = min(last, room.floor + rows)
         self._delete(room, upto, remove=room.forgotten and upto == last)
         if upto >= last:
