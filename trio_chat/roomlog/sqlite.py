@@ -6,13 +6,14 @@ cannot write, so that a long one delays nobody.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sqlite3
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
+from trio_chat.commands import MAX_POSITION
 from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
 from trio_chat.roomlog import sqlite_rows
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from trio_chat.events import Entry, Kept
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.retention import Retention
-    from trio_chat.roomlog.sqlite_file import StoreFile
     from trio_chat.settings import Durability
 
 # For an append that has begun to come to its end, when its caller is cancelled.
@@ -35,7 +35,7 @@ APPEND_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def open_sqlite_log(
     path: Path, durability: Durability, retention: Retention
 ) -> AsyncGenerator[SqliteLog, None]:
@@ -43,42 +43,49 @@ async def open_sqlite_log(
 
     Raises `StoreError` if the file cannot be used; it is then as it was.
     """
-    file = await trio.to_thread.run_sync(open_store, path, durability)
-    writer, reader = await trio.to_thread.run_sync(_connect, file, retention)
+    # From here to the block there is no checkpoint at which what has been opened could get lost.
+    writer, reader = await trio.to_thread.run_sync(_open, path, durability, retention)
     jobs: Jobs = queue.SimpleQueue()
     async with trio.open_nursery() as nursery:
-        ended = trio.Event()
-        nursery.start_soon(_write, writer, jobs, ended)
+        # Not ended by who cancels the chat, which may have an append to finish, but by the block.
+        writing = trio.CancelScope(shield=True)
+        nursery.start_soon(_write, writer, jobs, writing)
         log = SqliteLog(reader, jobs, writer.topics())
         try:
             yield log
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await log.close_reader()
-                jobs.put(None)
-                await ended.wait()
-            nursery.cancel_scope.cancel("the room log is closing")
+            jobs.put(None)
+            writing.deadline = trio.current_time() + CLOSE_SECONDS
 
 
-def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
-    try:
-        return Writer(file, retention), file.reader()
-    except sqlite3.Error as error:
-        file.close()
-        raise StoreError(f"cannot use {file.path}: {error}") from None
+def _open(
+    path: Path, durability: Durability, retention: Retention
+) -> tuple[Writer, sqlite3.Connection]:
+    file = open_store(path, durability)
+    with contextlib.ExitStack() as opened:
+        opened.callback(file.close)
+        try:
+            reader = opened.enter_context(contextlib.closing(file.reader()))
+            writer = Writer(file, retention)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot use {file.path}: {error}") from None
+        opened.pop_all()
+    return writer, reader
 
 
-async def _write(writer: Writer, jobs: Jobs, ended: trio.Event) -> None:
+async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
     # A limiter of its own: the thread takes nothing away from those of the embedding program.
     # Where closing takes too long it is left to itself, which loses nothing that was appended.
-    await trio.to_thread.run_sync(
-        writer.run,
-        jobs,
-        trio.lowlevel.current_trio_token(),
-        abandon_on_cancel=True,
-        limiter=trio.CapacityLimiter(1),
-    )
-    ended.set()
+    with writing:
+        await trio.to_thread.run_sync(
+            writer.run,
+            jobs,
+            trio.lowlevel.current_trio_token(),
+            abandon_on_cancel=True,
+            limiter=trio.CapacityLimiter(1),
+        )
 
 
 class SqliteLog:
@@ -109,12 +116,16 @@ class SqliteLog:
             with trio.move_on_after(APPEND_SECONDS, shield=True):
                 await job.done.wait()
             raise
+        finally:
+            self._keep_topics(job)
+        return job.results
+
+    def _keep_topics(self, job: Job) -> None:
         for name in job.forgotten:
             self._topics.pop(name, None)
         for result in job.results:
             if isinstance(result, TopicSet):
                 self._topics[result.room] = result.text
-        return job.results
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on."""
@@ -122,41 +133,39 @@ class SqliteLog:
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""
+        after = min(after, MAX_POSITION)
         return await self._read(room, "position > ? ORDER BY position", [after], limit)
 
     async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
         """The newest kept entries before a position, oldest first, at most `limit`."""
-        where, values = ("position < ?", [position]) if position is not None else ("TRUE", [])
-        newest = await self._read(room, f"{where} ORDER BY position DESC", values, limit)
+        newest = await self._read(
+            room,
+            "position <= ? ORDER BY position DESC",
+            [MAX_POSITION if position is None else min(position - 1, MAX_POSITION)],
+            limit,
+        )
         return newest[::-1]
 
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
         """The newest kept entries that hold all the words, oldest first, at most `limit`."""
         # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub.
-        holds = " AND ".join(["instr(coalesce(folded, lower(text)), ?)"] * len(words))
-        newest = await self._read(room, f"{holds} ORDER BY position DESC", list(words), limit)
+        holds = " AND instr(coalesce(folded, lower(text)), ?)" * len(words)
+        newest = await self._read(room, f"TRUE{holds} ORDER BY position DESC", list(words), limit)
         return newest[::-1]
 
     async def _read(
         self, room: str, condition: str, values: list[int] | list[str], limit: int
     ) -> list[Kept]:
-        select = f"SELECT {sqlite_rows.COLUMNS} FROM entries"  # noqa: S608 - all of it is ours
-        query = f"{select} WHERE room = ? AND {condition} LIMIT ?"
-        return await trio.to_thread.run_sync(
-            self._select, room, query, values, limit, limiter=self._reading
-        )
+        # One statement, so that the room is the same from beginning to end.
+        query = f"{sqlite_rows.SELECT} AND {condition} LIMIT ?"
 
-    def _select(
-        self, room: str, query: str, values: list[int] | list[str], limit: int
-    ) -> list[Kept]:
-        found = self._reader.execute("SELECT id, shown FROM rooms WHERE name = ?", (room,))
-        known = found.fetchone()
-        if known is None:
-            return []
-        key, shown = known
-        rows = self._reader.execute(query, (key, *values, limit)).fetchall()
-        return [sqlite_rows.entry(room, shown, row) for row in rows]
+        def select() -> list[Kept]:
+            rows = self._reader.execute(query, (room, *values, limit)).fetchall()
+            return [sqlite_rows.entry(room, row) for row in rows]
+
+        return await trio.to_thread.run_sync(select, abandon_on_cancel=True, limiter=self._reading)
 
     async def close_reader(self) -> None:
-        """Close the connection for reading, once the last read is done with it."""
+        """Close the connection for reading, and end what is being read through it."""
+        self._reader.interrupt()
         await trio.to_thread.run_sync(self._reader.close, limiter=self._reading)

@@ -19,8 +19,11 @@ INSERT: Final = (
     "INSERT INTO entries (room, position, time, kind, author, nick, text, folded) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-# What `entry` takes: the room's name and its name as shown are the same for all.
-COLUMNS: Final = "position, time, kind, author, nick, text"
+# What `entry` takes.
+SELECT: Final = (
+    "SELECT shown, position, time, kind, author, nick, text "
+    "FROM rooms JOIN entries ON entries.room = rooms.id WHERE rooms.name = ?"
+)
 
 
 def row(room: int, entry: Kept) -> Row:
@@ -38,9 +41,9 @@ def row(room: int, entry: Kept) -> Row:
     )
 
 
-def entry(room: str, shown: str, columns: tuple[int, float, int, str, str, str]) -> Kept:
-    """The entry that was stored as these columns."""
-    position, time, kind, author, nick, text = columns
+def entry(room: str, columns: tuple[str, int, float, int, str, str, str]) -> Kept:
+    """The entry that was stored as these columns; its room's name as shown is the newest."""
+    shown, position, time, kind, author, nick, text = columns
     if kind == TOPIC_SET:
         return TopicSet(room, shown, author, nick, text, position, time)
     make = Said if kind == SAID else Acted
