@@ -106,7 +106,7 @@ async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> 
         await log.append([said("#a")])
         await log.append([said("#a")])
         assert [entry.position for entry in await log.read("#a", 200, 9)] == [201, 202]
-    assert len(tries) == 1
+    assert 1 <= len(tries) <= 3  # with each append, at most
 
 
 async def test_another_retention_counts_from_then_on(path) -> None:

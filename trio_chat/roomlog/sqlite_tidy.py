@@ -6,7 +6,7 @@ It is done a little at a time, between appends, so that none of them waits long.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # Rows deleted at once, beside as many as were just appended: about a millisecond.
 BITE_ROWS: Final = 256
-# A room may have so many rows too many, or a twentieth, so that not each append has to delete.
-SLACK_ROWS: Final = 100
+# A room may have a twentieth too many, so that not each append has to delete.
+SLACK: Final = 20
 # Pages of 4 KB in the write-ahead log before a checkpoint: SQLite's own default.
 CHECKPOINT_PAGES: Final = 1_000
 # How often all rooms are looked through for what is too old.
@@ -35,8 +35,8 @@ class Tidy:
         self._connection = connection
         self._rooms = rooms
         self._retention = retention
-        # Rooms with rows to delete, and those to be looked through for old ones.
-        self._trimming: deque[RoomRows] = deque(rooms.forgotten)
+        # Rooms with rows to delete, each once, and those to be looked through for old ones.
+        self._trimming = OrderedDict.fromkeys(rooms.forgotten)
         self._aging: deque[RoomRows] = deque()
         self._next_aging = time.monotonic()
         self._pages = 0
@@ -46,10 +46,9 @@ class Tidy:
     def look_at(self, rooms: Iterable[RoomRows]) -> None:
         """Note rooms that have spoken, or are forgotten: they may have rows to delete."""
         keep = self._retention.entries
-        slack = max(SLACK_ROWS, keep // 20)
         for room in rooms:
-            if room.forgotten or room.position - room.floor > keep + slack:
-                self._trimming.append(room)
+            if room.forgotten or room.position - room.floor > keep + keep // SLACK:
+                self._trimming[room] = None
 
     def retain(self, retention: Retention) -> None:
         """Go by another retention from now on."""
@@ -59,27 +58,28 @@ class Tidy:
 
     def wait(self) -> float:
         """Seconds until there is something to do."""
-        due = self._resume if self._trimming or self._aging else self._next_aging
-        return max(0.0, due - time.monotonic())
+        due = 0.0 if self._trimming or self._aging else self._next_aging
+        return max(0.0, max(due, self._resume) - time.monotonic())
 
     def hold_off(self) -> None:
-        """Leave it for a while: the file cannot be written now."""
+        """Leave it for a while, or until a checkpoint has made place: it cannot be written now."""
         self._resume = time.monotonic() + RETRY_SECONDS
+        self._pages = CHECKPOINT_PAGES
 
     def some(self, rows: int, pages: int) -> None:
         """Tidy a little, after an append of so many rows and pages; raises `sqlite3.Error`."""
         self._pages += pages
+        self._checkpoint()
         if time.monotonic() < self._resume:
             return
         if self._trimming:
-            self._trim(self._trimming[0], BITE_ROWS + rows)
+            self._trim(next(iter(self._trimming)), BITE_ROWS + rows)
         elif self._aging:
             self._age(self._aging[0])
         elif time.monotonic() >= self._next_aging:
-            self._next_aging = time.monotonic() + AGING_SECONDS
             if self._retention.days:
                 self._aging.extend(self._rooms.by_name.values())
-        self._checkpoint()
+            self._next_aging = time.monotonic() + AGING_SECONDS
 
     def _trim(self, room: RoomRows, rows: int) -> None:
         """Delete a room's oldest rows, at most so many, and what is left of a forgotten one."""
@@ -88,9 +88,9 @@ class Tidy:
         upto = min(last, room.floor + rows)
         self._delete(room, upto, remove=room.forgotten and upto == last)
         if upto >= last:
-            self._trimming.popleft()
+            del self._trimming[room]
         else:
-            self._trimming.rotate(-1)
+            self._trimming.move_to_end(room)
 
     def _delete(self, room: RoomRows, upto: int, *, remove: bool = False) -> None:
         execute = self._connection.execute
@@ -126,5 +126,6 @@ class Tidy:
         """Bring the write-ahead log into the file once it has grown."""
         if self._pages < CHECKPOINT_PAGES:
             return
-        self._pages = 0
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._pages = 0
+        self._resume = 0.0

@@ -18,6 +18,7 @@ from trio_chat.errors import Refused
 from trio_chat.events import KEPT
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite_append import Append, load
+from trio_chat.roomlog.sqlite_file import BUSY_SECONDS
 from trio_chat.roomlog.sqlite_tidy import Tidy
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ class Writer:
         self._file = file
         self._retention = retention
         self._failing = False
-        self._connection = file.writer()
-        self._load()
+        self._connect()
 
     def topics(self) -> dict[str, str]:
         """The topics of all rooms that have one; to be asked before `run`."""
@@ -72,7 +72,8 @@ class Writer:
                     continue
                 pages = self._append(job)
                 token.run_sync_soon(job.done.set)
-                self._tidy_some(len(job.drafts), pages)
+                if self._tidy_some(len(job.drafts), pages) and pages:
+                    self._works()
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -85,12 +86,20 @@ class Writer:
             except queue.Empty:
                 self._tidy_some(0, 0)
 
-    def _load(self) -> None:
-        self._rooms = load(self._connection)
-        self._tidy = Tidy(self._connection, self._rooms, self._retention)
+    def _connect(self) -> None:
+        self._connection = self._file.writer()
+        try:
+            self._rooms = load(self._connection)
+            self._tidy = Tidy(self._connection, self._rooms, self._retention)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _append(self, job: Job) -> int:
-        """Append a job's drafts; refuse the kept ones if that fails. How many pages it took."""
+        """Append a job's drafts; refuse the kept ones if that fails.
+
+        Gives how many pages it took, none if it has failed.
+        """
         append = Append(self._connection, self._rooms, self._retention.rooms)
         try:
             append.write(job.drafts)
@@ -99,9 +108,6 @@ class Writer:
             refusal = Refused(NOT_SAID)
             job.results = [refusal if isinstance(d, KEPT) else d for d in job.drafts]
             return 0
-        if self._failing:
-            self._failing = False
-            logger.info("the room log is written again", extra={"file": str(self._file.path)})
         job.results = job.drafts
         spoken, forgotten = append.committed()
         job.forgotten = [room.name for room in forgotten]
@@ -117,22 +123,46 @@ class Writer:
                 "the room log cannot be written",
                 extra={"file": str(self._file.path), "error": str(error)},
             )
+        if not self._rolled_back() or isinstance(error, sqlite3.IntegrityError):
+            self._reopen()
+        self._tidy.hold_off()
+        # Once is enough: all that is said in the chat would wait as long, each time.
+        self._wait_for_others(0)
+
+    def _works(self) -> None:
+        """Say so, if it did not before."""
+        if self._failing:
+            self._failing = False
+            self._wait_for_others(BUSY_SECONDS)
+            logger.info("the room log is written again", extra={"file": str(self._file.path)})
+
+    def _wait_for_others(self, seconds: float) -> None:
         with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def _rolled_back(self) -> bool:
+        """Whether there is a connection, and it is in no transaction any more."""
+        try:
             if self._connection.in_transaction:
                 self._connection.rollback()
-        if self._connection.in_transaction or isinstance(error, sqlite3.IntegrityError):
-            self._reopen()
+        except sqlite3.Error:
+            return False
+        return True
 
     def _reopen(self) -> None:
-        """Begin anew with the file, of which a failed write has left us another notion."""
+        """Begin anew with the file, of which a failed write has left us another notion.
+
+        Where that fails too, the connection stays closed, until the next write fails for that.
+        """
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-            self._connection = self._file.writer()
-            self._load()
+            self._connect()
 
-    def _tidy_some(self, rows: int, pages: int) -> None:
+    def _tidy_some(self, rows: int, pages: int) -> bool:
+        """Tidy a little; whether that has worked."""
         try:
             self._tidy.some(rows, pages)
         except sqlite3.Error as error:
             self._failed(error)
-            self._tidy.hold_off()
+            return False
+        return True

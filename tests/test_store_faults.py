@@ -1,0 +1,782 @@
+"""The SQLite room log when the disk is full, fails, is somebody else's; and when it is cancelled.
+
+What cannot be written is refused to who said it, and leaves no trace; all else goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from loopback import PATIENCE, descriptors, until
+
+import trio_chat
+from trio_chat import Settings, open_chat
+from trio_chat.errors import Refused, StoreError
+from trio_chat.events import Acted, Joined, Said, TopicSet
+from trio_chat.roomlog import sqlite, sqlite_file, sqlite_tidy, sqlite_writer
+from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite_file import open_store
+from trio_chat.testing import line_client
+
+KEEP = Retention(1000, 1000)
+REFUSED = "err: not said: the log cannot be written"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "chat.db"
+
+
+def said(room: str, text: str = "hi") -> Said:
+    return Said(room, "author", "nick", text)
+
+
+def held(path: Path) -> list[tuple[str, int, str]]:
+    """All that a file holds of rooms that are not forgotten; it is sound."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return connection.execute(
+            "SELECT name, position, text FROM rooms JOIN entries ON room = id "
+            "WHERE name IS NOT NULL ORDER BY name, position"
+        ).fetchall()
+
+
+# --- a disk that is full --------------------------------------------------------------------------
+
+
+class Talker:
+    """One who talks to a daemon, a line at a time."""
+
+    def __init__(self, port: int, nick: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.file = self.socket.makefile("r", encoding="utf-8")
+        self.syncs = 0
+        assert self.ask(f"/nick {nick}") == [f"> all right, I will call you {nick}"]
+
+    def ask(self, *lines: str) -> list[str]:
+        """Say this; give what has come until the server has done all of it."""
+        self.syncs += 1
+        end = f"/x{self.syncs}"
+        self.socket.sendall("".join(f"{line}\n" for line in (*lines, end)).encode())
+        heard = []
+        while (line := self.file.readline().rstrip("\n")) != f"err: unknown command: {end}":
+            assert line, heard
+            heard.append(line)
+        return heard
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+class Full:
+    """A daemon with a disk; `fill` makes that one that takes no more, `free` undoes it."""
+
+    def __init__(self, path: Path, prefix: list[str], *arguments: str) -> None:
+        serve = [sys.executable, "-m", "trio_chat", "--port", "0", "--rate-limit", "off"]
+        self.process = subprocess.Popen(
+            [*prefix, *serve, "--store", f"sqlite:{path}", *arguments],
+            env={**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.path = path
+        self.talkers: list[Talker] = []
+        assert self.process.stdout is not None
+        self.port = 0
+        self.log: list[str] = []
+        self._reading = threading.Thread(target=self._read_log)
+        self._reading.start()
+        if found := re.search(r":(\d+) - ", self.process.stdout.readline()):
+            self.port = int(found[1])
+
+    def talker(self, nick: str) -> Talker:
+        self.talkers.append(Talker(self.port, nick))
+        return self.talkers[-1]
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    def has_logged(self, text: str, times: int) -> None:
+        """Wait until it has logged this as many times."""
+        end = time.monotonic() + PATIENCE
+        while sum(text in line for line in self.log) < times:
+            assert time.monotonic() < end, self.log
+            time.sleep(0.01)
+
+    def killed(self, copy: Path) -> str:
+        """Kill it; `copy` is the file as it was at that moment. What it has logged."""
+        self.process.send_signal(signal.SIGSTOP)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self.path}{suffix}", f"{copy}{suffix}")
+        return self.end()
+
+    def end(self) -> str:
+        """End it at once; what it has logged."""
+        for talker in self.talkers:
+            talker.close()
+        self.process.kill()
+        self._reading.join(PATIENCE)
+        with self.process:  # which closes its pipes
+            pass
+        return "".join(self.log)
+
+
+class NoLargerFiles(Full):
+    """The kernel lets the daemon write to no file: RLIMIT_FSIZE."""
+
+    def __init__(self, path: Path, *arguments: str) -> None:
+        super().__init__(path, [], *arguments)
+
+    def limit(self, size: int) -> None:
+        _, most = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, most))
+
+    def fill(self) -> None:
+        self.limit(1)
+
+    def free(self) -> None:
+        self.limit(resource.RLIM_INFINITY)
+
+
+class TinyDisk(Full):
+    """A file system of the daemon's own, in memory, with 4 megabytes to be filled."""
+
+    def __init__(self, path: Path) -> None:
+        disk = path.parent / "disk"
+        disk.mkdir()
+        if shutil.which("unshare") is None:
+            pytest.skip("there is no unshare(1) to mount a tiny file system with")
+        script = 'mount -t tmpfs -o size=4m none "$0" && exec "$@"'
+        prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(disk)]
+        super().__init__(disk / path.name, prefix)
+        if not self.port:
+            problem = self.end().strip()
+            pytest.skip(f"no tiny file system can be mounted here: {problem}")
+        # What the daemon sees there, and nobody else.
+        disk = Path(f"/proc/{self.process.pid}/root{disk}")
+        self.path = disk / path.name
+        self.hog = disk / "hog"
+
+    def fill(self) -> None:
+        with self.hog.open("wb", buffering=0) as hog, contextlib.suppress(OSError):
+            while hog.write(bytes(4096)):
+                pass
+
+    def free(self) -> None:
+        self.hog.unlink()
+
+
+@pytest.fixture(params=[NoLargerFiles, TinyDisk])
+def full(request, path: Path) -> Iterator[Full]:
+    full = request.param(path)
+    yield full
+    if full.process.returncode is None:
+        full.end()
+
+
+def told(line: str) -> str:
+    """What is told of an entry, without its time."""
+    return re.sub(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d]", "]", line)
+
+
+def test_with_a_full_disk_nothing_is_said_and_all_else_goes_on(full: Full, path: Path) -> None:
+    jack, mary = full.talker("jack"), full.talker("mary")
+    for talker in (jack, mary):
+        talker.ask("/join #a")
+    kept: list[str] = []
+
+    def say() -> bool:
+        """Say something more; whether it was not refused."""
+        text = f"{len(kept) + 1} {'x' * 1000}"
+        refused = REFUSED in jack.ask(f"/msg {text}")
+        if not refused:
+            kept.append(text)
+        return not refused
+
+    assert all(say() for _ in range(40))  # so much that the file has to grow for it
+    for times in range(2):
+        full.fill()
+        heard = len(kept) if times else 0
+        # As long as there is place in the write-ahead log, it is used.
+        while say() or say() or say():
+            assert len(kept) < 1000
+        assert mary.ask() == [f"> jack: {text}" for text in kept[heard:]]
+        assert jack.ask("/me is lost", "/topic lost", "/msg lost") == [REFUSED] * 3
+        # In one turn with what needs no disk.
+        assert jack.ask("/rooms", "/msg lost", "/topic") == [
+            "> available rooms: #a",
+            REFUSED,
+            "> #a has no topic",
+        ]
+        john = f"john{times}"
+        assert full.talker(john).ask("/join #a", "/tell mary psst") == ["> welcome to #a"]
+        assert mary.ask() == [f"> {john} joined the room", f"> {john} (to you): psst"]
+        assert [told(line) for line in mary.ask("/history 1", "/search lost")] == [
+            f"> [{len(kept)}] jack: {kept[-1]}",
+            "> no messages found in #a",
+        ]
+        full.has_logged("the room log cannot be written", 1 + times)
+        full.free()
+        assert say()
+        full.has_logged("the room log is written again", 1 + times)
+        assert mary.ask() == [f"> jack: {kept[-1]}"]
+    log = full.killed(path.with_name("copy.db"))
+    room_log = re.findall(r"(ERROR|INFO|WARNING) (the room log .+?) (?:error|file)=", log)
+    assert (
+        room_log
+        == [
+            ("ERROR", "the room log cannot be written"),
+            ("INFO", "the room log is written again"),
+        ]
+        * 2
+    )
+    assert "Traceback" not in log
+    assert "lost" not in log
+    expected = [("#a", position, text) for position, text in enumerate(kept, 1)]
+    assert held(path.with_name("copy.db")) == expected
+
+
+# --- a disk that fails, at each statement ---------------------------------------------------------
+
+
+class Plan:
+    """Which of the statements that the writer makes fail: so many from the first one on."""
+
+    def __init__(self, first: int, failing: int, error: type[sqlite3.Error]) -> None:
+        self.first = first
+        self.last = first + failing - 1
+        self.error = error
+        self.made: list[str] | None = None
+
+    def step(self, statement: str) -> None:
+        if self.made is not None:
+            self.made.append(statement)
+            if self.first <= len(self.made) <= self.last:
+                raise self.error("disk I/O error")
+
+
+def fail(monkeypatch, plan: Plan) -> None:
+    class Connection(sqlite3.Connection):
+        def execute(self, statement, *values):
+            plan.step(statement)
+            return super().execute(statement, *values)
+
+        def executemany(self, statement, rows):
+            plan.step(statement)
+            return super().executemany(statement, rows)
+
+        def rollback(self):
+            plan.step("ROLLBACK")
+            super().rollback()
+
+    def connect(name, **options):
+        plan.step("connect")
+        return sqlite3.connect(name, **options, factory=Connection)
+
+    stand_in = SimpleNamespace(**vars(sqlite3) | {"connect": connect})
+    monkeypatch.setattr(sqlite_file, "sqlite3", stand_in)
+
+
+class Alone:
+    """A writer without its thread: what it does is done here, a job at a time."""
+
+    def __init__(self, path: Path, retention: Retention) -> None:
+        self.writer = sqlite_writer.Writer(open_store(path, "process"), retention)
+
+    def append(self, drafts: list) -> list:
+        job = sqlite_writer.Job(drafts)
+        pages = self.writer._append(job)
+        if self.writer._tidy_some(len(drafts), pages) and pages:
+            self.writer._works()
+        self.tidy()
+        return list(job.results)
+
+    def tidy(self) -> None:
+        """Tidy to the end, though some of it may fail."""
+        for _ in range(50):
+            if self.writer._tidy.wait():
+                return
+            self.writer._tidy_some(0, 0)
+        raise AssertionError("tidying does not come to an end")
+
+    def look_for_old_ones(self) -> None:
+        self.writer._tidy._next_aging = 0.0
+
+    def close(self) -> None:
+        self.writer._connection.close()
+        self.writer._file.close()
+
+
+def topic(room: str, text: str) -> TopicSet:
+    return TopicSet(room, room.upper(), "author", "nick", text)
+
+
+DAY = 86_400
+# With two rooms at most, of three messages, a day old at most; in each of these turns at most one
+# room has to make place.
+TURNS: list[tuple[float, list]] = [
+    (0, [said("#a", "a1"), Joined("#a", "x", "x"), topic("#a", "a2"), said("#a", "a3")]),
+    (0, [said("#b", "b1")]),
+    (0, [said("#a", "a4")]),
+    (0, [said("#c", f"c{number}") for number in range(1, 6)]),
+    (0, [Joined("#c", "x", "x")]),
+    (2 * DAY, [said("#b", "b2"), topic("#b", "b3")]),
+    (0, [Acted("#c", "author", "nick", "c6"), said("#b", "b4")]),
+    (0, [said("#a", "a5"), topic("#a", "a6")]),
+    (2 * DAY, [said("#a", "a7")]),
+]
+FEW = Retention(3, 2, 1)
+
+
+def copied(drafts: list) -> list:
+    return [attrs.evolve(draft) for draft in drafts]
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    monkeypatch.setattr(sqlite_tidy, "RETRY_SECONDS", 0)
+    # No waiting for the disk, hundreds of times.
+    monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
+    # A checkpoint after each append.
+    monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 1)
+    return clock
+
+
+async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tuple]:
+    """Have all turns appended while the plan's statements fail; what must be kept in the end."""
+    memory = MemoryLog(FEW)
+
+    async def append(drafts: list) -> bool:
+        results = alone.append(copied(drafts))
+        if any(isinstance(result, Refused) for result in results):
+            for result, draft in zip(results, drafts, strict=True):
+                assert isinstance(draft, Joined) == (result == draft)
+            return False
+        expected = copied(drafts)
+        await memory.append(expected)
+        assert results == expected
+        return True
+
+    alone = Alone(path, FEW)
+    plan.made = []
+    for after, drafts in TURNS:
+        clock.now += 1 + after
+        if after:
+            alone.look_for_old_ones()
+        await append(drafts)
+    plan.made, made = None, plan.made
+    # Two that are refused after the last failure would be too many.
+    assert await append([said("#a", "a8")]) or await append([said("#a", "a8")])
+    assert await append([said("#b", "b5")])
+    alone.close()
+    plan.made = made
+    return {
+        room: (memory.topic(room), [(e.position, e.text) for e in entries])
+        for room in ("#a", "#b", "#c")
+        if (entries := await memory.read(room, 0, 99))
+    }
+
+
+def what_is_there(path: Path) -> dict[str, tuple]:
+    """What a file holds; first, as far as that could not be done, it is tidied."""
+    alone = Alone(path, FEW)
+    alone.tidy()
+    topics = alone.writer.topics()
+    alone.close()
+    found: dict[str, tuple] = {}
+    for room, position, text in held(path):
+        found.setdefault(room, (topics.get(room, ""), []))[1].append((position, text))
+    return found
+
+
+ALL_OF_IT = (
+    *("BEGIN", "INSERT INTO rooms", "INSERT INTO entries", "SET topic", "SET name = NULL"),
+    *("UPDATE positions", "COMMIT", "DELETE FROM entries", "SET floor", "DELETE FROM rooms"),
+    *("SELECT position, time", "wal_checkpoint"),
+)
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "stride"),
+    [
+        (1, sqlite3.OperationalError, 1),
+        (1, sqlite3.IntegrityError, 3),
+        (2, sqlite3.OperationalError, 3),
+        (4, sqlite3.DatabaseError, 5),
+        (9, sqlite3.OperationalError, 7),
+    ],
+)
+async def test_whichever_statement_fails_the_log_is_as_its_file_is(
+    failing: int, error, stride: int, tmp_path: Path, clock, monkeypatch, caplog
+) -> None:
+    caplog.set_level(logging.INFO)
+    new = tmp_path / "new.db"
+    open_store(new, "process").close()
+    seen: set[str] = set()
+    for first in itertools.count(1, stride):
+        path = tmp_path / f"{first}.db"
+        shutil.copy(new, path)
+        plan = Plan(first, failing, error)
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            fail(patch, plan)
+            expected = await play(path, clock, plan)
+        assert plan.made is not None
+        if len(plan.made) < first:
+            break
+        failed = plan.made[first - 1]
+        seen.add(failed)
+        assert what_is_there(path) == expected, failed
+        # Said once, until it works again.
+        levels = [record.levelname for record in caplog.records]
+        assert levels == ["ERROR", "INFO"] * (len(levels) // 2) != [], failed
+    if stride == 1:
+        assert [part for part in ALL_OF_IT if not any(part in failed for failed in seen)] == []
+
+
+async def test_a_commit_that_is_done_though_it_says_it_failed(path: Path, monkeypatch) -> None:
+    """Its messages are refused, and there nevertheless; nothing said after them meets them."""
+    broken = [True]
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement, *values):
+            done = super().execute(statement, *values)
+            if statement == "COMMIT" and broken and broken.pop():
+                raise sqlite3.OperationalError("disk I/O error")
+            return done
+
+    stand_in = SimpleNamespace(
+        **vars(sqlite3)
+        | {"connect": lambda name, **options: sqlite3.connect(name, **options, factory=Connection)}
+    )
+    monkeypatch.setattr(sqlite_file, "sqlite3", stand_in)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        results = [(await log.append([said("#a", str(n))]))[0] for n in range(4)]
+    assert [isinstance(result, Refused) for result in results] == [True, True, False, False]
+    assert held(path) == [("#a", 1, "0"), ("#a", 2, "2"), ("#a", 3, "3")]
+
+
+def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None:
+    full = NoLargerFiles(path, "--history-entries", "20")
+    try:
+        full.limit(200_000)
+        jack = full.talker("jack")
+        jack.ask("/join #a")
+        refused = [jack.ask(f"/msg {number} {'x' * 1000}") == [REFUSED] for number in range(300)]
+        assert 0 < sum(refused) < 100
+        ids = [int(line.split()[1][1:]) for line in jack.ask("/history 500")]
+        newest = 300 - sum(refused)
+        assert ids[-20:] == list(range(newest - 19, newest + 1))
+    finally:
+        full.end()
+
+
+def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> None:
+    alone = Alone(path, Retention(10, 10))
+    for number in range(50):
+        alone.writer._append(sqlite_writer.Job([said(f"#{room}") for room in range(5)] * 5))
+        assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
+    alone.tidy()
+    alone.close()
+    assert [position for _, position, _ in held(path)] == [*range(241, 251)] * 5
+
+
+# --- a file that another program holds ------------------------------------------------------------
+
+
+@pytest.fixture
+def busy(monkeypatch) -> Callable[[float], None]:
+    def set_patience(seconds: float) -> None:
+        monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", seconds)
+        monkeypatch.setattr(sqlite_writer, "BUSY_SECONDS", seconds)
+
+    return set_patience
+
+
+@contextlib.contextmanager
+def holding(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield other
+
+
+async def test_held_for_long_nothing_is_said_and_all_else_goes_on(path: Path, busy, caplog) -> None:
+    busy(0.5)
+    async with (
+        open_chat(Settings(store=f"sqlite:{path}", rate_limit=None)) as chat,
+        line_client(chat, nick="jack", room="#a") as jack,
+        line_client(chat, nick="mary", room="#a") as mary,
+    ):
+        await jack.expect("> mary joined the room")
+        await jack.send("/msg one")
+        await mary.expect("> jack: one")
+        with holding(path):
+            begun = time.monotonic()
+            await jack.send("/msg lost")
+            await jack.expect(REFUSED)
+            assert time.monotonic() - begun >= 0.5
+            # Once is enough: what else is said does not wait as long, and holds nobody up.
+            begun = time.monotonic()
+            for _ in range(30):
+                await jack.send("/msg lost")
+                await jack.expect(REFUSED)
+                await mary.send("/tell jack psst", "/search one", "/who")
+                await jack.expect("> mary (to you): psst")
+                assert len(await mary.lines(2)) == 2
+            assert time.monotonic() - begun < 0.5 * 30 / 2
+        await jack.send("/msg two", "/history")
+        assert [told(line) for line in await jack.lines(2)] == [
+            "> [1] jack: one",
+            "> [2] jack: two",
+        ]
+        await mary.expect("> jack: two")
+    messages = [r.getMessage() for r in caplog.records if "room log" in r.getMessage()]
+    assert messages[0] == "the room log cannot be written"
+    assert messages.count("the room log cannot be written") == 1
+
+
+async def test_held_for_a_moment_what_is_said_waits(path: Path, busy) -> None:
+    busy(60)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", "one")])
+        async with trio.open_nursery() as nursery:
+            with holding(path):
+                nursery.start_soon(log.append, [said("#a", "two")])
+                # Reads need not wait.
+                assert len(await log.read("#a", 0, 9)) == 1
+                await trio.sleep(0.05)
+                assert len(await log.read("#a", 0, 9)) == 1
+        assert len(await log.read("#a", 0, 9)) == 2
+
+
+def test_patience_comes_back_when_the_file_does(path: Path, busy) -> None:
+    busy(0.01)
+
+    def patience() -> int:
+        return alone.writer._connection.execute("PRAGMA busy_timeout").fetchone()[0]
+
+    alone = Alone(path, KEEP)
+    assert patience() == 10
+    with holding(path):
+        assert isinstance(alone.append([said("#a")])[0], Refused)
+        assert patience() == 0
+    assert [entry.position for entry in alone.append([said("#a")])] == [1]
+    assert patience() == 10
+    alone.close()
+
+
+# --- cancelled, and closed in the middle of something ---------------------------------------------
+
+
+class CancelAfter(trio.abc.Instrument):
+    """Cancels a scope once as many steps of any tasks have been made since it was armed."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.scope: trio.CancelScope | None = None
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps -= 1
+        if not self.steps and self.scope is not None:
+            self.scope.cancel()
+
+
+async def log_life(path: Path, done: list[str]) -> None:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        for number in range(3):
+            await log.append([said("#a", f"{number}"), topic("#a", f"{number}")])
+            done += [f"{number}", f"{number}"]
+            await log.read("#a", 0, 9)
+        await log.search("#a", ["1"], 9)
+        await log.before("#a", None, 9)
+
+
+async def chat_life(path: Path, done: list[str]) -> None:
+    async with open_chat(Settings(store=f"sqlite:{path}")) as chat, chat.connect() as bot:
+        await bot.join("#a")
+        for number in range(3):
+            await bot.say(f"{number}")
+            done.append(f"{number}")
+            await bot.history()
+
+
+@pytest.mark.parametrize("life", [log_life, chat_life])
+def test_a_cancel_at_any_step_ends_all_in_time_and_frees_the_file(
+    life: Callable, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
+    new = tmp_path / "new.db"
+    open_store(new, "process").close()
+    before = descriptors()
+    for step in itertools.count(1):
+        path = tmp_path / f"{step}.db"
+        shutil.copy(new, path)
+        done: list[str] = []
+        cancel = CancelAfter(step)
+
+        async def main() -> None:
+            with trio.CancelScope() as cancel.scope:  # noqa: B023 - it is run here
+                await life(path, done)  # noqa: B023
+
+        begun = time.monotonic()
+        trio.run(main, instruments=[cancel])
+        assert time.monotonic() - begun < 4, f"cancelled at step {step}"
+        assert descriptors() == before, f"cancelled at step {step}"
+        open_store(path, "process").close()
+        texts = [text for _, _, text in held(path)]
+        assert texts[: len(done)] == done
+        assert len(texts) - len(done) in (0, 1, 2)
+        if cancel.steps > 0:
+            break
+    assert step > 30
+
+
+class Stuck:
+    """Holds up threads until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.let_go = threading.Event()
+
+    def __call__(self, *_: object) -> int:
+        self.reached.set()
+        self.let_go.wait(PATIENCE)
+        return 0
+
+    async def wait(self) -> None:
+        await until(self.reached.is_set)
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    stuck = Stuck()
+    yield stuck
+    stuck.let_go.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """Nothing that ends is waited for."""
+    monkeypatch.setattr(sqlite, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "APPEND_SECONDS", 0.05)
+
+
+def is_free(path: Path) -> bool:
+    try:
+        open_store(path, "process").close()
+    except StoreError:
+        return False
+    return True
+
+
+async def test_a_long_search_is_given_up_when_the_log_is_closed(path: Path) -> None:
+    steps = []
+
+    def slow() -> int:
+        steps.append(time.sleep(0.02))
+        return 0
+
+    async def search() -> None:
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            await log.search("#a", ["x"], 9)
+
+    async with trio.open_nursery() as nursery, open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", f"{number}") for number in range(1000)])
+        log._reader.set_progress_handler(slow, 10)
+        nursery.start_soon(search)
+        await until(lambda: len(steps) > 3)
+    assert len(steps) < 100
+    assert is_free(path)
+
+
+async def test_a_read_that_is_stuck_does_not_keep_the_file(
+    path: Path, stuck: Stuck, impatient
+) -> None:
+    async with trio.open_nursery() as nursery, open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", "one")])
+        log._reader.set_progress_handler(stuck, 1)
+        nursery.start_soon(log.read, "#a", 0, 9)
+        await stuck.wait()
+        nursery.cancel_scope.cancel()
+    assert is_free(path)
+
+
+async def test_a_read_that_is_cancelled_returns_at_once_and_others_work(
+    path: Path, stuck: Stuck
+) -> None:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", "one")])
+        log._reader.set_progress_handler(stuck, 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log.read, "#a", 0, 9)
+            await stuck.wait()
+            nursery.cancel_scope.cancel()
+        await log.append([said("#a", "two")])
+        stuck.let_go.set()
+        assert [entry.text for entry in await log.read("#a", 0, 9)] == ["one", "two"]
+
+
+async def test_a_writer_that_is_stuck_is_left_alone_and_ends_by_itself(
+    path: Path, stuck: Stuck, impatient, monkeypatch
+) -> None:
+    monkeypatch.setattr(sqlite_tidy.Tidy, "_checkpoint", stuck)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", "one")])
+        await stuck.wait()
+        # What is appended now cannot be waited for.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log.append, [topic("#a", "two")])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert not is_free(path)
+    stuck.let_go.set()
+    await until(lambda: is_free(path))
+    assert held(path) == [("#a", 1, "one"), ("#a", 2, "two")]
+
+
+async def test_what_was_appended_counts_even_if_who_asked_is_cancelled(path: Path) -> None:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(log.append, [topic("#a", "tea")])
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        assert log.topic("#a") == "tea"
+        assert [entry.text for entry in await log.read("#a", 0, 9)] == ["tea"]
+
+
+async def test_cancelled_before_it_begins_nothing_is_appended(path: Path) -> None:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await log.append([said("#a", "one")])
+        assert scope.cancelled_caught
+        assert await log.read("#a", 0, 9) == []
