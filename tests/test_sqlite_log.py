@@ -1,4 +1,7 @@
-"""The room log in a file: what it keeps, gives back and refuses."""
+"""The room log in a file, as far as it is not as any other (`test_room_logs.py`).
+
+Its file is `test_store_file.py`'s, and what can go wrong with it `test_store_faults.py`'s.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ import sqlite3
 from contextlib import asynccontextmanager
 
 import pytest
-import trio
-from loopback import ticks
 
 from trio_chat import Settings, open_chat
-from trio_chat.errors import StoreError
 from trio_chat.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
@@ -52,13 +52,6 @@ async def test_what_was_appended_is_there_after_a_restart(path) -> None:
         assert (await log.append([said("#a")]))[0].position == 3
 
 
-async def test_two_may_not_write_one_file(path) -> None:
-    async with log_in(path):
-        with pytest.raises(StoreError, match="is in use by another server"):
-            async with log_in(path):
-                pass
-
-
 async def test_a_read_only_connection_reads_what_is_committed(path) -> None:
     async with log_in(path) as log:
         await log.append([said("#a")] * 1)
@@ -81,16 +74,6 @@ async def test_a_chat_comes_back_with_topics_and_history(path) -> None:
         assert first.endswith("] topic of #lobby: tea")
         assert second.endswith("] jack: Hi")
         assert found == second
-
-
-async def test_cancelled_while_it_appends_it_comes_to_its_end(path) -> None:
-    async with log_in(path) as log:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(log.append, [said("#a")])
-                await ticks(3)
-                scope.cancel()
-        assert [entry.position for entry in await log.read("#a", 0, 9)] == [1]
 
 
 async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> None:

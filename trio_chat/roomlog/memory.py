@@ -112,6 +112,7 @@ class MemoryLog:
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         first = max(0, after + 1 - entries[0].position) if entries else 0
+        first = min(first, len(entries))
         return list(islice(entries, first, first + limit))
 
     async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:

@@ -133,15 +133,14 @@ class SqliteLog:
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""
-        after = min(after, MAX_POSITION)
-        return await self._read(room, "position > ? ORDER BY position", [after], limit)
+        return await self._read(room, "position > ? ORDER BY position", [_known(after)], limit)
 
     async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
         """The newest kept entries before a position, oldest first, at most `limit`."""
         newest = await self._read(
             room,
             "position <= ? ORDER BY position DESC",
-            [MAX_POSITION if position is None else min(position - 1, MAX_POSITION)],
+            [MAX_POSITION if position is None else _known(position - 1)],
             limit,
         )
         return newest[::-1]
@@ -169,3 +168,8 @@ class SqliteLog:
         """Close the connection for reading, and end what is being read through it."""
         self._reader.interrupt()
         await trio.to_thread.run_sync(self._reader.close, limiter=self._reading)
+
+
+def _known(position: int) -> int:
+    """The nearest position that SQLite knows as one."""
+    return max(0, min(position, MAX_POSITION))

@@ -1,0 +1,660 @@
+"""What a room log promises (`trio_chat.roomlog.RoomLog`), of each of them alike.
+
+What is particular to one is in `test_memory_log.py` and `test_sqlite_log.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from loopback import until
+
+from trio_chat.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
+from trio_chat.roomlog import RoomLog, sqlite, sqlite_file, sqlite_writer
+from trio_chat.roomlog.memory import STRETCH, MemoryLog
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite_file import open_store
+from trio_chat.text import folded, parse_words
+
+ALL = 1_000_000
+DAY = 86_400
+
+
+class Memory:
+    """How to come by a log in memory."""
+
+    @asynccontextmanager
+    async def open(self, retention: Retention) -> AsyncIterator[RoomLog]:
+        yield MemoryLog(retention)
+
+    async def settled(self, log: RoomLog) -> None:
+        """Wait until the log keeps no more than it has to."""
+
+
+class Sqlite:
+    """How to come by a log in a file: the same one, each time."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        # Its tests need not outlive a loss of power.
+        monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
+        # The one that writes, of the log opened last.
+        self.writer: sqlite_writer.Writer
+        make = sqlite_writer.Writer
+
+        def noted(*arguments) -> sqlite_writer.Writer:
+            self.writer = make(*arguments)
+            return self.writer
+
+        monkeypatch.setattr(sqlite, "Writer", noted)
+
+    @asynccontextmanager
+    async def open(self, retention: Retention) -> AsyncIterator[RoomLog]:
+        async with open_sqlite_log(self.path, "process", retention) as log:
+            yield log
+
+    async def settled(self, log: RoomLog) -> None:
+        assert isinstance(log, sqlite.SqliteLog)
+        job = sqlite_writer.Job(())
+        log._jobs.put(job)
+        await job.done.wait()
+        await until(lambda: self.writer._tidy.wait() > 0)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def kind(request, tmp_path: Path, monkeypatch) -> Memory | Sqlite:
+    return Memory() if request.param == "memory" else Sqlite(tmp_path / "chat.db", monkeypatch)
+
+
+@pytest.fixture
+async def log(kind: Memory | Sqlite) -> AsyncIterator[RoomLog]:
+    """A log that keeps all of a test."""
+    async with kind.open(Retention(10_000, 1000)) as log:
+        yield log
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1_769_860_800.0)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    return clock
+
+
+def said(room: str, text: str = "hi") -> Said:
+    return Said(room, "author", "nick", text)
+
+
+def topic(room: str, text: str) -> TopicSet:
+    return TopicSet(room, room.upper(), "author", "nick", text)
+
+
+async def say(log: RoomLog, room: str, count: int = 1) -> list[int]:
+    """The positions of so many messages, appended at once."""
+    entries = await log.append([said(room, f"{number}") for number in range(count)])
+    return [entry.position for entry in entries]
+
+
+async def positions(log: RoomLog, room: str, after: int = 0, limit: int = ALL) -> list[int]:
+    return [entry.position for entry in await log.read(room, after, limit)]
+
+
+# --- appending ------------------------------------------------------------------------------------
+
+
+async def test_positions_are_dense_in_each_room(log: RoomLog) -> None:
+    drafts = [said("#a"), said("#b"), said("#a"), Acted("#a", "1", "n", "t"), said("#b")]
+    assert [entry.position for entry in await log.append(drafts)] == [1, 1, 2, 3, 2]
+    again = [topic("#a", "t"), said("#b"), said("#c")]
+    assert [entry.position for entry in await log.append(again)] == [4, 3, 1]
+
+
+async def test_entries_come_back_in_the_order_of_their_drafts(log: RoomLog) -> None:
+    drafts = [said("#a", "1"), Joined("#a", "1", "n"), said("#b", "2"), said("#a", "3")]
+    entries = await log.append(list(drafts))
+    assert [id(entry) for entry in entries] == [id(draft) for draft in drafts]
+
+
+async def test_passing_entries_have_no_position_and_are_not_kept(log: RoomLog) -> None:
+    passing = [
+        Joined("#a", "1", "n"),
+        Left("#a", "1", "n"),
+        Renamed("#a", "1", "n", "m"),
+        Told("2", "1", "n", "t"),
+    ]
+    before = [repr(entry) for entry in passing]
+    assert [repr(entry) for entry in await log.append(passing)] == before
+    assert await say(log, "#a") == [1]
+    mixed = [*passing, said("#a"), *passing]
+    assert [repr(entry) for entry in await log.append(mixed)][:4] == before
+    assert await positions(log, "#a") == [1, 2]
+
+
+async def test_kept_entries_get_the_time(log: RoomLog, clock) -> None:
+    entries = await log.append([said("#a"), topic("#b", "t")])
+    clock.now += 0.25
+    entries += await log.append([said("#a")])
+    assert [entry.time for entry in entries] == [clock.now - 0.25, clock.now - 0.25, clock.now]
+    assert [entry.time for entry in await log.read("#a", 0, 9)] == [clock.now - 0.25, clock.now]
+
+
+async def test_nothing_appended_is_nothing(log: RoomLog) -> None:
+    assert list(await log.append([])) == []
+
+
+async def test_others_get_to_run_whatever_is_asked(log: RoomLog) -> None:
+    for drafts in ([], [Joined("#a", "1", "n")], [said("#a")]):
+        with trio.testing.assert_checkpoints():
+            await log.append(drafts)
+    for room in ("#a", "#none"):
+        with trio.testing.assert_checkpoints():
+            await log.read(room, 0, 9)
+        with trio.testing.assert_checkpoints():
+            await log.before(room, None, 9)
+        with trio.testing.assert_checkpoints():
+            await log.search(room, ["x"], 9)
+
+
+async def test_many_appends_and_reads_at_once(log: RoomLog) -> None:
+    seen: list[int] = []
+
+    async def talk() -> None:
+        for _ in range(10):
+            seen.extend(await say(log, "#a", 3))
+            kept = await positions(log, "#a")
+            assert kept == list(range(1, len(kept) + 1))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(talk)
+    assert sorted(seen) == list(range(1, 151))
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "expected"),
+    [
+        (0, ALL, [1, 2, 3, 4, 5]),
+        (0, 2, [1, 2]),
+        (0, 1, [1]),
+        (2, ALL, [3, 4, 5]),
+        (2, 2, [3, 4]),
+        (4, 1, [5]),
+        (5, ALL, []),
+        (99, ALL, []),
+        (2**63 - 1, ALL, []),
+        (2**70, ALL, []),
+        (-1, 2, [1, 2]),
+        (-(2**70), ALL, [1, 2, 3, 4, 5]),
+        (0, 0, []),
+    ],
+)
+async def test_what_is_read(log: RoomLog, after: int, limit: int, expected: list[int]) -> None:
+    await say(log, "#a", 5)
+    await say(log, "#b", 3)
+    assert await positions(log, "#a", after, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("position", "limit", "expected"),
+    [
+        (None, ALL, [1, 2, 3, 4, 5]),
+        (None, 2, [4, 5]),
+        (None, 1, [5]),
+        (None, 0, []),
+        (6, ALL, [1, 2, 3, 4, 5]),
+        (5, ALL, [1, 2, 3, 4]),
+        (5, 2, [3, 4]),
+        (5, 1, [4]),
+        (5, 0, []),
+        (2, ALL, [1]),
+        (1, ALL, []),
+        (0, ALL, []),
+        (-5, ALL, []),
+        (-(2**70), ALL, []),
+        (99, 1, [5]),
+        (2**63 - 1, 1, [5]),
+        (2**63, 1, [5]),
+        (2**70, 2, [4, 5]),
+    ],
+)
+async def test_what_is_before(log: RoomLog, position, limit: int, expected: list[int]) -> None:
+    await say(log, "#a", 5)
+    await say(log, "#b", 9)
+    assert [entry.position for entry in await log.before("#a", position, limit)] == expected
+
+
+async def test_a_page_after_the_other_gives_everything_once(log: RoomLog) -> None:
+    await say(log, "#a", 25)
+    seen: list[int] = []
+    while page := await positions(log, "#a", seen[-1] if seen else 0, 4):
+        seen += page
+    assert seen == list(range(1, 26))
+    back: list[int] = []
+    while older := await log.before("#a", back[0] if back else None, 4):
+        back[:0] = [entry.position for entry in older]
+    assert back == seen
+
+
+async def test_what_is_read_is_what_was_appended(log: RoomLog) -> None:
+    drafts = [
+        Said("#a", "id-1", "jack", "hello \N{EARTH GLOBE EUROPE-AFRICA}"),
+        Acted("#a", "id-2", "Жора", "waves"),
+        TopicSet("#a", "#A", "id-3", "mary", "tea"),
+        Said("#a", "id-1", "jack", "x" * 10_000),
+    ]
+    entries = await log.append([attrs.evolve(draft) for draft in drafts])
+    assert entries == [
+        attrs.evolve(draft, position=number, time=entries[0].time)
+        for number, draft in enumerate(drafts, 1)
+    ]
+    assert await log.read("#a", 0, 9) == list(entries)
+    assert await log.before("#a", None, 9) == list(entries)
+    assert await log.search("#a", [], 9) == list(entries)
+
+
+async def test_a_room_nobody_spoke_in_has_nothing(log: RoomLog) -> None:
+    await say(log, "#a")
+    for room in ("#b", "#A", "#", "", "%"):
+        assert await log.read(room, 0, 9) == []
+        assert await log.before(room, None, 9) == []
+        assert await log.search(room, ["hi"], 9) == []
+        assert log.topic(room) == ""
+
+
+async def test_a_history_outlives_its_rooms_members(log: RoomLog) -> None:
+    await say(log, "#a", 2)
+    await log.append([Left("#a", "1", "n"), Joined("#a", "2", "m")])
+    assert await positions(log, "#a") == [1, 2]
+
+
+# --- searching ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "missed"),
+    [
+        ("Hello world", ["hello", "WORLD", "o w", "ell", "hello world", "rl he"], ["helo", "xh"]),
+        ("one two two", ["two two", "two one", "one one one"], ["two three", "three"]),
+        ("die Straße", ["STRASSE", "straße", "STRASS", "ẞE"], ["strase"]),
+        ("DIE STRASSE", ["straße", "strasse"], ["strasze"]),
+        ("ÄPFEL, Öl, ÜBEL", ["äpfel", "öl ü", "ÄPFEL", "übel"], ["apfel", "ol", "ä pfel!"]),
+        ("ἈΓΑΜΈΜΝΩΝ ΟΔΥΣΣΕΎΣ", ["οδυσσεύς", "Οδυσσεύσ", "ἀγαμ"], ["οδυσσευς"]),
+        ("Οδυσσεύς", ["ΟΔΥΣΣΕΎΣ", "ς", "σ"], ["ο δυ ζ"]),
+        ("İstanbul ve Iğdır", ["İSTANBUL", "stanbul", "IĞDıR"], ["ıstanbul", "istanbul", "ığ"]),
+        ("Привет, МИР", ["привет мир", "ИВЕ"], ["превет"]),
+        ("cafe\N{COMBINING ACUTE ACCENT}", ["café", "CAFÉ"], ["cafex"]),
+        ("ﬁne Ǆ", ["fine", "FINE", "ǆ"], ["flne"]),
+        ("100% sure", ["100%", "%", "0% s"], ["100_", "1%s", "%%"]),
+        ("a_b", ["a_b", "_"], ["a%b", "axb", "__"]),
+        ('O\'Brien said "tea"', ["o'brien", '"TEA"', "'b"], ["''", '""']),
+        ("back\\slash; DROP TABLE entries; --", ["\\s", "drop table", "--", ";"], ["\\\\"]),
+        ("*?[a-z]*", ["*", "?", "[a-z]", "*?["], ["[b", "a*"]),
+        ("12 0x1F", ["12", "0X1F", "1f"], ["13"]),
+        ("tab and\N{NO-BREAK SPACE}space", ["and space", "and\N{NO-BREAK SPACE}space"], ["tabs"]),
+    ],
+)
+async def test_what_is_found(log: RoomLog, text: str, found: list[str], missed: list[str]) -> None:
+    await log.append([said("#a", "something else"), said("#a", text), said("#b", text)])
+    for words in found:
+        entries = await log.search("#a", parse_words(words), 9)
+        assert [entry.position for entry in entries] == [2], words
+    for words in missed:
+        assert await log.search("#a", parse_words(words), 9) == [], words
+
+
+async def test_the_newest_that_are_found_oldest_first(log: RoomLog) -> None:
+    count = 3 * STRETCH
+    await log.append([said("#a", f"{'tea' if number % 3 else 'rum'}") for number in range(count)])
+    expected = [number + 1 for number in range(count) if number % 3]
+    for limit in (0, 1, 2, 50, len(expected), ALL):
+        entries = await log.search("#a", ["tea"], limit)
+        assert [entry.position for entry in entries] == expected[len(expected) - limit :][:limit]
+
+
+async def test_topics_and_actions_are_found_too_nicks_are_not(log: RoomLog) -> None:
+    await log.append(
+        [
+            topic("#a", "tea"),
+            Acted("#a", "id", "nick", "drinks tea"),
+            Said("#a", "tea", "tea", "rum"),
+        ]
+    )
+    assert [entry.position for entry in await log.search("#a", ["tea"], 9)] == [1, 2]
+
+
+async def test_sixteen_words(log: RoomLog) -> None:
+    words = [f"w{number}" for number in range(16)]
+    await log.append([said("#a", " ".join(reversed(words))), said("#a", " ".join(words[1:]))])
+    assert [entry.position for entry in await log.search("#a", words, 9)] == [1]
+    assert [entry.position for entry in await log.search("#a", words[1:], 9)] == [1, 2]
+
+
+# --- topics ---------------------------------------------------------------------------------------
+
+
+async def test_the_newest_topic_counts(log: RoomLog) -> None:
+    assert log.topic("#a") == ""
+    await log.append([topic("#a", "one"), said("#a"), topic("#b", "b"), topic("#a", "two")])
+    assert (log.topic("#a"), log.topic("#b"), log.topic("#c")) == ("two", "b", "")
+    await log.append([topic("#a", "three")])
+    await say(log, "#a", 5)
+    assert log.topic("#a") == "three"
+
+
+async def test_a_topic_outlives_its_entry(kind) -> None:
+    async with kind.open(Retention(2, 10)) as log:
+        await log.append([topic("#a", "tea")])
+        await say(log, "#a", 200)
+        await kind.settled(log)
+        assert log.topic("#a") == "tea"
+        assert await log.search("#a", ["tea"], 9) == []
+
+
+# --- what is kept: rows ---------------------------------------------------------------------------
+
+
+async def test_the_newest_entries_are_kept(kind) -> None:
+    async with kind.open(Retention(3, 10)) as log:
+        await say(log, "#a", 10)
+        await kind.settled(log)
+        assert await positions(log, "#a") == [8, 9, 10]
+        assert await positions(log, "#a", 5) == [8, 9, 10]
+        assert await positions(log, "#a", 8) == [9, 10]
+        assert await positions(log, "#a", 8, 1) == [9]
+        assert [entry.position for entry in await log.before("#a", 8, 9)] == []
+        assert [entry.position for entry in await log.before("#a", 9, 9)] == [8]
+
+
+async def test_a_log_may_keep_nothing(kind) -> None:
+    async with kind.open(Retention(0, 10)) as log:
+        assert await say(log, "#a", 3) == [1, 2, 3]
+        assert await say(log, "#a") == [4]
+        await kind.settled(log)
+        assert await positions(log, "#a") == []
+        assert await say(log, "#a") == [5]
+
+
+@pytest.mark.parametrize("entries", [1, 19, 20, 100, 1000])
+async def test_no_less_is_kept_and_a_twentieth_more_at_most(kind, entries: int) -> None:
+    async with kind.open(Retention(entries, 10)) as log:
+        for _ in range(5):
+            newest = (await say(log, "#a", entries // 3 + 1))[-1]
+            kept = await positions(log, "#a")
+            assert kept[-entries:] == list(range(max(1, newest - entries + 1), newest + 1))
+            await kind.settled(log)
+            kept = await positions(log, "#a")
+            assert kept == list(range(newest - len(kept) + 1, newest + 1))
+            assert min(newest, entries) <= len(kept) <= entries + entries // 20
+
+
+async def test_much_too_much_is_deleted_too(kind) -> None:
+    async with kind.open(Retention(10, 10)) as log:
+        for room in ("#a", "#b", "#c"):
+            await say(log, room, 1500)
+        await kind.settled(log)
+        for room in ("#a", "#b", "#c"):
+            assert await positions(log, room) == list(range(1491, 1501))
+
+
+# --- what is kept: days ---------------------------------------------------------------------------
+
+
+async def test_what_is_too_old_is_kept_no_more(kind, clock) -> None:
+    keep = Retention(1000, 10, 1.5)
+    async with kind.open(keep) as log:
+        await log.append([topic("#a", "tea"), said("#a", "old")])
+        await say(log, "#b", 600)
+        clock.now += DAY
+        await log.append([said("#a", "newer"), said("#c", "new")])
+        clock.now += DAY / 2  # what is a day and a half old is not too old
+        log.retain(keep)
+        await kind.settled(log)
+        assert await positions(log, "#a") == [1, 2, 3]
+        clock.now += 1
+        log.retain(keep)  # a file is looked through every ten minutes, and now
+        await kind.settled(log)
+        assert await positions(log, "#a") == [3]
+        assert await positions(log, "#b") == await positions(log, "#b", 500) == []
+        assert [entry.text for entry in await log.before("#a", None, 9)] == ["newer"]
+        assert await log.before("#a", 3, 9) == await log.search("#a", ["old"], 9) == []
+        assert log.topic("#a") == "tea"
+        # Positions do not start over.
+        assert await say(log, "#b") == [601]
+        assert await positions(log, "#b", 599) == [601]
+
+
+async def test_without_days_nothing_is_too_old(kind, clock) -> None:
+    async with kind.open(Retention(1000, 10)) as log:
+        await say(log, "#a")
+        clock.now += 100_000 * DAY
+        log.retain(Retention(1000, 10))
+        await kind.settled(log)
+        assert await positions(log, "#a") == [1]
+
+
+async def test_a_clock_that_is_set_back_does_no_harm(kind, clock) -> None:
+    async with kind.open(Retention(1000, 10, 1)) as log:
+        for _ in range(3):
+            await say(log, "#a")
+            clock.now -= 10 * DAY
+        assert await positions(log, "#a") == [1, 2, 3]
+        assert await say(log, "#a") == [4]
+
+
+# --- what is kept: rooms --------------------------------------------------------------------------
+
+
+async def test_the_room_that_has_been_silent_for_longest_is_let_go(kind) -> None:
+    async with kind.open(Retention(10, 2)) as log:
+        await say(log, "#a", 3)
+        await log.append([topic("#b", "b"), said("#b")])
+        await say(log, "#a")
+        await say(log, "#c")  # in the place of #b
+        assert await positions(log, "#b") == await log.search("#b", [], 9) == []
+        assert log.topic("#b") == ""
+        assert await positions(log, "#a") == [1, 2, 3, 4]
+        assert len(await positions(log, "#c")) == 1
+
+
+async def test_positions_go_on_above_those_let_go(kind) -> None:
+    async with kind.open(Retention(10, 1)) as log:
+        assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
+        assert await say(log, "#b") == [6]
+        assert await say(log, "#a", 2) == [7, 8]
+        # A reader that was at 5 gets what is new, and sees by its position that it follows nothing.
+        assert await positions(log, "#a", 5) == [7, 8]
+
+
+async def test_a_room_may_make_place_and_be_made_anew_in_one_append(kind) -> None:
+    async with kind.open(Retention(10, 2)) as log:
+        await log.append([topic("#a", "old"), said("#a", "old")])
+        await say(log, "#b", 7)
+        drafts = [said("#c", "1"), said("#a", "2"), said("#c", "3"), topic("#a", "new")]
+        # The first makes #a go, and the second #b.
+        assert [entry.position for entry in await log.append(drafts)] == [3, 8, 4, 9]
+        assert [entry.text for entry in await log.read("#a", 0, 9)] == ["2", "new"]
+        assert [entry.text for entry in await log.read("#c", 0, 9)] == ["1", "3"]
+        assert await log.read("#b", 0, 9) == []
+        assert (log.topic("#a"), log.topic("#b"), log.topic("#c")) == ("new", "", "")
+        await kind.settled(log)
+        assert await positions(log, "#a") == [8, 9]
+
+
+async def test_more_rooms_in_one_append_than_may_be_kept(kind) -> None:
+    rooms = [f"#{number}" for number in range(8)]
+    async with kind.open(Retention(10, 3)) as log:
+        await say(log, "#a", 5)
+        entries = await log.append([said(room) for room in rooms])
+        assert all(entry.position > 0 for entry in entries)
+        # Once the next come, there are no more than that.
+        for room in ("#b", "#c", "#d"):
+            await say(log, room)
+        there = [room for room in ("#a", *rooms, "#b", "#c", "#d") if await positions(log, room)]
+        assert there == ["#b", "#c", "#d"]
+        newest = max(entry.position for entry in entries)
+        assert (await say(log, "#a"))[0] > newest
+
+
+async def test_less_may_be_kept_from_now_on_and_more_again(kind) -> None:
+    async with kind.open(Retention(100, 10)) as log:
+        await say(log, "#a", 50)
+        await say(log, "#b", 5)
+        log.retain(Retention(10, 10))
+        await kind.settled(log)
+        assert await positions(log, "#a") == list(range(41, 51))
+        log.retain(Retention(100, 10))
+        assert (await say(log, "#a", 50))[-1] == 100
+        await kind.settled(log)
+        assert await positions(log, "#a") == list(range(41, 101))
+        log.retain(Retention(100, 1))
+        (first,) = await say(log, "#c")
+        assert first > 100
+        assert await positions(log, "#a") == await positions(log, "#b") == []
+
+
+# --- both logs, side by side ----------------------------------------------------------------------
+
+ROOMS = ["#a", "#b", "#c", "#d"]
+LETTERS = "aAbBsSßẞäÄςσΣiİıI%_'\"\\ é1\N{COMBINING ACUTE ACCENT}"
+TEXTS = st.text(LETTERS, min_size=1, max_size=8)
+MAKE = [said, topic, lambda room, text: Acted(room, "author", "nick", text)]
+
+
+@st.composite
+def one_drafts(draw) -> tuple[str, int, str]:
+    return draw(st.sampled_from(ROOMS)), draw(st.integers(0, 2)), draw(TEXTS)
+
+
+DRAFTS = st.lists(one_drafts(), min_size=1, max_size=8)
+OPERATIONS = st.lists(
+    st.one_of(
+        DRAFTS.map(lambda drafts: ("append", drafts)),
+        st.floats(0, 2).map(lambda days: ("wait", days)),
+        st.just(("reopen", None)),
+        TEXTS.map(lambda words: ("search", words)),
+        st.tuples(st.integers(-1, 12), st.integers(0, 5)).map(lambda page: ("page", page)),
+    ),
+    max_size=12,
+)
+
+
+async def compare(memory: MemoryLog, log: RoomLog) -> None:
+    for room in ROOMS:
+        assert log.topic(room) == memory.topic(room)
+        assert await log.read(room, 0, ALL) == await memory.read(room, 0, ALL)
+
+
+async def play(
+    operations: list[tuple[str, object]],
+    keep: Retention,
+    file: Sqlite,
+    clock: SimpleNamespace,
+) -> None:
+    """Do all this with both logs, and compare what they give."""
+    memory = MemoryLog(keep)
+    async with contextlib.AsyncExitStack() as stack:
+        log = await stack.enter_async_context(file.open(keep))
+        for operation, value in operations:
+            match operation, value:
+                case "append", list(drafts):
+                    clock.now += 1
+                    made = [MAKE[kind](room, text) for room, kind, text in drafts]
+                    copies = [attrs.evolve(draft) for draft in made]
+                    assert list(await log.append(made)) == list(await memory.append(copies))
+                case "wait", float(days):
+                    clock.now += days * DAY
+                    log.retain(keep)
+                case "reopen", _:
+                    await stack.aclose()
+                    log = await stack.enter_async_context(file.open(keep))
+                case "search", str(text):
+                    await file.settled(log)
+                    words = parse_words(text)
+                    for room in ROOMS:
+                        expected = await memory.search(room, words, 3)
+                        assert await log.search(room, words, 3) == expected
+                case "page", (position, limit):
+                    await file.settled(log)
+                    for room in ROOMS:
+                        expected = await memory.read(room, position, limit)
+                        assert await log.read(room, position, limit) == expected
+                        expected = await memory.before(room, position, limit)
+                        assert await log.before(room, position, limit) == expected
+            await file.settled(log)
+            await compare(memory, log)
+        await stack.aclose()
+        async with file.open(keep) as log:
+            await file.settled(log)
+            await compare(memory, log)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch) -> Sqlite:
+    new = tmp_path / "new.db"
+    open_store(new, "process").close()
+    return Sqlite(new, monkeypatch)
+
+
+def another(file: Sqlite) -> Sqlite:
+    """A new file, at another place."""
+    new = file.path.with_name("new.db")
+    file.path = file.path.with_name(f"{time.monotonic_ns()}.db")
+    shutil.copy(new, file.path)
+    return file
+
+
+hypothetically = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@hypothetically
+@given(operations=OPERATIONS, entries=st.integers(0, 19), days=st.sampled_from([0, 1]))
+async def test_both_keep_the_same(operations, entries: int, days: int, file, clock) -> None:
+    await play(operations, Retention(entries, len(ROOMS), days), another(file), clock)
+
+
+@hypothetically
+@given(
+    operations=st.lists(
+        st.one_of(
+            st.tuples(
+                st.sampled_from(ROOMS), st.lists(st.tuples(st.integers(0, 2), TEXTS), min_size=1)
+            ).map(lambda one: ("append", [(one[0], kind, text) for kind, text in one[1]])),
+            st.just(("reopen", None)),
+        ),
+        max_size=12,
+    ),
+    entries=st.integers(1, 5),
+    rooms=st.integers(1, 3),
+)
+async def test_both_let_the_same_rooms_go(operations, entries, rooms: int, file, clock) -> None:
+    # One room speaks at a time: which of two that spoke at once was silent for longer, a file that
+    # is opened again cannot tell.
+    await play(operations, Retention(entries, rooms), another(file), clock)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20))
+@hypothetically
+async def test_any_text_is_found_by_itself_in_both(text: str, file) -> None:
+    memory = MemoryLog(Retention(100, 10))
+    async with another(file).open(Retention(100, 10)) as log:
+        for one in (memory, log):
+            await one.append([said("#a", text)])
+            for words in (parse_words(text), [folded(text)]):
+                assert [entry.text for entry in await one.search("#a", words, 9)] == [text]
