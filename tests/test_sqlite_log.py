@@ -52,6 +52,21 @@ async def test_what_was_appended_is_there_after_a_restart(path) -> None:
         assert (await log.append([said("#a")]))[0].position == 3
 
 
+async def test_positions_do_not_start_over_after_a_restart(path) -> None:
+    async with log_in(path, entries=0, rooms=2) as log:
+        for room, count in [("#a", 9), ("#b", 2), ("#c", 1)]:  # the last in the place of #a
+            entries = await log.append([said(room) for _ in range(count)])
+            assert entries[-1].position == (10 if room == "#c" else count)
+    async with log_in(path, entries=0, rooms=2) as log:
+        # Nothing that was said is there any more.
+        assert await log.read("#b", 0, 9) == await log.read("#c", 0, 9) == []
+        assert [entry.position for entry in await log.append([said("#b")])] == [3]
+    async with log_in(path, entries=0, rooms=2) as log:
+        assert [entry.position for entry in await log.append([said("#c")])] == [11]
+        # In the place of #b, which had no more than 3: what was forgotten long ago counts too.
+        assert [entry.position for entry in await log.append([said("#d")])] == [10]
+
+
 async def test_a_read_only_connection_reads_what_is_committed(path) -> None:
     async with log_in(path) as log:
         await log.append([said("#a")] * 1)
