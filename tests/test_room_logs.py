@@ -267,6 +267,14 @@ async def test_what_is_read_is_what_was_appended(log: RoomLog) -> None:
     assert await log.search("#a", [], 9) == list(entries)
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 31, 32, 33, 500])
+async def test_however_much_is_appended_at_once(log: RoomLog, count: int) -> None:
+    drafts = [said("#a" if number % 3 else "#ab", f"{number}") for number in range(count)]
+    entries = await log.append(drafts)
+    for room in ("#a", "#ab"):
+        assert await log.read(room, 0, ALL) == [entry for entry in entries if entry.room == room]
+
+
 async def test_a_room_nobody_spoke_in_has_nothing(log: RoomLog) -> None:
     await say(log, "#a")
     for room in ("#b", "#A", "#", "", "%"):
