@@ -91,7 +91,7 @@ class Append:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
         rows = [self._row(draft) for draft in drafts if isinstance(draft, KEPT)]
-        self._connection.executemany(sqlite_rows.INSERT, rows)
+        sqlite_rows.insert(self._connection, rows)
         for name, topic in self._topics.items():
             self._connection.execute(
                 "UPDATE rooms SET topic = ?, shown = ? WHERE id = ?",
