@@ -126,6 +126,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_store(session: nox.Session) -> None:
+    """What rooms kept in a file cost, and those who ask for their past; `-- --rounds N`."""
+    install(session, "bench", ".")
+    session.run("python", "benchmarks/stores.py", *session.posargs)
+    session.run("python", "benchmarks/beside_history.py", *session.posargs)
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Gather the fragments in changes/ into CHANGELOG.md; needs `-- --version X.Y.Z`."""
     install(session, "changelog")

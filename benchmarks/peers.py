@@ -83,11 +83,17 @@ def ngircd_arguments(port: int) -> list[str]:
     return ["--nodaemon", "--config", str(config)]
 
 
-def trio_chat_arguments(port: int) -> list[str]:
-    return ["serve", "--port", str(port), "--rate-limit", "off", "--store", "memory"]
-
-
 OURS = "trio-chat"
+
+
+def found_ours() -> str:
+    return found(OURS, "needs the package: pip install .")
+
+
+def trio_chat_arguments(port: int, store: str = "memory", *more: str) -> list[str]:
+    return ["serve", "--port", str(port), "--rate-limit", "off", "--store", store, *more]
+
+
 PEERS = [
     Peer("floor", "line", lambda: compiled("floor"), lambda port: [str(port)]),
     Peer("gochat", "line", built_gochat, lambda port: [f"127.0.0.1:{port}"], one_at_a_time=True),
@@ -103,12 +109,7 @@ PEERS = [
         lambda: found("ngircd", "needs ngircd: apt-get install ngircd"),
         ngircd_arguments,
     ),
-    Peer(
-        OURS,
-        "line",
-        lambda: found(OURS, "needs the package: pip install ."),
-        trio_chat_arguments,
-    ),
+    Peer(OURS, "line", found_ours, trio_chat_arguments),
 ]
 
 

@@ -98,19 +98,24 @@ def prepare(names: list[str]) -> tuple[list[tuple[Peer, str]], list[str]]:
     return peers, missing
 
 
-def measure(fanout: str, load: Load, peer: Peer, program: str) -> Figures:
-    """Run one load against a fresh server; no figures when it fails, which is said."""
-    with running(peer, program) as (port, pid):
-        command = [fanout, str(port), peer.protocol, *load.arguments, str(pid)]
-        try:
-            result = subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=LOAD_SECONDS
-            )
-        except subprocess.SubprocessError as exc:
-            said = getattr(exc, "stderr", None) or exc
-            print(f"failed: {load.name} against {peer.name}: {said}", file=sys.stderr)
-            return {}
+def put_under(fanout: str, load: Load, peer: Peer, port: int, pid: int) -> Figures:
+    """Put a server that is running under a load; no figures when it fails, which is said."""
+    command = [fanout, str(port), peer.protocol, *load.arguments, str(pid)]
+    try:
+        result = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=LOAD_SECONDS
+        )
+    except subprocess.SubprocessError as exc:
+        said = getattr(exc, "stderr", None) or exc
+        print(f"failed: {load.name} against {peer.name}: {said}", file=sys.stderr)
+        return {}
     return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", result.stdout)}
+
+
+def measure(fanout: str, load: Load, peer: Peer, program: str) -> Figures:
+    """Run one load against a fresh server."""
+    with running(peer, program) as (port, pid):
+        return put_under(fanout, load, peer, port, pid)
 
 
 def measure_all(loads: list[Load], peers: list[tuple[Peer, str]], rounds: int) -> list[Run]:
@@ -193,6 +198,11 @@ def machine() -> dict[str, str | int | None]:
     }
 
 
+def where() -> str:
+    """The machine in one line."""
+    return ", ".join(f"{name} {value}" for name, value in machine().items())
+
+
 def raise_descriptor_limit() -> None:
     """As many open files as are allowed, for the servers started from here."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -218,14 +228,14 @@ def main() -> int:
     runs = measure_all(loads, peers, arguments.rounds)
 
     names = [peer.name for peer, _ in peers]
-    about = machine()
     written = table(runs, loads, names)
-    written += "\n\n" + ", ".join(f"{name} {value}" for name, value in about.items())
-    written += f"; rounds: {arguments.rounds}; left out: {', '.join(missing) or 'nothing'}."
+    written += (
+        f"\n\n{where()}; rounds: {arguments.rounds}; left out: {', '.join(missing) or 'nothing'}."
+    )
     print(written)
 
     arguments.output.mkdir(parents=True, exist_ok=True)
-    results = {"machine": about, "runs": [asdict(run) for run in runs]}
+    results = {"machine": machine(), "runs": [asdict(run) for run in runs]}
     (arguments.output / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.output / "benchmark.md").write_text(written + "\n", encoding="utf-8")
     plot(runs, loads, names, arguments.output)

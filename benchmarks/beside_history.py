@@ -1,0 +1,114 @@
+"""Measures a busy room's latency with and without clients that keep asking for another's past.
+
+Both rooms are in one file; the other one holds many thousand messages. The askers page through them
+with `/history` and by turns search for what none of them holds, which reads them all. Prints a
+Markdown table; what counts is the median of the ratios within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from threading import Event, Thread
+
+import trio
+from peers import BUILD, Peer, compiled, found_ours, running, trio_chat_arguments
+from ratios import Figures, in_turns, table
+from run import Load, put_under, raise_descriptor_limit, where
+
+from trio_chat.events import Said
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite import open_sqlite_log
+
+BUSY = Load("1x100x1", "1 room × 100, 1 in flight", 1, 100, 1, 2500, {})
+ROOM, ROWS = "#past", 20_000
+ASKERS = 8
+PAGE = 500
+# A question, and one more line that tells where its answer ends: ten lines a second, which is what
+# the default rate limit lets pass.
+ASK_SECONDS = 0.2
+DONE = b"err: unknown command: /done\n"
+FULL, USED = BUILD / "past.db", BUILD / "past-in-use.db"
+TEXT = "message number {} of a room in which nobody talks any more"
+
+
+async def fill() -> None:
+    """Make a file with the messages of the other room."""
+    FULL.unlink(missing_ok=True)
+    async with open_sqlite_log(FULL, "process", Retention(ROWS, rooms=1)) as log:
+        for first in range(0, ROWS, PAGE):
+            texts = [TEXT.format(number) for number in range(first, first + PAGE)]
+            await log.append([Said(ROOM, "0123456789abcdef", "jack", text) for text in texts])
+
+
+def arguments(port: int) -> list[str]:
+    """As `trio_chat_arguments`, with a copy of the file."""
+    for leftover in BUILD.glob(f"{USED.name}-*"):
+        leftover.unlink()
+    shutil.copy(FULL, USED)
+    return trio_chat_arguments(port, f"sqlite:{USED}", "--history-entries", str(2 * ROWS))
+
+
+SERVER = Peer("trio-chat", "line", found_ours, arguments)
+
+
+def ask(port: int, stop: Event) -> None:
+    """Ask and wait for the answer, again and again."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(f"/join {ROOM}\n".encode())
+        for number in count():
+            before = ROWS + 1 - number // 2 * PAGE % ROWS
+            asked = (
+                "/search nothing like this" if number % 2 else f"/history before {before} {PAGE}"
+            )
+            next_time = time.monotonic() + ASK_SECONDS
+            client.sendall(f"{asked}\n/done\n".encode())
+            answer = b""
+            while DONE not in answer:
+                answer = answer[-len(DONE) :] + client.recv(1 << 18)
+            if stop.wait(max(0, next_time - time.monotonic())):
+                return
+
+
+@contextmanager
+def asking(port: int, askers: int) -> Iterator[None]:
+    """Have so many ask for the length of the block."""
+    stop = Event()
+    threads = [Thread(target=ask, args=(port, stop)) for _ in range(askers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def measure(fanout: str, askers: int) -> Figures:
+    with running(SERVER, found_ours()) as (port, pid), asking(port, askers):
+        return put_under(fanout, BUSY, SERVER, port, pid)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is run (5)")
+    rounds = parser.parse_args().rounds
+
+    raise_descriptor_limit()
+    fanout = compiled("fanout")
+    trio.run(fill)
+    results = in_turns([0, ASKERS], rounds, lambda askers: measure(fanout, askers))
+    print(table(["alone", f"{ASKERS} ask"], {BUSY.says: results}, ["p50", "p99"]))
+    print(f"\n{where()}; rounds: {rounds}.")
+    return 0 if all(figures for ways in results for figures in ways) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
