@@ -91,6 +91,22 @@ async def test_a_chat_comes_back_with_topics_and_history(path) -> None:
         assert found == second
 
 
+@pytest.mark.parametrize("time", [1e300, -1e300, 9e999, -9e999, 1e18, -1.0])
+async def test_a_time_that_is_none_can_be_shown(path, time: float) -> None:
+    async with log_in(path) as log:
+        await log.append([said("#a"), said("#b")])
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE entries SET time = ?", (time,))
+    async with (
+        open_chat(Settings(store=f"sqlite:{path}")) as chat,
+        line_client(chat, room="#a") as jack,
+    ):
+        await jack.send("/history")
+        assert (await jack.line()).endswith("] nick: hi")
+        await jack.send("/msg on it goes", "/search goes")
+        assert (await jack.line()).endswith("on it goes")
+
+
 async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> None:
     tries = []
 

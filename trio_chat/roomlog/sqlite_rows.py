@@ -26,6 +26,8 @@ INSERT: Final = (
 # hub's thread run Python and then waits for it: one by one, a busy turn costs a quarter more.
 AT_ONCE: Final = 16
 INSERT_MANY: Final = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?)" * (AT_ONCE - 1)
+# The end of the year 9999: no later time can be shown as a date.
+LAST_SECOND: Final = 253_402_300_799.0
 # What `entry` takes.
 SELECT: Final = (
     "SELECT shown, position, time, kind, author, nick, text "
@@ -60,6 +62,8 @@ def insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
 def entry(room: str, columns: tuple[str, int, float, int, str, str, str]) -> Kept:
     """The entry that was stored as these columns; its room's name as shown is the newest."""
     shown, position, time, kind, author, nick, text = columns
+    # A disk may have damaged a number unnoticed, and nobody could look at such a one.
+    time = min(max(0.0, time), LAST_SECOND)
     if kind == TOPIC_SET:
         return TopicSet(room, shown, author, nick, text, position, time)
     make = Said if kind == SAID else Acted
