@@ -8,6 +8,7 @@ client that sends a telnet command gets `\r\n` from then on, and what it propose
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from trio_chat.commands import Answer, Refuse, Say, SwitchVariant
@@ -76,8 +77,15 @@ def _entries_shown(event: EntriesShown) -> str:
 
 def _dated(entry: Kept) -> str:
     """A kept entry as it was shown, with its position and time (UTC) before it."""
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.time))
-    return f"> [{entry.position} {when}] {_LINES[type(entry)](entry)[2:]}"
+    minute, second = divmod(int(entry.time), 60)
+    line = _LINES[type(entry)](entry)
+    return f"> [{entry.position} {_date(minute)}:{second:02}] {line[2:]}"
+
+
+# A long page is rendered within the hub's turn, and dates would take half of that.
+@lru_cache(maxsize=1_024)
+def _date(minute: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(60 * minute))
 
 
 _LINES: dict[type[Event], Callable[..., str]] = {
@@ -117,7 +125,7 @@ class LineVariant:
         end = self._end
         return [
             # Nearly every one is a message.
-            f"> {event.nick}: {event.text}{end}" if event.__class__ is Said else self._line(event)
+            f"> {event.nick}: {event.text}{end}" if isinstance(event, Said) else self._line(event)
             for event in events
         ]
 

@@ -87,7 +87,7 @@ class EventLink:
 
     def write(self, chunk: list[Event] | None, more: list[list[Event]] | None) -> int:
         """Take events; see `trio_chat.client.Link`."""
-        for one in (chunk or (), *(more or ())):
+        for one in [chunk or [], *(more or [])]:
             self._queue.extend(one)
             self.left += size_of(one)
         self._told = False
