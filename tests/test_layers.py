@@ -23,6 +23,8 @@ operations
 trio_chat
 server
 testing
+handed
+frozen_state
 doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 
+    from trio_chat.handed import Frozen, Handed
     from trio_chat.handlers.speech import BeforeSay
     from trio_chat.names import Name
     from trio_chat.roomlog import RoomLog
@@ -238,6 +239,25 @@ class Chat:
             lagged=counts.lagged,
         )
 
+    # --- handing over -----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncGenerator[Frozen, None]:
+        """Have everything stand still for the length of a block, between two turns.
+
+        Nothing is read, written or accepted within it: what comes waits in the kernel. Leaving the
+        block goes on as if nothing had happened, unless `Frozen.hand_over` was called: then this
+        chat ends, without a word to the clients that were handed over. Those that cannot be (the
+        ones on streams) are told to connect again.
+
+        Raises `ChatClosed` once the chat is stopping, `Refused` if there are in-process clients,
+        and `trio.TooSlowError`, after everything has gone on, if it does not stand still in time.
+        """
+        await self._check_open()
+        if not self._stop_wanted.is_set():
+            raise NotImplementedError
+        yield
+
     # --- the end ----------------------------------------------------------------------------------
 
     async def _check_open(self) -> None:
@@ -295,6 +315,7 @@ async def open_chat(
     *,
     commands: Iterable[Row] = (),
     before_say: BeforeSay | None = None,
+    predecessor: Handed | None = None,
 ) -> AsyncGenerator[Chat, None]:
     """Run a chat for the length of a block.
 
@@ -303,7 +324,9 @@ async def open_chat(
     `commands` are rows beside the built-in ones (`trio_chat.custom`). `before_say` is called in the
     hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`); it
     returns the text to say, or raises `Refused`, and must not block. Nothing listens yet: see
-    `Chat.listen`. Exceptions come in groups, as nurseries raise them; but for `StoreError`, raised
+    `Chat.listen`. `predecessor` is another process's chat to go on from (`Chat.frozen`), once that
+    one has handed it over; its sockets and its lock are this chat's from here on. Exceptions come
+    in groups, as nurseries raise them; but for `StoreError`, raised
     before anything runs if the file that `settings.store` names cannot be used.
     """
     settings = settings or Settings()

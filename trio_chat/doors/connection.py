@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from trio_chat.client import Item
     from trio_chat.commands import Record
-    from trio_chat.dialects import Dialect
     from trio_chat.doors.stream import StreamLink
     from trio_chat.doors.tcp import SocketLink
     from trio_chat.settings import Settings
@@ -86,7 +85,7 @@ class Reader:
     __slots__ = ("_bucket", "_channel", "_client", "_dialect", "_link", "_records", "_size")
 
     def __init__(
-        self, client: Client, link: Link, channel: Channel, settings: Settings, dialect: Dialect
+        self, client: Client, link: Link, channel: Channel, settings: Settings, dialect: FirstBytes
     ) -> None:
         self._client = client
         self._link = link
