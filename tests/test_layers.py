@@ -23,9 +23,11 @@ operations
 trio_chat
 server
 testing
+handed freeze thaw
+frozen_state
 doors.connection
 doors.tcp doors.stream doors.memory
-doors doors.link doors.first_bytes
+doors doors.link doors.first_bytes doors.listening
 doors.proxy
 hub
 deliver lookups apply
@@ -33,6 +35,7 @@ handlers.attendance handlers.speech
 handlers.rooms
 handlers outboxes outcomes
 state
+standstill
 client room
 dialects.line
 dialects dialects.telnet

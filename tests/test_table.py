@@ -48,7 +48,7 @@ def test_a_name_is_a_plain_word(name: str) -> None:
 
 def test_a_custom_row_gets_its_line_checked() -> None:
     row = custom("roll", "/roll [DICE]", "roll dice", nothing)
-    assert row.record("  2 d6 ", Settings()) == commands.Custom(nothing, "2 d6")
+    assert row.record("  2 d6 ", Settings()) == commands.Custom(nothing, "2 d6", row.name)
     with pytest.raises(Refused, match="a line may not hold control characters"):
         row.record("a\x1bb", Settings())
 

@@ -95,7 +95,7 @@ def test_a_subnegotiation_without_an_end_is_not_kept() -> None:
     telnet.feed(IAC + SB + b"\x18")
     for _ in range(100):
         assert telnet.feed(b"x" * 10_000 + IAC + IAC) == []
-        assert len(telnet._command) <= 3
+        assert len(telnet.command) <= 3
     assert telnet.feed(IAC + SE + b"text") == [(b"text", b"")]
 
 

@@ -143,10 +143,14 @@ class Caller:
 
 @define
 class Custom:
-    """A command that an embedding program has added; `handler` gives what it leads to."""
+    """A command that an embedding program has added; `handler` gives what it leads to.
+
+    `name` is that of its row.
+    """
 
     handler: Handler
     arguments: str
+    name: str = ""
 
 
 # --- what a dialect or a door says of its own accord ----------------------------------------------

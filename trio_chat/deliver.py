@@ -87,7 +87,9 @@ class Deliver:
             room.keep([entry])
             self._put(room, [entry], ())  # topics are for their authors too
         elif isinstance(entry, Left):
-            room.unlisten(self._state.clients[entry.author])
+            author = self._state.clients.get(entry.author)
+            if author is not None:  # else it was a client of the process before this one
+                room.unlisten(author)
             self._put(room, [entry], ())
         else:
             self._put(room, [entry], (entry.author,))

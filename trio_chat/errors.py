@@ -23,5 +23,9 @@ class StoreError(ChatError):
     """The file that rooms are kept in cannot be used; the message says why, and what to do."""
 
 
+class StateError(ChatError):
+    """What another process hands over cannot be taken; the message is a line that says why."""
+
+
 class ControlError(ChatError):
     """A daemon's control socket cannot be had or asked; the message is a line for a person."""

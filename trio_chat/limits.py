@@ -6,6 +6,14 @@ from attrs import define, field
 
 
 @define
+class FrozenBucket:
+    """A bucket as plain data: what it held so many seconds ago, if it has ever been asked."""
+
+    tokens: float
+    age: float | None = None
+
+
+@define
 class TokenBucket:
     """Allows `burst` lines at once and `rate` lines a second in the long run.
 
@@ -19,6 +27,20 @@ class TokenBucket:
 
     def __attrs_post_init__(self) -> None:
         self._tokens = float(self.burst)
+
+    @classmethod
+    def thawed(cls, rate: float, burst: int, frozen: FrozenBucket, now: float) -> TokenBucket:
+        """A bucket that goes on where another one was frozen, by its own rate and burst."""
+        bucket = cls(rate, burst)
+        bucket._tokens = min(float(burst), frozen.tokens)
+        bucket._filled_at = None if frozen.age is None else now - frozen.age
+        return bucket
+
+    def frozen(self, now: float) -> FrozenBucket:
+        """This bucket as plain data."""
+        return FrozenBucket(
+            self._tokens, None if self._filled_at is None else now - self._filled_at
+        )
 
     def available(self, now: float) -> int:
         """How many lines may pass now."""

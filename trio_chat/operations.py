@@ -37,7 +37,6 @@ class Operations:
     read: Callable[[], Settings]
     configure: Callable[[Settings], None]
     stopping: trio.Event
-    _started: float = field(factory=trio.current_time)
     _reloading: trio.Lock = field(factory=trio.Lock)
 
     @property
@@ -55,7 +54,7 @@ class Operations:
         return {
             "version": version(),
             "process": os.getpid(),
-            "uptime": round(trio.current_time() - self._started, 3),
+            "uptime": round(self.chat.uptime, 3),
             "listening": self.addresses,
             "store": self.chat.settings.store,
             "stopping": self.stopping.is_set(),

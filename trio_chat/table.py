@@ -186,7 +186,7 @@ def custom(name: str, usage: str, help: str, handler: Handler) -> Row:
 
     def parse(arguments: str, settings: Settings) -> Record:
         text = clean_text(arguments.strip(), what="line", limit=settings.message_chars)
-        return commands.Custom(handler, text)
+        return commands.Custom(handler, text, name)
 
     return Row(name, usage, help, parse)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.commands import Record
+    from trio_chat.dialects.line import FrozenLines
 
 # One event rendered, and several of them joined: text, then bytes on a wire; or the events
 # themselves in-process.
@@ -40,6 +41,10 @@ class Dialect(Protocol):
 
         Give the records that are complete, at most `limit` of them.
         """
+        ...
+
+    def frozen(self) -> FrozenLines:
+        """What it knows as plain data, from which another of its kind goes on."""
         ...
 
 

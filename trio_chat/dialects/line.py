@@ -11,6 +11,8 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
+from attrs import define
+
 from trio_chat.commands import Answer, Refuse, Say, SwitchVariant
 from trio_chat.dialects.telnet import TelnetFilter
 from trio_chat.errors import Refused
@@ -36,6 +38,7 @@ from trio_chat.events import (
     Told,
     TopicSet,
     TopicShown,
+    Upgrading,
     Welcomed,
 )
 from trio_chat.text import clean_text, printable
@@ -109,6 +112,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Notice: lambda e: f"> {e.text}",
     Missed: _missed,
     Stopping: lambda _: "> the server is shutting down",
+    Upgrading: lambda _: "> the server is being upgraded: please connect again",
 }
 
 
@@ -173,6 +177,20 @@ def _half_end(skipped: bytes) -> bytes:
     return b"\r" if skipped.endswith(b"\r") else b""
 
 
+@define
+class FrozenLines:
+    """A line dialect as plain data.
+
+    What is no whole line yet, or waits for a limit; whether that is the rest of a line too long;
+    and the telnet command begun, if any telnet command has come.
+    """
+
+    buffer: bytes = b""
+    skipping: bool = False
+    pending: bool = False
+    telnet: bytes | None = None
+
+
 class LineDialect:
     """The reading half: what one connection has sent and what of it is not a whole line yet."""
 
@@ -196,6 +214,22 @@ class LineDialect:
         self._skipping = False
         self._telnet: TelnetFilter | None = None
         self.pending = False
+
+    @classmethod
+    def thawed(
+        cls, table: Mapping[str, Row], settings: Settings, frozen: FrozenLines
+    ) -> LineDialect:
+        """A dialect that goes on where another one was frozen."""
+        dialect = cls(table, settings)
+        dialect._buffer, dialect._skipping = frozen.buffer, frozen.skipping
+        dialect._telnet = None if frozen.telnet is None else TelnetFilter(frozen.telnet)
+        dialect.pending = frozen.pending
+        return dialect
+
+    def frozen(self) -> FrozenLines:
+        """This dialect as plain data."""
+        telnet = None if self._telnet is None else self._telnet.command
+        return FrozenLines(self._buffer, self._skipping, self.pending, telnet)
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere; give the records that are complete.

@@ -8,7 +8,7 @@ TIMING-MARK (RFC 860), which clients send after an interrupt and wait for.
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define
 
 IAC = 0xFF
 DONT, DO, WONT, WILL = 0xFE, 0xFD, 0xFC, 0xFB
@@ -26,12 +26,12 @@ class TelnetFilter:
     """The state of one connection: whether the next byte belongs to a telnet command."""
 
     # The bytes of the command begun so far; of a subnegotiation no more than its marker is kept.
-    _command: bytes = field(default=b"", init=False)
+    command: bytes = b""
 
     @property
     def inside(self) -> bool:
         """Whether the bytes so far end within a telnet command."""
-        return bool(self._command)
+        return bool(self.command)
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Split bytes into pairs.
@@ -42,13 +42,13 @@ class TelnetFilter:
         text = bytearray()
         position = 0
         while position < len(data):
-            if not self._command:
+            if not self.command:
                 start = data.find(IAC, position)
                 if start < 0:
                     text += data[position:]
                     break
                 text += data[position:start]
-                self._command = b"\xff"
+                self.command = b"\xff"
                 position = start + 1
                 continue
             answer = self._step(data[position], text)
@@ -62,28 +62,28 @@ class TelnetFilter:
 
     def _step(self, byte: int, text: bytearray) -> bytes:
         """Take one byte of a command; give what is to be answered once it is complete."""
-        command = self._command
+        command = self.command
         if len(command) == 1:
             return self._verb(byte, text)
         if command[1] == SB:
             self._subnegotiation(byte)
             return b""
-        self._command = b""
+        self.command = b""
         refusal = _REFUSALS.get(command[1])
         return bytes((IAC, refusal, byte)) if refusal else b""
 
     def _verb(self, byte: int, text: bytearray) -> bytes:
         if byte in (DO, DONT, WILL, WONT, SB):
-            self._command += bytes((byte,))
+            self.command += bytes((byte,))
             return b""
-        self._command = b""
+        self.command = b""
         if byte == IAC:
             text.append(IAC)
         return _PRESENT if byte == ARE_YOU_THERE else b""
 
     def _subnegotiation(self, byte: int) -> None:
         """Skip to IAC SE; nothing in between was agreed on."""
-        if self._command == _AFTER_IAC:
-            self._command = b"" if byte == SE else _IN_SUBNEGOTIATION
+        if self.command == _AFTER_IAC:
+            self.command = b"" if byte == SE else _IN_SUBNEGOTIATION
         elif byte == IAC:
-            self._command = _AFTER_IAC
+            self.command = _AFTER_IAC

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import define, field
+
 from trio_chat.commands import Answer, Disconnected, Refuse
+from trio_chat.dialects.line import FrozenLines
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 
 if TYPE_CHECKING:
@@ -45,6 +48,16 @@ HTTP_REFUSAL = (
 )
 
 
+@define
+class FrozenFirstBytes:
+    """First bytes as plain data: those that do not tell yet, and what they have led to."""
+
+    first: bytes | None = None
+    over: bool = False
+    trusted: bool = False
+    lines: FrozenLines = field(factory=FrozenLines)
+
+
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
@@ -60,6 +73,17 @@ class FirstBytes:
         self._first: bytes | None = b""
         # Whether it told of someone who is not served: what else comes means nothing.
         self._over = False
+
+    @classmethod
+    def thawed(cls, lines: Dialect, frozen: FrozenFirstBytes) -> FirstBytes:
+        """First bytes that go on where others were frozen."""
+        dialect = cls(lines, trusted=frozen.trusted)
+        dialect._first, dialect._over = frozen.first, frozen.over
+        return dialect
+
+    def frozen(self) -> FrozenFirstBytes:
+        """These as plain data, with the dialect behind them."""
+        return FrozenFirstBytes(self._first, self._over, self._trusted, self._lines.frozen())
 
     @property
     def rooms(self) -> int:

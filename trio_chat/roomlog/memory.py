@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.events import KEPT, TopicSet
+from trio_chat.events import KEPT, Kept, TopicSet
 from trio_chat.text import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.events import Entry, Kept
+    from trio_chat.events import Entry
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.retention import Retention
 
@@ -26,11 +26,21 @@ STRETCH = 250
 
 
 @define
-class _History:
+class History:
+    """What is kept of a room, up to a position; its name is a folded one."""
+
     room: str
     entries: deque[Kept]
     position: int
     topic: str = ""
+
+
+@define
+class FrozenHistories:
+    """A memory log as plain data; those that spoke last come last."""
+
+    rooms: list[History] = field(factory=list)
+    forgotten: int = 0
 
 
 @define
@@ -42,8 +52,32 @@ class MemoryLog:
     """
 
     _retention: Retention
-    _histories: OrderedDict[str, _History] = field(factory=OrderedDict, init=False)
+    _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
+
+    lock: None = field(default=None, init=False)
+
+    @classmethod
+    def thawed(cls, retention: Retention, frozen: FrozenHistories) -> MemoryLog:
+        """A log that goes on from where another one was frozen."""
+        log = cls(retention)
+        log._forgotten = frozen.forgotten
+        for history in frozen.rooms:
+            history.entries = deque(history.entries, retention.entries)
+            log._histories[history.room] = history
+        log._forget_down_to(retention.rooms)
+        return log
+
+    def frozen(self) -> FrozenHistories:
+        """All of it as plain data."""
+        return FrozenHistories(list(self._histories.values()), self._forgotten)
+
+    async def stand_still(self) -> None:
+        """Nothing: it ends with this process."""
+        await trio.lowlevel.checkpoint()
+
+    def go_on(self) -> None:
+        """Nothing."""
 
     def topic(self, room: str) -> str:
         """The newest topic of a room."""
@@ -67,11 +101,11 @@ class MemoryLog:
                 history.topic = draft.text
         return drafts
 
-    def _history(self, room: str) -> _History:
+    def _history(self, room: str) -> History:
         history = self._histories.get(room)
         if history is None:
             self._forget_down_to(self._retention.rooms - 1)
-            history = self._histories[room] = _History(
+            history = self._histories[room] = History(
                 room, deque(maxlen=self._retention.entries), self._forgotten
             )
         else:
@@ -92,7 +126,7 @@ class MemoryLog:
             for history in self._histories.values():
                 history.entries = deque(history.entries, retention.entries)
 
-    def _age(self, history: _History) -> None:
+    def _age(self, history: History) -> None:
         if not self._retention.days:
             return
         limit = self._retention.oldest()
