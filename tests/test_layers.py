@@ -40,7 +40,7 @@ client room
 dialects.line
 dialects dialects.telnet
 roomlog.sqlite
-roomlog.sqlite_writer
+roomlog.sqlite_writer roomlog.sqlite_reader
 roomlog.sqlite_append roomlog.sqlite_tidy
 roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
 roomlog roomlog.retention

@@ -6,7 +6,10 @@ Its file is `test_store_file.py`'s, and what can go wrong with it `test_store_fa
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import sys
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -158,3 +161,16 @@ async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
         assert [len(await log.read(room, 0, 9)) for room in ("#27", "#28", "#a")] == [0, 1, 1]
     names = {name for (name,) in asked(path, "SELECT name FROM rooms WHERE name IS NOT NULL")}
     assert names == {"#28", "#29", "#a", "#b", "#c"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+async def test_who_reads_gives_way_to_who_talks(path) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    async with log_in(path) as log:
+        assert await log.read("#a", 0, 1) == []
+        [reader] = [thread for thread in threading.enumerate() if thread.name == "trio_chat reads"]
+        theirs = os.getpriority(os.PRIO_PROCESS, reader.native_id)
+    assert theirs == min(ours + 10, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
+    reader.join(5)
+    assert not reader.is_alive()

@@ -710,7 +710,7 @@ async def test_a_long_search_is_given_up_when_the_log_is_closed(path: Path) -> N
 
     async with trio.open_nursery() as nursery, open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", f"{number}") for number in range(1000)])
-        log._reader.set_progress_handler(slow, 10)
+        log._reader._connection.set_progress_handler(slow, 10)
         nursery.start_soon(search)
         await until(lambda: len(steps) > 3)
     assert len(steps) < 100
@@ -722,7 +722,7 @@ async def test_a_read_that_is_stuck_does_not_keep_the_file(
 ) -> None:
     async with trio.open_nursery() as nursery, open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", "one")])
-        log._reader.set_progress_handler(stuck, 1)
+        log._reader._connection.set_progress_handler(stuck, 1)
         nursery.start_soon(log.read, "#a", 0, 9)
         await stuck.wait()
         nursery.cancel_scope.cancel()
@@ -734,7 +734,7 @@ async def test_a_read_that_is_cancelled_returns_at_once_and_others_work(
 ) -> None:
     async with open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", "one")])
-        log._reader.set_progress_handler(stuck, 1)
+        log._reader._connection.set_progress_handler(stuck, 1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(log.read, "#a", 0, 9)
             await stuck.wait()

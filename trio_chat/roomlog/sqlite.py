@@ -17,9 +17,9 @@ import trio
 from trio_chat.commands import MAX_POSITION
 from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
-from trio_chat.roomlog import sqlite_rows
 from trio_chat.roomlog.memory import FrozenHistories
 from trio_chat.roomlog.sqlite_file import StoreFile, open_store, real
+from trio_chat.roomlog.sqlite_reader import Query, Reader
 from trio_chat.roomlog.sqlite_writer import GoOn, Job, Jobs, Pause, Writer
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ class SqliteLog:
 
     def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
         """To be made before the writer runs."""
-        self._reader = reader
-        # One read at a time, each of at most as many rows as a room keeps.
-        self._reading = trio.CapacityLimiter(1)
+        self._reader = Reader(reader)
         self._jobs = jobs
         self._topics = writer.topics()
         self.lock = writer.lock
@@ -209,21 +207,13 @@ class SqliteLog:
         return newest[::-1]
 
     async def _read(
-        self, room: str, condition: str, values: list[int] | list[str], limit: int
+        self, room: str, condition: str, values: Sequence[int | str], limit: int
     ) -> list[Kept]:
-        # One statement, so that the room is the same from beginning to end.
-        query = f"{sqlite_rows.SELECT} AND {condition} LIMIT ?"
-
-        def select() -> list[Kept]:
-            rows = self._reader.execute(query, (room, *values, limit)).fetchall()
-            return [sqlite_rows.entry(room, row) for row in rows]
-
-        return await trio.to_thread.run_sync(select, abandon_on_cancel=True, limiter=self._reading)
+        return await self._reader.read(Query(room, condition, [*values, limit]))
 
     async def close_reader(self) -> None:
         """Close the connection for reading, and end what is being read through it."""
-        self._reader.interrupt()
-        await trio.to_thread.run_sync(self._reader.close, limiter=self._reading)
+        await self._reader.close()
 
 
 def _known(position: int) -> int:
