@@ -49,6 +49,11 @@ async def stopping() -> None:
     await notify("STOPPING=1", "STATUS=stopping")
 
 
+async def handed_over(process: int) -> None:
+    """Another process is the daemon now, and the next to be heard."""
+    await notify(f"MAINPID={process}")
+
+
 async def notify(*assignments: str) -> None:
     """Send one notice to whom `NOTIFY_SOCKET` names: a path, or after an `@` an abstract name.
 
