@@ -109,8 +109,8 @@ def check_fixed(own: DaemonState, ready: Fixed) -> None:
     ignored = ("host", "port") if own.listens_on_given else ()
     found = asdict(ready)
     problems = [
-        f"{name} is {found[name] or 'not set'} by now, and this daemon has {value or 'none set'}: "
-        "only a restart changes it, so set it back or restart"
+        f"{name} is {found[name] or 'not given'} by now and was {value or 'not given'} when this "
+        "daemon started: set it back, or restart the daemon"
         for name, value in asdict(own.fixed).items()
         if found[name] != value and name not in ignored
     ]

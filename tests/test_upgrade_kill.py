@@ -1,0 +1,171 @@
+"""An upgrade whose old process or whose successor is killed: one writer at most, nothing lost.
+
+`nox -s kill` has more rounds at random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from loopback import dial
+from processes import PATIENCE
+from served import Served, children, program
+from test_kill import ROOMS, Talker, check_integrity, check_room, history
+
+# Random moments; each round takes two seconds.
+KILLS = int(os.environ.get("KILLS", "3"))
+KEPT = 1_000_000
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
+
+
+class Round:
+    """Talkers, a daemon, and its successor in the making."""
+
+    def __init__(self, folder: Path, seed: int, plan: dict[str, object]) -> None:
+        self.choose = random.Random(seed)
+        self.folder = folder
+        self.daemon = Served(
+            folder,
+            *["--store", "sqlite:chat.db", "--history-entries", str(KEPT)],
+            program=program(folder, plan),
+        )
+        self.talkers = [
+            Talker(f"nick{number}", ROOMS[number % len(ROOMS)], self.choose) for number in range(6)
+        ]
+        self.noticed = 0
+
+    def notice(self) -> None:
+        self.noticed += 1
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncGenerator[None, None]:
+        """Have people talk, until nobody answers."""
+        clients = [await dial(self.daemon.port, nick=t.nick, room=t.room) for t in self.talkers]
+        for client in clients:
+            await client.sync()
+        async with trio.open_nursery() as nursery:
+            for talker, client in zip(self.talkers, clients, strict=True):
+                nursery.start_soon(talker.talk, client, 0, self.notice)
+            await self.more()
+            yield
+        for client in clients:
+            await client.stream.aclose()
+
+    async def more(self) -> None:
+        """Wait until more has been seen than there was."""
+        seen = self.noticed
+        with trio.fail_after(PATIENCE):
+            while self.noticed < seen + 50:  # noqa: ASYNC110 - many tasks notice
+                await trio.sleep(0.01)
+
+    def successor(self) -> int | None:
+        """The process that is to take over, if it is there."""
+        found = children(self.daemon.process.pid)
+        self.daemon.pids |= set(found)
+        return found[0] if found else None
+
+    async def survivors(self) -> list[int]:
+        """Who is left, once no more than one is."""
+        with trio.fail_after(PATIENCE):
+            while True:
+                self.daemon.process.poll()
+                there = [pid for pid in self.daemon.pids if alive(pid)]
+                if len(there) < 2:
+                    return there
+                await trio.sleep(0.01)
+
+    async def check(self) -> None:
+        """What everyone has seen is there for whoever comes next."""
+        check_integrity(self.folder / "chat.db")
+        (self.folder / "plan").write_text("{}")
+        daemon = Served(self.folder, "--store", "sqlite:chat.db", "--history-entries", str(KEPT))
+        try:
+            for room in ROOMS:
+                there = [talker for talker in self.talkers if talker.room == room]
+                check_room({}, await history(daemon.port, room), there, KEPT)
+        finally:
+            daemon.kill()
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+async def test_a_kill_at_any_moment_loses_nothing(seed: int, tmp_path: Path) -> None:
+    this = Round(tmp_path, seed, {})
+    try:
+        async with this.talk():
+            asking = this.daemon.command("upgrade")
+            this.daemon.logs("upgrading")
+            begun = time.monotonic()
+            while (successor := this.successor()) is None:
+                await trio.sleep(0.001)
+            # To start takes it about this long; what is left of the moment is what is of interest.
+            await trio.sleep(this.choose.choice([0.3, 0.45, 0.6]) * this.choose.uniform(0, 1.2))
+            victim = this.choose.choice([this.daemon.process.pid, successor])
+            os.kill(victim, 9)
+            print(f"killed after {time.monotonic() - begun:.3f} s:", victim == successor)
+            there = await this.survivors()
+            if there:
+                await this.more()
+            for pid in there:
+                os.kill(pid, 9)
+        asking.communicate(timeout=PATIENCE)
+        await this.check()
+    finally:
+        this.daemon.kill()
+
+
+STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receive go"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_successor_ends_without_a_trace_if_its_daemon_dies(
+    step: str, tmp_path: Path
+) -> None:
+    this = Round(tmp_path, 0, {"at": step, "do": "orphan"})
+    try:
+        async with this.talk():
+            asking = this.daemon.command("upgrade")
+            this.daemon.logs("upgrading")
+            with trio.fail_after(PATIENCE):
+                while this.daemon.process.poll() is None:
+                    this.successor()
+                    await trio.sleep(0.001)
+            if step == "receive go":
+                # It had been told to go on, or not.
+                for pid in await this.survivors():
+                    await this.more()
+                    os.kill(pid, 9)
+        assert await this.survivors() == []
+        asking.communicate(timeout=PATIENCE)
+        await this.check()
+    finally:
+        this.daemon.kill()
+
+
+async def test_a_successor_serves_on_if_its_daemon_dies_once_it_has_said_go(tmp_path: Path) -> None:
+    this = Round(tmp_path, 0, {"at": "after receive go", "do": "orphan"})
+    try:
+        async with this.talk():
+            asking = this.daemon.command("upgrade")
+            this.daemon.logs("took over")
+            await this.more()
+            process = this.daemon.status()["process"]
+            assert process != this.daemon.process.pid
+            assert await this.survivors() == [process]
+            os.kill(process, 9)
+        asking.communicate(timeout=PATIENCE)
+        await this.check()
+    finally:
+        this.daemon.kill()
