@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,6 +97,9 @@ class Served:
         self.process.stdout.close()
 
 
+Serve = Callable[..., Served]
+
+
 class Crowd:
     """People who talk all the time; see `crowd`."""
 
@@ -133,7 +136,7 @@ def ends(pid: int) -> None:
 
 
 def program(folder: Path, plan: dict[str, object]) -> list[str]:
-    """What to run for successors that go by a plan; see `successors`. Each call changes the plan."""
+    """What to run for successors that go by a plan (see `successors`); each call changes it."""
     (folder / "plan").write_text(json.dumps(plan))
     return [str(HERE / "successors.py"), str(folder / "plan"), "serve"]
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, Run, Talker, environment
-from served import Crowd, Served, children, ends, open_files, program
+from processes import PATIENCE, Run, Talk, Talker, environment
+from served import Crowd, Serve, Served, children, ends, open_files, program
 
 import trio_chat
 from trio_chat import upgrade
@@ -25,22 +25,7 @@ from trio_chat.errors import Refused
 HERE = Path(__file__).parent
 FAREWELL = "> the server is shutting down"
 
-Serve = Callable[..., Served]
-Talk = Callable[..., Talker]
 Plan = Callable[..., list[str]]
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    daemons: list[Served] = []
-
-    def start(*arguments: str, **options) -> Served:
-        daemons.append(Served(tmp_path, *arguments, **options))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.kill()
 
 
 @pytest.fixture
@@ -51,19 +36,6 @@ def plan(tmp_path: Path) -> Plan:
         return program(tmp_path, fields)
 
     return planned
-
-
-@pytest.fixture
-def talk() -> Iterator[Callable[..., Talker]]:
-    talkers: list[Talker] = []
-
-    def talk_to(daemon: Served, *lines: str, **options) -> Talker:
-        talkers.append(Talker(daemon, *lines, **options))
-        return talkers[-1]
-
-    yield talk_to
-    for talker in talkers:
-        talker.close()
 
 
 # --- one that works -------------------------------------------------------------------------------
