@@ -25,11 +25,11 @@ heir succession
 trio_chat
 server
 testing
-handed
+handed freeze thaw
 frozen_state
 doors.connection
 doors.tcp doors.stream doors.memory
-doors doors.link doors.first_bytes
+doors doors.link doors.first_bytes doors.listening
 doors.proxy
 hub
 deliver lookups apply
@@ -37,6 +37,7 @@ handlers.attendance handlers.speech
 handlers.rooms
 handlers outboxes outcomes
 state
+standstill
 client room
 dialects.line
 dialects dialects.telnet

@@ -156,7 +156,7 @@ class Reading:
 
 
 # What goes on in a successor, of a daemon that has none.
-OWN = DaemonState(Fixed("127.0.0.1", 1, "memory", ""), 1, listens_on_given=False, started=0.0)
+OWN = DaemonState(Fixed("127.0.0.1", 1, "memory", ""), 1, listens_on_given=False)
 
 
 @asynccontextmanager

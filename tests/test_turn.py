@@ -17,6 +17,7 @@ from trio_chat.hub import Hub, Stop
 from trio_chat.names import parse_nick, parse_room
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.state import State
 from trio_chat.table import make_table
 from trio_chat.testing import line_client
 
@@ -29,6 +30,7 @@ class FakeLink:
         self.left = 0
         self.writes = []
         self.released = False
+        self.socket = None
         self.paused = False
         self.failure = None
 
@@ -126,7 +128,7 @@ async def running_hub(*, before_say=None, rows=(), kept=(), **settings):
     send, receive = trio.open_memory_channel(1000)
     async with trio.open_nursery() as nursery:
         hub = Hub(
-            settings=Settings(rate_limit=None, max_clients_per_address=1000, **settings),
+            state=State(Settings(rate_limit=None, max_clients_per_address=1000, **settings)),
             log=log,
             table=make_table(rows),
             before_say=before_say,

@@ -90,7 +90,7 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
     ends(after["process"])
     assert not daemon.control.exists()
     log = daemon.logs("took over")
-    assert re.search(rf"took over process={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
+    assert re.search(rf"took over predecessor={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
     assert not re.search("WARNING|ERROR|Traceback", log)
     assert daemon.process.stdout.read() == ""  # the first line was the only one
 
@@ -143,7 +143,7 @@ def test_a_signal_upgrades_too(serve: Serve, talk: Talk) -> None:
     daemon.process.send_signal(signal.SIGUSR2)
     assert daemon.process.wait(PATIENCE) == 0
     log = daemon.logs("took over")
-    assert re.search(r"INFO handed over process=\d+ serves=True clients=1 seconds=0\.\d+\n", log)
+    assert re.search(r"INFO handed over successor=\d+ clients=1 seconds=0\.\d+ serves=True\n", log)
     john.say("/tell john still here")
     john.hears("> john (to you): still here")
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from attrs import define
 
 if TYPE_CHECKING:
+    import socket
     from collections import deque
     from collections.abc import Sequence
 
     import trio
 
-    from trio_chat.commands import Record
+    from trio_chat.commands import Record, Search, ShowHistory
     from trio_chat.dialects import Variant
     from trio_chat.room import Room
+    from trio_chat.standstill import Standstill
 
 ANONYMOUS = "anonymous"
 
@@ -56,6 +58,11 @@ class Link(Protocol):
     """The whole address, for logs."""
 
     @property
+    def socket(self) -> socket.socket | None:
+        """What another process could take over; `None` if there is no such thing."""
+        ...
+
+    @property
     def left(self) -> int:
         """How many bytes are kept because the connection would not take them yet."""
         ...
@@ -93,6 +100,13 @@ class Link(Protocol):
 
     def read_out(self) -> None:
         """Make the client's task pass on what has arrived and end reading: the chat is stopping."""
+        ...
+
+    def freeze(self, standstill: Standstill) -> bool:
+        """Make the client's task stand still until that is over.
+
+        Whether it will say so: it does not if it reads no more.
+        """
         ...
 
     def release(self) -> None:
@@ -164,8 +178,8 @@ class Client:
         # Records that wait: no more of them are applied while `halted`.
         self.held: deque[Record] | None = None
         self.halted = False
-        # Something it asked is being read from the room log, and it is halted until then.
-        self.looking = False
+        # What it asked that is being read from the room log; it is halted until then.
+        self.looking: ShowHistory | Search | None = None
         # A task waits for the link to take more.
         self.draining = False
         # Past its limit: what it was last given of each room's kept entries.

@@ -73,7 +73,6 @@ class Asking:
 
     def ends_within(self, seconds: float) -> bool:
         """Whether the daemon ends this connection, and so itself, in that time."""
-        seconds = ANSWER_SECONDS if seconds is None else seconds
         self._socket.settimeout(seconds)
         try:
             return not self._socket.recv(1)

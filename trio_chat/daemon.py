@@ -124,8 +124,7 @@ class Daemon:
             except ControlError as error:
                 self.fail(str(error))
             else:
-                started = trio.current_time()
-                own = DaemonState(fixed, port, bool(self.sockets), started, control=listener)
+                own = DaemonState(fixed, port, bool(self.sockets), control=listener)
                 logger.info("rooms are kept", extra={"store": self.settings.store})
                 announce(addresses)
                 await self.attend(chat, own, addresses, control)
@@ -137,15 +136,14 @@ class Daemon:
         estate = inheritance.estate
         self.settings = with_store(self.settings, estate.port)
         await succession.take_over(wire, self.settings, inheritance)
-        addresses = inheritance.addresses()
         async with open_chat(self.settings, predecessor=inheritance.handed) as chat:
+            addresses = chat.listen_on(inheritance.handed.listeners)
             logger.info("took over", extra=inheritance.account())
             succession.serving(wire)
             own = DaemonState(
                 fixed,
                 estate.port,
                 estate.listens_on_given,
-                started=trio.current_time() - estate.uptime,
                 upgrades=estate.upgrades,
                 control=succession.control_listener(inheritance),
             )

@@ -74,7 +74,9 @@ class Deliver:
             self._begin_run(entry.room)
         room = self._rooms[entry.room]
         if isinstance(entry, Left):
-            room.unlisten(self._state.clients[entry.author])
+            author = self._state.clients.get(entry.author)
+            if author is not None:  # else it was a client of the process before this one
+                room.unlisten(author)
         self._run.append(entry)
         if isinstance(entry, TopicSet):
             room.topic = entry.text

@@ -207,6 +207,11 @@ class Stopping:
 
 
 @define
+class Upgrading:
+    """Another process has taken the chat over, and could not take this client; nothing follows."""
+
+
+@define
 class Answered:
     """Bytes that a dialect answers by its protocol's own rules, such as a telnet refusal."""
 
@@ -227,6 +232,7 @@ Reply: TypeAlias = (
     | Notice
     | Missed
     | Stopping
+    | Upgrading
     | Answered
 )
 Event: TypeAlias = Entry | Reply

@@ -22,10 +22,9 @@ from trio_chat import commands
 from trio_chat.client import ANONYMOUS
 from trio_chat.dialects import Variant
 from trio_chat.dialects.line import CRLF, LF
-from trio_chat.doors.first_bytes import FrozenFirstBytes
+from trio_chat.doors.connection import FrozenReader
 from trio_chat.errors import StateError
 from trio_chat.events import Kept
-from trio_chat.limits import FrozenBucket
 from trio_chat.names import Name
 from trio_chat.roomlog.memory import FrozenHistories
 from trio_chat.state import Counts
@@ -91,16 +90,14 @@ class FrozenClient:
     # Folded names, in the order it came into them.
     rooms: list[str] = field(factory=list)
     variant: Variant = LF
-    dialect: FrozenFirstBytes = field(factory=FrozenFirstBytes)
-    bucket: FrozenBucket | None = None
+    reader: FrozenReader = field(factory=FrozenReader)
     # What its connection would not take yet.
     rest: bytes = b""
     # Whether it lags, and what it was last given of each room.
     lagging: bool = False
     positions: dict[str, int] = field(factory=dict)
-    # Why it is closing, if it is; and whether its input has come to its end.
+    # Why it is closing, if it is.
     closing: str | None = None
-    ended: bool = False
     held: list[Held] = field(factory=list)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from attrs import define, field
 
+from trio_chat.errors import Refused, SettingsError, StateError
 from trio_chat.frozen_state import FrozenChat
-from trio_chat.settings import Settings
+from trio_chat.names import Name, parse_room
+from trio_chat.roomlog.sqlite_file import check_header, real
+from trio_chat.settings import SQLITE, Settings
 
 
 @define
@@ -32,7 +36,7 @@ class Frozen(Handed):
     The descriptors are the chat's own still: send or duplicate them, and close none.
     """
 
-    _hand_over: Callable[[], None] = field(kw_only=True)
+    _hand_over: Callable[[], None] = field(kw_only=True, alias="hand_over")
 
     def hand_over(self) -> None:
         """Leave all of it to another process; never blocks, and cannot be taken back.
@@ -51,4 +55,45 @@ def check_handed(settings: Settings, state: FrozenChat) -> None:
     `StateError` if the state contradicts itself or was kept in another store, `StoreError` if the
     file is not one for this version, and `SettingsError` if `keep_rooms` has what is no name.
     """
-    raise NotImplementedError
+    kept_rooms_of(settings)
+    old, new = _file_of(state.store), _file_of(settings.store)
+    if old != new:
+        raise StateError(
+            f"rooms are kept in {old or 'memory'}, and would be in {new or 'memory'}: "
+            f"another store needs a restart"
+        )
+    if new is not None:
+        check_header(new)
+    _check_consistent(state)
+
+
+def kept_rooms_of(settings: Settings) -> list[Name]:
+    """The names of rooms that exist without members; raises `SettingsError`."""
+    try:
+        return [parse_room(name, settings.room_chars) for name in settings.keep_rooms]
+    except Refused as refusal:
+        raise SettingsError(f"keep_rooms: {refusal}") from None
+
+
+def _file_of(store: str) -> Path | None:
+    return real(Path(store.removeprefix(SQLITE))) if store.startswith(SQLITE) else None
+
+
+def _check_consistent(state: FrozenChat) -> None:
+    """See that all that is named is there, and nothing twice that can be there once only."""
+    rooms = {room.name for room in state.rooms}
+    ids: set[str] = set()
+    keys: set[str] = set()
+    if len(rooms) != len(state.rooms):
+        raise StateError("the state has a room twice")
+    for client in state.clients:
+        if client.id in ids or not keys.isdisjoint(client.keys):
+            raise StateError(f"the state has the client {client.id} or its nick twice")
+        ids.add(client.id)
+        keys.update(client.keys)
+        if not rooms.issuperset(client.rooms):
+            raise StateError(f"the state has the client {client.id} in a room that is not there")
+        if client.lagging and client.closing is None and set(client.rooms) - set(client.positions):
+            raise StateError(f"the state does not say how far the client {client.id} has got")
+    if not rooms.issuperset(gone.room for gone in state.gone):
+        raise StateError("the state has someone leave a room that is not there")

@@ -19,12 +19,12 @@ from trio_chat.apply import Apply
 from trio_chat.client import Lost, Note
 from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
-from trio_chat.events import KEPT, Notice, Stopping
+from trio_chat.events import KEPT, Notice, Stopping, Upgrading
 from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.outcomes import Outcomes, RoomMade, discard
 from trio_chat.roomlog.retention import retention
-from trio_chat.state import State
+from trio_chat.standstill import Freeze, Still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from trio_chat.room import Room
     from trio_chat.roomlog import Result, RoomLog
     from trio_chat.settings import Settings
+    from trio_chat.standstill import Standstill
+    from trio_chat.state import State
     from trio_chat.table import Row
 
 logger = logging.getLogger("trio_chat")
@@ -86,19 +88,23 @@ class Hub:
     def __init__(
         self,
         *,
-        settings: Settings,
+        state: State,
         log: RoomLog,
         table: Mapping[str, Row],
         before_say: BeforeSay | None,
         kept_rooms: Sequence[Name],
         channel: trio.MemoryReceiveChannel[Item],
         nursery: trio.Nursery,
+        owed: Sequence[Entry] = (),
     ) -> None:
-        self.state = State(settings)
+        """`owed` is what those in `state` have not been told yet, to begin with."""
+        self.state = state
         self._log = log
         self._channel = channel
         self._keep_rooms(kept_rooms)
         self._outcomes = Outcomes(self.state)
+        for draft in owed:
+            self._outcomes.draft(draft)
         self._apply = Apply(self.state, self._outcomes, table, before_say, log.topic)
         self._outboxes = Outboxes(self.state, log, nursery)
         self._lookups = Lookups(self.state, self._outboxes, log, nursery)
@@ -111,9 +117,14 @@ class Hub:
     async def run(self) -> None:
         """Go through turns until the last sender has closed the channel."""
         try:
+            if self.state.clients:  # they come from another process, with what they have to get yet
+                self._notes += map(Drained, self.state.clients.values())
+                await self._turn()
             while await self._wait():
                 self._take()
                 await self._turn()
+                if self.state.standstill is not None:
+                    await self._stand_still(self.state.standstill)
         finally:
             self._last_words()
 
@@ -215,14 +226,23 @@ class Hub:
                     self._outboxes.page(note)
                 case Found():
                     self._lookups.found(note)
-                case Tell():
-                    self._tell(note)
-                case Beat():
-                    note.done.set()
-                case Reload():
-                    self._reload(note)
-                case Stop():
-                    self._stop()
+                case _:
+                    self._do_as_asked(note)
+
+    def _do_as_asked(self, note: Note) -> None:
+        match note:
+            case Tell():
+                self._tell(note)
+            case Beat():
+                note.done.set()
+            case Reload():
+                self._reload(note)
+            case Freeze(standstill=standstill):
+                self._freeze(standstill)
+            case Still(standstill=standstill):
+                standstill.stands(note)
+            case Stop():
+                self._stop()
 
     def _end_turn(self) -> None:
         for request in self._outcomes.requests:
@@ -267,12 +287,52 @@ class Hub:
         note.taken = True
         note.done.set()
 
+    # --- standing still ---------------------------------------------------------------------------
+
+    def _freeze(self, standstill: Standstill) -> None:
+        self.state.standstill = standstill
+        for client in self.state.clients.values():
+            standstill.stop(client)
+
+    async def _stand_still(self, standstill: Standstill) -> None:
+        """Once nothing moves any more, do nothing either until the standstill is over.
+
+        Only notes may wait on the channel then: of links that take more, and of what was read.
+        """
+        unknown = standstill.accepted() - self.state.accepted
+        if unknown or standstill.moving or self._outboxes.broken:
+            if standstill.over.is_set():  # it has taken too long
+                self.state.standstill = None
+            return
+        standstill.reached.set()
+        await standstill.over.wait()
+        self.state.standstill = None
+        if standstill.handed_over:
+            self._let_go_of_handed_over()
+
+    def _let_go_of_handed_over(self) -> None:
+        """Forget the clients that are another process's now, and send away those that are not."""
+        self.state.handed_over = True
+        for client in list(self.state.clients.values()):
+            if client.link.socket is not None:
+                del self.state.clients[client.id]
+                client.link.release()
+            elif client.closing is None:
+                self._outcomes.tell(client, Upgrading())
+                self._apply.close(client, "could not be handed over", silently=True)
+        self.state.holding.clear()
+        self.state.closing = {c: None for c in self.state.closing if c.id in self.state.clients}
+        self._deliver_replies()
+        self._end_turn()
+
     # --- ends -------------------------------------------------------------------------------------
 
     def _release(self, client: Client) -> None:
         """Let go of a client whose last bytes are on their way; its own task closes the link."""
         del self.state.closing[client]
         del self.state.clients[client.id]
+        if self.state.standstill is not None:
+            self.state.standstill.forget(client)
         self.state.forget_address(client.link.address)
         client.link.release()
         reason = client.closing or ""
@@ -313,6 +373,9 @@ class Hub:
 
         Where the hub ends before its time, with one last send that does not wait.
         """
+        standstill = self.state.standstill
+        if standstill is not None and standstill.handed_over:
+            self._let_go_of_handed_over()
         self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
@@ -326,6 +389,8 @@ class Hub:
         for note in self._notes:
             if isinstance(note, (Tell, Beat, Reload)):
                 note.done.set()
+            elif isinstance(note, Freeze):
+                note.standstill.reached.set()
             elif isinstance(note, Found):
                 abandon(note.lookup)
         self._channel.close()

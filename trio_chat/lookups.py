@@ -105,7 +105,7 @@ class Lookups:
             lookup.request.events.append(note.event)
             lookup.request.done.set()
         else:
-            client.looking = False
+            client.looking = None
             # Even if it has begun to lag meanwhile: there is no more than one of these.
             self._outboxes.put_event(client, note.event)
             self._outboxes.flush()

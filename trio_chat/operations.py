@@ -61,7 +61,7 @@ class Operations:
         return {
             "version": version(),
             "process": os.getpid(),
-            "uptime": round(trio.current_time() - self.own.started, 3),
+            "uptime": round(self.chat.uptime, 3),
             "upgrades": self.own.upgrades,
             "listening": self.addresses,
             "store": self.chat.settings.store,
@@ -156,9 +156,10 @@ class Operations:
             for problem in problems:
                 logger.error("not upgraded", extra={"problem": problem})  # noqa: TRY400
             return {"error": f"process {os.getpid()} serves on", "problems": problems}
-        told = asdict(outcome) | {"seconds": round(outcome.seconds, 3)}
-        logger.info("handed over", extra=told)
-        return told
+        seconds = round(outcome.seconds, 3)
+        told = {"clients": outcome.clients, "seconds": seconds, "serves": outcome.serves}
+        logger.info("handed over", extra={"successor": outcome.process, **told})
+        return {"process": outcome.process, **told}
 
     def _handed(self, successor: int) -> None:
         # There is no way back from here, and nothing that a stop could give up.

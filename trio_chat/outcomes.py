@@ -10,7 +10,7 @@ from trio_chat.client import Client
 from trio_chat.commands import Request, Search, ShowHistory
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed
-from trio_chat.events import Entry, Goodbye, Missed, Stopping
+from trio_chat.events import Entry, Goodbye, Missed, Stopping, Upgrading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Entry
 
 
 # What a client is told whatever it has not read yet.
-LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
+LAST_EVENTS = frozenset({Missed, Stopping, Upgrading, Goodbye})
 
 
 class Outcomes:

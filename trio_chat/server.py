@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,36 +10,41 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import frozen
 
-from trio_chat.client import Client, Item
+from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
 from trio_chat.doors.connection import run_connection
+from trio_chat.doors.listening import Listening
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
-from trio_chat.errors import ChatClosed, Refused, SettingsError
+from trio_chat.errors import ChatClosed, Refused
+from trio_chat.freeze import freeze, going_over
+from trio_chat.frozen_state import FrozenChat
+from trio_chat.handed import Frozen, Handed, kept_rooms_of
 from trio_chat.hub import Beat, Hub, Reload, Stop, Tell
-from trio_chat.names import parse_room
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
 from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
+from trio_chat.standstill import Freeze, Standstill
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
+from trio_chat.thaw import Thaw
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 
-    from trio_chat.handed import Frozen, Handed
+    from trio_chat.doors.connection import Reader
     from trio_chat.handlers.speech import BeforeSay
-    from trio_chat.names import Name
     from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row
 
 # Batches that wait for the hub. Each is one read of one client, and a client has no more than one
 # waiting here or in its own task, so that a longer queue holds no more memory than a shorter one.
 CHANNEL_ITEMS = 1_024
+# For everyone to stand still.
+FREEZE_SECONDS = 5.0
 # For an in-process client to say that it has left, when the program is being cancelled.
 LEAVE_SECONDS = 1.0
 
@@ -67,12 +73,20 @@ class Chat:
         table: Mapping[str, Row],
         channel: trio.MemorySendChannel[Item],
         hub: Hub,
+        log: RoomLog,
+        uptime: float,
     ) -> None:
         self._table = table
         self._channel = channel
         self._hub = hub
+        self._log = log
+        self._started = trio.current_time() - uptime
         self._clients: trio.Nursery
-        self._listening: list[trio.CancelScope] = []
+        self._listening: list[Listening] = []
+        # Connections, whether or not the hub knows of them yet.
+        self._accepted = 0
+        # Held while everything stands still. A stop waits for it.
+        self._freezing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
@@ -81,6 +95,11 @@ class Chat:
     def settings(self) -> Settings:
         """The settings it goes by: those given to `open_chat`, as `reload` has changed them."""
         return self._hub.state.settings
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since its start; that of the process it has taken over from, if it has."""
+        return trio.current_time() - self._started
 
     # --- ways in ----------------------------------------------------------------------------------
 
@@ -99,7 +118,9 @@ class Chat:
         host = self.settings.host if host is None else host
         port = self.settings.port if port is None else port
         listeners = await trio.open_tcp_listeners(port, host=host)
-        return self._listen_on([listener.socket for listener in listeners])
+        return self.listen_on(
+            [socket.socket(fileno=listener.socket.detach()) for listener in listeners]
+        )
 
     def listen_on(self, sockets: Iterable[socket.socket]) -> list[tuple[str, int]]:
         """Listen on TCP sockets that listen already, as systemd hands them over; their addresses.
@@ -107,35 +128,30 @@ class Chat:
         The chat takes them over, and closes them: when it stops, and if this raises. Raises
         `ValueError` if one does not listen, and `ChatClosed` once the chat is stopping.
         """
-        return self._listen_on([trio.socket.from_stdlib_socket(sock) for sock in sockets])
-
-    def _listen_on(self, sockets: list[trio.socket.SocketType]) -> list[tuple[str, int]]:
         with ExitStack() as closing:
-            for sock in sockets:
-                closing.enter_context(sock)
+            sockets = [closing.enter_context(sock) for sock in sockets]
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
-            listeners = [trio.SocketListener(sock) for sock in sockets]
+            paused = self._freezing.locked()
+            listening = [Listening(sock, paused=paused) for sock in sockets]
             addresses = [sock.getsockname()[:2] for sock in sockets]
-            for listener in listeners:
-                self._clients.start_soon(self._listen, listener)
             closing.pop_all()
+        for one in listening:
+            self._clients.start_soon(one.run, self._accept, self._clients)
+        self._listening += listening
         return addresses
 
-    async def _listen(self, listener: trio.SocketListener) -> None:
-        with trio.CancelScope() as scope:
-            self._listening.append(scope)
-            if self._stop_wanted.is_set():
-                scope.cancel("the chat is stopping")
-            await trio.serve_listeners(self._accept, [listener], handler_nursery=self._clients)
-
-    def _accept(self, stream: trio.SocketStream) -> Awaitable[None]:
+    def _accept(self, stream: trio.SocketStream) -> Coroutine[None, None, None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
+        self._accepted += 1
         settings = self.settings
         link = SocketLink(stream, settings.keepalive)
         trusted = is_trusted(link.address, settings.trusted_proxies)
         return run_connection(link, self._channel, settings, self._table, trusted=trusted)
+
+    def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
+        return run_connection(reader.link, self._channel, self.settings, self._table, reader=reader)
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -197,11 +213,14 @@ class Chat:
         await self._ask(Beat())
 
     async def _ask(self, note: Tell | Beat | Reload) -> None:
+        await self._post(note)
+        await note.done.wait()
+
+    async def _post(self, note: Note) -> None:
         try:
             await self._channel.send(note)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise ChatClosed("the chat has stopped") from None
-        await note.done.wait()
 
     async def reload(self, settings: Settings) -> tuple[str, ...]:
         """Take all of these settings that can change while the chat runs.
@@ -216,7 +235,7 @@ class Chat:
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
-        note = Reload(changed(self.settings, settings), _kept_rooms(settings))
+        note = Reload(changed(self.settings, settings), kept_rooms_of(settings))
         await self._ask(note)
         if not note.taken:
             raise ChatClosed("the chat has stopped")
@@ -253,10 +272,48 @@ class Chat:
         Raises `ChatClosed` once the chat is stopping, `Refused` if there are in-process clients,
         and `trio.TooSlowError`, after everything has gone on, if it does not stand still in time.
         """
-        await self._check_open()
-        if not self._stop_wanted.is_set():
-            raise NotImplementedError
-        yield
+        async with self._freezing:
+            await self._check_open()
+            standstill = Standstill(lambda: self._accepted)
+            try:
+                with trio.fail_after(FREEZE_SECONDS):
+                    await self._stand_still(standstill)
+                yield self._frozen(standstill)
+            finally:
+                self._end_standstill(standstill)
+
+    async def _stand_still(self, standstill: Standstill) -> None:
+        for listening in self._listening:
+            await listening.pause()
+        await self._post(Freeze(standstill))
+        await standstill.reached.wait()
+        if self._ended.is_set():
+            raise ChatClosed("the chat has stopped")
+        if any(client.local for client in self._hub.state.clients.values()):
+            raise Refused("a chat with in-process clients cannot be handed over")
+        await self._log.stand_still()
+
+    def _frozen(self, standstill: Standstill) -> Frozen:
+        def hand_over() -> None:
+            standstill.handed_over = True
+
+        state = self._hub.state
+        return Frozen(
+            state=freeze(state, self._log, standstill, self.uptime),
+            listeners=[listening.socket for listening in self._listening],
+            clients=[link.socket for _, link in going_over(state)],
+            lock=self._log.lock,
+            hand_over=hand_over,
+        )
+
+    def _end_standstill(self, standstill: Standstill) -> None:
+        if standstill.handed_over:
+            self._stop_wanted.set()
+        else:
+            self._log.go_on()
+            for listening in self._listening:
+                listening.resume()
+        standstill.over.set()
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -283,25 +340,32 @@ class Chat:
             self._ended.set()
 
     async def _run_clients(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        readers: Iterable[Reader],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """House the clients' tasks, and end them when a stop is wanted.
 
+        Those of `readers` first, whose clients come from another process.
         The last of them to go closes the last sender of the hub's channel, and so ends the hub,
         with nothing left to do.
         """
         with self._channel:
             try:
                 async with trio.open_nursery() as self._clients:
+                    for reader in readers:
+                        self._clients.start_soon(self._run_reader, reader)
                     task_status.started()
                     await self._stop_wanted.wait()
-                    await self._end_clients(self._clients)
+                    async with self._freezing:
+                        await self._end_clients(self._clients)
             finally:
                 self._stop_wanted.set()
 
     async def _end_clients(self, clients: trio.Nursery) -> None:
-        for scope in self._listening:
-            scope.cancel("the chat is stopping")
+        for listening in self._listening:
+            listening.end()
         deadline = trio.current_time() + self.settings.stop_grace
         for scope in (clients.cancel_scope, *self._streams):
             scope.deadline = min(scope.deadline, deadline)
@@ -325,49 +389,50 @@ async def open_chat(
     hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`); it
     returns the text to say, or raises `Refused`, and must not block. Nothing listens yet: see
     `Chat.listen`. `predecessor` is another process's chat to go on from (`Chat.frozen`), once that
-    one has handed it over; its sockets and its lock are this chat's from here on. Exceptions come
+    one has handed it over: its clients' sockets and its lock are this chat's from here on, its
+    listeners are for `Chat.listen_on`. Exceptions come
     in groups, as nurseries raise them; but for `StoreError`, raised
     before anything runs if the file that `settings.store` names cannot be used.
     """
     settings = settings or Settings()
     table = make_table(commands)
-    kept_rooms = _kept_rooms(settings)
-    async with _open_log(settings) as log, trio.open_nursery() as nursery:
-        send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
-        hub = Hub(
-            settings=settings,
-            log=log,
-            table=table,
-            before_say=before_say,
-            kept_rooms=kept_rooms,
-            channel=receive,
-            nursery=nursery,
-        )
-        chat = Chat(table, send, hub)
-        nursery.start_soon(chat._run_hub)
-        await nursery.start(chat._run_clients)
-        yield chat
-        await chat.stop()
-        # What the hub has had read for it, and nobody waits for any more.
-        nursery.cancel_scope.cancel("the chat has stopped")
+    kept_rooms = kept_rooms_of(settings)
+    handed = predecessor or Handed(FrozenChat(settings.store), [], [])
+    with ExitStack() as unused:
+        for sock in handed.clients:
+            unused.enter_context(sock)
+        async with _open_log(settings, handed) as log, trio.open_nursery() as nursery:
+            send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
+            thaw = Thaw(settings, table, handed.state)
+            readers = list(thaw.clients(handed.clients, send))
+            hub = Hub(
+                state=thaw.state,
+                log=log,
+                table=table,
+                before_say=before_say,
+                kept_rooms=kept_rooms,
+                channel=receive,
+                nursery=nursery,
+                owed=thaw.owed(),
+            )
+            chat = Chat(table, send, hub, log, handed.state.uptime)
+            nursery.start_soon(chat._run_hub)
+            await nursery.start(chat._run_clients, readers)
+            yield chat
+            await chat.stop()
+            # What the hub has had read for it, and nobody waits for any more.
+            nursery.cancel_scope.cancel("the chat has stopped")
 
 
 @asynccontextmanager
-async def _open_log(settings: Settings) -> AsyncGenerator[RoomLog, None]:
+async def _open_log(settings: Settings, handed: Handed) -> AsyncGenerator[RoomLog, None]:
     keep = retention(settings)
     if not settings.store.startswith(SQLITE):
-        yield MemoryLog(keep)
+        yield MemoryLog.thawed(keep, handed.state.histories)
         return
     path = Path(settings.store.removeprefix(SQLITE))
-    async with open_sqlite_log(path, settings.durability, keep) as log:
+    async with open_sqlite_log(path, settings.durability, keep, lock=handed.lock) as log:
         yield log
-
-
-def _kept_rooms(settings: Settings) -> list[Name]:
-    try:
-        return [parse_room(name, settings.room_chars) for name in settings.keep_rooms]
-    except Refused as refusal:
-        raise SettingsError(f"keep_rooms: {refusal}") from None
 
 
 async def serve(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Client
     from trio_chat.names import Name
     from trio_chat.settings import Settings
+    from trio_chat.standstill import Standstill
 
 
 @define
@@ -53,6 +54,11 @@ class State:
     # Clients whose held records may be applied, in the order of their turns.
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
+    # Connections that have been accepted and are known here; who stands still, if anyone does; and
+    # whether those with sockets are another process's now.
+    accepted: int = 0
+    standstill: Standstill | None = None
+    handed_over: bool = False
 
     def forget_address(self, address: str) -> None:
         """Count one client less for an address."""
@@ -132,7 +138,7 @@ class State:
 
     def go_on(self, client: Client) -> None:
         """Have them applied again, those that were held first; not while it waits for an answer."""
-        if client.looking:
+        if client.looking is not None:
             return
         client.halted = False
         if client.held:

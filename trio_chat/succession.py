@@ -56,14 +56,10 @@ class Inheritance:
     control: socket.socket | None
     stderr: int | None
 
-    def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens; to be asked before the sockets are given to a chat."""
-        return [sock.getsockname()[:2] for sock in self.handed.listeners]
-
     def account(self) -> dict[str, object]:
         """From whom, how many clients, and how long they have stood still, for the log."""
         return {
-            "process": self.estate.process,
+            "predecessor": self.estate.process,
             "clients": len(self.handed.state.clients),
             "seconds": round(time.monotonic() - self.estate.still_since, 3),
         }

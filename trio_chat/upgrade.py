@@ -46,13 +46,12 @@ class DaemonState:
     """What goes on in a successor, beside the chat.
 
     `port` is the one in the settings, or of the first socket that was given to the daemon to listen
-    on, if any was (`listens_on_given`). `started` is by Trio's clock.
+    on, if any was (`listens_on_given`).
     """
 
     fixed: Fixed
     port: int
     listens_on_given: bool
-    started: float
     upgrades: int = 0
     control: ControlListener | None = None
 
@@ -149,7 +148,6 @@ async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> Non
         process=os.getpid(),
         port=own.port,
         listens_on_given=own.listens_on_given,
-        uptime=trio.current_time() - own.started,
         upgrades=own.upgrades + 1,
         still_since=begun,
         has_stderr=bool(stderr),

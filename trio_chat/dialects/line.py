@@ -37,6 +37,7 @@ from trio_chat.events import (
     Told,
     TopicSet,
     TopicShown,
+    Upgrading,
     Welcomed,
 )
 from trio_chat.text import clean_text, printable
@@ -103,6 +104,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Notice: lambda e: f"> {e.text}",
     Missed: _missed,
     Stopping: lambda _: "> the server is shutting down",
+    Upgrading: lambda _: "> the server is being upgraded: please connect again",
 }
 
 

@@ -11,12 +11,14 @@ import logging
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
+from attrs import define, field
 
 from trio_chat.client import Client, Lost
 from trio_chat.commands import Connected, Disconnected, ReadOut
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import FirstBytes
-from trio_chat.limits import TokenBucket
+from trio_chat.doors.first_bytes import FirstBytes, FrozenFirstBytes
+from trio_chat.limits import FrozenBucket, TokenBucket
+from trio_chat.standstill import Still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from trio_chat.doors.stream import StreamLink
     from trio_chat.doors.tcp import SocketLink
     from trio_chat.settings import Settings
+    from trio_chat.standstill import Standstill
     from trio_chat.table import Row
 
     Link: TypeAlias = SocketLink | StreamLink
@@ -51,27 +54,32 @@ async def run_connection(
     table: Mapping[str, Row],
     *,
     trusted: bool = False,
+    reader: Reader | None = None,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `trusted`: the peer is a proxy that may say where the client really comes from.
+    `trusted`: the peer is a proxy that may say where the client really comes from. `reader` is that
+    of a client that the hub knows already, from another process.
     """
-    client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-    dialect = FirstBytes(LineDialect(table, settings), trusted=trusted)
-    reader = Reader(client, link, channel, settings, dialect)
-    known = False
+    known = reader is not None
+    if reader is None:
+        client = Client(link, LF, channel, room_limit=LineDialect.rooms)
+        dialect = FirstBytes(LineDialect(table, settings), trusted=trusted)
+        reader = Reader(client, link, channel, dialect, bucket_of(settings))
     try:
-        await channel.send((client, (Connected(trusted),), 0))
-        known = True
+        if not known:
+            await channel.send((reader.client, (Connected(trusted),), 0))
+            known = True
         await reader.run()
         await link.wait_released()
-        await link.finish(settings.linger_timeout)
+        if not link.handed_over:
+            await link.finish(settings.linger_timeout)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the chat has ended
     except trio.Cancelled:
         if known:
             with contextlib.suppress(*CANNOT_SEND):
-                channel.send_nowait(Lost(client, "cancelled"))
+                channel.send_nowait(Lost(reader.client, "cancelled"))
             with trio.move_on_after(RELEASE_SECONDS, shield=True):
                 await link.wait_released()
         raise
@@ -79,71 +87,128 @@ async def run_connection(
         link.close()
 
 
+def bucket_of(settings: Settings) -> TokenBucket | None:
+    """A full bucket, if there is a limit."""
+    if settings.rate_limit is None:
+        return None
+    return TokenBucket(settings.rate_limit, settings.rate_burst)
+
+
+@define
+class FrozenReader:
+    """What is known of a client's input, as plain data; `ended`: no more comes."""
+
+    dialect: FrozenFirstBytes = field(factory=FrozenFirstBytes)
+    bucket: FrozenBucket | None = None
+    ended: bool = False
+
+
 class Reader:
     """Reads one client, and keeps what has been read and not sent, so that no cancel loses it."""
 
-    __slots__ = ("_bucket", "_channel", "_client", "_dialect", "_link", "_records", "_size")
+    __slots__ = ("_bucket", "_channel", "_dialect", "_records", "_size", "client", "link")
 
     def __init__(
-        self, client: Client, link: Link, channel: Channel, settings: Settings, dialect: FirstBytes
+        self,
+        client: Client,
+        link: Link,
+        channel: Channel,
+        dialect: FirstBytes,
+        bucket: TokenBucket | None,
     ) -> None:
-        self._client = client
-        self._link = link
+        self.client = client
+        self.link = link
         self._channel = channel
         self._dialect = dialect
-        self._bucket = (
-            TokenBucket(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
-        )
+        self._bucket = bucket
         self._records: Sequence[Record] = ()
         self._size = 0
 
-    async def run(self) -> None:  # noqa: C901 - one loop, for the reason below
+    def frozen(self) -> FrozenReader:
+        """What it knows as plain data, while it stands still."""
+        bucket = None if self._bucket is None else self._bucket.frozen(trio.current_time())
+        return FrozenReader(self._dialect.frozen(), bucket, self.link.reading is None)
+
+    async def run(self) -> None:  # noqa: C901, PLR0912 - one loop, for the reason below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
         every idle connection a frame.
         """
         end: Record = ReadOut()
-        link, dialect, bucket = self._link, self._dialect, self._bucket
+        link, dialect, bucket = self.link, self._dialect, self._bucket
         try:
-            with link.reading:
-                while True:
-                    await link.readable()
-                    if link.gate is not None:
-                        await link.wait_allowed()
-                    data = link.take()
-                    if data is None:
-                        continue
-                    if not data:
-                        break
-                    self._size = len(data)
-                    if bucket is not None:
-                        await self._pass_on(data, bucket)
-                        continue
-                    self._records = records = dialect.feed(data)
-                    if not records:
-                        continue
-                    try:
-                        self._channel.send_nowait((self._client, records, len(data)))
-                        self._records = ()
-                    except trio.WouldBlock:
-                        await self._send()
-                    # An idle connection holds nothing of what it sent last.
-                    del records, data
-                end = Disconnected("closed by the client")
+            while link.reading is not None:
+                with link.reading:
+                    if link.standstill is not None and await self._wait_out(link.standstill):
+                        return
+                    if dialect.pending or (bucket is not None and bucket.in_debt):
+                        await self._go_on()
+                    while True:
+                        await link.readable()
+                        if link.gate is not None:
+                            await link.wait_allowed()
+                        data = link.take()
+                        if data is None:
+                            continue
+                        if not data:
+                            break
+                        self._size = len(data)
+                        if bucket is not None:
+                            await self._pass_on(data, bucket)
+                            continue
+                        self._records = records = dialect.feed(data)
+                        if not records:
+                            continue
+                        try:
+                            self._channel.send_nowait((self.client, records, len(data)))
+                            self._records = ()
+                        except trio.WouldBlock:
+                            await self._send()
+                        # An idle connection holds nothing of what it sent last.
+                        del records, data
+                    end = Disconnected("closed by the client")
+                    break
+                if link.released or link.standstill is None:
+                    break
+                if self._records:
+                    await self._send()
+                link.reading = trio.CancelScope()
+                await self._channel.send(Still(self.client, self, link.standstill))
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
-            await self._channel.send(Lost(self._client, self._why(error)))
+            await self._channel.send(Lost(self.client, self._why(error)))
         else:
-            await self._channel.send((self._client, (end,), 0))
+            await self._channel.send((self.client, (end,), 0))
+        link.reading = None
+        if link.standstill is not None:
+            await self._channel.send(Still(self.client, self, link.standstill))
+
+    async def _wait_out(self, standstill: Standstill) -> bool:
+        """Wait until a standstill is over; whether the connection is another process's now."""
+        await standstill.over.wait()
+        if self.link.handed_over:
+            return True
+        if self.link.standstill is standstill:
+            self.link.standstill = None
+        return False
+
+    async def _go_on(self) -> None:
+        """Pass on what waited as bytes, or for the rate."""
+        if self._bucket is not None:
+            await self._pass_on(b"", self._bucket)
+            return
+        self._records = self._dialect.feed(b"")
+        if self._records:
+            await self._send()
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, OSError):
             return f"connection lost: {error.strerror}"
         if isinstance(error, trio.BrokenResourceError):
             return "connection lost"
-        extra = {"address": self._link.peer, "client": self._client.id}
+        extra = {"address": self.link.peer, "client": self.client.id}
         logger.error("a connection's task failed", extra=extra, exc_info=error)
         return "an error in its task"
 
@@ -164,7 +229,7 @@ class Reader:
 
     async def _send(self) -> None:
         """Send the hub the records at hand; they stay at hand if this is cancelled."""
-        item = (self._client, self._records, self._size)
+        item = (self.client, self._records, self._size)
         try:
             self._channel.send_nowait(item)
         except trio.WouldBlock:
@@ -175,6 +240,6 @@ class Reader:
         """Pass on what was at hand, what waited for the rate, and what one last read gives."""
         if self._records:
             await self._send()
-        self._records = self._dialect.feed(await self._link.take_last())
+        self._records = self._dialect.feed(await self.link.take_last())
         if self._records:
             await self._send()

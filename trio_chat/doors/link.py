@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from trio_chat.standstill import Standstill
 
 
 class ConnectionLink:
     """A link over which bytes travel: the hub writes; the client's task reads, and alone closes.
 
     `reading` is the scope in which the task reads: it ends when the hub has let go of the link, and
-    when it wants the task to pass on what has arrived and read no more.
+    when it wants the task to pass on what has arrived and read no more, or to stand still. It is
+    `None` once the task reads no more.
     """
 
     __slots__ = (
@@ -21,13 +27,16 @@ class ConnectionLink:
         "reading",
         "released",
         "rest",
+        "standstill",
     )
 
     def __init__(self, peer: str, address: str) -> None:
         self.peer = peer
         self.address = address
-        self.reading = trio.CancelScope()
+        self.reading: trio.CancelScope | None = trio.CancelScope()
         self.released = False
+        # What the hub wants the task to wait out, or has wanted it to.
+        self.standstill: Standstill | None = None
         # What the connection would not take yet.
         self.rest = bytearray()
         self._discarding = False
@@ -56,16 +65,31 @@ class ConnectionLink:
 
     def read_out(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
-        self.reading.cancel("the chat is stopping")
+        self._end_reading("the chat is stopping")
+
+    def freeze(self, standstill: Standstill) -> bool:
+        """Make the client's task stand still until that is over; whether it will say so."""
+        self.standstill = standstill
+        self._end_reading("the chat is to stand still")
+        return self.reading is not None
 
     def release(self) -> None:
         """Let go: the hub will not touch this link again."""
         self.released = True
-        self.reading.cancel("the hub has let go of this client")
+        self._end_reading("the hub has let go of this client")
         if self._released is not None:
             self._released.set()
 
+    def _end_reading(self, reason: str) -> None:
+        if self.reading is not None:
+            self.reading.cancel(reason)
+
     # --- for the client's task --------------------------------------------------------------------
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the connection is another process's now, so that nothing more is done with it."""
+        return self.standstill is not None and self.standstill.handed_over
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""

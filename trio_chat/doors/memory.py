@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trio_chat.dialects import Piece
     from trio_chat.events import Event, Kept
     from trio_chat.settings import Settings
+    from trio_chat.standstill import Standstill
 
 E = TypeVar("E")
 
@@ -85,6 +86,10 @@ class EventLink:
 
     # --- for the hub ------------------------------------------------------------------------------
 
+    @property
+    def socket(self) -> None:
+        """None: it is in this process."""
+
     def write(self, chunks: list[list[Event]]) -> int:
         """Take events; see `trio_chat.client.Link`."""
         for chunk in chunks:
@@ -117,6 +122,11 @@ class EventLink:
 
     def read_out(self) -> None:
         """Nothing: there is no reader."""
+
+    def freeze(self, standstill: Standstill) -> bool:
+        """Nothing: there is no reader."""
+        del standstill
+        return False
 
     def release(self) -> None:
         """End the stream of events, once those that wait have been taken."""

@@ -28,6 +28,10 @@ class StreamLink(ConnectionLink):
         self._taken: bytes | None = None
 
     @property
+    def socket(self) -> None:
+        """None: what a stream knows, such as the keys of TLS, cannot leave its process."""
+
+    @property
     def left(self) -> int:
         """How many bytes the stream has not taken yet."""
         return len(self.rest) + self._sending
@@ -57,10 +61,16 @@ class StreamLink(ConnectionLink):
 
     # --- for the client's task --------------------------------------------------------------------
 
+    @property
+    def handed_over(self) -> bool:
+        """No stream is ever."""
+        return False
+
     async def readable(self) -> None:
         """Wait for bytes, or the end. Raises `trio.BrokenResourceError` if the stream is broken."""
         await self.wait_allowed()
-        self._taken = bytes(await self._stream.receive_some(READ_BYTES))
+        if self._taken is None:
+            self._taken = bytes(await self._stream.receive_some(READ_BYTES))
 
     def take(self) -> bytes | None:
         """The bytes that have come; `b""` is the end."""

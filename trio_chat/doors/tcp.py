@@ -53,6 +53,11 @@ class SocketLink(ConnectionLink):
         super().__init__(peer, address)
 
     @property
+    def socket(self) -> socket.socket:
+        """The socket, which is this link's to close."""
+        return self._socket
+
+    @property
     def left(self) -> int:
         """How many bytes wait for the connection."""
         return len(self.rest)
@@ -92,7 +97,7 @@ class SocketLink(ConnectionLink):
         """How many bytes the peer has not acknowledged."""
         try:
             answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4)
-        except OSError:
+        except (OSError, ValueError):  # it is broken, or closed already
             return 0
         return int.from_bytes(answer, sys.byteorder)
 

@@ -102,7 +102,7 @@ class Rooms:
         if request is not None:
             request.looking = True
         else:
-            client.looking = True
+            client.looking = record
             self._state.halt(client)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
+    from trio_chat.roomlog.memory import FrozenHistories
     from trio_chat.roomlog.retention import Retention
 
     Result: TypeAlias = Entry | Refused
@@ -52,6 +53,23 @@ class RoomLog(Protocol):
         A word may stand within another. `words` are folded (`trio_chat.text.folded`), and so are
         the texts they are looked for in.
         """
+        ...
+
+    @property
+    def lock(self) -> int | None:
+        """The descriptor that holds the right to write, where there is one to be had."""
+        ...
+
+    def frozen(self) -> FrozenHistories:
+        """What would be lost with this process, as plain data; it is shared with the log."""
+        ...
+
+    async def stand_still(self) -> None:
+        """Touch nothing that outlives this process until `go_on`; nothing is appended meanwhile."""
+        ...
+
+    def go_on(self) -> None:
+        """Be as before, whether or not `stand_still` has come to its end. Never blocks."""
         ...
 
     def retain(self, retention: Retention) -> None:

@@ -55,6 +55,30 @@ class MemoryLog:
     _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
 
+    lock: None = field(default=None, init=False)
+
+    @classmethod
+    def thawed(cls, retention: Retention, frozen: FrozenHistories) -> MemoryLog:
+        """A log that goes on from where another one was frozen."""
+        log = cls(retention)
+        log._forgotten = frozen.forgotten
+        for history in frozen.rooms:
+            history.entries = deque(history.entries, retention.entries)
+            log._histories[history.room] = history
+        log._forget_down_to(retention.rooms)
+        return log
+
+    def frozen(self) -> FrozenHistories:
+        """All of it as plain data."""
+        return FrozenHistories(list(self._histories.values()), self._forgotten)
+
+    async def stand_still(self) -> None:
+        """Nothing: it ends with this process."""
+        await trio.lowlevel.checkpoint()
+
+    def go_on(self) -> None:
+        """Nothing."""
+
     def topic(self, room: str) -> str:
         """The newest topic of a room."""
         history = self._histories.get(room)

@@ -7,6 +7,7 @@ cannot write, so that a long one delays nobody.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import sqlite3
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from trio_chat.commands import MAX_POSITION
 from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
 from trio_chat.roomlog import sqlite_rows
-from trio_chat.roomlog.sqlite_file import open_store
-from trio_chat.roomlog.sqlite_writer import Job, Jobs, Writer
+from trio_chat.roomlog.memory import FrozenHistories
+from trio_chat.roomlog.sqlite_file import StoreFile, open_store, real
+from trio_chat.roomlog.sqlite_writer import GoOn, Job, Jobs, Pause, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -33,24 +35,35 @@ if TYPE_CHECKING:
 APPEND_SECONDS = 5.0
 # For the last append, and the file to be closed.
 CLOSE_SECONDS = 5.0
+# For a file that another process has just given up to be opened, and between two tries.
+REOPEN_SECONDS = 10.0
+RETRY_SECONDS = 0.1
+
+logger = logging.getLogger("trio_chat")
 
 
 @contextlib.asynccontextmanager
 async def open_sqlite_log(
-    path: Path, durability: Durability, retention: Retention
+    path: Path, durability: Durability, retention: Retention, *, lock: int | None = None
 ) -> AsyncGenerator[SqliteLog, None]:
     """Keep rooms in a file for the length of a block, made anew if there is none.
 
-    Raises `StoreError` if the file cannot be used; it is then as it was.
+    `lock` is the right to write the file, where another log that did so has given it. Nothing is
+    checked again then, and what fails is tried again for `REOPEN_SECONDS`: there is no way back.
+    The lock is this log's from here on. Raises `StoreError` if the file cannot be used; it is then
+    as it was.
     """
     # From here to the block there is no checkpoint at which what has been opened could get lost.
-    writer, reader = await trio.to_thread.run_sync(_open, path, durability, retention)
+    if lock is None:
+        writer, reader = await trio.to_thread.run_sync(_open, path, durability, retention)
+    else:
+        writer, reader = await _open_again(StoreFile(real(path), lock, durability), retention)
     jobs: Jobs = queue.SimpleQueue()
     async with trio.open_nursery() as nursery:
         # Not ended by who cancels the chat, which may have an append to finish, but by the block.
         writing = trio.CancelScope(shield=True)
         nursery.start_soon(_write, writer, jobs, writing)
-        log = SqliteLog(reader, jobs, writer.topics())
+        log = SqliteLog(reader, jobs, writer)
         try:
             yield log
         finally:
@@ -64,15 +77,42 @@ def _open(
     path: Path, durability: Durability, retention: Retention
 ) -> tuple[Writer, sqlite3.Connection]:
     file = open_store(path, durability)
+    try:
+        return _connect(file, retention)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
     with contextlib.ExitStack() as opened:
-        opened.callback(file.close)
         try:
             reader = opened.enter_context(contextlib.closing(file.reader()))
+            # From now on it holds the file open: else the writer would take itself for the last one
+            # when it pauses, and bring all of the write-ahead log into the file.
+            reader.execute("SELECT forgotten FROM positions").fetchall()
             writer = Writer(file, retention)
         except sqlite3.Error as error:
             raise StoreError(f"cannot use {file.path}: {error}") from None
         opened.pop_all()
     return writer, reader
+
+
+async def _open_again(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
+    """Open a file that has just been in use; closes it if that fails for too long."""
+    deadline = trio.current_time() + REOPEN_SECONDS
+    try:
+        while True:
+            try:
+                return await trio.to_thread.run_sync(_connect, file, retention)
+            except StoreError as error:
+                if trio.current_time() >= deadline:
+                    raise
+                logger.warning("the store cannot be opened yet", extra={"error": str(error)})
+            await trio.sleep(RETRY_SECONDS)
+    except BaseException:
+        file.close()
+        raise
 
 
 async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
@@ -91,12 +131,14 @@ async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
 class SqliteLog:
     """See `trio_chat.roomlog.RoomLog`; made by `open_sqlite_log`."""
 
-    def __init__(self, reader: sqlite3.Connection, jobs: Jobs, topics: dict[str, str]) -> None:
+    def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
+        """To be made before the writer runs."""
         self._reader = reader
         # One read at a time, each of at most as many rows as a room keeps.
         self._reading = trio.CapacityLimiter(1)
         self._jobs = jobs
-        self._topics = topics
+        self._topics = writer.topics()
+        self.lock = writer.lock
 
     def topic(self, room: str) -> str:
         """The newest topic of a room."""
@@ -126,6 +168,20 @@ class SqliteLog:
         for result in job.results:
             if isinstance(result, TopicSet):
                 self._topics[result.room] = result.text
+
+    def frozen(self) -> FrozenHistories:
+        """Nothing: all of it is in the file."""
+        return FrozenHistories()
+
+    async def stand_still(self) -> None:
+        """Close the connection that writes; what reads makes no checkpoints, and may stay."""
+        pause = Pause()
+        self._jobs.put(pause)
+        await pause.done.wait()
+
+    def go_on(self) -> None:
+        """Open it again, if it was closed or is going to be."""
+        self._jobs.put(GoOn())
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on."""

@@ -99,20 +99,25 @@ class StoreFile:
         os.close(self.lock)
 
 
+def real(path: Path) -> Path:
+    """The file itself: whatever it is called, there is one lock to it."""
+    return Path(os.path.realpath(path))
+
+
 def open_store(path: Path, durability: Durability) -> StoreFile:
     """Lock a file, made anew if there is none, and see that it can be used.
 
     Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
     """
-    path = Path(os.path.realpath(path))  # whatever it is called, there is one lock to a file
+    path = real(path)
     if not os.access(f"{path}.lock", os.F_OK):
         # None is put beside what is not ours. Where there is one, this process may have the file in
         # use: it must not even open it, for to close it again would let go of SQLite's own locks.
-        _check_header(path)
+        check_header(path)
     lock = _lock(path)
     try:
         _make(path)
-        _check_header(path)
+        check_header(path)
         _check_content(path)
     except BaseException:
         os.close(lock)
@@ -187,8 +192,11 @@ def _beside(path: Path) -> list[Path]:
     return [Path(f"{path}{suffix}") for suffix in BESIDE]
 
 
-def _check_header(path: Path) -> None:
-    """See that a file, if there is one, is ours and not of a version unknown here."""
+def check_header(path: Path) -> None:
+    """See that a file, if there is one, is ours and not of a version unknown here.
+
+    It is only read. Raises `StoreError`.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise StoreError(f"{path} is no regular file: choose another with --store sqlite:PATH")

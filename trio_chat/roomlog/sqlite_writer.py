@@ -44,12 +44,24 @@ class Job:
     done: trio.Event = field(factory=trio.Event)
 
 
-Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | None]"
-"""What the thread is to do: append, keep more or less from now on, or end."""
+@define(eq=False)
+class Pause:
+    """The file is to be left alone until there is a `GoOn`; `done` is set once it is closed."""
+
+    done: trio.Event = field(factory=trio.Event)
+
+
+@define(eq=False)
+class GoOn:
+    """The file is to be written again."""
+
+
+Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | Pause | GoOn | None]"
+"""What the thread is to do: append, keep more or less from now on, pause, go on, or end."""
 
 
 class Writer:
-    """What the thread does; all of it runs there but `topics`."""
+    """What the thread does; all of it runs there but `topics` and `lock`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
@@ -57,6 +69,11 @@ class Writer:
         self._retention = retention
         self._failing = False
         self._connect()
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the right to write the file."""
+        return self._file.lock
 
     def topics(self) -> dict[str, str]:
         """The topics of all rooms that have one; to be asked before `run`."""
@@ -66,20 +83,26 @@ class Writer:
         """Do jobs until there is a `None`, tidy in between, and close the file."""
         try:
             while (job := self._next(jobs)) is not None:
-                if isinstance(job, Retention):
+                if isinstance(job, Job):
+                    pages = self._append(job)
+                    token.run_sync_soon(job.done.set)
+                    if self._tidy_some(len(job.drafts), pages) and pages:
+                        self._works()
+                elif isinstance(job, Retention):
                     self._retention = job
                     self._tidy.retain(job)
-                    continue
-                pages = self._append(job)
-                token.run_sync_soon(job.done.set)
-                if self._tidy_some(len(job.drafts), pages) and pages:
-                    self._works()
+                elif isinstance(job, Pause):
+                    self._connection.close()
+                    token.run_sync_soon(job.done.set)
+                    if jobs.get() is None:
+                        break
+                    self._reopen()
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._file.close()
 
-    def _next(self, jobs: Jobs) -> Job | Retention | None:
+    def _next(self, jobs: Jobs) -> Job | Retention | Pause | GoOn | None:
         while True:
             try:
                 return jobs.get(timeout=self._tidy.wait())

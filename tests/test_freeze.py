@@ -1,0 +1,818 @@
+"""A chat that stands still, and then goes on: by itself, or as another one. Nobody sees which."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.lowlevel
+from freezing import hand_over, passed_on, succeed, successor
+from loopback import (
+    FAREWELL,
+    HOST,
+    Links,
+    chat_on_tcp,
+    descriptors,
+    dial,
+    reset,
+    ticks,
+    until,
+    watch_links,
+)
+
+from trio_chat import ChatClosed, Notice, Refused, Settings, custom, open_chat, server
+from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.testing import LineClient, line_client
+
+SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
+LONG = "/msg " + "x" * 100
+UPGRADING = "> the server is being upgraded: please connect again"
+
+Next = Callable[..., contextlib.AbstractAsyncContextManager]
+
+
+@pytest.fixture
+def links(monkeypatch: pytest.MonkeyPatch) -> Links:
+    return watch_links(monkeypatch)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
+    """As `links`, but a client that does not read lags after a few kilobytes."""
+    return watch_links(monkeypatch, send_buffer=4096)
+
+
+@asynccontextmanager
+async def thawed(chat, *, open_with=None, **changed) -> AsyncIterator:
+    """The same chat, after it has stood still."""
+    assert not changed
+    async with chat.frozen() as frozen:
+        passed = passed_on(frozen)
+        await ticks()
+    for sock in (*passed.clients, *passed.listeners):
+        sock.close()
+    yield chat
+
+
+@pytest.fixture(params=[thawed, successor])
+def goes_on(request) -> Next:
+    """What comes after a standstill: the same chat, or another one."""
+    return request.param
+
+
+async def dial_raw(port: int) -> LineClient:
+    return await dial(port)
+
+
+# --- what goes on ---------------------------------------------------------------------------------
+
+
+async def test_people_go_on_talking(goes_on: Next, links: Links) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        await john.expect("> jack joined the room")
+        await john.send("/topic bees", "/msg one")
+        await john.expect("> topic of #x: bees")
+        await jack.expect("> topic of #x: bees", "> john: one")
+        async with goes_on(chat) as new:
+            await john.send("/msg two", "/who", "/nick joe")
+            await john.expect("> in #x: jack, john", "> all right, I will call you joe")
+            await jack.expect("> john: two", "> john is now known as joe")
+            await jack.send("/nick john", "/tell joe hi", "/topic", "/history")
+            await jack.expect("> all right, I will call you john", "> topic of #x: bees")
+            shown = await jack.lines(3)
+            assert [line.partition("] ")[2] for line in shown] == [
+                "topic of #x: bees", "john: one", "john: two",
+            ]  # fmt: skip
+            assert [line.split()[1] for line in shown] == ["[1", "[2", "[3"]
+            await john.expect("> jack is now known as john", "> john (to you): hi")
+            third = await dial(port, nick="jim", room="#x")
+            await third.expect("> topic of #x: bees")
+            await john.expect("> jim joined the room")
+            assert new.statistics().connected == 3
+            assert new.statistics().clients == 3
+    links.check()
+
+
+async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> None:
+    async with chat_on_tcp() as (chat, port):
+        await dial(port, nick="mary")
+        async with goes_on(chat):
+            other = await dial(port)
+            await other.send("/nick rnary", "/nick Mary")
+            assert await other.lines(2) == [
+                f"err: the nick {nick} is taken, or looks like one that is"
+                for nick in ("rnary", "Mary")
+            ]
+
+
+SPLIT = [
+    (b"/nick jo", b"hn\n", ["> all right, I will call you john"]),
+    (b"GE", b"T / HTTP/1.1\r\n\r\n", ["HTTP/1.1 400 Bad Request"]),
+    (b"GE", b"\n", ["err: unknown command: GE"]),
+    (b"PROXY TCP4 1.2", b".3.4 1.2.3.4 1 2\r\n/who\n",
+     ["err: you are in no room; use /join ROOM first"]),
+    (b"/x" * 300, b"xx\n/who\n",
+     ["err: a line may have at most 400 bytes; this one is left out",
+      "err: you are in no room; use /join ROOM first"]),
+    (b"/topic\xff", b"\xf6\n", ["", "> yes, the server is here",
+                                "err: you are in no room; use /join ROOM first"]),
+    (b"\xff\xfa\x18ab", b"c\xff\xf0/who\n", ["err: you are in no room; use /join ROOM first"]),
+    (b"/who\r", b"\0/topic\n", ["err: you are in no room; use /join ROOM first"] * 2),
+    ("/nick jé".encode()[:-1], "é\n".encode()[1:], ["> all right, I will call you jé"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "answers"), SPLIT)
+async def test_input_may_be_split_by_it_anywhere(before, after, answers, goes_on: Next) -> None:
+    small = {"line_bytes": 400, "message_chars": 100}
+    async with chat_on_tcp(trusted_proxies=("127.0.0.1",), **small) as (chat, port):
+        john = await dial(port)
+        await john.stream.send_all(before)
+        await until(lambda: chat.statistics().clients == 1)
+        await ticks()
+        async with goes_on(chat):
+            await john.stream.send_all(after)
+            assert [line.rstrip("\r") for line in await john.lines(len(answers))] == answers
+
+
+async def test_who_speaks_telnet_gets_crlf_from_then_on(goes_on: Next) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.stream.send_all(b"\xff\xfd\x06")
+        assert await john.stream.receive_some() == b"\xff\xfc\x06"
+        async with goes_on(chat):
+            jack = await dial(port, nick="jack", room="#x")
+            await jack.send("/msg hi")
+            data = b""
+            while len(data) < 34:
+                data += await john.stream.receive_some()
+            assert data == b"> jack joined the room\r\n> jack: hi\r\n"
+
+
+async def test_who_connects_meanwhile_waits_and_is_not_refused(links: Links) -> None:
+    async with chat_on_tcp() as (chat, port):
+        async with chat.frozen() as frozen:
+            late = await dial(port)
+            await late.send("/who")
+            await ticks()
+            assert len(links.all) == 0
+            handed = passed_on(frozen)
+            frozen.hand_over()
+        async with succeed(handed, chat.settings):
+            await late.expect("err: you are in no room; use /join ROOM first")
+
+
+async def test_within_a_standstill_nothing_is_read_or_written(links: Links) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        await john.expect("> jack joined the room")
+        async with chat.frozen() as frozen:
+            turns = chat.statistics().turns
+            await john.send("/msg hi", "/quit")
+            await ticks()
+            with pytest.raises(BlockingIOError):
+                jack.stream.socket._sock.recv(1, socket.MSG_DONTWAIT)
+            assert [len(sock.recv(99, socket.MSG_PEEK)) for sock in frozen.clients[:1]] == [14]
+            assert chat.statistics().turns == turns
+        await john.expect("> sad to see you go =(")
+        await jack.expect("> john: hi", "> john has left the room")
+
+
+# --- clients in the middle of something -----------------------------------------------------------
+
+
+async def test_one_that_waits_for_its_rate(goes_on: Next, autojump_clock) -> None:
+    async with chat_on_tcp(rate_limit=10.0, rate_burst=5) as (chat, port):
+        john = await dial(port)
+        begun = trio.current_time()
+        await john.send(*(f"/x{number}" for number in range(20)))
+        await john.expect(*(f"err: unknown command: /x{number}" for number in range(5)))
+        async with goes_on(chat):
+            await john.expect(*(f"err: unknown command: /x{number}" for number in range(5, 20)))
+            assert 1.4 < trio.current_time() - begun < 1.7
+
+
+async def test_one_whose_rate_is_lifted(autojump_clock) -> None:
+    async with chat_on_tcp(rate_limit=0.01, rate_burst=1) as (chat, port):
+        john = await dial(port)
+        await john.send("/x", "/y", "/z")
+        await john.expect("err: unknown command: /x")
+        async with successor(chat, rate_limit=None):
+            await john.expect("err: unknown command: /y", "err: unknown command: /z")
+
+
+async def test_one_that_waits_for_the_hub(goes_on: Next, gate, monkeypatch) -> None:
+    """The channel is full, and its records are at hand in its own task."""
+    monkeypatch.setattr(server, "CHANNEL_ITEMS", 1)
+    async with chat_on_tcp() as (chat, port):
+        clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(4)]
+        for client in clients:
+            await client.sync()
+        gate.shut()
+        await clients[0].send("/msg a")
+        await until(lambda: gate.reached)
+        for client in clients[1:]:
+            await client.send("/msg b")
+        await ticks()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_later, gate)
+            async with goes_on(chat):
+                for client in clients[1:]:
+                    assert len(await client.lines(3)) == 3
+                    assert await client.sync() == []
+                await clients[0].expect("> john1: b", "> john2: b", "> john3: b")
+
+
+async def open_later(gate) -> None:
+    await ticks()
+    gate.opened.set()
+
+
+class Gate:
+    """Holds appends to the room log, or reads of it, while it is shut."""
+
+    def __init__(self) -> None:
+        self.opened = trio.Event()
+        self.opened.set()
+        self.reached = False
+
+    def shut(self) -> None:
+        self.opened = trio.Event()
+        self.reached = False
+
+    def hold(self, monkeypatch, name: str) -> None:
+        method = getattr(MemoryLog, name)
+
+        async def later(log, *arguments):
+            self.reached = True
+            await self.opened.wait()
+            return await method(log, *arguments)
+
+        monkeypatch.setattr(MemoryLog, name, later)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate()
+    gate.hold(monkeypatch, "append")
+    return gate
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate()
+    for name in ("before", "read"):
+        gate.hold(monkeypatch, name)
+    return gate
+
+
+async def test_one_that_waits_for_an_answer_from_the_log(goes_on: Next, reading: Gate) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send("/msg hi")
+        await john.sync()
+        reading.shut()
+        await john.send("/history", "/x", "/quit")
+        await until(lambda: reading.reached)
+        await ticks()
+        async with goes_on(chat):
+            reading.opened.set()
+            shown, *others = await john.rest()
+            assert shown.endswith("john: hi")
+            assert others == ["err: unknown command: /x", "> sad to see you go =("]
+
+
+async def test_one_whose_records_are_held(goes_on: Next) -> None:
+    """More at once than a turn takes of one client."""
+    rolled = custom("roll", "/roll", "roll", lambda caller, text: [Notice(f"rolled {text}")])
+    with_roll = {"open_with": {"commands": [rolled]}}
+    async with chat_on_tcp(**with_roll) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send(*(f"/roll {number}" for number in range(3_000)))
+        await until(lambda: bool(chat._hub.state.holding))
+        async with goes_on(chat, **with_roll):
+            await john.expect(*(f"> rolled {number}" for number in range(3_000)))
+
+
+async def test_a_held_command_that_is_gone_is_unknown() -> None:
+    rolled = custom("roll", "/roll", "roll", lambda caller, text: [Notice(f"rolled {text}")])
+    async with chat_on_tcp(open_with={"commands": [rolled]}) as (chat, port):
+        john = await dial(port)
+        await john.send(*["/roll 1"] * 1_000)
+        await until(lambda: bool(chat._hub.state.holding))
+        async with successor(chat):
+            lines = await john.lines(1_000)
+            assert lines[0] == "> rolled 1"
+            assert lines[-1] == "err: unknown command: /roll"
+            assert sorted(lines) == lines[::-1]
+
+
+async def lag(chat, talker: LineClient) -> int:
+    """Talk until someone lags; the number of lines that took."""
+    said = 0
+    while not chat.statistics().lagging:
+        await talker.send(LONG)
+        await talker.sync()
+        said += 1
+    return said
+
+
+async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
+    async with chat_on_tcp(**SLOW) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = await lag(chat, john)
+        for number in range(20):
+            await john.send(f"/msg {number} more")
+        await john.sync()
+        async with goes_on(chat) as new:
+            assert new.statistics().lagging == 1
+            await john.send("/msg last")
+            lines = await jack.lines(said + 21)
+            assert lines == (
+                [f"> john: {LONG[5:]}"] * said
+                + [f"> john: {number} more" for number in range(20)]
+                + ["> john: last"]
+            )
+            await until(lambda: not new.statistics().lagging)
+            await jack.send("/msg back")
+            await john.expect("> jack: back")
+            assert await jack.sync() == []
+
+
+async def test_one_for_whom_the_log_is_being_read(
+    goes_on: Next, narrow: Links, reading: Gate
+) -> None:
+    async with chat_on_tcp(**SLOW, recent_entries=1) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = await lag(chat, john)
+        for number in range(200):
+            await john.send(f"/msg {number} {LONG[5:90]}")
+        await john.sync()
+        reading.shut()
+        lines = [await jack.line()]
+        while not reading.reached:
+            with trio.move_on_after(0.01):
+                lines.append(await jack.line())
+        async with goes_on(chat):
+            reading.opened.set()
+            lines += await jack.lines(said + 200 - len(lines))
+            assert lines == (
+                [f"> john: {LONG[5:]}"] * said
+                + [f"> john: {number} {LONG[5:90]}" for number in range(200)]
+            )
+
+
+async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
+    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        while not (left := [c.link.left for c in chat._hub.state.clients.values()][1]) > 10_000:
+            await john.send(LONG)
+            await john.sync()
+        assert left < 50_000
+        async with successor(chat, outbox_bytes=1_000, max_clients=1, max_rooms=1) as new:
+            await until(lambda: new.statistics().lagging == 1)
+            await john.send("/msg end")
+            while (await jack.line()) != "> john: end":
+                pass
+            assert new.statistics().left == {}
+
+
+async def test_one_that_quits_gets_all_that_waits(goes_on: Next, narrow: Links) -> None:
+    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = 0
+        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
+            await john.send(LONG)
+            await john.sync()
+            said += 1
+        await jack.send("/quit")
+        await john.expect("> jack has left the room")
+        async with goes_on(chat) as new:
+            assert await jack.rest() == [
+                *[f"> john: {LONG[5:]}"] * said, "> sad to see you go =(",
+            ]  # fmt: skip
+            await until(lambda: new.statistics().clients == 1)
+            assert new.statistics().left == {"quit": 1}
+    narrow.check()
+
+
+async def test_one_that_has_ended_its_input_gets_all_that_waits(
+    goes_on: Next, narrow: Links
+) -> None:
+    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = 0
+        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
+            await john.send(LONG)
+            await john.sync()
+            said += 1
+        await jack.stream.send_eof()
+        await john.expect("> jack has left the room")
+        async with goes_on(chat) as new:
+            assert await jack.rest() == [f"> john: {LONG[5:]}"] * said
+            await until(lambda: new.statistics().clients == 1)
+    narrow.check()
+
+
+async def test_one_that_lingers_stays_with_the_old_chat(links: Links) -> None:
+    """The hub has let go of it: its own task ends it, and may do so after the handing over."""
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        await john.send("/quit")
+        await john.expect("> sad to see you go =(")
+        await until(lambda: chat.statistics().clients == 0)
+        async with successor(chat) as new:
+            assert new.statistics().clients == 0
+            await ticks()
+            assert links.closes == {}
+            assert await john.line() == ""
+            await john.stream.aclose()
+            await until(lambda: len(links.closes) == 1)
+    links.check()
+
+
+@pytest.mark.parametrize("how", [reset, lambda client: client.stream.socket.close()])
+async def test_a_connection_that_is_lost_meanwhile(how, links: Links) -> None:
+    for handing in (False, True):
+        async with chat_on_tcp() as (chat, port):
+            john = await dial(port, nick="john", room="#x")
+            jack = await dial(port, nick="jack", room="#x")
+            await john.expect("> jack joined the room")
+            async with chat.frozen() as frozen:
+                how(jack)
+                await ticks()
+                handed = passed_on(frozen)
+                if handing:
+                    frozen.hand_over()
+            async with succeed(handed, chat.settings) if handing else keep(handed, chat):
+                await john.expect("> jack has left the room")
+        links.check()
+
+
+@asynccontextmanager
+async def keep(handed, chat) -> AsyncIterator:
+    for sock in (*handed.clients, *handed.listeners):
+        sock.close()
+    yield chat
+
+
+# --- those who cannot go --------------------------------------------------------------------------
+
+
+async def test_streams_see_nothing_of_a_standstill() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        async with line_client(chat, nick="jack", room="#x") as jack:
+            await john.expect("> jack joined the room")
+            async with chat.frozen():
+                await jack.send("/msg one")
+                await john.send("/msg two")
+                await ticks()
+            await john.expect("> jack: one")
+            await jack.expect("> john: two")
+            await jack.send("/msg three")
+            await john.expect("> jack: three")
+
+
+async def test_streams_are_told_and_have_left(links: Links) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        async with line_client(chat, nick="jack", room="#x") as jack:
+            await john.expect("> jack joined the room")
+            async with successor(chat):
+                assert await jack.rest() == [UPGRADING]
+                await john.expect("> jack has left the room")
+                await john.send("/nick jack")
+                await john.expect("> all right, I will call you jack")
+
+
+async def test_a_stream_that_comes_meanwhile_is_told_too() -> None:
+    async with chat_on_tcp() as (chat, _):
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            async with chat.frozen() as frozen:
+                nursery.start_soon(chat.serve_stream, theirs)
+                await ours.send_all(b"/nick jack\n/join #x\n/msg hi\n")
+                await ticks()
+                for sock in passed_on(frozen).listeners:
+                    sock.close()
+                frozen.hand_over()
+            assert await LineClient(ours).rest() == [UPGRADING]
+            await ours.aclose()
+        assert chat._log._histories == {}
+
+
+async def test_with_in_process_clients_it_is_refused() -> None:
+    async with chat_on_tcp() as (chat, port), chat.connect(nick="bot") as bot:
+        await bot.join("#x")
+        john = await dial(port, nick="john", room="#x")
+        with pytest.raises(Refused, match="in-process"):
+            async with chat.frozen():
+                pytest.fail("it was frozen")
+        await john.send("/msg hi")
+        await john.sync()
+        await dial(port, nick="jack", room="#x")
+
+
+# --- when it is asked for -------------------------------------------------------------------------
+
+
+async def test_a_chat_that_is_stopping_or_handed_over_cannot_be_frozen() -> None:
+    async with chat_on_tcp() as (chat, _), successor(chat), trio.open_nursery() as nursery:
+        with pytest.raises(ChatClosed):
+            async with chat.frozen():
+                pytest.fail("it was frozen")
+        nursery.start_soon(chat.stop)
+    with pytest.raises(ChatClosed):
+        async with chat.frozen():
+            pytest.fail("it was frozen")
+
+
+async def test_a_stop_waits_for_the_standstill_to_be_over(links: Links) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        await john.sync()
+        async with trio.open_nursery() as nursery:
+            async with chat.frozen():
+                nursery.start_soon(chat.stop)
+                await ticks()
+                assert links.closes == {}
+            assert await john.rest() == [FAREWELL]
+            await john.stream.aclose()
+
+
+async def test_a_hub_that_does_not_get_to_stand_still(gate: Gate, autojump_clock) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        await john.expect("> jack joined the room")
+        gate.shut()
+        await john.send("/msg hi")
+        await until(lambda: gate.reached)
+        await john.send("/msg two")
+        with pytest.raises(trio.TooSlowError):
+            async with chat.frozen():
+                pytest.fail("it was frozen")
+        gate.opened.set()
+        await jack.expect("> john: hi", "> john: two")
+        async with chat.frozen():
+            await john.send("/msg three")
+        await jack.expect("> john: three")
+        await dial(port, nick="jim", room="#x")
+
+
+async def test_standstills_come_one_after_the_other() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        held = 0
+
+        async def freeze() -> None:
+            nonlocal held
+            async with chat.frozen():
+                assert held == 0
+                held += 1
+                await ticks()
+                held -= 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(freeze)
+        assert await john.sync() == []
+
+
+async def test_listening_on_more_meanwhile_begins_afterwards(links: Links) -> None:
+    async with chat_on_tcp() as (chat, _):
+        async with chat.frozen():
+            [(_, port)] = await chat.listen(host=HOST, port=0)
+            john = await dial(port)
+            await john.send("/x")
+            await ticks()
+            assert links.all == []
+        await john.expect("err: unknown command: /x")
+
+
+# --- what the chat itself takes along -------------------------------------------------------------
+
+
+async def test_rooms_kept_without_members_go_over_as_the_settings_say() -> None:
+    async with chat_on_tcp(keep_rooms=("#a", "#b")) as (chat, port):
+        john = await dial(port, nick="john", room="#a")
+        await john.send("/topic bees", "/leave")
+        await john.expect("> topic of #a: bees", "> you have left #a")
+        async with successor(chat, keep_rooms=("#a", "#c")):
+            await john.send("/rooms", "/join #a")
+            await john.expect("> available rooms: #a, #c", "> welcome to #a", "> topic of #a: bees")
+
+
+async def test_counts_and_the_time_it_runs_go_on(autojump_clock) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send("/quit")
+        await john.rest()
+        await until(lambda: chat.statistics().clients == 0)
+        await trio.sleep(1_000)
+        before = chat.statistics()
+        async with successor(chat) as new:
+            after = new.statistics()
+            assert (after.connected, after.left) == (before.connected, {"quit": 1})
+            assert after.records == before.records
+            assert 1_000 <= new.uptime < 1_100
+
+
+# --- under load -----------------------------------------------------------------------------------
+
+TALKERS = 8
+LINES = 400
+
+
+async def talk(client: LineClient, name: str, standstills: trio.Event) -> None:
+    """Numbered lines, in pieces of any size; at least so many, and until all is over."""
+    number = 0
+    while number < LINES or not standstills.is_set():
+        data = "".join(f"/msg {name} {number + more}\n" for more in range(7)).encode()
+        number += 7
+        cut = number % len(data)
+        await client.stream.send_all(data[:cut])
+        await trio.lowlevel.checkpoint()
+        await client.stream.send_all(data[cut:])
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+    await client.send(f"/msg {name} end")
+
+
+async def listen(client: LineClient, heard: dict[str, list[int]]) -> None:
+    """Everyone else's lines, until each has said its last."""
+    ended = 0
+    while ended < TALKERS - 1:
+        line = await client.line()
+        assert line, "the connection has ended"
+        nick, name, number = line.removeprefix("> ").split()
+        assert nick == f"{name}:"
+        if number == "end":
+            ended += 1
+        else:
+            heard.setdefault(name, []).append(int(number))
+
+
+async def everyone_talks(port: int, nursery: trio.Nursery, standstills: trio.Event):
+    names = [f"john{number}" for number in range(TALKERS)]
+    clients = [await dial(port, nick=name, room="#x") for name in names]
+    for client in clients:
+        await client.sync()
+    all_heard: list[dict[str, list[int]]] = []
+    for name, client in zip(names, clients, strict=True):
+        all_heard.append({})
+        nursery.start_soon(talk, client, name, standstills)
+        nursery.start_soon(listen, client, all_heard[-1])
+    return all_heard
+
+
+def check_each_line_once_and_in_order(all_heard: list[dict[str, list[int]]]) -> None:
+    for heard in all_heard:
+        assert len(heard) == TALKERS - 1
+        for numbers in heard.values():
+            assert numbers == list(range(len(numbers)))
+            assert len(numbers) >= LINES
+
+
+@pytest.mark.parametrize("rate_limit", [None, 20_000.0])
+async def test_twenty_standstills_under_load(rate_limit: float | None) -> None:
+    async with chat_on_tcp(rate_limit=rate_limit) as (chat, port):
+        over = trio.Event()
+        async with trio.open_nursery() as nursery:
+            all_heard = await everyone_talks(port, nursery, over)
+            for number in range(20):
+                await ticks(number)
+                async with chat.frozen():
+                    await ticks(number % 3)
+            over.set()
+        check_each_line_once_and_in_order(all_heard)
+
+
+async def test_ten_handings_over_under_load() -> None:
+    async with contextlib.AsyncExitStack() as chats:
+        chat, port = await chats.enter_async_context(chat_on_tcp())
+        over = trio.Event()
+        async with trio.open_nursery() as nursery:
+            all_heard = await everyone_talks(port, nursery, over)
+            for number in range(10):
+                await ticks(3 * number)
+                handed = await hand_over(chat)
+                chat = await chats.enter_async_context(succeed(handed, chat.settings))
+            over.set()
+        check_each_line_once_and_in_order(all_heard)
+
+
+# --- given up at every step -----------------------------------------------------------------------
+
+
+class CancelAfter(trio.abc.Instrument):
+    """Cancels a scope once as many steps of any tasks have been made since it was armed."""
+
+    def __init__(self, steps: float) -> None:
+        self.steps = steps
+        self.made = 0
+        self.scope: trio.CancelScope | None = None
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self.scope is not None:
+            self.made += 1
+            if self.made == self.steps:
+                self.scope.cancel()
+
+
+async def freezing_alone(cancel: CancelAfter) -> None:
+    """Only who freezes is cancelled: the chat goes on."""
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        await john.expect("> jack joined the room")
+        await john.stream.send_all(b"/msg one\n/msg tw")
+        with trio.CancelScope() as scope:
+            cancel.scope = scope
+            async with chat.frozen():
+                await ticks(3)
+        cancel.scope = None
+        await john.stream.send_all(b"o\n")
+        await jack.expect("> john: one", "> john: two")
+        third = await dial(port, nick="jim", room="#x")
+        await jack.expect("> jim joined the room")
+        await third.send("/quit")
+        await third.rest()
+
+
+async def everything(cancel: CancelAfter) -> None:
+    """The whole chat is cancelled while it is frozen and handed over."""
+    clients: list[LineClient] = []
+    handed = None
+    with trio.CancelScope() as scope:
+        async with open_chat(Settings(stop_grace=1)) as chat:
+            [(_, port)] = await chat.listen(host=HOST, port=0)
+            clients += [await dial(port, nick=f"john{number}", room="#x") for number in range(2)]
+            async with line_client(chat, nick="jack", room="#x"):
+                cancel.scope = scope
+                async with chat.frozen() as frozen:
+                    handed = passed_on(frozen)
+                    await ticks(2)
+                    frozen.hand_over()
+                await ticks(2)
+            cancel.scope = None
+            await trio.lowlevel.checkpoint()
+    cancel.scope = None
+    over = handed is not None and frozen._hand_over is not None and handing_is_done(chat)
+    if over:
+        async with succeed(handed, Settings(stop_grace=1)):
+            await clients[0].send("/msg hi")
+            while (line := await clients[1].line()) != "> john0: hi":
+                assert line != FAREWELL
+                assert line
+    elif handed is not None:
+        for sock in (*handed.clients, *handed.listeners):
+            sock.close()
+    for client in clients:
+        await client.stream.aclose()
+
+
+def handing_is_done(chat) -> bool:
+    return chat._hub.state.handed_over
+
+
+@pytest.mark.parametrize("play", [freezing_alone, everything])
+def test_a_cancel_at_any_step_leaves_nothing_undone(play, monkeypatch) -> None:
+    links = watch_links(monkeypatch)
+    whole = CancelAfter(math.inf)
+    trio.run(play, whole, instruments=[whole])
+    gc.collect()
+    before = descriptors() - links.squatted
+    assert whole.made > 5
+    for step in range(1, whole.made + 10):
+        cancel = CancelAfter(step)
+        begun = time.monotonic()
+        trio.run(play, cancel, instruments=[cancel])
+        assert time.monotonic() - begun < 5, f"cancelled at step {step}"
+        assert links.closes == dict.fromkeys(links.all, 1), f"cancelled at step {step}"
+        links.unreleased.clear()
+        links.check()
+        links.closes.clear()
+        links.all.clear()
+        assert descriptors() == before, f"cancelled at step {step}"

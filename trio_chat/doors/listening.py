@@ -1,0 +1,81 @@
+"""A listening socket, and the task that accepts from it: as long as it may.
+
+Trio's own `serve_listeners` closes the socket when it is cancelled. Here accepting can pause, while
+those who connect wait in the socket's backlog.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+# `trio_chat.logs` makes what is logged here rare.
+logger = logging.getLogger("trio_chat.accepting")
+
+# The system is out of something that will be there again, and the wait for it in seconds.
+OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+RETRY_SECONDS: Final = 0.1
+
+
+class Listening:
+    """Accepts from one socket, which is its own, until `end`."""
+
+    def __init__(self, sock: socket.socket, *, paused: bool = False) -> None:
+        self.socket = sock
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        self._accepting = trio.CancelScope()
+        self._idle = trio.Event()
+        self._going_on = trio.Event()
+        self._ended = False
+        if paused:
+            self._accepting.cancel("not yet")
+
+    async def run(
+        self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
+    ) -> None:
+        """Start a task for each connection; returns after `end`, with the socket closed."""
+        with self.socket:
+            while not self._ended:
+                with self._accepting:
+                    await self._accept(serve, nursery)
+                self._idle.set()
+                await self._going_on.wait()
+
+    async def _accept(
+        self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
+    ) -> None:
+        while True:
+            try:
+                stream = await self._listener.accept()
+            except OSError as error:
+                if error.errno not in OUT_OF:
+                    raise
+                logger.exception("cannot accept: %s", os.strerror(error.errno))
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                nursery.start_soon(serve, stream)
+
+    async def pause(self) -> None:
+        """Accept no more; returns once that is so."""
+        self._accepting.cancel("the chat is to stand still")
+        await self._idle.wait()
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._accepting, self._idle = trio.CancelScope(), trio.Event()
+        going_on, self._going_on = self._going_on, trio.Event()
+        going_on.set()
+
+    def end(self) -> None:
+        """Accept no more, and close the socket."""
+        self._ended = True
+        self._accepting.cancel("the chat is stopping")
+        self._going_on.set()

@@ -1,0 +1,133 @@
+"""Puts a chat together from plain data."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_chat.client import NOT_BEHIND, Client
+from trio_chat.commands import Refuse
+from trio_chat.dialects.line import LineDialect
+from trio_chat.doors.connection import Reader, bucket_of
+from trio_chat.doors.first_bytes import FirstBytes
+from trio_chat.doors.tcp import SocketLink
+from trio_chat.errors import Refused
+from trio_chat.events import Left
+from trio_chat.frozen_state import HeldCustom
+from trio_chat.limits import TokenBucket
+from trio_chat.room import Room
+from trio_chat.state import State
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trio_chat.client import Item
+    from trio_chat.commands import Record
+    from trio_chat.doors.connection import FrozenReader
+    from trio_chat.frozen_state import FrozenChat, FrozenClient, FrozenRoom, Held
+    from trio_chat.settings import Settings
+    from trio_chat.table import Row
+
+
+class Thaw:
+    """Makes the state of a chat, link by link and room by room. Times go on from now."""
+
+    def __init__(self, settings: Settings, table: Mapping[str, Row], frozen: FrozenChat) -> None:
+        self._settings = settings
+        self._table = table
+        self._frozen = frozen
+        self.state = State(settings, counts=frozen.counts)
+        self.state.rooms.update((room.name, self._room(room)) for room in frozen.rooms)
+
+    def clients(
+        self, sockets: Sequence[socket.socket], channel: trio.MemorySendChannel[Item]
+    ) -> Iterator[Reader]:
+        """Put the clients into the state, each with its socket; gives their readers, to be run."""
+        for frozen, sock in zip(self._frozen.clients, sockets, strict=True):
+            yield self._client(frozen, sock, channel)
+        # Those that nobody is in were kept without members.
+        empty = (room.name for room in self.state.rooms.values() if not room.members)
+        self.state.kept_rooms = frozenset(empty)
+
+    def owed(self) -> list[Left]:
+        """What the members have not been told yet."""
+        return [Left(gone.room, gone.id, gone.nick) for gone in self._frozen.gone]
+
+    def _room(self, frozen: FrozenRoom) -> Room:
+        room = Room(frozen.name, frozen.shown, self._settings.recent_entries)
+        room.topic, room.position, room.base = frozen.topic, frozen.position, frozen.base
+        if frozen.recent:
+            room.recent = deque(frozen.recent, self._settings.recent_entries)
+        return room
+
+    def _client(
+        self, frozen: FrozenClient, sock: socket.socket, channel: trio.MemorySendChannel[Item]
+    ) -> Reader:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        link = SocketLink(stream, self._settings.keepalive)
+        link.address, link.peer = frozen.address, frozen.peer
+        link.rest += frozen.rest
+        client = Client(link, frozen.variant, channel, room_limit=LineDialect.rooms)
+        client.id, client.nick, client.keys = frozen.id, frozen.nick, tuple(frozen.keys)
+        self._enter(client, frozen)
+        self._set_going(client, frozen)
+        if frozen.reader.ended:
+            link.reading = None
+        return self._reader(client, link, channel, frozen.reader)
+
+    def _enter(self, client: Client, frozen: FrozenClient) -> None:
+        """Have the state know a client: by its id, address, nick and rooms."""
+        state = self.state
+        state.clients[client.id] = client
+        state.addresses[client.link.address] += 1
+        if client.keys:
+            state.nicks[client.keys[0]] = client
+            state.holders.update(dict.fromkeys(client.keys, client))
+        for name in frozen.rooms:
+            room = state.rooms[name]
+            state.enter(client, room)
+            if not frozen.lagging:
+                room.listen(client)
+
+    def _set_going(self, client: Client, frozen: FrozenClient) -> None:
+        """Have it lag, close or have its records wait, as it did."""
+        client.lagging = frozen.lagging
+        client.positions = dict(frozen.positions) if frozen.lagging else NOT_BEHIND
+        client.closing = frozen.closing
+        client.halted = frozen.lagging or frozen.closing is not None
+        if frozen.closing is not None:
+            self.state.closing[client] = None
+        elif frozen.lagging:
+            client.link.pause()
+        if frozen.held:
+            client.held = deque(map(self._record, frozen.held))
+            self.state.hold(client)
+
+    def _record(self, held: Held) -> Record:
+        if not isinstance(held, HeldCustom):
+            return held
+        row = self._table.get(held.name)
+        if row is None:
+            return Refuse(f"unknown command: /{held.name}")
+        try:
+            return row.record(held.arguments, self._settings)
+        except Refused as refusal:
+            return Refuse(str(refusal))
+
+    def _reader(
+        self,
+        client: Client,
+        link: SocketLink,
+        channel: trio.MemorySendChannel[Item],
+        frozen: FrozenReader,
+    ) -> Reader:
+        lines = LineDialect.thawed(self._table, self._settings, frozen.dialect.lines)
+        bucket = bucket_of(self._settings)
+        if bucket is not None and frozen.bucket is not None:
+            bucket = TokenBucket.thawed(
+                bucket.rate, bucket.burst, frozen.bucket, trio.current_time()
+            )
+        return Reader(client, link, channel, FirstBytes.thawed(lines, frozen.dialect), bucket)
