@@ -37,7 +37,6 @@ class Served:
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         self.control = folder / control
         self.log = folder / "log"
-        self.pids: set[int] = set()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, *arguments],
@@ -48,8 +47,10 @@ class Served:
                 text=True,
                 **options,
             )
+        # Of all the processes there have been.
+        self.pids = {self.process.pid}
         line = self.process.stdout.readline()
-        told = re.search(r":(\d+) - to talk to it", line)
+        told = re.search(r" - to talk to it: telnet \S+ (\d+)\n", line)
         assert told, self.log.read_text()
         self.port = int(told[1])
 

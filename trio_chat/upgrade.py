@@ -108,13 +108,17 @@ def check_fixed(own: DaemonState, ready: Fixed) -> None:
     ignored = ("host", "port") if own.listens_on_given else ()
     found = asdict(ready)
     problems = [
-        f"{name} is {found[name] or 'not given'} by now and was {value or 'not given'} when this "
-        "daemon started: set it back, or restart the daemon"
+        f"{name} is {shown(found[name])} by now and was {shown(value)} when this daemon started: "
+        "set it back, or restart the daemon"
         for name, value in asdict(own.fixed).items()
         if found[name] != value and name not in ignored
     ]
     if problems:
         raise HandoverError("\n".join(problems))
+
+
+def shown(value: object) -> str:
+    return "not given" if value == "" else str(value)
 
 
 async def pass_to(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
