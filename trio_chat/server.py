@@ -288,6 +288,7 @@ class Chat:
         await self._post(Freeze(standstill))
         await standstill.reached.wait()
         if self._ended.is_set():
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise ChatClosed("the chat has stopped")
         if any(client.local for client in self._hub.state.clients.values()):
             raise Refused("a chat with in-process clients cannot be handed over")

@@ -33,10 +33,9 @@ class Listening:
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         self._accepting = trio.CancelScope()
         self._idle = trio.Event()
-        self._going_on = trio.Event()
         self._ended = False
-        if paused:
-            self._accepting.cancel("not yet")
+        # As long as there is a gate, nothing is to be accepted.
+        self._gate = trio.Event() if paused else None
 
     async def run(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
@@ -44,10 +43,12 @@ class Listening:
         """Start a task for each connection; returns after `end`, with the socket closed."""
         with self.socket:
             while not self._ended:
-                with self._accepting:
-                    await self._accept(serve, nursery)
-                self._idle.set()
-                await self._going_on.wait()
+                if self._gate is None:
+                    with self._accepting:
+                        await self._accept(serve, nursery)
+                else:
+                    self._idle.set()
+                    await self._gate.wait()
 
     async def _accept(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
@@ -64,18 +65,21 @@ class Listening:
                 nursery.start_soon(serve, stream)
 
     async def pause(self) -> None:
-        """Accept no more; returns once that is so."""
-        self._accepting.cancel("the chat is to stand still")
+        """Accept no more until `resume`; returns once that is so."""
+        if self._gate is None:
+            self._gate = trio.Event()
+            self._accepting.cancel("the chat is to stand still")
         await self._idle.wait()
 
     def resume(self) -> None:
         """Accept again."""
-        self._accepting, self._idle = trio.CancelScope(), trio.Event()
-        going_on, self._going_on = self._going_on, trio.Event()
-        going_on.set()
+        if self._gate is not None:
+            self._accepting, self._idle = trio.CancelScope(), trio.Event()
+            self._gate.set()
+            self._gate = None
 
     def end(self) -> None:
         """Accept no more, and close the socket."""
+        self.resume()
         self._ended = True
         self._accepting.cancel("the chat is stopping")
-        self._going_on.set()

@@ -1,0 +1,356 @@
+"""A chat as plain data: written and read it is the same, and what is not in order is refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, commands, custom
+from trio_chat.commands import (
+    Act,
+    Answer,
+    CameFrom,
+    Disconnected,
+    Help,
+    Join,
+    Leave,
+    ListMembers,
+    ListRooms,
+    Quit,
+    Refuse,
+    Say,
+    Search,
+    SetTopic,
+    ShowHistory,
+    ShowTopic,
+    SwitchVariant,
+    TakeNick,
+    Tell,
+)
+from trio_chat.dialects.line import CRLF, LF, FrozenLines
+from trio_chat.doors.connection import FrozenReader
+from trio_chat.doors.first_bytes import FrozenFirstBytes
+from trio_chat.errors import StateError
+from trio_chat.frozen_state import (
+    VERSION,
+    FrozenChat,
+    FrozenClient,
+    FrozenRoom,
+    Gone,
+    Held,
+    HeldCustom,
+    read_state,
+    write_state,
+)
+from trio_chat.handed import check_handed
+from trio_chat.limits import FrozenBucket
+from trio_chat.names import parse_nick, parse_room
+from trio_chat.roomlog.memory import FrozenHistories, History
+from trio_chat.state import Counts
+from trio_chat.table import make_table
+
+DATA = Path(__file__).parent / "data"
+
+HELD: list[Held] = [
+    Say("hi"),
+    Act("waves", "#x"),
+    SetTopic("bees"),
+    ShowTopic(),
+    TakeNick(parse_nick("Mary", 32)),
+    Join(parse_room("#Straße", 64)),
+    Leave("#x"),
+    ListRooms(),
+    ListMembers(),
+    Tell(parse_nick("jack", 32), "psst"),
+    ShowHistory(20, 7),
+    Search(("a", "b")),
+    Help("nick"),
+    Quit(),
+    Refuse("this line is not valid UTF-8"),
+    Answer(b"\xff\xfc\x06"),
+    SwitchVariant(CRLF),
+    CameFrom("192.0.2.1:99", "192.0.2.1"),
+    Disconnected("closed by the client"),
+    HeldCustom("roll", "2d6"),
+]
+KEPT = [
+    Said("#x", "idj", "john", "hi", 7, 1_000_000_000.5),
+    Acted("#x", "idj", "john", "waves", 8, 1_000_000_001.0),
+    TopicSet("#x", "#X", "idk", "jack", "bees", 9, 1_000_000_002.0),
+]
+
+
+def rich() -> FrozenChat:
+    """One with something in every field."""
+    lines = FrozenLines(b"/msg \xc3", skipping=True, pending=True, telnet=b"\xff\xfa")
+    halfway = FrozenReader(
+        FrozenFirstBytes(b"PROXY", over=True, trusted=True, lines=lines),
+        FrozenBucket(-1.5, 0.25),
+        ended=True,
+    )
+    john = FrozenClient(
+        id="idj",
+        address="192.0.2.7",
+        peer="192.0.2.7:99",
+        nick="john",
+        keys=["john", "jolhn"],
+        rooms=["#x"],
+        variant=CRLF,
+        reader=halfway,
+        rest=b"> rest \xff",
+        lagging=True,
+        positions={"#x": 5},
+        held=HELD,
+    )
+    jack = FrozenClient("idk", "::1", "[::1]:98", closing="quit", rest=b"> sad to see you go =(\n")
+    return FrozenChat(
+        store="memory",
+        uptime=86_400.5,
+        counts=Counts(9, 8, 7, 6, Counter({"quit": 3, "closed by the client": 2}), 5, 4),
+        clients=[john, jack],
+        rooms=[FrozenRoom("#x", "#X", "bees", 9, 3, KEPT), FrozenRoom("#kept", "#kept")],
+        gone=[Gone("#x", "ids", "über")],
+        histories=FrozenHistories([History("#x", deque(KEPT), 9, "bees")], 4),
+    )
+
+
+# --- as it was ------------------------------------------------------------------------------------
+
+
+def test_all_that_can_be_in_a_state_is_read_as_it_was_written() -> None:
+    assert read_state(write_state(rich())) == rich()
+
+
+def test_each_record_that_can_wait_is_tried_here() -> None:
+    assert {type(record) for record in HELD} == set(Held.__args__)
+
+
+def test_what_is_as_by_default_takes_no_place() -> None:
+    written = json.loads(write_state(FrozenChat("memory", clients=[FrozenClient("a", "b", "c")])))
+    assert written == {
+        "version": VERSION,
+        "store": "memory",
+        "clients": [{"id": "a", "address": "b", "peer": "c"}],
+    }
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+numbers = st.integers(0, 2**63 - 1)
+seconds = st.floats(allow_nan=False, allow_infinity=False)
+data = st.binary(max_size=9)
+maybe = st.none() | texts
+kept = (
+    st.builds(Said, texts, texts, texts, texts, numbers, seconds)
+    | st.builds(Acted, texts, texts, texts, texts, numbers, seconds)
+    | st.builds(TopicSet, texts, texts, texts, texts, texts, numbers, seconds)
+)
+readers = st.builds(
+    FrozenReader,
+    st.builds(
+        FrozenFirstBytes,
+        st.none() | data,
+        st.booleans(),
+        st.booleans(),
+        st.builds(FrozenLines, data, st.booleans(), st.booleans(), st.none() | data),
+    ),
+    st.none() | st.builds(FrozenBucket, seconds, st.none() | seconds),
+    st.booleans(),
+)
+held = (
+    st.sampled_from(HELD)
+    | st.builds(Say, texts, maybe)
+    | st.builds(ShowHistory, numbers, st.none() | numbers, maybe)
+    | st.builds(Search, st.lists(texts, max_size=3).map(tuple), maybe)
+    | st.builds(Answer, data)
+    | st.builds(HeldCustom, texts, texts)
+)
+clients = st.builds(
+    FrozenClient,
+    id=texts,
+    address=texts,
+    peer=texts,
+    nick=texts,
+    keys=st.lists(texts, max_size=3),
+    rooms=st.lists(texts, max_size=3),
+    variant=st.sampled_from([LF, CRLF]),
+    reader=readers,
+    rest=data,
+    lagging=st.booleans(),
+    positions=st.dictionaries(texts, numbers, max_size=3),
+    closing=maybe,
+    held=st.lists(held, max_size=3),
+)
+rooms = st.builds(FrozenRoom, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
+histories = st.builds(History, texts, st.lists(kept, max_size=3).map(deque), numbers, texts)
+states = st.builds(
+    FrozenChat,
+    store=texts,
+    uptime=seconds,
+    counts=st.builds(Counts, turns=numbers, left=st.dictionaries(texts, numbers).map(Counter)),
+    clients=st.lists(clients, max_size=3),
+    rooms=st.lists(rooms, max_size=3),
+    gone=st.lists(st.builds(Gone, texts, texts, texts), max_size=2),
+    histories=st.builds(FrozenHistories, st.lists(histories, max_size=2), numbers),
+)
+
+
+@given(states)
+@settings(deadline=None)
+def test_any_state_is_read_as_it_was_written(state: FrozenChat) -> None:
+    written = write_state(state)
+    assert read_state(written) == state
+    assert written.isascii()
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+Change = Callable[[dict], object]
+
+
+def changed(change: Change) -> bytes:
+    fields = json.loads(write_state(rich()))
+    change(fields)
+    return json.dumps(fields).encode()
+
+
+def client(fields: dict) -> dict:
+    return fields["clients"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda f: f.update(version=2), "the state has version 2, and only 1 is known here"),
+        (lambda f: f.update(version=0), "the state has version 0, and only 1 is known here"),
+        (lambda f: f.update(version="1"), 'the state has version "1", and only 1 is known here'),
+        (lambda f: f.update(version=True), "the state has version true, and only 1 is known here"),
+        (lambda f: f.pop("version"), "the state has no version"),
+        (lambda f: f.update(colour=1), "unknown field 'colour' @ state"),
+        (lambda f: client(f).update(x=1), "unknown field 'x' @ state.clients[0]"),
+        (
+            lambda f: client(f)["reader"]["dialect"]["lines"].update(x=1),
+            "unknown field 'x' @ state.clients[0].reader.dialect.lines",
+        ),
+        (lambda f: client(f)["held"][0].update(x=1), "'x' @ state.clients[0].held[0]"),
+        (lambda f: client(f)["held"][0].update(kind="Shout"), "unknown kind 'Shout' @ state.cl"),
+        (lambda f: client(f)["held"][0].pop("kind"), "missing field 'kind' @ state.clients[0].h"),
+        (lambda f: client(f)["held"].append(5), "5 is no dict @ state.clients[0].held[20]"),
+        (lambda f: client(f).pop("id"), "missing field 'id' @ state.clients[0].id"),
+        (lambda f: client(f).update(id=5), "5 is no str @ state.clients[0].id"),
+        (lambda f: client(f).update(id=None), "None is no str @ state.clients[0].id"),
+        (lambda f: client(f).update(lagging=1), "1 is no bool @ state.clients[0].lagging"),
+        (lambda f: client(f).update(keys="john"), "'john' is no list @ state.clients[0].keys"),
+        (lambda f: client(f).update(keys=[["x"]]), "['x'] is no str @ state.clients[0].keys[0]"),
+        (lambda f: client(f).update(positions=[1]), "[1] is no dict @ state.clients[0].positions"),
+        (lambda f: client(f)["positions"].update(a="5"), "'5' is no int @ state.clients[0].pos"),
+        (lambda f: client(f)["positions"].update(a=5.0), "5.0 is no int @ state.clients[0].pos"),
+        (lambda f: client(f)["positions"].update(a=True), "True is no int @ state.clients[0].po"),
+        (lambda f: client(f).update(variant="ebcdic"), "unknown variant 'ebcdic' @ state.clients"),
+        (lambda f: client(f).update(rest="ä"), " @ state.clients[0].rest"),
+        (lambda f: client(f).update(rest="*abc"), "@ state.clients[0].rest"),
+        (lambda f: client(f).update(reader=[]), "[] is no dict @ state.clients[0].reader"),
+        (lambda f: client(f)["reader"]["bucket"].update(tokens=2), "2 is no float @ state.client"),
+        (lambda f: f.update(clients={}), "{} is no list @ state.clients"),
+        (lambda f: f["counts"].update(left=[]), "[] is no dict @ state.counts.left"),
+        (lambda f: f["rooms"][0]["recent"][0].update(time=None), "@ state.rooms[0].recent[0].time"),
+        (lambda f: f["histories"]["rooms"][0].pop("position"), "missing field 'position' @ state."),
+        (lambda f: f.update(uptime="x" * 99), f"'{'x' * 39}... is no float @ state.uptime"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_place(change: Change, problem: str) -> None:
+    with pytest.raises(StateError) as caught:
+        read_state(changed(change))
+    told = str(caught.value)
+    assert problem in told
+    assert "\n" not in told
+    assert len(told) < 200
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"[]", b"5", b"null"])
+def test_what_is_no_state_at_all_is_refused(data: bytes) -> None:
+    with pytest.raises(StateError, match="the state "):
+        read_state(data)
+
+
+@pytest.mark.parametrize("missing", ["uptime", "counts", "clients", "rooms", "gone", "histories"])
+def test_a_missing_field_takes_its_default(missing: str) -> None:
+    default = getattr(FrozenChat("memory"), missing)
+    state = read_state(changed(lambda fields: fields.pop(missing)))
+    assert state == evolve(rich(), **{missing: default})
+
+
+# --- what versions before this have written -------------------------------------------------------
+
+
+def test_a_state_of_version_1() -> None:
+    """It was written from `rich()`, as that was then; see tests/data/README.md."""
+    assert read_state((DATA / "state_1.json").read_bytes()) == rich()
+
+
+# --- what is seen to before a chat is handed over -------------------------------------------------
+
+
+def two(**of_the_second: object) -> FrozenChat:
+    first = FrozenClient("a", "::1", "[::1]:1", "john", ["john"], ["#x"])
+    second = evolve(FrozenClient("b", "::1", "[::1]:2", "jack", ["jack"], ["#x"]), **of_the_second)
+    return FrozenChat("memory", clients=[first, second], rooms=[FrozenRoom("#x", "#x")])
+
+
+def test_what_is_in_order_passes() -> None:
+    check_handed(Settings(store="memory"), two())
+    check_handed(Settings(store="memory"), rich())
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (two(id="a"), "the state has the client a or its nick twice"),
+        (two(keys=["x", "john"]), "the state has the client b or its nick twice"),
+        (two(rooms=["#y"]), "the state has the client b in a room that is not there"),
+        (two(lagging=True), "the state does not say how far the client b has got"),
+        (evolve(two(), gone=[Gone("#y", "c", "jim")]), "leave a room that is not there"),
+        (evolve(two(), rooms=[FrozenRoom("#x", "#x")] * 2), "the state has a room twice"),
+        (evolve(two(), store="sqlite:/x.db"), "rooms are kept in /x.db, and would be in memory: "),
+    ],
+)
+def test_a_state_that_contradicts_itself_is_refused(state: FrozenChat, problem: str) -> None:
+    with pytest.raises(StateError, match=problem):
+        check_handed(Settings(store="memory"), state)
+
+
+def test_settings_that_no_chat_can_be_opened_with_are_refused() -> None:
+    with pytest.raises(SettingsError, match="keep_rooms: "):
+        check_handed(Settings(store="memory", keep_rooms=("a,b",)), two())
+
+
+def test_a_file_that_is_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA application_id = {0x74726368}")
+    connection.execute("PRAGMA user_version = 99")
+    connection.execute("CREATE TABLE x (x)")
+    connection.close()
+    store = f"sqlite:{path}"
+    with pytest.raises(StoreError, match="written by a newer trio-chat"):
+        check_handed(Settings(store=store), evolve(two(), store=store))
+
+
+def test_one_file_by_two_names_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "chat.db")
+    state = evolve(two(), store=f"sqlite:{tmp_path}/chat.db")
+    check_handed(Settings(store=f"sqlite:{tmp_path}/link.db"), state)
+
+
+def test_a_custom_command_is_known_by_the_name_of_its_row() -> None:
+    row = custom("roll", "/roll", "roll", lambda *_: [])
+    record = make_table([row])["roll"].record("2d6", Settings())
+    assert isinstance(record, commands.Custom)
+    assert record.name == "roll"
