@@ -89,13 +89,18 @@ class Served:
         return text
 
     def kill(self) -> None:
+        """Kill all processes there have been, and one that nobody knows of."""
+        self.kill_known()
         with suppress(ControlError):
             self.status()
+            self.kill_known()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()
+
+    def kill_known(self) -> None:
         for pid in self.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-        self.process.stdout.close()
 
 
 Serve = Callable[..., Served]

@@ -58,30 +58,20 @@ class ControlListener(trio.abc.Listener[trio.SocketStream]):
             self._file = _identity(path)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         self._accepting = trio.CancelScope()
-        self._paused: trio.Event | None = None
+        # Another process listens here by now.
+        self._another = False
 
     async def accept(self) -> trio.SocketStream:
-        """Wait for a connection, and to be no longer paused."""
-        while True:
-            while self._paused is not None:
-                await self._paused.wait()
+        """Wait for a connection; there is none any more once the path has been let go."""
+        if not self._another:
             with trio.CancelScope() as self._accepting:
                 return await self._listener.accept()
-
-    def pause(self) -> None:
-        """Accept nothing until `resume`: who connects waits."""
-        self._paused = trio.Event()
-        self._accepting.cancel("the control socket is being handed over")
-
-    def resume(self) -> None:
-        """Accept again."""
-        if self._paused is not None:
-            self._paused.set()
-            self._paused = None
+        return await trio.sleep_forever()
 
     def let_go(self) -> None:
         """Leave the path to another process, which listens there with the same socket."""
-        self._file = None
+        self._another = True
+        self._accepting.cancel("the control socket is another process's")
 
     def fileno(self) -> int:
         """The descriptor of the socket."""
@@ -91,7 +81,7 @@ class ControlListener(trio.abc.Listener[trio.SocketStream]):
         """Remove the path, unless another socket is there by now, and listen no more."""
         # As long as we listen, no other daemon replaces it, and the file's number is not used anew.
         with suppress(OSError):
-            if self._file is not None and _identity(self.path) == self._file:
+            if not self._another and _identity(self.path) == self._file:
                 self.path.unlink()
         await self._listener.aclose()
 

@@ -241,11 +241,15 @@ class Daemon:
         return self.in_terminal and not os.isatty(STDIN)
 
     def stop(self) -> None:
-        """Stop, at once where it does not serve yet."""
+        """Stop; where it does not serve yet, as soon as it does."""
         if self.operations is None:
             self.stopping.set()
-        else:
-            self.operations.begin_stop()
+            return
+        if self.operations.successor is not None:
+            logger.warning(
+                "another process has taken over", extra={"successor": self.operations.successor}
+            )
+        self.operations.begin_stop()
 
     async def obey(self, name: str, do: Callable[[Operations], Awaitable[Answer]]) -> None:
         """Reload or upgrade, as soon as it serves; the log tells what came of it."""

@@ -58,6 +58,7 @@ class Operations:
     async def status(self) -> Answer:
         """What the chat knows of itself; seconds where it is a time."""
         await trio.lowlevel.checkpoint()
+        self._check_ours()
         return {
             "version": version(),
             "process": os.getpid(),
@@ -154,7 +155,7 @@ class Operations:
         except HandoverError as error:
             problems = str(error).split("\n")
             for problem in problems:
-                logger.error("not upgraded", extra={"problem": problem})  # noqa: TRY400
+                logger.error("not upgraded", extra={"problem": problem})  # noqa: TRY400 - told
             return {"error": f"process {os.getpid()} serves on", "problems": problems}
         seconds = round(outcome.seconds, 3)
         told = {"clients": outcome.clients, "seconds": seconds, "serves": outcome.serves}

@@ -74,6 +74,11 @@ def check_possible() -> None:
         raise Refused(
             "this daemon is process 1, with which its container ends: start a new container instead"
         )
+    if systemd.would_end():
+        raise Refused(
+            "systemd would take an upgrade for the end of this service, unless its unit had "
+            "Type=notify: restart it instead"
+        )
     if not sys.executable or not sys.orig_argv:
         raise Refused("this daemon does not know what command has started it: restart it instead")
 
@@ -123,8 +128,6 @@ def shown(value: object) -> str:
 
 async def pass_to(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
     """Give the successor what stands still; it is killed unless it can go on with it."""
-    if own.control is not None:
-        own.control.pause()
     try:
         with within(SEND_SECONDS, "taken what it was sent"):
             await send(heir, still, own, begun)
@@ -133,14 +136,12 @@ async def pass_to(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> 
         # From here on nothing else runs: what was asked up to now counts, and nothing later.
         await trio.lowlevel.checkpoint_if_cancelled()
         heir.go()
-        still.hand_over()
-        if own.control is not None:
-            own.control.let_go()
     except BaseException:
         heir.kill()
-        if own.control is not None:
-            own.control.resume()
         raise
+    still.hand_over()
+    if own.control is not None:
+        own.control.let_go()
 
 
 async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
