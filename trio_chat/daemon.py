@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -196,8 +197,11 @@ class Daemon:
     def fail(self, problem: str) -> None:
         """End with a line or more that say why it cannot serve."""
         self.exit_code = CANNOT_START
-        for line in problem.split("\n"):
-            click.echo(f"trio-chat: {line}", err=True)
+        with suppress(
+            OSError
+        ):  # a successor's daemon may have gone, and its standard error with it
+            for line in problem.split("\n"):
+                click.echo(f"trio-chat: {line}", err=True)
 
     # --- what its owner asks of it ----------------------------------------------------------------
 
@@ -260,4 +264,6 @@ class Daemon:
             await do(self.operations)
         except ChatError as error:
             logger.warning("a signal was in vain", extra={"signal": name, "reason": str(error)})
+        except Exception:
+            logger.exception("a signal was in vain", extra={"signal": name})
         self.operations.end_if_handed_over()
