@@ -290,17 +290,17 @@ class Hub:
     # --- standing still ---------------------------------------------------------------------------
 
     def _freeze(self, standstill: Standstill) -> None:
-        self.state.standstill = standstill
-        for client in self.state.clients.values():
-            standstill.stop(client)
+        if not standstill.over.is_set():  # that was too slow
+            self.state.standstill = standstill
+            for client in self.state.clients.values():
+                standstill.stop(client)
 
     async def _stand_still(self, standstill: Standstill) -> None:
         """Once nothing moves any more, do nothing either until the standstill is over.
 
-        Only notes may wait on the channel then: of links that take more, and of what was read.
+        What waits on the channel then is notes, and what streams have sent that came only now.
         """
-        unknown = standstill.accepted() - self.state.accepted
-        if unknown or standstill.moving or self._outboxes.broken:
+        if standstill.moving or self._outboxes.broken:
             if standstill.over.is_set():  # it has taken too long
                 self.state.standstill = None
             return
@@ -374,8 +374,10 @@ class Hub:
         Where the hub ends before its time, with one last send that does not wait.
         """
         standstill = self.state.standstill
-        if standstill is not None and standstill.handed_over:
-            self._let_go_of_handed_over()
+        if standstill is not None:
+            standstill.reached.set()
+            if standstill.handed_over:
+                self._let_go_of_handed_over()
         self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):

@@ -10,8 +10,6 @@ from attrs import define, field
 from trio_chat.client import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trio_chat.client import Client
     from trio_chat.doors.connection import Reader
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 class Standstill:
     """One of them. The hub reaches it; who has asked for it says when it is over."""
 
-    # How many connections have been accepted so far, whether the hub knows them or not.
-    accepted: Callable[[], int]
     # Clients whose tasks have not said yet that they stand still; what those that have know.
     moving: set[Client] = field(factory=set)
     readers: dict[Client, Reader] = field(factory=dict)

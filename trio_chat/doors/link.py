@@ -65,6 +65,7 @@ class ConnectionLink:
 
     def read_out(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
+        self.standstill = None  # there may be one that is over, and that it has not got round to
         self._end_reading("the chat is stopping")
 
     def freeze(self, standstill: Standstill) -> bool:
