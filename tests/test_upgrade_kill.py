@@ -136,7 +136,7 @@ async def test_a_kill_at_any_moment_loses_nothing(seed: int, tmp_path: Path) -> 
         this.daemon.kill()
 
 
-STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receive go"]
+STEPS = ["send ready", "send loaded", "receive go"]
 
 
 @pytest.mark.parametrize("step", STEPS)
