@@ -350,6 +350,10 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
         await john.sync()
         async with goes_on(chat) as new:
             assert new.statistics().lagging == 1
+            await jack.send("/x")
+            await ticks()
+            [slow] = [c for c in new._hub.state.clients.values() if c.lagging]
+            assert slow.held is None  # it is not read from
             await john.send("/msg last")
             lines = await jack.lines(said + 201)
             assert lines == (
@@ -358,6 +362,7 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
                 + ["> john: last"]
             )
             await until(lambda: not new.statistics().lagging)
+            await jack.expect("err: unknown command: /x")
             await jack.send("/msg back")
             await john.expect("> jack: back")
             assert await jack.sync() == []
