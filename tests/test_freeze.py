@@ -716,10 +716,11 @@ async def test_a_stop_waits_for_the_standstill_to_be_over(links: Links) -> None:
         john = await dial(port)
         await john.sync()
         async with trio.open_nursery() as nursery:
-            async with chat.frozen():
+            async with chat.frozen() as frozen:
                 nursery.start_soon(chat.stop)
                 await ticks()
                 assert links.closes == {}
+                assert [listener.fileno() == -1 for listener in frozen.listeners] == [False]
             assert await john.rest() == [FAREWELL]
             await john.stream.aclose()
 
