@@ -345,19 +345,24 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
         said = await lag(chat, john)
-        for number in range(20):
-            await john.send(f"/msg {number} more")
+        for number in range(200):
+            await john.send(f"/msg {number} {LONG[5:90]}")
         await john.sync()
         async with goes_on(chat) as new:
             assert new.statistics().lagging == 1
+            await jack.send("/x")
+            await ticks()
+            [slow] = [c for c in new._hub.state.clients.values() if c.lagging]
+            assert slow.held is None  # it is not read from
             await john.send("/msg last")
-            lines = await jack.lines(said + 21)
+            lines = await jack.lines(said + 201)
             assert lines == (
                 [f"> john: {LONG[5:]}"] * said
-                + [f"> john: {number} more" for number in range(20)]
+                + [f"> john: {number} {LONG[5:90]}" for number in range(200)]
                 + ["> john: last"]
             )
             await until(lambda: not new.statistics().lagging)
+            await jack.expect("err: unknown command: /x")
             await jack.send("/msg back")
             await john.expect("> jack: back")
             assert await jack.sync() == []
@@ -410,11 +415,7 @@ async def test_one_that_quits_gets_all_that_waits(goes_on: Next, narrow: Links) 
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        said = 0
-        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
-            await john.send(LONG)
-            await john.sync()
-            said += 1
+        said = await fill(chat, john)
         await jack.send("/quit")
         await john.expect("> jack has left the room")
         async with goes_on(chat) as new:
@@ -433,17 +434,46 @@ async def test_one_that_has_ended_its_input_gets_all_that_waits(
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        said = 0
-        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
-            await john.send(LONG)
-            await john.sync()
-            said += 1
+        said = await fill(chat, john)
         await jack.stream.send_eof()
         await john.expect("> jack has left the room")
         async with goes_on(chat) as new:
             assert await jack.rest() == [f"> john: {LONG[5:]}"] * said
             await until(lambda: new.statistics().clients == 1)
     narrow.check()
+
+
+async def test_one_whose_input_ends_just_then_gets_all_that_waits(
+    goes_on: Next, narrow: Links, gate, crowded
+) -> None:
+    """That it has ended is still on its way to the hub when that has it stand still."""
+    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        others = [await dial(port, nick=f"jim{number}", room="#x") for number in range(3)]
+        said = await fill(chat, john)
+        gate.shut()
+        await john.send("/msg end")
+        await until(lambda: gate.reached)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crowd, chat, [*others, jack], gate)
+            async with goes_on(chat) as new:
+                lines = await jack.rest()
+                assert lines[:3] == [f"> jim{number} joined the room" for number in range(3)]
+                assert lines[3 : 3 + said] == [f"> john: {LONG[5:]}"] * said
+                assert lines[3 + said] == "> john: end"
+                await until(lambda: new.statistics().clients == 4)
+    narrow.check()
+
+
+async def fill(chat, talker: LineClient) -> int:
+    """Talk until much waits for the second client; the number of lines that took."""
+    said = 0
+    while [client.link.left for client in chat._hub.state.clients.values()][1] < 10_000:
+        await talker.send(LONG)
+        await talker.sync()
+        said += 1
+    return said
 
 
 async def test_one_that_lingers_stays_with_the_old_chat(links: Links) -> None:
@@ -686,10 +716,11 @@ async def test_a_stop_waits_for_the_standstill_to_be_over(links: Links) -> None:
         john = await dial(port)
         await john.sync()
         async with trio.open_nursery() as nursery:
-            async with chat.frozen():
+            async with chat.frozen() as frozen:
                 nursery.start_soon(chat.stop)
                 await ticks()
                 assert links.closes == {}
+                assert [listener.fileno() == -1 for listener in frozen.listeners] == [False]
             assert await john.rest() == [FAREWELL]
             await john.stream.aclose()
 

@@ -98,3 +98,12 @@ async def test_a_frozen_one_goes_on_by_what_is_kept_then() -> None:
     assert await positions(thawed, "#c") == [3, 4, 5]
     assert await say(thawed, "#c", 2) == [6, 7]
     assert await positions(thawed, "#c") == [5, 6, 7]
+
+
+async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
+    log = MemoryLog(Retention(10, 2))
+    assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
+    assert await say(log, "#b") == [1]
+    assert await say(log, "#c") == [6]
+    thawed = MemoryLog.thawed(Retention(10, 2), log.frozen())
+    assert await say(thawed, "#d") == [6]

@@ -24,7 +24,7 @@ from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.outcomes import Outcomes, RoomMade, discard
 from trio_chat.roomlog.retention import retention
-from trio_chat.standstill import Freeze, Still
+from trio_chat.standstill import Freeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,8 +239,6 @@ class Hub:
                 self._reload(note)
             case Freeze(standstill=standstill):
                 self._freeze(standstill)
-            case Still(standstill=standstill):
-                standstill.stands(note)
             case Stop():
                 self._stop()
 
@@ -296,11 +294,10 @@ class Hub:
                 standstill.stop(client)
 
     async def _stand_still(self, standstill: Standstill) -> None:
-        """Once nothing moves any more, do nothing either until the standstill is over.
-
-        What waits on the channel then is notes, and what streams have sent that came only now.
-        """
-        if standstill.moving or self._outboxes.broken:
+        """Once nothing moves any more, do nothing either until the standstill is over."""
+        # What those who stand still had at hand they have put there.
+        waiting = self._channel.statistics().current_buffer_used
+        if standstill.moving or waiting or self._outboxes.broken:
             if standstill.over.is_set():  # it has taken too long
                 self.state.standstill = None
             return

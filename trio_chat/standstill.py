@@ -1,4 +1,7 @@
-"""A standstill: it is asked for, reached once everyone stands still, and over."""
+"""A standstill: it is asked for, reached once everyone stands still, and over.
+
+Those who stop take themselves off a list. A note of each would take as long as all the rest.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,16 @@ class Standstill:
         if client.link.freeze(self):
             self.moving.add(client)
 
-    def stands(self, still: Still) -> None:
-        """Take note that it does."""
-        if still.client in self.moving:
-            self.moving.remove(still.client)
-            self.readers[still.client] = still.reader
+    def stands(self, client: Client, reader: Reader) -> bool:
+        """Take note that it does, all it had at hand being on the hub's channel.
+
+        Whether it was the last one, and has to wake the hub.
+        """
+        if client not in self.moving:  # the hub has let go of it
+            return False
+        self.moving.remove(client)
+        self.readers[client] = reader
+        return not self.moving
 
     def forget(self, client: Client) -> None:
         """Leave out a client that the hub has let go of: its task ends it by itself."""
@@ -52,8 +60,4 @@ class Freeze(Note):
 
 @define
 class Still(Note):
-    """A client's task stands still, and has passed on all that it had at hand."""
-
-    client: Client
-    reader: Reader
-    standstill: Standstill
+    """All clients' tasks stand still."""

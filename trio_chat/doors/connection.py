@@ -176,7 +176,8 @@ class Reader:
                 if link.released or link.standstill is None:
                     break
                 link.reading = trio.CancelScope()
-                await self._channel.send(Still(self.client, self, link.standstill))
+                if link.standstill.stands(self.client, self):
+                    await self._channel.send(Still())
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
@@ -184,8 +185,8 @@ class Reader:
         else:
             await self._channel.send((self.client, (end,), 0))
         link.reading = None
-        if link.standstill is not None:
-            await self._channel.send(Still(self.client, self, link.standstill))
+        if link.standstill is not None and link.standstill.stands(self.client, self):
+            await self._channel.send(Still())
 
     async def _wait_out(self, standstill: Standstill) -> bool:
         """Wait until a standstill is over; whether the connection is another process's now."""
