@@ -236,12 +236,9 @@ def upgrade(control: Path | None) -> None:
         process, serves = granted(answer).get("process"), answer.get("serves")
     if not serves:
         fail(f"process {process} has taken over and does not say that it serves", NOT_DONE)
-    seconds = f"{number(answer.get('seconds')):.2f} seconds"
-    click.echo(
-        escaped(
-            f"process {process} has taken over; {answer.get('clients')} clients waited {seconds}"
-        )
-    )
+    clients, seconds = number(answer.get("clients")), number(answer.get("seconds"))
+    waited = f"{clients:.0f} client{'' if clients == 1 else 's'} waited {seconds:.2f} seconds"
+    click.echo(escaped(f"process {process} has taken over; {waited}"))
 
 
 @contextmanager
