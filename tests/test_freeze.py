@@ -30,6 +30,7 @@ from loopback import (
 from trio_chat import ChatClosed, Notice, Refused, Settings, custom, hub, open_chat, server
 from trio_chat.client import Lost
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.standstill import Standstill
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
@@ -777,6 +778,18 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
                 assert (await client.rest())[-1] == FAREWELL
                 await client.stream.aclose()
         assert time.monotonic() - begun < 10
+
+
+async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        await john.sync()
+        [client] = chat._hub.state.clients.values()
+        standstill = Standstill()
+        standstill.stop(client)
+        standstill.over.set()
+        client.link.read_out()
+        await until(lambda: client.read_out)
 
 
 async def too_slow(chat) -> None:
