@@ -297,8 +297,6 @@ class Hub:
         # What those who stand still had at hand they have put there.
         waiting = self._channel.statistics().current_buffer_used
         if standstill.moving or waiting or self._outboxes.broken:
-            if standstill.over.is_set():  # it has taken too long
-                self.state.standstill = None
             return
         standstill.reached.set()
         await standstill.over.wait()
