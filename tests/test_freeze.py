@@ -30,6 +30,7 @@ from loopback import (
 from trio_chat import ChatClosed, Notice, Refused, Settings, custom, hub, open_chat, server
 from trio_chat.client import Lost
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.standstill import Standstill
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
@@ -518,20 +519,24 @@ async def keep(handed, chat) -> AsyncIterator:
     yield chat
 
 
-async def test_one_that_has_already_failed_is_not_taken_along(gate: Gate) -> None:
+async def test_one_that_has_already_failed_is_not_taken_along(monkeypatch) -> None:
+    """The hub hears of it in the very turn after which it would stand still."""
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x")
         await john.expect("> jack joined the room")
-        gate.shut()
-        await john.send("/msg hi")
-        await until(lambda: gate.reached)
         client = next(c for c in chat._hub.state.clients.values() if c.nick == "jack")
-        chat._channel.send_nowait(Lost(client, "nothing could be delivered"))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(open_later, gate)
-            async with chat.frozen() as frozen:
-                assert [client.nick for client in frozen.state.clients] == ["john"]
+        stands = Standstill.stands
+
+        def fail_with_the_last(standstill, *who) -> bool:
+            last = stands(standstill, *who)
+            if last:
+                chat._channel.send_nowait(Lost(client, "nothing could be delivered"))
+            return last
+
+        monkeypatch.setattr(Standstill, "stands", fail_with_the_last)
+        async with chat.frozen() as frozen:
+            assert [client.nick for client in frozen.state.clients] == ["john"]
         await john.expect("> jack has left the room")
         await jack.stream.aclose()
 
@@ -777,6 +782,18 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
                 assert (await client.rest())[-1] == FAREWELL
                 await client.stream.aclose()
         assert time.monotonic() - begun < 10
+
+
+async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        await john.sync()
+        [client] = chat._hub.state.clients.values()
+        standstill = Standstill()
+        standstill.stop(client)
+        standstill.over.set()
+        client.link.read_out()
+        await until(lambda: client.read_out)
 
 
 async def too_slow(chat) -> None:

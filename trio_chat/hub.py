@@ -288,37 +288,34 @@ class Hub:
     # --- standing still ---------------------------------------------------------------------------
 
     def _freeze(self, standstill: Standstill) -> None:
-        if not standstill.over.is_set():  # that was too slow
-            self.state.standstill = standstill
-            for client in self.state.clients.values():
-                standstill.stop(client)
+        self.state.standstill = standstill
+        for client in self.state.clients.values():
+            standstill.stop(client)
 
     async def _stand_still(self, standstill: Standstill) -> None:
         """Once nothing moves any more, do nothing either until the standstill is over."""
         # What those who stand still had at hand they have put there.
         waiting = self._channel.statistics().current_buffer_used
         if standstill.moving or waiting or self._outboxes.broken:
-            if standstill.over.is_set():  # it has taken too long
-                self.state.standstill = None
             return
         standstill.reached.set()
         await standstill.over.wait()
         self.state.standstill = None
-        if standstill.handed_over:
-            self._let_go_of_handed_over()
+        if standstill.handed_over is not None:
+            self._let_go_of(standstill.handed_over)
 
-    def _let_go_of_handed_over(self) -> None:
+    def _let_go_of(self, handed_over: list[Client]) -> None:
         """Forget the clients that are another process's now, and send away those that are not."""
         self.state.handed_over = True
-        for client in list(self.state.clients.values()):
-            if client.link.socket is not None:
-                del self.state.clients[client.id]
-                client.link.release()
-            elif client.closing is None:
+        for client in handed_over:
+            del self.state.clients[client.id]
+            self.state.closing.pop(client, None)
+            client.link.release()
+        self.state.holding.clear()
+        for client in self.state.clients.values():
+            if client.closing is None:
                 self._outcomes.tell(client, Upgrading())
                 self._apply.close(client, "could not be handed over", silently=True)
-        self.state.holding.clear()
-        self.state.closing = {c: None for c in self.state.closing if c.id in self.state.clients}
         self._deliver_replies()
         self._end_turn()
 
@@ -373,8 +370,8 @@ class Hub:
         standstill = self.state.standstill
         if standstill is not None:
             standstill.reached.set()
-            if standstill.handed_over:
-                self._let_go_of_handed_over()
+            if standstill.handed_over is not None:
+                self._let_go_of(standstill.handed_over)
         self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):

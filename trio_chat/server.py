@@ -294,20 +294,22 @@ class Chat:
         await self._log.stand_still()
 
     def _frozen(self, standstill: Standstill) -> Frozen:
-        def hand_over() -> None:
-            standstill.handed_over = True
-
         state = self._hub.state
+        clients = going_over(state)
+
+        def hand_over() -> None:
+            standstill.handed_over = [client for client, _ in clients]
+
         return Frozen(
             state=freeze(state, self._log, standstill, self.uptime),
             listeners=[listening.socket for listening in self._listening],
-            clients=[link.socket for _, link in going_over(state)],
+            clients=[link.socket for _, link in clients],
             lock=self._log.lock,
             hand_over=hand_over,
         )
 
     def _end_standstill(self, standstill: Standstill) -> None:
-        if standstill.handed_over:
+        if standstill.handed_over is not None:
             self._stop_wanted.set()
         else:
             self._log.go_on()

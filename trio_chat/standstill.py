@@ -26,8 +26,8 @@ class Standstill:
     readers: dict[Client, Reader] = field(factory=dict)
     reached: trio.Event = field(factory=trio.Event)
     over: trio.Event = field(factory=trio.Event)
-    # The clients with sockets are another process's now.
-    handed_over: bool = False
+    # Clients that are another process's now, if it has come to that.
+    handed_over: list[Client] | None = None
 
     def stop(self, client: Client) -> None:
         """Have a client's task stand still."""

@@ -90,7 +90,7 @@ class ConnectionLink:
     @property
     def handed_over(self) -> bool:
         """Whether the connection is another process's now, so that nothing more is done with it."""
-        return self.standstill is not None and self.standstill.handed_over
+        return self.standstill is not None and self.standstill.handed_over is not None
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""

@@ -86,10 +86,6 @@ class EventLink:
 
     # --- for the hub ------------------------------------------------------------------------------
 
-    @property
-    def socket(self) -> None:
-        """None: it is in this process."""
-
     def write(self, chunks: list[list[Event]]) -> int:
         """Take events; see `trio_chat.client.Link`."""
         for chunk in chunks:
