@@ -103,9 +103,21 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def kill(session: nox.Session) -> None:
-    """Fifty rounds of a daemon killed while people talk; what they saw must be in its file."""
+    """Fifty rounds of a daemon killed while people talk; what they saw must be in its file.
+
+    And as many of one that is killed in the middle of an upgrade.
+    """
     install(session, "test", ".")
-    session.run("pytest", "tests/test_kill.py", *session.posargs, env={"KILLS": "50"})
+    tests = ("tests/test_kill.py", "tests/test_upgrade_kill.py")
+    session.run("pytest", *tests, *session.posargs, env={"KILLS": "50"})
+
+
+@nox.session
+def upgrade(session: nox.Session) -> None:
+    """Ten upgrades of a daemon with a thousand clients who talk; how long they wait is printed."""
+    install(session, "test", ".")
+    env = {"UPGRADE_CLIENTS": "1000", "UPGRADE_ROOMS": "50", "UPGRADES": "10"}
+    session.run("pytest", "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
 
 
 @nox.session

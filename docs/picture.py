@@ -1,41 +1,87 @@
-"""Records the README's picture: two people talking through telnet and nc, each in a terminal.
+"""Records the README's pictures: terminals, with what was on them while people talked.
 
-`python docs/picture.py` starts the installed daemon, plays `SCENE` under tmux, and draws what is
-then on the two screens into `two-people.svg`. It needs tmux, telnet, nc and a free port 8888.
+`python docs/picture.py` starts the installed daemon, plays each scene under tmux, and draws what is
+then on the screens. It needs tmux, telnet, nc and a free port 8888.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from fnmatch import fnmatchcase
 from html import escape
 from pathlib import Path
 
-PICTURE = Path(__file__).with_name("two-people.svg")
+from attrs import frozen
 
-# Who types what, and what has to be on whose screen before the next line is typed.
-JOHN, JACK = "john", "jack"
-SCENE = [
-    (JOHN, "telnet 127.0.0.1 8888", JOHN, "Escape character is '^]'."),
-    (JOHN, "/nick john", JOHN, "> all right, I will call you john"),
-    (JOHN, "/join #general", JOHN, "> welcome to #general"),
-    (JACK, "nc 127.0.0.1 8888", JACK, "nc 127.0.0.1 8888"),
-    (JACK, "/nick jack", JACK, "> all right, I will call you jack"),
-    (JACK, "/rooms", JACK, "> available rooms: #general"),
-    (JACK, "/join #general", JOHN, "> jack joined the room"),
-    (JACK, "/msg Hi", JOHN, "> jack: Hi"),
-    (JOHN, "/msg hello jack", JACK, "> john: hello jack"),
-    (JACK, "/me waves", JOHN, "> * jack waves"),
-    (JOHN, "/quit", JACK, "> john has left the room"),
-]
-COLUMNS, ROWS = 42, 16
+HERE = Path(__file__).parent
 PATIENCE = 10  # seconds until a line that does not come is given up
+
+JOHN, JACK, OWNER = "john", "jack", "owner"
+
+
+@frozen
+class Picture:
+    """Who types what, and what has to be on whose screen before the next line is typed.
+
+    In what has to be there, `*` stands for anything.
+    """
+
+    file: Path
+    title: str
+    columns: int
+    rows: int
+    scene: list[tuple[str, str, str, str]]
+
+    @property
+    def people(self) -> list[str]:
+        """Whose screens are shown, from the left."""
+        return list(dict.fromkeys(who for who, _, _, _ in self.scene))
+
+
+TALK = Picture(
+    HERE / "two-people.svg",
+    "Two terminals: john and jack talk in #general",
+    42,
+    16,
+    [
+        (JOHN, "telnet 127.0.0.1 8888", JOHN, "Escape character is '^]'."),
+        (JOHN, "/nick john", JOHN, "> all right, I will call you john"),
+        (JOHN, "/join #general", JOHN, "> welcome to #general"),
+        (JACK, "nc 127.0.0.1 8888", JACK, "nc 127.0.0.1 8888"),
+        (JACK, "/nick jack", JACK, "> all right, I will call you jack"),
+        (JACK, "/rooms", JACK, "> available rooms: #general"),
+        (JACK, "/join #general", JOHN, "> jack joined the room"),
+        (JACK, "/msg Hi", JOHN, "> jack: Hi"),
+        (JOHN, "/msg hello jack", JACK, "> john: hello jack"),
+        (JACK, "/me waves", JOHN, "> * jack waves"),
+        (JOHN, "/quit", JACK, "> john has left the room"),
+    ],
+)
+UPGRADE = Picture(
+    HERE / "upgrade.svg",
+    "Two terminals: john stays connected while the server is upgraded, and while that fails",
+    60,
+    14,
+    [
+        (JOHN, "telnet 127.0.0.1 8888", JOHN, "Escape character is '^]'."),
+        (JOHN, "/nick john", JOHN, "> all right, I will call you john"),
+        (JOHN, "/join #general", JOHN, "> welcome to #general"),
+        (OWNER, "trio-chat upgrade", OWNER, "process * has taken over; 1 client waited *"),
+        (JOHN, "/msg still here", JOHN, "/msg still here"),
+        (JOHN, "/history", JOHN, "> * john: still here"),
+        (OWNER, "echo max_clients = 0 > chat.toml", OWNER, "echo max_clients = 0 > chat.toml"),
+        (OWNER, "trio-chat upgrade", OWNER, "trio-chat: process * serves on"),
+        (JOHN, "/tell john and here", JOHN, "> john (to you): and here"),
+    ],
+)
+PICTURES = [TALK, UPGRADE]
 
 # Sizes in pixels; a monospaced character is about 0.6 of its height wide.
 FONT, LINE, MARGIN, BAR = 13, 18, 12, 26
-WIDTH = int(COLUMNS * FONT * 0.6) + 2 * MARGIN
-HEIGHT = BAR + ROWS * LINE + MARGIN
 COLOURS = {"> ": "#8bd5a0", "$ ": "#8ab4f8"}
 
 
@@ -45,8 +91,8 @@ def tmux(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def open_terminal(who: str) -> None:
-    size = ["-x", str(COLUMNS), "-y", str(ROWS)]
+def open_terminal(picture: Picture, who: str) -> None:
+    size = ["-x", str(picture.columns), "-y", str(picture.rows)]
     tmux("new-session", "-d", "-s", who, *size, "env PS1='$ ' bash --noprofile --norc")
     wait_for(who, "$")
 
@@ -57,42 +103,48 @@ def screen(who: str) -> list[str]:
 
 def wait_for(who: str, line: str) -> None:
     end = time.monotonic() + PATIENCE
-    while not any(shown.removeprefix("$ ") == line for shown in screen(who)):
+    while not any(fnmatchcase(shown.removeprefix("$ "), line) for shown in screen(who)):
         if time.monotonic() > end:
             sys.exit(f"{who} does not see {line!r}, but:\n" + "\n".join(screen(who)))
         time.sleep(0.05)  # tmux tells nobody when a screen has changed
 
 
-def play() -> dict[str, list[str]]:
-    """What both see in the end."""
-    for who in (JOHN, JACK):
-        open_terminal(who)
-    for who, typed, reader, line in SCENE:
+def play(picture: Picture) -> dict[str, list[str]]:
+    """What all see in the end."""
+    for who in picture.people:
+        open_terminal(picture, who)
+    for who, typed, reader, line in picture.scene:
         tmux("send-keys", "-t", who, "-l", typed)
         tmux("send-keys", "-t", who, "Enter")
         wait_for(reader, line)
-    wait_for(JOHN, "Connection closed by foreign host.")
-    return {who: screen(who) for who in (JOHN, JACK)}
+    if picture is TALK:
+        wait_for(JOHN, "Connection closed by foreign host.")
+    return {who: screen(who) for who in picture.people}
 
 
-def record() -> dict[str, list[str]]:
-    """Play the scene against a daemon of its own."""
-    daemon = subprocess.Popen(["trio-chat", "--log-level", "warning"], stdout=subprocess.PIPE)
+def record(picture: Picture, folder: Path) -> dict[str, list[str]]:
+    """Play the scene against a daemon of its own, in a directory of its own."""
+    (folder / "chat.toml").touch()
+    os.chdir(folder)
+    os.environ |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder)}
+    command = ["trio-chat", "--config", "chat.toml", "--log-level", "error"]
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert daemon.stdout is not None
     try:
         if not daemon.stdout.readline():  # it has said why
             sys.exit("the daemon does not start")
-        return play()
+        return play(picture)
     finally:
         tmux("kill-server")
-        daemon.terminate()
+        subprocess.run(["trio-chat", "stop"], check=True)
         daemon.wait()
 
 
-def terminal(who: str, lines: list[str], left: int) -> str:
+def terminal(picture: Picture, who: str, lines: list[str], left: int) -> str:
     """One window."""
+    width, height = size_of(picture)
     drawn = [
-        f'<rect x="{left}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="#1e2127"/>',
+        f'<rect x="{left}" width="{width}" height="{height}" rx="8" fill="#1e2127"/>',
         f'<text x="{left + MARGIN}" y="{BAR - 8}" fill="#9aa0a6">{escape(who)}</text>',
     ]
     for number, line in enumerate(lines, 1):
@@ -103,21 +155,30 @@ def terminal(who: str, lines: list[str], left: int) -> str:
     return "\n".join(drawn)
 
 
-def draw(screens: dict[str, list[str]]) -> str:
-    """Both windows, side by side."""
+def size_of(picture: Picture) -> tuple[int, int]:
+    width = int(picture.columns * FONT * 0.6) + 2 * MARGIN
+    return width, BAR + picture.rows * LINE + MARGIN
+
+
+def draw(picture: Picture, screens: dict[str, list[str]]) -> str:
+    """The windows, side by side."""
+    width, height = size_of(picture)
     windows = [
-        terminal(who, lines, number * (WIDTH + MARGIN))
+        terminal(picture, who, lines, number * (width + MARGIN))
         for number, (who, lines) in enumerate(screens.items())
     ]
-    size = f'viewBox="0 0 {2 * WIDTH + MARGIN} {HEIGHT}" width="{2 * WIDTH + MARGIN}"'
+    whole = len(windows) * (width + MARGIN) - MARGIN
+    size = f'viewBox="0 0 {whole} {height}" width="{whole}"'
     style = f'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="{FONT}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style} xml:space="preserve">\n'
-        "<title>Two terminals: john and jack talk in #general</title>\n"
-        + "\n".join(windows)
-        + "\n</svg>\n"
+        f"<title>{escape(picture.title)}</title>\n" + "\n".join(windows) + "\n</svg>\n"
     )
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(record()), encoding="utf-8")
+    for picture in PICTURES:
+        with tempfile.TemporaryDirectory() as folder:
+            screens = record(picture, Path(folder))
+            os.chdir("/")
+        picture.file.write_text(draw(picture, screens), encoding="utf-8")

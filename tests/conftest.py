@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from processes import Daemon, Ran, Talker, environment
+from served import Serve, Served
 
 from trio_chat import cli, configuration
 from trio_chat.control_path import default_directory
@@ -89,3 +90,17 @@ def talk() -> Iterator[Callable[..., Talker]]:
     yield talk_to
     for talker in talkers:
         talker.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """A daemon that is to be upgraded."""
+    daemons: list[Served] = []
+
+    def start(*arguments: str, **options) -> Served:
+        daemons.append(Served(tmp_path, *arguments, **options))
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.kill()

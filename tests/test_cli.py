@@ -16,6 +16,7 @@ from attrs import fields
 from processes import PATIENCE, Run, Start, Talk, environment
 
 from trio_chat import configuration, daemon
+from trio_chat.addresses import announce, told
 from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
 
@@ -83,7 +84,7 @@ def test_a_reload_reads_the_file_again_and_flags_still_beat_it(
 def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
-    commands = ["serve", "check", "status", "stop", "reload"]
+    commands = ["serve", "check", "status", "stop", "reload", "upgrade"]
     assert re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE) == commands
 
 
@@ -176,12 +177,12 @@ def test_check_tells_all_that_is_wrong(
     ],
 )
 def test_the_start_line(addresses, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    daemon.announce(addresses)
+    announce(addresses)
     assert capsys.readouterr().out == f"trio_chat is listening on {line}\n"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "begins"),
     [
         (OSError(errno.EADDRINUSE, ""), "127.0.0.1:80 is in use: choose another with --port, or "),
         (OSError(errno.EACCES, ""), "127.0.0.1:80 is not allowed to this user: choose a port abo"),
@@ -190,8 +191,8 @@ def test_the_start_line(addresses, line: str, capsys: pytest.CaptureFixture[str]
         (OSError(errno.EMFILE, ""), "cannot listen on 127.0.0.1:80: Too many open files"),
     ],
 )
-def test_why_it_cannot_listen(error: OSError, told: str) -> None:
-    assert daemon.told(error, Settings(port=80)).startswith(told)
+def test_why_it_cannot_listen(error: OSError, begins: str) -> None:
+    assert told(error, Settings(port=80)).startswith(begins)
 
 
 # As a process

@@ -27,8 +27,10 @@ from loopback import (
     watch_links,
 )
 
-from trio_chat import ChatClosed, Notice, Refused, Settings, custom, open_chat, server
+from trio_chat import ChatClosed, Notice, Refused, Settings, custom, hub, open_chat, server
+from trio_chat.client import Lost
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.standstill import Standstill
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
@@ -207,29 +209,44 @@ async def test_one_whose_rate_is_lifted(autojump_clock) -> None:
             await john.expect("err: unknown command: /y", "err: unknown command: /z")
 
 
-async def test_one_that_waits_for_the_hub(goes_on: Next, gate, monkeypatch) -> None:
-    """The channel is full, and its records are at hand in its own task."""
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub takes one record a turn, and just one more may wait for it."""
     monkeypatch.setattr(server, "CHANNEL_ITEMS", 1)
+    monkeypatch.setattr(hub, "TURN_RECORDS", 1)
+
+
+async def test_those_who_wait_for_the_hub(goes_on: Next, gate, crowded) -> None:
+    """Records are at hand in their own tasks; with some it is that their input has ended."""
     async with chat_on_tcp() as (chat, port):
-        clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(4)]
+        clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(6)]
         for client in clients:
             await client.sync()
         gate.shut()
         await clients[0].send("/msg a")
         await until(lambda: gate.reached)
-        for client in clients[1:]:
-            await client.send("/msg b")
-        await ticks()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(open_later, gate)
-            async with goes_on(chat):
-                for client in clients[1:]:
-                    assert len(await client.lines(3)) == 3
+            nursery.start_soon(crowd, chat, clients[1:], gate)
+            async with goes_on(chat) as new:
+                for client in clients[1:4]:
+                    assert len(await client.lines(5)) == 5
                     assert await client.sync() == []
-                await clients[0].expect("> john1: b", "> john2: b", "> john3: b")
+                lines = await clients[0].lines(5)
+                assert sorted(lines) == [
+                    *[f"> john{number}: b" for number in (1, 2, 3)],
+                    *[f"> john{number} has left the room" for number in (4, 5)],
+                ]
+                await until(lambda: new.statistics().clients == 4)
 
 
-async def open_later(gate) -> None:
+async def crowd(chat, clients: list[LineClient], gate) -> None:
+    """Say what comes behind the note that a standstill is wanted."""
+    await until(chat._freezing.locked)
+    await ticks()
+    for client in clients[:3]:
+        await client.send("/msg b")
+    for client in clients[3:]:
+        await client.stream.send_eof()
     await ticks()
     gate.opened.set()
 
@@ -329,19 +346,24 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
         said = await lag(chat, john)
-        for number in range(20):
-            await john.send(f"/msg {number} more")
+        for number in range(200):
+            await john.send(f"/msg {number} {LONG[5:90]}")
         await john.sync()
         async with goes_on(chat) as new:
             assert new.statistics().lagging == 1
+            await jack.send("/x")
+            await ticks()
+            [slow] = [c for c in new._hub.state.clients.values() if c.lagging]
+            assert slow.held is None  # it is not read from
             await john.send("/msg last")
-            lines = await jack.lines(said + 21)
+            lines = await jack.lines(said + 201)
             assert lines == (
                 [f"> john: {LONG[5:]}"] * said
-                + [f"> john: {number} more" for number in range(20)]
+                + [f"> john: {number} {LONG[5:90]}" for number in range(200)]
                 + ["> john: last"]
             )
             await until(lambda: not new.statistics().lagging)
+            await jack.expect("err: unknown command: /x")
             await jack.send("/msg back")
             await john.expect("> jack: back")
             assert await jack.sync() == []
@@ -394,11 +416,7 @@ async def test_one_that_quits_gets_all_that_waits(goes_on: Next, narrow: Links) 
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        said = 0
-        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
-            await john.send(LONG)
-            await john.sync()
-            said += 1
+        said = await fill(chat, john)
         await jack.send("/quit")
         await john.expect("> jack has left the room")
         async with goes_on(chat) as new:
@@ -417,17 +435,46 @@ async def test_one_that_has_ended_its_input_gets_all_that_waits(
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        said = 0
-        while [c.link.left for c in chat._hub.state.clients.values()][1] < 10_000:
-            await john.send(LONG)
-            await john.sync()
-            said += 1
+        said = await fill(chat, john)
         await jack.stream.send_eof()
         await john.expect("> jack has left the room")
         async with goes_on(chat) as new:
             assert await jack.rest() == [f"> john: {LONG[5:]}"] * said
             await until(lambda: new.statistics().clients == 1)
     narrow.check()
+
+
+async def test_one_whose_input_ends_just_then_gets_all_that_waits(
+    goes_on: Next, narrow: Links, gate, crowded
+) -> None:
+    """That it has ended is still on its way to the hub when that has it stand still."""
+    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        others = [await dial(port, nick=f"jim{number}", room="#x") for number in range(3)]
+        said = await fill(chat, john)
+        gate.shut()
+        await john.send("/msg end")
+        await until(lambda: gate.reached)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crowd, chat, [*others, jack], gate)
+            async with goes_on(chat) as new:
+                lines = await jack.rest()
+                assert lines[:3] == [f"> jim{number} joined the room" for number in range(3)]
+                assert lines[3 : 3 + said] == [f"> john: {LONG[5:]}"] * said
+                assert lines[3 + said] == "> john: end"
+                await until(lambda: new.statistics().clients == 4)
+    narrow.check()
+
+
+async def fill(chat, talker: LineClient) -> int:
+    """Talk until much waits for the second client; the number of lines that took."""
+    said = 0
+    while [client.link.left for client in chat._hub.state.clients.values()][1] < 10_000:
+        await talker.send(LONG)
+        await talker.sync()
+        said += 1
+    return said
 
 
 async def test_one_that_lingers_stays_with_the_old_chat(links: Links) -> None:
@@ -472,6 +519,74 @@ async def keep(handed, chat) -> AsyncIterator:
     yield chat
 
 
+async def test_one_that_has_already_failed_is_not_taken_along(monkeypatch) -> None:
+    """The hub hears of it in the very turn after which it would stand still."""
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x")
+        await john.expect("> jack joined the room")
+        client = next(c for c in chat._hub.state.clients.values() if c.nick == "jack")
+        stands = Standstill.stands
+
+        def fail_with_the_last(standstill, *who) -> bool:
+            last = stands(standstill, *who)
+            if last:
+                chat._channel.send_nowait(Lost(client, "nothing could be delivered"))
+            return last
+
+        monkeypatch.setattr(Standstill, "stands", fail_with_the_last)
+        async with chat.frozen() as frozen:
+            assert [client.nick for client in frozen.state.clients] == ["john"]
+        await john.expect("> jack has left the room")
+        await jack.stream.aclose()
+
+
+async def open_later(gate: Gate) -> None:
+    await ticks()
+    gate.opened.set()
+
+
+async def test_an_address_is_counted_as_before(goes_on: Next) -> None:
+    proxied = {"trusted_proxies": ("127.0.0.1",), "max_clients_per_address": 1}
+    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    async with chat_on_tcp(**proxied) as (chat, port):
+        john = await dial(port)
+        await john.stream.send_all(header + b"/x\n")
+        await john.expect("err: unknown command: /x")
+        async with goes_on(chat) as new:
+            jack = await dial(port)
+            await jack.stream.send_all(header)
+            assert (await jack.line()).startswith("err: there are too many connections from your")
+            await john.send("/quit")
+            await john.rest()
+            await jack.stream.aclose()
+            await until(lambda: new.statistics().clients == 0)
+            assert not new._hub.state.addresses
+            jim = await dial(port)
+            await jim.stream.send_all(header + b"/y\n")
+            await jim.expect("err: unknown command: /y")
+
+
+async def test_one_that_lagged_before_anything_was_said_gets_nothing_older(
+    goes_on: Next, narrow: Links
+) -> None:
+    async with chat_on_tcp(**SLOW) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send("/msg old", "/msg older", "/leave")
+        await john.expect("> you have left #x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        while not chat.statistics().lagging:
+            await jack.send("/help")
+            await ticks()
+        await john.send("/join #x", "/msg new", "/topic bees")
+        await john.expect("> welcome to #x", "> topic of #x: bees")
+        async with goes_on(chat):
+            while (line := await jack.line()).partition(" - ")[0].startswith("> /"):
+                pass
+            assert line == "> john: new"
+            await jack.expect("> topic of #x: bees")
+
+
 # --- those who cannot go --------------------------------------------------------------------------
 
 
@@ -488,6 +603,63 @@ async def test_streams_see_nothing_of_a_standstill() -> None:
             await jack.expect("> john: two")
             await jack.send("/msg three")
             await john.expect("> jack: three")
+
+
+async def test_what_a_stream_has_read_and_not_passed_on_is_not_lost(reading: Gate) -> None:
+    async with chat_on_tcp() as (chat, _), line_client(chat, nick="jack", room="#x") as jack:
+        reading.shut()
+        await jack.send("/history")
+        await until(lambda: reading.reached)
+        for word in ("/a", "/b", "/c"):
+            await jack.send(word)
+            await ticks()
+        async with chat.frozen():
+            reading.opened.set()
+        await jack.expect("> no messages found in #x")
+        await jack.expect(*(f"err: unknown command: {word}" for word in ("/a", "/b", "/c")))
+
+
+async def test_what_a_stream_is_told_arrives_though_it_has_sent_more() -> None:
+    """A plain close with unread input would be a reset."""
+    async with chat_on_tcp() as (chat, _), trio.open_nursery() as nursery:
+        with socket.create_server((HOST, 0)) as listener:
+            jack = LineClient(await trio.open_tcp_stream(*listener.getsockname()))
+            theirs, _ = listener.accept()
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
+        nursery.start_soon(chat.serve_stream, stream)
+        await jack.sync()
+        async with successor(chat):
+            await jack.stream.send_all(b"/x\n" * 9)
+            await trio.sleep(0.1)
+            lines = await jack.rest()
+            assert lines[0] == UPGRADING
+            await jack.stream.aclose()
+
+
+async def test_a_stream_that_is_cancelled_meanwhile_holds_nobody_up(gate: Gate) -> None:
+    async with chat_on_tcp() as (chat, port), trio.open_nursery() as nursery:
+        john = await dial(port, nick="john", room="#x")
+        ours, theirs = trio.testing.memory_stream_pair()
+        jack = LineClient(ours)
+        nursery.start_soon(chat.serve_stream, theirs)
+        await jack.send("/nick jack")
+        await jack.expect("> all right, I will call you jack")
+        gate.shut()
+        await john.send("/msg hi")
+        await until(lambda: gate.reached)
+        nursery.start_soon(cancel_behind_the_note, chat, nursery.cancel_scope, gate)
+        with trio.CancelScope(shield=True):
+            async with chat.frozen() as frozen:
+                assert [client.nick for client in frozen.state.clients] == ["john"]
+
+
+async def cancel_behind_the_note(chat, scope: trio.CancelScope, gate: Gate) -> None:
+    await until(chat._freezing.locked)
+    await ticks()
+    scope.cancel()
+    with trio.CancelScope(shield=True):
+        await ticks()
+        gate.opened.set()
 
 
 async def test_streams_are_told_and_have_left(links: Links) -> None:
@@ -549,10 +721,11 @@ async def test_a_stop_waits_for_the_standstill_to_be_over(links: Links) -> None:
         john = await dial(port)
         await john.sync()
         async with trio.open_nursery() as nursery:
-            async with chat.frozen():
+            async with chat.frozen() as frozen:
                 nursery.start_soon(chat.stop)
                 await ticks()
                 assert links.closes == {}
+                assert [listener.fileno() == -1 for listener in frozen.listeners] == [False]
             assert await john.rest() == [FAREWELL]
             await john.stream.aclose()
 
@@ -575,6 +748,93 @@ async def test_a_hub_that_does_not_get_to_stand_still(gate: Gate, autojump_clock
             await john.send("/msg three")
         await jack.expect("> john: three")
         await dial(port, nick="jim", room="#x")
+
+
+async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
+    gate: Gate, crowded, monkeypatch
+) -> None:
+    """Some had begun to stand still, and had not got round to reading on."""
+    monkeypatch.setattr(server, "FREEZE_SECONDS", 0.1)
+    async with chat_on_tcp(stop_grace=60) as (chat, port):
+        clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(4)]
+        for client in clients:
+            await client.sync()
+        # The first turn takes the note, the second waits for the log with all standing still or
+        # about to say so.
+        await clients[0].send("/msg a")
+        gate.shut()
+        await until(lambda: gate.reached)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(too_slow, chat)
+            await until(chat._freezing.locked)
+            await ticks()
+            await clients[1].send("/msg b")
+            await ticks()
+            gate.opened.set()
+            gate.shut()
+            await until(lambda: gate.reached)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            await ticks()
+            gate.opened.set()
+            begun = time.monotonic()
+            for client in clients:
+                assert (await client.rest())[-1] == FAREWELL
+                await client.stream.aclose()
+        assert time.monotonic() - begun < 10
+
+
+async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port)
+        await john.sync()
+        [client] = chat._hub.state.clients.values()
+        standstill = Standstill()
+        standstill.stop(client)
+        standstill.over.set()
+        client.link.read_out()
+        await until(lambda: client.read_out)
+
+
+async def too_slow(chat) -> None:
+    with pytest.raises(trio.TooSlowError):
+        async with chat.frozen():
+            pytest.fail("it was frozen")
+
+
+@pytest.mark.parametrize("when", ["before the note is read", "after it is"])
+async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
+    when: str, gate: Gate, crowded
+) -> None:
+    async def freeze(chat) -> None:
+        with pytest.raises(ChatClosed):
+            async with chat.frozen():
+                pytest.fail("it was frozen")
+
+    begun = time.monotonic()
+    async with trio.open_nursery() as outside:
+        with trio.CancelScope() as scope:
+            async with chat_on_tcp() as (chat, port):
+                john = await dial(port, nick="john", room="#x")
+                jack = await dial(port, nick="jack", room="#x")
+                jim = await dial(port, nick="jim", room="#x")
+                gate.shut()
+                await john.send("/msg hi")
+                await until(lambda: gate.reached)
+                outside.start_soon(freeze, chat)
+                await until(chat._freezing.locked)
+                await ticks()
+                if when == "after it is":
+                    for client in (jack, jim):
+                        await client.send("/msg hi")
+                        await ticks()
+                    for _ in range(2):  # the first turn has taken the note with it
+                        gate.opened.set()
+                        gate.shut()
+                        await until(lambda: gate.reached)
+                    assert chat._hub.state.standstill is not None
+                scope.cancel()
+    assert time.monotonic() - begun < 4
 
 
 async def test_standstills_come_one_after_the_other() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import trio
 from freezing import hand_over, passed_on, succeed, successor
 from loopback import chat_on_tcp, descriptors, dial, ticks
 
-from trio_chat import StoreError, open_chat
+from trio_chat import StoreError, open_chat, server
 from trio_chat.roomlog import sqlite, sqlite_file, sqlite_tidy
 from trio_chat.roomlog.sqlite_file import StoreFile, open_store
 from trio_chat.roomlog.sqlite_writer import Writer
@@ -29,8 +29,21 @@ def contents(tmp_path: Path) -> dict[str, tuple[bytes, int]]:
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.fixture
+def writers(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """All connections that could write."""
+    connect, made = StoreFile.writer, []
+
+    def noted(file: StoreFile) -> sqlite3.Connection:
+        made.append(connect(file))
+        return made[-1]
+
+    monkeypatch.setattr(StoreFile, "writer", noted)
+    return made
+
+
 async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
-    tmp_path: Path, store: str, monkeypatch
+    tmp_path: Path, store: str, writers, monkeypatch
 ) -> None:
     """Not even what is to be tidied, of which there is some."""
     monkeypatch.setattr(sqlite_tidy, "BITE_ROWS", 1)
@@ -41,6 +54,8 @@ async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
         await john.send(*(f"/msg {number}" for number in range(50)), "/topic a")
         await john.expect("> topic of #x: a")
         async with chat.frozen():
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                writers[-1].execute("SELECT 1")
             before = contents(tmp_path)
             assert before["chat.db-wal"][0]  # the writer has not taken itself for the last one
             await john.send("/topic b")
@@ -166,24 +181,25 @@ def fail_to_open(monkeypatch, *, times: int) -> list[StoreFile]:
 
 async def test_a_writer_that_hangs_is_not_waited_for(store: str, monkeypatch) -> None:
     """Then everything goes on, the writer too once it can."""
-    hanging = True
+    hanging = threading.Event()
     tidy = Writer._tidy_some
 
     def hang(writer: Writer, rows: int, pages: int) -> bool:
-        while rows and hanging:
-            os.sched_yield()
+        if rows:
+            assert hanging.wait(20)
         return tidy(writer, rows, pages)
 
-    monkeypatch.setattr("trio_chat.server.FREEZE_SECONDS", 0.2)
     monkeypatch.setattr(Writer, "_tidy_some", hang)
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         await john.send("/topic a")
         await john.expect("> topic of #x: a")
-        with pytest.raises(trio.TooSlowError):
-            async with chat.frozen():
-                pytest.fail("it was frozen")
-        hanging = False
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "FREEZE_SECONDS", 0.2)
+            with pytest.raises(trio.TooSlowError):
+                async with chat.frozen():
+                    pytest.fail("it was frozen")
+        hanging.set()
         await john.send("/topic b")
         await john.expect("> topic of #x: b")
         async with chat.frozen():

@@ -94,7 +94,6 @@ def rich() -> FrozenChat:
     halfway = FrozenReader(
         FrozenFirstBytes(b"PROXY", over=True, trusted=True, lines=lines),
         FrozenBucket(-1.5, 0.25),
-        ended=True,
     )
     john = FrozenClient(
         id="idj",
@@ -162,7 +161,6 @@ readers = st.builds(
         st.builds(FrozenLines, data, st.booleans(), st.booleans(), st.none() | data),
     ),
     st.none() | st.builds(FrozenBucket, seconds, st.none() | seconds),
-    st.booleans(),
 )
 held = (
     st.sampled_from(HELD)

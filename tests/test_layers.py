@@ -20,6 +20,8 @@ __main__
 cli
 daemon
 operations
+upgrade
+heir succession
 trio_chat
 server
 testing
@@ -46,7 +48,8 @@ roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
 roomlog roomlog.retention
 table
 control control_client status
-configuration logs control_path systemd
+handover handover_wire process
+configuration logs control_path systemd addresses store_path
 names settings
 text
 commands

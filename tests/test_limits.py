@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.limits import TokenBucket
+from trio_chat.limits import FrozenBucket, TokenBucket
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:
@@ -92,3 +92,26 @@ def test_never_more_than_the_burst_and_the_rate_allow(
         bucket.spend(lines)
         passed += lines
         assert passed <= burst + rate * now + 0.001
+
+
+@given(
+    spent=st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=5),
+    pause=st.floats(0, 5),
+    later=st.floats(0, 100),
+)
+def test_a_frozen_one_goes_on_by_another_clock(spent, pause: float, later: float) -> None:
+    bucket, now = TokenBucket(rate=3, burst=20), 1_000.0
+    for seconds, lines in spent:
+        now += seconds
+        bucket.available(now)
+        bucket.spend(lines)
+    frozen = bucket.frozen(now + pause)
+    thawed = TokenBucket.thawed(3, 20, frozen, now=7.0)
+    assert thawed.in_debt == bucket.in_debt
+    assert abs(thawed.available(7.0 + later) - bucket.available(now + pause + later)) <= 1
+    assert thawed.wait() == pytest.approx(bucket.wait(), abs=1e-6)
+
+
+def test_a_frozen_one_holds_no_more_than_the_new_burst() -> None:
+    bucket = TokenBucket.thawed(1, 5, FrozenBucket(20.0, 1.0), now=7.0)
+    assert bucket.available(7.0) == 5

@@ -450,6 +450,7 @@ EVENTS = [
     (events.Missed("#a", "#A", 1), "> you missed 1 message in #A"),
     (events.Missed("#a", "#A", 12), "> you missed 12 messages in #A"),
     (events.Stopping(), "> the server is shutting down"),
+    (events.Upgrading(), "> the server is being upgraded: please connect again"),
 ]
 
 

@@ -32,7 +32,9 @@ from trio_chat import (
 )
 from trio_chat.control_client import Asking
 from trio_chat.daemon import Daemon
+from trio_chat.handover import Fixed
 from trio_chat.settings import Settings
+from trio_chat.upgrade import DaemonState
 
 # What daemons answer is played
 
@@ -47,7 +49,7 @@ def answering(answer: object) -> Iterator[Asking]:
         yield Asking(Path("s.sock"), ours)
 
 
-@pytest.mark.parametrize("command", ["status", "stop", "reload"])
+@pytest.mark.parametrize("command", ["status", "stop", "reload", "upgrade"])
 def test_no_daemon_is_one_line_and_exit_code_1(command: str, run: Run, runtime: Path) -> None:
     ran = run(command)
     told = "trio-chat: no daemon is running, unless one was started with a --control of its own\n"
@@ -63,7 +65,7 @@ def test_a_runtime_directory_that_others_can_enter_is_told(run: Run, runtime: Pa
     assert ran.err.startswith(f"trio-chat: {runtime} is open to other users: close it (chmod 700 ")
 
 
-@pytest.mark.parametrize("command", ["status", "stop", "reload"])
+@pytest.mark.parametrize("command", ["status", "stop", "reload", "upgrade"])
 def test_what_a_daemon_refuses_is_told(
     command: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,12 +155,16 @@ class Reading:
         return found
 
 
+# What goes on in a successor, of a daemon that has none.
+OWN = DaemonState(Fixed("127.0.0.1", 1, "memory", ""), 1, listens_on_given=False)
+
+
 @asynccontextmanager
 async def operated(reading: Reading) -> AsyncGenerator[tuple, None]:
     configured: list[Settings] = []
     async with open_chat(Settings(port=1)) as chat:
         yield (
-            operations.Operations(chat, [], reading, configured.append, trio.Event()),
+            operations.Operations(chat, [], reading, configured.append, trio.Event(), OWN),
             configured,
         )
 

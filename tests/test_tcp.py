@@ -275,3 +275,12 @@ async def test_loopback_may_have_as_many_as_it_likes() -> None:
         assert chat.statistics().turned_away == 0
         for client in clients:
             await client.stream.aclose()
+
+
+async def test_a_closed_link_has_nothing_undelivered() -> None:
+    """Who waits for it to take more may look at it just when it has been closed."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        link = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), 120)
+        link.close()
+        assert link.undelivered() == 0

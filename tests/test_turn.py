@@ -30,7 +30,6 @@ class FakeLink:
         self.left = 0
         self.writes = []
         self.released = False
-        self.socket = None
         self.paused = False
         self.failure = None
 

@@ -51,6 +51,8 @@ CHANGED: Final = {
 }
 # Beyond its grace: for what a daemon does before and after.
 STOP_SECONDS: Final = 10.0
+# More than all that a daemon waits for in an upgrade together.
+UPGRADE_SECONDS: Final = 120.0
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -214,6 +216,29 @@ def reload(control: Path | None) -> None:
         return
     for name, when in changes.items():
         click.echo(escaped(f"{name} {CHANGED.get(when, when)}"))
+
+
+@group.command()
+@control_option
+def upgrade(control: Path | None) -> None:
+    """Have a running daemon go on with the program and settings that are on disk now.
+
+    It starts its own command again and hands everything to that process: no client is disconnected,
+    and what is sent meanwhile waits for a moment. If the new process does not work, the old one
+    goes on as if nothing had been; then this says why, and the exit code is 1. The port, the host,
+    the store and the control socket stay as they are.
+    """
+    with daemon_asked(control) as asking:
+        answer = asking.ask("upgrade", seconds=UPGRADE_SECONDS)
+        problems = answer.get("problems")
+        if isinstance(problems, list):
+            fail("\n".join(map(str, [*problems, answer.get("error")])), NOT_DONE)
+        process, serves = granted(answer).get("process"), answer.get("serves")
+    if not serves:
+        fail(f"process {process} has taken over and does not say that it serves", NOT_DONE)
+    clients, seconds = number(answer.get("clients")), number(answer.get("seconds"))
+    waited = f"{clients:.0f} client{'' if clients == 1 else 's'} waited {seconds:.2f} seconds"
+    click.echo(escaped(f"process {process} has taken over; {waited}"))
 
 
 @contextmanager

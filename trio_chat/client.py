@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from attrs import define
 
 if TYPE_CHECKING:
-    import socket
     from collections import deque
     from collections.abc import Sequence
 
@@ -56,11 +55,6 @@ class Link(Protocol):
 
     peer: str
     """The whole address, for logs."""
-
-    @property
-    def socket(self) -> socket.socket | None:
-        """What another process could take over; `None` if there is no such thing."""
-        ...
 
     @property
     def left(self) -> int:

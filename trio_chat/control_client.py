@@ -48,14 +48,16 @@ class Asking:
         self._path = path
         self._socket = connected
 
-    def ask(self, command: str) -> dict[str, object]:
-        """The answer, an error included; raises `ControlError` if there is none."""
+    def ask(self, command: str, seconds: float | None = None) -> dict[str, object]:
+        """The answer, an error included; raises `ControlError` if there is none in that time."""
+        seconds = ANSWER_SECONDS if seconds is None else seconds
+        self._socket.settimeout(seconds)
         try:
             self._socket.sendall(json.dumps({"command": command}).encode() + b"\n")
             line = self._line()
         except TimeoutError:
             raise ControlError(
-                f"the daemon at {self._path} does not answer within {ANSWER_SECONDS:g} seconds"
+                f"the daemon at {self._path} does not answer within {seconds:g} seconds"
             ) from None
         except OSError as error:
             raise ControlError(f"{self._path} cannot be asked: {error.strerror}") from None

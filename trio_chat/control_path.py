@@ -49,22 +49,39 @@ def default_path(port: int) -> Path:
 
 
 class ControlListener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts connections at a path; closing it removes the path first."""
+    """Accepts connections at a path; closing it removes the path first, unless it was let go."""
 
     def __init__(self, path: Path, listening: socket.socket) -> None:
         self.path = path
-        self._file = _identity(path)
+        self._file: tuple[int, int] | None = None
+        with suppress(OSError):
+            self._file = _identity(path)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        self._accepting = trio.CancelScope()
+        # Another process listens here by now.
+        self._another = False
 
     async def accept(self) -> trio.SocketStream:
-        """Wait for a connection."""
-        return await self._listener.accept()
+        """Wait for a connection; there is none any more once the path has been let go."""
+        if not self._another:
+            with trio.CancelScope() as self._accepting:
+                return await self._listener.accept()
+        return await trio.sleep_forever()
+
+    def let_go(self) -> None:
+        """Leave the path to another process, which listens there with the same socket."""
+        self._another = True
+        self._accepting.cancel("the control socket is another process's")
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self._listener.socket.fileno()
 
     async def aclose(self) -> None:
         """Remove the path, unless another socket is there by now, and listen no more."""
         # As long as we listen, no other daemon replaces it, and the file's number is not used anew.
         with suppress(OSError):
-            if _identity(self.path) == self._file:
+            if not self._another and _identity(self.path) == self._file:
                 self.path.unlink()
         await self._listener.aclose()
 

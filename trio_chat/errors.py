@@ -29,3 +29,11 @@ class StateError(ChatError):
 
 class ControlError(ChatError):
     """A daemon's control socket cannot be had or asked; the message is a line for a person."""
+
+
+class HandoverError(ChatError):
+    """An upgrade cannot be done; the message says why."""
+
+
+class PeerEnded(HandoverError):
+    """The process at the other end of a handover is there no more."""

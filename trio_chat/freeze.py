@@ -29,11 +29,8 @@ def freeze(state: State, log: RoomLog, standstill: Standstill, uptime: float) ->
     """
     clients = going_over(state)
     members = {client for client, _ in clients if client.closing is None}
-    rooms = [
-        room
-        for room in state.rooms.values()
-        if room.name in state.kept_rooms or not members.isdisjoint(room.members)
-    ]
+    # Of a room that none of them is in there is nothing that the room log does not know.
+    rooms = [room for room in state.rooms.values() if not members.isdisjoint(room.members)]
     return FrozenChat(
         store=state.settings.store,
         uptime=uptime,
@@ -65,7 +62,7 @@ def _room(room: Room) -> FrozenRoom:
 
 
 def _client(client: Client, link: SocketLink, standstill: Standstill) -> FrozenClient:
-    reader = standstill.readers.get(client)
+    reader = standstill.readers.get(client)  # None if its input is at its end
     return FrozenClient(
         id=client.id,
         address=link.address,
@@ -74,7 +71,7 @@ def _client(client: Client, link: SocketLink, standstill: Standstill) -> FrozenC
         keys=list(client.keys),
         rooms=list(client.rooms),
         variant=client.variant,
-        reader=FrozenReader(ended=True) if reader is None else reader.frozen(),
+        reader=FrozenReader() if reader is None else reader.frozen(),
         rest=bytes(link.rest or b""),
         lagging=client.lagging,
         positions=client.positions,

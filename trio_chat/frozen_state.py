@@ -103,7 +103,7 @@ class FrozenClient:
 
 @define
 class FrozenRoom:
-    """A room that has members, or is kept without; see `trio_chat.room.Room`."""
+    """A room that has members; see `trio_chat.room.Room`."""
 
     name: str
     shown: str

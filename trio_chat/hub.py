@@ -24,7 +24,7 @@ from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.outcomes import Outcomes, RoomMade, discard
 from trio_chat.roomlog.retention import retention
-from trio_chat.standstill import Freeze, Still
+from trio_chat.standstill import Freeze
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -239,8 +239,6 @@ class Hub:
                 self._reload(note)
             case Freeze(standstill=standstill):
                 self._freeze(standstill)
-            case Still(standstill=standstill):
-                standstill.stands(note)
             case Stop():
                 self._stop()
 
@@ -295,33 +293,29 @@ class Hub:
             standstill.stop(client)
 
     async def _stand_still(self, standstill: Standstill) -> None:
-        """Once nothing moves any more, do nothing either until the standstill is over.
-
-        Only notes may wait on the channel then: of links that take more, and of what was read.
-        """
-        unknown = standstill.accepted() - self.state.accepted
-        if unknown or standstill.moving or self._outboxes.broken:
-            if standstill.over.is_set():  # it has taken too long
-                self.state.standstill = None
+        """Once nothing moves any more, do nothing either until the standstill is over."""
+        # What those who stand still had at hand they have put there.
+        waiting = self._channel.statistics().current_buffer_used
+        if standstill.moving or waiting or self._outboxes.broken:
             return
         standstill.reached.set()
         await standstill.over.wait()
         self.state.standstill = None
-        if standstill.handed_over:
-            self._let_go_of_handed_over()
+        if standstill.handed_over is not None:
+            self._let_go_of(standstill.handed_over)
 
-    def _let_go_of_handed_over(self) -> None:
+    def _let_go_of(self, handed_over: list[Client]) -> None:
         """Forget the clients that are another process's now, and send away those that are not."""
         self.state.handed_over = True
-        for client in list(self.state.clients.values()):
-            if client.link.socket is not None:
-                del self.state.clients[client.id]
-                client.link.release()
-            elif client.closing is None:
+        for client in handed_over:
+            del self.state.clients[client.id]
+            self.state.closing.pop(client, None)
+            client.link.release()
+        self.state.holding.clear()
+        for client in self.state.clients.values():
+            if client.closing is None:
                 self._outcomes.tell(client, Upgrading())
                 self._apply.close(client, "could not be handed over", silently=True)
-        self.state.holding.clear()
-        self.state.closing = {c: None for c in self.state.closing if c.id in self.state.clients}
         self._deliver_replies()
         self._end_turn()
 
@@ -374,8 +368,10 @@ class Hub:
         Where the hub ends before its time, with one last send that does not wait.
         """
         standstill = self.state.standstill
-        if standstill is not None and standstill.handed_over:
-            self._let_go_of_handed_over()
+        if standstill is not None:
+            standstill.reached.set()
+            if standstill.handed_over is not None:
+                self._let_go_of(standstill.handed_over)
         self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):

@@ -83,8 +83,6 @@ class Chat:
         self._started = trio.current_time() - uptime
         self._clients: trio.Nursery
         self._listening: list[Listening] = []
-        # Connections, whether or not the hub knows of them yet.
-        self._accepted = 0
         # Held while everything stands still. A stop waits for it.
         self._freezing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
@@ -144,7 +142,6 @@ class Chat:
     def _accept(self, stream: trio.SocketStream) -> Coroutine[None, None, None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
-        self._accepted += 1
         settings = self.settings
         link = SocketLink(stream, settings.keepalive)
         trusted = is_trusted(link.address, settings.trusted_proxies)
@@ -274,7 +271,7 @@ class Chat:
         """
         async with self._freezing:
             await self._check_open()
-            standstill = Standstill(lambda: self._accepted)
+            standstill = Standstill()
             try:
                 with trio.fail_after(FREEZE_SECONDS):
                     await self._stand_still(standstill)
@@ -285,6 +282,8 @@ class Chat:
     async def _stand_still(self, standstill: Standstill) -> None:
         for listening in self._listening:
             await listening.pause()
+        # Each connection's task has begun by then, and its first record stands before the note.
+        await trio.lowlevel.checkpoint()
         await self._post(Freeze(standstill))
         await standstill.reached.wait()
         if self._ended.is_set():
@@ -295,20 +294,22 @@ class Chat:
         await self._log.stand_still()
 
     def _frozen(self, standstill: Standstill) -> Frozen:
-        def hand_over() -> None:
-            standstill.handed_over = True
-
         state = self._hub.state
+        clients = going_over(state)
+
+        def hand_over() -> None:
+            standstill.handed_over = [client for client, _ in clients]
+
         return Frozen(
             state=freeze(state, self._log, standstill, self.uptime),
             listeners=[listening.socket for listening in self._listening],
-            clients=[link.socket for _, link in going_over(state)],
+            clients=[link.socket for _, link in clients],
             lock=self._log.lock,
             hand_over=hand_over,
         )
 
     def _end_standstill(self, standstill: Standstill) -> None:
-        if standstill.handed_over:
+        if standstill.handed_over is not None:
             self._stop_wanted.set()
         else:
             self._log.go_on()

@@ -1,4 +1,7 @@
-"""A standstill: it is asked for, reached once everyone stands still, and over."""
+"""A standstill: it is asked for, reached once everyone stands still, and over.
+
+Those who stop take themselves off a list. A note of each would take as long as all the rest.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from attrs import define, field
 from trio_chat.client import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trio_chat.client import Client
     from trio_chat.doors.connection import Reader
 
@@ -20,26 +21,29 @@ if TYPE_CHECKING:
 class Standstill:
     """One of them. The hub reaches it; who has asked for it says when it is over."""
 
-    # How many connections have been accepted so far, whether the hub knows them or not.
-    accepted: Callable[[], int]
     # Clients whose tasks have not said yet that they stand still; what those that have know.
     moving: set[Client] = field(factory=set)
     readers: dict[Client, Reader] = field(factory=dict)
     reached: trio.Event = field(factory=trio.Event)
     over: trio.Event = field(factory=trio.Event)
-    # The clients with sockets are another process's now.
-    handed_over: bool = False
+    # Clients that are another process's now, if it has come to that.
+    handed_over: list[Client] | None = None
 
     def stop(self, client: Client) -> None:
         """Have a client's task stand still."""
         if client.link.freeze(self):
             self.moving.add(client)
 
-    def stands(self, still: Still) -> None:
-        """Take note that it does."""
-        if still.client in self.moving:
-            self.moving.remove(still.client)
-            self.readers[still.client] = still.reader
+    def stands(self, client: Client, reader: Reader) -> bool:
+        """Take note that it does, all it had at hand being on the hub's channel.
+
+        Whether it was the last one, and has to wake the hub.
+        """
+        if client not in self.moving:  # the hub has let go of it
+            return False
+        self.moving.remove(client)
+        self.readers[client] = reader
+        return not self.moving
 
     def forget(self, client: Client) -> None:
         """Leave out a client that the hub has let go of: its task ends it by itself."""
@@ -56,8 +60,4 @@ class Freeze(Note):
 
 @define
 class Still(Note):
-    """A client's task stands still, and has passed on all that it had at hand."""
-
-    client: Client
-    reader: Reader
-    standstill: Standstill
+    """All clients' tasks stand still."""

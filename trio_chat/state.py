@@ -54,9 +54,7 @@ class State:
     # Clients whose held records may be applied, in the order of their turns.
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
-    # Connections that have been accepted and are known here; who stands still, if anyone does; and
-    # whether those with sockets are another process's now.
-    accepted: int = 0
+    # Who stands still, if anyone does; and whether those with sockets are another process's now.
     standstill: Standstill | None = None
     handed_over: bool = False
 

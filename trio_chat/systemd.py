@@ -49,6 +49,20 @@ async def stopping() -> None:
     await notify("STOPPING=1", "STATUS=stopping")
 
 
+async def handed_over(process: int) -> None:
+    """Another process is the daemon now, and the next to be heard."""
+    await notify(f"MAINPID={process}")
+
+
+def would_end() -> bool:
+    """Whether systemd waits for this process to end, and listens to no notices.
+
+    Then it would not learn of another one that goes on in its place.
+    """
+    started = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+    return started and not os.environ.get("NOTIFY_SOCKET")
+
+
 async def notify(*assignments: str) -> None:
     """Send one notice to whom `NOTIFY_SOCKET` names: a path, or after an `@` an abstract name.
 

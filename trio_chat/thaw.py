@@ -48,9 +48,6 @@ class Thaw:
         """Put the clients into the state, each with its socket; gives their readers, to be run."""
         for frozen, sock in zip(self._frozen.clients, sockets, strict=True):
             yield self._client(frozen, sock, channel)
-        # Those that nobody is in were kept without members.
-        empty = (room.name for room in self.state.rooms.values() if not room.members)
-        self.state.kept_rooms = frozenset(empty)
 
     def owed(self) -> list[Left]:
         """What the members have not been told yet."""
@@ -74,8 +71,6 @@ class Thaw:
         client.id, client.nick, client.keys = frozen.id, frozen.nick, tuple(frozen.keys)
         self._enter(client, frozen)
         self._set_going(client, frozen)
-        if frozen.reader.ended:
-            link.reading = None
         return self._reader(client, link, channel, frozen.reader)
 
     def _enter(self, client: Client, frozen: FrozenClient) -> None:

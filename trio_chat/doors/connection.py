@@ -96,11 +96,13 @@ def bucket_of(settings: Settings) -> TokenBucket | None:
 
 @define
 class FrozenReader:
-    """What is known of a client's input, as plain data; `ended`: no more comes."""
+    """What is known of a client's input, as plain data.
+
+    That it is at its end need not be known: who reads on finds the end again.
+    """
 
     dialect: FrozenFirstBytes = field(factory=FrozenFirstBytes)
     bucket: FrozenBucket | None = None
-    ended: bool = False
 
 
 class Reader:
@@ -127,7 +129,7 @@ class Reader:
     def frozen(self) -> FrozenReader:
         """What it knows as plain data, while it stands still."""
         bucket = None if self._bucket is None else self._bucket.frozen(trio.current_time())
-        return FrozenReader(self._dialect.frozen(), bucket, self.link.reading is None)
+        return FrozenReader(self._dialect.frozen(), bucket)
 
     async def run(self) -> None:  # noqa: C901, PLR0912 - one loop, for the reason below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
@@ -169,12 +171,13 @@ class Reader:
                         del records, data
                     end = Disconnected("closed by the client")
                     break
+                if self._records and not link.released:
+                    await self._send()
                 if link.released or link.standstill is None:
                     break
-                if self._records:
-                    await self._send()
                 link.reading = trio.CancelScope()
-                await self._channel.send(Still(self.client, self, link.standstill))
+                if link.standstill.stands(self.client, self):
+                    await self._channel.send(Still())
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
@@ -182,8 +185,8 @@ class Reader:
         else:
             await self._channel.send((self.client, (end,), 0))
         link.reading = None
-        if link.standstill is not None:
-            await self._channel.send(Still(self.client, self, link.standstill))
+        if link.standstill is not None and link.standstill.stands(self.client, self):
+            await self._channel.send(Still())
 
     async def _wait_out(self, standstill: Standstill) -> bool:
         """Wait until a standstill is over; whether the connection is another process's now."""
@@ -237,9 +240,7 @@ class Reader:
         self._records = ()
 
     async def _read_last(self) -> None:
-        """Pass on what was at hand, what waited for the rate, and what one last read gives."""
-        if self._records:
-            await self._send()
+        """Pass on what waited for the rate, and what one last read gives."""
         self._records = self._dialect.feed(await self.link.take_last())
         if self._records:
             await self._send()

@@ -75,6 +75,7 @@ class ConnectionLink:
 
     def read_out(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
+        self.standstill = None  # there may be one that is over, and that it has not got round to
         self._end_reading("the chat is stopping")
 
     def freeze(self, standstill: Standstill) -> bool:
@@ -99,7 +100,7 @@ class ConnectionLink:
     @property
     def handed_over(self) -> bool:
         """Whether the connection is another process's now, so that nothing more is done with it."""
-        return self.standstill is not None and self.standstill.handed_over
+        return self.standstill is not None and self.standstill.handed_over is not None
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""

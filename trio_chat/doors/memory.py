@@ -86,10 +86,6 @@ class EventLink:
 
     # --- for the hub ------------------------------------------------------------------------------
 
-    @property
-    def socket(self) -> None:
-        """None: it is in this process."""
-
     def write(self, chunk: list[Event] | None, more: list[list[Event]] | None) -> int:
         """Take events; see `trio_chat.client.Link`."""
         for one in [chunk or [], *(more or [])]:

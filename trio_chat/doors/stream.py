@@ -28,10 +28,6 @@ class StreamLink(ConnectionLink):
         self._taken: bytes | None = None
 
     @property
-    def socket(self) -> None:
-        """None: what a stream knows, such as the keys of TLS, cannot leave its process."""
-
-    @property
     def left(self) -> int:
         """How many bytes the stream has not taken yet."""
         return self._sending + (0 if self.rest is None else len(self.rest))
@@ -63,7 +59,7 @@ class StreamLink(ConnectionLink):
 
     @property
     def handed_over(self) -> bool:
-        """No stream is ever."""
+        """Never: what a stream knows, such as the keys of TLS, cannot leave its process."""
         return False
 
     async def readable(self) -> None:

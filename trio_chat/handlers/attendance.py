@@ -38,11 +38,7 @@ class Attendance:
         address = client.link.address
         state.addresses[address] += 1
         state.counts.connected += 1
-        if client.link.socket is not None:
-            state.accepted += 1
         logger.info("client joined", extra={"address": client.link.peer, "client": client.id})
-        if state.standstill is not None:
-            state.standstill.stop(client)
         if state.handed_over:
             self._outcomes.reply(client, events.Upgrading())
             self.close(client, "could not be handed over")

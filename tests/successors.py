@@ -1,0 +1,70 @@
+"""A daemon whose successors fail as a file says: `python successors.py PLAN serve …`.
+
+The file is JSON: `at` and `do` say where a successor fails and how, `limits` shortens time limits
+(of the daemon that reads it at its start), `replace` has a successor be of another version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+PLAN = json.loads(Path(sys.argv.pop(1)).read_text())
+
+
+def fail() -> None:
+    match PLAN["do"]:
+        case "hang":
+            time.sleep(3600)
+        case "die":
+            os.write(2, b"something is missing\n")
+            os._exit(7)
+        case "orphan":
+            os.kill(os.getppid(), signal.SIGKILL)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "flood":
+            while True:
+                os.write(2, b"x" * 999 + b"\n")
+
+
+def break_successor() -> None:
+    if PLAN.get("at") == "start":
+        fail()
+    from trio_chat.handover_wire import Wire  # noqa: PLC0415 - not before it fails at its start
+
+    def failing(name):
+        right = getattr(Wire, name)
+
+        async def call(self, kind, *arguments):
+            if PLAN.get("at") == f"{name} {kind}":
+                fail()
+            result = await right(self, kind, *arguments)
+            if PLAN.get("at") == f"after {name} {kind}":
+                fail()
+            return result
+
+        return call
+
+    Wire.send, Wire.receive = failing("send"), failing("receive")
+    change(PLAN.get("replace", {}))
+
+
+def change(values: dict[str, object]) -> None:
+    for place, value in values.items():
+        module, _, name = place.rpartition(".")
+        setattr(import_module(f"trio_chat.{module}"), name, value)
+
+
+if "TRIOCHAT_PREDECESSOR" in os.environ:
+    break_successor()
+change(PLAN.get("limits", {}))
+
+from trio_chat.cli import main  # noqa: E402
+
+main()

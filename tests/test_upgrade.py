@@ -1,0 +1,484 @@
+"""Upgrades of daemons that run: what clients see of them, and of those that come to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from processes import PATIENCE, Run, Talk, Talker, environment
+from served import Crowd, Serve, Served, children, ends, open_files, program
+
+import trio_chat
+from trio_chat import upgrade
+from trio_chat.errors import Refused
+
+HERE = Path(__file__).parent
+FAREWELL = "> the server is shutting down"
+
+Plan = Callable[..., list[str]]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Give a program that goes by a plan; see `successors`. Each call changes the plan."""
+
+    def planned(**fields: object) -> list[str]:
+        return program(tmp_path, fields)
+
+    return planned
+
+
+# --- one that works -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite:chat.db"])
+def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None:
+    daemon = serve("--store", store)
+    john = talk(daemon, "/nick john", "/join #general", "/topic upgrades")
+    john.hears("> all right, I will call you john", "> welcome to #general")
+    john.hears("> topic of #general: upgrades")
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg before")
+    jack.hears("> all right, I will call you jack", "> welcome to #general")
+    jack.hears("> topic of #general: upgrades")
+    john.hears("> jack joined the room", "> jack: before")
+    john.socket.sendall(b"/msg cut in ha")
+    before = daemon.status()
+    file = daemon.control.stat()
+
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.err) == (0, "")
+    told = re.fullmatch(
+        r"process (\d+) has taken over; 2 clients waited \d\.\d\d seconds\n", ran.out
+    )
+    assert told, ran.out
+    assert daemon.process.wait(PATIENCE) == 0
+
+    john.socket.sendall(b"lves\n")
+    jack.hears("> john: cut in halves")
+    jack.say("/msg after", "/history")
+    john.hears("> jack: after")
+    lines = [re.sub(r"\[\d+ [^]]*\]", "", jack.file.readline()) for _ in range(4)]
+    assert lines == [
+        ">  topic of #general: upgrades\n",
+        ">  jack: before\n",
+        ">  john: cut in halves\n",
+        ">  jack: after\n",
+    ]
+    jill = talk(daemon, "/nick john", "/nick jill", "/join #general")
+    jill.hears(
+        "err: the nick john is taken, or looks like one that is",
+        "> all right, I will call you jill",
+    )
+
+    after = daemon.status()
+    assert after["process"] == int(told[1]) != daemon.process.pid
+    assert (before["upgrades"], after["upgrades"]) == (0, 1)
+    assert before["uptime"] < after["uptime"] < before["uptime"] + PATIENCE
+    assert after["connected"] == 3
+    assert after["listening"] == before["listening"]
+    now = daemon.control.stat()
+    assert (now.st_ino, now.st_dev) == (file.st_ino, file.st_dev)
+    daemon.ask("stop")
+    assert jack.rest()[-1] == FAREWELL
+    for client in (john, jack, jill):
+        client.close()
+    ends(after["process"])
+    assert not daemon.control.exists()
+    log = daemon.logs("took over")
+    assert re.search(rf"took over predecessor={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
+    assert not re.search("WARNING|ERROR|Traceback", log)
+    assert daemon.process.stdout.read() == ""  # the first line was the only one
+
+
+def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> None:
+    daemon = serve("--store", "sqlite:chat.db")
+    john, jack = talk(daemon, "/nick john"), talk(daemon)
+    john.hears("> all right, I will call you john")
+    files = open_files(daemon.process.pid)
+    for number in range(3):
+        successor = daemon.upgraded()
+        jack.say(f"/tell john {number}")
+        john.hears(f"> anonymous (to you): {number}")
+        assert daemon.status()["upgrades"] == number + 1
+        end = time.monotonic() + PATIENCE
+        while open_files(successor) != files:  # as soon as who has asked has gone
+            assert time.monotonic() < end, (files, open_files(successor))
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("program", ["telnet", "nc"])
+def test_what_people_come_in_with_stays_connected(program: str, serve: Serve) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    daemon = serve()
+    client = subprocess.Popen(
+        [program, "127.0.0.1", str(daemon.port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        bufsize=1,
+    )
+    with client:
+        client.stdin.write("/nick john\n")
+        while (line := client.stdout.readline()) != "> all right, I will call you john\n":
+            assert line
+        for number in range(2):
+            daemon.upgraded()
+            client.stdin.write(f"/tell john {number}\n")
+            assert client.stdout.readline() == f"> john (to you): {number}\n"
+        client.stdin.write("/quit\n")
+        assert client.stdout.readline() == "> sad to see you go =(\n"
+        client.stdin.close()
+        client.terminate()
+
+
+def test_a_signal_upgrades_too(serve: Serve, talk: Talk) -> None:
+    daemon = serve()
+    john = talk(daemon, "/nick john")
+    john.hears("> all right, I will call you john")
+    daemon.process.send_signal(signal.SIGUSR2)
+    assert daemon.process.wait(PATIENCE) == 0
+    log = daemon.logs("took over")
+    assert re.search(r"INFO handed over successor=\d+ clients=1 seconds=0\.\d+ serves=True\n", log)
+    john.say("/tell john still here")
+    john.hears("> john (to you): still here")
+
+
+def test_new_settings_take_effect(serve: Serve, talk: Talk, tmp_path: Path) -> None:
+    config = tmp_path / "chat.toml"
+    config.write_text("max_clients = 7")
+    daemon = serve("--config", str(config), "--store", "sqlite:chat.db")
+    john = talk(daemon, "/join #general")
+    john.hears("> welcome to #general")
+    config.write_text('max_clients = 1\ndurability = "power"')
+    daemon.upgraded()
+    with socket.create_connection(("127.0.0.1", daemon.port)) as other:
+        assert other.makefile().readline() == "err: the server is full; please try again later\n"
+
+
+SETTINGS = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "store": "sqlite:chat.db",
+    "control": "run/control.sock",
+}
+
+
+WHAT_TO_DO = "when this daemon started: set it back, or restart the daemon"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("host", "127.0.0.2"), ("port", 9), ("store", "memory"), ("control", "run/c.sock")],
+)
+def test_settings_that_cannot_change_are_named(
+    name: str, value: object, serve: Serve, talk: Talk, run: Run, tmp_path: Path
+) -> None:
+    config = tmp_path / "chat.toml"
+
+    def write(settings: dict[str, object]) -> None:
+        config.write_text("".join(f"{key} = {json.dumps(v)}\n" for key, v in settings.items()))
+
+    write(SETTINGS)
+    program = ["-c", UNSET, "--config", str(config)]
+    daemon = serve(program=program)
+    john = talk(daemon, "/nick john")
+    write(SETTINGS | {name: value})
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines() == [
+        f"trio-chat: {name} is {value} by now and was {SETTINGS[name]} {WHAT_TO_DO}",
+        f"trio-chat: process {daemon.process.pid} serves on",
+    ]
+    john.say("/tell john still here")
+    john.hears("> all right, I will call you john", "> john (to you): still here")
+    write(SETTINGS)
+    daemon.upgraded()
+
+
+# The command line, with no setting from the environment.
+UNSET = """
+import os
+for name in [name for name in os.environ if name.startswith("TRIO_CHAT_")]:
+    del os.environ[name]
+from trio_chat.cli import main
+main()
+"""
+
+
+# --- successors that do not work ------------------------------------------------------------------
+
+LIMITS = {
+    "upgrade.START_SECONDS": 3,
+    "upgrade.SEND_SECONDS": 1,
+    "upgrade.LOAD_SECONDS": 1,
+    "upgrade.SERVE_SECONDS": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowded]:
+    """A daemon with a crowd, whose successors go by a plan."""
+    folder = tmp_path_factory.mktemp("crowded")
+    (folder / "chat.toml").touch()
+    daemon = Served(
+        folder,
+        *["--config", "chat.toml", "--store", "sqlite:chat.db", "--stall-timeout", "3600"],
+        program=program(folder, {"limits": LIMITS}),
+    )
+    crowd = Crowd(daemon.port, "--clients=20", "--rooms=2", "--rate=10")
+    yield daemon, crowd, folder
+    crowd.close()
+    daemon.kill()
+
+
+Crowded = tuple[Served, Crowd, Path]
+
+STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receive go"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ({"at": "start", "do": "die"}, "the successor has ended with exit code 7: something is"),
+        ({"at": "start", "do": "hang"}, "the successor has not started within 3 seconds"),
+        ({"at": "start", "do": "flood"}, "the successor has not started within 3 seconds"),
+        *(
+            ({"at": step, "do": "kill"}, "the successor was killed by SIGKILL")
+            for step in STEPS[:4]
+        ),
+        *(({"at": step, "do": "hang"}, "the successor has not ") for step in STEPS[1:4]),
+        (
+            {"replace": {"handover.PROTOCOL": 2}},
+            "the other process hands over by version 2 of the protocol, and this one by version 1",
+        ),
+        ({"replace": {"frozen_state.VERSION": 99}}, "version"),
+    ],
+    ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_a_successor_that_fails_is_taken_back(
+    plan: dict[str, object], told: str, crowded: Crowded, run: Run
+) -> None:
+    daemon, _, folder = crowded
+    program(folder, plan)
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (1, "")
+    *problems, last = ran.err.splitlines()
+    assert told in "\n".join(problems)
+    assert last == f"trio-chat: process {daemon.process.pid} serves on"
+    assert daemon.status()["process"] == daemon.process.pid
+    assert children(daemon.process.pid) == []
+
+
+def test_wrong_settings_are_told_in_their_words(crowded: Crowded, run: Run) -> None:
+    daemon, _, folder = crowded
+    program(folder, {})
+    config = folder / "chat.toml"
+    config.write_text("max_clients = 0\nprot = 1")
+    ran = run("upgrade", "--control", str(daemon.control))
+    config.write_text("")
+    assert ran.code == 1
+    assert ran.err.splitlines() == [
+        "trio-chat: max_clients in chat.toml must be a whole number from 1 to 1000000, not 0",
+        "trio-chat: unknown setting 'prot' in chat.toml: did you mean 'port'?",
+        f"trio-chat: process {daemon.process.pid} serves on",
+    ]
+
+
+def test_a_plan_that_is_fine_is_carried_out_and_nobody_has_noticed_the_others(
+    crowded: Crowded,
+) -> None:
+    daemon, crowd, folder = crowded
+    program(folder, {})
+    assert daemon.upgraded() != daemon.process.pid
+    assert daemon.process.wait(PATIENCE) == 0
+    report = crowd.tells("end")
+    assert report["wrong"] == {}
+    assert report["heard"] > 1000
+
+
+def test_a_program_that_is_broken_on_disk_is_taken_back(
+    serve: Serve, talk: Talk, run: Run, tmp_path: Path
+) -> None:
+    package = tmp_path / "new" / "trio_chat"
+    shutil.copytree(Path(trio_chat.__file__).parent, package)
+    daemon = serve(env={"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"})
+    john = talk(daemon, "/nick john")
+    john.hears("> all right, I will call you john")
+    hub = package / "hub.py"
+    right = hub.read_text()
+    hub.write_text(right + "\nclass Hub\n")
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines() == [
+        "trio-chat: the successor has ended with exit code 1: SyntaxError: expected ':'",
+        f"trio-chat: process {daemon.process.pid} serves on",
+    ]
+    # The whole of it is in the log.
+    assert f'File "{hub}"' in daemon.logs("    class Hub\n")
+    hub.write_text(right)
+    (package / "extra.py").write_text("")
+    daemon.upgraded()
+    john.say("/tell john still here")
+    john.hears("> john (to you): still here")
+
+
+def test_a_successor_that_stops_at_the_last_moment_is_told(
+    serve: Serve, plan: Plan, run: Run
+) -> None:
+    daemon = serve(program=plan(limits=LIMITS, at="after receive go", do="hang"))
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert ran.code == 1
+    told = r"trio-chat: process (\d+) has taken over and does not say that it serves\n"
+    found = re.fullmatch(told, ran.err)
+    assert found
+    daemon.pids.add(int(found[1]))
+    assert daemon.process.wait(PATIENCE) == 0
+    assert daemon.control.exists()
+
+
+# --- what else is asked meanwhile -----------------------------------------------------------------
+
+
+def ask_on(john: Talker) -> None:
+    while True:
+        john.say("/rooms")
+        assert john.socket.recv(99) == b"> available rooms:\n"
+        time.sleep(0.01)
+
+
+def wait_for_standstill(john: Talker) -> None:
+    """Ask until there is no answer, which then is to come."""
+    john.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        ask_on(john)
+    john.socket.settimeout(PATIENCE)
+
+
+@pytest.fixture(params=["start", "send loaded"])
+def hanging(
+    request: pytest.FixtureRequest, serve: Serve, plan: Plan, talk: Talk
+) -> Iterator[Hanging]:
+    """A daemon in the middle of an upgrade that will come to nothing, and who has asked for it."""
+    limit = {"start": "START_SECONDS", "send loaded": "LOAD_SECONDS"}[request.param]
+    daemon = serve(program=plan(at=request.param, do="hang", limits={f"upgrade.{limit}": 2}))
+    john = talk(daemon, "/nick john")
+    john.hears("> all right, I will call you john")
+    asking = daemon.command("upgrade")
+    daemon.logs("upgrading")
+    while not children(daemon.process.pid):
+        time.sleep(0.01)
+    if request.param == "send loaded":
+        wait_for_standstill(john)
+    yield daemon, john, asking
+    asking.kill()
+    asking.communicate()
+
+
+Hanging = tuple[Served, Talker, "subprocess.Popen[str]"]
+
+
+def test_a_second_upgrade_is_refused(hanging: Hanging, run: Run) -> None:
+    daemon, john, asking = hanging
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.out, ran.err) == (1, "", "trio-chat: an upgrade is under way\n")
+    daemon.process.send_signal(signal.SIGUSR2)
+    daemon.logs('WARNING a signal was in vain signal=SIGUSR2 reason="an upgrade is under way"')
+    _, err = asking.communicate(timeout=PATIENCE)
+    assert re.match("trio-chat: the successor has not .* within 2 seconds\n", err)
+    john.say("/tell john still here")
+    john.hears_until("> john (to you): still here")
+
+
+@pytest.mark.parametrize("way", ["command", "signal"])
+def test_a_stop_meanwhile_is_obeyed(way: str, hanging: Hanging) -> None:
+    daemon, john, asking = hanging
+    while not (successors := children(daemon.process.pid)):
+        time.sleep(0.01)
+    begun = time.monotonic()
+    if way == "signal":
+        daemon.process.terminate()
+    else:
+        assert daemon.ask("stop")["process"] == daemon.process.pid
+    assert john.rest()[-1] == FAREWELL
+    john.close()
+    assert daemon.process.wait(PATIENCE) == 0
+    assert time.monotonic() - begun < 1.5
+    ends(successors[0])
+    assert not daemon.control.exists()
+    out, err = asking.communicate(timeout=PATIENCE)
+    assert (asking.returncode, out) == (1, "")
+    assert err.startswith("trio-chat: ")
+
+
+def test_a_reload_meanwhile_waits(hanging: Hanging) -> None:
+    daemon, _, asking = hanging
+    reload = daemon.command("reload")
+    out, err = reload.communicate(timeout=PATIENCE)
+    assert asking.poll() is not None or asking.wait(0.5)
+    assert (reload.returncode, out, err) == (0, "no setting has changed\n", "")
+
+
+def test_an_upgrade_goes_on_without_who_asked_for_it(serve: Serve, talk: Talk) -> None:
+    daemon = serve()
+    john = talk(daemon, "/nick john")
+    asking = daemon.command("upgrade")
+    daemon.logs("upgrading")
+    asking.kill()
+    asking.communicate()
+    daemon.logs("took over")
+    assert daemon.process.wait(PATIENCE) == 0
+    assert daemon.status()["upgrades"] == 1
+    john.say("/tell john still here")
+    john.hears("> all right, I will call you john", "> john (to you): still here")
+
+
+# --- where there can be none, and what a successor needs ------------------------------------------
+
+
+def test_where_there_can_be_none_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade.check_possible()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        with pytest.raises(Refused, match="this daemon is process 1"):
+            upgrade.check_possible()
+    with monkeypatch.context() as patch:
+        patch.delenv("NOTIFY_SOCKET", raising=False)
+        patch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
+        with pytest.raises(Refused, match="unless its unit had Type=notify: restart it"):
+            upgrade.check_possible()
+        patch.setenv("NOTIFY_SOCKET", "/run/notify")
+        upgrade.check_possible()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        with pytest.raises(Refused, match="only on Linux"):
+            upgrade.check_possible()
+
+
+@pytest.mark.parametrize("value", ["", "x", "0", "77"])
+def test_who_has_no_predecessor_is_no_successor(value: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "trio_chat", "--port", "0"],
+        check=False,
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment() | {"TRIOCHAT_PREDECESSOR": value},
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "trio-chat: TRIOCHAT_PREDECESSOR is for upgrades alone: take it out of the environment\n"
+    )

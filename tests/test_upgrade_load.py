@@ -1,0 +1,91 @@
+"""Upgrades under load: nobody is disconnected, and no line is lost, doubled or out of order.
+
+`nox -s upgrade` has more people and more upgrades.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from processes import PATIENCE
+from served import Crowd, Served
+
+CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
+ROOMS = int(os.environ.get("UPGRADE_ROOMS", "10"))
+UPGRADES = int(os.environ.get("UPGRADES", "3"))
+# So much that the clients together ask about 4,000 times a second, at most.
+INTERVAL = max(0.05, CLIENTS / 4_000)
+RATE = 0.5 if CLIENTS > 200 else 2
+# What a pause under load may be, at worst, for the suite to pass on a slow machine.
+MOST = 10.0
+
+
+def test_nobody_is_disconnected_and_no_line_is_lost(tmp_path: Path) -> None:
+    daemon = Served(
+        tmp_path,
+        *["--store", "sqlite:chat.db", "--history-entries", "1000000"],
+        *["--stall-timeout", "3600", "--log-level", "warning"],
+    )
+    seen = tmp_path / "seen.json"
+    crowd = Crowd(
+        daemon.port,
+        *[f"--clients={CLIENTS}", f"--rooms={ROOMS}", f"--record={seen}"],
+        *[f"--interval={INTERVAL}", f"--rate={RATE}"],
+    )
+    try:
+        wait_for_lagging(daemon)
+        crowd.tells("pauses")
+        time.sleep(2)  # what people wait when there is no upgrade
+        print(f"\n{CLIENTS} clients, without: {told(crowd.tells('pauses'))}")
+        longest: list[float] = []
+        for number in range(UPGRADES):
+            daemon.upgraded()
+            time.sleep(1)  # for all to have their answers
+            pauses = crowd.tells("pauses")
+            print(f"{CLIENTS} clients, upgrade {number + 1}: {told(pauses)}")
+            longest += pauses
+        print(f"{CLIENTS} clients, {UPGRADES} upgrades: {told(longest)}")
+        assert max(longest) < MOST
+        assert daemon.status()["upgrades"] == UPGRADES
+        report = crowd.tells("end")
+        print(report)
+    finally:
+        crowd.close()
+        daemon.kill()
+    assert report["wrong"] == {}
+    assert report["passed"] > UPGRADES
+    check_store(tmp_path / "chat.db", json.loads(seen.read_text()))
+    assert "ERROR" not in daemon.log.read_text()
+
+
+def wait_for_lagging(daemon: Served) -> None:
+    end = time.monotonic() + PATIENCE
+    while not daemon.status()["lagging"]:
+        assert time.monotonic() < end, "nobody lags"
+        time.sleep(0.1)
+
+
+def told(pauses: list[float]) -> str:
+    """How long the clients waited at worst, in milliseconds: the median of them, and the others."""
+    ordered = sorted(pauses)
+    p50, p99 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.99))
+    return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {ordered[-1] * 1000:.0f} ms"
+
+
+def check_store(store: Path, seen: dict[str, list[str]]) -> None:
+    """What people have seen is what is kept, in that order."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        rows = connection.execute(
+            "SELECT rooms.name, nick, text FROM entries JOIN rooms ON rooms.id = entries.room "
+            "ORDER BY position"
+        ).fetchall()
+    kept: dict[str, list[str]] = {room: [] for room in seen}
+    for room, nick, text in rows:
+        kept.get(room, []).append(f"> {nick}: {text}")
+    assert kept == seen

@@ -1,0 +1,92 @@
+"""What a daemon and its successor say to each other at an upgrade.
+
+The successor says `READY`, with the settings that an upgrade cannot change; the daemon, once its
+chat stands still, `ESTATE` and `STATE`; the successor, once it has read them, `LOADED`; the daemon
+`GO`, after which it touches nothing any more; the successor `SERVING`. Until `GO`, who does not
+like something just ends the connection, and the daemon serves on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final, TypeVar, get_type_hints
+
+from attrs import asdict, frozen
+
+from trio_chat.errors import HandoverError
+
+# Raised by one with each change of what is said here. The chat's state has a version of its own.
+PROTOCOL: Final = 1
+
+# Tells a process that it is a successor: which descriptor leads to the daemon. It is no setting.
+VARIABLE: Final = "TRIOCHAT_PREDECESSOR"
+
+READY: Final = "ready"
+ESTATE: Final = "estate"
+STATE: Final = "state"
+LOADED: Final = "loaded"
+GO: Final = "go"
+SERVING: Final = "serving"
+
+
+@frozen
+class Fixed:
+    """Settings that an upgrade cannot change, as they were read; `READY` says the successor's."""
+
+    host: str
+    port: int
+    store: str
+    control: str
+
+
+@frozen
+class Estate:
+    """What goes on in the successor, beside the chat.
+
+    `STATE` comes with descriptors: standard error, the control socket and the store's lock, as far
+    as they are there, then so many listeners, and then the clients.
+    """
+
+    # Who hands over.
+    process: int
+    # The port in the settings, or of the first socket that was handed to the daemon to listen on.
+    port: int
+    # Whether they were handed to it: what its settings say of host and port means nothing then.
+    listens_on_given: bool
+    upgrades: int
+    # When the chat stood still, by the clock that all processes of a system share.
+    still_since: float
+    has_stderr: bool
+    control: str | None
+    has_lock: bool
+    listeners: int
+
+
+Said = TypeVar("Said", Fixed, Estate)
+
+
+def written(said: Fixed | Estate) -> bytes:
+    """What is said, as JSON."""
+    return json.dumps({"protocol": PROTOCOL, **asdict(said)}).encode()
+
+
+def read(kind: type[Said], content: bytes) -> Said:
+    """What has been said; raises `HandoverError` if it is not what this version says."""
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or "protocol" not in fields:
+        raise HandoverError("the other process says what is not known here")
+    protocol = fields.pop("protocol")
+    if protocol != PROTOCOL:
+        raise HandoverError(
+            f"the other process hands over by version {protocol!r} of the protocol, and this one "
+            f"by version {PROTOCOL}: stop the daemon and start it anew"
+        )
+    kinds = get_type_hints(kind)
+    if fields.keys() != kinds.keys() or not all(
+        isinstance(value, kinds[name]) for name, value in fields.items()
+    ):
+        raise HandoverError("the other process says what is not known here")
+    return kind(**fields)

@@ -1,0 +1,179 @@
+"""Carries messages, and open files with them, between a daemon and its successor.
+
+A message is a header, which says what it is and how much follows, and then that in pieces: the
+kernel limits the bytes of a packet, and how many descriptors go with one. Packets keep their
+borders (`SOCK_SEQPACKET`), so that nothing has to be looked for in a stream.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import define, frozen
+
+from trio_chat.errors import HandoverError, PeerEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# A third of what Linux lets wait in a socket (net.core.wmem_default): so large a packet always
+# finds its place.
+PIECE_BYTES: Final = 1 << 16
+# Linux takes 253 (SCM_MAX_FD).
+PIECE_DESCRIPTORS: Final = 250
+# Of a whole message: a thousand times as much as a thousand clients come to.
+MOST_BYTES: Final = 1 << 30
+MOST_DESCRIPTORS: Final = 1 << 20
+
+ANCILLARY_BYTES: Final = socket.CMSG_SPACE(PIECE_DESCRIPTORS * array.array("i").itemsize)
+CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+# Stands before each piece: a packet without a byte looks like the end.
+MARK: Final = b"."
+
+
+@frozen
+class Message:
+    """What came with a message; the descriptors are the receiver's to close, and close-on-exec."""
+
+    content: bytes
+    descriptors: list[int]
+
+
+@define
+class Wire:
+    """One end of a pair of sockets. Times are for who uses it to limit."""
+
+    _socket: socket.socket
+
+    def __attrs_post_init__(self) -> None:
+        self._socket.settimeout(0)
+
+    def close(self) -> None:
+        """Close this end: the other one finds the end."""
+        self._socket.close()
+
+    def say(self, kind: str) -> None:
+        """Send a message without content, at once or not at all.
+
+        Raises `HandoverError` if it cannot be sent, `PeerEnded` if nobody is there.
+        """
+        try:
+            self._send(_header(kind, b"", ()), ())
+        except BlockingIOError:
+            raise HandoverError("the other process does not read what it is sent") from None
+
+    async def send(self, kind: str, content: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+        """Send a message; the descriptors stay open here too. Raises `HandoverError`."""
+        if len(content) > MOST_BYTES or len(descriptors) > MOST_DESCRIPTORS:
+            raise HandoverError(f"{len(content)} bytes are more than can be handed over")
+        await self._packet(_header(kind, content, descriptors), ())
+        for piece, some in _pieces(content, descriptors):
+            await self._packet(MARK + piece, some)
+
+    async def _packet(self, data: bytes, descriptors: Sequence[int]) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                return self._send(data, descriptors)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._socket)
+
+    def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self._socket, [data], list(descriptors), socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            raise
+        except (BrokenPipeError, ConnectionResetError):
+            raise PeerEnded("the other process has ended") from None
+        except OSError as error:
+            raise HandoverError(f"cannot hand over: {error.strerror}") from None
+
+    async def receive(self, kind: str) -> Message:
+        """Wait for this message.
+
+        Raises `PeerEnded` at the end, `HandoverError` if another message comes or it is not whole.
+        """
+        with ExitStack() as closing:
+            header, strays = await self._receive(closing)
+            size, count = _read_header(kind, header)
+            if strays:
+                raise HandoverError("descriptors came with a header")
+            content, descriptors = bytearray(), list[int]()
+            while len(content) < size or len(descriptors) < count:
+                piece, some = await self._receive(closing)
+                if not piece.startswith(MARK) or not (len(piece) > len(MARK) or some):
+                    raise HandoverError(f"the message {kind!r} has ended early")
+                content += memoryview(piece)[len(MARK) :]
+                descriptors += some
+            if (len(content), len(descriptors)) != (size, count):
+                raise HandoverError(f"the message {kind!r} is longer than it says")
+            closing.pop_all()
+        return Message(bytes(content), descriptors)
+
+    async def _receive(self, closing: ExitStack) -> tuple[bytes, list[int]]:
+        """One packet; its descriptors are closed with `closing`."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                data, ancillary, flags, _ = self._socket.recvmsg(
+                    len(MARK) + PIECE_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                )
+                break
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                raise PeerEnded("the other process has ended") from None
+        descriptors = array.array("i")
+        for _, _, some in ancillary:
+            descriptors.frombytes(some[: len(some) - len(some) % descriptors.itemsize])
+        for descriptor in descriptors:
+            closing.callback(os.close, descriptor)
+        if flags & CUT:
+            raise HandoverError(
+                "not all that was sent has come: the limit on open files is too low"
+            )
+        if not data:
+            raise PeerEnded("the other process has ended")
+        return data, descriptors.tolist()
+
+
+def pair() -> tuple[Wire, socket.socket]:
+    """A wire, and the other end of it, for another process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Wire(ours), theirs
+
+
+def _header(kind: str, content: bytes, descriptors: Sequence[int]) -> bytes:
+    said = {"message": kind, "bytes": len(content), "descriptors": len(descriptors)}
+    return json.dumps(said).encode()
+
+
+def _read_header(kind: str, header: bytes) -> tuple[int, int]:
+    """How many bytes and descriptors follow."""
+    try:
+        said = json.loads(header)
+    except ValueError:
+        said = None
+    match said:
+        case {"message": str(found), "bytes": int(size), "descriptors": int(count)}:
+            if found != kind:
+                raise HandoverError(f"the other process says {found!r} where {kind!r} is due")
+            if 0 <= size <= MOST_BYTES and 0 <= count <= MOST_DESCRIPTORS:
+                return size, count
+    raise HandoverError(f"the other process does not say {kind!r} in a way that is known here")
+
+
+def _pieces(content: bytes, descriptors: Sequence[int]) -> Iterator[tuple[bytes, Sequence[int]]]:
+    number = 0
+    while number * PIECE_BYTES < len(content) or number * PIECE_DESCRIPTORS < len(descriptors):
+        yield (
+            content[number * PIECE_BYTES : (number + 1) * PIECE_BYTES],
+            descriptors[number * PIECE_DESCRIPTORS : (number + 1) * PIECE_DESCRIPTORS],
+        )
+        number += 1
