@@ -61,7 +61,7 @@ def log(monkeypatch):
     log = SlowLog()
 
     @asynccontextmanager
-    async def open_log(settings):
+    async def open_log(settings, handed):
         yield log
 
     monkeypatch.setattr(server, "_open_log", open_log)

@@ -845,7 +845,7 @@ async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeyp
     closed = []
 
     @asynccontextmanager
-    async def noted(settings):
+    async def noted(settings, handed):
         try:
             yield MemoryLog(Retention(10, 10))
         finally:
