@@ -94,7 +94,7 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
         client.close()
     ends(after["process"])
     assert not daemon.control.exists()
-    log = daemon.logs("took over")
+    log = daemon.logs("INFO stopping by=")
     assert re.search(rf"took over predecessor={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
     assert not re.search("WARNING|ERROR|Traceback", log)
     assert daemon.process.stdout.read() == ""  # the first line was the only one
