@@ -278,6 +278,21 @@ async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.Monkey
             await ours.reload()
 
 
+async def test_who_has_handed_over_ends_whatever_goes_wrong_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hand_over(_: object, __: object, handed: Callable[[int], None]) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        handed(4711)
+        raise RuntimeError("hush")
+
+    monkeypatch.setattr(operations, "hand_over", hand_over)
+    async with operated(Reading()) as (ours, _):
+        with pytest.raises(RuntimeError):
+            await ours.upgrade()
+        assert ours.stopping.is_set()
+
+
 # Daemons that run
 
 
