@@ -72,7 +72,7 @@ def _client(client: Client, link: SocketLink, standstill: Standstill) -> FrozenC
         rooms=list(client.rooms),
         variant=client.variant,
         reader=FrozenReader() if reader is None else reader.frozen(),
-        rest=bytes(link.rest),
+        rest=bytes(link.rest or b""),
         lagging=client.lagging,
         positions=client.positions,
         closing=client.closing,

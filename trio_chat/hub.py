@@ -195,7 +195,7 @@ class Hub:
         else:
             await trio.lowlevel.checkpoint()
         if outcomes:
-            self._deliver.walk(outcomes, results)
+            self._deliver.walk(outcomes, drafts, results)
             outcomes.clear()
             drafts.clear()
         self._outboxes.flush()
@@ -261,7 +261,7 @@ class Hub:
 
     def _deliver_replies(self) -> None:
         """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
-        self._deliver.walk(self._outcomes.listed, ())
+        self._deliver.walk(self._outcomes.listed, (), ())
         self._outcomes.listed.clear()
         self._outboxes.flush()
 

@@ -10,7 +10,7 @@ from trio_chat.client import Client
 from trio_chat.commands import Request, Search, ShowHistory
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed
-from trio_chat.events import Entry, Goodbye, Missed, Stopping, Upgrading
+from trio_chat.events import Acted, Entry, Goodbye, Missed, Said, Stopping, Upgrading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,8 +79,12 @@ class RoomMade:
 
 NO_DRAFTS = (Reply, TopicOf, RoomMade, Lookup)
 
-# A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
-Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Entry
+# What is said in one room, with nothing else in between: delivered at once.
+Run: TypeAlias = list[Said | Acted]
+
+# A draft in a run or alone is its author's own. The drafts among the outcomes are those in the list
+# of drafts, in the same order.
+Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Run | Entry
 
 
 # What a client is told whatever it has not read yet.
@@ -127,6 +131,19 @@ class Outcomes:
         """Add what is to be said, or to be known."""
         self.drafts.append(draft)
         self.listed.append(draft if self.request is None else Requested(self.request, draft))
+
+    def say(self, draft: Said | Acted) -> None:
+        """Add what is to be said in a room."""
+        if self.request is not None:
+            self.draft(draft)
+            return
+        self.drafts.append(draft)
+        listed = self.listed
+        last = listed[-1] if listed else None
+        if isinstance(last, list) and last[0].room == draft.room:
+            last.append(draft)
+        else:
+            listed.append([draft])
 
     def topic_of(self, client: Client, room: Room, *, even_if_none: bool) -> None:
         """Answer with a room's topic, as it will be when this is delivered."""

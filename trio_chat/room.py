@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from trio_chat.events import KEPT
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from trio_chat.client import Client
     from trio_chat.dialects import Variant
-    from trio_chat.events import Kept, RoomEntry
+    from trio_chat.events import Kept
 
 
 class Room:
@@ -67,15 +65,13 @@ class Room:
         """Whether the client hears what is delivered."""
         return any(client in listeners for listeners in self.audience.values())
 
-    def keep(self, entries: Iterable[RoomEntry]) -> None:
-        """Take note of entries that are being delivered; kept ones stay at hand."""
-        for entry in entries:
-            if isinstance(entry, KEPT):
-                self.base = self.base or entry.position - 1
-                self.position = entry.position
-                if self.recent is None:
-                    self.recent = deque(maxlen=self._recent_limit)
-                self.recent.append(entry)
+    def keep(self, entries: Sequence[Kept]) -> None:
+        """Take note of entries that are being delivered; they stay at hand."""
+        self.base = self.base or entries[0].position - 1
+        self.position = entries[-1].position
+        if self.recent is None:
+            self.recent = deque(maxlen=self._recent_limit)
+        self.recent.extend(entries)
 
     def resize(self, recent: int) -> None:
         """Keep so many recent entries at hand from now on."""

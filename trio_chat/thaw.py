@@ -66,7 +66,7 @@ class Thaw:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         link = SocketLink(stream, self._settings.keepalive)
         link.address, link.peer = frozen.address, frozen.peer
-        link.rest += frozen.rest
+        link.keep(frozen.rest or None, None)
         client = Client(link, frozen.variant, channel, room_limit=LineDialect.rooms)
         client.id, client.nick, client.keys = frozen.id, frozen.nick, tuple(frozen.keys)
         self._enter(client, frozen)
