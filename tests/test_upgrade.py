@@ -325,10 +325,11 @@ def test_a_program_that_is_broken_on_disk_is_taken_back(
     # The whole of it is in the log.
     assert f'File "{hub}"' in daemon.logs("    class Hub\n")
     hub.write_text(right)
-    (package / "extra.py").write_text("")
+    line = package / "dialects" / "line.py"
+    line.write_text(line.read_text().replace("sad to see you go =(", "see you"))
     daemon.upgraded()
-    john.say("/tell john still here")
-    john.hears("> john (to you): still here")
+    john.say("/tell john still here", "/quit")
+    john.hears("> john (to you): still here", "> see you")
 
 
 def test_a_successor_that_stops_at_the_last_moment_is_told(
