@@ -28,13 +28,16 @@ doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
 doors.proxy
 hub
-deliver lookups apply
-handlers.attendance handlers.speech
+deliver lookups apply absences
+handlers.attendance handlers.speech handlers.sessions
 handlers.rooms
 handlers outboxes outcomes
 state
 client room
-dialects.line
+dialects.http
+dialects.line dialects.websocket
+dialects.documents
+dialects.forms
 dialects dialects.telnet
 roomlog.sqlite
 roomlog.sqlite_writer
@@ -47,7 +50,7 @@ configuration logs control_path systemd
 names settings
 text
 commands
-events limits
+events limits version
 errors
 """
 

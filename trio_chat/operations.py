@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from trio_chat.control import Answer, Command
 from trio_chat.errors import SettingsError
 from trio_chat.server import Chat
 from trio_chat.settings import Changes, Settings, changes
+from trio_chat.version import version
 
 # A file on a disk that hangs is given up.
 READ_SECONDS: Final = 10.0
@@ -103,11 +103,3 @@ class Operations:
         with trio.move_on_after(READ_SECONDS):
             return await trio.to_thread.run_sync(self.read, abandon_on_cancel=True)
         raise SettingsError(f"settings could not be read within {READ_SECONDS:g} seconds")
-
-
-def version() -> str:
-    """The version of the package, as far as it is installed."""
-    try:
-        return importlib.metadata.version("trio-chat")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

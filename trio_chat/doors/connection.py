@@ -58,7 +58,7 @@ async def run_connection(
     `trusted`: the peer is a proxy that may say where the client really comes from.
     """
     client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-    dialect = FirstBytes(LineDialect(table, settings), trusted=trusted)
+    dialect = FirstBytes(table, settings, trusted=trusted, clock=trio.current_time)
     reader = Reader(client, link, channel, settings, dialect)
     known = False
     try:

@@ -2,7 +2,7 @@
 
 Nobody is greeted, so the first bytes are the client's. A line server that takes a browser's POST
 for commands could be spoken to by any web page its user opens; so whoever starts with an HTTP verb
-gets an HTTP answer and never a room.
+gets an HTTP answer, and a room only by an upgrade that no page from elsewhere can have.
 
 A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
 Whoever else says so would choose its own address, and is closed.
@@ -10,14 +10,21 @@ Whoever else says so would choose its own address, and is closed.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from trio_chat.commands import Answer, Disconnected, Refuse
+from trio_chat.commands import Disconnected, Refuse
+from trio_chat.dialects.http import HttpDialect
+from trio_chat.dialects.line import LineDialect
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from trio_chat.commands import Record
     from trio_chat.dialects import Dialect
+    from trio_chat.settings import Settings
+    from trio_chat.table import Row
 
 # RFC 9110, 5789 and 9113 (whose connections begin with PRI).
 VERBS = (
@@ -33,60 +40,72 @@ VERBS = (
     b"PRI ",
 )
 
-_SENTENCE = (
-    b"This is a chat server for plain lines: reach it with telnet or nc, not with a browser.\n"
-)
-HTTP_REFUSAL = (
-    b"HTTP/1.1 400 Bad Request\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\n"
-    b"Connection: close\r\n"
-    b"\r\n%b" % (len(_SENTENCE), _SENTENCE)
-)
+# Who has sent no more than this after so long types: programs send a request or a header at once.
+UNDECIDED_SECONDS = 10.0
 
 
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    `trusted`: whether a PROXY header is taken.
+    `trusted`: whether a PROXY header is taken. `clock` gives seconds.
     """
 
-    __slots__ = ("_first", "_lines", "_over", "_trusted")
+    __slots__ = (
+        "_clock",
+        "_dialect",
+        "_first",
+        "_over",
+        "_settings",
+        "_since",
+        "_table",
+        "_trusted",
+    )
 
-    def __init__(self, lines: Dialect, *, trusted: bool = False) -> None:
-        self._lines = lines
+    def __init__(
+        self,
+        table: Mapping[str, Row],
+        settings: Settings,
+        *,
+        trusted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._table = table
+        self._settings = settings
         self._trusted = trusted
+        self._clock = clock
+        self._dialect: Dialect = LineDialect(table, settings)
+        # When the first of the bytes came that do not tell.
+        self._since: float | None = None
         # What has come and does not tell yet; `None` once it does.
         self._first: bytes | None = b""
         # Whether it told of someone who is not served: what else comes means nothing.
         self._over = False
 
     @property
-    def rooms(self) -> int:
-        """How many rooms the client may be in at once."""
-        return self._lines.rooms
-
-    @property
     def pending(self) -> bool:
         """Whether complete commands wait, as bytes."""
-        return self._lines.pending
+        return self._dialect.pending
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._first is None:
-            return self._lines.feed(data, limit)
+            return self._dialect.feed(data, limit)
         if self._over:
             return []
         self._first = first = self._first + data
         proxy, http = begins(first, SIGNATURES), is_http(first)
+        if self._since is not None and self._clock() - self._since > UNDECIDED_SECONDS:
+            proxy = http = False
         if proxy:
             return self._feed_header(first, limit)
-        if http:
-            return self._end(Answer(HTTP_REFUSAL), "spoke HTTP, not lines")
-        if proxy is None or http is None:
+        if http is None or (proxy is None and not http):
+            if first and self._since is None:
+                self._since = self._clock()
             return []
         self._first = None
-        return self._lines.feed(first, limit)
+        if http:
+            self._dialect = HttpDialect(self._table, self._settings, self._clock)
+        return self._dialect.feed(first, limit)
 
     def _feed_header(self, first: bytes, limit: int | None) -> list[Record]:
         if not self._trusted:
@@ -101,7 +120,7 @@ class FirstBytes:
             return []
         # Another header would be the client's own.
         self._trusted = False
-        self._first = first[header.size :]
+        self._first, self._since = first[header.size :], None
         who: list[Record] = [] if header.client is None else [header.client]
         return who + self.feed(b"", limit)
 
