@@ -85,3 +85,34 @@ async def test_a_line_that_begins_like_a_verb_is_a_line(autojump_clock: object) 
         # Later on a verb means nothing.
         await ann.send("GET / HTTP/1.1")
         await ann.expect("err: unknown command: GET")
+
+
+@pytest.mark.parametrize("rate", [None, 10.0])
+async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
+    rate: float | None, autojump_clock: object
+) -> None:
+    async with open_chat(Settings(rate_limit=rate)) as chat:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            started = trio.current_time()
+            await ours.send_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
+            await trio.sleep(UNDECIDED_SECONDS - 1)
+            await ours.send_all(b"Upgrade: ")
+            answer = b"".join([data async for data in ours])
+            assert trio.current_time() - started == pytest.approx(UNDECIDED_SECONDS)
+            await ours.aclose()
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert chat.statistics().left == {"spoke HTTP: answered 408": 1}
+
+
+async def test_a_stop_does_not_wait_for_a_request(autojump_clock: object) -> None:
+    async with open_chat(SETTINGS) as chat:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            await ours.send_all(b"GET /ws HTTP/1.1\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(chat.stop)
+            assert b"".join([data async for data in ours]) == b"> the server is shutting down\n"
+            await ours.aclose()

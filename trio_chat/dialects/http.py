@@ -18,21 +18,14 @@ import h11
 from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
 
-from trio_chat.commands import Answer, Disconnected, Greet
-from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from trio_chat.commands import Record
     from trio_chat.settings import Settings
-    from trio_chat.table import Row
 
 # As nginx: 4 buffers of 8 KB there. A browser's head has a kilobyte or two, with some 15 headers.
 HEAD_BYTES: Final = 8192
 HEADERS: Final = 100
-# A head comes at once, or its client is broken or means to wait.
-HEAD_SECONDS: Final = 10.0
 
 NOT_HTTP: Final = "This is not HTTP as this server knows it."
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
@@ -52,113 +45,101 @@ class Unserved(Exception):
 UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
 
 
-class HttpDialect:
-    """The reading half of a connection that has begun with an HTTP verb."""
+@frozen
+class Opening:
+    """A request's head that was read: its size in bytes, and what is answered.
 
-    __slots__ = ("_began", "_clock", "_head", "_over", "_settings", "_table", "_websocket")
+    `refused` is the status of an answer after which the connection ends; `None`: from here on it is
+    a WebSocket.
+    """
 
-    def __init__(
-        self, table: Mapping[str, Row], settings: Settings, clock: Callable[[], float]
-    ) -> None:
-        self._table = table
-        self._settings = settings
-        self._clock = clock
-        self._began = clock()
-        self._head = b""
-        self._over = False
-        self._websocket: WebSocketDialect | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether complete commands wait, as bytes."""
-        return self._websocket is not None and self._websocket.pending
-
-    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
-        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
-        if self._websocket is not None:
-            return self._websocket.feed(data, limit)
-        if self._over:
-            return []
-        self._head += data
-        try:
-            end = self._end_of_head()
-            if not end:
-                return []
-            accepted = self._accepted(_request(self._head[:end]))
-        except Unserved as unserved:
-            return self._refuse(unserved)
-        rest, self._head = self._head[end:], b""
-        self._websocket = WebSocketDialect(self._table, self._settings)
-        return [Answer(accepted), Greet(DOCUMENTS), *self._websocket.feed(rest, limit)]
-
-    def _end_of_head(self) -> int:
-        """Where the head ends; 0 if it does not yet."""
-        found = _BLANK_LINE.search(self._head)
-        end = found.end() if found else len(self._head)
-        if end > HEAD_BYTES or self._head.count(b"\n", 0, end) > HEADERS:
-            sentence = f"A request may have {HEADERS} headers, and {HEAD_BYTES} bytes with them."
-            raise Unserved(431, sentence)
-        if self._clock() - self._began > HEAD_SECONDS:
-            raise Unserved(408, "This request took too long to come.")
-        return end if found else 0
-
-    def _accepted(self, request: h11.Request) -> bytes:
-        """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
-        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-        if not self._is_ours(headers.get("host", "")):
-            raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
-        path = request.target.partition(b"?")[0]
-        # What else is served by HTTP has its place here.
-        if path != b"/ws":
-            sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
-            raise Unserved(404, sentence)
-        if request.method != b"GET":
-            raise Unserved(405, "This is for GET.", {"Allow": "GET"})
-        if not self._may_come_from(request, headers.get("host", "")):
-            raise Unserved(403, "Pages from elsewhere may not speak here: see http_origins.")
-        accept = _accept(request, headers)
-        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
-        return response(101, upgrade)
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether the server is meant by this name, so that nobody else has pointed it here."""
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-        except ValueError:
-            return False
-        if name == "localhost" or name in map(str.lower, self._settings.http_hosts):
-            return True
-        try:
-            return ip_address(name).is_loopback
-        except ValueError:
-            return False
-
-    def _may_come_from(self, request: h11.Request, host: str) -> bool:
-        """Whether a page of this origin may speak for its visitor; programs have none."""
-        origins = [value.decode("latin-1") for name, value in request.headers if name == b"origin"]
-        if not origins:
-            return True
-        scheme, _, place = origins[0].lower().partition("://")
-        same = scheme in ("http", "https") and place == host.lower()
-        return len(origins) == 1 and (same or origins[0] in self._settings.http_origins)
-
-    def _refuse(self, unserved: Unserved) -> list[Record]:
-        body = b"" if self._head.startswith(b"HEAD ") else f"{unserved.sentence}\n".encode()
-        headers = {
-            "Content-Type": "text/plain; charset=utf-8",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            **unserved.headers,
-        }
-        self._over, self._head = True, b""
-        answer = response(unserved.status, headers) + body
-        return [Answer(answer), Disconnected(f"spoke HTTP: answered {unserved.status}")]
+    size: int
+    answer: bytes
+    refused: int | None = None
 
 
-def response(status: int, headers: Mapping[str, str]) -> bytes:
+def read_opening(first: bytes, settings: Settings, *, late: bool = False) -> Opening | None:
+    """Read the head from a connection's first bytes; `None` if some are missing.
+
+    If it is `late`, there are none to come any more.
+    """
+    try:
+        head = _whole_head(first, late=late)
+        return Opening(len(head), _accepted(_request(head), settings)) if head else None
+    except Unserved as unserved:
+        return Opening(len(first), _refusal(unserved, first), unserved.status)
+
+
+def _whole_head(first: bytes, *, late: bool) -> bytes:
+    """The head that these bytes begin with; empty if it is not whole yet."""
+    found = _BLANK_LINE.search(first)
+    size = found.end() if found else len(first)
+    if size > HEAD_BYTES or first.count(b"\n", 0, size) > HEADERS:
+        sentence = f"A request may have {HEADERS} lines, and {HEAD_BYTES} bytes in them."
+        raise Unserved(431, sentence)
+    if late and not found:
+        raise Unserved(408, "This request took too long to come.")
+    return first[:size] if found else b""
+
+
+def _refusal(unserved: Unserved, first: bytes) -> bytes:
+    body = b"" if first.startswith(b"HEAD ") else f"{unserved.sentence}\n".encode()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **unserved.headers,
+    }
+    return _head(unserved.status, headers) + body
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
     """The head of an answer."""
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}\r\n".encode()
+
+
+def _accepted(request: h11.Request, settings: Settings) -> bytes:
+    """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+    if not _is_ours(headers.get("host", ""), settings.http_hosts):
+        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
+    path = request.target.partition(b"?")[0]
+    # What else is served by HTTP has its place here.
+    if path != b"/ws":
+        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
+        raise Unserved(404, sentence)
+    if request.method != b"GET":
+        raise Unserved(405, "This is for GET.", {"Allow": "GET"})
+    if not _may_come_from(request, headers.get("host", ""), settings.http_origins):
+        raise Unserved(403, "Pages from elsewhere may not speak here: see http_origins.")
+    accept = _accept(request, headers)
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
+    return _head(101, upgrade)
+
+
+def _is_ours(host: str, names: tuple[str, ...]) -> bool:
+    """Whether the server is meant by this name, so that nobody else has pointed it here."""
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name in map(str.lower, names):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _may_come_from(request: h11.Request, host: str, listed: tuple[str, ...]) -> bool:
+    """Whether a page of this origin may speak for its visitor; programs have none."""
+    origins = [value.decode("latin-1") for name, value in request.headers if name == b"origin"]
+    if not origins:
+        return True
+    scheme, _, place = origins[0].lower().partition("://")
+    same = scheme in ("http", "https") and place == host.lower()
+    return len(origins) == 1 and (same or origins[0] in listed)
 
 
 def _request(head: bytes) -> h11.Request:
@@ -172,6 +153,8 @@ def _request(head: bytes) -> h11.Request:
         raise Unserved(400, NOT_HTTP) from None
     if not isinstance(request, h11.Request):
         raise Unserved(400, NOT_HTTP)
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise Unserved(505, "This server speaks HTTP/1.1.")
     if not isinstance(whole, h11.EndOfMessage) and request.method == b"GET":
         raise Unserved(400, "A GET may have no body.")
     return request

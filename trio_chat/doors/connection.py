@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from trio_chat.client import Item
     from trio_chat.commands import Record
-    from trio_chat.dialects import Dialect
     from trio_chat.doors.stream import StreamLink
     from trio_chat.doors.tcp import SocketLink
     from trio_chat.settings import Settings
@@ -58,7 +57,9 @@ async def run_connection(
     `trusted`: the peer is a proxy that may say where the client really comes from.
     """
     client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-    dialect = FirstBytes(table, settings, trusted=trusted, clock=trio.current_time)
+    dialect = FirstBytes(
+        table, settings, trusted=trusted, clock=trio.current_time, reading=link.reading
+    )
     reader = Reader(client, link, channel, settings, dialect)
     known = False
     try:
@@ -86,7 +87,7 @@ class Reader:
     __slots__ = ("_bucket", "_channel", "_client", "_dialect", "_link", "_records", "_size")
 
     def __init__(
-        self, client: Client, link: Link, channel: Channel, settings: Settings, dialect: Dialect
+        self, client: Client, link: Link, channel: Channel, settings: Settings, dialect: FirstBytes
     ) -> None:
         self._client = client
         self._link = link
@@ -176,6 +177,10 @@ class Reader:
         """Pass on what was at hand, what waited for the rate, and what one last read gives."""
         if self._records:
             await self._send()
+        if overdue := self._dialect.overdue():
+            self._records = overdue
+            await self._send()
+            return
         self._records = self._dialect.feed(await self._link.take_last())
         if self._records:
             await self._send()

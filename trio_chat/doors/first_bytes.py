@@ -10,12 +10,16 @@ Whoever else says so would choose its own address, and is closed.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
-from trio_chat.commands import Disconnected, Refuse
-from trio_chat.dialects.http import HttpDialect
+import trio
+
+from trio_chat.commands import Answer, Disconnected, Greet, Refuse
+from trio_chat.dialects.http import read_opening
 from trio_chat.dialects.line import LineDialect
+from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 
 if TYPE_CHECKING:
@@ -40,14 +44,16 @@ VERBS = (
     b"PRI ",
 )
 
-# Who has sent no more than this after so long types: programs send a request or a header at once.
+# Who has sent no more than the beginning of a verb after so long types: programs send at once. And
+# so long a request may take to come.
 UNDECIDED_SECONDS = 10.0
 
 
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    `trusted`: whether a PROXY header is taken. `clock` gives seconds.
+    `trusted`: whether a PROXY header is taken. `clock` gives seconds. `reading` is the scope in
+    which the connection is read: it gets a deadline while the head of a request is to come.
     """
 
     __slots__ = (
@@ -55,6 +61,7 @@ class FirstBytes:
         "_dialect",
         "_first",
         "_over",
+        "_reading",
         "_settings",
         "_since",
         "_table",
@@ -68,11 +75,13 @@ class FirstBytes:
         *,
         trusted: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        reading: trio.CancelScope | None = None,
     ) -> None:
         self._table = table
         self._settings = settings
         self._trusted = trusted
         self._clock = clock
+        self._reading = reading or trio.CancelScope()
         self._dialect: Dialect = LineDialect(table, settings)
         # When the first of the bytes came that do not tell.
         self._since: float | None = None
@@ -98,14 +107,34 @@ class FirstBytes:
             proxy = http = False
         if proxy:
             return self._feed_header(first, limit)
-        if http is None or (proxy is None and not http):
+        if http:
+            return self._feed_request(first, limit)
+        if proxy is None or http is None:
             if first and self._since is None:
                 self._since = self._clock()
             return []
         self._first = None
-        if http:
-            self._dialect = HttpDialect(self._table, self._settings, self._clock)
         return self._dialect.feed(first, limit)
+
+    def _feed_request(self, first: bytes, limit: int | None) -> list[Record]:
+        if self._reading.deadline == math.inf:
+            self._since = None
+            self._reading.deadline = self._clock() + UNDECIDED_SECONDS
+        late = self._clock() >= self._reading.deadline
+        opening = read_opening(first, self._settings, late=late)
+        if opening is None:
+            return []
+        self._reading.deadline = math.inf
+        if opening.refused is not None:
+            return self._end(Answer(opening.answer), f"spoke HTTP: answered {opening.refused}")
+        self._first, self._dialect = None, WebSocketDialect(self._table, self._settings)
+        rest = self._dialect.feed(first[opening.size :], limit)
+        return [Answer(opening.answer), Greet(DOCUMENTS), *rest]
+
+    def overdue(self) -> list[Record]:
+        """What comes of a request's head for which it is too late now; nothing if it is not."""
+        waiting = self._first is not None and self._reading.deadline != math.inf
+        return self.feed(b"") if waiting and self._clock() >= self._reading.deadline else []
 
     def _feed_header(self, first: bytes, limit: int | None) -> list[Record]:
         if not self._trusted:
