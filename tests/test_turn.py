@@ -32,11 +32,10 @@ class FakeLink:
         self.paused = False
         self.failure = None
 
-    def write(self, chunks):
+    def write(self, chunk, more):
         if self.failure:
             raise self.failure
-        self.writes.append(b"".join(chunks))
-        chunks.clear()
+        self.writes.append(b"".join([chunk or b"", *(more or ())]))
         return 0
 
     async def drain(self):

@@ -60,10 +60,11 @@ class Link(Protocol):
         """How many bytes are kept because the connection would not take them yet."""
         ...
 
-    def write(self, chunks: list[Any]) -> int:
-        """Send what can be sent without blocking, keep the rest; give `left`. Empties `chunks`.
+    def write(self, chunk: Any | None, more: list[Any] | None) -> int:
+        """Send what can be sent without blocking, after what is left; keep the rest; give `left`.
 
-        Raises `OSError` if the connection is broken.
+        The chunk and those after it, or what is left alone. Raises `OSError` if the connection is
+        broken.
         """
         ...
 
@@ -110,7 +111,7 @@ class Client:
     __slots__ = (
         "away",
         "channel",
-        "chunks",
+        "chunk",
         "closing",
         "draining",
         "halted",
@@ -121,6 +122,7 @@ class Client:
         "link",
         "local",
         "looking",
+        "more",
         "nick",
         "only_room",
         "paging",
@@ -159,9 +161,10 @@ class Client:
         # The room it is in, if that is just one: what a record without a room means.
         self.only_room: Room | None = None
 
-        # This turn's output, in chunks of the variant's kind, which the link knows how to take; and
-        # the size of its replies.
-        self.chunks: list[Any] = []
+        # This turn's output, in chunks of the variant's kind, which the link knows how to take: the
+        # first one, which mostly is all, and those after it; and the size of its replies.
+        self.chunk: Any = None
+        self.more: list[Any] | None = None
         self.queued = 0
         # Records that wait: no more of them are applied while `halted`.
         self.held: deque[Record] | None = None

@@ -21,14 +21,14 @@ from trio_chat.outcomes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from trio_chat.client import Client
     from trio_chat.dialects import Piece, Variant
     from trio_chat.events import Entry, RoomEntry
     from trio_chat.lookups import Lookups
     from trio_chat.outboxes import Outboxes
-    from trio_chat.outcomes import Outcome
+    from trio_chat.outcomes import Outcome, Run
     from trio_chat.room import Room
     from trio_chat.roomlog import Result
     from trio_chat.state import State
@@ -44,60 +44,77 @@ class Deliver:
         # Rooms as far as they have been delivered: one that is made anew within a turn stands here
         # as the old one until then.
         self._rooms: dict[str, Room] = dict(state.rooms)
-        # Consecutive entries for one room, and its name: they are rendered and joined once.
-        self._run: list[RoomEntry] = []
-        self._run_name = ""
-        # The ids that commands were given whose answers are entries, by the entry's identity.
+        # The ids that commands were given, by the identity of the drafts that they led to, and of
+        # the entries that answer them.
         self._labels: dict[int, str] = {}
 
     def walk(
-        self, outcomes: list[Outcome], results: Sequence[Result], labels: Mapping[int, str]
+        self,
+        outcomes: list[Outcome],
+        drafts: Sequence[Entry],
+        results: Sequence[Result],
+        labels: Mapping[int, str],
     ) -> None:
         """Bring replies and entries, in their order, to where they belong.
 
-        `results` are what the log made of the drafts among the outcomes; `labels` are the ids of
-        the commands that led to some of the drafts, by the draft's identity.
+        `results` are what the log made of `drafts`, those among the outcomes; `labels` are the ids
+        of the commands that led to some of the drafts, by the draft's identity.
         """
-        upcoming = iter(results)
+        if labels:
+            self._labels = {**labels}
+            for draft, result in zip(drafts, results, strict=True):
+                if id(draft) in labels:
+                    self._labels[id(result)] = labels[id(draft)]
+        # Mostly it has taken them all, and then nothing needs to be matched.
+        upcoming = None if results is drafts else iter(results)
         for outcome in outcomes:
-            if isinstance(outcome, NO_DRAFTS):
-                self._end_run()
+            if isinstance(outcome, list):
+                self._run(outcome, upcoming)
+            elif isinstance(outcome, NO_DRAFTS):
                 self._no_draft(outcome)
-                continue
-            result = next(upcoming)
-            if labels and id(outcome) in labels:
-                self._labels[id(result)] = labels[id(outcome)]
-            if isinstance(result, SPOKEN):  # nearly every one is
-                if result.room != self._run_name:
-                    self._begin_run(result.room)
-                self._run.append(result)
-            elif isinstance(result, Refused):
-                self._end_run()
-                self._refuse(outcome, result, labels.get(id(outcome)))
-            elif isinstance(result, Told):
-                self._end_run()
-                self._told(result)
             else:
-                self._other(result)
-            if isinstance(outcome, Requested) and not isinstance(result, Refused):
-                outcome.request.events.append(result)
-        self._end_run()
-        self._labels.clear()
+                self._draft(outcome, upcoming)
+        self._labels = {}
 
-    def _other(self, entry: Joined | Left | Renamed | TopicSet) -> None:
-        """Take an entry that may change the room; a change of who hears it ends a run."""
-        if entry.room != self._run_name or isinstance(entry, Left | TopicSet):
-            self._begin_run(entry.room)
-        room = self._rooms[entry.room]
-        if isinstance(entry, Left):
-            room.unlisten(self._state.clients[entry.author])
-        self._run.append(entry)
+    def _run(self, run: Run, upcoming: Iterator[Result] | None) -> None:
+        if upcoming is None:
+            self._speak(run)
+            return
+        for draft in run:
+            self._draft(draft, upcoming)
+
+    def _draft(self, outcome: Requested | Entry, upcoming: Iterator[Result] | None) -> None:
+        request = outcome.request if isinstance(outcome, Requested) else None
+        draft = outcome.draft if isinstance(outcome, Requested) else outcome
+        result = draft if upcoming is None else next(upcoming)
+        if isinstance(result, Refused):
+            self._refuse(draft, request, result)
+            return
+        self._entry(result)
+        if request is not None:
+            request.events.append(result)
+
+    def _entry(self, entry: Entry) -> None:
+        if isinstance(entry, SPOKEN):
+            self._speak([entry])
+        elif isinstance(entry, Told):
+            self._told(entry)
+        else:
+            self._change(entry, self._rooms[entry.room])
+
+    def _change(self, entry: Joined | Left | Renamed | TopicSet, room: Room) -> None:
+        """Take an entry that changes the room, or who hears it."""
         if isinstance(entry, TopicSet):
             room.topic = entry.text
-            self._end_run()
-        elif isinstance(entry, Joined):
-            self._end_run()
-            self._let_in(self._state.clients[entry.author], room)
+            room.keep([entry])
+            self._put(room, [entry], ())  # topics are for their authors too
+        elif isinstance(entry, Left):
+            room.unlisten(self._state.clients[entry.author])
+            self._put(room, [entry], ())
+        else:
+            self._put(room, [entry], (entry.author,))
+            if isinstance(entry, Joined):
+                self._let_in(self._state.clients[entry.author], room)
 
     def _let_in(self, client: Client, room: Room) -> None:
         if client.lagging:
@@ -105,62 +122,65 @@ class Deliver:
         else:
             room.listen(client)
 
-    def _begin_run(self, name: str) -> None:
-        self._end_run()
-        self._run_name = name
-
-    def _end_run(self) -> None:
-        """Put a run of entries, rendered once a variant, into the outboxes of who hears them."""
-        run = self._run
-        if not run:
-            return
-        room = self._rooms[self._run_name]
-        self._run_name = ""
+    def _speak(self, run: Run) -> None:
+        room = self._rooms[run[0].room]
         room.keep(run)
+        self._put(room, run, {entry.author for entry in run})
+
+    def _put(self, room: Room, run: Sequence[RoomEntry], authors: Collection[str]) -> None:
+        """Put entries, rendered once a variant, into the outboxes of who hears them.
+
+        Nobody hears their own words.
+        """
         touched = self._outboxes.touched
-        # Nobody hears their own words. Topics are for their authors too, so they are their own run.
-        authors = () if isinstance(run[0], TopicSet) else {entry.author for entry in run}
         for variant, listeners in room.audience.items():
             pieces = variant.render(run)
             chunk = variant.join(pieces)
             for client in listeners:
-                chunks = client.chunks
-                if not chunks:
+                # As `Outboxes.put` does: here it is worth writing out.
+                if client.chunk is None:
+                    client.chunk = chunk
                     touched.append(client)
-                chunks.append(chunk)
+                elif client.more is None:
+                    client.more = [chunk]
+                else:
+                    client.more.append(chunk)
             self._state.counts.deliveries += len(run) * len(listeners)
             if variant.mirrors:
                 if self._labels:
-                    self._acknowledge(variant, listeners, pieces)
+                    self._acknowledge(variant, listeners, pieces, run)
                 continue
             for author_id in authors:
                 author = self._state.clients.get(author_id)
                 if author is not None and author in listeners:
-                    author.chunks.pop()
-                    others = self._put_others(author, pieces) if len(authors) > 1 else 0
+                    self._outboxes.take_back(author)
+                    others = self._put_others(author, pieces, run) if len(authors) > 1 else 0
                     self._state.counts.deliveries -= len(run) - others
-        run.clear()
 
     def _acknowledge(
-        self, variant: Variant, listeners: Mapping[Client, None], pieces: list[Piece]
+        self,
+        variant: Variant,
+        listeners: Mapping[Client, None],
+        pieces: list[Piece],
+        run: Sequence[RoomEntry],
     ) -> None:
         """Give the authors of this run their own entries with the ids of the commands."""
         labels = self._labels
-        for author_id in {entry.author for entry in self._run if id(entry) in labels}:
+        for author_id in {entry.author for entry in run if id(entry) in labels}:
             author = self._state.clients.get(author_id)
             if author is not None and author in listeners:
-                author.chunks.pop()
+                self._outboxes.take_back(author)
                 mine = [
                     variant.render((labelled(entry, labels.get(id(entry))),))[0]
                     if entry.author == author_id
                     else piece
-                    for piece, entry in zip(pieces, self._run, strict=True)
+                    for piece, entry in zip(pieces, run, strict=True)
                 ]
                 self._outboxes.put(author, variant.join(mine))
 
-    def _put_others(self, author: Client, pieces: list[Piece]) -> int:
+    def _put_others(self, author: Client, pieces: list[Piece], run: Sequence[RoomEntry]) -> int:
         """Give an author of this run what the others said in it; how much that is."""
-        pairs = zip(pieces, self._run, strict=True)
+        pairs = zip(pieces, run, strict=True)
         rest = [piece for piece, entry in pairs if entry.author != author.id]
         if rest:
             self._outboxes.put(author, author.variant.join(rest))
@@ -191,13 +211,14 @@ class Deliver:
             asker.queued = 0
             self._outboxes.put(asker, reply.chunk)
 
-    def _refuse(self, outcome: Requested | Entry, refusal: Refused, label: str | None) -> None:
-        if isinstance(outcome, Requested):
-            outcome.request.refusal = refusal
+    def _refuse(self, draft: Entry, request: Request | None, refusal: Refused) -> None:
+        if request is not None:
+            request.refusal = refusal
             return
-        author = self._state.clients.get(outcome.author)
-        if author is not None:
-            self._outboxes.put_event(author, labelled(Refusal(str(refusal)), label))
+        client = self._state.clients.get(draft.author)
+        if client is not None:
+            label = self._labels.get(id(draft))
+            self._outboxes.put_event(client, labelled(Refusal(str(refusal)), label))
 
     def _told(self, told: Told) -> None:
         target = self._state.clients.get(told.to)

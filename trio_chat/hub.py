@@ -190,7 +190,7 @@ class Hub:
         else:
             await trio.lowlevel.checkpoint()
         if outcomes:
-            self._deliver.walk(outcomes, results, self._outcomes.labels)
+            self._deliver.walk(outcomes, drafts, results, self._outcomes.labels)
             self._outcomes.clear()
         self._outboxes.flush()
         self._read_notes()
@@ -259,7 +259,7 @@ class Hub:
 
     def _deliver_replies(self) -> None:
         """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
-        self._deliver.walk(self._outcomes.listed, (), {})
+        self._deliver.walk(self._outcomes.listed, (), (), {})
         self._outcomes.listed.clear()
         self._outboxes.flush()
 

@@ -71,9 +71,20 @@ class Outboxes:
 
     def put(self, client: Client, chunk: Chunk) -> None:
         """Add a chunk to what the client gets in this turn."""
-        if not client.chunks:
+        if client.chunk is None:
+            client.chunk = chunk
             self.touched.append(client)
-        client.chunks.append(chunk)
+        elif client.more is None:
+            client.more = [chunk]
+        else:
+            client.more.append(chunk)
+
+    def take_back(self, client: Client) -> None:
+        """Take the chunk back that was added last."""
+        if client.more:
+            client.more.pop()
+        else:
+            client.chunk = None
 
     def put_event(self, client: Client, event: Event) -> None:
         """Add an event."""
@@ -83,28 +94,20 @@ class Outboxes:
         """Send what this turn has put into outboxes, once a client."""
         touched, self.touched = self.touched, []
         for client in touched:
-            chunks = client.chunks
-            if not chunks:
-                continue
-            try:
-                left = client.link.write(chunks)
-            except OSError as error:
-                self._lose(client, error)
-            else:
-                if left:
-                    self._left_over(client, left)
+            # Its last chunk may have been taken back, or it has been sent already.
+            if client.chunk is not None:
+                self._send(client)
 
     def _send(self, client: Client) -> None:
+        chunk, more = client.chunk, client.more
+        client.chunk = client.more = None
         try:
-            left = client.link.write(client.chunks)
+            left = client.link.write(chunk, more)
         except OSError as error:
-            self._lose(client, error)
+            self.broken.append((client, f"connection lost: {error.strerror}"))
             return
         if left:
             self._left_over(client, left)
-
-    def _lose(self, client: Client, error: OSError) -> None:
-        self.broken.append((client, f"connection lost: {error.strerror}"))
 
     def _left_over(self, client: Client, left: int) -> None:
         if not client.draining and not client.local:
@@ -283,5 +286,5 @@ class Outboxes:
             if client.closing is None:
                 self.put_event(client, Stopping())
             with contextlib.suppress(OSError):
-                client.link.write(client.chunks)
+                client.link.write(client.chunk, client.more)
             client.link.release()

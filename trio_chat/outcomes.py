@@ -12,10 +12,12 @@ from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed
 from trio_chat.events import (
     KEPT,
+    Acted,
     Entry,
     Goodbye,
     Labelled,
     Missed,
+    Said,
     Stopping,
     Told,
     TopicShown,
@@ -92,8 +94,12 @@ class RoomMade:
 
 NO_DRAFTS = (Reply, WithTopic, RoomMade, Lookup)
 
-# A draft alone is its author's own; one in the list of outcomes for each in the list of drafts.
-Outcome: TypeAlias = Reply | WithTopic | RoomMade | Lookup | Requested | Entry
+# What is said in one room, with nothing else in between: delivered at once.
+Run: TypeAlias = list[Said | Acted]
+
+# A draft in a run or alone is its author's own. The drafts among the outcomes are those in the list
+# of drafts, in the same order.
+Outcome: TypeAlias = Reply | WithTopic | RoomMade | Lookup | Requested | Run | Entry
 
 
 # What a client is told whatever it has not read yet.
@@ -149,6 +155,21 @@ class Outcomes:
         self.listed.append(draft if self.request is None else Requested(self.request, draft))
         if self.label is not None and isinstance(draft, ANSWERS):
             self.labels[id(draft)] = self.label
+
+    def say(self, draft: Said | Acted) -> None:
+        """Add what is to be said in a room."""
+        if self.request is not None:
+            self.draft(draft)
+            return
+        self.drafts.append(draft)
+        if self.label is not None:
+            self.labels[id(draft)] = self.label
+        listed = self.listed
+        last = listed[-1] if listed else None
+        if isinstance(last, list) and last[0].room == draft.room:
+            last.append(draft)
+        else:
+            listed.append([draft])
 
     def with_topic(self, client: Client, room: Room, event: Welcomed | TopicShown) -> None:
         """Answer with this event and the room's topic, as it will be when this is delivered."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from trio_chat.events import KEPT, Member, MembersListed
+from trio_chat.events import Member, MembersListed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from trio_chat.client import Client
     from trio_chat.dialects import Variant
-    from trio_chat.events import Kept, RoomEntry
+    from trio_chat.events import Kept
     from trio_chat.settings import Settings
 
 # Members in one list for a program; it may ask for no more of them, but is told how many they are.
@@ -86,16 +86,14 @@ class Room:
         members.sort(key=lambda member: member.nick)
         return MembersListed(self.name, self.shown, members[:most], max(0, len(members) - most))
 
-    def keep(self, entries: Iterable[RoomEntry]) -> None:
-        """Take note of entries that are being delivered; kept ones stay at hand."""
-        for entry in entries:
-            if isinstance(entry, KEPT):
-                if not self.position:
-                    self.base = entry.position - 1
-                self.position = entry.position
-                if self.recent is None:
-                    self.recent = deque(maxlen=self._recent_limit)
-                self.recent.append(entry)
+    def keep(self, entries: Sequence[Kept]) -> None:
+        """Take note of entries that are being delivered; they stay at hand."""
+        if not self.position:
+            self.base = entries[0].position - 1
+        self.position = entries[-1].position
+        if self.recent is None:
+            self.recent = deque(maxlen=self._recent_limit)
+        self.recent.extend(entries)
 
     def resize(self, recent: int) -> None:
         """Keep so many recent entries at hand from now on."""

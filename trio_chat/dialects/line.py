@@ -129,7 +129,7 @@ class LineVariant:
         end = self._end
         return [
             # Nearly every one is a message.
-            f"> {event.nick}: {event.text}{end}" if isinstance(event, Said) else self._line(event)
+            f"> {event.nick}: {event.text}{end}" if event.__class__ is Said else self._line(event)
             for event in events
         ]
 

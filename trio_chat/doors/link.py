@@ -28,8 +28,8 @@ class ConnectionLink:
         self.address = address
         self.reading = trio.CancelScope()
         self.released = False
-        # What the connection would not take yet.
-        self.rest = bytearray()
+        # What the connection would not take yet, if there is anything.
+        self.rest: bytearray | None = None
         self._discarding = False
         # Made only where the task has to wait: most connections never need them. As long as there
         # is a gate, the hub wants nothing to be read.
@@ -40,8 +40,18 @@ class ConnectionLink:
 
     def discard(self) -> None:
         """Forget the rest, and whatever is written after this."""
-        self.rest.clear()
+        self.rest = None
         self._discarding = True
+
+    def keep(self, chunk: bytes | None, more: list[bytes] | None) -> None:
+        """Add chunks to the rest."""
+        if chunk is None or self._discarding:
+            return
+        if self.rest is None:
+            self.rest = bytearray()
+        self.rest += chunk
+        for one in more or ():
+            self.rest += one
 
     def pause(self) -> None:
         """Make the client's task read no further."""

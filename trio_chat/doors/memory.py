@@ -87,12 +87,11 @@ class EventLink:
 
     # --- for the hub ------------------------------------------------------------------------------
 
-    def write(self, chunks: list[list[Event]]) -> int:
+    def write(self, chunk: list[Event] | None, more: list[list[Event]] | None) -> int:
         """Take events; see `trio_chat.client.Link`."""
-        for chunk in chunks:
-            self._queue.extend(chunk)
-            self.left += size_of(chunk)
-        chunks.clear()
+        for one in (chunk or (), *(more or ())):
+            self._queue.extend(one)
+            self.left += size_of(one)
         self._told = False
         self._arrived.set()
         return self.left

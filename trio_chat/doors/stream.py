@@ -30,26 +30,26 @@ class StreamLink(ConnectionLink):
     @property
     def left(self) -> int:
         """How many bytes the stream has not taken yet."""
-        return len(self.rest) + self._sending
+        return self._sending + (0 if self.rest is None else len(self.rest))
 
-    def write(self, chunks: list[bytes]) -> int:
+    def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
         """Keep these bytes for `drain`; see `trio_chat.client.Link`."""
-        if not self._discarding:
-            for chunk in chunks:
-                self.rest += chunk
-        chunks.clear()
+        self.keep(chunk, more)
         return self.left
 
     async def drain(self) -> bool:
         """Send some of the rest; whether there is more."""
-        data = bytes(self.rest[:SEND_BYTES])
-        del self.rest[:SEND_BYTES]
+        rest = self.rest or bytearray()
+        data = bytes(rest[:SEND_BYTES])
+        del rest[:SEND_BYTES]
+        if not rest:
+            self.rest = None
         self._sending = len(data)
         try:
             await self._stream.send_all(data)
         finally:
             self._sending = 0
-        return bool(self.rest)
+        return self.rest is not None
 
     def undelivered(self) -> int:
         """A stream does not tell how far it has got: nothing but `drain` shows progress."""

@@ -24,7 +24,7 @@ import trio
 from trio_chat.doors.link import ConnectionLink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 # As much as one read takes. What a client sends at once beyond this waits in the kernel, which is
 # what slows it down.
@@ -35,6 +35,8 @@ class SocketLink(ConnectionLink):
     """A link over a TCP or unix socket."""
 
     __slots__ = ("_send", "_socket")
+
+    _send: Callable[[bytes | bytearray], int]
 
     def __init__(self, stream: trio.SocketStream, keepalive: float) -> None:
         trio_socket = stream.socket
@@ -55,33 +57,37 @@ class SocketLink(ConnectionLink):
     @property
     def left(self) -> int:
         """How many bytes wait for the connection."""
-        return len(self.rest)
+        return 0 if self.rest is None else len(self.rest)
 
-    def write(self, chunks: list[bytes]) -> int:
+    def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
         """Send what the socket takes at once and keep the rest; see `trio_chat.client.Link`."""
-        if self.rest or self._discarding or not chunks:
-            return self._write_after_rest(chunks)
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+        if self.rest is not None or chunk is None:
+            return self._write_after_rest(chunk, more)
+        data = chunk if more is None else b"".join((chunk, *more))
         try:
             sent = self._send(data)
         except BlockingIOError:
             sent = 0
         if sent == len(data):
             return 0
-        self.rest += memoryview(data)[sent:]
+        self.rest = bytearray(memoryview(data)[sent:])
         return len(self.rest)
 
-    def _write_after_rest(self, chunks: list[bytes]) -> int:
+    def _write_after_rest(self, chunk: bytes | None, more: list[bytes] | None) -> int:
+        self.keep(chunk, more)
         rest = self.rest
-        if not self._discarding:
-            for chunk in chunks:
-                rest += chunk
-        chunks.clear()
-        if rest:
-            with contextlib.suppress(BlockingIOError):
-                del rest[: self._send(rest)]
+        if rest is None:
+            return 0
+        with contextlib.suppress(BlockingIOError):
+            del rest[: self._send(rest)]
+        if not rest:
+            self.rest = None
         return len(rest)
+
+    def discard(self) -> None:
+        """Forget the rest, and whatever is written after this."""
+        super().discard()
+        self._send = len  # it is as if all had been sent
 
     async def drain(self) -> bool:
         """Wait until the socket takes more, which the hub is to send."""

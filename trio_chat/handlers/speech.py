@@ -43,13 +43,13 @@ class Speech:
         draft = Said(room.name, client.id, client.nick, record.text)
         if self._before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
-        self._outcomes.draft(draft)
+        self._outcomes.say(draft)
 
     def _act(self, client: Client, record: commands.Act) -> None:
         room = room_meant(client, record.room)
         draft = events.Acted(room.name, client.id, client.nick, record.text)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
-        self._outcomes.draft(draft)
+        self._outcomes.say(draft)
 
     def _tell(self, client: Client, record: commands.Tell) -> None:
         target = self._state.nicks.get(record.name.folded)

@@ -28,6 +28,9 @@ class RoomLog(Protocol):
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order: the entry, or why it is refused.
 
+        Where all are taken and are the entries themselves, `drafts` is given back, which spares
+        those who deliver them a look at each.
+
         The log owns the drafts from here on. Kept ones get a dense position in their room, and a
         time; passing ones come back as they are, whatever state the log is in. However short it
         takes, other tasks get to run. Once begun, an append is carried to its end even if its

@@ -60,8 +60,7 @@ class MemoryLog:
                 continue
             if history is None or draft.room != history.room:
                 history = self._history(draft.room)
-            history.position += 1
-            draft.position = history.position
+            history.position = draft.position = history.position + 1
             draft.time = now
             history.entries.append(draft)
             if isinstance(draft, TopicSet):
