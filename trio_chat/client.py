@@ -117,6 +117,7 @@ class Client:
     """
 
     __slots__ = (
+        "away",
         "channel",
         "chunk",
         "closing",
@@ -138,6 +139,7 @@ class Client:
         "read_out",
         "room_limit",
         "rooms",
+        "token",
         "variant",
     )
 
@@ -183,6 +185,10 @@ class Client:
         self.lagging = False
         self.positions: dict[str, int] = NOT_BEHIND
         self.paging = False
+        # What it can come back with if its connection breaks; and if it stands in for one that may,
+        # the scope of the wait for that.
+        self.token = ""
+        self.away: trio.CancelScope | None = None
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None
         self.read_out = False

@@ -56,6 +56,7 @@ class Statistics:
     clients: int
     rooms: int
     lagging: int
+    away: int
     connected: int
     turned_away: int
     left: Mapping[str, int]
@@ -245,7 +246,10 @@ class Chat:
         return Statistics(
             clients=len(state.clients),
             rooms=len(state.rooms),
-            lagging=sum(client.lagging for client in state.clients.values()),
+            lagging=sum(
+                client.lagging and client.away is None for client in state.clients.values()
+            ),
+            away=sum(client.away is not None for client in state.clients.values()),
             connected=counts.connected,
             turned_away=counts.turned_away,
             left=dict(counts.left),

@@ -119,10 +119,16 @@ class Thaw:
         channel: trio.MemorySendChannel[Item],
         frozen: FrozenReader,
     ) -> Reader:
-        lines = LineDialect.thawed(self._table, self._settings, frozen.dialect.lines)
+        dialect = FirstBytes.thawed(
+            self._table,
+            self._settings,
+            frozen.dialect,
+            clock=trio.current_time,
+            reading=link.reading,
+        )
         bucket = bucket_of(self._settings)
         if bucket is not None and frozen.bucket is not None:
             bucket = TokenBucket.thawed(
                 bucket.rate, bucket.burst, frozen.bucket, trio.current_time()
             )
-        return Reader(client, link, channel, FirstBytes.thawed(lines, frozen.dialect), bucket)
+        return Reader(client, link, channel, dialect, bucket)
