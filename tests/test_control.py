@@ -212,6 +212,10 @@ async def broken() -> dict:
     raise RuntimeError("hush")
 
 
+async def refusing() -> dict:
+    return {"error": "all stays as it is", "problems": ["it rains"]}
+
+
 class Serving:
     """A control socket that is served; `log` is what its commands were asked to do."""
 
@@ -398,6 +402,14 @@ async def test_who_asks_for_the_end_can_wait_for_it(path: Path) -> None:
         serving.end.set()
         assert await stream.receive_some() == b""
         assert not path.exists()
+
+
+@pytest.mark.parametrize("run", [no_status, broken, refusing])
+async def test_what_was_not_done_is_answered_and_no_more(run, serving: Serving) -> None:
+    serving.commands["stop"] = Command(run, then=serving.stopped.set)
+    for _ in range(2 * control.CONNECTIONS):
+        assert "error" in await serving.ask(request("stop"))
+    assert not serving.stopped.is_set()
 
 
 async def test_the_end_comes_though_who_asked_for_it_has_gone(serving: Serving) -> None:

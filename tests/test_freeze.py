@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import math
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,13 +11,12 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.lowlevel
-from freezing import hand_over, passed_on, succeed, successor
+from freezing import passed_on, succeed, successor
 from loopback import (
     FAREWELL,
     HOST,
     Links,
     chat_on_tcp,
-    descriptors,
     dial,
     reset,
     ticks,
@@ -27,7 +24,7 @@ from loopback import (
     watch_links,
 )
 
-from trio_chat import ChatClosed, Notice, Refused, Settings, custom, hub, open_chat, server
+from trio_chat import ChatClosed, Notice, Refused, custom, hub, server
 from trio_chat.client import Lost
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.standstill import Standstill
@@ -893,203 +890,3 @@ async def test_counts_and_the_time_it_runs_go_on(autojump_clock) -> None:
             assert (after.connected, after.left) == (before.connected, {"quit": 1})
             assert after.records == before.records
             assert 1_000 <= new.uptime < 1_100
-
-
-# --- under load -----------------------------------------------------------------------------------
-
-TALKERS = 8
-LINES = 400
-
-
-async def talk(client: LineClient, name: str, standstills: trio.Event) -> None:
-    """Numbered lines, in pieces of any size; at least so many, and until all is over."""
-    number = 0
-    while number < LINES or not standstills.is_set():
-        data = "".join(f"/msg {name} {number + more}\n" for more in range(7)).encode()
-        number += 7
-        cut = number % len(data)
-        await client.stream.send_all(data[:cut])
-        await trio.lowlevel.checkpoint()
-        await client.stream.send_all(data[cut:])
-        for _ in range(20):
-            await trio.lowlevel.checkpoint()
-    await client.send(f"/msg {name} end")
-
-
-async def listen(client: LineClient, heard: dict[str, list[int]]) -> None:
-    """Everyone else's lines, until each has said its last."""
-    ended = 0
-    while ended < TALKERS - 1:
-        line = await client.line()
-        assert line, "the connection has ended"
-        nick, name, number = line.removeprefix("> ").split()
-        assert nick == f"{name}:"
-        if number == "end":
-            ended += 1
-        else:
-            heard.setdefault(name, []).append(int(number))
-
-
-class Talk:
-    """All talk at once, until the standstills are over and each has heard all that was said."""
-
-    def __init__(self) -> None:
-        self.standstills_over = trio.Event()
-        self.ended = trio.Event()
-
-    async def run(self, port: int, *, task_status) -> None:
-        names = [f"john{number}" for number in range(TALKERS)]
-        clients = [await dial(port, nick=name, room="#x") for name in names]
-        for client in clients:
-            await client.sync()
-        all_heard: list[dict[str, list[int]]] = []
-        async with trio.open_nursery() as nursery:
-            for name, client in zip(names, clients, strict=True):
-                all_heard.append({})
-                nursery.start_soon(talk, client, name, self.standstills_over)
-                nursery.start_soon(listen, client, all_heard[-1])
-            task_status.started()
-        check_each_line_once_and_in_order(all_heard)
-        self.ended.set()
-
-
-def check_each_line_once_and_in_order(all_heard: list[dict[str, list[int]]]) -> None:
-    assert len(all_heard) == TALKERS
-    for heard in all_heard:
-        assert len(heard) == TALKERS - 1
-        for numbers in heard.values():
-            assert numbers == list(range(len(numbers)))
-            assert len(numbers) >= LINES
-
-
-@pytest.mark.parametrize("rate_limit", [None, 20_000.0])
-async def test_twenty_standstills_under_load(rate_limit: float | None) -> None:
-    talk = Talk()
-    async with trio.open_nursery() as nursery, chat_on_tcp(rate_limit=rate_limit) as (chat, port):
-        await nursery.start(talk.run, port)
-        for number in range(20):
-            await ticks(number)
-            async with chat.frozen():
-                await ticks(number % 3)
-        talk.standstills_over.set()
-        await talk.ended.wait()
-
-
-async def test_ten_handings_over_under_load() -> None:
-    talk = Talk()
-    async with trio.open_nursery() as nursery, contextlib.AsyncExitStack() as chats:
-        chat, port = await chats.enter_async_context(chat_on_tcp())
-        await nursery.start(talk.run, port)
-        for number in range(10):
-            await ticks(3 * number)
-            handed = await hand_over(chat)
-            chat = await chats.enter_async_context(succeed(handed, chat.settings))
-        talk.standstills_over.set()
-        await talk.ended.wait()
-
-
-# --- given up at every step -----------------------------------------------------------------------
-
-
-class CancelAfter(trio.abc.Instrument):
-    """Cancels a scope once as many steps of any tasks have been made since it was armed."""
-
-    def __init__(self, steps: float) -> None:
-        self.steps = steps
-        self.made = 0
-        self.scope: trio.CancelScope | None = None
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.scope is not None:
-            self.made += 1
-            if self.made == self.steps:
-                self.scope.cancel()
-
-
-async def freezing_alone(cancel: CancelAfter) -> None:
-    """Only who freezes is cancelled: the chat goes on."""
-    async with chat_on_tcp() as (chat, port):
-        john = await dial(port, nick="john", room="#x")
-        jack = await dial(port, nick="jack", room="#x")
-        await john.expect("> jack joined the room")
-        await john.stream.send_all(b"/msg one\n/msg tw")
-        with trio.CancelScope() as scope:
-            cancel.scope = scope
-            async with chat.frozen():
-                await ticks(3)
-        cancel.scope = None
-        await john.stream.send_all(b"o\n")
-        await jack.expect("> john: one", "> john: two")
-        third = await dial(port, nick="jim", room="#x")
-        await jack.expect("> jim joined the room")
-        await third.send("/quit")
-        await third.rest()
-
-
-async def everything(cancel: CancelAfter) -> None:
-    """The whole chat is cancelled; once it has handed over, its clients see nothing of that."""
-    clients: list[LineClient] = []
-    handed = None
-    is_over = False
-    with trio.CancelScope() as scope:
-        async with open_chat(Settings(stop_grace=1)) as chat:
-            [(_, port)] = await chat.listen(host=HOST, port=0)
-            clients += [await dial(port, nick=f"john{number}", room="#x") for number in range(2)]
-            async with line_client(chat, nick="jack", room="#x"):
-                cancel.scope = scope
-                async with chat.frozen() as frozen:
-                    handed = passed_on(frozen)
-                    await ticks(2)
-                    frozen.hand_over()
-                    is_over = True
-                    await ticks(2)
-                await ticks(2)
-    cancel.scope = None
-    if is_over:
-        async with succeed(handed, Settings(stop_grace=1)):
-            await clients[0].send("/msg hi")
-            await clients[1].expect("> jack joined the room", "> jack has left the room")
-            await clients[1].expect("> john0: hi")
-    elif handed is not None:
-        for sock in (*handed.clients, *handed.listeners):
-            sock.close()
-    for client in clients:
-        await client.stream.aclose()
-
-
-async def taking_over(cancel: CancelAfter) -> None:
-    """The next chat is cancelled while it opens, and lets go of all it was given."""
-    async with chat_on_tcp() as (chat, port):
-        john = await dial(port, nick="john", room="#x")
-        jack = await dial(port, nick="jack", room="#x")
-        handed = await hand_over(chat)
-        await chat.stop()
-        with trio.CancelScope() as scope:
-            cancel.scope = scope
-            async with succeed(handed, chat.settings):
-                await john.send("/msg hi")
-                await jack.sync()
-        cancel.scope = None
-        for sock in handed.listeners:
-            sock.close()
-
-
-@pytest.mark.parametrize("play", [freezing_alone, everything, taking_over])
-def test_a_cancel_at_any_step_leaves_nothing_undone(play, monkeypatch) -> None:
-    links = watch_links(monkeypatch)
-    whole = CancelAfter(math.inf)
-    trio.run(play, whole, instruments=[whole])
-    gc.collect()
-    before = descriptors() - links.squatted
-    assert whole.made > 5
-    for step in range(1, whole.made + 10):
-        cancel = CancelAfter(step)
-        begun = time.monotonic()
-        trio.run(play, cancel, instruments=[cancel])
-        assert time.monotonic() - begun < 5, f"cancelled at step {step}"
-        assert links.closes == dict.fromkeys(links.all, 1), f"cancelled at step {step}"
-        links.unreleased.clear()
-        links.check()
-        links.closes.clear()
-        links.all.clear()
-        assert descriptors() == before, f"cancelled at step {step}"

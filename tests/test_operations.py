@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -32,9 +32,10 @@ from trio_chat import (
 )
 from trio_chat.control_client import Asking
 from trio_chat.daemon import Daemon
+from trio_chat.errors import ControlError, Refused
 from trio_chat.handover import Fixed
 from trio_chat.settings import Settings
-from trio_chat.upgrade import DaemonState
+from trio_chat.upgrade import DaemonState, Outcome
 
 # What daemons answer is played
 
@@ -221,6 +222,75 @@ async def test_a_chat_that_stops_is_not_reloaded() -> None:
         with pytest.raises(ChatClosed):
             await ours.reload()
         assert configured == []
+
+
+async def test_a_stop_gives_an_upgrade_up_before_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(operations, "hand_over", hang)
+    ended = trio.Event()
+    async with operated(Reading()) as (ours, _), trio.open_nursery() as nursery:
+
+        async def upgrade() -> None:
+            with pytest.raises(ChatClosed):
+                await ours.upgrade()
+            ended.set()
+
+        nursery.start_soon(upgrade)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Refused, match="an upgrade is under way"):
+            await ours.upgrade()
+        await ours.stop()
+        with trio.fail_after(PATIENCE):
+            await ended.wait()
+        assert not ours.stopping.is_set()
+
+
+async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    stays = trio.Event()
+
+    async def hand_over(_: object, __: object, handed: Callable[[int], None]) -> Outcome:
+        handed(4711)
+        # What stops from now on has come too late.
+        ours.begin_stop()
+        await stays.wait()
+        return Outcome(4711, serves=True, clients=3, seconds=0.01234)
+
+    monkeypatch.setattr(operations, "hand_over", hand_over)
+    async with operated(Reading()) as (ours, _), trio.open_nursery() as nursery:
+        told = []
+
+        async def upgrade() -> None:
+            told.append(await ours.upgrade())
+
+        nursery.start_soon(upgrade)
+        await trio.testing.wait_all_tasks_blocked()
+        for ask in (ours.status, ours.stop, ours.upgrade):
+            with pytest.raises(ControlError, match="process 4711 has just taken over: ask again"):
+                await ask()
+        stays.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == [{"process": 4711, "clients": 3, "seconds": 0.012, "serves": True}]
+        with pytest.raises(ControlError, match="process 4711 has just taken over"):
+            await ours.reload()
+
+
+async def test_who_has_handed_over_ends_whatever_goes_wrong_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hand_over(_: object, __: object, handed: Callable[[int], None]) -> Outcome:
+        await trio.lowlevel.checkpoint()
+        handed(4711)
+        raise RuntimeError("hush")
+
+    monkeypatch.setattr(operations, "hand_over", hand_over)
+    async with operated(Reading()) as (ours, _):
+        with pytest.raises(RuntimeError):
+            await ours.upgrade()
+        assert ours.stopping.is_set()
 
 
 # Daemons that run

@@ -94,7 +94,7 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
         client.close()
     ends(after["process"])
     assert not daemon.control.exists()
-    log = daemon.logs("took over")
+    log = daemon.logs("INFO stopping by=")
     assert re.search(rf"took over predecessor={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
     assert not re.search("WARNING|ERROR|Traceback", log)
     assert daemon.process.stdout.read() == ""  # the first line was the only one
@@ -389,14 +389,16 @@ def hanging(
 Hanging = tuple[Served, Talker, "subprocess.Popen[str]"]
 
 
-def test_a_second_upgrade_is_refused(hanging: Hanging, run: Run) -> None:
+def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: Run) -> None:
     daemon, john, asking = hanging
     ran = run("upgrade", "--control", str(daemon.control))
     assert (ran.code, ran.out, ran.err) == (1, "", "trio-chat: an upgrade is under way\n")
     daemon.process.send_signal(signal.SIGUSR2)
     daemon.logs('WARNING a signal was in vain signal=SIGUSR2 reason="an upgrade is under way"')
+    reload = daemon.command("reload")
     _, err = asking.communicate(timeout=PATIENCE)
     assert re.match("trio-chat: the successor has not .* within 2 seconds\n", err)
+    assert reload.communicate(timeout=PATIENCE) == ("no setting has changed\n", "")
     john.say("/tell john still here")
     john.hears_until("> john (to you): still here")
 
@@ -420,14 +422,6 @@ def test_a_stop_meanwhile_is_obeyed(way: str, hanging: Hanging) -> None:
     out, err = asking.communicate(timeout=PATIENCE)
     assert (asking.returncode, out) == (1, "")
     assert err.startswith("trio-chat: ")
-
-
-def test_a_reload_meanwhile_waits(hanging: Hanging) -> None:
-    daemon, _, asking = hanging
-    reload = daemon.command("reload")
-    out, err = reload.communicate(timeout=PATIENCE)
-    assert asking.poll() is not None or asking.wait(0.5)
-    assert (reload.returncode, out, err) == (0, "no setting has changed\n", "")
 
 
 def test_an_upgrade_goes_on_without_who_asked_for_it(serve: Serve, talk: Talk) -> None:

@@ -45,8 +45,8 @@ class Command:
     """What a request of this name does.
 
     `run` gives the answer, or raises a `ChatError` whose message is the sentence to answer. `then`
-    is called once the answer has been sent; from then on the connection stays open to the end of
-    `serve_control`, so that who asked can wait for it.
+    is called once the answer has been sent, unless that is an `error`; from then on the connection
+    stays open to the end of `serve_control`, so that who asked can wait for it.
     """
 
     run: Callable[[], Awaitable[Answer]]
@@ -98,7 +98,7 @@ class _Server:
             answer = {"error": "that has failed; the daemon's log says why"}
         with trio.move_on_after(SECONDS), suppress(trio.BrokenResourceError):
             await stream.send_all(json.dumps(answer).encode() + b"\n")
-        if command is not None and command.then is not None:
+        if command is not None and command.then is not None and "error" not in answer:
             command.then()
             await trio.sleep_forever()
 

@@ -232,8 +232,7 @@ class Daemon:
             elif number == signal.SIGUSR2:
                 nursery.start_soon(self.obey, name, Operations.upgrade)
             elif not stopping:
-                logger.info("stopping", extra={"signal": name})
-                self.stop()
+                self.stop(name)
                 stopping = True
             elif number != signal.SIGHUP:  # which a terminal may send twice
                 logger.warning("stopping at once", extra={"signal": name})
@@ -244,16 +243,18 @@ class Daemon:
         """Whether the terminal it was started from is closed: nobody is left who could stop it."""
         return self.in_terminal and not os.isatty(STDIN)
 
-    def stop(self) -> None:
+    def stop(self, name: str) -> None:
         """Stop; where it does not serve yet, as soon as it does."""
+        if self.operations is not None and self.operations.successor is not None:
+            # This one is about to end as it is.
+            successor = self.operations.successor
+            logger.warning("another process has taken over", extra={"successor": successor})
+            return
+        logger.info("stopping", extra={"signal": name})
         if self.operations is None:
             self.stopping.set()
-            return
-        if self.operations.successor is not None:
-            logger.warning(
-                "another process has taken over", extra={"successor": self.operations.successor}
-            )
-        self.operations.begin_stop()
+        else:
+            self.operations.begin_stop()
 
     async def obey(self, name: str, do: Callable[[Operations], Awaitable[Answer]]) -> None:
         """Reload or upgrade, as soon as it serves; the log tells what came of it."""

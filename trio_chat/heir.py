@@ -19,6 +19,7 @@ from attrs import define
 from trio_chat import handover, handover_wire
 from trio_chat.errors import HandoverError, PeerEnded
 from trio_chat.handover import VARIABLE
+from trio_chat.process import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # For a process that has been killed, or has closed its end, to be gone.
 END_SECONDS: Final = 5.0
 
-STDERR: Final = 2
 # All that a pipe holds on Linux. One who writes more has to wait, and is late.
 STDERR_BYTES: Final = 1 << 16
 # How a problem looks that is told in words, and the exit code that goes with it.
@@ -113,22 +113,22 @@ async def start_heir() -> AsyncGenerator[Heir, None]:
 
 
 async def _start(closing: ExitStack) -> Heir:
-    wire, theirs = handover_wire.pair()
-    closing.callback(wire.close)
-    reading, writing = os.pipe()
-    closing.callback(os.close, reading)
-    os.set_blocking(reading, False)
     environ = {name: value for name, value in os.environ.items() if name != WATCHDOG_PID}
     try:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, *sys.orig_argv[1:]],
-            stderr=writing,
-            pass_fds=[theirs.fileno()],
-            env=environ | {VARIABLE: str(theirs.fileno())},
-        )
+        with ExitStack() as its_own:
+            wire, theirs = handover_wire.pair()
+            closing.callback(wire.close)
+            its_own.enter_context(theirs)
+            reading, writing = os.pipe()
+            closing.callback(os.close, reading)
+            its_own.callback(os.close, writing)
+            os.set_blocking(reading, False)
+            process = await trio.lowlevel.open_process(
+                [sys.executable, *sys.orig_argv[1:]],
+                stderr=writing,
+                pass_fds=[theirs.fileno()],
+                env=environ | {VARIABLE: str(theirs.fileno())},
+            )
     except OSError as error:
         raise HandoverError(f"the successor cannot be started: {error.strerror}") from None
-    finally:
-        theirs.close()
-        os.close(writing)
     return Heir(process, wire, reading)

@@ -144,6 +144,9 @@ class Operations:
             with trio.CancelScope() as self._upgrading:
                 async with self._changing:
                     return await self._upgrade()
+        except Exception:
+            self.end_if_handed_over()  # whatever has gone wrong after that
+            raise
         finally:
             self._upgrading = None
         raise ChatClosed("the daemon is stopping")

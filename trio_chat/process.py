@@ -16,6 +16,7 @@ from trio_chat.settings import Settings
 SPARE_FILES: Final = 32
 
 STDIN: Final = 0
+STDERR: Final = 2
 
 logger = logging.getLogger("trio_chat")
 

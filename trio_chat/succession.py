@@ -12,7 +12,6 @@ import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from attrs import define
 
@@ -23,9 +22,8 @@ from trio_chat.frozen_state import read_state
 from trio_chat.handed import Handed, check_handed
 from trio_chat.handover import VARIABLE, Estate, Fixed
 from trio_chat.handover_wire import Wire
+from trio_chat.process import STDERR
 from trio_chat.settings import Settings
-
-STDERR: Final = 2
 
 
 def predecessor(environ: MutableMapping[str, str]) -> Wire | None:

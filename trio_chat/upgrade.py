@@ -20,7 +20,8 @@ from trio_chat import handover, systemd
 from trio_chat.errors import HandoverError, Refused
 from trio_chat.frozen_state import write_state
 from trio_chat.handover import Estate, Fixed
-from trio_chat.heir import STDERR, start_heir
+from trio_chat.heir import start_heir
+from trio_chat.process import STDERR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
