@@ -21,7 +21,8 @@ from trio_chat.outcomes import discard, labelled
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.client import Item, Link
+    from trio_chat.client import Item
+    from trio_chat.dialects import Variant
     from trio_chat.outboxes import Outboxes
     from trio_chat.standstill import Standstill
     from trio_chat.state import Comeback, State
@@ -42,16 +43,20 @@ class GraceOver(Note):
 class NoLink:
     """The link of a client that is away: it counts for the address, and takes nothing.
 
-    It holds a clone of the hub's channel, as long as the hub has to wait for this client.
+    It holds a clone of the hub's channel, as long as the hub has to wait for this client. `until`
+    is when its time to come back is over, by Trio's clock.
     """
 
-    __slots__ = ("_channel", "address", "peer")
+    __slots__ = ("_channel", "address", "peer", "until")
 
     left = 0
 
-    def __init__(self, link: Link, channel: trio.MemorySendChannel[Item]) -> None:
-        self.peer = link.peer
-        self.address = link.address
+    def __init__(
+        self, peer: str, address: str, channel: trio.MemorySendChannel[Item], until: float
+    ) -> None:
+        self.peer = peer
+        self.address = address
+        self.until = until
         self._channel = channel
 
     # ARG002: nothing is ever kept of what is written here.
@@ -90,6 +95,23 @@ class NoLink:
         self._channel.close()
 
 
+def absent(
+    peer: str,
+    address: str,
+    variant: Variant,
+    channel: trio.MemorySendChannel[Item],
+    *,
+    room_limit: int | None,
+    until: float,
+) -> Client:
+    """A client without a connection, that `Absences` have to wait for."""
+    channel = channel.clone()
+    client = Client(NoLink(peer, address, channel, until), variant, channel, room_limit=room_limit)
+    client.read_out = client.halted = True
+    client.away = trio.CancelScope()
+    return client
+
+
 class Absences:
     """Stands in for clients that are away, and lets them come back. `close` ends one for good."""
 
@@ -106,6 +128,11 @@ class Absences:
         self._nursery = nursery
         # Clients whose time is over, to be ended in the next turn.
         self.over: list[Client] = []
+
+    def go_on(self) -> None:
+        """Wait for those that were away already when another process handed them over."""
+        for client in self._state.clients.values():
+            self._wait_for(client)
 
     def settle(self) -> None:
         """Stand in for clients whose connections have broken, then let in who comes back."""
@@ -126,15 +153,18 @@ class Absences:
 
     def _stand_in(self, old: Client, reason: str) -> None:
         """Put a client without a connection in the place of one whose connection is to end."""
-        channel = old.channel.clone()
-        link = NoLink(old.link, channel)
-        client = Client(link, old.variant, channel, room_limit=old.room_limit)
+        client = absent(
+            old.link.peer,
+            old.link.address,
+            old.variant,
+            old.channel,
+            room_limit=old.room_limit,
+            until=trio.current_time() + self._state.settings.resume_grace,
+        )
         self._state.clients[client.id] = client
-        self._state.addresses[link.address] += 1
+        self._state.addresses[client.link.address] += 1
         self._hand_over(old, client, reason)
-        client.read_out = client.halted = True
-        client.away = trio.CancelScope()
-        self._nursery.start_soon(self._wait, client, client.away)
+        self._wait_for(client)
 
     def _hand_over(self, old: Client, new: Client, reason: str) -> None:
         """Give a client's rooms, nick and id to another; what is left of it ends."""
@@ -149,9 +179,13 @@ class Absences:
             old.held = None
         self._state.closing[old] = None
 
-    async def _wait(self, client: Client, scope: trio.CancelScope) -> None:
+    def _wait_for(self, client: Client) -> None:
+        if client.away is not None and isinstance(client.link, NoLink):
+            self._nursery.start_soon(self._wait, client, client.away, client.link.until)
+
+    async def _wait(self, client: Client, scope: trio.CancelScope, until: float) -> None:
         with scope:
-            await trio.sleep(self._state.settings.resume_grace)
+            await trio.sleep_until(until)
             # The chat may have ended meanwhile.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await client.channel.send(GraceOver(client))

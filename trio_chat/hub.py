@@ -123,6 +123,7 @@ class Hub:
         """Go through turns until the last sender has closed the channel."""
         try:
             if self.state.clients:  # they come from another process, with what they have to get yet
+                self._absences.go_on()
                 self._notes += map(Drained, self.state.clients.values())
                 await self._turn()
             while await self._wait():
@@ -312,7 +313,7 @@ class Hub:
         """Once nothing moves any more, do nothing either until the standstill is over."""
         # What those who stand still had at hand they have put there.
         waiting = self._channel.statistics().current_buffer_used
-        if standstill.moving or waiting or self._outboxes.broken:
+        if standstill.moving or waiting or self._outboxes.broken or self._absences.over:
             return
         standstill.reached.set()
         await standstill.over.wait()
@@ -326,12 +327,15 @@ class Hub:
         for client in handed_over:
             del self.state.clients[client.id]
             self.state.closing.pop(client, None)
+            if client.away is not None:
+                client.away.cancel("another process waits for this client")
             client.link.release()
         self.state.holding.clear()
         for client in self.state.clients.values():
             if client.closing is None:
                 self._outcomes.tell(client, Stopping(restarting=True))
-                self._apply.close(client, "could not be handed over", silently=True)
+                reason = "could not be handed over"
+                self._apply.close(client, reason, silently=True, for_good=True)
         self._deliver_replies()
         self._end_turn()
 

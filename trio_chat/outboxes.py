@@ -158,7 +158,7 @@ class Outboxes:
         """Give a client no more entries until it has caught up."""
         if not client.lagging:
             client.lagging = True
-            client.positions = {room.name: room.position for room in client.rooms.values()}
+            client.positions = client.reached
             for room in client.rooms.values():
                 room.unlisten(client)
 

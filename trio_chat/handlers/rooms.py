@@ -103,12 +103,12 @@ class Rooms:
 
     def _look_up(self, client: Client, record: commands.ShowHistory | commands.Search) -> None:
         room = room_meant(client, record.room)
-        request = self._outcomes.request
-        self._outcomes.listed.append(Lookup(client, request, room, record, self._outcomes.label))
+        request, label = self._outcomes.request, self._outcomes.label
+        self._outcomes.listed.append(Lookup(client, request, room, record, label))
         if request is not None:
             request.looking = True
         else:
-            client.looking = record
+            client.looking = record if label is None else commands.Labelled(record, label)
             self._state.halt(client)
 
 
