@@ -169,6 +169,16 @@ async def test_own_entries_keep_their_place_among_those_of_others(chat):
         ]
 
 
+async def test_what_is_said_at_once_is_answered_once_each(chat):
+    # It is one run, which grows by no outcome.
+    async with document_client(chat, rooms=("#a",)) as john:
+        say = {"type": "say", "room": "#a", "text": "x"}
+        await john.stream.send_all(b"".join(frame({**say, "id": f"{n}"}) for n in range(3)))
+        answers = [mine(await john.receive(), "type", "id", "position") for _ in range(3)]
+        assert answers == [("said", "0", 1), ("said", "1", 2), ("said", "2", 3)]
+        assert await john.sync() == []
+
+
 async def test_typed_commands_are_those_of_the_table(autojump_clock):
     def roll(caller, arguments):
         return [trio_chat.Notice("you roll"), trio_chat.Act("rolls a 6")]

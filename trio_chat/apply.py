@@ -141,13 +141,13 @@ class Apply:
 
     def _on_labelled(self, client: Client, labelled: commands.Labelled) -> None:
         outcomes, record = self._outcomes, labelled.record
-        outcomes.label, before = labelled.id, len(outcomes.listed)
+        outcomes.label, before = labelled.id, outcomes.size
         try:
             self._handlers[record.__class__](client, record)
         except Refused as refusal:
             outcomes.reply(client, events.Refusal(str(refusal)))
         else:
-            if len(outcomes.listed) == before and not client.halted:
+            if outcomes.size == before and not client.halted:
                 outcomes.reply(client, events.Done())
         finally:
             outcomes.label = None

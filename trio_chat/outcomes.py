@@ -127,6 +127,11 @@ class Outcomes:
         # Clients whose replies have reached the outbox limit in this turn.
         self.overfull: list[Client] = []
 
+    @property
+    def size(self) -> int:
+        """Grows with whatever is added; what is said may be added to a run that is listed."""
+        return len(self.listed) + len(self.drafts)
+
     def reply(self, client: Client, event: Event) -> None:
         """Answer the request being applied, or else its client."""
         if self.request is not None:
