@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import trio
 import trio.testing
+from loopback import dial
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -154,6 +155,28 @@ class DocumentClient:
             return closed.code
 
 
+async def dial_documents(
+    port: int,
+    *,
+    nick: str | None = None,
+    rooms: tuple[str, ...] = (),
+    receive_buffer: int | None = None,
+) -> DocumentClient:
+    """A client over TCP, perhaps with a nick and in rooms; see `loopback.dial`."""
+    line_client = await dial(port, receive_buffer=receive_buffer)
+    client = DocumentClient(line_client.stream)
+    await client.open()
+    await settle_in(client, nick, rooms)
+    return client
+
+
+async def settle_in(client: DocumentClient, nick: str | None, rooms: tuple[str, ...]) -> None:
+    if nick is not None:
+        assert await client.ask("take_nick", nick=nick) == {"type": "nick_taken", "nick": nick}
+    for room in rooms:
+        assert (await client.ask("join", room=room))["type"] == "welcomed"
+
+
 def mine(document: dict, *names: str) -> tuple:
     """Some fields of a document."""
     return tuple(document[name] for name in names)
@@ -167,9 +190,6 @@ async def document_client(chat, *, nick: str | None = None, rooms: tuple[str, ..
         nursery.start_soon(chat.serve_stream, theirs)
         client = DocumentClient(ours)
         await client.open()
-        if nick is not None:
-            assert await client.ask("take_nick", nick=nick) == {"type": "nick_taken", "nick": nick}
-        for room in rooms:
-            assert (await client.ask("join", room=room))["type"] == "welcomed"
+        await settle_in(client, nick, rooms)
         yield client
         await ours.aclose()

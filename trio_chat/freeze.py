@@ -97,7 +97,7 @@ def _client(client: Client, state: State, standstill: Standstill) -> FrozenClien
     elif isinstance(link, NoLink):
         frozen.away = max(0.0, link.until - trio.current_time())
     else:
-        frozen.away = state.settings.resume_grace
+        frozen.away = float(state.settings.resume_grace)
         if not client.lagging:
             frozen.lagging, frozen.positions = True, client.reached
     return frozen
