@@ -15,7 +15,7 @@ from documents import Closed, DocumentClient, dial_documents, document_client, f
 from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import Links, chat_on_tcp, dial, ticks, until, watch_links
 
-from trio_chat import Notice, Say, custom
+from trio_chat import Notice, Say, custom, hub
 from trio_chat.absences import GraceOver
 from trio_chat.doors.first_bytes import UNDECIDED_SECONDS
 from trio_chat.standstill import Standstill
@@ -188,8 +188,11 @@ def roll(caller, arguments: str) -> list[Notice | Say]:
 WITH_ROLL = {"open_with": {"commands": [custom("roll", "/roll", "roll", roll)]}}
 
 
-async def test_commands_that_are_held_keep_their_ids(goes_on: Next) -> None:
+async def test_commands_that_are_held_keep_their_ids(
+    goes_on: Next, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More at once than a turn takes of one client: from its greeting on, all of it waits."""
+    monkeypatch.setattr(hub, "CLIENT_RECORDS", 10)
     commands = [
         {"type": "join", "room": "#x"},
         {"type": "join", "room": "#y"},
@@ -576,6 +579,8 @@ async def test_those_on_streams_are_away_in_the_next_one(autojump_clock) -> None
             await again.ask("say", room="#x", text="back")
             await jack.expect("> john: back")
             assert await jack.sync() == []
+            await until(chat._ended.is_set)
+            assert chat.statistics().left == {"could not be handed over": 1}
 
 
 async def test_they_have_the_whole_grace(autojump_clock) -> None:

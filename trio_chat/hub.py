@@ -327,8 +327,6 @@ class Hub:
         for client in handed_over:
             del self.state.clients[client.id]
             self.state.closing.pop(client, None)
-            if client.away is not None:
-                client.away.cancel("another process waits for this client")
             client.link.release()
         self.state.holding.clear()
         for client in self.state.clients.values():
