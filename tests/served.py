@@ -89,7 +89,9 @@ class Served:
         return text
 
     def kill(self) -> None:
-        """Kill all processes there have been, and one that nobody knows of."""
+        """Kill all processes there have been, and those that nobody knows of."""
+        with suppress(OSError):
+            self.pids.update(children(self.process.pid))
         self.kill_known()
         with suppress(ControlError):
             self.status()

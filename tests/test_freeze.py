@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.lowlevel
-from freezing import Gate, Next, passed_on, succeed, successor
+from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import (
     FAREWELL,
     HOST,
@@ -344,6 +344,31 @@ async def test_one_for_whom_the_log_is_being_read(
                 [f"> john: {LONG[5:]}"] * said
                 + [f"> john: {number} {LONG[5:90]}" for number in range(200)]
             )
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_what_is_at_hand_for_one_that_lags_goes_over(narrow: Links, *, at_hand) -> None:
+    """It may be all there is: nothing is kept here. Where it is gone, that is said."""
+    async with chat_on_tcp(**SLOW, history_entries=0, recent_entries=1000) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = await lag(chat, john)
+        for number in range(20):
+            await john.send(f"/msg {number}")
+        await john.sync()
+        handed = await hand_over(chat)
+        if not at_hand:
+            handed.state.rooms[0].recent.clear()
+        async with succeed(handed, chat.settings):
+            before = [f"> john: {LONG[5:]}"] * said
+            assert await jack.lines(said) == before
+            if at_hand:
+                assert await jack.lines(20) == [f"> john: {number}" for number in range(20)]
+            else:
+                await jack.expect("> you missed 20 messages in #x")
+            await jack.send("/msg here")
+            await john.expect("> jack: here")
 
 
 async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:

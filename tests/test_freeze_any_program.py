@@ -57,7 +57,8 @@ class Step:
     breaks: bool
 
 
-commands = st.sampled_from(COMMANDS)
+# Mostly something is said, so that there is something to miss.
+commands = st.sampled_from(COMMANDS) | st.just({"type": "say", "text": "hi", **ROOM})
 labelled = st.builds(lambda command, label: {**command, "id": label}, commands, st.just("é"))
 steps = st.lists(
     st.builds(
@@ -84,7 +85,9 @@ class Play:
 
     async def begin(self) -> None:
         self.chat, self.port = await self.chats.enter_async_context(chat_on_tcp(**SETTINGS))
-        self.clients = [await dial_documents(self.port) for _ in range(PROGRAMS)]
+        self.clients = [await dial_documents(self.port, rooms=("#x",)) for _ in range(PROGRAMS)]
+        for client in self.clients:
+            await client.sync()
         self.hellos = [client.hello for client in self.clients]
 
     async def step(self, step: Step) -> None:
@@ -117,10 +120,17 @@ class Play:
 
     def transcripts(self) -> list[str]:
         """What each has got, but for what is different in each play."""
-        told = [json.dumps(documents, indent=0) for documents in self.heard]
+        told = [json.dumps(list(map(ordered, documents)), indent=0) for documents in self.heard]
         for number, hello in enumerate(self.hellos):
             told = [text.replace(hello["client"], f"client {number}") for text in told]
         return [re.sub(r'"time": [0-9.]+', "", text) for text in told]
+
+
+def ordered(document: dict) -> dict:
+    """Without the ids of members, who are in any order if they are called the same."""
+    if "members" not in document:
+        return document
+    return {**document, "members": [member["nick"] for member in document["members"]]}
 
 
 async def transcripts(played: list[Step]) -> list[str]:

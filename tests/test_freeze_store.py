@@ -116,7 +116,11 @@ async def test_positions_go_on_in_the_file(store: str) -> None:
             await john.send("/msg 3")
             await john.sync()
             async with new.frozen() as frozen:
-                assert [entry.position for entry in frozen.state.rooms[0].recent] == [1, 2, 3, 4]
+                assert [room.position for room in frozen.state.rooms] == [4]
+                assert frozen.state.rooms[0].recent == []  # nobody lags who would need them soon
+            await john.send("/history")
+            shown = await john.lines(4)
+            assert [line[:4] for line in shown] == [f"> [{number}" for number in (1, 2, 3, 4)]
 
 
 async def test_nothing_is_checked_or_locked_again(store: str, monkeypatch) -> None:

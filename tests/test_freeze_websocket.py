@@ -628,6 +628,18 @@ async def test_one_of_them_that_lags_gets_what_it_has_not_got(autojump_clock) ->
             assert texts == [*(f"{n} {'x' * 80}" for n in range(said)), "last"]
 
 
+async def test_what_is_at_hand_for_one_of_them_goes_over(autojump_clock) -> None:
+    """It may be all there is: nothing is kept here."""
+    async with chat_on_tcp(history_entries=0) as (chat, port):
+        jack = await dial(port, nick="jack", room="#x")
+        async with document_client(chat, nick="john", rooms=("#x",)) as john:
+            await jack.send("/msg one", "/msg two")
+            assert [(await john.receive())["text"] for _ in range(2)] == ["one", "two"]
+            async with successor(chat):
+                again, _ = await come_back(port, john.hello, x=1)
+                assert mine(await again.receive(), "type", "text") == ("said", "two")
+
+
 async def test_after_a_standstill_alone_they_go_on() -> None:
     async with chat_on_tcp() as (chat, port):
         jack = await dial(port, nick="jack", room="#x")

@@ -122,6 +122,25 @@ async def test_what_cannot_be_started_is_told(monkeypatch) -> None:
     assert descriptors() == before
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(99)",
+        # More than a pipe holds, which nobody reads until it is known how it went.
+        "import os\nwhile True: os.write(2, b'x' * 999 + b'\\n')",
+    ],
+)
+async def test_one_that_hangs_is_given_up(code: str, runs, monkeypatch) -> None:
+    monkeypatch.setattr(upgrade, "START_SECONDS", 0.5)
+    runs(code)
+    before = descriptors()
+    async with open_chat(Settings()) as chat:
+        own = DaemonState(FIXED, 8888, listens_on_given=False)
+        with pytest.raises(HandoverError, match=r"has not started within 0\.5 seconds"):
+            await hand_over(chat, own, lambda _: None)
+    assert descriptors() == before
+
+
 # --- the last moment ------------------------------------------------------------------------------
 
 FIXED = Fixed("127.0.0.1", 8888, "memory", "")

@@ -220,9 +220,8 @@ main()
 # --- successors that do not work ------------------------------------------------------------------
 
 LIMITS = {
-    "upgrade.START_SECONDS": 3,
-    "upgrade.SEND_SECONDS": 1,
-    "upgrade.LOAD_SECONDS": 1,
+    "upgrade.SEND_SECONDS": 2,
+    "upgrade.LOAD_SECONDS": 2,
     "upgrade.SERVE_SECONDS": 1,
 }
 
@@ -252,8 +251,6 @@ STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receiv
     ("plan", "told"),
     [
         ({"at": "start", "do": "die"}, "the successor has ended with exit code 7: something is"),
-        ({"at": "start", "do": "hang"}, "the successor has not started within 3 seconds"),
-        ({"at": "start", "do": "flood"}, "the successor has not started within 3 seconds"),
         *(
             ({"at": step, "do": "kill"}, "the successor was killed by SIGKILL")
             for step in STEPS[:4]
@@ -328,10 +325,11 @@ def test_a_program_that_is_broken_on_disk_is_taken_back(
     # The whole of it is in the log.
     assert f'File "{hub}"' in daemon.logs("    class Hub\n")
     hub.write_text(right)
-    (package / "extra.py").write_text("")
+    line = package / "dialects" / "line.py"
+    line.write_text(line.read_text().replace("sad to see you go =(", "see you"))
     daemon.upgraded()
-    john.say("/tell john still here")
-    john.hears("> john (to you): still here")
+    john.say("/tell john still here", "/quit")
+    john.hears("> john (to you): still here", "> see you")
 
 
 def test_a_successor_that_stops_at_the_last_moment_is_told(
@@ -366,20 +364,26 @@ def wait_for_standstill(john: Talker) -> None:
     john.socket.settimeout(PATIENCE)
 
 
-@pytest.fixture(params=["start", "send loaded"])
+def hangs_for(seconds: int) -> pytest.MarkDecorator:
+    """At its start, and while everyone stands still."""
+    steps = [("start", "START_SECONDS", seconds), ("send loaded", "LOAD_SECONDS", seconds)]
+    return pytest.mark.parametrize("hanging", steps, indirect=True, ids=lambda step: step[0])
+
+
+@pytest.fixture
 def hanging(
     request: pytest.FixtureRequest, serve: Serve, plan: Plan, talk: Talk
 ) -> Iterator[Hanging]:
     """A daemon in the middle of an upgrade that will come to nothing, and who has asked for it."""
-    limit = {"start": "START_SECONDS", "send loaded": "LOAD_SECONDS"}[request.param]
-    daemon = serve(program=plan(at=request.param, do="hang", limits={f"upgrade.{limit}": 2}))
+    step, limit, seconds = request.param
+    daemon = serve(program=plan(at=step, do="hang", limits={f"upgrade.{limit}": seconds}))
     john = talk(daemon, "/nick john")
     john.hears("> all right, I will call you john")
     asking = daemon.command("upgrade")
     daemon.logs("upgrading")
     while not children(daemon.process.pid):
         time.sleep(0.01)
-    if request.param == "send loaded":
+    if step == "send loaded":
         wait_for_standstill(john)
     yield daemon, john, asking
     asking.kill()
@@ -389,6 +393,7 @@ def hanging(
 Hanging = tuple[Served, Talker, "subprocess.Popen[str]"]
 
 
+@hangs_for(2)
 def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: Run) -> None:
     daemon, john, asking = hanging
     ran = run("upgrade", "--control", str(daemon.control))
@@ -403,6 +408,7 @@ def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: R
     john.hears_until("> john (to you): still here")
 
 
+@hangs_for(30)
 @pytest.mark.parametrize("way", ["command", "signal"])
 def test_a_stop_meanwhile_is_obeyed(way: str, hanging: Hanging) -> None:
     daemon, john, asking = hanging
@@ -416,7 +422,7 @@ def test_a_stop_meanwhile_is_obeyed(way: str, hanging: Hanging) -> None:
     assert john.rest()[-1] == FAREWELL
     john.close()
     assert daemon.process.wait(PATIENCE) == 0
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10
     ends(successors[0])
     assert not daemon.control.exists()
     out, err = asking.communicate(timeout=PATIENCE)

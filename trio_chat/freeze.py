@@ -73,7 +73,10 @@ def _can_come_back(client: Client) -> bool:
 
 
 def _room(room: Room) -> FrozenRoom:
-    recent = list(room.recent or ())
+    # The room log has them too. Only those who lag need them soon; all of them together would take
+    # longer than the rest of the state.
+    lagging = any(member.lagging or not _goes_over(member) for member in room.members)
+    recent = list(room.recent or ()) if lagging else []
     return FrozenRoom(room.name, room.shown, room.topic, room.position, room.base, recent)
 
 

@@ -58,11 +58,6 @@ class Heir:
         if not self.free:
             self.process.kill()
 
-    async def reap(self) -> None:
-        """Wait until it is gone."""
-        with trio.move_on_after(END_SECONDS, shield=True):
-            await self.process.wait()
-
     def fate(self) -> str:
         """How it has ended: the problems it told, or else the last line it wrote."""
         self._read()
@@ -103,12 +98,14 @@ async def start_heir() -> AsyncGenerator[Heir, None]:
         except PeerEnded:
             if heir.free:
                 raise
-            await heir.reap()
+            with trio.move_on_after(END_SECONDS, shield=True):
+                await heir.process.wait()
             raise HandoverError(heir.fate()) from None
         finally:
             if not heir.free:
                 heir.kill()
-                await heir.reap()
+                with trio.move_on_after(END_SECONDS, shield=True):
+                    await heir.process.wait()
             heir.pass_on()
 
 

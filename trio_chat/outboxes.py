@@ -194,10 +194,10 @@ class Outboxes:
             self.catch_up(client)
             return
         entries = note.entries or room.since(note.after)
-        missed = entries[0].position - note.after - 1
-        if missed > 0:
-            client.positions[room.name] = entries[0].position - 1
-            self.put_event(client, Missed(room.name, room.shown, missed))
+        upto = entries[0].position - 1 if entries else room.position
+        if upto > note.after:
+            client.positions[room.name] = upto
+            self.put_event(client, Missed(room.name, room.shown, upto - note.after))
         self._fill(client, room, entries, self._half() - client.link.left)
         self._send(client)
         self.catch_up(client)
@@ -219,7 +219,7 @@ class Outboxes:
                 self._revive(client)
                 return
             entries = room.since(self._position(client, room))
-            if entries[0].position == self._position(client, room) + 1:
+            if entries and entries[0].position == self._position(client, room) + 1:
                 self._fill(client, room, entries, half - client.link.left)
                 self._send(client)
             else:

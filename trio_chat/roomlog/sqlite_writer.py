@@ -84,9 +84,10 @@ class Writer:
         try:
             while (job := self._next(jobs)) is not None:
                 if isinstance(job, Job):
-                    pages = self._append(job)
+                    # The list is the hub's again once it is told.
+                    rows, pages = len(job.drafts), self._append(job)
                     token.run_sync_soon(job.done.set)
-                    if self._tidy_some(len(job.drafts), pages) and pages:
+                    if self._tidy_some(rows, pages) and pages:
                         self._works()
                 elif isinstance(job, Retention):
                     self._retention = job
