@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import schema
 import trio
 from attrs import Attribute, fields
 
 from trio_chat import Settings, SettingsError, open_chat
 from trio_chat.configuration import flag, variable, written
+from trio_chat.dialects.documents import TYPES
+from trio_chat.dialects.forms import FORMS
 from trio_chat.table import ROWS
 from trio_chat.testing import line_client
 
@@ -158,8 +161,39 @@ def settings() -> str:
     return f"{text}\n"
 
 
+def documents() -> str:
+    """The commands of the WebSocket protocol."""
+    rows = [
+        [
+            f"`{name}`",
+            ", ".join(
+                f"`{field}`" if about.required else f"[`{field}`]"
+                for field, about in form.fields.items()
+            )
+            or "none",
+            form.help,
+        ]
+        for name, form in FORMS.items()
+    ]
+    return markdown(["type", "fields", "what it is for"], rows)
+
+
+def events() -> str:
+    """The events of the WebSocket protocol."""
+    rows = [
+        [
+            f"`{name}`",
+            ", ".join(f"`{field.name}`" for field in fields(kind)) or "none",
+            schema.summary(kind),
+        ]
+        for kind, name in TYPES.items()
+    ]
+    return markdown(["type", "fields", "what it says"], rows)
+
+
 MAKERS: dict[str, Callable[[], str]] = {
-    maker.__name__: maker for maker in (commands, exchanges, errors, limits, settings)
+    maker.__name__: maker
+    for maker in (commands, documents, errors, events, exchanges, limits, settings)
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import picture
 import pytest
+import schema
 import tables
 import trio
 
@@ -36,6 +37,11 @@ def first_cells(text: str, heading: str) -> list[str]:
 def test_tables_are_current(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert tables.current(text) == text, "run: python docs/tables.py"
+
+
+def test_the_schema_is_current() -> None:
+    text = schema.PAGE.read_text(encoding="utf-8")
+    assert schema.current() == text, "run: python docs/schema.py"
 
 
 def test_every_table_stands_somewhere() -> None:

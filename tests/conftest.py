@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
 
@@ -104,3 +105,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield start
     for daemon in daemons:
         daemon.kill()
+
+
+@pytest.fixture(params=[thawed, successor])
+def goes_on(request) -> Next:
+    """What comes after a standstill: the same chat, or another one."""
+    return request.param

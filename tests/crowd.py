@@ -242,7 +242,7 @@ def quitter(choose: random.Random) -> list[bytes]:
 def undecided(choose: random.Random) -> list[bytes]:
     """Its first bytes could be a browser's, and may turn out to be."""
     if choose.random() < 0.5:
-        return [b"PO", b"ST / HTTP/1.1\r\n\r\n", b"not with a browser.\n"]
+        return [b"PO", b"ST / HTTP/1.1\r\n\r\n", b"as this server knows it.\n"]
     return [b"P", b"RO", b"BABLY\n/qu", b"it\n", GOODBYE]
 
 

@@ -1,17 +1,21 @@
-"""What the tests of a chat that is handed over share: a successor in the same process."""
+"""What the tests of a chat that stands still share: what comes after it, and a gate at the log."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import trio
 from attrs import evolve
-from loopback import dialled
+from loopback import dialled, ticks
 
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.frozen_state import read_state, write_state
 from trio_chat.handed import Frozen, Handed, check_handed
+from trio_chat.roomlog.memory import MemoryLog
+
+Next = Callable[..., AbstractAsyncContextManager]
 
 
 def passed_on(frozen: Frozen) -> Handed:
@@ -50,3 +54,38 @@ async def succeed(handed: Handed, settings: Settings, open_with=None) -> AsyncIt
         finally:
             while dialled:
                 dialled.pop().close()
+
+
+@asynccontextmanager
+async def thawed(chat, *, open_with=None, **changed) -> AsyncIterator:
+    """The same chat, after it has stood still."""
+    assert not changed
+    async with chat.frozen() as frozen:
+        passed = passed_on(frozen)
+        await ticks()
+    for sock in (*passed.clients, *passed.listeners):
+        sock.close()
+    yield chat
+
+
+class Gate:
+    """Holds appends to the room log, or reads of it, while it is shut."""
+
+    def __init__(self) -> None:
+        self.opened = trio.Event()
+        self.opened.set()
+        self.reached = False
+
+    def shut(self) -> None:
+        self.opened = trio.Event()
+        self.reached = False
+
+    def hold(self, monkeypatch, name: str) -> None:
+        method = getattr(MemoryLog, name)
+
+        async def later(log, *arguments):
+            self.reached = True
+            await self.opened.wait()
+            return await method(log, *arguments)
+
+        monkeypatch.setattr(MemoryLog, name, later)

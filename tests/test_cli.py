@@ -243,7 +243,7 @@ def test_the_log_is_json_and_never_has_what_was_said(start: Start, talk: Talk) -
     talker.socket.sendall(b"/msg hush-8 \xff\n" + b"/msg hush-9 " + b"x" * 10_000 + b"\n/quit\n")
     assert talker.rest()[-1] == "> sad to see you go =("
     talker.close()
-    talk(daemon, "POST /hush-10 HTTP/1.1").rest()
+    talk(daemon, "POST /hush-10 HTTP/1.1", "").rest()
     daemon.process.send_signal(signal.SIGTERM)
     code, log = daemon.stopped()
     assert code == 0

@@ -6,7 +6,7 @@ import pytest
 import trio.testing
 
 from trio_chat import Settings, open_chat
-from trio_chat.doors.first_bytes import HTTP_REFUSAL, VERBS, is_http
+from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, is_http
 from trio_chat.testing import line_client
 
 SETTINGS = Settings(rate_limit=None)
@@ -48,18 +48,10 @@ def test_anything_else_is_a_persons(first: bytes) -> None:
     assert is_http(first) is False
 
 
-def test_the_refusal_is_one_sentence_of_plain_http() -> None:
-    head, _, body = HTTP_REFUSAL.partition(b"\r\n\r\n")
-    status, *headers = head.split(b"\r\n")
-    assert status == b"HTTP/1.1 400 Bad Request"
-    assert b"Content-Length: %d" % len(body) in headers
-    assert b"Connection: close" in headers
-    assert body.endswith(b".\n")
-    assert body.count(b"\n") == 1
-
-
 @pytest.mark.parametrize("at", [*range(1, 8), len(REQUEST)])
-async def test_a_browser_gets_400_and_never_speaks(at: int, autojump_clock: object) -> None:
+async def test_a_browser_gets_an_http_answer_and_never_speaks(
+    at: int, autojump_clock: object
+) -> None:
     async with open_chat(SETTINGS) as chat, line_client(chat, nick="ann", room="#a") as ann:
         ours, theirs = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
@@ -69,9 +61,19 @@ async def test_a_browser_gets_400_and_never_speaks(at: int, autojump_clock: obje
                 await trio.testing.wait_all_tasks_blocked()
             answer = b"".join([data async for data in ours])
             await ours.aclose()
-        assert answer == HTTP_REFUSAL
+        assert answer.startswith(b"HTTP/1.1 403 ")  # the host is not loopback's
         assert await ann.sync() == []
-        assert chat.statistics().left == {"spoke HTTP, not lines": 1}
+        assert chat.statistics().left == {"spoke HTTP: answered 403": 1}
+
+
+async def test_first_bytes_that_do_not_tell_are_lines_after_a_while(
+    autojump_clock: object,
+) -> None:
+    async with open_chat(SETTINGS) as chat, line_client(chat) as ann:
+        await ann.stream.send_all(b"GE")
+        await trio.sleep(UNDECIDED_SECONDS + 1)
+        await ann.stream.send_all(b"T / HTTP/1.1\n")
+        await ann.expect("err: unknown command: GET")
 
 
 async def test_a_line_that_begins_like_a_verb_is_a_line(autojump_clock: object) -> None:
@@ -83,3 +85,34 @@ async def test_a_line_that_begins_like_a_verb_is_a_line(autojump_clock: object) 
         # Later on a verb means nothing.
         await ann.send("GET / HTTP/1.1")
         await ann.expect("err: unknown command: GET")
+
+
+@pytest.mark.parametrize("rate", [None, 10.0])
+async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
+    rate: float | None, autojump_clock: object
+) -> None:
+    async with open_chat(Settings(rate_limit=rate)) as chat:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            started = trio.current_time()
+            await ours.send_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
+            await trio.sleep(UNDECIDED_SECONDS - 1)
+            await ours.send_all(b"Upgrade: ")
+            answer = b"".join([data async for data in ours])
+            assert trio.current_time() - started == pytest.approx(UNDECIDED_SECONDS)
+            await ours.aclose()
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert chat.statistics().left == {"spoke HTTP: answered 408": 1}
+
+
+async def test_a_stop_does_not_wait_for_a_request(autojump_clock: object) -> None:
+    async with open_chat(SETTINGS) as chat:
+        ours, theirs = trio.testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            await ours.send_all(b"GET /ws HTTP/1.1\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(chat.stop)
+            assert b"".join([data async for data in ours]) == b"> the server is shutting down\n"
+            await ours.aclose()

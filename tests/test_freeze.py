@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.lowlevel
-from freezing import hand_over, passed_on, succeed, successor
+from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import (
     FAREWELL,
     HOST,
@@ -26,15 +25,12 @@ from loopback import (
 
 from trio_chat import ChatClosed, Notice, Refused, custom, hub, server
 from trio_chat.client import Lost
-from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.standstill import Standstill
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
 UPGRADING = "> the server is being upgraded: please connect again"
-
-Next = Callable[..., contextlib.AbstractAsyncContextManager]
 
 
 @pytest.fixture
@@ -46,24 +42,6 @@ def links(monkeypatch: pytest.MonkeyPatch) -> Links:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
     """As `links`, but a client that does not read lags after a few kilobytes."""
     return watch_links(monkeypatch, send_buffer=4096)
-
-
-@asynccontextmanager
-async def thawed(chat, *, open_with=None, **changed) -> AsyncIterator:
-    """The same chat, after it has stood still."""
-    assert not changed
-    async with chat.frozen() as frozen:
-        passed = passed_on(frozen)
-        await ticks()
-    for sock in (*passed.clients, *passed.listeners):
-        sock.close()
-    yield chat
-
-
-@pytest.fixture(params=[thawed, successor])
-def goes_on(request) -> Next:
-    """What comes after a standstill: the same chat, or another one."""
-    return request.param
 
 
 # --- what goes on ---------------------------------------------------------------------------------
@@ -246,29 +224,6 @@ async def crowd(chat, clients: list[LineClient], gate) -> None:
         await client.stream.send_eof()
     await ticks()
     gate.opened.set()
-
-
-class Gate:
-    """Holds appends to the room log, or reads of it, while it is shut."""
-
-    def __init__(self) -> None:
-        self.opened = trio.Event()
-        self.opened.set()
-        self.reached = False
-
-    def shut(self) -> None:
-        self.opened = trio.Event()
-        self.reached = False
-
-    def hold(self, monkeypatch, name: str) -> None:
-        method = getattr(MemoryLog, name)
-
-        async def later(log, *arguments):
-            self.reached = True
-            await self.opened.wait()
-            return await method(log, *arguments)
-
-        monkeypatch.setattr(MemoryLog, name, later)
 
 
 @pytest.fixture

@@ -19,13 +19,16 @@ from trio_chat.commands import (
     Answer,
     CameFrom,
     Disconnected,
+    Greet,
     Help,
     Join,
     Leave,
     ListMembers,
     ListRooms,
+    Ping,
     Quit,
     Refuse,
+    Resume,
     Say,
     Search,
     SetTopic,
@@ -36,6 +39,7 @@ from trio_chat.commands import (
     Tell,
 )
 from trio_chat.dialects.line import CRLF, LF, FrozenLines
+from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames
 from trio_chat.doors.connection import FrozenReader
 from trio_chat.doors.first_bytes import FrozenFirstBytes
 from trio_chat.errors import StateError
@@ -47,6 +51,7 @@ from trio_chat.frozen_state import (
     Gone,
     Held,
     HeldCustom,
+    HeldLabelled,
     read_state,
     write_state,
 )
@@ -80,6 +85,16 @@ HELD: list[Held] = [
     CameFrom("192.0.2.1:99", "192.0.2.1"),
     Disconnected("closed by the client"),
     HeldCustom("roll", "2d6"),
+]
+# And those of programs.
+HELD_OF_PROGRAMS: list[Held] = [
+    Greet(DOCUMENTS),
+    Resume("idm", "t0ken", {"#x": 7}),
+    Ping(),
+    HeldLabelled(Say("hi", "#x"), "1"),
+    HeldLabelled(HeldCustom("roll", "2d6", "#x"), "2"),
+    HeldLabelled(Refuse("this is not valid JSON"), "3"),
+    Disconnected("closed with 1000", for_good=True),
 ]
 KEPT = [
     Said("#x", "idj", "john", "hi", 7, 1_000_000_000.5),
@@ -121,15 +136,55 @@ def rich() -> FrozenChat:
     )
 
 
+def with_programs() -> FrozenChat:
+    """One with something in every field that programs have beside people."""
+    frames = FrozenFrames(b"\x81\xfe", b"\x01\x81abcdx", over=True, pending=True, most=26_624)
+    jim = FrozenClient(
+        id="idm",
+        address="192.0.2.7",
+        peer="192.0.2.7:97",
+        rooms=["#x", "#y"],
+        room_limit=50,
+        variant=DOCUMENTS,
+        reader=FrozenReader(FrozenFirstBytes(None, frames=frames), FrozenBucket(3.5, 0.5)),
+        rest=b"\x81\x02{}",
+        held=HELD_OF_PROGRAMS,
+        token="t0ken",
+    )
+    half = FrozenFirstBytes(b"GET /ws HTTP/1.1\r\nHo", left=7.5)
+    jane = FrozenClient("idn", "::1", "[::1]:96", reader=FrozenReader(half))
+    mary = FrozenClient(
+        id="ido",
+        address="::1",
+        peer="[::1]:95",
+        nick="mary",
+        keys=["mary", "rnary"],
+        rooms=["#y"],
+        room_limit=50,
+        variant=DOCUMENTS,
+        lagging=True,
+        positions={"#y": 0},
+        token="t1ken",
+        away=12.5,
+    )
+    return FrozenChat(
+        "memory",
+        clients=[jim, jane, mary],
+        rooms=[FrozenRoom("#x", "#X"), FrozenRoom("#y", "#y")],
+    )
+
+
 # --- as it was ------------------------------------------------------------------------------------
 
 
-def test_all_that_can_be_in_a_state_is_read_as_it_was_written() -> None:
-    assert read_state(write_state(rich())) == rich()
+@pytest.mark.parametrize("state", [rich(), with_programs()])
+def test_all_that_can_be_in_a_state_is_read_as_it_was_written(state: FrozenChat) -> None:
+    assert read_state(write_state(state)) == state
 
 
 def test_each_record_that_can_wait_is_tried_here() -> None:
-    assert {type(record) for record in HELD} == set(Held.__args__)
+    tried = [*HELD, *HELD_OF_PROGRAMS]
+    assert {type(record) for record in tried} == set(Held.__args__)
 
 
 def test_what_is_as_by_default_takes_no_place() -> None:
@@ -159,6 +214,8 @@ readers = st.builds(
         st.booleans(),
         st.booleans(),
         st.builds(FrozenLines, data, st.booleans(), st.booleans(), st.none() | data),
+        st.none() | st.builds(FrozenFrames, data, data, st.booleans(), st.booleans(), numbers),
+        st.none() | seconds,
     ),
     st.none() | st.builds(FrozenBucket, seconds, st.none() | seconds),
 )
@@ -168,8 +225,10 @@ held = (
     | st.builds(ShowHistory, numbers, st.none() | numbers, maybe)
     | st.builds(Search, st.lists(texts, max_size=3).map(tuple), maybe)
     | st.builds(Answer, data)
-    | st.builds(HeldCustom, texts, texts)
+    | st.builds(HeldCustom, texts, texts, maybe)
+    | st.builds(Resume, texts, texts, st.dictionaries(texts, numbers, max_size=3))
 )
+held |= st.sampled_from(HELD_OF_PROGRAMS) | st.builds(HeldLabelled, held, texts)
 clients = st.builds(
     FrozenClient,
     id=texts,
@@ -178,13 +237,16 @@ clients = st.builds(
     nick=texts,
     keys=st.lists(texts, max_size=3),
     rooms=st.lists(texts, max_size=3),
-    variant=st.sampled_from([LF, CRLF]),
+    room_limit=st.none() | numbers,
+    variant=st.sampled_from([LF, CRLF, DOCUMENTS]),
     reader=readers,
     rest=data,
     lagging=st.booleans(),
     positions=st.dictionaries(texts, numbers, max_size=3),
     closing=maybe,
     held=st.lists(held, max_size=3),
+    token=texts,
+    away=st.none() | seconds,
 )
 rooms = st.builds(FrozenRoom, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
 histories = st.builds(History, texts, st.lists(kept, max_size=3).map(deque), numbers, texts)
@@ -288,9 +350,12 @@ def test_a_missing_field_takes_its_default(missing: str) -> None:
 # --- what versions before this have written -------------------------------------------------------
 
 
-def test_a_state_of_version_1() -> None:
-    """It was written from `rich()`, as that was then; see tests/data/README.md."""
-    assert read_state((DATA / "state_1.json").read_bytes()) == rich()
+@pytest.mark.parametrize(
+    ("name", "state"), [("state_1", rich()), ("state_1_programs", with_programs())]
+)
+def test_a_state_of_version_1(name: str, state: FrozenChat) -> None:
+    """They were written from these, as they were then; see tests/data/README.md."""
+    assert read_state((DATA / f"{name}.json").read_bytes()) == state
 
 
 # --- what is seen to before a chat is handed over -------------------------------------------------
@@ -305,6 +370,7 @@ def two(**of_the_second: object) -> FrozenChat:
 def test_what_is_in_order_passes() -> None:
     check_handed(Settings(store="memory"), two())
     check_handed(Settings(store="memory"), rich())
+    check_handed(Settings(store="memory"), with_programs())
 
 
 @pytest.mark.parametrize(
@@ -314,6 +380,8 @@ def test_what_is_in_order_passes() -> None:
         (two(keys=["x", "john"]), "the state has the client b or its nick twice"),
         (two(rooms=["#y"]), "the state has the client b in a room that is not there"),
         (two(lagging=True), "the state does not say how far the client b has got"),
+        (two(away=5.0, token="t"), "the state has the client b away for ever"),
+        (two(away=5.0, lagging=True, positions={"#x": 0}), "the client b away for ever"),
         (evolve(two(), gone=[Gone("#y", "c", "jim")]), "leave a room that is not there"),
         (evolve(two(), rooms=[FrozenRoom("#x", "#x")] * 2), "the state has a room twice"),
         (evolve(two(), store="sqlite:/x.db"), "rooms are kept in /x.db, and would be in memory: "),

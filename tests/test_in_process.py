@@ -709,7 +709,7 @@ async def test_a_hook_that_raises_ends_the_bot_that_spoke_alone(autojump_clock, 
         with pytest.raises(ChatClosed, match="log says why"):
             await bot.say("Hi")
         assert await other.members() == ["other"]
-        assert [type(event).__name__ async for event in bot] == ["Joined", "Refusal"]
+        assert [type(event).__name__ async for event in bot] == ["Joined", "Ended"]
         with pytest.raises(ChatClosed):
             await bot.rooms()
     assert "ZeroDivisionError" in caplog.text
@@ -745,7 +745,7 @@ async def test_tell_shows_a_line_to_one_client(autojump_clock):
 async def test_statistics_are_right_and_frozen(autojump_clock):
     async with running(max_clients=3, **SMALL) as chat:
         empty = chat.statistics()
-        assert attrs.astuple(empty) == (0, 0, 0, 0, 0, {}, 0, 0, 0, 0)
+        assert attrs.astuple(empty) == (0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0)
         async with line_client(chat, room="#a") as one, chat.connect("bot") as bot:
             await bot.join("#a")
             await bot.join("#b")

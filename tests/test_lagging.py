@@ -14,6 +14,7 @@ from trio_chat import Missed, Refused, Said, Settings, open_chat
 from trio_chat.client import Client, Lost
 from trio_chat.dialects.line import LF
 from trio_chat.outboxes import Outboxes
+from trio_chat.room import Room
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.state import State
@@ -577,3 +578,15 @@ async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
         client,
         "nothing sent could be delivered for 60 seconds",
     )
+
+
+def test_what_came_before_the_first_entry_of_a_room_stays_known() -> None:
+    # Who has had nothing of it yet is given all from there on.
+    room = Room("#a", "#a", 10)
+    for position in range(1, 4):
+        room.keep([Said("#a", "1", "jack", "Hi", position)])
+        assert room.base == 0
+    later = Room("#b", "#b", 10)
+    for position in range(7, 10):
+        later.keep([Said("#b", "1", "jack", "Hi", position)])
+        assert later.base == 6

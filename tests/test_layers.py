@@ -32,14 +32,17 @@ doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes doors.listening
 doors.proxy
 hub
-deliver lookups apply
-handlers.attendance handlers.speech
+deliver lookups apply absences
+handlers.attendance handlers.speech handlers.sessions
 handlers.rooms
 handlers outboxes outcomes
 state
 standstill
 client room
-dialects.line
+dialects.http
+dialects.line dialects.websocket
+dialects.documents
+dialects.forms
 dialects dialects.telnet
 roomlog.sqlite
 roomlog.sqlite_writer roomlog.sqlite_reader
@@ -53,7 +56,7 @@ configuration logs control_path systemd addresses store_path
 names settings
 text
 commands
-events limits
+events limits version
 errors
 """
 

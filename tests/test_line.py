@@ -389,6 +389,11 @@ def test_texts_in_records_hold_nothing_that_moves_a_terminal(data: bytes) -> Non
 
 # --- what is written ------------------------------------------------------------------------------
 
+
+def members(*nicks: str) -> list[events.Member]:
+    return [events.Member("1", nick) for nick in nicks]
+
+
 EVENTS = [
     (events.Said("#general", "1", "jack", "Hi"), "> jack: Hi"),
     (events.Said("#general", "1", "jack", "你好 \U0001f600"), "> jack: 你好 \U0001f600"),
@@ -406,6 +411,10 @@ EVENTS = [
     (events.Told("2", "1", "jack", "hi"), "> jack (to you): hi"),
     (events.NickTaken("john"), "> all right, I will call you john"),
     (events.Welcomed("#general", "#General"), "> welcome to #General"),
+    (
+        events.Welcomed("#general", "#General", "all", members("jack")),
+        "> welcome to #General\n> topic of #General: all",
+    ),
     (events.Departed("#general", "#General"), "> you have left #General"),
     (
         events.RoomsListed(["#general", "#go"]),
@@ -414,11 +423,11 @@ EVENTS = [
     (events.RoomsListed([]), "> available rooms:"),
     (events.RoomsListed(["#a", "#b"], 7), "> available rooms: #a, #b and 7 more"),
     (
-        events.MembersListed("#general", "#General", ["jack", "john"]),
+        events.MembersListed("#general", "#General", members("jack", "john")),
         "> in #General: jack, john",
     ),
     (
-        events.MembersListed("#general", "#General", ["jack"], 3),
+        events.MembersListed("#general", "#General", members("jack"), 3),
         "> in #General: jack and 3 more",
     ),
     (events.TopicShown("#general", "#General", "all"), "> topic of #General: all"),
@@ -446,11 +455,12 @@ EVENTS = [
     ),
     (events.Goodbye(), "> sad to see you go =("),
     (events.Refusal("unknown command: x"), "err: unknown command: x"),
+    (events.Ended("the server is full", 1008), "err: the server is full"),
     (events.Notice("tea is ready"), "> tea is ready"),
     (events.Missed("#a", "#A", 1), "> you missed 1 message in #A"),
     (events.Missed("#a", "#A", 12), "> you missed 12 messages in #A"),
     (events.Stopping(), "> the server is shutting down"),
-    (events.Upgrading(), "> the server is being upgraded: please connect again"),
+    (events.Stopping(restarting=True), "> the server is being upgraded: please connect again"),
 ]
 
 
@@ -461,7 +471,9 @@ def test_each_event_has_its_line(event: events.Event, line: str) -> None:
 
 
 def test_no_event_is_without_a_line() -> None:
-    assert {type(event) for event, _ in EVENTS} | {events.Answered} == set(events.Event.__args__)
+    for_documents = {events.Hello, events.Resumed, events.Done, events.Labelled}
+    others = {events.Answered} | for_documents
+    assert {type(event) for event, _ in EVENTS} | others == set(events.Event.__args__)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfc\x01", b"\xff\xfe\xff\n\r\0", b"HTTP/1.1 400\r\n"])

@@ -169,7 +169,7 @@ MALFORMED = [
 
 
 def dialect(*, trusted: bool = True) -> FirstBytes:
-    return FirstBytes(LineDialect(make_table(()), SETTINGS), trusted=trusted)
+    return FirstBytes(make_table(()), SETTINGS, trusted=trusted)
 
 
 def split_everywhere(data: bytes, *, trusted: bool = True) -> list[list]:
@@ -288,7 +288,7 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
         for records in split_everywhere(data + verb + b"/ HTTP/1.1\r\n\r\n/dance\r\n"):
             assert records[:-2] == who
             assert isinstance(records[-2], Answer)
-            assert records[-1] == Disconnected("spoke HTTP, not lines")
+            assert records[-1] == Disconnected("spoke HTTP: answered 400")
     for other, _ in HEADERS.values():
         one = dialect()
         records = one.feed(data + other + b"/dance\r\n")

@@ -126,7 +126,7 @@ def check(data: bytes, end: bytes) -> list[str]:
 ENDS = {
     "closed by the client",
     "quit",
-    "spoke HTTP, not lines",
+    *(f"spoke HTTP: answered {status}" for status in (400, 403, 404)),
     "sent a PROXY header and is no trusted proxy",
 }
 

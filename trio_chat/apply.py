@@ -15,6 +15,7 @@ from trio_chat.commands import Caller, Request
 from trio_chat.errors import ChatClosed, Refused
 from trio_chat.handlers.attendance import Attendance
 from trio_chat.handlers.rooms import Rooms
+from trio_chat.handlers.sessions import Sessions
 from trio_chat.handlers.speech import Speech, something
 from trio_chat.outcomes import discard
 from trio_chat.table import help_lines
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from trio_chat.table import Row
 
 logger = logging.getLogger("trio_chat")
+
+# What the end by an error of the server's is called in WebSocket's numbers (RFC 6455, 7.4.1).
+FAILURE = 1011
 
 
 class Apply:
@@ -53,12 +57,14 @@ class Apply:
             **attendance.handlers,
             **Rooms(state, outcomes, topic).handlers,
             **Speech(state, outcomes, before_say).handlers,
+            **Sessions(state, outcomes, table).handlers,
             commands.Help: self._help,
             commands.Custom: self._custom,
             commands.Refuse: self._refuse,
             commands.Answer: self._answer,
             commands.SwitchVariant: self._switch_variant,
             commands.Request: self._on_request,
+            commands.Labelled: self._on_labelled,
         }
 
     def records(self, client: Client, records: Sequence[Record], most: int) -> None:
@@ -116,9 +122,9 @@ class Apply:
             exc_info=error,
         )
         self._outcomes.reply(
-            client, events.Refusal("something went wrong with that; please connect again")
+            client, events.Ended("something went wrong with that; please connect again", FAILURE)
         )
-        self.close(client, "its command failed")
+        self.close(client, "its command failed", for_good=True)
 
     def _on_request(self, client: Client, request: Request) -> None:
         self._outcomes.request = request
@@ -132,6 +138,19 @@ class Apply:
             raise
         finally:
             self._outcomes.request = None
+
+    def _on_labelled(self, client: Client, labelled: commands.Labelled) -> None:
+        outcomes, record = self._outcomes, labelled.record
+        outcomes.label, before = labelled.id, outcomes.size
+        try:
+            self._handlers[record.__class__](client, record)
+        except Refused as refusal:
+            outcomes.reply(client, events.Refusal(str(refusal)))
+        else:
+            if outcomes.size == before and not client.halted:
+                outcomes.reply(client, events.Done())
+        finally:
+            outcomes.label = None
 
     # --- records about nothing else ---------------------------------------------------------------
 
@@ -149,6 +168,8 @@ class Apply:
             if isinstance(outcome, events.Notice):
                 self._outcomes.reply(client, outcome)
             else:
+                if outcome.room is None:
+                    outcome.room = record.room
                 self._handlers[type(outcome)](client, outcome)
 
     def _refuse(self, client: Client, record: commands.Refuse) -> None:

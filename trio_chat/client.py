@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from trio_chat.commands import Record, Search, ShowHistory
+    from trio_chat.commands import Labelled, Record, Search, ShowHistory
     from trio_chat.dialects import Variant
     from trio_chat.room import Room
     from trio_chat.standstill import Standstill
@@ -117,6 +117,7 @@ class Client:
     """
 
     __slots__ = (
+        "away",
         "channel",
         "chunk",
         "closing",
@@ -138,6 +139,7 @@ class Client:
         "read_out",
         "room_limit",
         "rooms",
+        "token",
         "variant",
     )
 
@@ -176,13 +178,22 @@ class Client:
         self.held: deque[Record] | None = None
         self.halted = False
         # What it asked that is being read from the room log; it is halted until then.
-        self.looking: ShowHistory | Search | None = None
+        self.looking: ShowHistory | Search | Labelled | None = None
         # A task waits for the link to take more.
         self.draining = False
         # Past its limit: what it was last given of each room's kept entries.
         self.lagging = False
         self.positions: dict[str, int] = NOT_BEHIND
         self.paging = False
+        # What it can come back with if its connection breaks; and if it stands in for one that may,
+        # the scope of the wait for that.
+        self.token = ""
+        self.away: trio.CancelScope | None = None
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None
         self.read_out = False
+
+    @property
+    def reached(self) -> dict[str, int]:
+        """The newest position that it was given in each of its rooms, while it does not lag."""
+        return {room.name: room.position for room in self.rooms.values()}

@@ -125,6 +125,11 @@ class Help:
 
 
 @define
+class Ping:
+    """Ask for an answer, and for nothing else."""
+
+
+@define
 class Quit:
     """Say goodbye and end the connection."""
 
@@ -145,12 +150,33 @@ class Caller:
 class Custom:
     """A command that an embedding program has added; `handler` gives what it leads to.
 
-    `name` is that of its row.
+    `name` is that of its row. What it says without naming a room is for `room`.
     """
 
     handler: Handler
     arguments: str
     name: str = ""
+    room: str | None = None
+
+
+@define
+class Resume:
+    """Be the client again that has this id and token.
+
+    Kept entries after `positions` (by folded names of rooms) are given anew.
+    """
+
+    client: str
+    token: str
+    positions: dict[str, int]
+
+
+@define
+class Labelled:
+    """A command to which its client has given an id, which comes back in the answer."""
+
+    record: Record
+    id: str
 
 
 # --- what a dialect or a door says of its own accord ----------------------------------------------
@@ -181,6 +207,13 @@ class SwitchVariant:
 
 
 @define
+class Greet:
+    """Tell the client what it has to know, in this variant; it may come back if it breaks off."""
+
+    variant: Variant
+
+
+@define
 class Connected:
     """A client is there: the first record of each. `trusted`: a trusted proxy has connected it."""
 
@@ -200,9 +233,13 @@ class CameFrom:
 
 @define
 class Disconnected:
-    """The client's input is at its end, or is to be; `reason` is for the log."""
+    """The client's input is at its end, or is to be; `reason` is for the log.
+
+    `for_good`: it will not come back, for it has said so, or is not wanted any more.
+    """
 
     reason: str
+    for_good: bool = False
 
 
 @define
@@ -243,15 +280,22 @@ Record: TypeAlias = (
     | ShowHistory
     | Search
     | Help
+    | Ping
     | Quit
+    | Resume
+    | Labelled
     | Custom
     | Refuse
     | Answer
     | SwitchVariant
+    | Greet
     | Connected
     | CameFrom
     | Disconnected
     | ReadOut
     | Request
 )
+# Records that concern a room, and may leave it to be found out.
+IN_A_ROOM = (Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom)
+
 Handler: TypeAlias = "Callable[[Caller, str], Iterable[Notice | Say | Act | SetTopic]]"

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 
 from trio_chat.commands import Request
 from trio_chat.errors import Refused
-from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet, TopicShown
-from trio_chat.outcomes import NO_DRAFTS, Lookup, Reply, Requested, RoomMade, TopicOf
+from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet
+from trio_chat.outcomes import (
+    NO_DRAFTS,
+    Lookup,
+    Reply,
+    Requested,
+    RoomMade,
+    WithTopic,
+    labelled,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from trio_chat.client import Client
-    from trio_chat.dialects import Piece
+    from trio_chat.dialects import Piece, Variant
     from trio_chat.events import Entry, RoomEntry
     from trio_chat.lookups import Lookups
     from trio_chat.outboxes import Outboxes
@@ -36,14 +44,27 @@ class Deliver:
         # Rooms as far as they have been delivered: one that is made anew within a turn stands here
         # as the old one until then.
         self._rooms: dict[str, Room] = dict(state.rooms)
+        # The ids that commands were given, by the identity of the drafts that they led to, and of
+        # the entries that answer them.
+        self._labels: dict[int, str] = {}
 
     def walk(
-        self, outcomes: list[Outcome], drafts: Sequence[Entry], results: Sequence[Result]
+        self,
+        outcomes: list[Outcome],
+        drafts: Sequence[Entry],
+        results: Sequence[Result],
+        labels: Mapping[int, str],
     ) -> None:
         """Bring replies and entries, in their order, to where they belong.
 
-        `results` are what the log made of `drafts`, those among the outcomes.
+        `results` are what the log made of `drafts`, those among the outcomes; `labels` are the ids
+        of the commands that led to some of the drafts, by the draft's identity.
         """
+        if labels:
+            self._labels = {**labels}
+            for draft, result in zip(drafts, results, strict=True):
+                if id(draft) in labels:
+                    self._labels[id(result)] = labels[id(draft)]
         # Mostly it has taken them all, and then nothing needs to be matched.
         upcoming = None if results is drafts else iter(results)
         for outcome in outcomes:
@@ -53,6 +74,7 @@ class Deliver:
                 self._no_draft(outcome)
             else:
                 self._draft(outcome, upcoming)
+        self._labels = {}
 
     def _run(self, run: Run, upcoming: Iterator[Result] | None) -> None:
         if upcoming is None:
@@ -66,7 +88,7 @@ class Deliver:
         draft = outcome.draft if isinstance(outcome, Requested) else outcome
         result = draft if upcoming is None else next(upcoming)
         if isinstance(result, Refused):
-            self._refuse(draft.author, request, result)
+            self._refuse(draft, request, result)
             return
         self._entry(result)
         if request is not None:
@@ -126,12 +148,37 @@ class Deliver:
                 else:
                     client.more.append(chunk)
             self._state.counts.deliveries += len(run) * len(listeners)
+            if variant.mirrors:
+                if self._labels:
+                    self._acknowledge(variant, listeners, pieces, run)
+                continue
             for author_id in authors:
                 author = self._state.clients.get(author_id)
                 if author is not None and author in listeners:
                     self._outboxes.take_back(author)
                     others = self._put_others(author, pieces, run) if len(authors) > 1 else 0
                     self._state.counts.deliveries -= len(run) - others
+
+    def _acknowledge(
+        self,
+        variant: Variant,
+        listeners: Mapping[Client, None],
+        pieces: list[Piece],
+        run: Sequence[RoomEntry],
+    ) -> None:
+        """Give the authors of this run their own entries with the ids of the commands."""
+        labels = self._labels
+        for author_id in {entry.author for entry in run if id(entry) in labels}:
+            author = self._state.clients.get(author_id)
+            if author is not None and author in listeners:
+                self._outboxes.take_back(author)
+                mine = [
+                    variant.render((labelled(entry, labels.get(id(entry))),))[0]
+                    if entry.author == author_id
+                    else piece
+                    for piece, entry in zip(pieces, run, strict=True)
+                ]
+                self._outboxes.put(author, variant.join(mine))
 
     def _put_others(self, author: Client, pieces: list[Piece], run: Sequence[RoomEntry]) -> int:
         """Give an author of this run what the others said in it; how much that is."""
@@ -141,17 +188,16 @@ class Deliver:
             self._outboxes.put(author, author.variant.join(rest))
         return len(rest)
 
-    def _no_draft(self, outcome: Reply | TopicOf | RoomMade | Lookup) -> None:
+    def _no_draft(self, outcome: Reply | WithTopic | RoomMade | Lookup) -> None:
         if isinstance(outcome, RoomMade):
             self._made(outcome.room)
         elif isinstance(outcome, Lookup):
             self._lookups.start(outcome)
         elif isinstance(outcome, Reply):
             self._reply(outcome)
-        elif outcome.room.topic or outcome.even_if_none:
-            room = outcome.room
-            shown = TopicShown(room.name, room.shown, room.topic)
-            self._reply(Reply.to(outcome.asker, shown))
+        else:
+            outcome.event.topic = outcome.room.topic
+            self._reply(Reply.to(outcome.asker, labelled(outcome.event, outcome.label)))
 
     def _made(self, room: Room) -> None:
         before = self._rooms.get(room.name)
@@ -167,18 +213,23 @@ class Deliver:
             asker.queued = 0
             self._outboxes.put(asker, reply.chunk)
 
-    def _refuse(self, author: str, request: Request | None, refusal: Refused) -> None:
+    def _refuse(self, draft: Entry, request: Request | None, refusal: Refused) -> None:
         if request is not None:
             request.refusal = refusal
             return
-        client = self._state.clients.get(author)
+        client = self._state.clients.get(draft.author)
         if client is not None:
-            self._outboxes.put_event(client, Refusal(str(refusal)))
+            label = self._labels.get(id(draft))
+            self._outboxes.put_event(client, labelled(Refusal(str(refusal)), label))
 
     def _told(self, told: Told) -> None:
         target = self._state.clients.get(told.to)
         if target is not None:
             self._outboxes.put_event(target, told)
+        label = self._labels.get(id(told))
+        author = self._state.clients.get(told.author)
+        if label is not None and author is not None:
+            self._outboxes.put_event(author, labelled(told, label))
 
     def forget(self, rooms: list[Room]) -> None:
         """Let go of rooms that are gone, now that all in them has been delivered."""

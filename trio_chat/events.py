@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from attrs import define
+from attrs import define, field
 
 # --- entries --------------------------------------------------------------------------------------
 
@@ -108,6 +108,65 @@ KEPT = (Said, Acted, TopicSet)
 
 
 @define
+class Hello:
+    """The first event of a client that keeps a picture of its rooms: what it has to know.
+
+    With `client` and `token` it can come back within `grace` seconds if its connection breaks; it
+    cannot if they are empty and 0.
+    """
+
+    client: str
+    nick: str
+    token: str
+    grace: float
+    limits: Limits
+    commands: list[Usage]
+    protocol: int = 1
+    server: str = "trio_chat"
+    version: str = "unknown"
+
+
+@define
+class Limits:
+    """How much a client may send, and ask for."""
+
+    document_bytes: int
+    message_chars: int
+    topic_chars: int
+    nick_chars: int
+    room_chars: int
+    rooms: int
+    history: int
+
+
+@define
+class Usage:
+    """A row of the command table."""
+
+    name: str
+    usage: str
+    help: str
+
+
+@define
+class Resumed:
+    """The asker is the client again that it was before its connection broke."""
+
+    client: str
+    nick: str
+    rooms: list[RoomAgain]
+
+
+@define
+class RoomAgain:
+    """A room that a client that has come back is still in."""
+
+    room: str
+    room_name: str
+    topic: str
+
+
+@define
 class NickTaken:
     """The asker is now called `nick`."""
 
@@ -115,11 +174,25 @@ class NickTaken:
 
 
 @define
+class Member:
+    """Someone in a room."""
+
+    client: str
+    nick: str
+
+
+@define
 class Welcomed:
-    """The asker is now in the room."""
+    """The asker is now in the room; `topic` is empty if it has none.
+
+    Who keeps a picture of its rooms gets the members too; `more` is how many the list leaves out.
+    """
 
     room: str
     room_name: str
+    topic: str = ""
+    members: list[Member] = field(factory=list)
+    more: int = 0
 
 
 @define
@@ -140,11 +213,11 @@ class RoomsListed:
 
 @define
 class MembersListed:
-    """The nicks in a room, sorted; `more` is how many the list leaves out."""
+    """Who is in a room, sorted by nick; `more` is how many the list leaves out."""
 
     room: str
     room_name: str
-    nicks: list[str]
+    members: list[Member]
     more: int = 0
 
 
@@ -154,7 +227,7 @@ class TopicShown:
 
     room: str
     room_name: str
-    text: str
+    topic: str = ""
 
 
 @define
@@ -186,6 +259,19 @@ class Refusal:
 
 
 @define
+class Ended:
+    """Why the server ends the connection; `code` says it in WebSocket's numbers (RFC 6455, 7.4)."""
+
+    reason: str
+    code: int
+
+
+@define
+class Done:
+    """What was asked is done, and there is nothing to say of it."""
+
+
+@define
 class Notice:
     """A line from the chat itself, or from the program that embeds it."""
 
@@ -203,12 +289,9 @@ class Missed:
 
 @define
 class Stopping:
-    """The chat is shutting down; nothing follows."""
+    """The chat is shutting down; nothing follows. `restarting`: it will be there again at once."""
 
-
-@define
-class Upgrading:
-    """Another process has taken the chat over, and could not take this client; nothing follows."""
+    restarting: bool = False
 
 
 @define
@@ -218,8 +301,18 @@ class Answered:
     data: bytes
 
 
+@define
+class Labelled:
+    """An event that answers a command to which its client has given this id."""
+
+    event: Event
+    id: str
+
+
 Reply: TypeAlias = (
-    NickTaken
+    Hello
+    | Resumed
+    | NickTaken
     | Welcomed
     | Departed
     | RoomsListed
@@ -229,10 +322,12 @@ Reply: TypeAlias = (
     | HelpShown
     | Goodbye
     | Refusal
+    | Ended
+    | Done
     | Notice
     | Missed
     | Stopping
-    | Upgrading
     | Answered
+    | Labelled
 )
 Event: TypeAlias = Entry | Reply

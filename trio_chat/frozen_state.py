@@ -21,7 +21,8 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from trio_chat import commands
 from trio_chat.client import ANONYMOUS
 from trio_chat.dialects import Variant
-from trio_chat.dialects.line import CRLF, LF
+from trio_chat.dialects.line import CRLF, LF, LineDialect
+from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.doors.connection import FrozenReader
 from trio_chat.errors import StateError
 from trio_chat.events import Kept
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 # By the names they have in a state.
-VARIANTS: Final[dict[str, Variant]] = {"lf": LF, "crlf": CRLF}
+VARIANTS: Final[dict[str, Variant]] = {"lf": LF, "crlf": CRLF, "documents": DOCUMENTS}
 
 
 # --- the records ----------------------------------------------------------------------------------
@@ -50,6 +51,15 @@ class HeldCustom:
 
     name: str
     arguments: str
+    room: str | None = None
+
+
+@define
+class HeldLabelled:
+    """A command that waits and to which its client has given an id."""
+
+    record: Held
+    id: str
 
 
 Held: TypeAlias = (
@@ -66,20 +76,24 @@ Held: TypeAlias = (
     | commands.ShowHistory
     | commands.Search
     | commands.Help
+    | commands.Ping
     | commands.Quit
+    | commands.Resume
     | commands.Refuse
     | commands.Answer
     | commands.SwitchVariant
+    | commands.Greet
     | commands.CameFrom
     | commands.Disconnected
     | HeldCustom
+    | HeldLabelled
 )
 """A record that waits."""
 
 
 @define
 class FrozenClient:
-    """A client; its socket goes over beside this."""
+    """A client; its socket goes over beside this, unless it is away."""
 
     id: str
     address: str
@@ -89,6 +103,7 @@ class FrozenClient:
     keys: list[str] = field(factory=list)
     # Folded names, in the order it came into them.
     rooms: list[str] = field(factory=list)
+    room_limit: int | None = LineDialect.rooms
     variant: Variant = LF
     reader: FrozenReader = field(factory=FrozenReader)
     # What its connection would not take yet.
@@ -99,6 +114,9 @@ class FrozenClient:
     # Why it is closing, if it is.
     closing: str | None = None
     held: list[Held] = field(factory=list)
+    # What it can come back with; and in how many seconds, if it has no connection.
+    token: str = ""
+    away: float | None = None
 
 
 @define
@@ -148,6 +166,7 @@ attrs.resolve_types(commands.TakeNick, localns={"Name": Name})
 attrs.resolve_types(commands.Join, localns={"Name": Name})
 attrs.resolve_types(commands.Tell, localns={"Name": Name})
 attrs.resolve_types(commands.SwitchVariant, localns={"Variant": Variant})
+attrs.resolve_types(commands.Greet, localns={"Variant": Variant})
 
 
 def write_state(state: FrozenChat) -> bytes:

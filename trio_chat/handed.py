@@ -19,8 +19,8 @@ from trio_chat.settings import SQLITE, Settings
 class Handed:
     """A chat that another one goes on from.
 
-    `clients` are sockets in the order of `state.clients`. `lock` is the descriptor that holds the
-    right to write the store's file, `None` where there is no file.
+    `clients` are sockets in the order of `state.clients`, of those that are not away. `lock` is the
+    descriptor that holds the right to write the store's file, `None` where there is no file.
     """
 
     state: FrozenChat
@@ -95,5 +95,7 @@ def _check_consistent(state: FrozenChat) -> None:
             raise StateError(f"the state has the client {client.id} in a room that is not there")
         if client.lagging and client.closing is None and set(client.rooms) - set(client.positions):
             raise StateError(f"the state does not say how far the client {client.id} has got")
+        if client.away is not None and not (client.token and client.lagging):
+            raise StateError(f"the state has the client {client.id} away for ever")
     if not rooms.issuperset(gone.room for gone in state.gone):
         raise StateError("the state has someone leave a room that is not there")

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, field
 
+from trio_chat.absences import Absences, GraceOver
 from trio_chat.apply import Apply
 from trio_chat.client import Lost, Note
 from trio_chat.deliver import Deliver
 from trio_chat.errors import Refused
-from trio_chat.events import KEPT, Notice, Stopping, Upgrading
+from trio_chat.events import KEPT, Notice, Stopping
 from trio_chat.lookups import Found, Lookups, abandon
 from trio_chat.outboxes import Drained, Outboxes, Page
 from trio_chat.outcomes import Outcomes, RoomMade, discard
@@ -109,6 +111,9 @@ class Hub:
         self._outboxes = Outboxes(self.state, log, nursery)
         self._lookups = Lookups(self.state, self._outboxes, log, nursery)
         self._deliver = Deliver(self.state, self._outboxes, self._lookups)
+        self._absences = Absences(
+            self.state, self._outboxes, partial(self._apply.close, for_good=True), nursery
+        )
         self._notes: list[Note] = []
         # What this turn has taken so far.
         self._records = 0
@@ -118,6 +123,7 @@ class Hub:
         """Go through turns until the last sender has closed the channel."""
         try:
             if self.state.clients:  # they come from another process, with what they have to get yet
+                self._absences.go_on()
                 self._notes += map(Drained, self.state.clients.values())
                 await self._turn()
             while await self._wait():
@@ -139,7 +145,7 @@ class Hub:
 
     async def _wait(self) -> bool:
         """Wait until there is something to do; false once there will be nothing more."""
-        if self._outboxes.broken or self.state.holding:
+        if self._outboxes.broken or self._absences.over or self.state.holding:
             return True
         try:
             # Each turn has let others run: there is no need to do so again if something waits.
@@ -158,6 +164,7 @@ class Hub:
         for client, reason in self._outboxes.broken:
             self._apply.close(client, reason, broken=True)
         self._outboxes.broken.clear()
+        self._absences.end()
         receive, item = self._channel.receive_nowait, self._item
         try:
             while self._records < TURN_RECORDS and self._bytes < TURN_BYTES:
@@ -195,9 +202,8 @@ class Hub:
         else:
             await trio.lowlevel.checkpoint()
         if outcomes:
-            self._deliver.walk(outcomes, drafts, results)
-            outcomes.clear()
-            drafts.clear()
+            self._deliver.walk(outcomes, drafts, results, self._outcomes.labels)
+            self._outcomes.clear()
         self._outboxes.flush()
         self._read_notes()
         self._end_turn()
@@ -218,12 +224,10 @@ class Hub:
         notes, self._notes = self._notes, []
         for note in notes:
             match note:
-                case Drained(client=client) if client.id in self.state.clients:
-                    self._outboxes.drained(note)
-                case Lost(client=client, reason=reason) if client.id in self.state.clients:
-                    self._outboxes.broken.append((client, reason))
-                case Page(client=client) if client.id in self.state.clients:
-                    self._outboxes.page(note)
+                case Drained() | Lost() | Page():
+                    self._of_link(note)
+                case GraceOver(client=client):
+                    self._absences.over.append(client)
                 case Found():
                     self._lookups.found(note)
                 case _:
@@ -242,6 +246,18 @@ class Hub:
             case Stop():
                 self._stop()
 
+    def _of_link(self, note: Drained | Lost | Page) -> None:
+        client = note.client
+        if client.id not in self.state.clients or client.away is not None:
+            return  # what this is about is over
+        match note:
+            case Drained():
+                self._outboxes.drained(note)
+            case Lost():
+                self._outboxes.broken.append((client, note.reason))
+            case Page():
+                self._outboxes.page(note)
+
     def _end_turn(self) -> None:
         for request in self._outcomes.requests:
             if not request.looking:
@@ -251,6 +267,7 @@ class Hub:
             if client.closing is None and (not client.lagging or self.state.stopping):
                 self.state.go_on(client)
         self._outcomes.overfull.clear()
+        self._absences.settle()
         if self.state.stopping:
             self._say_farewell()
         self._deliver.forget(self.state.gone)
@@ -261,7 +278,7 @@ class Hub:
 
     def _deliver_replies(self) -> None:
         """Deliver what has come up after the turn's own delivery; there are no drafts in it."""
-        self._deliver.walk(self._outcomes.listed, (), ())
+        self._deliver.walk(self._outcomes.listed, (), (), {})
         self._outcomes.listed.clear()
         self._outboxes.flush()
 
@@ -296,7 +313,7 @@ class Hub:
         """Once nothing moves any more, do nothing either until the standstill is over."""
         # What those who stand still had at hand they have put there.
         waiting = self._channel.statistics().current_buffer_used
-        if standstill.moving or waiting or self._outboxes.broken:
+        if standstill.moving or waiting or self._outboxes.broken or self._absences.over:
             return
         standstill.reached.set()
         await standstill.over.wait()
@@ -314,8 +331,9 @@ class Hub:
         self.state.holding.clear()
         for client in self.state.clients.values():
             if client.closing is None:
-                self._outcomes.tell(client, Upgrading())
-                self._apply.close(client, "could not be handed over", silently=True)
+                self._outcomes.tell(client, Stopping(restarting=True))
+                reason = "could not be handed over"
+                self._apply.close(client, reason, silently=True, for_good=True)
         self._deliver_replies()
         self._end_turn()
 
@@ -359,7 +377,7 @@ class Hub:
             for missed in self._outboxes.missed(client):
                 self._outcomes.tell(client, missed)
             self._outcomes.tell(client, Stopping())
-            self._apply.close(client, "the chat stopped", silently=True)
+            self._apply.close(client, "the chat stopped", silently=True, for_good=True)
         self._deliver_replies()
 
     def _last_words(self) -> None:

@@ -17,7 +17,7 @@ from trio_chat.client import Note
 from trio_chat.commands import MAX_FOUND, ShowHistory
 from trio_chat.errors import Refused
 from trio_chat.events import EntriesShown, Refusal, TopicSet
-from trio_chat.outcomes import discard
+from trio_chat.outcomes import discard, labelled
 
 if TYPE_CHECKING:
     from trio_chat.events import Event, Kept
@@ -107,7 +107,7 @@ class Lookups:
         else:
             client.looking = None
             # Even if it has begun to lag meanwhile: there is no more than one of these.
-            self._outboxes.put_event(client, note.event)
+            self._outboxes.put_event(client, labelled(note.event, lookup.label))
             self._outboxes.flush()
             if not client.lagging:
                 self._state.go_on(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from trio_chat.errors import ChatClosed, ControlError, HandoverError, Refused, S
 from trio_chat.server import Chat
 from trio_chat.settings import Changes, Settings, changes
 from trio_chat.upgrade import DaemonState, hand_over
+from trio_chat.version import version
 
 # A file on a disk that hangs is given up.
 READ_SECONDS: Final = 10.0
@@ -177,11 +177,3 @@ class Operations:
         """Have this process end if its chat is another's by now."""
         if self.successor is not None:
             self.stopping.set()
-
-
-def version() -> str:
-    """The version of the package, as far as it is installed."""
-    try:
-        return importlib.metadata.version("trio-chat")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -16,6 +16,7 @@ from attrs import define
 from trio_chat.client import NOT_BEHIND, Lost, Note
 from trio_chat.dialects import size_of
 from trio_chat.events import Missed, Stopping, TopicSet
+from trio_chat.room import listable
 
 if TYPE_CHECKING:
     from trio_chat.client import Client
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_chat")
 
 
-def hears(client: str, entry: Entry) -> bool:
+def hears(client: Client, entry: Entry) -> bool:
     """Whether an entry is for this client too, if it is its author.
 
-    Topics are, its own words are not.
+    Topics are, its own words are not, unless it keeps a picture of its rooms.
     """
-    return entry.author != client or entry.__class__ is TopicSet
+    return entry.author != client.id or client.variant.mirrors or entry.__class__ is TopicSet
 
 
 # Kept entries read from the log at once for a client that catches up.
@@ -147,14 +148,19 @@ class Outboxes:
 
     def _lag(self, client: Client) -> None:
         """Give a client no more entries until it has caught up, and read nothing from it."""
-        client.lagging = True
-        client.positions = {room.name: room.position for room in client.rooms.values()}
-        for room in client.rooms.values():
-            room.unlisten(client)
+        self.suspend(client)
         if not client.local and not self._state.stopping:
             self._state.halt(client)
             client.link.pause()
         self._state.counts.lagged += 1
+
+    def suspend(self, client: Client) -> None:
+        """Give a client no more entries until it has caught up."""
+        if not client.lagging:
+            client.lagging = True
+            client.positions = client.reached
+            for room in client.rooms.values():
+                room.unlisten(client)
 
     def _revive(self, client: Client) -> None:
         """Let a client that has caught up hear its rooms again, and read on."""
@@ -163,6 +169,12 @@ class Outboxes:
         for room in client.rooms.values():
             room.listen(client)
         self._state.go_on(client)
+        if client.variant.mirrors and client.rooms:
+            # Who came and went meanwhile is not repeated.
+            most = listable(self._state.settings, len(client.rooms))
+            for room in client.rooms.values():
+                self.put_event(client, room.listed(most))
+            self._send(client)
 
     def drained(self, note: Drained) -> None:
         """Go on sending to a client whose link takes more."""
@@ -196,6 +208,7 @@ class Outboxes:
         while (
             client.lagging
             and client.closing is None
+            and client.away is None
             and not client.paging
             and client.link.left < half
         ):
@@ -233,7 +246,7 @@ class Outboxes:
         """
         for entry in entries:
             client.positions[room.name] = entry.position
-            if not hears(client.id, entry):
+            if not hears(client, entry):
                 continue
             chunk = client.variant.join(client.variant.render((entry,)))
             self.put(client, chunk)
@@ -262,7 +275,7 @@ class Outboxes:
             behind = room.position - self._position(client, room)
             recent = room.since(room.position - behind)
             # Its own words are no loss; what is not at hand may have been its own, or not.
-            count = behind - sum(not hears(client.id, entry) for entry in recent)
+            count = behind - sum(not hears(client, entry) for entry in recent)
             if count:
                 missed.append(Missed(room.name, room.shown, count))
         return missed

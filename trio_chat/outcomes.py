@@ -10,7 +10,19 @@ from trio_chat.client import Client
 from trio_chat.commands import Request, Search, ShowHistory
 from trio_chat.dialects import size_of
 from trio_chat.errors import ChatClosed
-from trio_chat.events import Acted, Entry, Goodbye, Missed, Said, Stopping, Upgrading
+from trio_chat.events import (
+    KEPT,
+    Acted,
+    Entry,
+    Goodbye,
+    Labelled,
+    Missed,
+    Said,
+    Stopping,
+    Told,
+    TopicShown,
+    Welcomed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,25 +53,28 @@ class Reply:
 
 
 @define
-class TopicOf:
-    """A reply made when it is delivered: a topic counts once the room log has it."""
+class WithTopic:
+    """A reply completed when it is delivered: a topic counts once the room log has it."""
 
     asker: Asker
     room: Room
-    even_if_none: bool
+    event: Welcomed | TopicShown
+    label: str | None
 
 
 @define
 class Lookup:
     """A reply that has to be read from the room log, once all before it is in there.
 
-    Until then its client's records wait; `request` is the one to answer, if it was one.
+    Until then its client's records wait; `request` is the one to answer, if it was one, and `label`
+    the id of the command.
     """
 
     client: Client
     request: Request | None
     room: Room
     record: ShowHistory | Search
+    label: str | None = None
 
 
 @define
@@ -77,18 +92,21 @@ class RoomMade:
     room: Room
 
 
-NO_DRAFTS = (Reply, TopicOf, RoomMade, Lookup)
+NO_DRAFTS = (Reply, WithTopic, RoomMade, Lookup)
 
 # What is said in one room, with nothing else in between: delivered at once.
 Run: TypeAlias = list[Said | Acted]
 
 # A draft in a run or alone is its author's own. The drafts among the outcomes are those in the list
 # of drafts, in the same order.
-Outcome: TypeAlias = Reply | TopicOf | RoomMade | Lookup | Requested | Run | Entry
+Outcome: TypeAlias = Reply | WithTopic | RoomMade | Lookup | Requested | Run | Entry
 
 
 # What a client is told whatever it has not read yet.
-LAST_EVENTS = frozenset({Missed, Stopping, Upgrading, Goodbye})
+LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
+
+# Drafts that are the answer to a command; to what leads to others there is a reply.
+ANSWERS = (*KEPT, Told)
 
 
 class Outcomes:
@@ -102,17 +120,26 @@ class Outcomes:
         # Requests that are to be told of their end, and the one being applied, if it is one.
         self.requests: list[Request] = []
         self.request: Request | None = None
+        # The id that its client has given to the command being applied; and those of drafts that
+        # answer such a command, by the draft's identity.
+        self.label: str | None = None
+        self.labels: dict[int, str] = {}
         # Clients whose replies have reached the outbox limit in this turn.
         self.overfull: list[Client] = []
+
+    @property
+    def size(self) -> int:
+        """Grows with whatever is added; what is said may be added to a run that is listed."""
+        return len(self.listed) + len(self.drafts)
 
     def reply(self, client: Client, event: Event) -> None:
         """Answer the request being applied, or else its client."""
         if self.request is not None:
             self.listed.append(Reply.to(self.request, event))
         else:
-            self.tell(client, event)
+            self.tell(client, event, self.label)
 
-    def tell(self, client: Client, event: Event) -> None:
+    def tell(self, client: Client, event: Event, label: str | None = None) -> None:
         """Put an event into a client's output, in its place in the turn.
 
         One that lags is told nothing more: its commands wait, but for those that the end of the
@@ -120,7 +147,7 @@ class Outcomes:
         """
         if client.lagging and not client.local and event.__class__ not in LAST_EVENTS:
             return
-        reply = Reply.to(client, event)
+        reply = Reply.to(client, labelled(event, label))
         client.queued += size_of(reply.chunk)
         if client.queued > self._state.settings.outbox_bytes and not client.local:
             self._state.halt(client)
@@ -131,6 +158,8 @@ class Outcomes:
         """Add what is to be said, or to be known."""
         self.drafts.append(draft)
         self.listed.append(draft if self.request is None else Requested(self.request, draft))
+        if self.label is not None and isinstance(draft, ANSWERS):
+            self.labels[id(draft)] = self.label
 
     def say(self, draft: Said | Acted) -> None:
         """Add what is to be said in a room."""
@@ -138,6 +167,8 @@ class Outcomes:
             self.draft(draft)
             return
         self.drafts.append(draft)
+        if self.label is not None:
+            self.labels[id(draft)] = self.label
         listed = self.listed
         last = listed[-1] if listed else None
         if isinstance(last, list) and last[0].room == draft.room:
@@ -145,9 +176,20 @@ class Outcomes:
         else:
             listed.append([draft])
 
-    def topic_of(self, client: Client, room: Room, *, even_if_none: bool) -> None:
-        """Answer with a room's topic, as it will be when this is delivered."""
-        self.listed.append(TopicOf(self.request or client, room, even_if_none))
+    def with_topic(self, client: Client, room: Room, event: Welcomed | TopicShown) -> None:
+        """Answer with this event and the room's topic, as it will be when this is delivered."""
+        self.listed.append(WithTopic(self.request or client, room, event, self.label))
+
+    def clear(self) -> None:
+        """Forget what has been delivered."""
+        self.listed.clear()
+        self.drafts.clear()
+        self.labels.clear()
+
+
+def labelled(event: Event, label: str | None) -> Event:
+    """An event as the answer to the command that was given this id, if it was given one."""
+    return event if label is None else Labelled(event, label)
 
 
 def discard(records: Iterable[Record]) -> None:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from trio_chat.events import Member, MembersListed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.client import Client
     from trio_chat.dialects import Variant
     from trio_chat.events import Kept
+    from trio_chat.settings import Settings
+
+# Members in one list for a program; it may ask for no more of them, but is told how many they are.
+MEMBERS_LISTED = 1_000
+# What a member takes in a document beside its nick: a client id, and the signs around them.
+MEMBER_BYTES = 48
+NICK_BYTES_A_CHARACTER = 4
+
+
+def listable(settings: Settings, rooms: int = 1) -> int:
+    """How many members a list may have, so that those of so many rooms fill half an outbox."""
+    member = MEMBER_BYTES + NICK_BYTES_A_CHARACTER * settings.nick_chars
+    return min(MEMBERS_LISTED, max(1, settings.outbox_bytes // 2 // member // rooms))
 
 
 class Room:
@@ -65,9 +80,16 @@ class Room:
         """Whether the client hears what is delivered."""
         return any(client in listeners for listeners in self.audience.values())
 
+    def listed(self, most: int) -> MembersListed:
+        """Who is in the room, sorted by nick, at most so many."""
+        members = [Member(client.id, client.nick) for client in self.members]
+        members.sort(key=lambda member: member.nick)
+        return MembersListed(self.name, self.shown, members[:most], max(0, len(members) - most))
+
     def keep(self, entries: Sequence[Kept]) -> None:
         """Take note of entries that are being delivered; they stay at hand."""
-        self.base = self.base or entries[0].position - 1
+        if not self.position:
+            self.base = entries[0].position - 1
         self.position = entries[-1].position
         if self.recent is None:
             self.recent = deque(maxlen=self._recent_limit)

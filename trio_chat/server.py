@@ -56,6 +56,7 @@ class Statistics:
     clients: int
     rooms: int
     lagging: int
+    away: int
     connected: int
     turned_away: int
     left: Mapping[str, int]
@@ -245,7 +246,10 @@ class Chat:
         return Statistics(
             clients=len(state.clients),
             rooms=len(state.rooms),
-            lagging=sum(client.lagging for client in state.clients.values()),
+            lagging=sum(
+                client.lagging and client.away is None for client in state.clients.values()
+            ),
+            away=sum(client.away is not None for client in state.clients.values()),
             connected=counts.connected,
             turned_away=counts.turned_away,
             left=dict(counts.left),
@@ -264,7 +268,8 @@ class Chat:
         Nothing is read, written or accepted within it: what comes waits in the kernel. Leaving the
         block goes on as if nothing had happened, unless `Frozen.hand_over` was called: then this
         chat ends, without a word to the clients that were handed over. Those that cannot be (the
-        ones on streams) are told to connect again.
+        ones on streams) are told to connect again; in the other process those that can come back
+        are away until they do.
 
         Raises `ChatClosed` once the chat is stopping, `Refused` if there are in-process clients,
         and `trio.TooSlowError`, after everything has gone on, if it does not stand still in time.
@@ -298,12 +303,12 @@ class Chat:
         clients = going_over(state)
 
         def hand_over() -> None:
-            standstill.handed_over = [client for client, _ in clients]
+            standstill.handed_over = clients
 
         return Frozen(
             state=freeze(state, self._log, standstill, self.uptime),
             listeners=[listening.socket for listening in self._listening],
-            clients=[link.socket for _, link in clients],
+            clients=[c.link.socket for c in clients if isinstance(c.link, SocketLink)],
             lock=self._log.lock,
             hand_over=hand_over,
         )

@@ -144,6 +144,18 @@ a_path = must_be(
     "a path in printable characters, or nothing for the usual place",
     lambda value: type(value) is str and value.isprintable(),
 )
+
+
+def words(what: str) -> Validator:
+    """Several words of which none is empty or has white space in it."""
+    return must_be(
+        what,
+        lambda value: (
+            type(value) is tuple and all(is_word(word) and word.split() == [word] for word in value)
+        ),
+    )
+
+
 # What a room's name may look like is told by `names`, once the server makes these rooms.
 room_names = must_be(
     "names of rooms, none of them empty",
@@ -227,6 +239,28 @@ class Settings:
         ),
     )
 
+    http_hosts: tuple[str, ...] = field(
+        default=(),
+        validator=words("host names or addresses, without port"),
+        metadata=about(
+            "Listening",
+            "Names by which programs and pages may reach the server, besides loopback; by commas.",
+            "None: a name that someone else has pointed to this machine (DNS rebinding) is none "
+            "of these. Django's ALLOWED_HOSTS is that list, and empty too.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    http_origins: tuple[str, ...] = field(
+        default=(),
+        validator=words("origins, such as https://chat.example.org"),
+        metadata=about(
+            "Listening",
+            "Origins of other hosts' pages that may come in, separated by commas.",
+            "None: only a page that this host and port has served may speak for its visitor.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+
     store: str = field(
         default="auto",
         validator=a_store,
@@ -271,6 +305,17 @@ class Settings:
             "A room for each client at its default: nobody is refused in good faith, and nobody "
             "fills the memory with empty names.",
             AT_ONCE,
+        ),
+    )
+    rooms_per_client: int = field(
+        default=50,
+        validator=whole(2, 10_000),
+        metadata=about(
+            "Rooms and messages",
+            "Rooms that a WebSocket client may be in at once.",
+            "More than a person follows, and a bound on what coming back brings. Ergo allows 100 "
+            "channels, and Libera.Chat 250. A client with telnet can show one.",
+            FOR_NEW_CLIENTS,
         ),
     )
     bare_lines: bool = field(
@@ -413,6 +458,17 @@ class Settings:
             AT_ONCE,
         ),
     )
+    resume_grace: float = field(
+        default=60.0,
+        validator=seconds(0, 86_400),
+        metadata=about(
+            "Fast and slow clients",
+            "Seconds a WebSocket client whose connection broke may take to come back; 0 for none.",
+            "A tunnel, a change of networks, a restart of a proxy. Socket.IO has two minutes, and "
+            "XMPP servers (XEP-0198) five; the longer, the longer who is gone seems there.",
+            AT_ONCE,
+        ),
+    )
     linger_timeout: float = field(
         default=2.0,
         validator=seconds(0, 60),
@@ -468,6 +524,15 @@ class Settings:
             AT_A_RESTART,
         ),
     )
+
+    @property
+    def document_bytes(self) -> int:
+        """Bytes in a command that a program sends as a document.
+
+        It holds the longest message with every character escaped (12 bytes for 4 of UTF-8), and
+        what stands around it.
+        """
+        return 3 * self.line_bytes + 2048
 
     def __attrs_post_init__(self) -> None:
         if problems := list(self._problems()):

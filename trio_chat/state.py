@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trio_chat.client import Client
+    from trio_chat.commands import Resume
     from trio_chat.names import Name
     from trio_chat.settings import Settings
     from trio_chat.standstill import Standstill
@@ -29,6 +30,15 @@ class Counts:
     left: Counter[str] = field(factory=Counter)
     turned_away: int = 0
     lagged: int = 0
+
+
+@define
+class Comeback:
+    """A client that asks to be the one again that it was before its connection broke."""
+
+    client: Client
+    record: Resume
+    label: str | None
 
 
 @define
@@ -51,6 +61,9 @@ class State:
     # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
     gone: list[Room] = field(factory=list)
     closing: dict[Client, None] = field(factory=dict)
+    # Clients whose connections have broken in this turn, and why; and those that come back.
+    breaking: dict[Client, str] = field(factory=dict)
+    comebacks: list[Comeback] = field(factory=list)
     # Clients whose held records may be applied, in the order of their turns.
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
@@ -83,6 +96,21 @@ class State:
             for key in client.keys:
                 del self.holders[key]
             client.keys = ()
+
+    def replace(self, old: Client, new: Client) -> None:
+        """Give all that is a client's own to another: id, token, nick, rooms."""
+        old.id, new.id = new.id, old.id
+        self.clients[old.id], self.clients[new.id] = old, new
+        old.token, new.token = "", old.token
+        new.nick, new.keys = old.nick, old.keys
+        if new.keys:
+            self.nicks[new.keys[0]] = new
+            self.holders.update(dict.fromkeys(new.keys, new))
+        new.rooms, new.only_room = old.rooms, old.only_room
+        old.rooms, old.keys = {}, ()
+        for room in new.rooms.values():
+            del room.members[old]
+            room.members[new] = None
 
     def enter(self, client: Client, room: Room) -> None:
         """Make the client a member."""

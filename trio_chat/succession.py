@@ -58,7 +58,7 @@ class Inheritance:
         """From whom, how many clients, and how long they have stood still, for the log."""
         return {
             "predecessor": self.estate.process,
-            "clients": len(self.handed.state.clients),
+            "clients": len(self.handed.clients),
             "seconds": round(time.monotonic() - self.estate.still_since, 3),
         }
 
@@ -117,4 +117,6 @@ def _inheritance(estate: Estate, content: bytes, descriptors: list[int]) -> Inhe
     listeners = [socket.socket(fileno=next(left)) for _ in range(estate.listeners)]
     clients = [socket.socket(fileno=descriptor) for descriptor in left]
     handed = Handed(read_state(content), listeners, clients, lock)
+    if len(clients) != sum(client.away is None for client in handed.state.clients):
+        raise HandoverError("not as many descriptors have come as there are clients")
     return Inheritance(estate, handed, control, stderr)

@@ -13,7 +13,7 @@ from attrs import frozen
 from trio_chat import commands
 from trio_chat.errors import Refused
 from trio_chat.names import parse_nick, parse_room
-from trio_chat.text import clean_text, parse_words
+from trio_chat.text import clean_text, parse_words, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -206,6 +206,20 @@ def make_table(custom_rows: Iterable[Row] = ()) -> dict[str, Row]:
             )
         table[row.name] = row
     return table
+
+
+def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Record | None:
+    """The record for a line that someone has typed; `None` for an empty one.
+
+    Raises `Refused` with the sentence the client is shown.
+    """
+    word, _, arguments = text.lstrip().partition(" ")
+    if not word:
+        return None
+    row = table.get(word[1:]) if word.startswith("/") else None
+    if row is None:
+        raise Refused(f"unknown command: {printable(word)}")
+    return row.record(arguments, settings)
 
 
 def help_lines(table: Mapping[str, Row], command: str | None) -> list[str]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_chat.absences import absent
 from trio_chat.client import NOT_BEHIND, Client
-from trio_chat.commands import Refuse
-from trio_chat.dialects.line import LineDialect
+from trio_chat.commands import Custom, Labelled, Refuse
 from trio_chat.doors.connection import Reader, bucket_of
 from trio_chat.doors.first_bytes import FirstBytes
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import Refused
 from trio_chat.events import Left
-from trio_chat.frozen_state import HeldCustom
+from trio_chat.frozen_state import HeldCustom, HeldLabelled
 from trio_chat.limits import TokenBucket
 from trio_chat.room import Room
 from trio_chat.state import State
@@ -45,9 +45,16 @@ class Thaw:
     def clients(
         self, sockets: Sequence[socket.socket], channel: trio.MemorySendChannel[Item]
     ) -> Iterator[Reader]:
-        """Put the clients into the state, each with its socket; gives their readers, to be run."""
-        for frozen, sock in zip(self._frozen.clients, sockets, strict=True):
-            yield self._client(frozen, sock, channel)
+        """Put the clients into the state, each with its socket unless it is away.
+
+        Gives their readers, to be run.
+        """
+        left = iter(sockets)
+        for frozen in self._frozen.clients:
+            if frozen.away is None:
+                yield self._client(frozen, next(left), channel)
+            else:
+                self._absent(frozen, frozen.away, channel)
 
     def owed(self) -> list[Left]:
         """What the members have not been told yet."""
@@ -67,14 +74,29 @@ class Thaw:
         link = SocketLink(stream, self._settings.keepalive)
         link.address, link.peer = frozen.address, frozen.peer
         link.keep(frozen.rest or None, None)
-        client = Client(link, frozen.variant, channel, room_limit=LineDialect.rooms)
-        client.id, client.nick, client.keys = frozen.id, frozen.nick, tuple(frozen.keys)
+        client = Client(link, frozen.variant, channel, room_limit=frozen.room_limit)
         self._enter(client, frozen)
         self._set_going(client, frozen)
         return self._reader(client, link, channel, frozen.reader)
 
+    def _absent(
+        self, frozen: FrozenClient, seconds: float, channel: trio.MemorySendChannel[Item]
+    ) -> None:
+        client = absent(
+            frozen.peer,
+            frozen.address,
+            frozen.variant,
+            channel,
+            room_limit=frozen.room_limit,
+            until=trio.current_time() + seconds,
+        )
+        self._enter(client, frozen)
+        client.lagging, client.positions = True, dict(frozen.positions)
+
     def _enter(self, client: Client, frozen: FrozenClient) -> None:
         """Have the state know a client: by its id, address, nick and rooms."""
+        client.id, client.token = frozen.id, frozen.token
+        client.nick, client.keys = frozen.nick, tuple(frozen.keys)
         state = self.state
         state.clients[client.id] = client
         state.addresses[client.link.address] += 1
@@ -102,15 +124,20 @@ class Thaw:
             self.state.hold(client)
 
     def _record(self, held: Held) -> Record:
+        if isinstance(held, HeldLabelled):
+            return Labelled(self._record(held.record), held.id)
         if not isinstance(held, HeldCustom):
             return held
         row = self._table.get(held.name)
         if row is None:
             return Refuse(f"unknown command: /{held.name}")
         try:
-            return row.record(held.arguments, self._settings)
+            record = row.record(held.arguments, self._settings)
         except Refused as refusal:
             return Refuse(str(refusal))
+        if isinstance(record, Custom):
+            record.room = held.room
+        return record
 
     def _reader(
         self,
@@ -119,10 +146,16 @@ class Thaw:
         channel: trio.MemorySendChannel[Item],
         frozen: FrozenReader,
     ) -> Reader:
-        lines = LineDialect.thawed(self._table, self._settings, frozen.dialect.lines)
+        dialect = FirstBytes.thawed(
+            self._table,
+            self._settings,
+            frozen.dialect,
+            clock=trio.current_time,
+            reading=link.reading,
+        )
         bucket = bucket_of(self._settings)
         if bucket is not None and frozen.bucket is not None:
             bucket = TokenBucket.thawed(
                 bucket.rate, bucket.burst, frozen.bucket, trio.current_time()
             )
-        return Reader(client, link, channel, FirstBytes.thawed(lines, frozen.dialect), bucket)
+        return Reader(client, link, channel, dialect, bucket)

@@ -16,20 +16,16 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
     from trio_chat.dialects.line import FrozenLines
+    from trio_chat.dialects.websocket import FrozenFrames
 
-# One event rendered, and several of them joined: text, then bytes on a wire; or the events
+# One event rendered, and several of them joined: text or bytes, then bytes on a wire; or the events
 # themselves in-process.
-Piece: TypeAlias = str | Event
+Piece: TypeAlias = str | bytes | Event
 Chunk: TypeAlias = bytes | list[Event]
 
 
 class Dialect(Protocol):
     """The reading half: one for each connection."""
-
-    @property
-    def rooms(self) -> int:
-        """How many rooms a client of this dialect may be in at once."""
-        ...
 
     @property
     def pending(self) -> bool:
@@ -43,13 +39,19 @@ class Dialect(Protocol):
         """
         ...
 
-    def frozen(self) -> FrozenLines:
+    def frozen(self) -> FrozenLines | FrozenFrames:
         """What it knows as plain data, from which another of its kind goes on."""
         ...
 
 
 class Variant(Protocol):
     """The writing half; equal and hashable by identity."""
+
+    mirrors: bool
+    """Whether its clients keep a picture of their rooms.
+
+    They get their own entries too, and the members anew after changes they have not got.
+    """
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """What a client of this variant gets for each of these events."""

@@ -20,6 +20,7 @@ from trio_chat.events import (
     Acted,
     Answered,
     Departed,
+    Ended,
     EntriesShown,
     Event,
     Goodbye,
@@ -38,10 +39,10 @@ from trio_chat.events import (
     Told,
     TopicSet,
     TopicShown,
-    Upgrading,
     Welcomed,
 )
-from trio_chat.text import clean_text, printable
+from trio_chat.table import read_command
+from trio_chat.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,15 +62,26 @@ def _list(names: list[str], more: int) -> str:
     return f"{text} and {more} more" if more else text
 
 
-def _topic_shown(event: TopicShown) -> str:
-    if event.text:
-        return f"> topic of {event.room_name}: {event.text}"
+def _welcomed(event: Welcomed) -> str:
+    topic = f"\n{_topic_shown(event)}" if event.topic else ""
+    return f"> welcome to {event.room_name}{topic}"
+
+
+def _topic_shown(event: Welcomed | TopicShown) -> str:
+    if event.topic:
+        return f"> topic of {event.room_name}: {event.topic}"
     return f"> {event.room_name} has no topic"
 
 
 def _missed(event: Missed) -> str:
     messages = "message" if event.count == 1 else "messages"
     return f"> you missed {event.count} {messages} in {event.room_name}"
+
+
+def _stopping(event: Stopping) -> str:
+    if event.restarting:
+        return "> the server is being upgraded: please connect again"
+    return "> the server is shutting down"
 
 
 def _entries_shown(event: EntriesShown) -> str:
@@ -100,19 +112,21 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
     Told: lambda e: f"> {e.nick} (to you): {e.text}",
     NickTaken: lambda e: f"> all right, I will call you {e.nick}",
-    Welcomed: lambda e: f"> welcome to {e.room_name}",
+    Welcomed: _welcomed,
     Departed: lambda e: f"> you have left {e.room_name}",
     RoomsListed: lambda e: f"> available rooms: {_list(e.names, e.more)}".rstrip(),
-    MembersListed: lambda e: f"> in {e.room_name}: {_list(e.nicks, e.more)}",
+    MembersListed: lambda e: (
+        f"> in {e.room_name}: {_list([member.nick for member in e.members], e.more)}"
+    ),
     TopicShown: _topic_shown,
     EntriesShown: _entries_shown,
     HelpShown: lambda e: "\n".join(f"> {line}" for line in e.lines),
     Goodbye: lambda _: "> sad to see you go =(",
     Refusal: lambda e: f"err: {e.reason}",
+    Ended: lambda e: f"err: {e.reason}",
     Notice: lambda e: f"> {e.text}",
     Missed: _missed,
-    Stopping: lambda _: "> the server is shutting down",
-    Upgrading: lambda _: "> the server is being upgraded: please connect again",
+    Stopping: _stopping,
 }
 
 
@@ -120,6 +134,8 @@ class LineVariant:
     r"""How lines look: with `\n` at their end, or with `\r\n`."""
 
     __slots__ = ("_end",)
+
+    mirrors = False
 
     def __init__(self, end: str) -> None:
         self._end = end
@@ -317,10 +333,4 @@ class LineDialect:
             return Say(
                 clean_text(text.rstrip(), what="message", limit=self._settings.message_chars)
             )
-        word, _, arguments = text.lstrip().partition(" ")
-        if not word:
-            return None
-        row = self._table.get(word[1:]) if word.startswith("/") else None
-        if row is None:
-            raise Refused(f"unknown command: {printable(word)}")
-        return row.record(arguments, self._settings)
+        return read_command(text, self._table, self._settings)

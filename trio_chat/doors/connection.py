@@ -64,7 +64,9 @@ async def run_connection(
     known = reader is not None
     if reader is None:
         client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-        dialect = FirstBytes(LineDialect(table, settings), trusted=trusted)
+        dialect = FirstBytes(
+            table, settings, trusted=trusted, clock=trio.current_time, reading=link.reading
+        )
         reader = Reader(client, link, channel, dialect, bucket_of(settings))
     try:
         if not known:
@@ -141,8 +143,10 @@ class Reader:
         link, dialect, bucket = self.link, self._dialect, self._bucket
         try:
             while link.reading is not None:
-                with link.reading:
-                    if link.standstill is not None and await self._wait_out(link.standstill):
+                with link.reading as reading:
+                    if link.standstill is not None and await self._wait_out(
+                        link.standstill, reading
+                    ):
                         return
                     if dialect.pending or (bucket is not None and bucket.in_debt):
                         await self._go_on()
@@ -188,11 +192,13 @@ class Reader:
         if link.standstill is not None and link.standstill.stands(self.client, self):
             await self._channel.send(Still())
 
-    async def _wait_out(self, standstill: Standstill) -> bool:
+    async def _wait_out(self, standstill: Standstill, reading: trio.CancelScope) -> bool:
         """Wait until a standstill is over; whether the connection is another process's now."""
+        since = trio.current_time()
         await standstill.over.wait()
         if self.link.handed_over:
             return True
+        self._dialect.go_on(reading, trio.current_time() - since)
         if self.link.standstill is standstill:
             self.link.standstill = None
         return False
@@ -241,6 +247,7 @@ class Reader:
 
     async def _read_last(self) -> None:
         """Pass on what waited for the rate, and what one last read gives."""
-        self._records = self._dialect.feed(await self.link.take_last())
+        late = self._dialect.overdue()
+        self._records = late or self._dialect.feed(await self.link.take_last())
         if self._records:
             await self._send()

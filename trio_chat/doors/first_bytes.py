@@ -2,7 +2,7 @@
 
 Nobody is greeted, so the first bytes are the client's. A line server that takes a browser's POST
 for commands could be spoken to by any web page its user opens; so whoever starts with an HTTP verb
-gets an HTTP answer and never a room.
+gets an HTTP answer, and a room only by an upgrade that no page from elsewhere can have.
 
 A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
 Whoever else says so would choose its own address, and is closed.
@@ -10,17 +10,26 @@ Whoever else says so would choose its own address, and is closed.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
+import trio
 from attrs import define, field
 
-from trio_chat.commands import Answer, Disconnected, Refuse
-from trio_chat.dialects.line import FrozenLines
+from trio_chat.commands import Answer, Disconnected, Greet, Refuse
+from trio_chat.dialects.http import read_opening
+from trio_chat.dialects.line import FrozenLines, LineDialect
+from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames, WebSocketDialect
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from trio_chat.commands import Record
     from trio_chat.dialects import Dialect
+    from trio_chat.settings import Settings
+    from trio_chat.table import Row
 
 # RFC 9110, 5789 and 9113 (whose connections begin with PRI).
 VERBS = (
@@ -36,81 +45,158 @@ VERBS = (
     b"PRI ",
 )
 
-_SENTENCE = (
-    b"This is a chat server for plain lines: reach it with telnet or nc, not with a browser.\n"
-)
-HTTP_REFUSAL = (
-    b"HTTP/1.1 400 Bad Request\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\n"
-    b"Connection: close\r\n"
-    b"\r\n%b" % (len(_SENTENCE), _SENTENCE)
-)
+# Who has sent no more than the beginning of a verb after so long types: programs send at once. And
+# so long a request may take to come.
+UNDECIDED_SECONDS = 10.0
 
 
 @define
 class FrozenFirstBytes:
-    """First bytes as plain data: those that do not tell yet, and what they have led to."""
+    """First bytes as plain data: those that do not tell yet, and what they have led to.
+
+    `left`: the seconds in which they have to tell, or in which the head of a request has to come.
+    """
 
     first: bytes | None = None
     over: bool = False
     trusted: bool = False
     lines: FrozenLines = field(factory=FrozenLines)
+    # There once they have told of a WebSocket; then there are no lines.
+    frames: FrozenFrames | None = None
+    left: float | None = None
 
 
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    `trusted`: whether a PROXY header is taken.
+    `trusted`: whether a PROXY header is taken. `clock` gives seconds. `reading` is the scope in
+    which the connection is read: it gets a deadline while the head of a request is to come.
     """
 
-    __slots__ = ("_first", "_lines", "_over", "_trusted")
+    __slots__ = (
+        "_clock",
+        "_dialect",
+        "_first",
+        "_over",
+        "_reading",
+        "_settings",
+        "_since",
+        "_table",
+        "_trusted",
+    )
 
-    def __init__(self, lines: Dialect, *, trusted: bool = False) -> None:
-        self._lines = lines
+    def __init__(
+        self,
+        table: Mapping[str, Row],
+        settings: Settings,
+        *,
+        trusted: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        reading: trio.CancelScope | None = None,
+    ) -> None:
+        self._table = table
+        self._settings = settings
         self._trusted = trusted
+        self._clock = clock
+        self._reading = reading or trio.CancelScope()
+        self._dialect: Dialect = LineDialect(table, settings)
+        # When the first of the bytes came that do not tell.
+        self._since: float | None = None
         # What has come and does not tell yet; `None` once it does.
         self._first: bytes | None = b""
         # Whether it told of someone who is not served: what else comes means nothing.
         self._over = False
 
     @classmethod
-    def thawed(cls, lines: Dialect, frozen: FrozenFirstBytes) -> FirstBytes:
+    def thawed(
+        cls,
+        table: Mapping[str, Row],
+        settings: Settings,
+        frozen: FrozenFirstBytes,
+        *,
+        clock: Callable[[], float],
+        reading: trio.CancelScope | None,
+    ) -> FirstBytes:
         """First bytes that go on where others were frozen."""
-        dialect = cls(lines, trusted=frozen.trusted)
-        dialect._first, dialect._over = frozen.first, frozen.over
-        return dialect
+        first = cls(table, settings, trusted=frozen.trusted, clock=clock, reading=reading)
+        first._first, first._over = frozen.first, frozen.over
+        if frozen.frames is None:
+            first._dialect = LineDialect.thawed(table, settings, frozen.lines)
+        else:
+            first._dialect = WebSocketDialect.thawed(table, settings, frozen.frames)
+        if frozen.left is not None:
+            due = clock() + frozen.left
+            if is_http(frozen.first or b""):
+                first._reading.deadline = due
+            else:
+                first._since = due - UNDECIDED_SECONDS
+        return first
 
     def frozen(self) -> FrozenFirstBytes:
         """These as plain data, with the dialect behind them."""
-        return FrozenFirstBytes(self._first, self._over, self._trusted, self._lines.frozen())
+        frozen = FrozenFirstBytes(self._first, self._over, self._trusted)
+        behind = self._dialect.frozen()
+        if isinstance(behind, FrozenLines):
+            frozen.lines = behind
+        else:
+            frozen.frames = behind
+        due = self._reading.deadline if self._since is None else self._since + UNDECIDED_SECONDS
+        if due != math.inf:
+            frozen.left = due - self._clock()
+        return frozen
 
-    @property
-    def rooms(self) -> int:
-        """How many rooms the client may be in at once."""
-        return self._lines.rooms
+    def go_on(self, reading: trio.CancelScope, stood: float) -> None:
+        """Go on after a standstill of so many seconds, which do not count, in another scope."""
+        reading.deadline = self._reading.deadline + stood
+        self._reading = reading
+        if self._since is not None:
+            self._since += stood
 
     @property
     def pending(self) -> bool:
         """Whether complete commands wait, as bytes."""
-        return self._lines.pending
+        return self._dialect.pending
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._first is None:
-            return self._lines.feed(data, limit)
+            return self._dialect.feed(data, limit)
         if self._over:
             return []
         self._first = first = self._first + data
         proxy, http = begins(first, SIGNATURES), is_http(first)
+        if self._since is not None and self._clock() - self._since > UNDECIDED_SECONDS:
+            proxy = http = False
         if proxy:
             return self._feed_header(first, limit)
         if http:
-            return self._end(Answer(HTTP_REFUSAL), "spoke HTTP, not lines")
+            return self._feed_request(first, limit)
         if proxy is None or http is None:
+            if first and self._since is None:
+                self._since = self._clock()
             return []
         self._first = None
-        return self._lines.feed(first, limit)
+        return self._dialect.feed(first, limit)
+
+    def _feed_request(self, first: bytes, limit: int | None) -> list[Record]:
+        if self._reading.deadline == math.inf:
+            self._since = None
+            self._reading.deadline = self._clock() + UNDECIDED_SECONDS
+        late = self._clock() >= self._reading.deadline
+        opening = read_opening(first, self._settings, late=late)
+        if opening is None:
+            return []
+        self._reading.deadline = math.inf
+        if opening.refused is not None:
+            return self._end(Answer(opening.answer), f"spoke HTTP: answered {opening.refused}")
+        self._first, self._dialect = None, WebSocketDialect(self._table, self._settings)
+        rest = self._dialect.feed(first[opening.size :], limit)
+        return [Answer(opening.answer), Greet(DOCUMENTS), *rest]
+
+    def overdue(self) -> list[Record]:
+        """What comes of a request's head for which it is too late now; nothing if it is not."""
+        waiting = self._first is not None and self._reading.deadline != math.inf
+        return self.feed(b"") if waiting and self._clock() >= self._reading.deadline else []
 
     def _feed_header(self, first: bytes, limit: int | None) -> list[Record]:
         if not self._trusted:
@@ -125,7 +211,7 @@ class FirstBytes:
             return []
         # Another header would be the client's own.
         self._trusted = False
-        self._first = first[header.size :]
+        self._first, self._since = first[header.size :], None
         who: list[Record] = [] if header.client is None else [header.client]
         return who + self.feed(b"", limit)
 

@@ -46,6 +46,8 @@ class EventVariant:
 
     __slots__ = ()
 
+    mirrors = False
+
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """Give the events."""
         return list(events)
@@ -245,7 +247,7 @@ class InProcessClient:
 
     async def topic(self, room: str | None = None) -> str:
         """The topic of a room, empty if it has none."""
-        return (await self._ask(commands.ShowTopic(self._maybe_room(room)), TopicShown)).text
+        return (await self._ask(commands.ShowTopic(self._maybe_room(room)), TopicShown)).topic
 
     async def history(
         self,
@@ -275,7 +277,8 @@ class InProcessClient:
 
     async def members(self, room: str | None = None) -> list[str]:
         """The nicks of those in a room, sorted; the first 200."""
-        return (await self._ask(commands.ListMembers(self._maybe_room(room)), MembersListed)).nicks
+        record = commands.ListMembers(self._maybe_room(room))
+        return [member.nick for member in (await self._ask(record, MembersListed)).members]
 
     def _room_name(self, room: str) -> str:
         return parse_room(room, self._settings.room_chars).folded

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
+# What the end by a limit is called in WebSocket's numbers (RFC 6455, 7.4.1).
+POLICY = 1008
+
 
 class Attendance:
     """Handles the records of clients that come, and that go."""
@@ -40,7 +43,7 @@ class Attendance:
         state.counts.connected += 1
         logger.info("client joined", extra={"address": client.link.peer, "client": client.id})
         if state.handed_over:
-            self._outcomes.reply(client, events.Upgrading())
+            self._outcomes.reply(client, events.Stopping(restarting=True))
             self.close(client, "could not be handed over")
         elif client.local:
             client.read_out = state.stopping
@@ -71,34 +74,47 @@ class Attendance:
 
     def _turn_away(self, client: Client, reason: str) -> None:
         self._state.counts.turned_away += 1
-        self._outcomes.reply(client, events.Refusal(reason))
-        self.close(client, f"refused: {reason}")
+        self._outcomes.reply(client, events.Ended(reason, POLICY))
+        self.close(client, f"refused: {reason}", for_good=True)
 
     def _disconnected(self, client: Client, record: commands.Disconnected) -> None:
-        self.close(client, record.reason)
+        self.close(client, record.reason, for_good=record.for_good)
 
     def _read_out(self, client: Client, _: commands.ReadOut) -> None:
         client.read_out = True
 
     def _quit(self, client: Client, _: commands.Quit) -> None:
         self._outcomes.reply(client, events.Goodbye())
-        self.close(client, "quit")
+        self.close(client, "quit", for_good=True)
 
     def close(
-        self, client: Client, reason: str, *, broken: bool = False, silently: bool = False
+        self,
+        client: Client,
+        reason: str,
+        *,
+        broken: bool = False,
+        silently: bool = False,
+        for_good: bool = False,
     ) -> None:
         """End a client: it leaves its rooms, and what it was told is still sent.
 
         `reason` is for the log.
-        `broken`: nothing can be sent any more. `silently`: its rooms are not told.
+        `broken`: nothing can be sent any more. `silently`: its rooms are not told. Unless this is
+        `for_good`, a client that can come back stays for the time that it has for that.
         """
         if broken:
             client.link.discard()
             client.draining = False
         if client.closing is not None:
             return
-        client.closing = reason
         self._state.halt(client)
+        if client.token and not for_good and not self._state.stopping:
+            if client.away is None:
+                self._state.breaking.setdefault(client, reason)
+            return
+        client.closing = reason
+        if client.away is not None:
+            client.away.cancel("the client has left")
         self._state.take_nick(client)
         for room in list(client.rooms.values()):
             self._state.leave(client, room)

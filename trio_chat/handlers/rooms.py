@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trio_chat import commands, events
 from trio_chat.errors import Refused
 from trio_chat.outcomes import Lookup, RoomMade
-from trio_chat.room import Room
+from trio_chat.room import Room, listable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,13 +54,18 @@ class Rooms:
         name = record.name
         if name.folded in client.rooms:
             raise Refused(f"you are in {client.rooms[name.folded].shown} already")
+        if client.room_limit is not None and len(client.rooms) >= client.room_limit > 1:
+            raise Refused(f"you are in {client.room_limit} rooms, which is the most; leave one")
         room = self._state.rooms.get(name.folded) or self._make_room(name)
-        while client.room_limit is not None and len(client.rooms) >= client.room_limit:
+        if len(client.rooms) == client.room_limit == 1:
             self._go_out(client, next(iter(client.rooms.values())))
         self._outcomes.draft(events.Joined(room.name, client.id, client.nick))
         self._state.enter(client, room)
-        self._outcomes.reply(client, events.Welcomed(room.name, room.shown))
-        self._outcomes.topic_of(client, room, even_if_none=False)
+        welcome = events.Welcomed(room.name, room.shown)
+        if client.variant.mirrors:
+            listed = room.listed(listable(self._state.settings))
+            welcome.members, welcome.more = listed.members, listed.more
+        self._outcomes.with_topic(client, room, welcome)
 
     def _make_room(self, name: Name) -> Room:
         if len(self._state.rooms) >= self._state.settings.max_rooms:
@@ -84,25 +89,26 @@ class Rooms:
 
     def _list_rooms(self, client: Client, _: commands.ListRooms) -> None:
         names = sorted(room.shown for room in self._state.rooms.values())
-        self._outcomes.reply(client, events.RoomsListed(*_cut(names)))
+        more = max(0, len(names) - LIST_LENGTH)
+        self._outcomes.reply(client, events.RoomsListed(names[:LIST_LENGTH], more))
 
     def _list_members(self, client: Client, record: commands.ListMembers) -> None:
         room = room_meant(client, record.room)
-        nicks = sorted(member.nick for member in room.members)
-        self._outcomes.reply(client, events.MembersListed(room.name, room.shown, *_cut(nicks)))
+        most = listable(self._state.settings) if client.variant.mirrors else LIST_LENGTH
+        self._outcomes.reply(client, room.listed(most))
 
     def _show_topic(self, client: Client, record: commands.ShowTopic) -> None:
         room = room_meant(client, record.room)
-        self._outcomes.topic_of(client, room, even_if_none=True)
+        self._outcomes.with_topic(client, room, events.TopicShown(room.name, room.shown))
 
     def _look_up(self, client: Client, record: commands.ShowHistory | commands.Search) -> None:
         room = room_meant(client, record.room)
-        request = self._outcomes.request
-        self._outcomes.listed.append(Lookup(client, request, room, record))
+        request, label = self._outcomes.request, self._outcomes.label
+        self._outcomes.listed.append(Lookup(client, request, room, record, label))
         if request is not None:
             request.looking = True
         else:
-            client.looking = record
+            client.looking = record if label is None else commands.Labelled(record, label)
             self._state.halt(client)
 
 
@@ -118,7 +124,3 @@ def room_meant(client: Client, name: str | None) -> Room:
     if client.rooms:
         raise Refused("say which room: you are in several")
     raise Refused("you are in no room; use /join ROOM first")
-
-
-def _cut(names: list[str]) -> tuple[list[str], int]:
-    return names[:LIST_LENGTH], max(0, len(names) - LIST_LENGTH)

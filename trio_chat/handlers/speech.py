@@ -55,6 +55,8 @@ class Speech:
         target = self._state.nicks.get(record.name.folded)
         if target is None:
             raise Refused(f"no one here is called {record.name.shown}")
+        if target.away is not None:
+            raise Refused(f"{target.nick} has lost the connection; please try again later")
         if target.lagging:
             raise Refused(f"{target.nick} is too far behind in reading; please try again later")
         draft = events.Told(target.id, client.id, client.nick, record.text)

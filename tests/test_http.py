@@ -1,0 +1,186 @@
+"""What is answered to HTTP, and who may make a WebSocket of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_chat import Settings
+from trio_chat.commands import Answer, Disconnected, Greet
+from trio_chat.dialects.http import HEAD_BYTES, HEADERS, read_opening
+from trio_chat.dialects.websocket import DOCUMENTS
+from trio_chat.doors.first_bytes import FirstBytes
+from trio_chat.table import make_table
+
+SETTINGS = Settings()
+# The example of RFC 6455, 1.3.
+KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def request(
+    method: str = "GET", target: str = "/ws", version: str = "HTTP/1.1", **headers: str | None
+) -> bytes:
+    """A request that makes a WebSocket, but for what is given; `None` leaves a header out."""
+    default = {
+        "Host": "localhost:8888",
+        "Upgrade": "websocket",
+        "Connection": "keep-alive, Upgrade",
+        "Sec_WebSocket_Key": KEY,
+        "Sec_WebSocket_Version": "13",
+    }
+    lines = [f"{method} {target} {version}"]
+    for name, value in (default | headers).items():
+        if value is not None:
+            lines.append(f"{name.replace('_', '-')}: {value}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def status(first: bytes, settings: Settings = SETTINGS) -> int:
+    opening = read_opening(first, settings)
+    assert opening is not None
+    line, _, rest = opening.answer.partition(b"\r\n")
+    head, _, body = rest.partition(b"\r\n\r\n")
+    code = int(line.split()[1])
+    if opening.refused is None:
+        assert code == 101
+        assert body == b""
+    else:
+        assert code == opening.refused
+        assert b"\r\nConnection: close" in head
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert body.endswith(b"\n") or first.startswith(b"HEAD")
+    return code
+
+
+def test_an_upgrade_is_answered_as_the_rfc_has_it() -> None:
+    opening = read_opening(request() + b"rest", SETTINGS)
+    assert opening is not None
+    assert opening.size == len(request())
+    assert opening.refused is None
+    assert opening.answer == (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        b"Upgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "code"),
+    [
+        (request(), 101),
+        (request(target="/ws?room=x"), 101),
+        (request(Upgrade="WebSocket", Connection="upgrade"), 101),
+        (request().replace(b"\r\n", b"\n"), 101),
+        (request(target="/"), 404),
+        (request(target="/WS"), 404),
+        (request(target="http://localhost/ws"), 404),
+        (request("POST"), 405),
+        (request("HEAD"), 405),
+        (request(Upgrade=None), 426),
+        (request(Connection="keep-alive"), 426),
+        (request(Upgrade="h2c"), 426),
+        (request(Sec_WebSocket_Version="8"), 426),
+        (request(Sec_WebSocket_Version=None), 426),
+        (request(Sec_WebSocket_Key=None), 400),
+        (request(Sec_WebSocket_Key="short"), 400),
+        (request(Sec_WebSocket_Key="\u00e9" * 12), 400),
+        (request(Content_Length="5"), 400),
+        (request(Transfer_Encoding="chunked"), 400),
+        (request(version="HTTP/1.0"), 400),
+        (request(version="HTTP/2.0"), 505),
+        (request(version="HTTP/9"), 400),
+        (request(Host=None), 400),
+        (request(X="a\r\nHost: localhost"), 400),
+        (request(**{"X y": "z"}), 400),
+        (b"GET \r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\n" + b"x" * HEAD_BYTES, 431),
+        (request(X="x" * HEAD_BYTES), 431),
+        (b"GET /ws HTTP/1.1\r\n" + b"a: b\r\n" * HEADERS + b"\r\n", 431),
+    ],
+)
+def test_each_request_has_its_answer(first: bytes, code: int) -> None:
+    assert status(first) == code
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        *((name, True) for name in ("localhost", "LOCALHOST:1", "127.0.0.1:8888", "127.1.2.3")),
+        *((name, True) for name in ("[::1]:8888", "[::1]", "localhost.")),
+        *((name, False) for name in ("evil.example", "localhost.evil.example", "192.0.2.1")),
+        *((name, False) for name in ("", ":8888", "[::2]", "[::1", "127.0.0.1.evil.example")),
+        *((name, False) for name in ("chat.example.org", "localhost@evil.example")),
+    ],
+)
+def test_a_host_must_be_the_servers_own(host: str, *, good: bool) -> None:
+    assert status(request(Host=host)) == (101 if good else 403)
+
+
+def test_a_host_may_be_one_of_the_setting() -> None:
+    settings = Settings(http_hosts=("Chat.example.org", "192.0.2.1"))
+    for host in ("chat.example.org", "chat.example.org:443", "192.0.2.1:8888", "localhost"):
+        assert status(request(Host=host), settings) == 101
+    assert status(request(Host="www.chat.example.org"), settings) == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "good"),
+    [
+        ("http://localhost:8888", True),
+        ("https://LOCALHOST:8888", True),
+        ("http://localhost", False),
+        ("http://localhost:3000", False),  # another program of the same machine
+        ("http://evil.example", False),
+        ("null", False),
+        ("", False),
+        ("localhost:8888", False),
+        ("file://localhost:8888", False),
+        ("http://localhost:8888.evil.example", False),
+    ],
+)
+def test_an_origin_must_be_the_same_host(origin: str, *, good: bool) -> None:
+    assert status(request(Origin=origin)) == (101 if good else 403)
+
+
+def test_an_origin_may_be_one_of_the_setting() -> None:
+    settings = Settings(http_origins=("https://chat.example.org",))
+    assert status(request(Origin="https://chat.example.org"), settings) == 101
+    assert status(request(Origin="http://chat.example.org"), settings) == 403
+    two = request(Origin="https://chat.example.org", X="y\r\nOrigin: https://chat.example.org")
+    assert status(two, settings) == 403
+
+
+def feed(pieces: list[bytes]) -> list[object]:
+    dialect = FirstBytes(make_table(()), SETTINGS)
+    return [record for piece in pieces for record in dialect.feed(piece)]
+
+
+@pytest.mark.parametrize("first", [request(), request(target="/")])
+def test_a_head_may_be_split_anywhere(first: bytes) -> None:
+    # A close and what comes after it.
+    sent = first + b"\x88\x80abcd/join #a\n"
+    whole = feed([sent])
+    for at in range(len(sent)):
+        assert feed([sent[:at], sent[at:]]) == whole
+    assert feed([bytes((byte,)) for byte in sent]) == whole
+    if first == request():
+        assert isinstance(whole[0], Answer)
+        assert whole[1] == Greet(DOCUMENTS)
+        assert whole[3] == Disconnected("closed with 1005", for_good=True)
+        assert len(whole) == 4
+    else:
+        assert whole[1:] == [Disconnected("spoke HTTP: answered 404")]
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> None:  # noqa: FBT001
+    for start in (b"GET ", b"POST /ws HTTP/1.1\r\n", request()[:-2], request(Content_Length="1")):
+        opening = read_opening(start + data, SETTINGS, late=late)
+        assert opening is not None or not late
+        assert all(
+            isinstance(record, Answer | Disconnected | Greet) or start == request()[:-2]
+            for record in feed([start, data])
+        )

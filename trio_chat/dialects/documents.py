@@ -1,0 +1,104 @@
+"""JSON documents: commands as programs send them, events as they get them (docs/websocket.md).
+
+A document has a `type`, which names a record, and that record's fields. Which commands there are,
+and how their fields are read, stands in `trio_chat.dialects.forms`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final, get_args
+
+from attrs import fields, has
+
+from trio_chat.commands import Labelled, Refuse
+from trio_chat.dialects.forms import FORMS
+from trio_chat.errors import Refused
+from trio_chat.events import Answered, Event, Said
+from trio_chat.events import Labelled as LabelledEvent
+from trio_chat.text import printable
+
+if TYPE_CHECKING:
+    from trio_chat.commands import Record
+    from trio_chat.dialects.forms import Context
+
+ID_CHARS: Final = 64
+
+
+def _type_name(kind: type) -> str:
+    """What a record is called in documents: `TopicSet` is `topic_set`."""
+    return re.sub(r"\B([A-Z])", r"_\1", kind.__name__).lower()
+
+
+# The events that go out as documents of their own.
+TYPES: Final[dict[type, str]] = {
+    kind: _type_name(kind) for kind in get_args(Event) if kind not in (Answered, LabelledEvent)
+}
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def write(event: Event) -> str:
+    """The document for an event."""
+    if isinstance(event, Said):  # nearly every one is
+        return (
+            f'{{"type":"said","room":{_encode(event.room)},"author":{_encode(event.author)},'
+            f'"nick":{_encode(event.nick)},"text":{_encode(event.text)},'
+            f'"position":{event.position},"time":{event.time:.3f}}}'
+        )
+    if isinstance(event, LabelledEvent):
+        return f'{{"id":{_encode(event.id)},{write(event.event)[1:]}'
+    return _encode(_plain(event))
+
+
+def _plain(value: object) -> object:
+    """A record as JSON has it, and what is in it."""
+    kind = value.__class__
+    if has(kind):
+        named: dict[str, object] = {"type": TYPES[kind]} if kind in TYPES else {}
+        return named | {field.name: _plain(getattr(value, field.name)) for field in fields(kind)}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def read(text: str, context: Context) -> Record:
+    """The record for a command; one that says why, if there is none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return Refuse("this is not valid JSON")
+    if not isinstance(document, dict):
+        return Refuse("a command must be a JSON object")
+    if "id" not in document:
+        return _command(document, context)
+    label = document.pop("id")
+    if not (isinstance(label, str) and 0 < len(label) <= ID_CHARS and label.isprintable()):
+        return Refuse(f"an id must be a string of 1 to {ID_CHARS} printable characters")
+    return Labelled(_command(document, context), label)
+
+
+def _command(document: dict[str, object], context: Context) -> Record:
+    try:
+        return _read(document, context)
+    except Refused as refusal:
+        return Refuse(str(refusal))
+
+
+def _read(document: dict[str, object], context: Context) -> Record:
+    kind = document.pop("type", None)
+    form = FORMS.get(kind) if isinstance(kind, str) else None
+    if form is None:
+        raise Refused(f"there is no command of the type {printable(str(kind))}")
+    values: list[object] = []
+    for name, field in form.fields.items():
+        if name in document:
+            values.append(field.read(document.pop(name), context))
+        elif field.required:
+            raise Refused(f"{kind} needs the field {name}")
+        else:
+            values.append(field.default)
+    if document:
+        raise Refused(f"{kind} has no field {printable(next(iter(document)))}")
+    return form.make(*values)

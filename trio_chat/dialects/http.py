@@ -1,0 +1,181 @@
+"""HTTP: the head of one request, and its answer; what upgrades becomes a WebSocket.
+
+Each connection is for one request. A whole head is read at once, by h11; until it is whole, its
+bytes are all that is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import h11
+from attrs import field, frozen
+from wsproto.utilities import generate_accept_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_chat.settings import Settings
+
+# As nginx: 4 buffers of 8 KB there. A browser's head has a kilobyte or two, with some 15 headers.
+HEAD_BYTES: Final = 8192
+HEADERS: Final = 100
+
+NOT_HTTP: Final = "This is not HTTP as this server knows it."
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_KEY_BYTES: Final = 16
+_VERSION: Final = "13"
+
+
+@frozen
+class Unserved(Exception):
+    """A request that is answered with a status and a sentence, and headers if it needs them."""
+
+    status: int
+    sentence: str
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
+
+
+@frozen
+class Opening:
+    """A request's head that was read: its size in bytes, and what is answered.
+
+    `refused` is the status of an answer after which the connection ends; `None`: from here on it is
+    a WebSocket.
+    """
+
+    size: int
+    answer: bytes
+    refused: int | None = None
+
+
+def read_opening(first: bytes, settings: Settings, *, late: bool = False) -> Opening | None:
+    """Read the head from a connection's first bytes; `None` if some are missing.
+
+    If it is `late`, there are none to come any more.
+    """
+    try:
+        head = _whole_head(first, late=late)
+        return Opening(len(head), _accepted(_request(head), settings)) if head else None
+    except Unserved as unserved:
+        return Opening(len(first), _refusal(unserved, first), unserved.status)
+
+
+def _whole_head(first: bytes, *, late: bool) -> bytes:
+    """The head that these bytes begin with; empty if it is not whole yet."""
+    found = _BLANK_LINE.search(first)
+    size = found.end() if found else len(first)
+    if size > HEAD_BYTES or first.count(b"\n", 0, size) > HEADERS:
+        sentence = f"A request may have {HEADERS} lines, and {HEAD_BYTES} bytes in them."
+        raise Unserved(431, sentence)
+    if late:
+        raise Unserved(408, "This request took too long to come.")
+    return first[:size] if found else b""
+
+
+def _refusal(unserved: Unserved, first: bytes) -> bytes:
+    body = b"" if first.startswith(b"HEAD ") else f"{unserved.sentence}\n".encode()
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **unserved.headers,
+    }
+    return _head(unserved.status, headers) + body
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    """The head of an answer."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}\r\n".encode()
+
+
+def _accepted(request: h11.Request, settings: Settings) -> bytes:
+    """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+    if not _is_ours(headers.get("host", ""), settings.http_hosts):
+        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
+    path = request.target.partition(b"?")[0]
+    # What else is served by HTTP has its place here.
+    if path != b"/ws":
+        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
+        raise Unserved(404, sentence)
+    if request.method != b"GET":
+        raise Unserved(405, "This is for GET.", {"Allow": "GET"})
+    if not _may_come_from(request, headers.get("host", ""), settings.http_origins):
+        raise Unserved(403, "Pages from elsewhere may not speak here: see http_origins.")
+    accept = _accept(request, headers)
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
+    return _head(101, upgrade)
+
+
+def _is_ours(host: str, names: tuple[str, ...]) -> bool:
+    """Whether the server is meant by this name, so that nobody else has pointed it here."""
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name in map(str.lower, names):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _may_come_from(request: h11.Request, host: str, listed: tuple[str, ...]) -> bool:
+    """Whether a page of this origin may speak for its visitor; programs have none."""
+    origins = [value.decode("latin-1") for name, value in request.headers if name == b"origin"]
+    if not origins:
+        return True
+    scheme, _, place = origins[0].lower().partition("://")
+    same = scheme in ("http", "https") and place == host.lower()
+    return len(origins) == 1 and (same or origins[0] in listed)
+
+
+def _request(head: bytes) -> h11.Request:
+    """The request with this head; a GET has to have no body."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+    connection.receive_data(head)
+    try:
+        request = connection.next_event()
+        whole = connection.next_event()
+    except h11.RemoteProtocolError:
+        raise Unserved(400, NOT_HTTP) from None
+    if not isinstance(request, h11.Request):
+        raise Unserved(400, NOT_HTTP)
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise Unserved(505, "This server speaks HTTP/1.1.")
+    if not isinstance(whole, h11.EndOfMessage) and request.method == b"GET":
+        raise Unserved(400, "A GET may have no body.")
+    return request
+
+
+def _accept(request: h11.Request, headers: Mapping[str, str]) -> str:
+    """What answers the key of a WebSocket's opening (RFC 6455, 4.2)."""
+    upgrade = _tokens(headers.get("upgrade", ""))
+    if "websocket" not in upgrade or "upgrade" not in _tokens(headers.get("connection", "")):
+        raise Unserved(426, "This is for WebSocket clients.", UPGRADE)
+    if headers.get("sec-websocket-version") != _VERSION:
+        raise Unserved(426, f"This server speaks version {_VERSION} of WebSocket.", UPGRADE)
+    key = headers.get("sec-websocket-key", "")
+    try:
+        good = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
+    except (binascii.Error, ValueError):
+        good = False
+    if not good or request.http_version != b"1.1":
+        raise Unserved(400, "This is not how a WebSocket is opened (RFC 6455, 4.1).")
+    return generate_accept_token(key.encode()).decode()
+
+
+def _tokens(value: str) -> set[str]:
+    return {token.strip().lower() for token in value.split(",")}
