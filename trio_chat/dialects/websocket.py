@@ -206,6 +206,7 @@ class WebSocketDialect:
 
     def _end(self, code: int, text: str, reason: str) -> list[Record]:
         self._over = True
+        self._fragments.clear()
         return [Answer(close_frame(code, text)), Disconnected(reason, for_good=True)]
 
 
