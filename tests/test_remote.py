@@ -275,12 +275,13 @@ async def test_an_answer_that_is_cut_off_is_no_connection(monkeypatch):
             await bot.say("gone", "#a")
 
 
+@pytest.mark.parametrize("grace", [60, 0.02])
 @pytest.mark.parametrize("seed", range(3))
-async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed):
+async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed, grace):
     dice = random.Random(seed)
     total = 300
     async with (
-        running() as (_, port),
+        running(resume_grace=grace) as (_, port),
         a_line_to(port) as line,
         open_client(url(line.port), nick="bot") as bot,
         trio.open_nursery() as nursery,
@@ -300,18 +301,19 @@ async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed):
 
         nursery.start_soon(talk)
         nursery.start_soon(cut)
-        texts, breaks = [], 0
+        texts, breaks, came_anew = [], 0, 0
         async for event in bot:
             if isinstance(event, Said):
                 texts.append(int(event.text))
             breaks += isinstance(event, Disconnected)
             assert not isinstance(event, Missed)
-            assert not isinstance(event, Resumed) or not event.anew
+            came_anew += isinstance(event, Resumed) and event.anew
             if texts and texts[-1] == total - 1:
                 break
         nursery.cancel_scope.cancel()
         assert texts == list(range(total))
         assert breaks > 3
+        assert came_anew == 0 or grace < 1
 
 
 async def serve_until(stop, ended, settings, *, task_status=trio.TASK_STATUS_IGNORED) -> None:
