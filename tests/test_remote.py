@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 
@@ -94,9 +95,11 @@ async def a_line_to(port: int):
     line = Line(port)
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)
-        yield line
-        nursery.cancel_scope.cancel()
-    line.cut()
+        try:
+            yield line
+        finally:
+            line.cut()
+            nursery.cancel_scope.cancel()
 
 
 async def test_each_call_has_its_own_result():
@@ -431,25 +434,32 @@ async def test_an_inbox_says_what_is_missing_where_it_is_missing():
     assert got == [said[1], Missed("#a", "#a", 6), said[3]]
 
 
-async def test_a_silent_server_is_given_up(monkeypatch):
-    monkeypatch.setattr(socket, "PING_SECONDS", 0.05)
-    async with (
-        running() as (_, port),
-        a_line_to(port) as line,
-        open_client(url(line.port), nick="bot") as bot,
-    ):
-        # As long as it answers, it is no silent one.
-        await trio.sleep(0.3)
-        await bot.ping()
-        assert len(line._streams) == 2
+async def test_a_silent_server_is_given_up(monkeypatch, autojump_clock):
+    ends = []
+    async with open_chat(Settings(rate_limit=None)) as chat, trio.open_nursery() as nursery:
 
-        async def swallow(data: bytes) -> None:
+        async def connect(*_):
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(chat.serve_stream, theirs)
+            ends.append(ours)
+            return ours
+
+        async def swallow(_):
             await trio.lowlevel.checkpoint()
 
-        for stream in line._streams:
-            stream.send_all = swallow
-        assert isinstance(await anext(bot), Disconnected)
-        assert isinstance(await anext(bot), Resumed)
+        monkeypatch.setattr(trio, "open_tcp_stream", connect)
+        async with open_client("ws://localhost/ws", nick="bot") as bot:
+            await bot.join("#a")
+            # As long as it answers to pings, it is no silent one.
+            await trio.sleep(10.5 * socket.PING_SECONDS)
+            assert len(ends) == 1
+            silent_since = trio.current_time()
+            ends[0].send_stream.send_all = swallow
+            assert await anext(bot) == Disconnected("the connection broke")
+            silent = trio.current_time() - silent_since
+            assert socket.PING_SECONDS < silent <= 3 * socket.PING_SECONDS
+            assert await anext(bot) == Resumed("bot", ("#a",), anew=False)
+            assert len(ends) == 2
 
 
 async def test_over_tls():
