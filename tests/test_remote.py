@@ -25,7 +25,7 @@ from trio_chat import (
     TopicSet,
     open_chat,
 )
-from trio_chat.events import Acted, MembersListed, Renamed
+from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
 
@@ -417,6 +417,20 @@ async def test_who_does_not_read_its_events_is_told_how_many_are_gone():
         assert got[10] == Missed("#a", "#a", 41)
         await jack.send("/msg more")
         assert (await anext(bot)).text == "more"
+
+
+async def test_what_has_come_twice_is_one_and_a_gap_is_missed():
+    one = session.Session("ws://localhost/ws", None, None, 10)
+    one._take(Welcomed("#a", "#A", "", 4), None)
+    for position in (5, 5, 4, 8):
+        one._take(Said("#a", "1", "jack", str(position), position), None)
+    one._take(Missed("#a", "#A", 3), None)
+    one._take(Said("#a", "1", "jack", "12", 12), None)
+    one.inbox.end()
+    got = []
+    while (event := await one.inbox.take()) is not None:
+        got.append(event.text if isinstance(event, Said) else event)
+    assert got[1:] == ["5", Missed("#a", "#A", 2), "8", Missed("#a", "#A", 3), "12"]
 
 
 async def test_an_inbox_says_what_is_missing_where_it_is_missing():
