@@ -25,6 +25,10 @@ heir succession
 trio_chat
 server
 testing
+remote
+remote.client
+remote.session
+remote.inbox remote.parse remote.socket
 handed freeze thaw
 frozen_state
 doors.connection
