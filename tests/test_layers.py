@@ -23,11 +23,12 @@ operations
 trio_chat
 server
 testing
+operators
 doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes
 doors.proxy
-hub
+hub statistics
 deliver lookups apply absences
 handlers.attendance handlers.speech handlers.sessions
 handlers.rooms
@@ -43,14 +44,14 @@ roomlog.sqlite
 roomlog.sqlite_writer
 roomlog.sqlite_append roomlog.sqlite_tidy
 roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
-roomlog roomlog.retention
+roomlog roomlog.retention roomlog.commits
 table
-control control_client status
-configuration logs control_path systemd
-names settings
+control control_client status watch
+configuration logs control_path systemd metrics
+names settings exposition token_file
 text
 commands
-events limits version
+events limits version histogram usage lateness
 errors
 """
 

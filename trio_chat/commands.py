@@ -185,10 +185,12 @@ class Labelled:
 class Refuse:
     """The client's input cannot be taken.
 
-    It is told why, in its turn among the answers to its other lines.
+    It is told why, in its turn among the answers to its other lines. `limit` is the setting that
+    has it so, if one has.
     """
 
     reason: str
+    limit: str | None = None
 
 
 @define

@@ -158,7 +158,7 @@ class Daemon:
             try:
                 async with open_chat(self.settings) as chat:
                     await self.serve_clients(chat, control)
-            except StoreError as error:
+            except (StoreError, SettingsError) as error:
                 self.fail(str(error))
             finally:
                 self.ended.set()
@@ -197,6 +197,7 @@ class Daemon:
         self.listening.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(systemd.keep_alive, chat.beat)
+            nursery.start_soon(chat.measure_lateness)
             await self.stopping.wait()
             nursery.cancel_scope.cancel()
         await systemd.stopping()

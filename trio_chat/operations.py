@@ -15,6 +15,7 @@ from trio_chat.control import Answer, Command
 from trio_chat.errors import SettingsError
 from trio_chat.server import Chat
 from trio_chat.settings import Changes, Settings, changes
+from trio_chat.usage import usage
 from trio_chat.version import version
 
 # A file on a disk that hangs is given up.
@@ -59,7 +60,9 @@ class Operations:
             "listening": self.addresses,
             "store": self.chat.settings.store,
             "stopping": self.stopping.is_set(),
+            "problems": self.chat.health().problems,
             **asdict(self.chat.statistics()),
+            **asdict(usage()),
         }
 
     async def stop(self) -> Answer:

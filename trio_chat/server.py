@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import frozen
 
 from trio_chat.client import Client, Item
 from trio_chat.commands import Connected, Disconnected
@@ -17,14 +17,19 @@ from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import ChatClosed, Refused, SettingsError
+from trio_chat.histogram import SECONDS, Histogram
 from trio_chat.hub import Beat, Hub, Reload, Stop, Tell
+from trio_chat.lateness import measure_lateness
 from trio_chat.names import parse_room
+from trio_chat.operators import Operators
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
 from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
+from trio_chat.statistics import Health, Statistics, take
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
+from trio_chat.token_file import read_token
 
 if TYPE_CHECKING:
     import socket
@@ -42,23 +47,6 @@ CHANNEL_ITEMS = 1_024
 LEAVE_SECONDS = 1.0
 
 
-@frozen
-class Statistics:
-    """A chat at one moment. Counts are since its start."""
-
-    clients: int
-    rooms: int
-    lagging: int
-    away: int
-    connected: int
-    turned_away: int
-    left: Mapping[str, int]
-    turns: int
-    records: int
-    deliveries: int
-    lagged: int
-
-
 class Chat:
     """A running chat, made by `open_chat`: ways in for clients, and the way to its end."""
 
@@ -67,10 +55,13 @@ class Chat:
         table: Mapping[str, Row],
         channel: trio.MemorySendChannel[Item],
         hub: Hub,
+        token: bytes | None,
     ) -> None:
         self._table = table
         self._channel = channel
         self._hub = hub
+        self._late_seconds = Histogram(SECONDS)
+        self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
         self._clients: trio.Nursery
         self._listening: list[trio.CancelScope] = []
         self._streams: set[trio.CancelScope] = set()
@@ -135,7 +126,9 @@ class Chat:
         settings = self.settings
         link = SocketLink(stream, settings.keepalive)
         trusted = is_trusted(link.address, settings.trusted_proxies)
-        return run_connection(link, self._channel, settings, self._table, trusted=trusted)
+        return run_connection(
+            link, self._channel, settings, self._table, operators=self._operators, trusted=trusted
+        )
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -148,7 +141,9 @@ class Chat:
             self._streams.add(scope)
             try:
                 link = StreamLink(stream, peer)
-                await run_connection(link, channel, self.settings, self._table)
+                await run_connection(
+                    link, channel, self.settings, self._table, operators=self._operators
+                )
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)
@@ -208,11 +203,13 @@ class Chat:
 
         Gives the names of those that differ and cannot: they stay as they are. Some count at once,
         others for clients that come from now on; docs/settings.md says which. Nobody is
-        disconnected. Log settings are for the program to act on. Raises `SettingsError`, and
-        changes nothing, if `keep_rooms` has what is no name of a room, and `ChatClosed` once the
+        disconnected. Log settings are for the program to act on. The file that
+        `metrics_token_file` names is read anew. Raises `SettingsError`, and changes nothing, if
+        that cannot be, or `keep_rooms` has what is no name of a room, and `ChatClosed` once the
         chat is stopping.
         """
         await self._check_open()
+        token = await _token(settings)
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
@@ -220,27 +217,28 @@ class Chat:
         await self._ask(note)
         if not note.taken:
             raise ChatClosed("the chat has stopped")
+        self._operators.token = token
         return stay
 
     def statistics(self) -> Statistics:
         """How the chat does, at this moment."""
-        state = self._hub.state
-        counts = state.counts
-        return Statistics(
-            clients=len(state.clients),
-            rooms=len(state.rooms),
-            lagging=sum(
-                client.lagging and client.away is None for client in state.clients.values()
-            ),
-            away=sum(client.away is not None for client in state.clients.values()),
-            connected=counts.connected,
-            turned_away=counts.turned_away,
-            left=dict(counts.left),
-            turns=counts.turns,
-            records=counts.records,
-            deliveries=counts.deliveries,
-            lagged=counts.lagged,
+        return take(self._hub, self._late_seconds)
+
+    def health(self) -> Health:
+        """Whether the chat gets on, and whether it is there for new clients."""
+        return Health(
+            turn_seconds=self._hub.turn_seconds,
+            listening=bool(self._listening) and not self._stop_wanted.is_set(),
+            writable=self._hub.log_commits.writable,
         )
+
+    async def measure_lateness(self) -> None:
+        """Note for the statistics, until cancelled, how late Trio comes to tasks that are due.
+
+        Run it in a nursery of the program's own, as the daemon does; a clock of tests that jumps
+        goes on with it.
+        """
+        await measure_lateness(self._late_seconds)
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -313,6 +311,7 @@ async def open_chat(
     settings = settings or Settings()
     table = make_table(commands)
     kept_rooms = _kept_rooms(settings)
+    token = await _token(settings)
     async with _open_log(settings) as log, trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
         hub = Hub(
@@ -324,7 +323,7 @@ async def open_chat(
             channel=receive,
             nursery=nursery,
         )
-        chat = Chat(table, send, hub)
+        chat = Chat(table, send, hub, token)
         nursery.start_soon(chat._run_hub)
         await nursery.start(chat._run_clients)
         yield chat
@@ -349,6 +348,13 @@ def _kept_rooms(settings: Settings) -> list[Name]:
         return [parse_room(name, settings.room_chars) for name in settings.keep_rooms]
     except Refused as refusal:
         raise SettingsError(f"keep_rooms: {refusal}") from None
+
+
+async def _token(settings: Settings) -> bytes | None:
+    if not settings.metrics_token_file:
+        return None
+    path = Path(settings.metrics_token_file)
+    return await trio.to_thread.run_sync(read_token, path, abandon_on_cancel=True)
 
 
 async def serve(

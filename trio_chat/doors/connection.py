@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -15,7 +16,7 @@ import trio
 from trio_chat.client import Client, Lost
 from trio_chat.commands import Connected, Disconnected, ReadOut
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import FirstBytes
+from trio_chat.doors.first_bytes import AnswerAtOnce, FirstBytes
 from trio_chat.limits import TokenBucket
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from trio_chat.commands import Record
     from trio_chat.doors.stream import StreamLink
     from trio_chat.doors.tcp import SocketLink
+    from trio_chat.operators import Operators
     from trio_chat.settings import Settings
     from trio_chat.table import Row
 
@@ -41,6 +43,10 @@ RELEASE_SECONDS = 1.0
 LINE_BYTES = 4_096
 READ_LINES = 0.02
 
+# For an answer that does not wait for the hub.
+ANSWER_SECONDS = 10.0
+
+CONNECTION_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -50,15 +56,23 @@ async def run_connection(
     settings: Settings,
     table: Mapping[str, Row],
     *,
+    operators: Operators | None = None,
     trusted: bool = False,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `trusted`: the peer is a proxy that may say where the client really comes from.
+    `operators` has what those are told. `trusted`: the peer is a proxy that may say where the
+    client really comes from.
     """
     client = Client(link, LF, channel, room_limit=LineDialect.rooms)
     dialect = FirstBytes(
-        table, settings, trusted=trusted, clock=trio.current_time, reading=link.reading
+        table,
+        settings,
+        address=link.address,
+        trusted=trusted,
+        clock=trio.current_time,
+        reading=link.reading,
+        reports=None if operators is None else partial(operators.report, client),
     )
     reader = Reader(client, link, channel, settings, dialect)
     known = False
@@ -135,10 +149,21 @@ class Reader:
                 end = Disconnected("closed by the client")
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
+        except AnswerAtOnce as answer:
+            await self._answer(answer.data)
+            await self._channel.send((self._client, (Disconnected(answer.reason),), 0))
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
             await self._channel.send(Lost(self._client, self._why(error)))
         else:
             await self._channel.send((self._client, (end,), 0))
+
+    async def _answer(self, data: bytes) -> None:
+        """Send what cannot wait for the hub, which has nothing to send here."""
+        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):
+            left = self._link.write(data, None)
+            while left:
+                await self._link.drain()
+                left = self._link.write(None, None)
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, OSError):

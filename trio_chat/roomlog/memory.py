@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.events import KEPT, TopicSet
+from trio_chat.roomlog.commits import Commits
 from trio_chat.text import folded
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class MemoryLog:
     _retention: Retention
     _histories: OrderedDict[str, _History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
+    commits: Commits = field(factory=Commits, init=False)
 
     def topic(self, room: str) -> str:
         """The newest topic of a room."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import sqlite3
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +18,7 @@ from trio_chat.commands import MAX_POSITION
 from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
 from trio_chat.roomlog import sqlite_rows
+from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.sqlite_file import open_store
 from trio_chat.roomlog.sqlite_writer import Job, Jobs, Writer
 
@@ -97,6 +99,7 @@ class SqliteLog:
         self._reading = trio.CapacityLimiter(1)
         self._jobs = jobs
         self._topics = topics
+        self.commits = Commits()
 
     def topic(self, room: str) -> str:
         """The newest topic of a room."""
@@ -109,6 +112,7 @@ class SqliteLog:
             return drafts
         await trio.lowlevel.checkpoint_if_cancelled()
         job = Job(drafts)
+        began = perf_counter()
         self._jobs.put(job)
         try:
             await job.done.wait()
@@ -118,6 +122,7 @@ class SqliteLog:
             raise
         finally:
             self._keep_topics(job)
+        self.commits.note(perf_counter() - began, worked=job.results is job.drafts)
         return job.results
 
     def _keep_topics(self, job: Job) -> None:
