@@ -190,7 +190,8 @@ class Refuse:
     """
 
     reason: str
-    limit: str | None = None
+    # For counting alone: two that are told the same are the same.
+    limit: str | None = field(default=None, eq=False)
 
 
 @define
