@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from attrs import evolve, fields
 from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 from prometheus_client.parser import text_string_to_metric_families
@@ -321,6 +322,14 @@ async def test_a_healthy_chat_says_so() -> None:
             assert (status, body, headers["Content-Length"]) == (200, "", "46")
             assert (await fetch(port, path, method="DELETE"))[0] == 405
             assert (await fetch(port, path + "/"))[0] == 404
+
+
+async def test_a_chat_that_has_nothing_to_do_is_in_no_turn() -> None:
+    async with open_chat() as chat:
+        async with line_client(chat, nick="john") as john:
+            await john.sync()
+            await trio.testing.wait_all_tasks_blocked()
+            assert chat.health().turn_seconds == 0
 
 
 async def test_a_chat_that_stops_is_not_ready() -> None:

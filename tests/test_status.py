@@ -10,13 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from attrs import asdict
-from processes import PATIENCE, Run, Start, Talk, environment
+from processes import PATIENCE, Run, Start, environment
 
 from trio_chat import Histogram, cli, control_client, open_chat, watch
 from trio_chat.control_client import Asking
@@ -124,6 +125,14 @@ def test_json_gives_all_of_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert json.loads(ran.out) == answer
 
 
+def test_a_daemon_measures_how_late_tasks_run(start: Start, run: Run, runtime: Path) -> None:
+    start()
+    end = time.monotonic() + PATIENCE
+    while not sum(json.loads(run("status", "--json").out)["late_seconds"]["counts"]):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 # --- again and again ------------------------------------------------------------------------------
 
 
@@ -184,7 +193,7 @@ def test_a_watch_takes_sensible_seconds(seconds: str, run: Run) -> None:
     assert ran.err.count("\n") == 1
 
 
-def test_a_watch_whose_reader_goes_ends(start: Start) -> None:
+def test_a_watch_whose_reader_goes_ends(start: Start, runtime: Path) -> None:
     daemon = start()
     command = [sys.executable, "-m", "trio_chat", "status", "--watch", "0.1"]
     with subprocess.Popen(
@@ -226,7 +235,9 @@ class Terminal:
         return self.got
 
 
-def test_on_a_terminal_a_watch_stays_in_place_and_leaves_it_clean(start: Start, talk: Talk) -> None:
+def test_on_a_terminal_a_watch_stays_in_place_and_leaves_it_clean(
+    start: Start, runtime: Path
+) -> None:
     start()
     terminal = Terminal("status", "--watch", "0.1")
     timer = threading.Timer(PATIENCE, terminal.process.kill)
@@ -247,7 +258,7 @@ def test_on_a_terminal_a_watch_stays_in_place_and_leaves_it_clean(start: Start, 
     assert {page.count("\n") for page in pages} == {9}
 
 
-def test_what_ends_a_watch_is_told_on_the_screen_that_stays(start: Start) -> None:
+def test_what_ends_a_watch_is_told_on_the_screen_that_stays(start: Start, runtime: Path) -> None:
     daemon = start()
     terminal = Terminal("status", "--watch", "0.1")
     timer = threading.Timer(PATIENCE, terminal.process.kill)
