@@ -325,11 +325,10 @@ async def test_a_healthy_chat_says_so() -> None:
 
 
 async def test_a_chat_that_has_nothing_to_do_is_in_no_turn() -> None:
-    async with open_chat() as chat:
-        async with line_client(chat, nick="john") as john:
-            await john.sync()
-            await trio.testing.wait_all_tasks_blocked()
-            assert chat.health().turn_seconds == 0
+    async with open_chat() as chat, line_client(chat, nick="john") as john:
+        await john.sync()
+        await trio.testing.wait_all_tasks_blocked()
+        assert chat.health().turn_seconds == 0
 
 
 async def test_a_chat_that_stops_is_not_ready() -> None:
