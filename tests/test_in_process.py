@@ -745,7 +745,11 @@ async def test_tell_shows_a_line_to_one_client(autojump_clock):
 async def test_statistics_are_right_and_frozen(autojump_clock):
     async with running(max_clients=3, **SMALL) as chat:
         empty = chat.statistics()
-        assert attrs.astuple(empty) == (0, 0, 0, 0, 0, 0, {}, 0, 0, 0, 0)
+        told = attrs.asdict(empty)
+        assert told.pop("max_clients") == 3
+        histograms = [value for value in told.values() if isinstance(value, dict) and value]
+        assert [sum(histogram["counts"]) for histogram in histograms] == [0] * 4
+        assert {str(value) for value in told.values() if value not in histograms} == {"0", "{}"}
         async with line_client(chat, room="#a") as one, chat.connect("bot") as bot:
             await bot.join("#a")
             await bot.join("#b")
@@ -759,6 +763,9 @@ async def test_statistics_are_right_and_frozen(autojump_clock):
                 assert (now.connected, now.turned_away) == (4, 1)
                 # To one: bot and two joined, two words. To the bot: two joined, two words.
                 assert now.deliveries == 7
+                assert now.messages == 2
+                assert now.dialects == {"line": 2, "in-process": 1}
+                assert now.refused == {"max_clients": 1}
                 await two.send("/quit")
                 await two.rest()
             for _ in range(50):

@@ -31,11 +31,12 @@ remote.session
 remote.inbox remote.parse remote.socket
 handed freeze thaw
 frozen_state
+operators
 doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes doors.listening
 doors.proxy
-hub
+hub statistics
 deliver lookups apply absences
 handlers.attendance handlers.speech handlers.sessions
 handlers.rooms
@@ -52,15 +53,15 @@ roomlog.sqlite
 roomlog.sqlite_writer roomlog.sqlite_reader
 roomlog.sqlite_append roomlog.sqlite_tidy
 roomlog.sqlite_rows roomlog.sqlite_file roomlog.memory
-roomlog roomlog.retention
+roomlog roomlog.retention roomlog.commits
 table
-control control_client status
+control control_client status watch
 handover handover_wire process
-configuration logs control_path systemd addresses store_path
-names settings
+configuration logs control_path systemd addresses store_path metrics
+names settings exposition token_file
 text
 commands
-events limits version
+events limits version histogram usage lateness
 errors
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -74,34 +75,6 @@ def test_what_a_daemon_refuses_is_told(
     monkeypatch.setattr(control_client, "asking", lambda path: refusal)
     ran = run(command, "--control", "c.sock")
     assert (ran.code, ran.out, ran.err) == (1, "", "trio-chat: not now\\u001b[2J\n")
-
-
-def test_a_status_is_two_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = {
-        "version": "1\x1b[2J",
-        "uptime": 90_061.5,
-        "listening": ["127.0.0.1:1", "[::1]:1"],
-        "stopping": False,
-        "turned_away": 0,
-        "left": {"quit": 2, "connection lost: Broken pipe": 1},
-        "right": {},
-    }
-    monkeypatch.setattr(control_client, "asking", lambda path: answering(answer))
-    ran = run("status", "--control", "c.sock")
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines() == [
-        "version      1\\u001b[2J",
-        "uptime       1 day, 1:01:01",
-        "listening    127.0.0.1:1, [::1]:1",
-        "stopping     no",
-        "turned away  0",
-        "left         quit: 2, connection lost: Broken pipe: 1",
-        "right        none",
-    ]
-    ran = run("status", "--json", "--control", "c.sock")
-    assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
-    assert ran.out.isascii()
-    assert json.loads(ran.out) == answer
 
 
 def test_a_stop_that_takes_too_long_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +296,7 @@ def test_the_only_daemon_is_asked(
     assert status["store"] == "memory"
     assert (status["stopping"], status["clients"], status["rooms"]) == (False, 1, 1)
     assert set(status) > {field.name for field in fields(trio_chat.Statistics)}
-    assert f"listening    127.0.0.1:{daemon.port}\n" in run("status").out
+    assert re.search(rf"  listening +127\.0\.0\.1:{daemon.port}\n", run("status").out)
     monkeypatch.setenv("TRIO_CHAT_CONTROL", str(socket_file))
     assert run("status").code == 0
 

@@ -191,8 +191,9 @@ def test_a_header_is_read_once_it_is_whole(name: str) -> None:
     data, client = HEADERS[name]
     for length in range(12, len(data)):
         assert read_header(data[:length]) is None
-    assert read_header(data) == Header(len(data), client)
-    assert read_header(data + b"/nick john\r\n" + data) == Header(len(data), client)
+    header = Header(len(data), client, own="LOCAL" in name)
+    assert read_header(data) == header
+    assert read_header(data + b"/nick john\r\n" + data) == header
 
 
 @pytest.mark.parametrize(("data", "where"), MALFORMED)

@@ -68,9 +68,13 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) 
         Settings(**{name: value})
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "control"])
+PATHS = ("control", "metrics_token_file")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PATHS])
 def test_nothing_is_no_value(name: str) -> None:
-    assert Settings(control="").control == ""
+    for path in PATHS:
+        assert getattr(Settings(**{path: ""}), path) == ""
     with pytest.raises(SettingsError, match=f"^{name} must be "):
         Settings(**{name: ""})
 

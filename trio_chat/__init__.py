@@ -29,8 +29,10 @@ from trio_chat.events import (
     Told,
     TopicSet,
 )
-from trio_chat.server import Chat, Statistics, open_chat, serve
+from trio_chat.histogram import Histogram
+from trio_chat.server import Chat, open_chat, serve
 from trio_chat.settings import Settings
+from trio_chat.statistics import Health, Statistics
 from trio_chat.table import Row, custom
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "ChatClosed",
     "ChatError",
     "Event",
+    "Health",
+    "Histogram",
     "InProcessClient",
     "Joined",
     "Left",

@@ -114,6 +114,7 @@ class Apply:
     def _failed(self, client: Client, record: Record, error: Exception) -> None:
         """A record was refused; or it failed, which ends its sender, and nobody else."""
         if isinstance(error, Refused):
+            self._state.count_refusal(error.limit)
             self._outcomes.reply(client, events.Refusal(str(error)))
             return
         logger.error(
@@ -132,6 +133,7 @@ class Apply:
         try:
             self._handlers[request.record.__class__](client, request.record)
         except Refused as refusal:
+            self._state.count_refusal(refusal.limit)
             request.refusal = refusal
         except BaseException:
             request.refusal = ChatClosed("the request failed; the chat's log says why")
@@ -145,6 +147,7 @@ class Apply:
         try:
             self._handlers[record.__class__](client, record)
         except Refused as refusal:
+            self._state.count_refusal(refusal.limit)
             outcomes.reply(client, events.Refusal(str(refusal)))
         else:
             if outcomes.size == before and not client.halted:
@@ -173,6 +176,7 @@ class Apply:
                 self._handlers[type(outcome)](client, outcome)
 
     def _refuse(self, client: Client, record: commands.Refuse) -> None:
+        self._state.count_refusal(record.limit)
         self._outcomes.reply(client, events.Refusal(record.reason))
 
     def _answer(self, client: Client, record: commands.Answer) -> None:

@@ -24,6 +24,7 @@ from trio_chat.errors import ControlError, SettingsError
 from trio_chat.logs import escaped
 from trio_chat.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
 from trio_chat.status import status_lines
+from trio_chat.watch import keep_showing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ METAVARS: Final[dict[object, str]] = {
     RATE: "N/s|off",
     NAMES: "NAME,...",
     "control": "PATH",
+    "metrics_token_file": "PATH",
     "store": "memory|sqlite:PATH",
     "history_days": "DAYS",
     "trusted_proxies": "ADDRESS,...",
@@ -49,6 +51,10 @@ CHANGED: Final = {
     FOR_NEW_CLIENTS: "has changed for new clients",
     AT_A_RESTART: "stays as it is: it changes at a restart",
 }
+# Often enough to see something happen.
+WATCH_SECONDS: Final = 2.0
+LEAST_SECONDS: Final = 0.1
+MOST_SECONDS: Final = 3600.0
 # Beyond its grace: for what a daemon does before and after.
 STOP_SECONDS: Final = 10.0
 # More than all that a daemon waits for in an upgrade together.
@@ -126,6 +132,13 @@ control_option = click.option(
 )
 
 
+def within_an_hour(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """Seconds that make sense; to click's own range, nan is in it."""
+    if value is None or LEAST_SECONDS <= value <= MOST_SECONDS:
+        return value
+    raise click.BadParameter(f"{value:g} is not from {LEAST_SECONDS:g} to {MOST_SECONDS:g} seconds")
+
+
 @click.group(cls=Commands, context_settings={"max_content_width": 100})
 @click.version_option(package_name="trio-chat", message="trio-chat %(version)s")
 def group() -> None:
@@ -166,18 +179,35 @@ def check(file: Path | None) -> None:
 @group.command()
 @control_option
 @click.option("--json", "as_json", is_flag=True, help="Give one JSON object, for programs.")
-def status(control: Path | None, *, as_json: bool) -> None:
+@click.option(
+    "--watch",
+    type=float,
+    callback=within_an_hour,
+    is_flag=False,
+    flag_value=WATCH_SECONDS,
+    metavar="[SECONDS]",
+    help=f"Show it again and again, until Ctrl-C; every {WATCH_SECONDS:g} s if not told otherwise.",
+)
+def status(control: Path | None, watch: float | None, *, as_json: bool) -> None:
     """Show how a running daemon does.
 
     How long it has run, who is there now, and what has happened since its start. The exit code is
     1 if no daemon is running.
     """
-    with daemon_asked(control) as asking:
-        answer = granted(asking.ask("status"))
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        click.echo("\n".join(status_lines(answer)))
+
+    def look() -> str:
+        with control_client.asking(path) as asking:
+            answer = granted(asking.ask("status"))
+        return json.dumps(answer) if as_json else "\n".join(status_lines(answer))
+
+    try:
+        path = control or only_daemon()
+        if watch is None:
+            click.echo(look())
+        else:
+            keep_showing(look, watch, between="" if as_json else "\n")
+    except ControlError as error:
+        fail(str(error), NOT_DONE)
 
 
 @group.command()

@@ -186,10 +186,13 @@ class Labelled:
 class Refuse:
     """The client's input cannot be taken.
 
-    It is told why, in its turn among the answers to its other lines.
+    It is told why, in its turn among the answers to its other lines. `limit` is the setting that
+    has it so, if one has.
     """
 
     reason: str
+    # For counting alone: two that are told the same are the same.
+    limit: str | None = field(default=None, eq=False)
 
 
 @define

@@ -19,6 +19,7 @@ from attrs import fields_dict, frozen
 from trio_chat.errors import Refused, SettingsError
 from trio_chat.names import parse_room
 from trio_chat.settings import Settings, parse_rate
+from trio_chat.token_file import read_token
 
 PREFIX: Final = "TRIO_CHAT_"
 FILE_VARIABLE: Final = "TRIO_CHAT_CONFIG"
@@ -51,6 +52,8 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
         raise SettingsError("\n".join(problems))
     settings = Settings(**values)
     check_rooms(settings)
+    if settings.metrics_token_file:
+        read_token(Path(settings.metrics_token_file))  # for its problems
     return settings
 
 
@@ -116,7 +119,7 @@ def written(name: str) -> str:
     if KINDS[name] is bool:
         return "on" if default else "off"
     if default == "":
-        return "by the port"
+        return "by the port" if name == "control" else "none"
     return f"{default:g}" if KINDS[name] is float else str(default)
 
 

@@ -145,7 +145,6 @@ class Daemon:
                 fixed,
                 estate.port,
                 estate.listens_on_given,
-                upgrades=estate.upgrades,
                 control=succession.control_listener(inheritance),
             )
             await self.attend(chat, own, addresses, control)
@@ -189,6 +188,7 @@ class Daemon:
         self.serving.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(systemd.keep_alive, chat.beat)
+            nursery.start_soon(chat.measure_lateness)
             await self.stopping.wait()
             nursery.cancel_scope.cancel()
         if operations.successor is None:

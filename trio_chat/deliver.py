@@ -127,6 +127,7 @@ class Deliver:
     def _speak(self, run: Run) -> None:
         room = self._rooms[run[0].room]
         room.keep(run)
+        self._state.counts.messages += len(run)
         self._put(room, run, {entry.author for entry in run})
 
     def _put(self, room: Room, run: Sequence[RoomEntry], authors: Collection[str]) -> None:
@@ -134,7 +135,7 @@ class Deliver:
 
         Nobody hears their own words.
         """
-        touched = self._outboxes.touched
+        touched, counts = self._outboxes.touched, self._state.counts
         for variant, listeners in room.audience.items():
             pieces = variant.render(run)
             chunk = variant.join(pieces)
@@ -147,7 +148,9 @@ class Deliver:
                     client.more = [chunk]
                 else:
                     client.more.append(chunk)
-            self._state.counts.deliveries += len(run) * len(listeners)
+            counts.deliveries += len(run) * len(listeners)
+            if isinstance(chunk, bytes):
+                counts.bytes_out += len(chunk) * len(listeners)
             if variant.mirrors:
                 if self._labels:
                     self._acknowledge(variant, listeners, pieces, run)
@@ -157,7 +160,7 @@ class Deliver:
                 if author is not None and author in listeners:
                     self._outboxes.take_back(author)
                     others = self._put_others(author, pieces, run) if len(authors) > 1 else 0
-                    self._state.counts.deliveries -= len(run) - others
+                    counts.deliveries -= len(run) - others
 
     def _acknowledge(
         self,

@@ -12,7 +12,14 @@ class SettingsError(ChatError):
 
 
 class Refused(ChatError):
-    """What was asked for is not possible; the message is the sentence a person is shown."""
+    """What was asked for is not possible; the message is the sentence a person is shown.
+
+    `limit` is the setting that has it so, if one has.
+    """
+
+    def __init__(self, sentence: str, *, limit: str | None = None) -> None:
+        super().__init__(sentence)
+        self.limit = limit
 
 
 class ChatClosed(ChatError):

@@ -13,6 +13,7 @@ from trio_chat.frozen_state import FrozenChat
 from trio_chat.names import Name, parse_room
 from trio_chat.roomlog.sqlite_file import check_header, real
 from trio_chat.settings import SQLITE, Settings
+from trio_chat.token_file import read_token
 
 
 @define
@@ -50,12 +51,16 @@ class Frozen(Handed):
 def check_handed(settings: Settings, state: FrozenChat) -> None:
     """See whether a chat with these settings can go on from a state; for before it is handed over.
 
-    It touches nothing, but for a look at the header of the store's file. What it lets pass,
+    It touches nothing, but for a look at the header of the store's file and at the token of
+    operators. What it lets pass,
     `open_chat(settings, predecessor=...)` takes, as long as the file can be opened then. Raises
     `StateError` if the state contradicts itself or was kept in another store, `StoreError` if the
-    file is not one for this version, and `SettingsError` if `keep_rooms` has what is no name.
+    file is not one for this version, and `SettingsError` if `keep_rooms` has what is no name or
+    there is no token where `metrics_token_file` says.
     """
     kept_rooms_of(settings)
+    if settings.metrics_token_file:
+        read_token(Path(settings.metrics_token_file))
     old, new = _file_of(state.store), _file_of(settings.store)
     if old != new:
         raise StateError(

@@ -53,7 +53,6 @@ class Estate:
     port: int
     # Whether they were handed to it: what its settings say of host and port means nothing then.
     listens_on_given: bool
-    upgrades: int
     # When the chat stood still, by the clock that all processes of a system share.
     still_since: float
     has_stderr: bool

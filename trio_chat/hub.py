@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from trio_chat.names import Name
     from trio_chat.room import Room
     from trio_chat.roomlog import Result, RoomLog
+    from trio_chat.roomlog.commits import Commits
     from trio_chat.settings import Settings
     from trio_chat.standstill import Standstill
     from trio_chat.state import State
@@ -115,7 +117,9 @@ class Hub:
             self.state, self._outboxes, partial(self._apply.close, for_good=True), nursery
         )
         self._notes: list[Note] = []
-        # What this turn has taken so far.
+        self._measures = self.state.measures
+        # When this turn began, 0 if none is under way, and what it has taken so far.
+        self._began = 0.0
         self._records = 0
         self._bytes = 0
 
@@ -129,10 +133,27 @@ class Hub:
             while await self._wait():
                 self._take()
                 await self._turn()
+                self._measures.turn_seconds.add(perf_counter() - self._began)
+                self._began = 0.0
                 if self.state.standstill is not None:
                     await self._stand_still(self.state.standstill)
         finally:
             self._last_words()
+
+    @property
+    def turn_seconds(self) -> float:
+        """How long the turn that is under way has taken by now; 0 if there is none."""
+        return perf_counter() - self._began if self._began else 0.0
+
+    @property
+    def log_commits(self) -> Commits:
+        """How it goes with writing the room log."""
+        return self._log.commits
+
+    @property
+    def waiting(self) -> int:
+        """How much waits on the channel."""
+        return self._channel.statistics().current_buffer_used
 
     def _keep_rooms(self, names: Sequence[Name]) -> list[Room]:
         """Have these rooms exist without members, and no others; those that had to be made."""
@@ -146,17 +167,20 @@ class Hub:
     async def _wait(self) -> bool:
         """Wait until there is something to do; false once there will be nothing more."""
         if self._outboxes.broken or self._absences.over or self.state.holding:
+            self._began = perf_counter()
             return True
         try:
             # Each turn has let others run: there is no need to do so again if something waits.
-            self._item(self._channel.receive_nowait())
+            item = self._channel.receive_nowait()
         except trio.WouldBlock:
             try:
-                self._item(await self._channel.receive())
+                item = await self._channel.receive()
             except trio.EndOfChannel:
                 return False
         except trio.EndOfChannel:
             return False
+        self._began = perf_counter()
+        self._item(item)
         return True
 
     def _take(self) -> None:
@@ -194,6 +218,8 @@ class Hub:
         counts = self.state.counts
         counts.turns += 1
         counts.records += self._records
+        counts.bytes_in += self._bytes
+        self._measures.turn_records.add(self._records)
         self._records = self._bytes = 0
         outcomes, drafts = self._outcomes.listed, self._outcomes.drafts
         results: Sequence[Result] = ()

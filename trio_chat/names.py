@@ -108,7 +108,8 @@ def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tup
         _refuse_characters(shown, what, unwanted)
         _refuse_marks(shown, what)
     if len(shown) > limit:
-        raise Refused(f"a {what} may have at most {limit} characters")
+        setting = "nick_chars" if what == "nick" else "room_chars"
+        raise Refused(f"a {what} may have at most {limit} characters", limit=setting)
     return shown, folded
 
 

@@ -16,6 +16,7 @@ from trio_chat.errors import ChatClosed, ControlError, HandoverError, Refused, S
 from trio_chat.server import Chat
 from trio_chat.settings import Changes, Settings, changes
 from trio_chat.upgrade import DaemonState, hand_over
+from trio_chat.usage import usage
 from trio_chat.version import version
 
 # A file on a disk that hangs is given up.
@@ -63,11 +64,12 @@ class Operations:
             "version": version(),
             "process": os.getpid(),
             "uptime": round(self.chat.uptime, 3),
-            "upgrades": self.own.upgrades,
             "listening": self.addresses,
             "store": self.chat.settings.store,
             "stopping": self.stopping.is_set(),
+            "problems": self.chat.health().problems,
             **asdict(self.chat.statistics()),
+            **asdict(usage()),
         }
 
     def _check_ours(self) -> None:

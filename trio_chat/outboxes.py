@@ -71,6 +71,8 @@ class Outboxes:
 
     def put(self, client: Client, chunk: Chunk) -> None:
         """Add a chunk to what the client gets in this turn."""
+        if isinstance(chunk, bytes):
+            self._state.counts.bytes_out += len(chunk)
         if client.chunk is None:
             client.chunk = chunk
             self.touched.append(client)
@@ -82,9 +84,11 @@ class Outboxes:
     def take_back(self, client: Client) -> None:
         """Take the chunk back that was added last."""
         if client.more:
-            client.more.pop()
+            chunk = client.more.pop()
         else:
-            client.chunk = None
+            chunk, client.chunk = client.chunk, None
+        if isinstance(chunk, bytes):
+            self._state.counts.bytes_out -= len(chunk)
 
     def put_event(self, client: Client, event: Event) -> None:
         """Add an event."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import frozen
 
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
@@ -22,15 +22,20 @@ from trio_chat.errors import ChatClosed, Refused
 from trio_chat.freeze import freeze, going_over
 from trio_chat.frozen_state import FrozenChat
 from trio_chat.handed import Frozen, Handed, kept_rooms_of
+from trio_chat.histogram import SECONDS, Histogram
 from trio_chat.hub import Beat, Hub, Reload, Stop, Tell
+from trio_chat.lateness import measure_lateness
+from trio_chat.operators import Operators
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
 from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
 from trio_chat.standstill import Freeze, Standstill
+from trio_chat.statistics import Health, Statistics, take
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
 from trio_chat.thaw import Thaw
+from trio_chat.token_file import read_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
@@ -49,23 +54,6 @@ FREEZE_SECONDS = 5.0
 LEAVE_SECONDS = 1.0
 
 
-@frozen
-class Statistics:
-    """A chat at one moment. Counts are since its start."""
-
-    clients: int
-    rooms: int
-    lagging: int
-    away: int
-    connected: int
-    turned_away: int
-    left: Mapping[str, int]
-    turns: int
-    records: int
-    deliveries: int
-    lagged: int
-
-
 class Chat:
     """A running chat, made by `open_chat`: ways in for clients, and the way to its end."""
 
@@ -76,12 +64,15 @@ class Chat:
         hub: Hub,
         log: RoomLog,
         uptime: float,
+        token: bytes | None,
     ) -> None:
         self._table = table
         self._channel = channel
         self._hub = hub
         self._log = log
         self._started = trio.current_time() - uptime
+        self._late_seconds = Histogram(SECONDS)
+        self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
         self._clients: trio.Nursery
         self._listening: list[Listening] = []
         # Held while everything stands still. A stop waits for it.
@@ -146,10 +137,19 @@ class Chat:
         settings = self.settings
         link = SocketLink(stream, settings.keepalive)
         trusted = is_trusted(link.address, settings.trusted_proxies)
-        return run_connection(link, self._channel, settings, self._table, trusted=trusted)
+        return run_connection(
+            link, self._channel, settings, self._table, operators=self._operators, trusted=trusted
+        )
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
-        return run_connection(reader.link, self._channel, self.settings, self._table, reader=reader)
+        return run_connection(
+            reader.link,
+            self._channel,
+            self.settings,
+            self._table,
+            operators=self._operators,
+            reader=reader,
+        )
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -162,7 +162,9 @@ class Chat:
             self._streams.add(scope)
             try:
                 link = StreamLink(stream, peer)
-                await run_connection(link, channel, self.settings, self._table)
+                await run_connection(
+                    link, channel, self.settings, self._table, operators=self._operators
+                )
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)
@@ -225,11 +227,13 @@ class Chat:
 
         Gives the names of those that differ and cannot: they stay as they are. Some count at once,
         others for clients that come from now on; docs/settings.md says which. Nobody is
-        disconnected. Log settings are for the program to act on. Raises `SettingsError`, and
-        changes nothing, if `keep_rooms` has what is no name of a room, and `ChatClosed` once the
+        disconnected. Log settings are for the program to act on. The file that
+        `metrics_token_file` names is read anew. Raises `SettingsError`, and changes nothing, if
+        that cannot be, or `keep_rooms` has what is no name of a room, and `ChatClosed` once the
         chat is stopping.
         """
         await self._check_open()
+        token = await _token(settings)
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
@@ -237,27 +241,28 @@ class Chat:
         await self._ask(note)
         if not note.taken:
             raise ChatClosed("the chat has stopped")
+        self._operators.token = token
         return stay
 
     def statistics(self) -> Statistics:
         """How the chat does, at this moment."""
-        state = self._hub.state
-        counts = state.counts
-        return Statistics(
-            clients=len(state.clients),
-            rooms=len(state.rooms),
-            lagging=sum(
-                client.lagging and client.away is None for client in state.clients.values()
-            ),
-            away=sum(client.away is not None for client in state.clients.values()),
-            connected=counts.connected,
-            turned_away=counts.turned_away,
-            left=dict(counts.left),
-            turns=counts.turns,
-            records=counts.records,
-            deliveries=counts.deliveries,
-            lagged=counts.lagged,
+        return take(self._hub, self._late_seconds)
+
+    def health(self) -> Health:
+        """Whether the chat gets on, and whether it is there for new clients."""
+        return Health(
+            turn_seconds=self._hub.turn_seconds,
+            listening=bool(self._listening) and not self._stop_wanted.is_set(),
+            writable=self._hub.log_commits.writable,
         )
+
+    async def measure_lateness(self) -> None:
+        """Note for the statistics, until cancelled, how late Trio comes to tasks that are due.
+
+        Run it in a nursery of the program's own, as the daemon does; a clock of tests that jumps
+        goes on with it.
+        """
+        await measure_lateness(self._late_seconds)
 
     # --- handing over -----------------------------------------------------------------------------
 
@@ -404,6 +409,7 @@ async def open_chat(
     settings = settings or Settings()
     table = make_table(commands)
     kept_rooms = kept_rooms_of(settings)
+    token = await _token(settings)
     handed = predecessor or Handed(FrozenChat(settings.store), [], [])
     with ExitStack() as unused:
         for sock in handed.clients:
@@ -411,6 +417,7 @@ async def open_chat(
         async with _open_log(settings, handed) as log, trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
             thaw = Thaw(settings, table, handed.state)
+            thaw.state.counts.upgrades += predecessor is not None
             readers = list(thaw.clients(handed.clients, send))
             hub = Hub(
                 state=thaw.state,
@@ -422,7 +429,7 @@ async def open_chat(
                 nursery=nursery,
                 owed=thaw.owed(),
             )
-            chat = Chat(table, send, hub, log, handed.state.uptime)
+            chat = Chat(table, send, hub, log, handed.state.uptime, token)
             nursery.start_soon(chat._run_hub)
             await nursery.start(chat._run_clients, readers)
             yield chat
@@ -440,6 +447,13 @@ async def _open_log(settings: Settings, handed: Handed) -> AsyncGenerator[RoomLo
     path = Path(settings.store.removeprefix(SQLITE))
     async with open_sqlite_log(path, settings.durability, keep, lock=handed.lock) as log:
         yield log
+
+
+async def _token(settings: Settings) -> bytes | None:
+    if not settings.metrics_token_file:
+        return None
+    path = Path(settings.metrics_token_file)
+    return await trio.to_thread.run_sync(read_token, path, abandon_on_cancel=True)
 
 
 async def serve(

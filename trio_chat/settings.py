@@ -141,7 +141,7 @@ a_host = must_be(
     lambda value: type(value) is str and value.isprintable() and value.split() == [value],
 )
 a_path = must_be(
-    "a path in printable characters, or nothing for the usual place",
+    "a path in printable characters, or nothing",
     lambda value: type(value) is str and value.isprintable(),
 )
 
@@ -522,6 +522,18 @@ class Settings:
             "PORT.sock in trio-chat in the user's runtime directory (XDG_RUNTIME_DIR), where a "
             "second daemon starts beside the first and `trio-chat status` finds both.",
             AT_A_RESTART,
+        ),
+    )
+
+    metrics_token_file: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Operating",
+            "File with the token for /metrics and /healthz from elsewhere than this machine.",
+            "None: only who comes from this machine gets them. In a file the token is in no "
+            "command line, environment or log.",
+            AT_ONCE,
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from trio_chat.histogram import RECORDS, SECONDS, Histogram
 from trio_chat.room import Room
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ class Counts:
     left: Counter[str] = field(factory=Counter)
     turned_away: int = 0
     lagged: int = 0
+    messages: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    refused: Counter[str] = field(factory=Counter)
+    upgrades: int = 0
+
+
+@define
+class Measures:
+    """What turns are like, in this process."""
+
+    turn_records: Histogram = field(factory=lambda: Histogram(RECORDS))
+    turn_seconds: Histogram = field(factory=lambda: Histogram(SECONDS))
 
 
 @define
@@ -56,6 +70,7 @@ class State:
     holders: dict[str, Client] = field(factory=dict)
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
+    measures: Measures = field(factory=Measures)
     # Rooms that exist without members too, by their folded names.
     kept_rooms: frozenset[str] = frozenset()
     # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
@@ -70,6 +85,11 @@ class State:
     # Who stands still, if anyone does; and whether those with sockets are another process's now.
     standstill: Standstill | None = None
     handed_over: bool = False
+
+    def count_refusal(self, limit: str | None) -> None:
+        """Count what was refused, if that is because of a limit."""
+        if limit is not None:
+            self.counts.refused[limit] += 1
 
     def forget_address(self, address: str) -> None:
         """Count one client less for an address."""

@@ -55,7 +55,8 @@ def clean_text(text: str, *, what: str, limit: int) -> str:
     if len(text) <= limit * _MOST_COMPOSED:
         text = _normalize(text.replace("\t", " "), what)
     if len(text) > limit:
-        raise Refused(f"{_a(what)} may have at most {limit} characters; this one has {len(text)}")
+        sentence = f"{_a(what)} may have at most {limit} characters; this one has {len(text)}"
+        raise Refused(sentence, limit="topic_chars" if what == "topic" else "message_chars")
     # All that is never shown is unprintable to Python; few other characters are.
     found = None if text.isprintable() else _NEVER_SHOWN.search(text)
     if found:

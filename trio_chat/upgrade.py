@@ -53,7 +53,6 @@ class DaemonState:
     fixed: Fixed
     port: int
     listens_on_given: bool
-    upgrades: int = 0
     control: ControlListener | None = None
 
 
@@ -154,7 +153,6 @@ async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> Non
         process=os.getpid(),
         port=own.port,
         listens_on_given=own.listens_on_given,
-        upgrades=own.upgrades + 1,
         still_since=begun,
         has_stderr=bool(stderr),
         control=None if own.control is None else os.fspath(own.control.path),

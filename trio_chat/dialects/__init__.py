@@ -47,6 +47,9 @@ class Dialect(Protocol):
 class Variant(Protocol):
     """The writing half; equal and hashable by identity."""
 
+    dialect: str
+    """What operators are told its clients speak."""
+
     mirrors: bool
     """Whether its clients keep a picture of their rooms.
 

@@ -92,7 +92,7 @@ def _command(document: dict[str, object], context: Context) -> Record:
     try:
         return _read(document, context)
     except Refused as refusal:
-        return Refuse(str(refusal))
+        return Refuse(str(refusal), refusal.limit)
 
 
 def _read(document: dict[str, object], context: Context) -> Record:

@@ -1,7 +1,7 @@
 """HTTP: the head of one request, and its answer; what upgrades becomes a WebSocket.
 
 Each connection is for one request. A whole head is read at once, by h11; until it is whole, its
-bytes are all that is kept.
+bytes are all that is kept. What operators are told comes from above, as a `Report` at its path.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import binascii
 import re
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -19,7 +19,7 @@ from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trio_chat.settings import Settings
 
@@ -46,28 +46,77 @@ UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
 
 
 @frozen
+class Report:
+    """What is told at a path of how things are at this moment.
+
+    `at_once`: it cannot wait for the hub.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    at_once: bool = False
+
+
+Reports: TypeAlias = "Callable[[str, Mapping[str, str]], Report | None]"
+"""Gives what is at a path, if something is, to who asks with these headers; raises `Unserved`."""
+
+
+@frozen
 class Opening:
     """A request's head that was read: its size in bytes, and what is answered.
 
-    `refused` is the status of an answer after which the connection ends; `None`: from here on it is
-    a WebSocket.
+    `final` is the status of an answer after which the connection ends; `None`: from here on it is a
+    WebSocket. `at_once`: as in a `Report`.
     """
 
     size: int
     answer: bytes
-    refused: int | None = None
+    final: int | None = None
+    at_once: bool = False
 
 
-def read_opening(first: bytes, settings: Settings, *, late: bool = False) -> Opening | None:
+def read_opening(
+    first: bytes, settings: Settings, *, reports: Reports | None = None, late: bool = False
+) -> Opening | None:
     """Read the head from a connection's first bytes; `None` if some are missing.
 
     If it is `late`, there are none to come any more.
     """
     try:
         head = _whole_head(first, late=late)
-        return Opening(len(head), _accepted(_request(head), settings)) if head else None
+        return _opening(_request(head), len(head), settings, reports) if head else None
     except Unserved as unserved:
-        return Opening(len(first), _refusal(unserved, first), unserved.status)
+        body = f"{unserved.sentence}\n".encode()
+        headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
+        answer = _last_answer(unserved.status, headers, body, whole=not first.startswith(b"HEAD "))
+        return Opening(len(first), answer, unserved.status)
+
+
+def _opening(
+    request: h11.Request, size: int, settings: Settings, reports: Reports | None
+) -> Opening:
+    """What is answered to a request, by its path; raises `Unserved` if nothing is there."""
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+    path = request.target.partition(b"?")[0]
+    report = reports(path.decode("latin-1"), headers) if reports is not None else None
+    if report is not None:
+        return _reported(report, request, size)
+    if not is_ours(headers.get("host", ""), settings.http_hosts):
+        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
+    if path != b"/ws":
+        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
+        raise Unserved(404, sentence)
+    return Opening(size, _accepted(request, headers, settings))
+
+
+def _reported(report: Report, request: h11.Request, size: int) -> Opening:
+    if request.method not in (b"GET", b"HEAD"):
+        raise Unserved(405, "This is for GET and HEAD.", {"Allow": "GET, HEAD"})
+    headers = {"Content-Type": report.content_type, "Cache-Control": "no-store"}
+    whole = request.method == b"GET"
+    answer = _last_answer(report.status, headers, report.body, whole=whole)
+    return Opening(size, answer, report.status, report.at_once)
 
 
 def _whole_head(first: bytes, *, late: bool) -> bytes:
@@ -82,15 +131,15 @@ def _whole_head(first: bytes, *, late: bool) -> bytes:
     return first[:size] if found else b""
 
 
-def _refusal(unserved: Unserved, first: bytes) -> bytes:
-    body = b"" if first.startswith(b"HEAD ") else f"{unserved.sentence}\n".encode()
-    headers = {
-        "Content-Type": "text/plain; charset=utf-8",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        **unserved.headers,
-    }
-    return _head(unserved.status, headers) + body
+def _last_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, whole: bool = True
+) -> bytes:
+    """An answer after which the connection ends.
+
+    Unless it is `whole`, its body is only measured.
+    """
+    about = {"Connection": "close", "X-Content-Type-Options": "nosniff", **headers}
+    return _head(status, {"Content-Length": str(len(body)), **about}) + (body if whole else b"")
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
@@ -99,16 +148,8 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}\r\n".encode()
 
 
-def _accepted(request: h11.Request, settings: Settings) -> bytes:
+def _accepted(request: h11.Request, headers: Mapping[str, str], settings: Settings) -> bytes:
     """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
-    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-    if not _is_ours(headers.get("host", ""), settings.http_hosts):
-        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
-    path = request.target.partition(b"?")[0]
-    # What else is served by HTTP has its place here.
-    if path != b"/ws":
-        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
-        raise Unserved(404, sentence)
     if request.method != b"GET":
         raise Unserved(405, "This is for GET.", {"Allow": "GET"})
     if not _may_come_from(request, headers.get("host", ""), settings.http_origins):
@@ -118,7 +159,7 @@ def _accepted(request: h11.Request, settings: Settings) -> bytes:
     return _head(101, upgrade)
 
 
-def _is_ours(host: str, names: tuple[str, ...]) -> bool:
+def is_ours(host: str, names: tuple[str, ...]) -> bool:
     """Whether the server is meant by this name, so that nobody else has pointed it here."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")

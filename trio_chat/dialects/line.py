@@ -135,6 +135,7 @@ class LineVariant:
 
     __slots__ = ("_end",)
 
+    dialect = "line"
     mirrors = False
 
     def __init__(self, end: str) -> None:
@@ -311,7 +312,8 @@ class LineDialect:
 
     def _too_long(self) -> Refuse:
         return Refuse(
-            f"a line may have at most {self._settings.line_bytes} bytes; this one is left out"
+            f"a line may have at most {self._settings.line_bytes} bytes; this one is left out",
+            limit="line_bytes",
         )
 
     def _record(self, line: bytes) -> Record | None:
@@ -326,7 +328,7 @@ class LineDialect:
         try:
             return self._command(text)
         except Refused as refusal:
-            return Refuse(str(refusal))
+            return Refuse(str(refusal), refusal.limit)
 
     def _command(self, text: str) -> Record | None:
         if self._settings.bare_lines and not text.startswith("/") and text.strip():

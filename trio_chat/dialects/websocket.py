@@ -78,6 +78,7 @@ class DocumentVariant:
 
     __slots__ = ()
 
+    dialect = "websocket"
     mirrors = True
 
     def render(self, events: Sequence[Event]) -> list[Piece]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -16,7 +17,7 @@ from attrs import define, field
 from trio_chat.client import Client, Lost
 from trio_chat.commands import Connected, Disconnected, ReadOut
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import FirstBytes, FrozenFirstBytes
+from trio_chat.doors.first_bytes import AnswerAtOnce, FirstBytes, FrozenFirstBytes
 from trio_chat.limits import FrozenBucket, TokenBucket
 from trio_chat.standstill import Still
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from trio_chat.commands import Record
     from trio_chat.doors.stream import StreamLink
     from trio_chat.doors.tcp import SocketLink
+    from trio_chat.operators import Operators
     from trio_chat.settings import Settings
     from trio_chat.standstill import Standstill
     from trio_chat.table import Row
@@ -44,6 +46,10 @@ RELEASE_SECONDS = 1.0
 LINE_BYTES = 4_096
 READ_LINES = 0.02
 
+# For an answer that does not wait for the hub.
+ANSWER_SECONDS = 10.0
+
+CONNECTION_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -53,21 +59,30 @@ async def run_connection(
     settings: Settings,
     table: Mapping[str, Row],
     *,
+    operators: Operators | None = None,
     trusted: bool = False,
     reader: Reader | None = None,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `trusted`: the peer is a proxy that may say where the client really comes from. `reader` is that
-    of a client that the hub knows already, from another process.
+    `operators` has what those are told. `trusted`: the peer is a proxy that may say where the
+    client really comes from. `reader` is that of a client that the hub knows already, from another
+    process.
     """
     known = reader is not None
     if reader is None:
         client = Client(link, LF, channel, room_limit=LineDialect.rooms)
         dialect = FirstBytes(
-            table, settings, trusted=trusted, clock=trio.current_time, reading=link.reading
+            table,
+            settings,
+            address=link.address,
+            trusted=trusted,
+            clock=trio.current_time,
+            reading=link.reading,
         )
         reader = Reader(client, link, channel, dialect, bucket_of(settings))
+    if operators is not None:
+        reader.report_by(operators)
     try:
         if not known:
             await channel.send((reader.client, (Connected(trusted),), 0))
@@ -128,12 +143,16 @@ class Reader:
         self._records: Sequence[Record] = ()
         self._size = 0
 
+    def report_by(self, operators: Operators) -> None:
+        """Have operators answered, if this is one."""
+        self._dialect.report_by(partial(operators.report, self.client))
+
     def frozen(self) -> FrozenReader:
         """What it knows as plain data, while it stands still."""
         bucket = None if self._bucket is None else self._bucket.frozen(trio.current_time())
         return FrozenReader(self._dialect.frozen(), bucket)
 
-    async def run(self) -> None:  # noqa: C901, PLR0912 - one loop, for the reason below
+    async def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - one loop, for the reason below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
@@ -184,6 +203,9 @@ class Reader:
                     await self._channel.send(Still())
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
+        except AnswerAtOnce as answer:
+            await self._answer(answer.data)
+            await self._channel.send((self.client, (Disconnected(answer.reason),), 0))
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
             await self._channel.send(Lost(self.client, self._why(error)))
         else:
@@ -211,6 +233,14 @@ class Reader:
         self._records = self._dialect.feed(b"")
         if self._records:
             await self._send()
+
+    async def _answer(self, data: bytes) -> None:
+        """Send what cannot wait for the hub, which has nothing to send here."""
+        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):
+            left = self.link.write(data, None)
+            while left:
+                await self.link.drain()
+                left = self.link.write(None, None)
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, OSError):

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_chat.commands import Answer, Disconnected, Greet, Refuse
 from trio_chat.dialects.http import read_opening
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
     from trio_chat.commands import Record
     from trio_chat.dialects import Dialect
+    from trio_chat.dialects.http import Report
     from trio_chat.settings import Settings
     from trio_chat.table import Row
+
+    # What is at a path, for who asks with these headers, and comes from this address.
+    ReportsTo: TypeAlias = Callable[[str, Mapping[str, str], str], Report | None]
 
 # RFC 9110, 5789 and 9113 (whose connections begin with PRI).
 VERBS = (
@@ -64,21 +68,37 @@ class FrozenFirstBytes:
     # There once they have told of a WebSocket; then there are no lines.
     frames: FrozenFrames | None = None
     left: float | None = None
+    # Where it comes from, for what operators are told; nowhere, if that is not known.
+    address: str = ""
+
+
+@frozen
+class AnswerAtOnce(Exception):
+    """What came is answered with these bytes, which cannot wait for the hub, and nothing else.
+
+    `reason` is for the log.
+    """
+
+    data: bytes
+    reason: str
 
 
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    `trusted`: whether a PROXY header is taken. `clock` gives seconds. `reading` is the scope in
-    which the connection is read: it gets a deadline while the head of a request is to come.
+    `address` is where it comes from. `trusted`: whether a PROXY header is taken. `clock` gives
+    seconds. `reading` is the scope in which the connection is read: it gets a deadline while the
+    head of a request is to come.
     """
 
     __slots__ = (
+        "_address",
         "_clock",
         "_dialect",
         "_first",
         "_over",
         "_reading",
+        "_reports",
         "_settings",
         "_since",
         "_table",
@@ -90,10 +110,13 @@ class FirstBytes:
         table: Mapping[str, Row],
         settings: Settings,
         *,
+        address: str = "",
         trusted: bool = False,
         clock: Callable[[], float] = time.monotonic,
         reading: trio.CancelScope | None = None,
     ) -> None:
+        self._address = address
+        self._reports: ReportsTo | None = None
         self._table = table
         self._settings = settings
         self._trusted = trusted
@@ -118,7 +141,14 @@ class FirstBytes:
         reading: trio.CancelScope | None,
     ) -> FirstBytes:
         """First bytes that go on where others were frozen."""
-        first = cls(table, settings, trusted=frozen.trusted, clock=clock, reading=reading)
+        first = cls(
+            table,
+            settings,
+            address=frozen.address,
+            trusted=frozen.trusted,
+            clock=clock,
+            reading=reading,
+        )
         first._first, first._over = frozen.first, frozen.over
         if frozen.frames is None:
             first._dialect = LineDialect.thawed(table, settings, frozen.lines)
@@ -134,7 +164,9 @@ class FirstBytes:
 
     def frozen(self) -> FrozenFirstBytes:
         """These as plain data, with the dialect behind them."""
-        frozen = FrozenFirstBytes(self._first, self._over, self._trusted)
+        frozen = FrozenFirstBytes(
+            self._first, self._over, self._trusted, address=self._address if self._first else ""
+        )
         behind = self._dialect.frozen()
         if isinstance(behind, FrozenLines):
             frozen.lines = behind
@@ -151,6 +183,11 @@ class FirstBytes:
         self._reading = reading
         if self._since is not None:
             self._since += stood
+
+    def report_by(self, reports: ReportsTo) -> None:
+        """Ask for what is told to operators: see `trio_chat.operators`."""
+        if self._first is not None:
+            self._reports = reports
 
     @property
     def pending(self) -> bool:
@@ -175,7 +212,7 @@ class FirstBytes:
             if first and self._since is None:
                 self._since = self._clock()
             return []
-        self._first = None
+        self._first, self._reports = None, None
         return self._dialect.feed(first, limit)
 
     def _feed_request(self, first: bytes, limit: int | None) -> list[Record]:
@@ -183,15 +220,22 @@ class FirstBytes:
             self._since = None
             self._reading.deadline = self._clock() + UNDECIDED_SECONDS
         late = self._clock() >= self._reading.deadline
-        opening = read_opening(first, self._settings, late=late)
+        opening = read_opening(first, self._settings, reports=self._report, late=late)
         if opening is None:
             return []
         self._reading.deadline = math.inf
-        if opening.refused is not None:
-            return self._end(Answer(opening.answer), f"spoke HTTP: answered {opening.refused}")
-        self._first, self._dialect = None, WebSocketDialect(self._table, self._settings)
+        if opening.final is not None:
+            reason = f"spoke HTTP: answered {opening.final}"
+            if opening.at_once:
+                raise AnswerAtOnce(opening.answer, reason)
+            return self._end(Answer(opening.answer), reason)
+        self._first, self._reports = None, None
+        self._dialect = WebSocketDialect(self._table, self._settings)
         rest = self._dialect.feed(first[opening.size :], limit)
         return [Answer(opening.answer), Greet(DOCUMENTS), *rest]
+
+    def _report(self, path: str, headers: Mapping[str, str]) -> Report | None:
+        return None if self._reports is None else self._reports(path, headers, self._address)
 
     def overdue(self) -> list[Record]:
         """What comes of a request's head for which it is too late now; nothing if it is not."""
@@ -212,6 +256,8 @@ class FirstBytes:
         # Another header would be the client's own.
         self._trusted = False
         self._first, self._since = first[header.size :], None
+        if not header.own:
+            self._address = "" if header.client is None else header.client.address
         who: list[Record] = [] if header.client is None else [header.client]
         return who + self.feed(b"", limit)
 

@@ -46,6 +46,7 @@ class EventVariant:
 
     __slots__ = ()
 
+    dialect = "in-process"
     mirrors = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:

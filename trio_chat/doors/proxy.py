@@ -55,10 +55,14 @@ class Malformed(Exception):
 
 @frozen
 class Header:
-    """A header that was read: its size in bytes, and the client it names, if it names one."""
+    """A header that was read: its size in bytes, and the client it names, if it names one.
+
+    `own`: the proxy speaks for itself.
+    """
 
     size: int
     client: CameFrom | None
+    own: bool = False
 
 
 def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
@@ -127,7 +131,9 @@ def _read_v2(first: bytes) -> Header | None:
     size = _HEAD_BYTES + length
     if len(first) < size:
         return None
-    if command == _LOCAL or kind not in (_TCP4, _TCP6):
+    if command == _LOCAL:
+        return Header(size, None, own=True)
+    if kind not in (_TCP4, _TCP6):
         return Header(size, None)
     width = _IPV4_BYTES if kind == _TCP4 else _IPV6_BYTES
     # The two addresses come first, then the two ports; the source's before the target's.

@@ -50,7 +50,7 @@ class Attendance:
         elif state.stopping:
             client.link.read_out()
         elif len(state.clients) > settings.max_clients:
-            self._turn_away(client, "the server is full; please try again later")
+            self._turn_away(client, "max_clients", "the server is full; please try again later")
         elif not record.trusted:
             self._check_address(client)
 
@@ -69,11 +69,14 @@ class Attendance:
         address, most = client.link.address, self._state.settings.max_clients_per_address
         if self._state.addresses[address] > most and not _is_loopback(address):
             self._turn_away(
-                client, "there are too many connections from your address; close one first"
+                client,
+                "max_clients_per_address",
+                "there are too many connections from your address; close one first",
             )
 
-    def _turn_away(self, client: Client, reason: str) -> None:
+    def _turn_away(self, client: Client, limit: str, reason: str) -> None:
         self._state.counts.turned_away += 1
+        self._state.count_refusal(limit)
         self._outcomes.reply(client, events.Ended(reason, POLICY))
         self.close(client, f"refused: {reason}", for_good=True)
 

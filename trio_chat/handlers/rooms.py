@@ -55,7 +55,8 @@ class Rooms:
         if name.folded in client.rooms:
             raise Refused(f"you are in {client.rooms[name.folded].shown} already")
         if client.room_limit is not None and len(client.rooms) >= client.room_limit > 1:
-            raise Refused(f"you are in {client.room_limit} rooms, which is the most; leave one")
+            sentence = f"you are in {client.room_limit} rooms, which is the most; leave one"
+            raise Refused(sentence, limit="rooms_per_client")
         room = self._state.rooms.get(name.folded) or self._make_room(name)
         if len(client.rooms) == client.room_limit == 1:
             self._go_out(client, next(iter(client.rooms.values())))
@@ -70,7 +71,8 @@ class Rooms:
     def _make_room(self, name: Name) -> Room:
         if len(self._state.rooms) >= self._state.settings.max_rooms:
             raise Refused(
-                "there are too many rooms; please join one that exists (/rooms lists them)"
+                "there are too many rooms; please join one that exists (/rooms lists them)",
+                limit="max_rooms",
             )
         room = Room(name.folded, name.shown, self._state.settings.recent_entries)
         room.topic = self._topic(room.name)

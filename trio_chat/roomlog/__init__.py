@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.events import Entry, Kept
+    from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.memory import FrozenHistories
     from trio_chat.roomlog.retention import Retention
 
@@ -21,6 +22,9 @@ class RoomLog(Protocol):
 
     Rooms are named by their folded names. What the log knows of a room outlives its members.
     """
+
+    commits: Commits
+    """How it goes with writing; one in memory has nothing to say there."""
 
     def topic(self, room: str) -> str:
         """The newest topic appended for a room, empty if there is none. Never blocks."""

@@ -11,6 +11,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.events import KEPT, Kept, TopicSet
+from trio_chat.roomlog.commits import Commits
 from trio_chat.text import folded
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class MemoryLog:
     _retention: Retention
     _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
-
+    commits: Commits = field(factory=Commits, init=False)
     lock: None = field(default=None, init=False)
 
     @classmethod

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import queue
 import sqlite3
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +18,7 @@ import trio
 from trio_chat.commands import MAX_POSITION
 from trio_chat.errors import StoreError
 from trio_chat.events import KEPT, TopicSet
+from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import FrozenHistories
 from trio_chat.roomlog.sqlite_file import StoreFile, open_store, real
 from trio_chat.roomlog.sqlite_reader import Query, Reader
@@ -137,6 +139,7 @@ class SqliteLog:
         self._jobs = jobs
         self._topics = writer.topics()
         self.lock = writer.lock
+        self.commits = Commits()
 
     def topic(self, room: str) -> str:
         """The newest topic of a room."""
@@ -149,6 +152,7 @@ class SqliteLog:
             return drafts
         await trio.lowlevel.checkpoint_if_cancelled()
         job = Job(drafts)
+        began = perf_counter()
         self._jobs.put(job)
         try:
             await job.done.wait()
@@ -158,6 +162,7 @@ class SqliteLog:
             raise
         finally:
             self._keep_topics(job)
+        self.commits.note(perf_counter() - began, worked=job.results is job.drafts)
         return job.results
 
     def _keep_topics(self, job: Job) -> None:

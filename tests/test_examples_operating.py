@@ -1,0 +1,265 @@
+"""The examples for operators: alert rules, haproxy as it runs, and what a container does."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import yaml
+from loopback import chat_on_tcp
+from processes import PATIENCE, Daemon, Start
+from websockets.sync.client import connect
+
+from trio_chat import configuration, open_chat
+from trio_chat.exposition import render
+from trio_chat.metrics import metrics
+from trio_chat.usage import usage
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROMETHEUS = EXAMPLES / "prometheus"
+NAME = re.compile(r"\b(?:trio_chat|process)_\w+")
+LABELS = re.compile(r"(\w+)\{([^}]*)\}")
+
+
+# --- Prometheus -----------------------------------------------------------------------------------
+
+
+def rules() -> list[dict]:
+    [group] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    return group["rules"]
+
+
+async def told() -> str:
+    async with open_chat() as chat:
+        return render(metrics(chat.statistics(), chat.health(), usage())).decode()
+
+
+def test_rules_have_what_rules_need() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(names) == len(set(names)) > 5
+    for rule in rules():
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"]["summary"]
+        assert re.fullmatch(r"\d+m", rule.get("for", "1m"))
+
+
+async def test_rules_are_about_metrics_there_are() -> None:
+    lines = await told()
+    series = {re.split(r"[ {]", line)[0] for line in lines.splitlines() if line[0] != "#"}
+    for rule in rules():
+        found = set(NAME.findall(rule["expr"]))
+        assert found or "up{" in rule["expr"]
+        assert found <= series | {"trio_chat_disconnections_total"}, rule["alert"]
+        for metric, labels in LABELS.findall(rule["expr"]):
+            if "limit=~" in labels:
+                for limit in re.findall(r"[a-z_]{5,}", labels.removeprefix("limit=~")):
+                    assert f'{metric}{{limit="{limit}"}} ' in lines
+
+
+def test_reasons_that_rules_look_for_are_given_somewhere() -> None:
+    package = Path(configuration.__file__).parent
+    source = "".join(path.read_text() for path in package.rglob("*.py"))
+    [expression] = [rule["expr"] for rule in rules() if "reason=~" in rule["expr"]]
+    for reason in re.search('reason=~"(.*)"', expression)[1].split("|"):
+        assert f'"{reason}"' in source
+
+
+def test_prometheus_is_told_where_to_look() -> None:
+    settings = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    assert settings["rule_files"] == ["alerts.yml"]
+    [job] = settings["scrape_configs"]
+    assert all(
+        f'job="{job["job_name"]}"' in rule["expr"] for rule in rules() if "job" in rule["expr"]
+    )
+    [group] = job["static_configs"]
+    assert group["targets"] == [f"127.0.0.1:{configuration.FIELDS['port'].default}"]
+
+
+# --- haproxy --------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; loopback if it has no other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return sock.getsockname()[0]
+
+
+@pytest.fixture
+def behind_haproxy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int]]:
+    """A daemon, and the port at which haproxy serves it with the example's settings."""
+    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if haproxy is None:
+        pytest.skip("haproxy is not installed")
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text("0123456789abcdef")
+    options = ["--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org"]
+    daemon = start(*options, "--metrics-token-file", str(token))
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=chat.example.org"
+    subject = ["-addext", "subjectAltName=DNS:chat.example.org"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make.split(), *subject, *files], check=True, capture_output=True)
+    pair = tmp_path / "chat.pem"
+    pair.write_text(certificate.read_text() + key.read_text())
+    text, port = (EXAMPLES / "haproxy" / "haproxy.cfg").read_text(), free_port()
+    for example, ours in {
+        "bind :6697 ": f"bind :{port} ",
+        "/etc/haproxy/chat.pem": str(pair),
+        "127.0.0.1:8888": f"127.0.0.1:{daemon.port}",
+        "inter 10s": "inter 100ms",
+    }.items():
+        assert text.count(example) == 1
+        text = text.replace(example, ours)
+    settings = tmp_path / "haproxy.cfg"
+    settings.write_text(text)
+    checked = [haproxy, "-c", "-f", settings]
+    checked = subprocess.run(checked, check=False, capture_output=True, text=True)
+    assert (checked.returncode, "WARNING" in checked.stderr) == (0, False), checked.stderr
+    with subprocess.Popen(
+        [haproxy, "-db", "-f", settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            reached(port, process)
+            yield daemon, port
+        finally:
+            process.kill()
+
+
+def reached(port: int, process: subprocess.Popen) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        else:
+            return
+
+
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(tmp_path / "certificate"))
+
+
+def over_tls(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    plain = socket.create_connection((host, port), timeout=PATIENCE)
+    return context.wrap_socket(plain, server_hostname="chat.example.org")
+
+
+def test_haproxy_serves_people_and_programs_on_one_port(behind_haproxy, tmp_path: Path) -> None:
+    daemon, port = behind_haproxy
+    with (
+        over_tls("127.0.0.1", port, tls(tmp_path)) as john,
+        john.makefile("r", encoding="utf-8", newline="\n") as lines,
+    ):
+        john.sendall(b"/nick john\n/join #a\n")
+        assert lines.readline() == "> all right, I will call you john\n"
+        assert lines.readline() == "> welcome to #a\n"
+        url = f"wss://chat.example.org:{port}/ws"
+        plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        with connect(url, sock=plain, ssl=tls(tmp_path)) as program:
+            assert json.loads(program.recv(PATIENCE))["type"] == "hello"
+            program.send(json.dumps({"type": "join", "room": "#a"}))
+            assert lines.readline() == "> anonymous joined the room\n"
+    daemon.logs("client came through a proxy address=127.0.0.1:")
+
+
+def test_haproxy_checks_how_the_daemon_is(behind_haproxy) -> None:
+    daemon, _ = behind_haproxy
+    # As the proxy itself, which needs no token.
+    daemon.logs('reason="spoke HTTP: answered 200"')
+
+
+def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: Path) -> None:
+    _, port = behind_haproxy
+    address = own_address()
+    if address == "127.0.0.1":
+        pytest.skip("this machine has no address but loopback")
+    request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
+    for host, header, expected in (
+        ("127.0.0.1", "", 200),
+        (address, "", 401),
+        (address, "Authorization: Bearer 0123456789abcdef\r\n", 200),
+    ):
+        with over_tls(host, port, tls(tmp_path)) as sock, sock.makefile("rb") as answer:
+            sock.sendall(f"{request}{header}\r\n".encode())
+            assert answer.readline().split()[1] == b"%d" % expected
+
+
+# --- Docker ---------------------------------------------------------------------------------------
+
+DOCKERFILE = (EXAMPLES / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def instructions(name: str) -> list[str]:
+    return [
+        line.split(" ", 1)[1] for line in DOCKERFILE.splitlines() if line.startswith(f"{name} ")
+    ]
+
+
+def test_a_container_gets_settings_and_files_that_exist() -> None:
+    [variables] = instructions("ENV")
+    pairs = dict(word.split("=", 1) for word in shlex.split(variables))
+    settings = {name: text for name, text in pairs.items() if name != "PATH"}
+    loaded = configuration.load({}, settings, None)
+    assert loaded.host == "0.0.0.0"
+    [volume] = instructions("VOLUME")
+    assert loaded.store.startswith(f"sqlite:{volume}/")
+    [port] = instructions("EXPOSE")
+    assert int(port) == loaded.port
+    for directory in (volume, str(Path(loaded.control).parent)):
+        assert any("-m 0700" in run and directory in run for run in instructions("RUN"))
+    for copied in instructions("COPY"):
+        if not copied.startswith("--from"):
+            for source in copied.split()[:-1]:
+                assert (EXAMPLES.parent / source).exists()
+
+
+def test_a_container_does_not_run_as_root() -> None:
+    [user] = instructions("USER")
+    assert int(user) > 0
+    assert any(f"useradd --uid {user} " in run for run in instructions("RUN"))
+    # It is the last word on that.
+    assert DOCKERFILE.index("\nUSER ") > DOCKERFILE.rindex("\nRUN ")
+
+
+async def test_a_container_is_looked_after_by_what_works() -> None:
+    [command] = [line for line in DOCKERFILE.splitlines() if line.strip().startswith("HEALTHCHECK")]
+    program, option, code = json.loads(command.split("CMD", 1)[1])
+    assert (program, option) == ("python", "-c")
+    async with chat_on_tcp() as (chat, port):
+        code = code.replace(":8888", f":{port}")
+
+        async def exit_code() -> int:
+            done = await trio.run_process(
+                [sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL
+            )
+            return done.returncode
+
+        assert await exit_code() == 0
+        chat._hub._log.commits.note(1, worked=False)
+        assert await exit_code() == 1
