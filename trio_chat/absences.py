@@ -153,14 +153,18 @@ class Absences:
 
     def _stand_in(self, old: Client, reason: str) -> None:
         """Put a client without a connection in the place of one whose connection is to end."""
-        client = absent(
-            old.link.peer,
-            old.link.address,
-            old.variant,
-            old.channel,
-            room_limit=old.room_limit,
-            until=trio.current_time() + self._state.settings.resume_grace,
-        )
+        try:
+            client = absent(
+                old.link.peer,
+                old.link.address,
+                old.variant,
+                old.channel,
+                room_limit=old.room_limit,
+                until=trio.current_time() + self._state.settings.resume_grace,
+            )
+        except trio.ClosedResourceError:  # its task was cancelled, and did not wait for this
+            self.over.append(old)
+            return
         self._state.clients[client.id] = client
         self._state.addresses[client.link.address] += 1
         self._hand_over(old, client, reason)
@@ -172,7 +176,7 @@ class Absences:
         self._state.replace(old, new)
         new.lagging, new.positions = True, old.positions
         old.lagging, old.positions = False, NOT_BEHIND
-        old.closing = reason
+        old.closing, old.successor = reason, new
         self._state.halt(old)
         if old.held is not None:
             discard(old.held)
