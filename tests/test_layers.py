@@ -35,6 +35,7 @@ handlers outboxes outcomes
 state
 client room
 dialects.http
+web
 dialects.line dialects.websocket
 dialects.documents
 dialects.forms

@@ -1,7 +1,7 @@
 """HTTP: the head of one request, and its answer; what upgrades becomes a WebSocket.
 
 Each connection is for one request. A whole head is read at once, by h11; until it is whole, its
-bytes are all that is kept.
+bytes are all that is kept. What is served without an upgrade is given by `trio_chat.web`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import h11
 from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
+
+from trio_chat import web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,13 +51,13 @@ UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
 class Opening:
     """A request's head that was read: its size in bytes, and what is answered.
 
-    `refused` is the status of an answer after which the connection ends; `None`: from here on it is
-    a WebSocket.
+    `final` is the status of an answer after which the connection ends; `None`: from here on it is a
+    WebSocket.
     """
 
     size: int
     answer: bytes
-    refused: int | None = None
+    final: int | None = None
 
 
 def read_opening(first: bytes, settings: Settings, *, late: bool = False) -> Opening | None:
@@ -65,9 +67,40 @@ def read_opening(first: bytes, settings: Settings, *, late: bool = False) -> Ope
     """
     try:
         head = _whole_head(first, late=late)
-        return Opening(len(head), _accepted(_request(head), settings)) if head else None
+        return _opening(_request(head), len(head), settings) if head else None
     except Unserved as unserved:
-        return Opening(len(first), _refusal(unserved, first), unserved.status)
+        body = f"{unserved.sentence}\n".encode()
+        headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
+        answer = _last_answer(unserved.status, headers, body, whole=not first.startswith(b"HEAD "))
+        return Opening(len(first), answer, unserved.status)
+
+
+def _opening(request: h11.Request, size: int, settings: Settings) -> Opening:
+    """What is answered to a request, by its path; raises `Unserved` if nothing is there."""
+    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+    if not _is_ours(headers.get("host", ""), settings.http_hosts):
+        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
+    path = request.target.partition(b"?")[0]
+    if path == b"/ws":
+        return Opening(size, _accepted(request, headers, settings))
+    resource = web.find(path.decode("latin-1"))
+    if resource is None:
+        raise Unserved(404, "There is nothing here: the page is at /, and programs come to /ws.")
+    return _served(resource, request, headers, size)
+
+
+def _served(
+    resource: web.Resource, request: h11.Request, headers: Mapping[str, str], size: int
+) -> Opening:
+    """Answer with what is there, or that the client has it already (RFC 9110, 13.1.2)."""
+    if request.method not in (b"GET", b"HEAD"):
+        raise Unserved(405, "This is for GET and HEAD.", {"Allow": "GET, HEAD"})
+    known = headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    if tags & {resource.etag, "*"}:
+        return Opening(size, _last_answer(304, resource.headers, None), 304)
+    whole = request.method == b"GET"
+    return Opening(size, _last_answer(200, resource.headers, resource.body, whole=whole), 200)
 
 
 def _whole_head(first: bytes, *, late: bool) -> bytes:
@@ -82,15 +115,17 @@ def _whole_head(first: bytes, *, late: bool) -> bytes:
     return first[:size] if found else b""
 
 
-def _refusal(unserved: Unserved, first: bytes) -> bytes:
-    body = b"" if first.startswith(b"HEAD ") else f"{unserved.sentence}\n".encode()
-    headers = {
-        "Content-Type": "text/plain; charset=utf-8",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        **unserved.headers,
-    }
-    return _head(unserved.status, headers) + body
+def _last_answer(
+    status: int, headers: Mapping[str, str], body: bytes | None, *, whole: bool = True
+) -> bytes:
+    """An answer after which the connection ends. Unless it is `whole`, its body is only measured.
+
+    Without a body (`None`) there is nothing to measure either.
+    """
+    about = {"Connection": "close", "X-Content-Type-Options": "nosniff", **headers}
+    if body is None:
+        return _head(status, about)
+    return _head(status, {"Content-Length": str(len(body)), **about}) + (body if whole else b"")
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
@@ -99,16 +134,8 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}\r\n".encode()
 
 
-def _accepted(request: h11.Request, settings: Settings) -> bytes:
+def _accepted(request: h11.Request, headers: Mapping[str, str], settings: Settings) -> bytes:
     """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
-    headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-    if not _is_ours(headers.get("host", ""), settings.http_hosts):
-        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
-    path = request.target.partition(b"?")[0]
-    # What else is served by HTTP has its place here.
-    if path != b"/ws":
-        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
-        raise Unserved(404, sentence)
     if request.method != b"GET":
         raise Unserved(405, "This is for GET.", {"Allow": "GET"})
     if not _may_come_from(request, headers.get("host", ""), settings.http_origins):

@@ -125,8 +125,8 @@ class FirstBytes:
         if opening is None:
             return []
         self._reading.deadline = math.inf
-        if opening.refused is not None:
-            return self._end(Answer(opening.answer), f"spoke HTTP: answered {opening.refused}")
+        if opening.final is not None:
+            return self._end(Answer(opening.answer), f"spoke HTTP: answered {opening.final}")
         self._first, self._dialect = None, WebSocketDialect(self._table, self._settings)
         rest = self._dialect.feed(first[opening.size :], limit)
         return [Answer(opening.answer), Greet(DOCUMENTS), *rest]

@@ -1,0 +1,67 @@
+// What the browser keeps: for this tab, who it is and what it has seen; for all, a name and rooms.
+//
+// A browser that keeps nothing (a private window, a full disk) loses these comforts and no more.
+
+const TAB = "trio_chat.tab"; // in sessionStorage: gone with the tab
+const LEFT = "trio_chat.left"; // in localStorage, for a minute: what a closed tab can come back with
+const LAST = "trio_chat.last"; // in localStorage: the nick and rooms last used, and the bell
+
+function read(storage, key) {
+  try {
+    return JSON.parse(window[storage].getItem(key)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function write(storage, key, value) {
+  try {
+    window[storage].setItem(key, JSON.stringify(value));
+  } catch {
+    // As said above.
+  }
+}
+
+function remove(storage, key) {
+  try {
+    window[storage].removeItem(key);
+  } catch {
+    // As said above.
+  }
+}
+
+// What this tab was before it was loaded anew; or else what a tab was that has just been closed.
+export function recallTab() {
+  const left = read("localStorage", LEFT);
+  const tab = read("sessionStorage", TAB);
+  if (tab.client === undefined && left.until > Date.now()) {
+    remove("localStorage", LEFT);
+    return left.tab;
+  }
+  if (tab.client === left.tab?.client) {
+    remove("localStorage", LEFT);
+  }
+  return tab;
+}
+
+export function keepTab(tab) {
+  write("sessionStorage", TAB, tab);
+}
+
+// The tab may be going for good, or be loaded anew: one cannot tell.
+export function leaveTab(tab, seconds) {
+  write("localStorage", LEFT, { tab, until: Date.now() + seconds * 1000 });
+}
+
+export function forgetTab() {
+  remove("sessionStorage", TAB);
+}
+
+export function recallLast() {
+  const { nick = "", rooms = [], bell = false } = read("localStorage", LAST);
+  return { nick, rooms: Array.isArray(rooms) ? rooms : [], bell };
+}
+
+export function keepLast(change) {
+  write("localStorage", LAST, { ...recallLast(), ...change });
+}
