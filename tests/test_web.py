@@ -88,8 +88,20 @@ def test_each_file_has_an_etag_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    "/index.html /__init__.py /../settings.py /%2e%2e/settings.py // /main.js/ /é /favicon.ico "
-    "/web/main.js /MAIN.JS * http://localhost/".split(),
+    [
+        "/index.html",
+        "/__init__.py",
+        "/../settings.py",
+        "/%2e%2e/settings.py",
+        "//",
+        "/main.js/",
+        "/é",
+        "/favicon.ico",
+        "/web/main.js",
+        "/MAIN.JS",
+        "*",
+        "http://localhost/",
+    ],
 )
 def test_nothing_else_is_served(path: str) -> None:
     status, headers, body = ask(path)

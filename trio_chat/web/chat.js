@@ -16,6 +16,7 @@ export class Chat {
     this.handlers = handlers;
     this.client = "";
     this.nick = "";
+    this.ownNick = ""; // the last one that we took
     this.rooms = new Map(); // by folded name
     this.talks = new Map(); // by nick in lower case
     this.current = null;
@@ -47,6 +48,7 @@ export class Chat {
   // We are who we were: what has happened since follows by itself, then each room's members.
   resumed({ client, nick, rooms }) {
     this.be(client, nick);
+    this.ownNick = nick;
     const names = new Set(rooms.map(({ room }) => room));
     for (const place of this.rooms.values()) {
       if (!names.has(place.key)) {
@@ -218,10 +220,14 @@ export class Chat {
     const id = this.session.newId();
     const isTalk = place.kind === "talk";
     const command = isTalk ? { type: "tell", nick: place.name, text } : { type: "say", room: place.key, text };
-    if (!this.session.online || !place.synced) {
+    if (!this.session.online) {
       return false;
     }
-    this.#deliver(place, id, command);
+    if (place.synced) {
+      this.#deliver(place, id, command);
+    } else {
+      place.pending.set(id, command);
+    }
     return true;
   }
 
@@ -371,7 +377,7 @@ export class Chat {
         this.#told(event);
         break;
       case "nick_taken":
-        this.nick = event.nick;
+        this.nick = this.ownNick = event.nick;
         this.isNamed = true;
         break;
       case "welcomed":
@@ -468,8 +474,8 @@ export class Chat {
       // The last thing that is told of a room after one has come back.
       place.isBack = false;
       this.#resend(place);
-      if (place.items.length === 0 || place.low > place.high) {
-        this.loadEarlier(place);
+      if (place.low > place.high || place.low > place.read + 1) {
+        this.loadEarlier(place).then(() => this.#recount(place), ignoreBroken);
       }
     }
   }
@@ -510,13 +516,20 @@ export class Chat {
     }
   }
 
+  #isNews(place, { author, type, position }) {
+    const isSpoken = type === "said" || type === "acted" || type === "told";
+    return isSpoken && !this.ids.has(author) && (position ?? Infinity) > place.read;
+  }
+
+  #isForUs(place, { text }) {
+    return place.kind === "talk" || this.mentions(text);
+  }
+
   #count(place, entry) {
-    const isOurs = this.ids.has(entry.author);
-    const isSpoken = ["said", "acted", "told"].includes(entry.type);
-    if (isOurs || !isSpoken || (entry.position ?? Infinity) <= place.read) {
+    if (!this.#isNews(place, entry)) {
       return;
     }
-    const isForUs = place.kind === "talk" || this.mentions(entry.text);
+    const isForUs = this.#isForUs(place, entry);
     if (this.handlers.isLookedAt(place)) {
       place.looked();
     } else {
@@ -527,6 +540,14 @@ export class Chat {
       place.hasMention ||= isForUs;
     }
     this.handlers.heard(place, entry, isForUs);
+  }
+
+  // What had been unread before the page was loaded anew.
+  #recount(place) {
+    const news = place.items.filter((item) => this.#isNews(place, item));
+    place.unread = news.length;
+    place.hasMention = news.some((item) => this.#isForUs(place, item));
+    place.firstUnread = news.length > 0 ? place.numberOf(news[0]) : null;
   }
 
   mentions(text) {

@@ -22,6 +22,8 @@ export class Composer {
     this.field.addEventListener("input", () => this.#edited());
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("blur", () => this.#close());
+    // Whoever points at a choice goes on typing.
+    this.choices.addEventListener("mousedown", (event) => event.preventDefault());
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -215,11 +217,7 @@ export class Composer {
       ...(hint ? [make("span", { className: "hint" }, hint)] : []),
     );
     node.setAttribute("aria-selected", "false");
-    // On pointerdown, since a click would have taken the focus by then.
-    node.addEventListener("pointerdown", (event) => {
-      event.preventDefault();
-      this.#accept(index);
-    });
+    node.addEventListener("click", () => this.#accept(index));
     return node;
   }
 

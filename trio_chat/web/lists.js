@@ -57,9 +57,10 @@ export function drawMembers(chat, talkTo) {
   }
   const count = place.members.size + place.moreMembers;
   byId("member-count").textContent = `${count}`;
-  byId("show-members").setAttribute("aria-label", `Members (${count})`);
-  byId("show-members").title = `Members (${count})`;
-  byId("members-title").textContent = count === 1 ? "1 member" : `${count} members`;
+  const title = count === 1 ? "1 member" : `${count} members`;
+  byId("show-members").setAttribute("aria-label", title);
+  byId("show-members").title = title;
+  byId("members-title").textContent = title;
   const members = [...place.members].sort(([, one], [, other]) => one.localeCompare(other));
   const nodes = members.slice(0, MOST_MEMBERS).map((member) => memberNode(member, chat, talkTo));
   const more = count - Math.min(members.length, MOST_MEMBERS);

@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 import { drawHeading, drawMembers, drawPlaces } from "./lists.js";
 import { Log } from "./log.js";
 import { forgetTab, keepLast, keepTab, leaveTab, recallLast, recallTab } from "./memory.js";
-import { Refused, Session } from "./session.js";
+import { Broken, Refused, Session } from "./session.js";
 
 const FIRST_ROOM = "#general";
 const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
@@ -79,17 +79,17 @@ async function came(begin) {
     knownRooms = (await session.request("list_rooms")).names;
     entrance.offer(knownRooms);
   } catch (error) {
-    // It has broken again, and will be tried again.
-    if (error instanceof Refused) {
+    if (!(error instanceof Broken)) {
       throw error;
     }
+    // It will be tried again.
   }
 }
 
 // Nobody is here that we were: take the name and rooms last used, or ask for them.
 async function comeIn(hello) {
   chat.renew(hello);
-  const nick = lastNick || last.nick;
+  const nick = chat.ownNick || last.nick;
   const rooms = chat.isEntered ? [] : last.rooms;
   if (nick === "" || (rooms.length === 0 && !chat.isEntered)) {
     entrance.open({ nick, room: FIRST_ROOM });
@@ -142,7 +142,7 @@ function send(text) {
   if (place === null) {
     return "You are in no room. /join ROOM goes into one.";
   }
-  return chat.say(place, text) ? "" : "One moment: this room is not here yet.";
+  return chat.say(place, text) ? "" : "One moment, please.";
 }
 
 function talkTo(nick) {
@@ -293,7 +293,6 @@ setInterval(() => session.online || changed(), 500);
 
 // --- what is remembered ---------------------------------------------------------------------------
 
-let lastNick = "";
 let keeping = null;
 
 function tabState() {
@@ -313,17 +312,16 @@ function keepSoon() {
 function keep() {
   clearTimeout(keeping);
   keeping = null;
+  if (!chat.isEntered) {
+    return;
+  }
+  if (chat.ownNick !== "") {
+    keepLast({ nick: chat.ownNick, rooms: [...chat.rooms.values()].map(({ name }) => name) });
+  }
   if (session.state.phase === "left") {
     forgetTab();
-    return;
-  }
-  if (!session.ticket || !chat.isEntered) {
-    return;
-  }
-  keepTab(tabState());
-  if (session.online && chat.nick !== "anonymous") {
-    lastNick = chat.nick;
-    keepLast({ nick: chat.nick, rooms: [...chat.rooms.values()].map(({ name }) => name) });
+  } else {
+    keepTab(tabState());
   }
 }
 
