@@ -6,10 +6,10 @@ const MOST_SPOKEN = 4; // messages read out one by one; more of them at once are
 const KEPT_SPOKEN = 12;
 
 export class Attention {
-  constructor(chat, go) {
+  constructor(chat, go, wantsBell) {
     this.chat = chat;
     this.go = go;
-    this.wantsBell = false;
+    this.wantsBell = wantsBell;
     this.toSay = [];
   }
 
@@ -35,9 +35,14 @@ export class Attention {
     }
   }
 
+  draw() {
+    byId("bell-button").setAttribute("aria-pressed", `${this.hasBell}`);
+    this.#speak();
+  }
+
   // Give a screen reader what has come since. The list on screen is no live region: older messages
   // come into it too, and would be read out.
-  speak() {
+  #speak() {
     const texts = this.toSay.length > MOST_SPOKEN ? [`${this.toSay.length} new messages`] : this.toSay;
     this.toSay = [];
     const spoken = byId("spoken");

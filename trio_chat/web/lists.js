@@ -6,27 +6,40 @@ const MOST_MEMBERS = 300; // that are listed by name
 const MOST_COUNTED = 99;
 
 export function drawPlaces(chat, go) {
-  const drawn = (place) => placeNode(place, place === chat.current, go);
-  replaceKeepingFocus(byId("rooms"), [...chat.rooms.values()].map(drawn));
-  replaceKeepingFocus(byId("talks"), [...chat.talks.values()].map(drawn));
-  byId("talks-part").hidden = chat.talks.size === 0;
+  const draw = (list, places) =>
+    drawList(byId(list), places, {
+      keyOf: ({ key }) => key,
+      make: (place) => button(place.name, () => go(place)),
+      update: (node, place) => updatePlace(node, place, place === chat.current),
+    });
+  draw("rooms", [...chat.rooms.values()]);
+  draw("talks", [...chat.talks.all.values()]);
+  byId("talks-part").hidden = chat.talks.all.size === 0;
   byId("my-name").textContent = chat.nick;
   byId("elsewhere").hidden = chat.places.every((place) => place === chat.current || place.unread === 0);
 }
 
-function placeNode(place, isCurrent, go) {
-  const { name, unread, hasMention, kind } = place;
-  const button = make(
-    "button",
-    { type: "button", title: name, onclick: () => go(place) },
-    make("bdi", { className: "name" }, name),
-  );
-  button.dataset.key = `${kind} ${place.key}`;
-  if (isCurrent) {
-    button.setAttribute("aria-current", "page");
+function button(title, onclick) {
+  return make("li", {}, make("button", { type: "button", title, onclick }));
+}
+
+function updatePlace(node, { name, unread, hasMention }, isCurrent) {
+  const drawn = [name, unread, hasMention, isCurrent].join();
+  if (node.drawn === drawn) {
+    return;
   }
+  node.drawn = drawn;
+  const [inside] = node.children;
+  inside.title = name;
+  inside.replaceChildren(make("bdi", { className: "name" }, name));
+  if (isCurrent) {
+    inside.setAttribute("aria-current", "page");
+  } else {
+    inside.removeAttribute("aria-current");
+  }
+  node.classList.toggle("unread", unread > 0);
   if (unread > 0) {
-    button.append(
+    inside.append(
       make(
         "span",
         { className: hasMention ? "count mention" : "count" },
@@ -35,15 +48,24 @@ function placeNode(place, isCurrent, go) {
       ),
     );
   }
-  return make("li", { className: unread > 0 ? "unread" : "" }, button);
 }
 
-// New nodes for old: whoever stands on one with the keyboard stays there.
-function replaceKeepingFocus(list, nodes) {
-  const key = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  list.replaceChildren(...nodes);
-  if (key !== undefined) {
-    [...list.querySelectorAll("button")].find((button) => button.dataset.key === key)?.focus();
+// Have a list show these things. What is there already stays, so that a click or the keyboard's
+// focus on it is not lost because something has changed elsewhere.
+function drawList(list, things, { keyOf, make: makeNode, update }) {
+  const known = new Map([...list.children].map((node) => [node.key, node]));
+  const nodes = things.map((thing) => {
+    const key = keyOf(thing);
+    const node = known.get(key) ?? Object.assign(makeNode(thing), { key });
+    update(node, thing);
+    return node;
+  });
+  if (nodes.length !== list.children.length || nodes.some((node, index) => node !== list.children[index])) {
+    const focused = document.activeElement;
+    list.replaceChildren(...nodes);
+    if (list.contains(focused)) {
+      focused.focus();
+    }
   }
 }
 
@@ -56,30 +78,36 @@ export function drawMembers(chat, talkTo) {
     return;
   }
   const count = place.members.size + place.moreMembers;
-  byId("member-count").textContent = `${count}`;
   const title = count === 1 ? "1 member" : `${count} members`;
+  byId("member-count").textContent = `${count}`;
   byId("show-members").setAttribute("aria-label", title);
   byId("show-members").title = title;
   byId("members-title").textContent = title;
   const members = [...place.members].sort(([, one], [, other]) => one.localeCompare(other));
-  const nodes = members.slice(0, MOST_MEMBERS).map((member) => memberNode(member, chat, talkTo));
-  const more = count - Math.min(members.length, MOST_MEMBERS);
-  if (more > 0) {
-    nodes.push(make("li", { className: "more" }, `and ${more} more`));
+  const shown = members.slice(0, MOST_MEMBERS);
+  if (count > shown.length) {
+    shown.push(["", `and ${count - shown.length} more`]);
   }
-  replaceKeepingFocus(byId("members"), nodes);
+  drawList(byId("members"), shown, {
+    keyOf: ([client, nick]) => `${client} ${nick}`,
+    make: (member) => memberNode(member, chat, talkTo),
+    update: () => {},
+  });
 }
 
 function memberNode([client, nick], chat, talkTo) {
+  if (client === "") {
+    return make("li", { className: "more" }, nick);
+  }
   if (client === chat.client) {
     return make("li", { className: "self" }, nickNode(nick), make("span", {}, "you"));
   }
   if (nick === "anonymous") {
     return make("li", {}, make("bdi", {}, nick));
   }
-  const button = make("button", { type: "button", title: `Talk to ${nick} alone`, onclick: () => talkTo(nick) }, nickNode(nick));
-  button.dataset.key = client;
-  return make("li", {}, button);
+  const node = button(`Talk to ${nick} alone`, () => talkTo(nick));
+  node.firstChild.append(nickNode(nick));
+  return node;
 }
 
 export function drawHeading(chat) {
@@ -87,6 +115,7 @@ export function drawHeading(chat) {
   byId("place-name").textContent = place?.name ?? "No room";
   const topic = byId("topic");
   topic.hidden = place === null;
+  byId("leave").hidden = place === null;
   if (place === null) {
     return;
   }
@@ -97,7 +126,6 @@ export function drawHeading(chat) {
   const leave = isRoom ? `Leave ${place.name}` : `Close the talk with ${place.name}`;
   byId("leave").setAttribute("aria-label", leave);
   byId("leave").title = leave;
-  byId("leave").hidden = false;
   byId("log").setAttribute("aria-label", isRoom ? `Messages in ${place.name}` : `Talk with ${place.name}`);
   const line = byId("line");
   line.placeholder = `Message ${place.name}`;

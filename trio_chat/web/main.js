@@ -1,18 +1,19 @@
-// The page: what belongs to what, drawn once a frame.
+// The page: its parts put together, and drawn once a frame.
 
 import { Attention } from "./attention.js";
+import { Banner } from "./banner.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { ask, Entrance, help, sentence } from "./dialogs.js";
 import { byId } from "./dom.js";
+import { closeDrawers, setUpDrawers } from "./drawers.js";
+import { setUpKeys } from "./keys.js";
 import { drawHeading, drawMembers, drawPlaces } from "./lists.js";
 import { Log } from "./log.js";
-import { forgetTab, keepLast, keepTab, leaveTab, recallLast, recallTab } from "./memory.js";
+import { Keeper, keepLast, recallLast, recallTab } from "./memory.js";
 import { Broken, Refused, Session } from "./session.js";
 
 const FIRST_ROOM = "#general";
-const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
-const SHOW_LOSS = 1_000; // until a lost connection is worth a word: most are back by then
 
 const tab = recallTab();
 const last = recallLast();
@@ -26,35 +27,41 @@ const session = new Session(
   url,
   {
     onEvent: (event) => chat.hear(event),
-    onState: () => changed(),
+    onState: changed,
     onResumed: (resumed) => came(() => chat.resumed(resumed)),
     onFresh: (hello) => came(() => comeIn(hello)),
-    positions: () => ({ ...Object.fromEntries(Object.entries(tab.seen ?? {}).map(([key, { high }]) => [key, high])), ...chat.positions() }),
+    positions: () => chat.positions(),
   },
   tab.client ? { client: tab.client, token: tab.token } : null,
 );
 
-const chat = new Chat(session, {
-  changed: () => changed(),
-  heard: (place, entry, isForUs) => attention.heard(place, entry, isForUs),
-  isLookedAt: (place) => place === chat.current && !document.hidden && !byId("app").hidden && log.isPinned,
-});
-chat.seen = tab.seen;
-chat.wanted = tab.current;
-chat.restoreTalks(tab.talks ?? []);
+const chat = new Chat(
+  session,
+  {
+    changed,
+    heard: (place, entry, isForUs) => attention.heard(place, entry, isForUs),
+    isLookedAt: (place) => place === chat.current && !document.hidden && !entrance.isOpen && log.isPinned,
+  },
+  tab,
+);
 
-const log = new Log(chat, { room: joinRoom, person: (nick) => talkTo(nick) });
-const attention = new Attention(chat, go);
-attention.wantsBell = last.bell;
+const log = new Log(chat, { room: joinRoom, person: (nick) => go(chat.talks.with(nick)) });
+const attention = new Attention(chat, go, last.bell);
+const keeper = new Keeper(session, chat);
+const banner = new Banner(() => {
+  session.retry();
+  session.reopen();
+  composer.focus();
+});
 
 const composer = new Composer({
   send,
   words: () => ({
     commands: session.hello?.commands ?? [],
-    nicks: [...new Set(chat.places.flatMap(({ members }) => [...members.values()]))].filter(
-      (nick) => nick !== chat.nick && nick !== "anonymous",
-    ),
-    rooms: [...new Set([...knownRooms, ...[...chat.rooms.values()].map(({ name }) => name)])],
+    nicks: chat.places
+      .flatMap(({ members }) => [...members.values()])
+      .filter((nick) => nick !== chat.nick && nick !== "anonymous"),
+    rooms: [...knownRooms, ...[...chat.rooms.values()].map(({ name }) => name)],
   }),
   limit: () => session.hello?.limits.message_chars ?? Infinity,
   scroll: (by) => log.page(by),
@@ -73,6 +80,7 @@ let knownRooms = [];
 async function came(begin) {
   try {
     await begin();
+    composer.say("");
     if (chat.isEntered) {
       entrance.close();
     }
@@ -86,12 +94,12 @@ async function came(begin) {
   }
 }
 
-// Nobody is here that we were: take the name and rooms last used, or ask for them.
+// We are nobody that we were: take the name and rooms last used, or ask for them.
 async function comeIn(hello) {
   chat.renew(hello);
   const nick = chat.ownNick || last.nick;
   const rooms = chat.isEntered ? [] : last.rooms;
-  if (nick === "" || (rooms.length === 0 && !chat.isEntered)) {
+  if (!chat.isEntered && (nick === "" || rooms.length === 0)) {
     entrance.open({ nick, room: FIRST_ROOM });
     return;
   }
@@ -102,19 +110,14 @@ async function comeIn(hello) {
       throw error;
     }
     if (!chat.isEntered) {
-      entrance.open({ nick, room: rooms[0] ?? FIRST_ROOM, error: sentence(error) });
-      return;
+      entrance.open({ nick, room: rooms[0], error: sentence(error) });
+    } else {
+      // The name has been taken meanwhile: be in our rooms all the same, and ask for another.
+      chat.isNamed = true;
+      await chat.enter(chat.nick, []);
+      askForNick(sentence(error));
     }
-    await withoutOurNick(error);
   }
-}
-
-// Our name has been taken meanwhile: be in our rooms all the same, and say so.
-async function withoutOurNick(error) {
-  chat.isNamed = true;
-  await chat.enter(chat.nick, []);
-  chat.note(sentence(error), "refusal");
-  askForNick(sentence(error));
 }
 
 // --- what one does --------------------------------------------------------------------------------
@@ -126,27 +129,25 @@ function go(place) {
   composer.focus();
 }
 
+// Gives a sentence if the text could not be sent.
 function send(text) {
   const place = chat.current;
   if (!session.online) {
     return "Not connected. Your text stays here until you are.";
   }
   const [, nick, words] = text.match(/^\/tell +(\S+) +(.+)$/u) ?? [];
-  if (nick !== undefined) {
-    return chat.tell(nick, words) ? "" : "One moment, please.";
-  }
-  log.toBottom();
-  if (text.startsWith("/")) {
-    return chat.type(place, text) ? "" : "One moment, please.";
-  }
-  if (place === null) {
+  if (place === null && !text.startsWith("/")) {
     return "You are in no room. /join ROOM goes into one.";
   }
-  return chat.say(place, text) ? "" : "One moment, please.";
-}
-
-function talkTo(nick) {
-  go(chat.talk(nick));
+  log.toBottom();
+  if (nick !== undefined) {
+    chat.tell(nick, words);
+  } else if (text.startsWith("/")) {
+    chat.outgoing.type(place, text);
+  } else {
+    chat.outgoing.say(place, text);
+  }
+  return "";
 }
 
 async function joinRoom(name) {
@@ -166,48 +167,61 @@ async function askForRoom() {
     // One can still type a name.
   }
   const here = new Set([...chat.rooms.values()].map(({ name }) => name));
-  ask(
-    {
-      title: "Join a room",
-      label: "Room",
-      value: "#",
-      ok: "Join",
-      maxLength: session.hello.limits.room_chars,
-      choices: knownRooms.filter((name) => !here.has(name)),
-    },
-    async (name) => {
-      await chat.join(name);
-      go(chat.current);
-    },
-  );
+  const about = {
+    title: "Join a room",
+    label: "Room",
+    value: "#",
+    ok: "Join",
+    maxLength: session.hello.limits.room_chars,
+    choices: knownRooms.filter((name) => !here.has(name)),
+  };
+  ask(about, async (name) => {
+    await chat.join(name);
+    go(chat.current);
+  });
 }
 
 function askForNick(why = "") {
   closeDrawers();
-  ask(
-    {
-      title: why || "Change your name",
-      label: "What others call you",
-      value: chat.nick === "anonymous" ? "" : chat.nick,
-      ok: "Take this name",
-      maxLength: session.hello.limits.nick_chars,
-    },
-    (nick) => chat.takeNick(nick),
-  );
+  const about = {
+    title: why || "Change your name",
+    label: "What others call you",
+    value: chat.nick === "anonymous" ? "" : chat.nick,
+    ok: "Take this name",
+    maxLength: session.hello.limits.nick_chars,
+  };
+  ask(about, (nick) => chat.takeNick(nick));
 }
 
 function askForTopic() {
   const place = chat.current;
-  ask(
-    {
-      title: `What ${place.name} is about`,
-      label: "Topic",
-      value: place.topic,
-      ok: "Say it",
-      maxLength: session.hello.limits.topic_chars,
-    },
-    (text) => session.request("set_topic", { room: place.key, text }),
-  );
+  const about = {
+    title: `What ${place.name} is about`,
+    label: "Topic",
+    value: place.topic,
+    ok: "Say it",
+    maxLength: session.hello.limits.topic_chars,
+  };
+  ask(about, (text) => session.request("set_topic", { room: place.key, text }));
+}
+
+async function leave() {
+  try {
+    await chat.leave(chat.current);
+  } catch (error) {
+    chat.note(sentence(error), "refusal");
+  }
+  composer.focus();
+}
+
+async function toggleBell() {
+  const problem = await attention.toggleBell();
+  keepLast({ bell: attention.wantsBell });
+  const done = attention.hasBell
+    ? "You will be told of private messages, and of those with your name."
+    : "No more notifications.";
+  composer.say(problem || done, problem !== "");
+  changed();
 }
 
 // --- drawing --------------------------------------------------------------------------------------
@@ -228,186 +242,44 @@ function draw() {
   isDue = false;
   const place = chat.current;
   if (place && chat.handlers.isLookedAt(place)) {
-    chat.looked();
+    place.looked();
   }
   attention.title(place);
-  drawState();
-  keepSoon();
+  banner.draw(session.state);
+  keeper.soon();
   if (document.hidden) {
     place?.shorten();
     return;
   }
   composer.at(place);
   drawPlaces(chat, go);
-  drawMembers(chat, talkTo);
+  drawMembers(chat, (nick) => go(chat.talks.with(nick)));
   drawHeading(chat);
-  byId("bell-button").setAttribute("aria-pressed", `${attention.hasBell}`);
-  if (place === null) {
-    byId("leave").hidden = true;
-  }
+  attention.draw();
   log.draw(place);
-  attention.speak();
 }
 
-let lostSince = null;
+// --- buttons, and the start -----------------------------------------------------------------------
 
-function drawState() {
-  const { phase } = session.state;
-  byId("my-light").className = `light ${phase}`;
-  lostSince = phase === "online" ? null : (lostSince ?? Date.now());
-  const [text, button] = words(session.state);
-  const isShown = text !== "" && (phase === "left" || phase === "elsewhere" || Date.now() - lostSince >= SHOW_LOSS);
-  byId("banner").hidden = !isShown;
-  if (isShown && byId("banner-text").textContent !== text) {
-    byId("banner-text").textContent = text;
-  }
-  byId("banner-button").hidden = button === undefined;
-  byId("banner-button").textContent = button ?? "";
-  byId("my-nick").title = phase === "online" ? "Change your name" : "Not connected";
-}
-
-// What is said of the connection, and what one can do about it.
-function words({ phase, reason }) {
-  switch (phase) {
-    case "online":
-      return [""];
-    case "elsewhere":
-      return ["This chat goes on in another tab.", "Go on here"];
-    case "left":
-      return ["You have left the chat.", "Come back"];
-    case "waiting": {
-      const why = reason ? ` (${reason})` : "";
-      return [`Not connected${why}. Trying again; what you miss will follow.`, "Try now"];
-    }
-    default:
-      return ["Connecting…"];
-  }
-}
-
-byId("banner-button").onclick = () => {
-  session.retry();
-  session.reopen();
-  composer.focus();
-};
-setInterval(() => session.online || changed(), 500);
-
-// --- what is remembered ---------------------------------------------------------------------------
-
-let keeping = null;
-
-function tabState() {
-  const seen = Object.fromEntries([...chat.rooms.values()].map(({ key, high, read }) => [key, { high, read }]));
-  return {
-    ...session.ticket,
-    seen: chat.isEntered ? seen : tab.seen,
-    current: chat.current?.key,
-    talks: chat.talksKept(),
-  };
-}
-
-function keepSoon() {
-  keeping ??= setTimeout(keep, KEEP_EVERY);
-}
-
-function keep() {
-  clearTimeout(keeping);
-  keeping = null;
-  if (!chat.isEntered) {
-    return;
-  }
-  if (chat.ownNick !== "") {
-    keepLast({ nick: chat.ownNick, rooms: [...chat.rooms.values()].map(({ name }) => name) });
-  }
-  if (session.state.phase === "left") {
-    forgetTab();
-  } else {
-    keepTab(tabState());
-  }
-}
-
-window.addEventListener("pagehide", () => {
-  keep();
-  if (session.online && chat.isEntered && session.hello.grace > 0) {
-    leaveTab(tabState(), session.hello.grace);
-  }
-});
-
-// --- drawers, buttons and keys --------------------------------------------------------------------
-
-const DRAWERS = [
-  { drawer: "rooms-drawer", button: "show-rooms" },
-  { drawer: "members-drawer", button: "show-members" },
-];
-
-function toggleDrawer({ drawer, button }) {
-  const opens = !byId(drawer).classList.contains("open");
-  closeDrawers();
-  if (drawer === "members-drawer") {
-    // On a wide screen the members are there until they are sent away.
-    document.body.classList.toggle("members-away");
-  }
-  byId(drawer).classList.toggle("open", opens);
-  byId(button).setAttribute("aria-expanded", `${opens}`);
-  byId("shade").hidden = !opens;
-  if (opens && getComputedStyle(byId(drawer)).position === "fixed") {
-    byId(drawer).querySelector("button")?.focus();
-  }
-}
-
-function closeDrawers() {
-  let wasOpen = false;
-  for (const { drawer, button } of DRAWERS) {
-    wasOpen ||= byId(drawer).classList.contains("open");
-    byId(drawer).classList.remove("open");
-    byId(button).setAttribute("aria-expanded", "false");
-  }
-  byId("shade").hidden = true;
-  return wasOpen;
-}
-
-for (const each of DRAWERS) {
-  byId(each.button).onclick = () => toggleDrawer(each);
-}
-byId("shade").onclick = closeDrawers;
 byId("join-room").onclick = askForRoom;
 byId("my-nick").onclick = () => (session.online ? askForNick() : session.retry());
 byId("topic").onclick = askForTopic;
-byId("leave").onclick = () => chat.leave(chat.current).then(() => composer.focus()).catch(() => {});
+byId("leave").onclick = leave;
 byId("help-button").onclick = () => help(session.hello?.commands ?? []);
-byId("bell-button").onclick = async () => {
-  const problem = await attention.toggleBell();
-  keepLast({ bell: attention.wantsBell });
-  composer.say(problem || (attention.hasBell ? "You will be told of private messages, and of those with your name." : "No more notifications."));
-  changed();
-};
+byId("bell-button").onclick = toggleBell;
 
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || document.querySelector("dialog[open]") || entrance.isOpen) {
-    return;
-  }
-  if (event.altKey && !event.ctrlKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
-    event.preventDefault();
-    chat.step(event.key === "ArrowUp" ? -1 : 1, event.shiftKey);
-    composer.focus();
-  } else if (event.ctrlKey && event.key === "/") {
-    event.preventDefault();
-    byId("help-button").click();
-  } else if (event.key === "Escape") {
-    if (!closeDrawers()) {
-      log.toBottom();
-    }
-    composer.focus();
-  } else if (isText(event) && !isControl(event.target)) {
-    // Whoever begins to type means the message.
-    composer.focus();
-  }
+setUpDrawers();
+setUpKeys({
+  isOff: () => entrance.isOpen,
+  step: (by, onlyUnread) => chat.step(by, onlyUnread),
+  help: () => byId("help-button").click(),
+  escape: () => closeDrawers() || log.toBottom(),
+  type: () => composer.focus(),
 });
 
-const isText = ({ key, ctrlKey, altKey, metaKey }) => [...key].length === 1 && key !== " " && !ctrlKey && !altKey && !metaKey;
-const isControl = (node) => node.closest("input, textarea, dialog") !== null;
-
 document.addEventListener("visibilitychange", changed);
-window.addEventListener("focus", changed);
+// That a connection is lost is said after a while in which nothing else may happen.
+setInterval(() => session.online || changed(), 500);
 
 byId("app").hidden = false;
 session.open();

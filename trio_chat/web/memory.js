@@ -44,19 +44,6 @@ export function recallTab() {
   return tab;
 }
 
-export function keepTab(tab) {
-  write("sessionStorage", TAB, tab);
-}
-
-// The tab may be going for good, or be loaded anew: one cannot tell.
-export function leaveTab(tab, seconds) {
-  write("localStorage", LEFT, { tab, until: Date.now() + seconds * 1000 });
-}
-
-export function forgetTab() {
-  remove("sessionStorage", TAB);
-}
-
 export function recallLast() {
   const { nick = "", rooms = [], bell = false } = read("localStorage", LAST);
   return { nick, rooms: Array.isArray(rooms) ? rooms : [], bell };
@@ -64,4 +51,57 @@ export function recallLast() {
 
 export function keepLast(change) {
   write("localStorage", LAST, { ...recallLast(), ...change });
+}
+
+const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
+
+// Keeps what the tab is, a little after each change of it.
+export class Keeper {
+  constructor(session, chat) {
+    this.session = session;
+    this.chat = chat;
+    this.timer = null;
+    window.addEventListener("pagehide", () => this.#leave());
+  }
+
+  soon() {
+    this.timer ??= setTimeout(() => this.keep(), KEEP_EVERY);
+  }
+
+  keep() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const { chat } = this;
+    if (!chat.isEntered) {
+      return;
+    }
+    if (chat.ownNick !== "") {
+      keepLast({ nick: chat.ownNick, rooms: [...chat.rooms.values()].map(({ name }) => name) });
+    }
+    if (this.session.state.phase === "left") {
+      remove("sessionStorage", TAB);
+    } else {
+      write("sessionStorage", TAB, this.#tab());
+    }
+  }
+
+  #tab() {
+    const { chat } = this;
+    const seen = [...chat.rooms.values()].map(({ key, high, read }) => [key, { high, read }]);
+    return {
+      ...this.session.ticket,
+      seen: Object.fromEntries(seen),
+      current: chat.current?.key,
+      talks: chat.talks.kept(),
+    };
+  }
+
+  // The tab may be going for good, or be loaded anew: one cannot tell.
+  #leave() {
+    this.keep();
+    const grace = this.session.hello?.grace ?? 0;
+    if (this.session.online && this.chat.isEntered && grace > 0) {
+      write("localStorage", LEFT, { tab: this.#tab(), until: Date.now() + grace * 1000 });
+    }
+  }
 }

@@ -136,6 +136,19 @@ export class Place {
     this.#trim(LIVE_MOST, LIVE_LEAST);
   }
 
+  setMembers(members, more = 0) {
+    this.members = new Map(members.map(({ client, nick }) => [client, nick]));
+    this.moreMembers = more;
+  }
+
+  setMember(client, nick) {
+    if (nick === null) {
+      this.members.delete(client);
+    } else {
+      this.members.set(client, nick);
+    }
+  }
+
   looked() {
     this.unread = 0;
     this.hasMention = false;

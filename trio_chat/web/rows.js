@@ -29,7 +29,7 @@ export function row(item, { newDay, follows }, { me, isUnread, choose }) {
   node.append(...BODIES[item.kind](item, { follows, me, choose }));
   node.classList.toggle("follows", follows);
   node.classList.toggle("mine", me.ids.has(item.author));
-  node.classList.toggle("mention", !me.ids.has(item.author) && item.kind !== "told" && me.mentions(item.text ?? ""));
+  node.classList.toggle("mention", !me.ids.has(item.author) && item.kind !== "told" && me.news.mentions(item.text ?? ""));
   return node;
 }
 
