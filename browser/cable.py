@@ -17,6 +17,7 @@ class Cable:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._whole = True
+        self._deaf = False
         self._ends: list[socket.socket] = []
         self._lock = threading.Lock()
 
@@ -39,8 +40,13 @@ class Cable:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
+    def deafen(self) -> None:
+        """Lose what the server says from now on, until the cable is mended."""
+        self._deaf = True
+
     def mend(self) -> None:
         """Let connections be made again."""
+        self._deaf = False
         self._whole = True
 
     def _accept(self) -> None:
@@ -53,13 +59,13 @@ class Cable:
                 far = socket.create_connection(("127.0.0.1", self._server))
                 with self._lock:
                     self._ends += [near, far]
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if not (self._deaf and source.getpeername()[1] == self._server):
+                    target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)

@@ -300,16 +300,22 @@ def test_the_past_is_scrolled_back_to(serve, visit, talk, size) -> None:
     expect(anna.said(texts[-1].strip())).to_be_in_viewport()
 
 
-def test_older_messages_do_not_push_away_what_one_reads(serve, visit, talk) -> None:
+@pytest.mark.parametrize("top", [0, 700])
+def test_older_messages_do_not_push_away_what_one_reads(serve, visit, talk, top) -> None:
     daemon = serve()
     jack = talk(daemon, "/nick jack", "/join #general")
-    texts = [f"message {number} " + "long " * (number % 60) for number in range(500)]
+    texts = [f"message {number} {'long ' * (number % 60)}".strip() for number in range(500)]
     jack.say(*(f"/msg {text}" for text in texts), "/who")
     jack.hears_until("> in #general: jack")
     anna = visit(daemon.port).enter("anna")
-    expect(anna.said(texts[-1].strip())).to_be_in_viewport()
-    anna.log.evaluate("log => log.scrollTop = 700")
-    reading = anna.said(texts[402 + 10].strip())
-    top = reading.bounding_box()["y"]
-    expect(anna.said(texts[300].strip())).to_have_count(1)
-    assert abs(reading.bounding_box()["y"] - top) < 2
+    expect(anna.said(texts[-1])).to_be_in_viewport()
+    reading = anna.said(texts[410])
+    # Where it is once this is scrolled to, and before what is older has come.
+    measure = """(row, top) => {
+        const log = document.getElementById("log");
+        log.scrollTop = top;
+        return row.getBoundingClientRect().top;
+    }"""
+    before = reading.evaluate(measure, top)
+    expect(anna.said(texts[300])).to_have_count(1)
+    assert abs(reading.evaluate("row => row.getBoundingClientRect().top") - before) < 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -57,6 +58,36 @@ def test_what_was_lost_on_its_way_is_said_once(serve, visit, talk, cable) -> Non
     anna.sees_once("lost", "lost too")
     jack.hears_until("> anna: lost")
     jack.hears("> anna: lost too")
+
+
+@pytest.mark.parametrize("grace", [60, 0])
+def test_what_arrived_unacknowledged_is_not_said_again(serve, visit, talk, cable, grace) -> None:
+    daemon = serve(f"--resume-grace={grace}")
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    anna.sees("jack joined")
+    anna.type("again")
+    anna.sees_once("again")
+    line.deafen()
+    anna.type("again", "/topic Tea", "other", "/tell jack psst")
+    jack.hears_until("> anna: again")
+    jack.hears("> anna: again", "> topic of #general: Tea", "> anna: other")
+    jack.hears("> anna (to you): psst")
+    line.cut()
+    line.mend()
+    anna.is_online()
+    anna.place("#general").click()
+    expect(anna.page.locator("#pending li")).to_have_count(0)
+    expect(anna.said("other")).to_have_count(1)
+    assert [text for text in anna.texts() if text != "psst"] == ["again", "again", "other"]
+    expect(anna.page.locator("#topic")).to_have_text("Tea")
+    # What cannot be known is said.
+    anna.sees("The connection broke before this was answered; it may have been lost: “/topic Tea”")
+    anna.place("jack").click()
+    anna.sees("it may have been lost: “psst”")
+    jack.say("/quit")
+    assert not [said for said in jack.rest() if said.startswith("> anna: ")]
 
 
 def test_a_page_that_is_loaded_anew_goes_on(serve, visit, talk) -> None:

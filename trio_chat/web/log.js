@@ -127,14 +127,15 @@ export class Log {
       return;
     }
     const anchor = this.#anchor();
-    const before = anchor?.getBoundingClientRect().top;
+    // Its end, since the first row loses its heading when others come before it.
+    const before = anchor?.getBoundingClientRect().bottom;
     const made = inChunks(first, top - 1).map((numbers) => this.#chunk(numbers));
     this.rows.prepend(...made.map(({ node }) => node));
     this.chunks.unshift(...made);
     this.#replace(top);
     const kept = anchor?.isConnected ? anchor : this.nodes.get(top);
     if (before !== undefined) {
-      this.scroller.scrollTop += kept.getBoundingClientRect().top - before;
+      this.scroller.scrollTop += kept.getBoundingClientRect().bottom - before;
     }
   }
 
