@@ -113,6 +113,9 @@ function memberNode([client, nick], chat, talkTo) {
 export function drawHeading(chat) {
   const place = chat.current;
   byId("place-name").textContent = place?.name ?? "No room";
+  const line = byId("line");
+  line.placeholder = place ? `Message ${place.name}` : "/join ROOM";
+  byId("line-label").textContent = line.placeholder;
   const topic = byId("topic");
   topic.hidden = place === null;
   byId("leave").hidden = place === null;
@@ -122,12 +125,10 @@ export function drawHeading(chat) {
   const isRoom = place.kind === "room";
   topic.disabled = !isRoom;
   topic.textContent = isRoom ? place.topic || "Say what this room is about" : "A private talk";
+  topic.title = isRoom ? `${place.topic}\nChange the topic`.trim() : "";
   topic.classList.toggle("unset", isRoom && place.topic === "");
   const leave = isRoom ? `Leave ${place.name}` : `Close the talk with ${place.name}`;
   byId("leave").setAttribute("aria-label", leave);
   byId("leave").title = leave;
   byId("log").setAttribute("aria-label", isRoom ? `Messages in ${place.name}` : `Talk with ${place.name}`);
-  const line = byId("line");
-  line.placeholder = `Message ${place.name}`;
-  byId("line-label").textContent = `Message ${place.name}`;
 }

@@ -34,6 +34,7 @@ export class Log {
       this.#begin(place);
     }
     if (place === null) {
+      this.#drawTop({ isWhole: true }, "You are in no room. Join one: with the plus above, or with /join ROOM.");
       return;
     }
     if (this.isPinned) {
@@ -43,7 +44,7 @@ export class Log {
     this.#drawOlder();
     this.#drawNewer();
     this.#drawChanged();
-    this.#drawTop();
+    this.#drawTop(place, beginning(place, place.items.length === 0));
     this.#drawPending();
     this.#pin();
     this.#drawBelow();
@@ -65,6 +66,7 @@ export class Log {
   #begin(place) {
     this.place = place;
     this.rows.replaceChildren();
+    byId("pending").replaceChildren();
     this.nodes.clear();
     this.chunks = [];
     this.isPinned = true;
@@ -172,11 +174,8 @@ export class Log {
     changed.clear();
   }
 
-  #drawTop() {
-    const { place } = this;
-    const isEmpty = place.items.length === 0;
-    byId("earlier").hidden = place.isWhole || place.isFull || !place.synced || isEmpty;
-    const text = beginning(place, isEmpty);
+  #drawTop({ isWhole, isFull, synced }, text) {
+    byId("earlier").hidden = isWhole || isFull || !synced;
     byId("beginning").hidden = text === "";
     byId("beginning").textContent = text;
   }

@@ -281,5 +281,6 @@ document.addEventListener("visibilitychange", changed);
 // That a connection is lost is said after a while in which nothing else may happen.
 setInterval(() => session.online || changed(), 500);
 
+byId("starting").remove();
 byId("app").hidden = false;
 session.open();
