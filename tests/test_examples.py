@@ -21,21 +21,16 @@ PATIENCE = 30  # seconds until a test gives up
 
 
 @asynccontextmanager
-async def running(name: str) -> AsyncGenerator[int, None]:
-    """The port on which an example serves; in the end it is interrupted, and has to be quiet."""
+async def started(name: str, argument: str) -> AsyncGenerator[trio.Process, None]:
+    """An example that runs; in the end it is interrupted, and has to be quiet."""
     example = next(path for path in EXAMPLES if path.stem == name)
-    command = [sys.executable, "-u", "-W", "error", str(example), "0"]
+    command = [sys.executable, "-u", "-W", "error", str(example), argument]
     with trio.fail_after(PATIENCE):
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         try:
-            line = b""
-            while not line.endswith(b"\n"):
-                data = await process.stdout.receive_some()
-                assert data, (await process.stderr.receive_some()).decode()
-                line += data
-            yield int(re.fullmatch(rb"listening on 127\.0\.0\.1:(\d+)\n", line)[1])
+            yield process
             process.send_signal(signal.SIGINT)
             complaints = b"".join([data async for data in process.stderr])
             assert (await process.wait(), complaints) == (0, b"")
@@ -45,6 +40,18 @@ async def running(name: str) -> AsyncGenerator[int, None]:
                 await process.wait()
             await process.stdout.aclose()
             await process.stderr.aclose()
+
+
+@asynccontextmanager
+async def running(name: str) -> AsyncGenerator[int, None]:
+    """The port on which an example serves."""
+    async with started(name, "0") as process:
+        line = b""
+        while not line.endswith(b"\n"):
+            data = await process.stdout.receive_some()
+            assert data, (await process.stderr.receive_some()).decode()
+            line += data
+        yield int(re.fullmatch(rb"listening on 127\.0\.0\.1:(\d+)\n", line)[1])
 
 
 @asynccontextmanager
@@ -103,10 +110,25 @@ TALKS: dict[str, Callable[[int], Awaitable[None]]] = {
 }
 
 
-@pytest.mark.parametrize("name", [path.stem for path in EXAMPLES])
+@pytest.mark.parametrize("name", TALKS)
 async def test_example(name: str) -> None:
     async with running(name) as port:
         await TALKS[name](port)
+
+
+async def test_remote_bot() -> None:
+    async with trio_chat.open_chat() as chat:
+        [(_, port)] = await chat.listen(port=0)
+        async with come_in(port, "john", "#general") as john:
+            async with started("remote_bot", f"ws://localhost:{port}/ws"):
+                await john.expect("> bot joined the room")
+                await john.send("/msg ping")
+                await john.expect("> bot: pong, john")
+            await john.expect("> bot has left the room")
+
+
+def test_each_example_is_tested() -> None:
+    assert {path.stem for path in EXAMPLES} == {*TALKS, "remote_bot"}
 
 
 def test_an_interrupt_never_lands_within_a_turn() -> None:

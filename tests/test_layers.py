@@ -23,6 +23,10 @@ operations
 trio_chat
 server
 testing
+remote
+remote.client
+remote.session
+remote.inbox remote.parse remote.socket
 doors.connection
 doors.tcp doors.stream doors.memory
 doors doors.link doors.first_bytes

@@ -412,7 +412,7 @@ EVENTS = [
     (events.NickTaken("john"), "> all right, I will call you john"),
     (events.Welcomed("#general", "#General"), "> welcome to #General"),
     (
-        events.Welcomed("#general", "#General", "all", members("jack")),
+        events.Welcomed("#general", "#General", "all", 7, members("jack")),
         "> welcome to #General\n> topic of #General: all",
     ),
     (events.Departed("#general", "#General"), "> you have left #General"),

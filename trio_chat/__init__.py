@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from trio_chat.commands import Act, Caller, Say, SetTopic
 from trio_chat.doors.memory import InProcessClient
-from trio_chat.errors import ChatClosed, ChatError, Refused, SettingsError, StoreError
+from trio_chat.errors import (
+    ChatClosed,
+    ChatError,
+    NoConnection,
+    Refused,
+    SettingsError,
+    StoreError,
+)
 from trio_chat.events import (
     Acted,
     Event,
@@ -38,6 +45,7 @@ __all__ = [
     "Joined",
     "Left",
     "Missed",
+    "NoConnection",
     "Notice",
     "Refused",
     "Renamed",

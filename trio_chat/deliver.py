@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trio_chat.commands import Request
 from trio_chat.errors import Refused
-from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet
+from trio_chat.events import SPOKEN, Joined, Left, Refusal, Renamed, Told, TopicSet, Welcomed
 from trio_chat.outcomes import (
     NO_DRAFTS,
     Lookup,
@@ -175,6 +175,8 @@ class Deliver:
             self._reply(outcome)
         else:
             outcome.event.topic = outcome.room.topic
+            if isinstance(outcome.event, Welcomed):
+                outcome.event.position = outcome.room.position
             self._reply(Reply.to(outcome.asker, labelled(outcome.event, outcome.label)))
 
     def _made(self, room: Room) -> None:

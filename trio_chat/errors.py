@@ -19,6 +19,13 @@ class ChatClosed(ChatError):
     """The chat has stopped, or this client has left it: nothing more can be asked of it."""
 
 
+class NoConnection(ChatError):
+    """The server cannot be reached, or its connection broke before an answer came.
+
+    What was asked may then have been done, or not.
+    """
+
+
 class StoreError(ChatError):
     """The file that rooms are kept in cannot be used; the message says why, and what to do."""
 

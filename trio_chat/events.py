@@ -185,12 +185,14 @@ class Member:
 class Welcomed:
     """The asker is now in the room; `topic` is empty if it has none.
 
+    `position` is that of the last kept entry before; 0 if none has come since the room was made.
     Who keeps a picture of its rooms gets the members too; `more` is how many the list leaves out.
     """
 
     room: str
     room_name: str
     topic: str = ""
+    position: int = 0
     members: list[Member] = field(factory=list)
     more: int = 0
 

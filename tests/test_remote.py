@@ -1,0 +1,501 @@
+"""A client of a chat elsewhere, over TCP: its calls, and that a cut line costs it nothing."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+import trio.testing
+import trustme
+from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
+
+from trio_chat import (
+    ChatClosed,
+    Joined,
+    Left,
+    Missed,
+    NoConnection,
+    Refused,
+    Said,
+    Settings,
+    Told,
+    TopicSet,
+    open_chat,
+)
+from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
+from trio_chat.remote import Disconnected, Resumed, open_client, session, socket
+from trio_chat.remote.inbox import Inbox
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(session, "LAST_WAIT", 0.05)
+
+
+@asynccontextmanager
+async def running(**settings):
+    """A chat on loopback, and its port; a test that hangs fails."""
+    with trio.fail_after(PATIENCE):
+        async with chat_on_tcp(**settings) as (chat, port):
+            yield chat, port
+
+
+def url(port: int) -> str:
+    return f"ws://{HOST}:{port}/ws"
+
+
+class Line:
+    """Between a client and its server; it can be cut, as often as one likes."""
+
+    def __init__(self, port: int) -> None:
+        self.to = port
+        self.port = 0
+        self.open = True
+        self._streams: set[trio.SocketStream] = set()
+
+    async def run(self, *, task_status=trio.TASK_STATUS_IGNORED) -> None:
+        [listener] = await trio.open_tcp_listeners(0, host=HOST)
+        self.port = listener.socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            await trio.serve_listeners(self._forward, [listener], handler_nursery=nursery)
+
+    async def _forward(self, near: trio.SocketStream) -> None:
+        self._streams.add(near)
+        with suppress(OSError):
+            if self.open:
+                far = await trio.open_tcp_stream(HOST, self.to)
+                self._streams.add(far)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pump, near, far)
+                    nursery.start_soon(self._pump, far, near)
+        near.socket.close()
+
+    async def _pump(self, one: trio.SocketStream, other: trio.SocketStream) -> None:
+        try:
+            async for data in one:
+                await other.send_all(data)
+            await other.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            one.socket.close()
+            other.socket.close()
+
+    def cut(self) -> None:
+        streams, self._streams = self._streams, set()
+        for stream in streams:
+            stream.socket.close()
+
+
+@asynccontextmanager
+async def a_line_to(port: int):
+    line = Line(port)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(line.run)
+        try:
+            yield line
+        finally:
+            line.cut()
+            nursery.cancel_scope.cancel()
+
+
+async def test_each_call_has_its_own_result():
+    async with running() as (_, port), open_client(url(port), nick="bot") as bot:
+        assert bot.nick == "bot"
+        assert bot.hello.client == bot.id
+        assert bot.hello.limits.message_chars == 2000
+        jack = await dial(port, nick="jack", room="#A")
+        welcomed = await bot.join("#a")
+        assert (welcomed.room, welcomed.room_name) == ("#a", "#A")
+        assert [member.nick for member in welcomed.members] == ["bot", "jack"]
+        said = await bot.say("Hi", "#a")
+        assert said == Said("#a", bot.id, "bot", "Hi", 1, said.time)
+        assert isinstance(await bot.act("waves", "#a"), Acted)
+        topic = await bot.set_topic("tea", "#a")
+        assert isinstance(topic, TopicSet)
+        assert topic.position == 3
+        assert await bot.topic("#a") == "tea"
+        assert isinstance(await bot.tell("jack", "psst"), Told)
+        assert [entry.position for entry in await bot.history("#a")] == [1, 2, 3]
+        assert [entry.position for entry in await bot.history("#a", 1, before=2)] == [1]
+        assert await bot.search("hi", "#a") == [said]
+        assert await bot.rooms() == ["#A"]
+        assert [member.nick for member in (await bot.members("#a")).members] == ["bot", "jack"]
+        assert isinstance(await bot.command("/me nods", "#a"), Acted)
+        await bot.ping()
+        await bot.take_nick("robot")
+        assert bot.nick == "robot"
+        await bot.leave("#a")
+        with pytest.raises(Refused, match="you are not in that room"):
+            await bot.say("Hi", "#a")
+        with pytest.raises(Refused, match="control characters"):
+            await bot.say("a\nb", "#a")
+        await jack.expect(
+            *("> bot joined the room", "> bot: Hi", "> * bot waves", "> topic of #A: tea"),
+            *("> bot (to you): psst", "> * bot nods", "> bot is now known as robot"),
+            "> robot has left the room",
+        )
+
+
+async def test_events_are_what_others_do():
+    async with running() as (_, port), open_client(url(port), nick="bot") as bot:
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        await jack.send(
+            "/msg Hi", "/me waves", "/topic tea", "/nick jim", "/tell bot psst", "/leave"
+        )
+        await bot.say("own words are no events", "#a")
+        kinds = [Joined, Said, Acted, TopicSet, Renamed, Told, Left]
+        for kind in kinds:
+            assert isinstance(await anext(bot), kind)
+
+
+async def test_leaving_the_block_leaves_the_chat_at_once():
+    async with running() as (chat, port):
+        jack = await dial(port, nick="jack", room="#a")
+        async with open_client(url(port), nick="bot") as bot:
+            await bot.join("#a")
+        await jack.expect("> bot joined the room", "> bot has left the room")
+        assert chat.statistics().away == 0
+        with pytest.raises(ChatClosed):
+            await bot.say("too late", "#a")
+        assert [event async for event in bot] == []
+        with trio.CancelScope() as scope:
+            async with open_client(url(port), nick="bot") as bot:
+                await bot.join("#a")
+                scope.cancel()
+                await trio.sleep_forever()
+        await jack.expect("> bot joined the room", "> bot has left the room")
+        await until(lambda: chat.statistics().clients == 1)
+
+
+async def test_what_cannot_begin_says_why():
+    async with running(http_hosts=("localhost",)) as (_, port):
+        await dial(port, nick="jack")
+        with pytest.raises(Refused, match="the nick jack is taken"):
+            async with open_client(url(port), nick="jack"):
+                pass
+        with pytest.raises(NoConnection, match="does not let this client in: HTTP status 404"):
+            async with open_client(f"ws://{HOST}:{port}/chat"):
+                pass
+        for wrong in ("http://localhost/ws", "localhost:8888", "ws://"):
+            with pytest.raises(ValueError, match="a URL must look like"):
+                async with open_client(wrong):
+                    pass
+    with pytest.raises(NoConnection, match="Connection refused"):
+        async with open_client(url(port)):
+            pass
+
+
+async def test_what_does_not_speak_websocket_is_told_apart():
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"> welcome to something else\r\n")
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host=HOST)
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        with pytest.raises(NoConnection, match="does not speak WebSocket"):
+            async with open_client(url(listener.socket.getsockname()[1])):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_cut_off_comes_back_and_has_missed_nothing():
+    async with (
+        running() as (chat, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        jack = await dial(port, nick="jack", room="#a")
+        await bot.join("#a")
+        before = bot.id
+        await jack.send("/msg one")
+        assert (await anext(bot)).text == "one"
+        line.open = False
+        line.cut()
+        assert isinstance(await anext(bot), Disconnected)
+        await until(lambda: chat.statistics().away == 1)
+        await jack.send("/msg two", "/me three", "/nick jim")
+        await jack.expect("> bot joined the room", "> all right, I will call you jim")
+        line.open = True
+        assert await anext(bot) == Resumed("bot", ("#a",), anew=False)
+        assert (await anext(bot)).text == "two"
+        assert (await anext(bot)).text == "three"
+        listed = await anext(bot)
+        assert isinstance(listed, MembersListed)
+        assert [member.nick for member in listed.members] == ["bot", "jim"]
+        assert bot.id == before
+        await bot.say("back", "#a")
+        await jack.expect("> bot: back")
+
+
+async def test_calls_wait_for_a_connection_and_fail_with_one_that_breaks():
+    async with (
+        running() as (chat, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+        trio.open_nursery() as nursery,
+    ):
+        await bot.join("#a")
+        line.open = False
+        line.cut()
+        assert isinstance(await anext(bot), Disconnected)
+
+        async def say() -> None:
+            assert (await bot.say("at last", "#a")).position == 1
+
+        nursery.start_soon(say)
+        await until(lambda: chat.statistics().away == 1)
+        line.open = True
+        assert isinstance(await anext(bot), Resumed)
+
+
+async def test_an_answer_that_is_cut_off_is_no_connection(monkeypatch):
+    async with (
+        running() as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.join("#a")
+
+        [near] = [s for s in line._streams if s.socket.getsockname()[1] == line.port]
+        receive = near.receive_some
+
+        async def cut(size=None):
+            await receive(size)
+            line.cut()
+            raise trio.ClosedResourceError
+
+        near.receive_some = cut
+        # The pump reads what it waits for first; the next is cut.
+        await bot.ping()
+        with pytest.raises(NoConnection, match="it may have been done, or not"):
+            await bot.say("gone", "#a")
+
+
+@pytest.mark.parametrize("grace", [60, 0.02])
+@pytest.mark.parametrize("seed", range(3))
+async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed, grace):
+    dice = random.Random(seed)
+    total = 300
+    async with (
+        running(resume_grace=grace) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+        trio.open_nursery() as nursery,
+    ):
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+
+        async def talk() -> None:
+            for number in range(total):
+                await jack.send(f"/msg {number}")
+                await trio.sleep(dice.random() * 0.004)
+
+        async def cut() -> None:
+            while True:
+                await trio.sleep(dice.random() * 0.1)
+                line.cut()
+
+        nursery.start_soon(talk)
+        nursery.start_soon(cut)
+        texts, breaks, came_anew = [], 0, 0
+        async for event in bot:
+            if isinstance(event, Said):
+                texts.append(int(event.text))
+            breaks += isinstance(event, Disconnected)
+            assert not isinstance(event, Missed)
+            came_anew += isinstance(event, Resumed) and event.anew
+            if texts and texts[-1] == total - 1:
+                break
+        nursery.cancel_scope.cancel()
+        assert texts == list(range(total))
+        assert breaks > 3
+        assert came_anew == 0 or grace < 1
+
+
+async def serve_until(stop, ended, settings, *, task_status=trio.TASK_STATUS_IGNORED) -> None:
+    settings = Settings(rate_limit=None, linger_timeout=0, **settings)
+    async with open_chat(settings) as chat:
+        [(_, port)] = await chat.listen(host=HOST, port=0)
+        task_status.started(port)
+        await stop.wait()
+    ended.set()
+
+
+@pytest.mark.parametrize("store", ["file", "memory"])
+async def test_a_server_that_is_started_anew_costs_no_messages(store, tmp_path):
+    settings = {"store": f"sqlite:{tmp_path / 'rooms.db'}"} if store == "file" else {}
+    with trio.fail_after(PATIENCE):
+        async with a_line_to(0) as line, trio.open_nursery() as nursery:
+            first, second, ended = trio.Event(), trio.Event(), trio.Event()
+            line.to = await nursery.start(serve_until, first, ended, settings)
+            async with open_client(url(line.port), nick="bot") as bot:
+                jack = await dial(line.to, nick="jack", room="#a")
+                await bot.join("#a")
+                old = bot.id
+                for number in range(5):
+                    await jack.send(f"/msg {number}")
+                    assert (await anext(bot)).text == str(number)
+                await jack.stream.aclose()
+                assert isinstance(await anext(bot), Left)
+                line.open = False
+                first.set()
+                assert await anext(bot) == Disconnected("the server is shutting down")
+                await ended.wait()
+                line.to = await nursery.start(serve_until, second, ended, settings)
+                jack = await dial(line.to, nick="jack", room="#a")
+                await jack.send("/msg 5", "/msg 6")
+                await jack.sync()
+                line.open = True
+                assert await anext(bot) == Resumed("bot", ("#a",), anew=True)
+                await jack.expect("> bot joined the room")
+                await jack.send("/msg 7")
+                for number in (5, 6, 7):
+                    assert (await anext(bot)).text == str(number)
+                assert bot.id != old
+            await jack.expect("> bot has left the room")
+            await jack.stream.aclose()
+            second.set()
+
+
+async def test_after_the_grace_it_comes_anew_and_has_missed_nothing():
+    async with (
+        running(resume_grace=0.05) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        jack = await dial(port, nick="jack", room="#a")
+        await jack.send("/msg before its time")
+        await jack.sync()
+        await bot.join("#a")
+        line.open = False
+        line.cut()
+        await jack.expect("> bot joined the room", "> bot has left the room")
+        for number in range(600):
+            await jack.send(f"/msg {number}")
+        await jack.sync()
+        line.open = True
+        assert isinstance(await anext(bot), Disconnected)
+        assert await anext(bot) == Resumed("bot", ("#a",), anew=True)
+        assert await anext(bot) == Missed("#a", "#a", 100)
+        texts = [(await anext(bot)).text for _ in range(500)]
+        assert texts == [str(number) for number in range(100, 600)]
+
+
+async def test_another_connection_with_its_token_ends_it():
+    async with (
+        running() as (_, port),
+        open_client(url(port), nick="bot") as bot,
+        socket.open_socket(url(port)) as other,
+    ):
+        await other.receive()
+        await other.send({"type": "resume", "client": bot.id, "token": bot.hello.token})
+        assert (await other.receive())["type"] == "resumed"
+        events = [event async for event in bot]
+        assert events == [Disconnected("you came back on another connection")]
+        with pytest.raises(ChatClosed, match="you came back on another connection"):
+            await bot.ping()
+
+
+async def test_who_does_not_read_its_events_is_told_how_many_are_gone():
+    async with running() as (_, port), open_client(url(port), nick="bot", buffer=10) as bot:
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        for number in range(50):
+            await jack.send(f"/msg {number}")
+        await jack.sync()
+        await bot.ping()
+        got = [await anext(bot) for _ in range(11)]
+        assert isinstance(got[0], Joined)
+        assert [event.text for event in got[1:10]] == [str(number) for number in range(9)]
+        assert got[10] == Missed("#a", "#a", 41)
+        await jack.send("/msg more")
+        assert (await anext(bot)).text == "more"
+
+
+async def test_what_has_come_twice_is_one_and_a_gap_is_missed():
+    one = session.Session("ws://localhost/ws", None, None, 10)
+    one._take(Welcomed("#a", "#A", "", 4), None)
+    for position in (5, 5, 4, 8):
+        one._take(Said("#a", "1", "jack", str(position), position), None)
+    one._take(Missed("#a", "#A", 3), None)
+    one._take(Said("#a", "1", "jack", "12", 12), None)
+    one.inbox.end()
+    got = []
+    while (event := await one.inbox.take()) is not None:
+        got.append(event.text if isinstance(event, Said) else event)
+    assert got[1:] == ["5", Missed("#a", "#A", 2), "8", Missed("#a", "#A", 3), "12"]
+
+
+async def test_an_inbox_says_what_is_missing_where_it_is_missing():
+    inbox = Inbox(2)
+    said = [Said("#a", "1", "jack", str(number), number + 1) for number in range(4)]
+    for entry in said[:3]:
+        inbox.put(entry)
+    inbox.put(Missed("#a", "#A", 5))
+    assert await inbox.take() == said[0]
+    inbox.put(said[3])
+    inbox.end()
+    got = []
+    while (event := await inbox.take()) is not None:
+        got.append(event)
+    assert got == [said[1], Missed("#a", "#a", 6), said[3]]
+
+
+async def test_a_silent_server_is_given_up(monkeypatch, autojump_clock):
+    ends = []
+    async with open_chat(Settings(rate_limit=None)) as chat, trio.open_nursery() as nursery:
+
+        async def connect(*_):
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(chat.serve_stream, theirs)
+            ends.append(ours)
+            return ours
+
+        async def swallow(_):
+            await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(trio, "open_tcp_stream", connect)
+        async with open_client("ws://localhost/ws", nick="bot") as bot:
+            await bot.join("#a")
+            # As long as it answers to pings, it is no silent one.
+            await trio.sleep(10.5 * socket.PING_SECONDS)
+            assert len(ends) == 1
+            silent_since = trio.current_time()
+            ends[0].send_stream.send_all = swallow
+            assert await anext(bot) == Disconnected("the connection broke")
+            silent = trio.current_time() - silent_since
+            assert socket.PING_SECONDS < silent <= 3 * socket.PING_SECONDS
+            assert await anext(bot) == Resumed("bot", ("#a",), anew=False)
+            assert len(ends) == 2
+
+
+async def test_over_tls():
+    authority = trustme.CA()
+    server, client = (
+        ssl.SSLContext(kind) for kind in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+    )
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    async with open_chat(Settings(rate_limit=None)) as chat, trio.open_nursery() as nursery:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            with suppress(trio.BrokenResourceError):
+                await chat.serve_stream(trio.SSLStream(stream, server, server_side=True))
+
+        [listener] = await trio.open_tcp_listeners(0, host=HOST)
+        port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        async with open_client(f"wss://localhost:{port}/ws", nick="bot", ssl_context=client) as bot:
+            await bot.join("#a")
+            assert (await bot.say("Hi", "#a")).position == 1
+        with pytest.raises(NoConnection, match="certificate verify failed"):
+            async with open_client(f"wss://localhost:{port}/ws"):
+                pass
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,246 @@
+"""WebSocket's bytes, split anywhere and made at random: the fast way and wsproto's are one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from documents import VALIDATORS, check, frame
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.frame_protocol import FrameProtocol
+
+from trio_chat import Settings, events
+from trio_chat.commands import Answer, Disconnected, Labelled, Refuse, Say
+from trio_chat.dialects import documents, websocket
+from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
+from trio_chat.table import make_table
+
+SETTINGS = Settings()
+TABLE = make_table(())
+
+
+def dialect() -> WebSocketDialect:
+    return WebSocketDialect(TABLE, SETTINGS)
+
+
+def feed(pieces: list[bytes]) -> list[object]:
+    one = dialect()
+    return [record for piece in pieces for record in one.feed(piece)]
+
+
+SAY = {"type": "say", "room": "#A", "text": "Hi \u4f60\U0001f600"}
+
+
+def message_in_pieces(text: str, *cuts: int) -> bytes:
+    """A message in fragments, with a ping after each."""
+    writer = FrameProtocol(client=True, extensions=[])
+    sent, start = b"", 0
+    for cut in (*cuts, len(text)):
+        last = cut == len(text)
+        sent += bytes(writer.send_data(text[start:cut], fin=last))
+        sent += bytes(writer.ping(str(cut).encode()))
+        start = cut
+    return sent
+
+
+def test_a_message_is_the_same_wherever_it_is_split() -> None:
+    long = {**SAY, "text": "x" * 1000, "id": "1"}
+    sent = frame(SAY) + message_in_pieces(json.dumps(SAY), 3, 9, 9, 30) + frame(long) + frame("{")
+    say = Say(SAY["text"], "#a")
+    whole = feed([sent])
+    pongs = [record for record in whole if isinstance(record, Answer)]
+    assert len(pongs) == 5
+    assert [record for record in whole if not isinstance(record, Answer)] == [
+        *(say, say, Labelled(Say("x" * 1000, "#a"), "1")),
+        Refuse("this is not valid JSON"),
+    ]
+    for at in range(len(sent)):
+        assert feed([sent[:at], sent[at:]]) == whole
+    assert feed([bytes((byte,)) for byte in sent]) == whole
+
+
+@given(
+    texts=st.lists(st.text(max_size=300), max_size=5),
+    cuts=st.lists(st.integers(0, 2000), max_size=8),
+)
+def test_the_short_way_and_wsprotos_lead_to_the_same(texts: list[str], cuts: list[int]) -> None:
+    sent = [frame(text) for text in texts]
+    stream = b"".join(sent)
+    places = sorted(min(cut, len(stream)) for cut in cuts)
+    pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+    slow = dialect()
+    # An empty fragment before it takes a message away from the short way.
+    long_way = [
+        record
+        for text in texts
+        for record in slow.feed(
+            bytes(FrameProtocol(client=True, extensions=[]).send_data("", fin=False))
+            + b"\x80"
+            + frame(text)[1:]
+        )
+    ]
+    assert feed(pieces) == long_way
+
+
+@given(data=st.binary(max_size=300), cut=st.integers(0, 300))
+def test_no_bytes_crash_it_and_no_split_matters(data: bytes, cut: int) -> None:
+    for start in (b"", b"\x81\xfe", b"\x01\x80abcd", b"\x88\x82abcd", frame(SAY)):
+        sent = start + data
+        whole = feed([sent])
+        assert feed([sent[:cut], sent[cut:]]) == whole
+        ends = [record for record in whole if isinstance(record, Disconnected)]
+        assert len(ends) <= 1
+        assert not ends or whole[-1] is ends[0]
+
+
+def test_frames_past_the_limit_wait() -> None:
+    one = dialect()
+    sent = frame({"type": "ping"}) * 3
+    pong = b"\x8a\x80abcd"
+    assert len(one.feed(sent + pong * 2 + sent, 2)) == 2
+    assert one.pending
+    assert len(one.feed(b"", 2)) == 1  # one ping, and a pong that comes to nothing
+    assert one.pending
+    assert len(one.feed(b"", 4)) == 3
+    assert not one.pending
+    assert one.feed(b"", 9) == []
+
+
+@pytest.mark.parametrize("head", [b"\x81\xff" + (1 << 40).to_bytes(8), b"\x81\xfe\xff\xff"])
+def test_a_length_is_refused_before_its_bytes_are_there(head: bytes) -> None:
+    records = feed([head])
+    assert records[-1] == Disconnected("sent too long a message", for_good=True)
+
+
+def test_the_longest_message_fits_with_every_character_escaped() -> None:
+    text = "\U0001f600" * SETTINGS.message_chars
+    document = {"type": "say", "room": "\u00e4" * 64, "text": text, "id": "\u00e9" * 64}
+    sent = json.dumps(document)
+    assert len(sent) > 12 * SETTINGS.message_chars
+    [record] = feed([frame(sent)])
+    assert record == Labelled(Say(text, "\u00e4" * 64), "\u00e9" * 64)
+    filling = " " * (SETTINGS.document_bytes - len(sent))
+    assert feed([frame(sent + filling)]) == [record]
+    assert feed([frame(sent[:100], fin=False), b"\x80" + frame(sent[100:])[1:]]) == [record]
+    assert isinstance(feed([frame(sent + filling + " ")])[-1], Disconnected)
+
+
+def test_nothing_is_kept_of_what_is_done() -> None:
+    one = dialect()
+    one.feed(message_in_pieces(json.dumps(SAY), 5) + frame(SAY))
+    assert (one._buffer, one._fragments) == (b"", b"")
+    one.feed(b"\x81\x85ab")
+    assert (one._buffer, one._fragments) == (b"\x81\x85ab", b"")
+
+
+@given(data=st.data())
+def test_what_is_kept_is_bounded_however_small_the_fragments(data: st.DataObject) -> None:
+    one = dialect()
+    size = data.draw(st.integers(0, 40))
+    piece = frame("x" * size, fin=False)
+    kept = 0
+    one.feed(piece)
+    for _ in range(SETTINGS.document_bytes // len(piece) + 2):
+        if one.feed(b"\x00" + piece[1:]):
+            break
+        kept = max(kept, len(one._fragments))
+    else:
+        raise AssertionError("it goes on for ever")
+    assert kept <= SETTINGS.document_bytes + 14
+    assert one.feed(frame(SAY)) == []
+
+
+# --- what is written ------------------------------------------------------------------------------
+
+MEMBER = events.Member("id", "jack")
+SAID = events.Said("#a", "id", 'ja"ck', "Hi \\ \U0001f600", 7, 1_800_000_000.12345)
+EVENTS = [
+    SAID,
+    events.Acted("#a", "id", "jack", "waves", 8, 1.0),
+    events.TopicSet("#a", "#A", "id", "jack", "tea", 9, 1.0),
+    events.Joined("#a", "id", "jack"),
+    events.Left("#a", "id", "jack"),
+    events.Renamed("#a", "id", "jack", "jim"),
+    events.Told("to", "id", "jack", "hi"),
+    events.Hello(
+        "id", "anonymous", "t", 60.0, events.Limits(*range(7)), [events.Usage("a", "b", "c")]
+    ),
+    events.Resumed("id", "jack", [events.RoomAgain("#a", "#A", "tea")]),
+    events.NickTaken("jack"),
+    events.Welcomed("#a", "#A", "tea", 7, [MEMBER], 2),
+    events.Departed("#a", "#A"),
+    events.RoomsListed(["#a"], 1),
+    events.MembersListed("#a", "#A", [MEMBER], 3),
+    events.TopicShown("#a", "#A", "tea"),
+    events.EntriesShown("#a", "#A", [SAID, events.Acted("#a", "id", "jack", "waves", 8, 1.0)]),
+    events.HelpShown(["/nick"]),
+    events.Goodbye(),
+    events.Refusal("no"),
+    events.Ended("no", 1008),
+    events.Done(),
+    events.Notice("tea"),
+    events.Missed("#a", "#A", 3),
+    events.Stopping(),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_each_event_has_its_document(event: events.Event) -> None:
+    document = json.loads(documents.write(event))
+    check(document)
+    VALIDATORS["any_event"].validate(document)
+    labelled = json.loads(documents.write(events.Labelled(event, 'a "1"')))
+    assert labelled == {"id": 'a "1"', **document}
+
+
+def test_no_event_is_without_a_document() -> None:
+    assert {type(event) for event in EVENTS} == documents.TYPES.keys()
+
+
+def test_the_short_way_to_write_a_message_is_the_long_one() -> None:
+    assert json.loads(documents.write(SAID)) == {
+        "type": "said",
+        "room": "#a",
+        "author": "id",
+        "nick": 'ja"ck',
+        "text": "Hi \\ \U0001f600",
+        "position": 7,
+        "time": 1_800_000_000.123,
+    }
+    [again] = json.loads(documents.write(events.EntriesShown("#a", "#A", [SAID])))["entries"]
+    assert json.dumps(again) == json.dumps(json.loads(documents.write(SAID)))
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (events.Goodbye(), 1000),
+        (events.Stopping(), 1001),
+        (events.Stopping(restarting=True), 1012),
+        (events.Ended("too many", 1008), 1008),
+        (events.Labelled(events.Goodbye(), "1"), 1000),
+    ],
+)
+def test_what_ends_the_connection_says_so_in_a_frame(event: events.Event, code: int) -> None:
+    sent = DOCUMENTS.join(DOCUMENTS.render([event]))
+    reader = FrameProtocol(client=True, extensions=[])
+    reader.receive_bytes(sent)
+    document, close = reader.received_frames()
+    check(json.loads(document.payload))
+    assert int(close.payload[0]) == code
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 100_000])
+def test_a_frame_is_as_wsproto_has_it(size: int) -> None:
+    text = "x" * size
+    assert websocket.text_frame(text) == bytes(
+        FrameProtocol(client=False, extensions=[]).send_data(text)
+    )
+
+
+def test_an_answer_is_as_it_is_and_all_have_the_same_bytes() -> None:
+    pong = websocket.close_frame(1000)
+    [piece] = DOCUMENTS.render([events.Answered(pong)])
+    assert piece is pong
+    assert DOCUMENTS.join([piece, piece]) == pong * 2

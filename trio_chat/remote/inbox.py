@@ -1,0 +1,89 @@
+"""The events that wait for a remote client's program, within a bound."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+from attrs import define
+
+from trio_chat.events import KEPT, Event, Missed
+
+if TYPE_CHECKING:
+    from trio_chat.events import Kept
+
+
+@define
+class Disconnected:
+    """The connection broke, for this reason; another is being made."""
+
+    reason: str
+
+
+@define
+class Resumed:
+    """The client is connected again, under this nick, in these rooms (by their folded names).
+
+    `anew`: the server did not know it any more, so that the others saw it leave and come.
+    """
+
+    nick: str
+    rooms: tuple[str, ...]
+    anew: bool
+
+
+RemoteEvent: TypeAlias = Event | Disconnected | Resumed
+
+
+class Inbox:
+    """At most `limit` events. What comes beyond that is left out, kept entries as `Missed`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._events: deque[RemoteEvent] = deque()
+        # What was left out since the last event that was taken in, by room.
+        self._missed: dict[str, Missed] = {}
+        self._ended = False
+        self._arrived = trio.Event()
+
+    def put(self, event: RemoteEvent) -> None:
+        """Add an event."""
+        if len(self._events) >= self._limit:
+            self._leave_out(event)
+        else:
+            self._say_what_is_missing()
+            self._events.append(event)
+        self._arrived.set()
+
+    def _leave_out(self, event: RemoteEvent) -> None:
+        if isinstance(event, KEPT):
+            self._count(event, 1)
+        elif isinstance(event, Missed):
+            self._count(event, event.count)
+
+    def _count(self, event: Kept | Missed, count: int) -> None:
+        name = getattr(event, "room_name", event.room)
+        self._missed.setdefault(event.room, Missed(event.room, name, 0)).count += count
+
+    def _say_what_is_missing(self) -> None:
+        self._events.extend(self._missed.values())
+        self._missed.clear()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._ended = True
+        self._arrived.set()
+
+    async def take(self) -> RemoteEvent | None:
+        """Wait for the next event; `None` is the end."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if not self._events:
+                self._say_what_is_missing()
+            if self._events:
+                return self._events.popleft()
+            if self._ended:
+                return None
+            self._arrived = trio.Event()
+            await self._arrived.wait()

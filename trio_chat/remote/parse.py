@@ -1,0 +1,58 @@
+"""Events from the documents that a server sends."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
+
+from attrs import fields
+
+from trio_chat import events
+from trio_chat.dialects.documents import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_chat.events import Event
+
+KINDS = {name: kind for kind, name in TYPES.items()}
+
+
+class Malformed(Exception):
+    """A document that is not as the protocol has it."""
+
+
+def parse_event(document: Mapping[str, object]) -> Event | None:
+    """The event that a document says; `None` for one of a type that is not known here.
+
+    Fields that are not known are left out. Raises `Malformed` for one that is missing, or is of
+    another kind.
+    """
+    kind = KINDS.get(str(document.get("type")))
+    return None if kind is None else cast("Event", _record(kind, document))
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind, dict(vars(events)))
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _record(kind: type, document: Mapping[str, object]) -> object:
+    try:
+        return kind(*[_value(hint, document[name]) for name, hint in _hints(kind).items()])
+    except KeyError as missing:
+        raise Malformed(f"{kind.__name__} without {missing}") from None
+
+
+def _value(hint: Any, value: object) -> object:
+    if get_origin(hint) is list and isinstance(value, list):
+        [item] = get_args(hint)
+        return [_value(item, part) for part in value]
+    if isinstance(value, dict):
+        return _record(KINDS[str(value.get("type"))] if get_args(hint) else hint, value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise Malformed(f"{value!r} is no {hint}")
+    return value

@@ -1,0 +1,342 @@
+"""What a remote client is on the server, from one connection to the next, and how it comes back."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+from attrs import define, evolve, field
+
+from trio_chat.client import ANONYMOUS
+from trio_chat.commands import MAX_HISTORY
+from trio_chat.errors import ChatClosed, NoConnection, Refused
+from trio_chat.events import (
+    KEPT,
+    Departed,
+    Done,
+    Ended,
+    EntriesShown,
+    Hello,
+    Missed,
+    NickTaken,
+    Refusal,
+    Stopping,
+    Welcomed,
+)
+from trio_chat.events import Resumed as ResumedEvent
+from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
+from trio_chat.remote.parse import Malformed, parse_event
+from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
+
+if TYPE_CHECKING:
+    import ssl
+
+    from trio_chat.events import Event, Kept
+
+E = TypeVar("E")
+
+# The first wait before connecting again, doubled each time up to the last; each is a random part of
+# it and not less than half, so that the clients of a server that was away do not come all at once.
+FIRST_WAIT = 0.5
+LAST_WAIT = 30.0
+
+# Entries of a room that may wait for those before them.
+MOST_HELD = 1_000
+
+# What the first event of a connection answers, which no command does.
+HELLO = "hello"
+UNSAID = (Hello, Stopping, Ended, Done)
+
+# Closes after which there is no coming back: this client's own, and that by its successor.
+FOR_GOOD = (1000, 1008)
+
+
+@define
+class Answer:
+    """What a command waits for."""
+
+    done: trio.Event = field(factory=trio.Event)
+    event: Event | None = None
+    failure: Exception | None = None
+
+    def set(self, event: Event | None, failure: Exception | None = None) -> None:
+        """Tell what came; only what comes first counts."""
+        if not self.done.is_set():
+            self.event, self.failure = event, failure
+            self.done.set()
+
+
+@define
+class _Room:
+    """A room that the client is in: its name, and the last position it has had of it, if known."""
+
+    name: str
+    position: int | None
+    # Entries that came while those before them are still being asked for.
+    held: list[Kept] | None = None
+
+
+class Session:
+    """Asks the server, takes what comes from it, and connects again when cut off.
+
+    `inbox` has the events for the program.
+    """
+
+    def __init__(
+        self, url: str, nick: str | None, ssl_context: ssl.SSLContext | None, buffer: int
+    ) -> None:
+        self.inbox = Inbox(buffer)
+        self.nick = ANONYMOUS
+        # The one that is taken again if the client has to come back as a new one.
+        self.wanted_nick = nick
+        # What the server said first; the id and the token are those it knows this client by.
+        self.hello: Hello | None = None
+        self._url = url
+        self._ssl_context = ssl_context
+        self._rooms: dict[str, _Room] = {}
+        self._answers: dict[str, Answer] = {}
+        self._asked = 0
+        self._socket: Socket | None = None
+        # Set with each change of `_socket`, and at the end.
+        self._changed = trio.Event()
+        self._ended: str | None = None
+        self._wait = FIRST_WAIT
+        # It is a new client for the server, and the program has not been told yet.
+        self._anew = False
+
+    def leave(self) -> None:
+        """Have all calls raise `ChatClosed`; whoever runs it ends the connection."""
+        self._ended = "this client has left the chat"
+        self._change(None)
+        self.inbox.end()
+
+    def needs_position(self, room: str) -> bool:
+        """Whether it is not known yet what was the last entry of a room when it was joined."""
+        known = self._rooms.get(room)
+        return known is not None and known.position is None
+
+    def set_position(self, room: str, entries: list[Kept]) -> None:
+        """Take the last of these for it, unless others have come meanwhile."""
+        if self.needs_position(room):
+            self._rooms[room].position = entries[-1].position if entries else 0
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    async def ask(self, kind: type[E], type: str, **fields: object) -> E:
+        """Send a command and wait for its answer, of this kind."""
+        return await self._exchange(await self.live(), kind, type, **fields)
+
+    async def live(self) -> Socket:
+        """Wait for a connection that commands may be sent over."""
+        while self._socket is None:
+            if self._ended is not None:
+                raise ChatClosed(self._ended)
+            await self._changed.wait()
+        return self._socket
+
+    async def _exchange(self, socket: Socket, kind: type[E], type: str, **fields: object) -> E:
+        event = await self.answer(socket, type, **fields)
+        if not isinstance(event, kind):
+            raise NoConnection(f"the server gave another answer: {event}")
+        return event
+
+    async def answer(self, socket: Socket, type: str, **fields: object) -> Event:
+        """Send a command over this connection; the event that answers it."""
+        self._asked += 1
+        label, answer = str(self._asked), Answer()
+        self._answers[label] = answer
+        try:
+            await socket.send({"type": type, "id": label, **fields})
+            await answer.done.wait()
+        except Broken:
+            raise NoConnection("the connection broke before the answer came") from None
+        finally:
+            del self._answers[label]
+        if answer.event is None:
+            raise answer.failure or NoConnection("there was no answer")
+        return answer.event
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    async def _read(self, socket: Socket) -> None:
+        """Take what comes, until the connection breaks."""
+        while True:
+            document = await socket.receive()
+            try:
+                event = parse_event(document)
+            except Malformed as error:
+                raise Broken(f"the server does not keep to the protocol: {error}") from None
+            if event is not None:
+                label = HELLO if isinstance(event, Hello) else str(document.get("id"))
+                self._take(event, self._answers.get(label))
+
+    def _take(self, event: Event, answer: Answer | None) -> None:
+        self._note(event)
+        if isinstance(event, KEPT):
+            self._kept(event, own=answer is not None)
+        elif answer is None and not isinstance(event, UNSAID):
+            self.inbox.put(event)
+        if answer is not None:
+            if isinstance(event, Refusal | Ended):
+                answer.set(None, Refused(event.reason))
+            else:
+                answer.set(event)
+
+    def _note(self, event: Event) -> None:
+        """Keep in mind what is needed to come back."""
+        match event:
+            case NickTaken(nick=nick):
+                self.nick = nick
+            case Welcomed(room=room, room_name=name):
+                self._rooms.setdefault(room, _Room(name, event.position or None))
+            case Departed(room=room):
+                self._rooms.pop(room, None)
+            case Missed(room=room, count=count):
+                known = self._rooms.get(room)
+                if known is not None and known.position is not None:
+                    known.position += count
+            case ResumedEvent(nick=nick, rooms=rooms):
+                self.nick = nick
+                self.inbox.put(Resumed(nick, tuple(room.room for room in rooms), self._anew))
+
+    def _kept(self, entry: Kept, *, own: bool = False) -> None:
+        """Pass on an entry that is new, and say what is missing before it."""
+        room = self._rooms.get(entry.room)
+        if room is None:
+            return  # it has been left
+        if room.held is not None:
+            room.held.append(entry)
+            if len(room.held) > MOST_HELD:  # what is let go is missed
+                del room.held[0]
+            return
+        last, room.position = room.position, max(entry.position, room.position or 0)
+        if last is not None and entry.position > last + 1:
+            self.inbox.put(Missed(entry.room, room.name, entry.position - last - 1))
+        if not own and (last is None or entry.position > last):
+            self.inbox.put(entry)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    async def run(self, first: Answer) -> None:
+        """Be connected, again and again, until the client ends; `first` tells how it began."""
+        while self._ended is None:
+            try:
+                async with open_socket(self._url, self._ssl_context) as socket:
+                    await self._serve(socket, first)
+            except (NoConnection, ValueError) as error:
+                first.set(None, error)
+            if first.failure is not None:
+                return
+            if self._ended is None:
+                await trio.sleep(self._wait * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                self._wait = min(2 * self._wait, LAST_WAIT)
+        self._change(None)
+        self.inbox.end()
+
+    def _change(self, socket: Socket | None) -> None:
+        self._socket = socket
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _serve(self, socket: Socket, first: Answer) -> None:
+        """Use a connection until it ends."""
+        self._answers[HELLO] = greeted = Answer()
+        for room in self._rooms.values():
+            room.held = None
+        reason = ""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._begin, socket, greeted, first)
+            try:
+                await self._read(socket)
+            except Broken as broken:
+                reason = str(broken)
+                if broken.code in FOR_GOOD:
+                    self._ended = reason
+            if self._socket is not None:
+                self.inbox.put(Disconnected(reason))
+            self._change(None)
+            for answer in self._answers.values():
+                answer.set(None, NoConnection(f"{reason}; it may have been done, or not"))
+            nursery.cancel_scope.cancel()
+        first.set(None, NoConnection(f"{self._url} does not serve this client: {reason}"))
+
+    async def _begin(self, socket: Socket, greeted: Answer, first: Answer) -> None:
+        """Be who this client was, or a new one, and let it be used."""
+        with trio.move_on_after(CONNECT_SECONDS):
+            await greeted.done.wait()
+        try:
+            if isinstance(greeted.event, Hello):
+                await self._settle_in(socket, greeted.event)
+                self._wait = FIRST_WAIT
+                self._change(socket)
+                first.set(None)
+                return
+        except NoConnection:
+            pass  # whoever reads says why
+        except Refused as refused:
+            first.set(None, refused)
+            self._ended = str(refused)
+        await socket.close()
+
+    async def _settle_in(self, socket: Socket, hello: Hello) -> None:
+        """Have the nick, and be in the rooms, that the program wants."""
+        old = self.hello
+        there = None if old is None else await self._resume(socket, old, hello)
+        if there is None:
+            self.hello, self.nick, self._anew = hello, ANONYMOUS, old is not None
+        if self.nick == ANONYMOUS and self.wanted_nick is not None:
+            try:
+                await self._exchange(socket, NickTaken, "take_nick", nick=self.wanted_nick)
+            except Refused:
+                if old is None:
+                    raise
+        again = [name for name in self._rooms if there is None or name not in there]
+        for name in again:
+            await self._join(socket, name)
+        if there is None and self._anew:
+            self.inbox.put(Resumed(self.nick, tuple(self._rooms), anew=True))
+        for name in self._rooms.keys() & again:
+            await self._fill(socket, name)
+        self._anew = False
+
+    async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> set[str] | None:
+        """The rooms in which the server lets this client be who it was; `None` if it does not."""
+        positions = {name: room.position or 0 for name, room in self._rooms.items()}
+        fields = {"client": old.client, "token": old.token, "positions": positions}
+        try:
+            resumed = await self._exchange(socket, ResumedEvent, "resume", **fields)
+        except Refused:
+            return None
+        self.hello = evolve(hello, client=old.client, token=old.token)
+        return {room.room for room in resumed.rooms}
+
+    async def _join(self, socket: Socket, name: str) -> None:
+        room = self._rooms[name]
+        room.held = []
+        try:
+            await self._exchange(socket, Welcomed, "join", room=room.name)
+        except Refused:
+            del self._rooms[name]
+
+    async def _fill(self, socket: Socket, name: str) -> None:
+        """Pass on what was said in a room while this client was away, as far as it is at hand."""
+        room, entries = self._rooms[name], await self._past(socket, name, None)
+        newest = entries[-1].position if entries else 0
+        if room.position is None:
+            room.position = newest
+        elif newest < room.position:
+            room.position = 0  # the server keeps rooms in memory, and has begun anew
+        while entries and entries[0].position > room.position + 1 and len(entries) < MAX_HISTORY:
+            older = await self._past(socket, name, entries[0].position)
+            if not older:
+                break
+            entries = older + entries
+        held, room.held = room.held or [], None
+        for entry in (*entries, *held):
+            if entry.position > room.position:
+                self._kept(entry)
+
+    async def _past(self, socket: Socket, name: str, before: int | None) -> list[Kept]:
+        fields = {"room": name, "limit": MAX_HISTORY} | ({"before": before} if before else {})
+        return (await self._exchange(socket, EntriesShown, "show_history", **fields)).entries

@@ -1,0 +1,259 @@
+"""One WebSocket connection to a server: documents out, documents in."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import trio
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from trio_chat.errors import NoConnection
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from wsproto.events import Event
+
+    Document: TypeAlias = Mapping[str, Any]
+
+CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+READ_BYTES = 65_536
+# Frames that wait for the connection to take them: each command waits for its answer, so that
+# there are as many as tasks that ask.
+FRAMES = 16
+# A server's answers fit in its outbox, of a megabyte at the very most where someone has tuned it.
+DOCUMENT_BYTES = 16 << 20
+# A server that says nothing for so long is asked, and given up after as long again. Address
+# translators forget a connection after some minutes, and proxies after one.
+PING_SECONDS = 25.0
+
+
+class Broken(Exception):
+    """The connection has ended; `code` is that of the close, `None` if it ended without one."""
+
+    def __init__(self, reason: str, code: int | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Socket:
+    """A connection that is open; made by `open_socket`."""
+
+    def __init__(self, stream: trio.abc.Stream, connection: WSConnection) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._frames, self._outgoing = trio.open_memory_channel[bytes](FRAMES)
+        # Some may have come with the answer that opened it.
+        self._events: Iterator[Event] = connection.events()
+        self._text: list[str] = []
+        self._heard = trio.current_time()
+
+    async def send(self, document: Document) -> None:
+        """Send a document; raises `Broken` if it cannot be sent any more."""
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        await self._send(TextMessage(text))
+
+    async def _send(self, event: Event) -> None:
+        try:
+            # The frame is whole before it waits, so that a cancel does not cut it.
+            await self._frames.send(self._connection.send(event))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
+            raise Broken("the connection is closing") from None
+
+    async def receive(self) -> Document:
+        """The next document; raises `Broken` at the end."""
+        while True:
+            for event in self._events:
+                document = await self._take(event)
+                if document is not None:
+                    return document
+            await self._read()
+
+    async def _read(self) -> None:
+        try:
+            data = await self._stream.receive_some(READ_BYTES)
+            self._connection.receive_data(bytes(data) or None)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Broken("the connection broke") from None
+        except RemoteProtocolError as error:
+            raise Broken(f"the server does not keep to the protocol: {error}") from None
+        self._heard = trio.current_time()
+        self._events = self._connection.events()
+
+    async def _take(self, event: Event) -> Document | None:
+        match event:
+            case TextMessage(data=text):
+                self._text.append(text)
+                if sum(map(len, self._text)) > DOCUMENT_BYTES:
+                    raise Broken("the server sends too long a document")
+                if event.message_finished:
+                    text, self._text = "".join(self._text), []
+                    return _document(text)
+            case Ping():
+                # Where others wait already, the server knows that there is someone.
+                with suppress(trio.WouldBlock, trio.ClosedResourceError):
+                    self._frames.send_nowait(self._connection.send(event.response()))
+            case CloseConnection():
+                code = int(event.code)
+                raise Broken(event.reason or "the connection was closed", code)
+        return None
+
+    async def close(self) -> None:
+        """Say that this client leaves; whoever reads sees the end."""
+        with suppress(Broken):
+            await self._send(CloseConnection(1000))
+
+    async def write_out(self) -> None:
+        """Send frames as they come."""
+        try:
+            async for frame in self._outgoing:
+                await self._stream.send_all(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._outgoing.close()  # whoever reads finds out too
+
+    async def watch(self) -> None:
+        """Ask a server that is silent, and give up one that stays so."""
+        while True:
+            silent = trio.current_time() - self._heard
+            if silent >= 2 * PING_SECONDS:
+                await trio.aclose_forcefully(self._stream)
+                return
+            if silent >= PING_SECONDS:
+                with trio.move_on_after(PING_SECONDS), suppress(Broken):
+                    await self._send(Ping())
+            await trio.sleep(PING_SECONDS)
+
+    async def finish(self) -> None:
+        """Say that this client leaves for good, and read on until the server has closed."""
+        if self._connection.state is not ConnectionState.OPEN:
+            return
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            await self._stream.send_all(self._connection.send(CloseConnection(1000)))
+            while await self._stream.receive_some(READ_BYTES):
+                pass
+
+
+def _document(text: str) -> Document:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise Broken("the server does not keep to the protocol: no JSON object")
+    return cast("Document", document)
+
+
+@asynccontextmanager
+async def open_socket(
+    url: str, ssl_context: ssl.SSLContext | None = None
+) -> AsyncGenerator[Socket, None]:
+    """Connect to a server, for the length of a block.
+
+    Raises `NoConnection`, whose message says why, if that is not possible; `ValueError` for what is
+    no URL of a WebSocket.
+    """
+    try:
+        with trio.fail_after(CONNECT_SECONDS):
+            stream = await _open_stream(url, ssl_context)
+            try:
+                connection = await _upgrade(url, stream)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+    except trio.TooSlowError:
+        seconds = f"{CONNECT_SECONDS:g} seconds"
+        raise NoConnection(f"{url} cannot be reached: no answer in {seconds}") from None
+    socket = Socket(stream, connection)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(socket.write_out)
+            nursery.start_soon(socket.watch)
+            yield socket
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await socket.finish()
+        await trio.aclose_forcefully(stream)
+
+
+async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError(f"a URL must look like ws://HOST:PORT/ws or wss://HOST/ws, unlike {url}")
+    secure = parts.scheme == "wss"
+    try:
+        stream = await trio.open_tcp_stream(parts.hostname, parts.port or (443 if secure else 80))
+    except OSError as error:
+        raise NoConnection(f"{url} cannot be reached: {_why(error)}") from None
+    if not secure:
+        return stream
+    tls = trio.SSLStream(
+        stream,
+        ssl_context or ssl.create_default_context(),
+        server_hostname=parts.hostname,
+        https_compatible=True,
+    )
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(tls)
+        raise NoConnection(f"{url} cannot be reached: {error.__cause__ or error}") from None
+    except BaseException:
+        await trio.aclose_forcefully(tls)
+        raise
+    return tls
+
+
+def _why(error: OSError) -> str:
+    """The reason in words: Trio says what all addresses of a host said as a group."""
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(cause, OSError):
+        error = cause
+    return error.strerror or str(error)
+
+
+async def _upgrade(url: str, stream: trio.abc.Stream) -> WSConnection:
+    parts = urlsplit(url)
+    connection = WSConnection(ConnectionType.CLIENT)
+    target = (parts.path or "/ws") + (f"?{parts.query}" if parts.query else "")
+    answer: list[bytes] = []
+    try:
+        await stream.send_all(connection.send(Request(host=parts.netloc, target=target)))
+        while True:
+            data = await stream.receive_some(READ_BYTES)
+            connection.receive_data(bytes(data) or None)
+            for event in connection.events():
+                match event:
+                    case AcceptConnection():
+                        return connection
+                    case RejectConnection(status_code=status):
+                        answer.append(f"HTTP status {status}: ".encode())
+                    case RejectData(data=body):
+                        answer.append(bytes(body))
+                        if event.body_finished:
+                            text = b"".join(answer).decode("utf-8", "replace").strip()
+                            raise NoConnection(f"{url} does not let this client in: {text}")
+            if not data:
+                raise NoConnection(f"{url} does not speak WebSocket: the connection was closed")
+    except trio.BrokenResourceError:
+        raise NoConnection(f"{url} cannot be reached: the connection broke") from None
+    except RemoteProtocolError as error:
+        raise NoConnection(f"{url} does not speak WebSocket: {error}") from None
