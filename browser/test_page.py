@@ -107,6 +107,10 @@ def test_several_rooms_and_what_is_unread_in_them(serve, visit, talk) -> None:
     jack.say("/msg more")
     anna.sees("more")
     expect(anna.place("#one")).to_have_text("#one")
+    anna.type("/join #TWO")
+    anna.is_in("#two")
+    anna.page.keyboard.press("Alt+ArrowUp")
+    anna.is_in("#one")
     anna.page.keyboard.press("Alt+ArrowDown")
     anna.is_in("#two")
     anna.page.get_by_role("button", name="Leave #two").click()
@@ -279,6 +283,10 @@ def test_what_is_new_is_read_out(serve, visit, talk) -> None:
     anna.type("mine")
     jack.say("/msg after")
     expect(spoken).to_have_text("jack: after")
+    anna.type("/who", "/nosuch")
+    expect(spoken.locator("p")).to_have_text(
+        ["jack: after", "Here now: anna, jack", "unknown command: /nosuch"]
+    )
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])

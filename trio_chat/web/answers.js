@@ -1,4 +1,4 @@
-// How the answer to a typed line is shown: as an item in the place where it was typed.
+// How the answer to a typed line is shown, as an item in the place where it was typed; and read out.
 
 // Gives null for what is shown by what it changes.
 export function answerItem(event) {
@@ -17,5 +17,19 @@ export function answerItem(event) {
       return { kind: "found", entries: event.entries };
     default:
       return null;
+  }
+}
+
+// An item as one hears it.
+export function spokenAnswer({ kind, lines, names, nicks, entries }) {
+  switch (kind) {
+    case "rooms":
+      return `Rooms there are: ${names.join(", ")}`;
+    case "people":
+      return `Here now: ${nicks.join(", ")}`;
+    case "found":
+      return entries.length === 1 ? "1 message was found" : `${entries.length} messages were found`;
+    default:
+      return lines.join(" ");
   }
 }

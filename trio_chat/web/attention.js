@@ -35,6 +35,13 @@ export class Attention {
     }
   }
 
+  // The chat has answered us.
+  answered(text) {
+    if (!document.hidden) {
+      this.toSay.push(text);
+    }
+  }
+
   draw() {
     byId("bell-button").setAttribute("aria-pressed", `${this.hasBell}`);
     this.#speak();

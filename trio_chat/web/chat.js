@@ -1,6 +1,6 @@
 // The chat as this tab knows it: who we are, our rooms and talks, and what happens in them.
 
-import { answerItem } from "./answers.js";
+import { answerItem, spokenAnswer } from "./answers.js";
 import { News } from "./news.js";
 import { Outgoing } from "./outgoing.js";
 import { Place } from "./room.js";
@@ -11,7 +11,8 @@ const PAGE = 100; // entries asked for at once
 
 export class Chat {
   // `handlers`: `changed()`, something is to be drawn; `heard(place, entry, isForUs)`, someone said
-  // something; `isLookedAt(place)`, whether it is on screen, at its end.
+  // something; `answered(text)`, the chat has; `isLookedAt(place)`, whether it is on screen, at
+  // its end.
   // `seen`: what an earlier page of this tab had of each room, and `wanted` where it was.
   constructor(session, handlers, { seen = {}, current = "", talks = [] }) {
     this.session = session;
@@ -245,7 +246,14 @@ export class Chat {
 
   // A line from the chat, in one place.
   note(text, kind = "note", place = this.current) {
-    place?.add({ kind, lines: [text] });
+    this.#show({ kind, lines: [text] }, place);
+  }
+
+  #show(item, place) {
+    place?.add(item);
+    if (place === this.current) {
+      this.handlers.answered(spokenAnswer(item));
+    }
     this.handlers.changed();
   }
 
@@ -260,7 +268,7 @@ export class Chat {
     }
     const answer = asked && answerItem(event);
     if (answer) {
-      asked.add(answer);
+      this.#show(answer, asked);
     }
     this.handlers.changed();
   }

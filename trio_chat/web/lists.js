@@ -4,6 +4,7 @@ import { byId, make, nickNode } from "./dom.js";
 
 const MOST_MEMBERS = 300; // that are listed by name
 const MOST_COUNTED = 99;
+const ORDER = new Intl.Collator();
 
 export function drawPlaces(chat, go) {
   const draw = (list, places) =>
@@ -77,19 +78,25 @@ export function drawMembers(chat, talkTo) {
   if (!isRoom) {
     return;
   }
+  // A large room says much in which nobody comes or goes.
+  const list = byId("members");
+  if (list.place === place && list.version === place.membersChanged) {
+    return;
+  }
+  Object.assign(list, { place, version: place.membersChanged });
   const count = place.members.size + place.moreMembers;
   const title = count === 1 ? "1 member" : `${count} members`;
   byId("member-count").textContent = `${count}`;
   byId("show-members").setAttribute("aria-label", title);
   byId("show-members").title = title;
   byId("members-title").textContent = title;
-  const members = [...place.members].sort(([, one], [, other]) => one.localeCompare(other));
+  const members = [...place.members].sort(([, one], [, other]) => ORDER.compare(one, other));
   const shown = members.slice(0, MOST_MEMBERS);
   if (count > shown.length) {
     shown.push(["", `and ${count - shown.length} more`]);
   }
-  drawList(byId("members"), shown, {
-    keyOf: ([client, nick]) => `${client} ${nick}`,
+  drawList(list, shown, {
+    keyOf: ([client, nick]) => `${client} ${nick} ${client === chat.client}`,
     make: (member) => memberNode(member, chat, talkTo),
     update: () => {},
   });

@@ -40,6 +40,7 @@ const chat = new Chat(
   {
     changed,
     heard: (place, entry, isForUs) => attention.heard(place, entry, isForUs),
+    answered: (text) => attention.answered(text),
     isLookedAt: (place) => place === chat.current && !document.hidden && !entrance.isOpen && log.isPinned,
   },
   tab,
@@ -139,8 +140,12 @@ function send(text) {
   if (place === null && !text.startsWith("/")) {
     return "You are in no room. /join ROOM goes into one.";
   }
+  const [, name] = text.match(/^\/join +(\S+)$/u) ?? [];
+  const known = chat.rooms.get(name?.toLowerCase());
   log.toBottom();
-  if (nick !== undefined) {
+  if (known?.synced) {
+    go(known);
+  } else if (nick !== undefined) {
     chat.tell(nick, words);
   } else if (text.startsWith("/")) {
     chat.outgoing.type(place, text);

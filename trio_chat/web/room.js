@@ -18,6 +18,7 @@ export class Place {
     this.topic = "";
     this.members = new Map(); // client id: nick
     this.moreMembers = 0;
+    this.membersChanged = 0; // how often
     // Each item has a number: those that come get higher ones, older ones from before lower ones.
     this.items = [];
     this.first = 0; // the number of the first
@@ -139,9 +140,11 @@ export class Place {
   setMembers(members, more = 0) {
     this.members = new Map(members.map(({ client, nick }) => [client, nick]));
     this.moreMembers = more;
+    this.membersChanged += 1;
   }
 
   setMember(client, nick) {
+    this.membersChanged += 1;
     if (nick === null) {
       this.members.delete(client);
     } else {
