@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
 # The tests come last so that their closing line does.
-nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "tests"]
+nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "browser", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 DEPENDENCIES = PROJECT["project"]["dependencies"]
@@ -74,6 +74,18 @@ def docs(session: nox.Session) -> None:
     """The examples of the README and the pages, run as tests."""
     install(session, "docs", ".")
     session.run("pytest", "docs", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The page in Debian's Chromium, which has to be installed; `-- ARGS` go to pytest."""
+    install(session, "browser", ".")
+    folder = session.create_tmp()
+    session.run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "axe-core@4")
+    axe = Path(folder, "node_modules", "axe-core", "axe.min.js").absolute()
+    # A daemon and what talks to it are those of the other tests.
+    arguments = ("-o", "pythonpath=tests", "browser", *session.posargs)
+    session.run("pytest", *arguments, env={"AXE": str(axe)})
 
 
 def run_tests(session: nox.Session) -> None:

@@ -85,6 +85,16 @@ def test_the_design_lists_every_module() -> None:
     assert sorted(first_cells(page("design.md"), "Modules")) == sorted(modules)
 
 
+def test_the_modules_of_the_page_import_down_only() -> None:
+    folder = ROOT / "trio_chat" / "web"
+    modules = first_cells(page("design.md"), "Modules of the page")
+    assert sorted(modules) == sorted(path.name for path in folder.glob("*.js"))
+    for index, module in enumerate(modules):
+        source = (folder / module).read_text(encoding="utf-8")
+        imported = set(re.findall(r'^import .* from "\./(.*)";$', source, re.MULTILINE))
+        assert imported <= set(modules[index + 1 :]), module
+
+
 def test_the_design_gives_a_reason_for_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]]

@@ -260,7 +260,7 @@ def test_a_browser_is_told_where_it_is(daemon: Daemon) -> None:
         with browser.makefile("rb") as answer:
             head, _, body = answer.read().partition(b"\r\n\r\n")
     assert head.splitlines()[0] == b"HTTP/1.1 404 Not Found"
-    assert b"telnet" in body
+    assert b"the page is at /" in body
     code, log = daemon.stop()
     assert code == 0
     assert "Mozilla" not in log

@@ -45,6 +45,7 @@ state
 standstill
 client room
 dialects.http
+web
 dialects.line dialects.websocket
 dialects.documents
 dialects.forms

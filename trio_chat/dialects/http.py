@@ -1,7 +1,8 @@
 """HTTP: the head of one request, and its answer; what upgrades becomes a WebSocket.
 
 Each connection is for one request. A whole head is read at once, by h11; until it is whole, its
-bytes are all that is kept. What operators are told comes from above, as a `Report` at its path.
+bytes are all that is kept. What operators are told comes from above, as a `Report` at its path;
+what else is served without an upgrade is given by `trio_chat.web`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 import h11
 from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
+
+from trio_chat import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,19 +107,38 @@ def _opening(
         return _reported(report, request, size)
     if not is_ours(headers.get("host", ""), settings.http_hosts):
         raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
-    if path != b"/ws":
-        sentence = "There is nothing here: people come with telnet or nc, programs to /ws."
-        raise Unserved(404, sentence)
-    return Opening(size, _accepted(request, headers, settings))
+    if path == b"/ws":
+        return Opening(size, _accepted(request, headers, settings))
+    resource = web.find(path.decode("latin-1"))
+    if resource is None:
+        raise Unserved(404, "There is nothing here: the page is at /, and programs come to /ws.")
+    return _served(resource, request, headers, size)
 
 
 def _reported(report: Report, request: h11.Request, size: int) -> Opening:
-    if request.method not in (b"GET", b"HEAD"):
-        raise Unserved(405, "This is for GET and HEAD.", {"Allow": "GET, HEAD"})
+    whole = _is_whole(request)
     headers = {"Content-Type": report.content_type, "Cache-Control": "no-store"}
-    whole = request.method == b"GET"
     answer = _last_answer(report.status, headers, report.body, whole=whole)
     return Opening(size, answer, report.status, report.at_once)
+
+
+def _served(
+    resource: web.Resource, request: h11.Request, headers: Mapping[str, str], size: int
+) -> Opening:
+    """Answer with what is there, or that the client has it already (RFC 9110, 13.1.2)."""
+    whole = _is_whole(request)
+    known = headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    if tags & {resource.etag, "*"}:
+        return Opening(size, _last_answer(304, resource.headers, None), 304)
+    return Opening(size, _last_answer(200, resource.headers, resource.body, whole=whole), 200)
+
+
+def _is_whole(request: h11.Request) -> bool:
+    """Whether the body is wanted too; raises `Unserved` for who wants something done."""
+    if request.method not in (b"GET", b"HEAD"):
+        raise Unserved(405, "This is for GET and HEAD.", {"Allow": "GET, HEAD"})
+    return request.method == b"GET"
 
 
 def _whole_head(first: bytes, *, late: bool) -> bytes:
@@ -132,13 +154,15 @@ def _whole_head(first: bytes, *, late: bool) -> bytes:
 
 
 def _last_answer(
-    status: int, headers: Mapping[str, str], body: bytes, *, whole: bool = True
+    status: int, headers: Mapping[str, str], body: bytes | None, *, whole: bool = True
 ) -> bytes:
-    """An answer after which the connection ends.
+    """An answer after which the connection ends. Unless it is `whole`, its body is only measured.
 
-    Unless it is `whole`, its body is only measured.
+    Without a body (`None`) there is nothing to measure either.
     """
     about = {"Connection": "close", "X-Content-Type-Options": "nosniff", **headers}
+    if body is None:
+        return _head(status, about)
     return _head(status, {"Content-Length": str(len(body)), **about}) + (body if whole else b"")
 
 

@@ -1,0 +1,109 @@
+"""What the tests in a browser share: Chromium, a daemon to visit, and people who do so."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cable import Cable
+from playwright.sync_api import Browser, expect, sync_playwright
+from processes import Daemon, Talker, environment
+from visitor import Visitor
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE = 10_000  # milliseconds until what is waited for on a page is given up
+expect.set_options(timeout=PATIENCE)
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "these tests need Debian's chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts a daemon that keeps its rooms in memory, and limits nobody, unless it is told to."""
+    daemons: list[Daemon] = []
+    settings = {**environment(), "XDG_RUNTIME_DIR": str(tmp_path), "TRIO_CHAT_RATE_LIMIT": "off"}
+
+    def start(*arguments: str, port: int = 0, store: str = "memory") -> Daemon:
+        command = [sys.executable, "-m", "trio_chat", f"--port={port}", f"--store={store}"]
+        process = subprocess.Popen(
+            [*command, "--log-level=warning", *arguments],
+            env=settings,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        daemons.append(Daemon(process))
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.process.kill()
+        daemon.process.communicate()
+
+
+@pytest.fixture
+def cable() -> Iterator[Callable[[int], Cable]]:
+    """A connection to a port that can be cut."""
+    with ExitStack() as stack:
+        yield lambda port: stack.enter_context(Cable(port))
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Opens the page that a port serves, in a browser of its own; no error of its may pass."""
+    visitors: list[Visitor] = []
+
+    def open_page(port: int, *, size: str = "desktop", scheme: str = "light", **about) -> Visitor:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            has_touch=size == "phone",
+            color_scheme=scheme,
+            locale="en-GB",
+            **about,
+        )
+        context.set_default_timeout(PATIENCE)
+        visitor = Visitor(context.new_page(), port)
+        visitors.append(visitor)
+        return visitor
+
+    yield open_page
+    for visitor in visitors:
+        visitor.page.context.close()
+    assert [error for visitor in visitors for error in visitor.errors] == []
+
+
+@pytest.fixture
+def talk() -> Iterator[Callable[..., Talker]]:
+    """Comes in with lines, as nc does."""
+    talkers: list[Talker] = []
+
+    def connect(daemon: Daemon, *lines: str) -> Talker:
+        talkers.append(Talker(daemon, *lines))
+        return talkers[-1]
+
+    yield connect
+    for talker in talkers:
+        talker.close()

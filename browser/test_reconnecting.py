@@ -1,0 +1,247 @@
+"""What the page does when its connection breaks: nothing is missed, and nothing doubled."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+
+def hold_back(page) -> None:
+    """Have what is sent from now on lost on its way, as when a network has gone unnoticed."""
+    page.evaluate("() => { window.sends = WebSocket.prototype.send; }")
+    page.evaluate("() => { WebSocket.prototype.send = () => {}; }")
+
+
+def test_nothing_is_missed_or_doubled_when_the_connection_is_cut(serve, visit, talk, cable) -> None:
+    daemon = serve()
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg one")
+    anna.sees("one")
+    anna.type("two")
+    anna.sees_once("one", "two")
+    for turn in range(3):
+        line.cut()
+        anna.is_offline()
+        jack.say(f"/msg while away {turn}", f"/msg and more {turn}")
+        anna.type("typed while away")
+        expect(anna.field).to_have_value("typed while away")
+        line.mend()
+        anna.is_online()
+        anna.field.fill("")
+        anna.sees(f"and more {turn}")
+        anna.type(f"back {turn}")
+        anna.sees_once("one", "two", f"while away {turn}", f"and more {turn}", f"back {turn}")
+    # Nobody saw her go.
+    expect(anna.page.locator("#log-rows .quiet .aside")).to_have_text(["jack joined"])
+    jack.say("/quit")
+    assert [said for said in jack.rest() if "anna" in said] == [
+        "> anna: two",
+        *(f"> anna: back {turn}" for turn in range(3)),
+    ]
+
+
+def test_what_was_lost_on_its_way_is_said_once(serve, visit, talk, cable) -> None:
+    daemon = serve()
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    anna.sees("jack joined")
+    hold_back(anna.page)
+    anna.type("lost", "lost too")
+    expect(anna.page.locator("#pending li")).to_have_text(["lost", "lost too"])
+    line.cut()
+    anna.is_offline()
+    anna.page.evaluate("() => { WebSocket.prototype.send = window.sends; }")
+    line.mend()
+    anna.sees_once("lost", "lost too")
+    jack.hears_until("> anna: lost")
+    jack.hears("> anna: lost too")
+
+
+@pytest.mark.parametrize("grace", [60, 0])
+def test_what_arrived_unacknowledged_is_not_said_again(serve, visit, talk, cable, grace) -> None:
+    daemon = serve(f"--resume-grace={grace}")
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    anna.sees("jack joined")
+    anna.type("again")
+    anna.sees_once("again")
+    line.deafen()
+    anna.type("again", "/topic Tea", "other", "/tell jack psst")
+    jack.hears_until("> anna: again")
+    jack.hears("> anna: again", "> topic of #general: Tea", "> anna: other")
+    jack.hears("> anna (to you): psst")
+    line.cut()
+    line.mend()
+    anna.is_online()
+    anna.place("#general").click()
+    expect(anna.page.locator("#pending li")).to_have_count(0)
+    expect(anna.said("other")).to_have_count(1)
+    assert [text for text in anna.texts() if text != "psst"] == ["again", "again", "other"]
+    expect(anna.page.locator("#topic")).to_have_text("Tea")
+    # What cannot be known is said.
+    anna.sees("The connection broke before this was answered; it may have been lost: “/topic Tea”")
+    anna.place("jack").click()
+    anna.sees("it may have been lost: “psst”")
+    jack.say("/quit")
+    assert not [said for said in jack.rest() if said.startswith("> anna: ")]
+
+
+def test_a_page_that_is_loaded_anew_goes_on(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg one", "/tell anna psst")
+    anna.sees("one")
+    anna.type("two")
+    anna.sees_once("one", "two")
+    anna.type("/join #other")
+    anna.is_in("#other")
+    jack.say("/msg three")
+    expect(anna.place("#general")).to_have_text("#general1 unread")
+    anna.page.reload()
+    anna.is_in("#other")
+    anna.is_online()
+    expect(anna.place("#general")).to_have_text("#general1 unread")
+    anna.place("#general").click()
+    anna.sees_once("one", "two", "three")
+    anna.place("jack").click()
+    anna.sees("psst")
+    jack.say("/msg four", "/quit")
+    anna.place("#general").click()
+    anna.sees_once("one", "two", "three", "four")
+    assert not [said for said in jack.rest() if "left" in said or "anna joined" in said]
+
+
+def test_a_restart_of_the_server_is_outlived(serve, visit, talk, tmp_path) -> None:
+    store = f"sqlite:{tmp_path / 'rooms.db'}"
+    daemon = serve(store=store)
+    anna = visit(daemon.port).enter("anna")
+    anna.type("/join #other")
+    anna.is_in("#other")
+    anna.type("in other")
+    anna.sees("in other")
+    anna.place("#general").click()
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg one")
+    anna.sees("one")
+    anna.type("two")
+    anna.sees_once("one", "two")
+    daemon.process.terminate()
+    daemon.stopped()
+    anna.is_offline()
+    expect(anna.page.get_by_text("Not connected (the server has been shut down).")).to_be_visible()
+    daemon = serve(store=store, port=daemon.port)
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg three")
+    anna.sees("three")
+    anna.is_online()
+    anna.type("four")
+    jack.hears_until("> anna: four")
+    anna.sees_once("one", "two", "three", "four")
+    expect(anna.page.locator("#members li")).to_have_text(["annayou", "jack"])
+    anna.place("#other").click()
+    anna.sees_once("in other")
+
+
+def test_a_server_that_forgot_everything_begins_anew(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.type("one", "two")
+    anna.sees_once("one", "two")
+    daemon.process.terminate()
+    daemon.stopped()
+    anna.is_offline()
+    daemon = serve(port=daemon.port)
+    talk(daemon, "/nick jack", "/join #general", "/msg three")
+    anna.sees("This room was begun anew")
+    anna.type("four")
+    anna.sees_once("three", "four")
+    expect(anna.said("one")).to_have_count(0)
+
+
+def test_a_name_that_was_taken_meanwhile_is_asked_for_anew(serve, visit, talk) -> None:
+    daemon = serve("--resume-grace=0")
+    anna = visit(daemon.port).enter("anna")
+    anna.type("one")
+    anna.sees_once("one")
+    anna.page.goto("about:blank")
+    talk(daemon, "/nick anna").hears("> all right, I will call you anna")
+    anna.open()
+    expect(anna.page.get_by_role("alert")).to_have_text(re.compile("^The nick anna is taken"))
+    anna.page.get_by_label("What others call you").fill("annabel")
+    anna.page.keyboard.press("Enter")
+    anna.is_in("#general")
+    anna.sees_once("one")
+
+
+def test_a_gap_of_more_than_a_page_is_filled(serve, visit, talk, cable) -> None:
+    daemon = serve("--resume-grace=0")
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    anna.type("before")
+    anna.sees_once("before")
+    line.cut()
+    anna.is_offline()
+    texts = [f"message {number}" for number in range(1000)]
+    jack = talk(daemon, "/nick jack", "/join #general", *(f"/msg {text}" for text in texts), "/who")
+    jack.hears_until("> in #general: jack")
+    line.mend()
+    anna.sees("message 999")
+    for _ in range(100):
+        anna.log.evaluate("log => log.scrollTop = 0")
+        if anna.page.get_by_text("This is where #general begins.").is_visible():
+            break
+        anna.page.wait_for_timeout(20)
+    assert anna.texts() == ["before", *texts]
+
+
+def test_a_second_tab_with_the_same_token_takes_over_once(serve, visit) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.type("one")
+    anna.sees_once("one")
+    while not (kept := anna.page.evaluate("({ ...sessionStorage })")):
+        anna.page.wait_for_timeout(20)
+    twin = visit(daemon.port)
+    twin.page.add_init_script(f"Object.assign(sessionStorage, {kept!r})")
+    twin.open()
+    twin.is_in("#general")
+    expect(anna.page.get_by_text("This chat goes on in another tab.")).to_be_visible()
+    twin.sees_once("one")
+    anna.page.get_by_role("button", name="Go on here").click()
+    anna.is_online()
+    expect(twin.page.get_by_text("This chat goes on in another tab.")).to_be_visible()
+    anna.sees("one")
+    anna.type("two")
+    anna.sees_once("one", "two")
+
+
+def test_who_closes_the_tab_comes_back_in_another(serve, visit) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.type("one", "/join #other")
+    anna.is_in("#other")
+    context = anna.page.context
+    anna.page.close(run_before_unload=True)
+    anna.page = context.new_page()
+    anna.open()
+    anna.is_in("#other")
+    expect(anna.page.locator("#my-name")).to_have_text("anna")
+    anna.place("#general").click()
+    anna.sees_once("one")
+
+
+def test_who_quits_is_gone_and_may_come_back(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    anna.sees("jack joined")
+    anna.type("/quit")
+    jack.hears_until("> anna has left the room")
+    anna.page.get_by_role("button", name="Come back").click()
+    jack.hears("> anna joined the room")
+    anna.is_online()
+    anna.type("again")
+    jack.hears("> anna: again")

@@ -1,0 +1,80 @@
+"""Someone at the page: what they do there, and what they see."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+# What Chromium says of a connection that a test has broken.
+EXPECTED = re.compile(r"WebSocket connection to '[^']+' failed|net::ERR_|Failed to load resource")
+
+
+class Visitor:
+    def __init__(self, page: Page, port: int) -> None:
+        self.page = page
+        self.port = port
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
+        page.on("console", self._console)
+
+    def _console(self, message) -> None:
+        if message.type in {"error", "warning"} and not EXPECTED.search(message.text):
+            self.errors.append(message.text)
+
+    def open(self) -> Visitor:
+        self.page.goto(f"http://127.0.0.1:{self.port}/")
+        return self
+
+    def enter(self, nick: str, room: str = "#general") -> Visitor:
+        """Come in for the first time."""
+        self.open()
+        self.page.get_by_label("What others call you").fill(nick)
+        self.page.get_by_role("textbox", name="Room").fill(room)
+        self.page.get_by_role("button", name="Come in").click()
+        self.is_in(room)
+        return self
+
+    def is_in(self, place: str) -> None:
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(place)
+
+    @property
+    def field(self) -> Locator:
+        return self.page.get_by_role("textbox", name=re.compile("^Message"))
+
+    @property
+    def log(self) -> Locator:
+        return self.page.locator("#log")
+
+    def type(self, *lines: str) -> None:
+        """Type these and send each."""
+        for line in lines:
+            self.field.fill(line)
+            self.field.press("Enter")
+
+    def sees(self, text: str) -> None:
+        expect(self.log).to_contain_text(text)
+
+    def sees_once(self, *texts: str) -> None:
+        """Each of these is a message, acknowledged, and there once; in this order."""
+        expect(self.page.locator("#pending li")).to_have_count(0)
+        for text in texts:
+            expect(self.said(text)).to_have_count(1)
+        assert [said for said in self.texts() if said in texts] == list(texts)
+
+    def said(self, text: str) -> Locator:
+        return self.page.locator("#log-rows .text").get_by_text(text, exact=True)
+
+    def texts(self) -> list[str]:
+        """What has been said, as far as it is at hand."""
+        return self.page.locator("#log-rows .text").all_text_contents()
+
+    def place(self, name: str) -> Locator:
+        return self.page.get_by_role("navigation").locator(f"button[title='{name}']")
+
+    def is_online(self) -> None:
+        expect(self.page.locator("#my-light")).to_have_class("light online")
+
+    def is_offline(self) -> None:
+        expect(self.page.locator("#my-light")).not_to_have_class("light online")

@@ -1,0 +1,67 @@
+"""The page: its files as they are served, each with what a browser is told of it.
+
+They are package data beside this module, and are read once, when the first one is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Scripts, styles, images and connections are this server's own, and nothing is inline. So what
+# someone says could not run even if the page took it for markup.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    # Asked for again each time, and answered with a 304: a new version is there at once.
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+_TYPES: Final = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@frozen
+class Resource:
+    """What is served at a path: its bytes, and its headers but for those of every answer."""
+
+    body: bytes
+    etag: str
+    headers: Mapping[str, str]
+
+
+def find(path: str) -> Resource | None:
+    """What is served at this path, if there is something."""
+    return _resources().get(path)
+
+
+@cache
+def _resources() -> Mapping[str, Resource]:
+    found = {}
+    for file in files(__name__).iterdir():
+        media_type = _TYPES.get(file.name.rpartition(".")[2])
+        if media_type is not None:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            found[path] = _resource(file.read_bytes(), media_type)
+    return MappingProxyType(found)
+
+
+def _resource(body: bytes, media_type: str) -> Resource:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return Resource(body, etag, {"Content-Type": media_type, "ETag": etag, **_HEADERS})

@@ -1,0 +1,248 @@
+// The field in which one types: sending, completing, and what was sent before.
+
+import { complete } from "./completion.js";
+import { byId, make } from "./dom.js";
+
+const MOST_SENT = 100; // lines that can be called back
+const MOST_LINES = 20; // messages that one text may become
+const WARN_AT = 0.9; // of the longest message: from there on it says how much is left
+
+export class Composer {
+  // `handlers`: `send(text)` gives a sentence if it could not be sent; `words()` what can be
+  // completed; `limit()` the characters of a message; `scroll(pages)`.
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.field = byId("line");
+    this.choices = byId("choices");
+    this.offer = null; // what is offered: { from, to, options }, and which is `chosen`
+    this.sent = [];
+    this.recalled = 0; // how far back
+    this.drafts = new Map(); // by place
+    this.place = null;
+    this.field.addEventListener("input", () => this.#edited());
+    this.field.addEventListener("keydown", (event) => this.#key(event));
+    this.field.addEventListener("blur", () => this.#close());
+    // Whoever points at a choice goes on typing.
+    this.choices.addEventListener("mousedown", (event) => event.preventDefault());
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+  }
+
+  // Each place has its own unfinished text.
+  at(place) {
+    if (place === this.place) {
+      return;
+    }
+    this.drafts.set(this.place, this.field.value);
+    this.place = place;
+    this.#set(this.drafts.get(place) ?? "");
+    this.drafts.delete(place);
+    this.say("");
+  }
+
+  focus() {
+    this.field.focus();
+  }
+
+  // Says something below the field.
+  say(text, isWrong = false) {
+    const note = byId("line-note");
+    note.textContent = text;
+    note.classList.toggle("error", isWrong);
+  }
+
+  #set(text) {
+    this.field.value = text;
+    this.field.setSelectionRange(text.length, text.length);
+    this.#fit();
+    this.#close();
+  }
+
+  #fit() {
+    // Browsers without field-sizing: as many rows as there are lines, which is nearly right.
+    this.field.rows = Math.min(6, this.field.value.split("\n").length);
+  }
+
+  #edited() {
+    this.recalled = 0;
+    this.#fit();
+    const { value, selectionStart } = this.field;
+    this.#show(complete(value, selectionStart, this.handlers.words(), false));
+    this.#measure(value);
+  }
+
+  #measure(text) {
+    const limit = this.handlers.limit();
+    const longest = Math.max(...text.split("\n").map((line) => [...line].length));
+    if (longest < limit * WARN_AT) {
+      this.say("");
+    } else if (longest <= limit) {
+      this.say(`${limit - longest} characters left`);
+    } else {
+      this.say(`${longest - limit} characters too many`, true);
+    }
+  }
+
+  // --- sending ----------------------------------------------------------------------------------
+
+  #submit() {
+    const lines = this.field.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (lines.length === 0) {
+      return;
+    }
+    const problem = this.#send(lines);
+    if (problem) {
+      this.say(problem, true);
+      return;
+    }
+    this.#set("");
+    this.say("");
+  }
+
+  #send(lines) {
+    const limit = this.handlers.limit();
+    if (lines.length > MOST_LINES) {
+      return `These are ${lines.length} messages; ${MOST_LINES} at once is the most.`;
+    }
+    if (lines.some((line) => [...line].length > limit)) {
+      return `A message may have at most ${limit} characters.`;
+    }
+    for (const line of lines) {
+      const problem = this.handlers.send(line);
+      if (problem) {
+        this.#set(lines.slice(lines.indexOf(line)).join("\n"));
+        return problem;
+      }
+      this.sent = [...this.sent, line].slice(-MOST_SENT);
+    }
+    return "";
+  }
+
+  #recall(by) {
+    const back = Math.min(this.sent.length, Math.max(0, this.recalled + by));
+    if (back === this.recalled) {
+      return;
+    }
+    this.#set(back === 0 ? "" : this.sent.at(-back));
+    this.recalled = back;
+  }
+
+  // --- keys -------------------------------------------------------------------------------------
+
+  #key(event) {
+    if (event.isComposing || event.altKey || event.ctrlKey || event.metaKey) {
+      return;
+    }
+    const action = this.offer ? this.#keyInOffer(event) : this.#keyAlone(event);
+    if (action) {
+      event.preventDefault();
+      event.stopPropagation();
+      action();
+    }
+  }
+
+  #keyInOffer({ key, shiftKey }) {
+    switch (key) {
+      case "ArrowDown":
+        return () => this.#choose(1);
+      case "ArrowUp":
+        return () => this.#choose(-1);
+      case "Tab":
+        return shiftKey ? null : () => this.#accept(this.offer.chosen ?? 0);
+      case "Enter":
+        return this.offer.chosen === null ? () => this.#submit() : () => this.#accept(this.offer.chosen);
+      case "Escape":
+        return () => this.#close();
+      default:
+        return null;
+    }
+  }
+
+  #keyAlone({ key, shiftKey }) {
+    const isRecalled = this.field.value === "" || this.recalled > 0;
+    switch (key) {
+      case "Enter":
+        return shiftKey ? null : () => this.#submit();
+      case "ArrowUp":
+        return isRecalled ? () => this.#recall(1) : null;
+      case "ArrowDown":
+        return isRecalled ? () => this.#recall(-1) : null;
+      case "PageUp":
+        return () => this.handlers.scroll(-1);
+      case "PageDown":
+        return () => this.handlers.scroll(1);
+      case "Tab":
+        return shiftKey ? null : this.#tab();
+      default:
+        return null;
+    }
+  }
+
+  // Tab completes where there is something to complete; else it goes on to the next control.
+  #tab() {
+    const { value, selectionStart } = this.field;
+    const offer = complete(value, selectionStart, this.handlers.words(), true);
+    if (offer === null) {
+      return null;
+    }
+    return () => {
+      this.#show(offer);
+      if (offer.options.length === 1) {
+        this.#accept(0);
+      }
+    };
+  }
+
+  // --- completing -------------------------------------------------------------------------------
+
+  #show(offer) {
+    const typed = offer && this.field.value.slice(offer.from, offer.to);
+    // What is there already needs no completion.
+    if (offer === null || (offer.options.length === 1 && offer.options[0].insert.trim() === typed)) {
+      this.#close();
+      return;
+    }
+    this.offer = { ...offer, chosen: null };
+    this.choices.replaceChildren(...offer.options.map((option, index) => this.#option(option, index)));
+    this.choices.hidden = false;
+  }
+
+  #option({ label, hint }, index) {
+    const node = make(
+      "li",
+      { id: `choice-${index}`, role: "option" },
+      make("bdi", { className: "label" }, label),
+      ...(hint ? [make("span", { className: "hint" }, hint)] : []),
+    );
+    node.setAttribute("aria-selected", "false");
+    node.addEventListener("click", () => this.#accept(index));
+    return node;
+  }
+
+  #choose(by) {
+    const count = this.offer.options.length;
+    const before = this.offer.chosen ?? (by > 0 ? -1 : count);
+    this.offer.chosen = (before + by + count) % count;
+    [...this.choices.children].forEach((node, index) => {
+      node.setAttribute("aria-selected", `${index === this.offer.chosen}`);
+    });
+    this.field.setAttribute("aria-activedescendant", `choice-${this.offer.chosen}`);
+    this.choices.children[this.offer.chosen].scrollIntoView({ block: "nearest" });
+  }
+
+  #accept(index) {
+    const { from, to, options } = this.offer;
+    this.field.setRangeText(options[index].insert, from, to, "end");
+    this.#close();
+    this.#edited();
+  }
+
+  #close() {
+    this.offer = null;
+    this.choices.hidden = true;
+    this.choices.replaceChildren();
+    this.field.removeAttribute("aria-activedescendant");
+  }
+}

@@ -1,0 +1,40 @@
+// Rooms and members on a narrow screen: each in a drawer that one pulls out.
+
+import { byId } from "./dom.js";
+
+const DRAWERS = { "show-rooms": "rooms-drawer", "show-members": "members-drawer" };
+
+export function setUpDrawers() {
+  for (const button of Object.keys(DRAWERS)) {
+    byId(button).onclick = () => toggle(button);
+  }
+  byId("shade").onclick = closeDrawers;
+}
+
+function toggle(button) {
+  const drawer = byId(DRAWERS[button]);
+  const opens = !drawer.classList.contains("open");
+  closeDrawers();
+  if (getComputedStyle(drawer).position !== "fixed") {
+    // On a wide screen the members are there until they are sent away.
+    document.body.classList.toggle("members-away");
+    return;
+  }
+  if (opens) {
+    drawer.classList.add("open");
+    byId(button).setAttribute("aria-expanded", "true");
+    byId("shade").hidden = false;
+    drawer.querySelector("button")?.focus();
+  }
+}
+
+// Gives whether one was open.
+export function closeDrawers() {
+  const open = Object.entries(DRAWERS).filter(([, drawer]) => byId(drawer).classList.contains("open"));
+  for (const [button, drawer] of open) {
+    byId(drawer).classList.remove("open");
+    byId(button).setAttribute("aria-expanded", "false");
+  }
+  byId("shade").hidden = true;
+  return open.length > 0;
+}

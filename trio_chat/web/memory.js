@@ -1,0 +1,107 @@
+// What the browser keeps: for this tab, who it is and what it has seen; for all, a name and rooms.
+//
+// A browser that keeps nothing (a private window, a full disk) loses these comforts and no more.
+
+const TAB = "trio_chat.tab"; // in sessionStorage: gone with the tab
+const LEFT = "trio_chat.left"; // in localStorage, for a minute: what a closed tab can come back with
+const LAST = "trio_chat.last"; // in localStorage: the nick and rooms last used, and the bell
+
+function read(storage, key) {
+  try {
+    return JSON.parse(window[storage].getItem(key)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function write(storage, key, value) {
+  try {
+    window[storage].setItem(key, JSON.stringify(value));
+  } catch {
+    // As said above.
+  }
+}
+
+function remove(storage, key) {
+  try {
+    window[storage].removeItem(key);
+  } catch {
+    // As said above.
+  }
+}
+
+// What this tab was before it was loaded anew; or else what a tab was that has just been closed.
+export function recallTab() {
+  const left = read("localStorage", LEFT);
+  const tab = read("sessionStorage", TAB);
+  if (tab.client === undefined && left.until > Date.now()) {
+    remove("localStorage", LEFT);
+    return left.tab;
+  }
+  if (tab.client === left.tab?.client) {
+    remove("localStorage", LEFT);
+  }
+  return tab;
+}
+
+export function recallLast() {
+  const { nick = "", rooms = [], bell = false } = read("localStorage", LAST);
+  return { nick, rooms: Array.isArray(rooms) ? rooms : [], bell };
+}
+
+export function keepLast(change) {
+  write("localStorage", LAST, { ...recallLast(), ...change });
+}
+
+const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
+
+// Keeps what the tab is, a little after each change of it.
+export class Keeper {
+  constructor(session, chat) {
+    this.session = session;
+    this.chat = chat;
+    this.timer = null;
+    window.addEventListener("pagehide", () => this.#leave());
+  }
+
+  soon() {
+    this.timer ??= setTimeout(() => this.keep(), KEEP_EVERY);
+  }
+
+  keep() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const { chat } = this;
+    if (!chat.isEntered) {
+      return;
+    }
+    if (chat.ownNick !== "") {
+      keepLast({ nick: chat.ownNick, rooms: [...chat.rooms.values()].map(({ name }) => name) });
+    }
+    if (this.session.state.phase === "left") {
+      remove("sessionStorage", TAB);
+    } else {
+      write("sessionStorage", TAB, this.#tab());
+    }
+  }
+
+  #tab() {
+    const { chat } = this;
+    const seen = [...chat.rooms.values()].map(({ key, high, read }) => [key, { high, read }]);
+    return {
+      ...this.session.ticket,
+      seen: Object.fromEntries(seen),
+      current: chat.current?.key,
+      talks: chat.talks.kept(),
+    };
+  }
+
+  // The tab may be going for good, or be loaded anew: one cannot tell.
+  #leave() {
+    this.keep();
+    const grace = this.session.hello?.grace ?? 0;
+    if (this.session.online && this.chat.isEntered && grace > 0) {
+      write("localStorage", LEFT, { tab: this.#tab(), until: Date.now() + grace * 1000 });
+    }
+  }
+}

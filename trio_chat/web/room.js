@@ -1,0 +1,207 @@
+// What we have of one place, a room or a private talk: its entries in order, and what is unread.
+//
+// The kept entries of a room are at hand from one position to another, with none left out between.
+// Where some would be, what is older is let go of: it can be asked for again.
+
+import { Presence } from "./presence.js";
+
+const MOST = 20_000; // items at hand
+const LIVE_MOST = 1_200; // of a room whose end is on screen, or that is not
+const LIVE_LEAST = 600; // what is left when these are too many
+const HELD_MOST = 2_000; // entries that wait for the history before them
+
+export class Place {
+  constructor(kind, key, name) {
+    this.kind = kind; // "room" or "talk"
+    this.key = key;
+    this.name = name;
+    this.topic = "";
+    this.members = new Map(); // client id: nick
+    this.moreMembers = 0;
+    this.membersChanged = 0; // how often
+    // Each item has a number: those that come get higher ones, older ones from before lower ones.
+    this.items = [];
+    this.first = 0; // the number of the first
+    this.changed = new Set(); // numbers of items that are not what they were
+    this.low = 1; // the first position at hand
+    this.high = 0; // the last one; if it is below `low` there is none
+    this.isWhole = false; // nothing older is kept
+    this.read = 0; // the last position that has been looked at
+    this.unread = 0;
+    this.hasMention = false;
+    this.firstUnread = null; // the number of an item
+    this.synced = kind === "talk"; // what comes now follows what we have
+    this.held = [];
+    this.pending = new Map(); // by the command's id: what we have said and nobody has acknowledged
+  }
+
+  get last() {
+    return this.first + this.items.length - 1;
+  }
+
+  item(number) {
+    return this.items[number - this.first];
+  }
+
+  get #isBlank() {
+    return this.high === 0;
+  }
+
+  // The number of an entry's item; of the last one, if entries have no positions here.
+  numberOf({ position }) {
+    if (position === undefined) {
+      return this.last;
+    }
+    return this.first + this.items.findLastIndex((item) => item.position === position);
+  }
+
+  // An entry as it happened. Gives whether it is new, and follows what we have.
+  hear(entry) {
+    if (this.synced) {
+      return this.#take(entry);
+    }
+    this.held.push(entry);
+    this.held.splice(0, this.held.length - HELD_MOST);
+    return false;
+  }
+
+  #take(entry) {
+    if (entry.position === undefined) {
+      this.#pass(entry);
+      return true;
+    }
+    if (entry.position <= this.high) {
+      return false;
+    }
+    if (entry.position > this.high + 1 && !this.excused) {
+      this.#clear();
+    }
+    if (this.#isBlank) {
+      this.low = entry.position;
+    }
+    this.excused = false;
+    this.high = entry.position;
+    this.add({ kind: entry.type, ...entry });
+    return true;
+  }
+
+  // So many entries are gone that we have not had: say so, and go on after them.
+  miss(count) {
+    this.excused = true;
+    this.add({ kind: "missed", count });
+  }
+
+  // The newest entries there are, oldest first. What we have goes on with them, or begins with them.
+  // Gives those that are new at the end.
+  mergeNewest(page) {
+    const newest = page.at(-1)?.position ?? 0;
+    if (newest < this.high || page.some((entry) => this.#contradicts(entry))) {
+      this.#clear();
+      this.read = 0;
+      this.add({ kind: "note", lines: ["This room was begun anew: what was said before is kept no more."] });
+    }
+    if (!this.#isBlank) {
+      this.mergeOlder(page.filter(({ position }) => position < this.low));
+    }
+    return page.filter((entry) => this.#take(entry));
+  }
+
+  // Entries from before those that we have, oldest first.
+  mergeOlder(page) {
+    if (page.length > 0 && page.at(-1).position === this.low - 1) {
+      this.#prepend(page);
+    }
+  }
+
+  // What we have now follows without a gap. Gives the entries that had waited for it.
+  settle() {
+    this.synced = true;
+    const held = this.held;
+    this.held = [];
+    return held.filter((entry) => this.#take(entry));
+  }
+
+  unsettle() {
+    this.synced = this.kind === "talk";
+    this.held = [];
+  }
+
+  // What has no time of the server's gets ours: days are told apart by it.
+  add(item) {
+    this.items.push({ time: Date.now() / 1000, ...item });
+    this.#trim(MOST, MOST - LIVE_LEAST);
+  }
+
+  // Keep as much as one looks back to without asking.
+  shorten() {
+    this.#trim(LIVE_MOST, LIVE_LEAST);
+  }
+
+  setMembers(members, more = 0) {
+    this.members = new Map(members.map(({ client, nick }) => [client, nick]));
+    this.moreMembers = more;
+    this.membersChanged += 1;
+  }
+
+  setMember(client, nick) {
+    this.membersChanged += 1;
+    if (nick === null) {
+      this.members.delete(client);
+    } else {
+      this.members.set(client, nick);
+    }
+  }
+
+  looked() {
+    this.unread = 0;
+    this.hasMention = false;
+    this.read = Math.max(this.read, this.high);
+  }
+
+  #pass(event) {
+    const last = this.items.at(-1);
+    if (last?.kind === "quiet") {
+      last.presence.add(event);
+      this.changed.add(this.last);
+      return;
+    }
+    const presence = new Presence();
+    presence.add(event);
+    this.add({ kind: "quiet", presence });
+  }
+
+  #contradicts(entry) {
+    const ours = this.items.findLast(({ position }) => position === entry.position);
+    return ours !== undefined && (ours.author !== entry.author || ours.time !== entry.time);
+  }
+
+  #prepend(entries) {
+    const space = Math.max(0, MOST - this.items.length);
+    const fitting = space === 0 ? [] : entries.slice(-space);
+    this.items.unshift(...fitting.map((entry) => ({ kind: entry.type, ...entry })));
+    this.first -= fitting.length;
+    this.low = fitting[0]?.position ?? this.low;
+    this.isFull = fitting.length < entries.length;
+  }
+
+  #trim(most, least) {
+    if (this.items.length <= most) {
+      return;
+    }
+    const gone = this.items.splice(0, this.items.length - least);
+    this.first += gone.length;
+    this.isWhole = false;
+    this.isFull = false;
+    const position = gone.findLast((item) => item.position !== undefined)?.position;
+    this.low = position === undefined ? this.low : position + 1;
+  }
+
+  #clear() {
+    this.first += this.items.length;
+    this.items = [];
+    this.high = 0;
+    this.low = 1;
+    this.isWhole = false;
+    this.firstUnread = null;
+  }
+}
