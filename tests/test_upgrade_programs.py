@@ -48,8 +48,9 @@ class Program:
     def listen(self, talkers: int) -> list[dict]:
         """All that it hears until each of so many has ended."""
         heard: list[dict] = []
-        while sum(document["text"] == "end" for document in heard[-talkers:]) < talkers:
+        while talkers:
             heard.append(self.receive())
+            talkers -= heard[-1]["text"] == "end"
         return heard
 
 
