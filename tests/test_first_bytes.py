@@ -6,7 +6,9 @@ import pytest
 import trio.testing
 
 from trio_chat import Settings, open_chat
-from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, is_http
+from trio_chat.commands import Answer, Disconnected
+from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, FirstBytes, is_http
+from trio_chat.table import make_table
 from trio_chat.testing import line_client
 
 SETTINGS = Settings(rate_limit=None)
@@ -104,6 +106,18 @@ async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
             await ours.aclose()
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert chat.statistics().left == {"spoke HTTP: answered 408": 1}
+
+
+def test_a_request_that_is_whole_too_late_is_too_late() -> None:
+    """What has become of its connection's time is the same whoever looks first."""
+    now = 0.0
+    first = FirstBytes(make_table(), SETTINGS, clock=lambda: now)
+    assert first.feed(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n") == []
+    now = UNDECIDED_SECONDS
+    answer, end = first.feed(b"Upgrade: websocket\r\n\r\n")
+    assert isinstance(answer, Answer)
+    assert answer.data.startswith(b"HTTP/1.1 408 ")
+    assert isinstance(end, Disconnected)
 
 
 async def test_a_stop_does_not_wait_for_a_request(autojump_clock: object) -> None:

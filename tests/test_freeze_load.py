@@ -9,8 +9,9 @@ import time
 
 import pytest
 import trio
+from documents import dial_documents
 from freezing import hand_over, passed_on, succeed
-from loopback import HOST, chat_on_tcp, descriptors, dial, ticks, watch_links
+from loopback import HOST, chat_on_tcp, descriptors, dial, ticks, until, watch_links
 
 from trio_chat import Settings, open_chat
 from trio_chat.testing import LineClient, line_client
@@ -182,6 +183,9 @@ async def taking_over(cancel: CancelAfter) -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x")
+        program, lost = [await dial_documents(port, rooms=("#x",)) for _ in range(2)]
+        await lost.stream.aclose()
+        await until(lambda: chat.statistics().away == 1)
         handed = await hand_over(chat)
         await chat.stop()
         with trio.CancelScope() as scope:
@@ -189,6 +193,7 @@ async def taking_over(cancel: CancelAfter) -> None:
             async with succeed(handed, chat.settings):
                 await john.send("/msg hi")
                 await jack.sync()
+                await program.sync()
         cancel.scope = None
         for sock in handed.listeners:
             sock.close()

@@ -107,16 +107,16 @@ def control_listener(inheritance: Inheritance) -> ControlListener | None:
 
 def _inheritance(estate: Estate, content: bytes, descriptors: list[int]) -> Inheritance:
     """Who gets which descriptor; see `Estate`."""
+    state = read_state(content)
     left = iter(descriptors)
     fixed = estate.has_stderr + (estate.control is not None) + estate.has_lock
-    if len(descriptors) < fixed + estate.listeners:
-        raise HandoverError("fewer descriptors have come than the daemon speaks of")
+    connected = sum(client.away is None for client in state.clients)
+    if len(descriptors) != fixed + estate.listeners + connected:
+        raise HandoverError("not those descriptors have come that the daemon speaks of")
     stderr = next(left) if estate.has_stderr else None
     control = None if estate.control is None else socket.socket(fileno=next(left))
     lock = next(left) if estate.has_lock else None
     listeners = [socket.socket(fileno=next(left)) for _ in range(estate.listeners)]
     clients = [socket.socket(fileno=descriptor) for descriptor in left]
-    handed = Handed(read_state(content), listeners, clients, lock)
-    if len(clients) != sum(client.away is None for client in handed.state.clients):
-        raise HandoverError("not as many descriptors have come as there are clients")
+    handed = Handed(state, listeners, clients, lock)
     return Inheritance(estate, handed, control, stderr)

@@ -1,0 +1,51 @@
+"""What a successor is given: it has to be what its daemon speaks of."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+from attrs import evolve
+
+from trio_chat import handover, succession
+from trio_chat.errors import HandoverError
+from trio_chat.frozen_state import FrozenChat, FrozenClient, write_state
+from trio_chat.handover import Estate, Fixed
+from trio_chat.handover_wire import Wire, pair
+
+PATIENCE = 20  # seconds until a test gives up
+
+FIXED = Fixed("127.0.0.1", 8888, "memory", "")
+ESTATE = Estate(
+    process=1,
+    port=8888,
+    listens_on_given=False,
+    upgrades=1,
+    still_since=2.0,
+    has_stderr=True,
+    control=None,
+    has_lock=True,
+    listeners=0,
+)
+# One of these two has no socket.
+CHAT = FrozenChat(
+    "memory",
+    clients=[
+        FrozenClient("a", "::1", "[::1]:1"),
+        FrozenClient("b", "::1", "[::1]:2", lagging=True, token="t", away=5.0),
+    ],
+)
+
+
+@pytest.mark.parametrize(("listeners", "sent"), [(1, 2), (1, 3), (0, 2), (0, 4)])
+async def test_descriptors_have_to_be_those_that_it_speaks_of(listeners: int, sent: int) -> None:
+    ours, theirs = pair()
+    daemon, estate = Wire(theirs), evolve(ESTATE, listeners=listeners)
+    with os.fdopen(os.memfd_create("x")) as file:
+        await daemon.send(handover.ESTATE, handover.written(estate))
+        await daemon.send(handover.STATE, write_state(CHAT), [file.fileno()] * sent)
+        with trio.fail_after(PATIENCE), pytest.raises(HandoverError, match="not those desc"):
+            await succession.receive(ours, FIXED)
+    ours.close()
+    daemon.close()
