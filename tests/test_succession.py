@@ -21,7 +21,6 @@ ESTATE = Estate(
     process=1,
     port=8888,
     listens_on_given=False,
-    upgrades=1,
     still_since=2.0,
     has_stderr=True,
     control=None,
