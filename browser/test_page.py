@@ -188,6 +188,7 @@ def test_the_keyboard_is_enough(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port).open()
     page = anna.page
+    expect(page.get_by_label("What others call you")).to_be_focused()
     page.keyboard.type("anna")
     page.keyboard.press("Enter")
     anna.is_in("#general")

@@ -150,17 +150,32 @@ export class Chat {
     const most = this.session.hello.limits.history;
     // After a break there may be much: as much as one answer holds, so that no gap is left.
     const limit = isNew ? Math.min(PAGE, most) : most;
-    const { entries } = await this.session.request("show_history", { room: place.key, limit });
-    const fresh = place.mergeNewest(entries);
+    const entries = await this.#history(place, { limit });
+    const fresh = entries === null ? [] : place.mergeNewest(entries);
     if (isNew) {
       place.read = place.high;
     }
-    place.isWhole = entries.length === 0 || place.low === 1;
     for (const entry of [...fresh, ...place.settle()]) {
       this.#newEntry(place, entry);
     }
     this.outgoing.resend(place);
     this.handlers.changed();
+  }
+
+  // A page of history; null if it cannot be had, which is said.
+  async #history(place, fields) {
+    try {
+      const asked = { room: place.key, ...fields };
+      const { entries } = await this.session.request("show_history", asked);
+      place.isWhole = entries.length === 0 || entries[0].position === 1;
+      return entries;
+    } catch (error) {
+      if (!(error instanceof Refused)) {
+        throw error;
+      }
+      this.note(error.message, "refusal", place);
+      return null;
+    }
   }
 
   // Show older messages of a place, if there are any.
@@ -170,14 +185,9 @@ export class Chat {
     }
     place.isLoading = true;
     try {
-      const asked = { room: place.key, before: place.low, limit: PAGE };
-      const { entries } = await this.session.request("show_history", asked);
-      place.mergeOlder(entries);
-      place.isWhole = entries.length === 0 || place.low === 1;
+      place.mergeOlder((await this.#history(place, { before: place.low, limit: PAGE })) ?? []);
     } catch (error) {
-      if (error instanceof Refused) {
-        this.note(error.message, "refusal", place);
-      }
+      ignoreBroken(error);
     } finally {
       place.isLoading = false;
       this.handlers.changed();

@@ -3,7 +3,7 @@
 // Rows stand in chunks. A browser lays out only the chunks that are on screen, so that ten thousand
 // messages scroll like fifty.
 
-import { byId, make, textNodes } from "./dom.js";
+import { byId, dayName, make, textNodes } from "./dom.js";
 import { context, row } from "./rows.js";
 
 const CHUNK = 50;
@@ -34,7 +34,7 @@ export class Log {
       this.#begin(place);
     }
     if (place === null) {
-      this.#drawTop({ isWhole: true }, "You are in no room. Join one: with the plus above, or with /join ROOM.");
+      this.#drawTop({ isWhole: true, items: [] }, "You are in no room. Join one: with the plus above, or with /join ROOM.");
       return;
     }
     if (this.isPinned) {
@@ -129,12 +129,15 @@ export class Log {
       return;
     }
     const anchor = this.#anchor();
-    // Its end, since the first row loses its heading when others come before it.
+    // Its end: a new day may come to stand in it, above what was said.
     const before = anchor?.getBoundingClientRect().bottom;
     const made = inChunks(first, top - 1).map((numbers) => this.#chunk(numbers));
     this.rows.prepend(...made.map(({ node }) => node));
     this.chunks.unshift(...made);
-    this.#replace(top);
+    // The row that was the first keeps its name above it, so that nothing below it moves.
+    if (context(this.place.item(top - 1), this.place.item(top)).newDay) {
+      this.#replace(top);
+    }
     const kept = anchor?.isConnected ? anchor : this.nodes.get(top);
     if (before !== undefined) {
       this.scroller.scrollTop += kept.getBoundingClientRect().bottom - before;
@@ -174,10 +177,13 @@ export class Log {
     changed.clear();
   }
 
-  #drawTop({ isWhole, isFull, synced }, text) {
+  #drawTop({ isWhole, isFull, synced, items }, text) {
     byId("earlier").hidden = isWhole || isFull || !synced;
     byId("beginning").hidden = text === "";
     byId("beginning").textContent = text;
+    const [oldest] = items;
+    byId("first-day").hidden = oldest === undefined;
+    byId("first-day-name").textContent = oldest ? dayName(oldest.time) : "";
   }
 
   #drawPending() {

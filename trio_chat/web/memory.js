@@ -62,6 +62,8 @@ export class Keeper {
     this.chat = chat;
     this.timer = null;
     window.addEventListener("pagehide", () => this.#leave());
+    // It was not: a browser may keep a page for who goes back to it.
+    window.addEventListener("pageshow", ({ persisted }) => persisted && remove("localStorage", LEFT));
   }
 
   soon() {

@@ -4,10 +4,11 @@ import { dayName, dayOf, make, nickNode, textNodes, timeNode } from "./dom.js";
 
 const TOGETHER = 300; // seconds within which one person's messages stand under one name
 
-// What a row owes to the one before it: a new day, and whether it goes on with the same person.
+// What a row owes to the one before it: a new day, and whether it goes on with the same person. (The
+// day of the first one stands above it.)
 export function context(before, item) {
   const isSpoken = (one) => one?.kind === "said" || one?.kind === "told";
-  const newDay = dayOf(before?.time) !== dayOf(item.time);
+  const newDay = before !== undefined && dayOf(before.time) !== dayOf(item.time);
   const follows =
     !newDay &&
     isSpoken(before) &&
