@@ -18,8 +18,17 @@ if TYPE_CHECKING:
 HOUSE = """
 __main__
 cli
+terminal.command
 daemon
 operations
+terminal.connect
+terminal.conversation terminal.plain
+terminal.screen
+terminal.glance
+terminal.completion terminal.view
+terminal.room
+terminal.comings
+terminal terminal.lines terminal.typed
 trio_chat
 server
 testing

@@ -144,9 +144,9 @@ class RemoteClient:
         With `echo`, what it leads to is an event too, a refusal as well, in its place among the
         others: for who shows what happens in its order.
         """
-        fields: Document = {} if room is None else {"room": room}
+        fields: Document = {"line": line} if room is None else {"line": line, "room": room}
         socket = await self._session.live()
-        return await self._session.answer(socket, "command", echo=echo, line=line, **fields)
+        return await self._session.answer(socket, "command", fields, echo=echo)
 
     async def ping(self) -> None:
         """Return once the server has answered."""

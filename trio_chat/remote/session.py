@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import ssl
 
     from trio_chat.events import Event, Kept
+    from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
 
@@ -134,13 +135,13 @@ class Session:
         return self._socket
 
     async def _exchange(self, socket: Socket, kind: type[E], type: str, **fields: object) -> E:
-        event = await self.answer(socket, type, **fields)
+        event = await self.answer(socket, type, fields)
         if not isinstance(event, kind):
             raise NoConnection(f"the server gave another answer: {event}")
         return event
 
     async def answer(
-        self, socket: Socket, type: str, *, echo: bool = False, **fields: object
+        self, socket: Socket, type: str, fields: Document, *, echo: bool = False
     ) -> Event:
         """Send a command over this connection; the event that answers it."""
         self._asked += 1

@@ -1,0 +1,170 @@
+"""A person's conversation: what happens goes to the screen, what is typed to the server."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_chat.errors import ChatClosed, NoConnection, Refused
+from trio_chat.events import HelpShown, Welcomed
+from trio_chat.remote import Disconnected, Resumed
+from trio_chat.table import help_lines
+from trio_chat.terminal import lines
+from trio_chat.terminal.glance import glance
+from trio_chat.terminal.lines import Line
+from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
+from trio_chat.terminal.view import View
+
+if TYPE_CHECKING:
+    from trio_chat.remote import RemoteClient
+    from trio_chat.remote.inbox import RemoteEvent
+    from trio_chat.terminal.screen import Screen
+
+# Seconds in which joins and leaves are gathered into one line.
+GATHER_SECONDS = 1.0
+# Entries of a room that are shown when it is joined.
+HISTORY = 20
+# Lines that may wait to be shown.
+MOST_UNSHOWN = 1_000
+
+
+class Conversation:
+    """What one person and the chat say to each other; made once the client is in its first room."""
+
+    def __init__(self, client: RemoteClient, screen: Screen) -> None:
+        self._client = client
+        self._screen = screen
+        self._view = View(client.id, client.nick)
+        self._usages = usages(client.hello.commands)
+        self._put, self._lines = trio.open_memory_channel[list[Line]](MOST_UNSHOWN)
+        self._ended = ""
+
+    async def run(self) -> str:
+        """Go on until the person leaves, or the client has; why it has, empty if the person did."""
+        self._glance()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._show)
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self._carry_out_all)
+            await self._screen.run()
+            nursery.cancel_scope.cancel()
+        return self._ended
+
+    def _glance(self) -> None:
+        self._screen.set_glance(glance(self._view, self._usages, len(self._screen.typed)))
+
+    async def _add(self, shown: list[Line]) -> None:
+        self._glance()
+        if shown:
+            await self._put.send(shown)
+
+    async def _show(self) -> None:
+        """Put lines on the screen, all at once that have come since the last time."""
+        while True:
+            shown = await self._lines.receive()
+            while len(shown) < MOST_UNSHOWN:
+                try:
+                    shown += self._lines.receive_nowait()
+                except trio.WouldBlock:
+                    break
+            await self._screen.show(shown)
+
+    # --- what happens -----------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Show events until there are no more."""
+        while True:
+            event: RemoteEvent | None = None
+            deadline = GATHER_SECONDS if self._view.gathering else float("inf")
+            with trio.move_on_after(deadline):
+                try:
+                    event = await anext(self._client)
+                except StopAsyncIteration:
+                    self._ended = self._ended or "the connection was closed"
+                    self._screen.end()
+                    return
+            if event is None:
+                await self._add(self._view.pass_comings())
+            else:
+                await self._take(event)
+
+    async def _take(self, event: RemoteEvent) -> None:
+        self._view.me = self._client.id
+        await self._add(self._view.take(event))
+        match event:
+            case Welcomed(room=room):
+                await self._fill(room)
+            case Disconnected(reason=reason):
+                self._ended = reason
+            case Resumed(rooms=rooms, anew=True):
+                await self._look_around(rooms)
+
+    async def _fill(self, room: str) -> None:
+        """Show what was said in a room before, and learn which others there are."""
+        try:
+            entries = await self._client.history(room, HISTORY)
+            self._view.known_rooms = await self._client.rooms()
+        except (Refused, NoConnection, ChatClosed):
+            return  # it is left again, or gone: the next events say so
+        await self._add(self._view.fill(room, entries))
+
+    async def _look_around(self, rooms: tuple[str, ...]) -> None:
+        """Learn who is in these rooms."""
+        for room in rooms:
+            try:
+                self._view.take(await self._client.members(room))
+            except (Refused, NoConnection, ChatClosed):
+                continue
+
+    # --- what is typed ----------------------------------------------------------------------------
+
+    async def _carry_out_all(self) -> None:
+        typed, steps = self._screen.typed, self._screen.steps
+        while True:
+            await self._screen.wait()
+            while typed or steps:
+                if steps:
+                    await self._step(steps.popleft())
+                    continue
+                self._glance()
+                await self._carry_out(typed[0])
+                typed.popleft()
+            self._glance()
+
+    async def _step(self, step: int) -> None:
+        name = self._view.neighbour(step)
+        if name is not None and name != self._view.current:
+            await self._add(self._view.switch(name))
+
+    async def _carry_out(self, text: str) -> None:
+        match read_typed(text, self._view.rooms):
+            case Send(line=line):
+                await self._send(line)
+            case Switch(room=room):
+                await self._add(self._view.switch(room))
+            case Help(command=command):
+                await self._help(command)
+            case Quit():
+                self._screen.end()
+
+    async def _help(self, command: str | None) -> None:
+        rows = {usage.name: usage for usage in self._usages}
+        try:
+            shown = lines.answer(HelpShown(help_lines(rows, command)))
+        except Refused as refused:
+            shown = self._view.failed(str(refused))
+        await self._add(shown)
+
+    async def _send(self, line: str) -> None:
+        command = partial(self._client.command, line, self._view.current, echo=True)
+        try:
+            await self._add(self._view.answered(await command(), line))
+        except Refused:
+            pass  # that is an event too
+        except NoConnection:
+            lost = "the connection broke before this was answered; it may be done, or not"
+            await self._add(self._view.failed(f"{lost}: {line}"))
+        except ChatClosed:
+            self._screen.end()
