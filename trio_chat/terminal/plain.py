@@ -82,9 +82,7 @@ class Plain:
     async def _speak(self) -> None:
         """Say what is read until its end, each line once the one before is acknowledged."""
         most = self._client.hello.limits.document_bytes
-        # Not `sys.stdin`, which the interpreter waits for at its end while a thread reads from it;
-        # nor closed, for the same reason.
-        lines = os.fdopen(STDIN, "rb", closefd=False)
+        lines = _standard_input()
         while True:
             line = await trio.to_thread.run_sync(_read, lines, most, abandon_on_cancel=True)
             if not line or not await self._say(line, most):
@@ -130,6 +128,12 @@ class Plain:
         # What one says oneself is no news.
         if not isinstance(answer, (*KEPT, Told, Done)):
             await self._write(answer)
+
+
+def _standard_input() -> BinaryIO:
+    # Not `sys.stdin`, which the interpreter waits for at its end while a thread reads from it. Nor
+    # is it ever closed, which would wait for the thread too.
+    return os.fdopen(STDIN, "rb", closefd=False)
 
 
 def _read(lines: BinaryIO, most: int) -> bytes:

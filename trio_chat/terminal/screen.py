@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 # Lines that may wait to be sent; then the next one stays where it is typed.
 MOST_WAITING: Final = 20
 
-# Each of these has a contrast of at least 3.9 both to black and to white (WCAG 2 asks for 3 of what
-# is large, 4.5 of small text: no colour has more than 4.58 to both).
+# A terminal does not say whether it is dark or light. Each of these has a contrast of nearly 4 to 1
+# or more both to black and to white; no colour has more than 4.58 to both.
 NICK_COLOURS: Final = (
     *("#d70000", "#008700", "#0087af", "#d700af", "#af5f00", "#5f5fd7", "#008787", "#5f8700"),
 )

@@ -50,7 +50,6 @@ Meaning: TypeAlias = Send | Switch | Help | Quit
 
 def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
     """What a line means for a client in these rooms (by folded names); `None` for an empty one."""
-    text = text.strip()
     match text.split():
         case []:
             return None
@@ -60,7 +59,9 @@ def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
             return Switch(room.casefold())
         case ["/help", *words] if len(words) <= 1:
             return Help("".join(words).removeprefix("/") or None)
-    return Send(text if text.startswith("/") else f"/msg {text}")
+    # What is indented stays so, but a command by mistake is not said aloud.
+    line = text.strip()
+    return Send(line if line.startswith("/") else f"/msg {text.rstrip()}")
 
 
 def usages(table: Iterable[Usage]) -> list[Usage]:
