@@ -28,7 +28,7 @@ terminal.glance
 terminal.completion terminal.view
 terminal.room
 terminal.comings
-terminal terminal.lines terminal.typed
+terminal terminal.given terminal.lines terminal.typed
 trio_chat
 server
 testing

@@ -51,7 +51,10 @@ def comes_in(person: Terminal, daemon: Daemon, nick: str, room: str = "#general"
 
 
 def status(person: Terminal) -> str:
-    return [line for line in person.screen() if line.startswith("─ ")][-1]
+    """The line above the one in which one types; it may just be drawn anew."""
+    while not (found := [line for line in person.screen() if line.startswith("─ ")]):
+        pass
+    return found[-1]
 
 
 def test_two_of_them_and_a_nc(start: Start, talk: Talk, terminal: Open):
@@ -153,6 +156,31 @@ def test_it_comes_back_when_the_server_does(start: Start, talk: Talk, terminal: 
     jack.hears_until("> john: meanwhile")
     john.types("ja\t")
     john.types_at("#general> jack:")
+
+
+def test_while_there_is_no_connection_one_can_go_about_and_leave(start: Start, terminal: Open):
+    daemon = start()
+    john = terminal()
+    comes_in(john, daemon, "john", "#a")
+    john.enters("/join #b")
+    john.types_at("#b>")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.shows("· the server is shutting down; connecting again")
+    john.enters("meant for b")
+    john.waits(lambda _: "1 to send" in status(john), "count of what waits")
+    john.presses("C-n")
+    john.types_at("#a>")
+    assert daemon.stopped()[0] == 0
+    daemon = start("--port", str(daemon.port))
+    john.waits(lambda _: "#b 1" not in status(john) and "no conn" not in status(john), "connection")
+    john.presses("C-n")
+    john.shows("john: meant for b")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.waits(lambda _: "no connection" in status(john), "word of the end")
+    john.enters("never said")
+    john.waits(lambda _: "1 to send" in status(john), "count of what waits")
+    john.enters("/quit")
+    john.shows("exit code 0")
 
 
 WAYS_OUT = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,6 +47,7 @@ class Conversation:
             nursery.start_soon(self._show)
             nursery.start_soon(self._follow)
             nursery.start_soon(self._carry_out_all)
+            nursery.start_soon(self._step_all)
             await self._screen.run()
             nursery.cancel_scope.cancel()
         return self._ended
@@ -120,30 +120,28 @@ class Conversation:
 
     # --- what is typed ----------------------------------------------------------------------------
 
-    async def _carry_out_all(self) -> None:
-        typed, steps = self._screen.typed, self._screen.steps
+    async def _step_all(self) -> None:
+        """Go to other rooms by keys, also while a line waits for a connection."""
         while True:
-            await self._screen.wait()
-            while typed or steps:
-                if steps:
-                    await self._step(steps.popleft())
-                    continue
-                self._glance()
-                await self._carry_out(typed[0])
-                typed.popleft()
+            name = self._view.neighbour(await self._screen.steps.first())
+            self._screen.steps.done()
+            if name is not None and name != self._view.current:
+                await self._add(self._view.switch(name))
+
+    async def _carry_out_all(self) -> None:
+        while True:
+            text, room = await self._screen.typed.first()
+            self._glance()
+            await self._carry_out(text, room or self._view.current)
+            self._screen.typed.done()
             self._glance()
 
-    async def _step(self, step: int) -> None:
-        name = self._view.neighbour(step)
-        if name is not None and name != self._view.current:
-            await self._add(self._view.switch(name))
-
-    async def _carry_out(self, text: str) -> None:
+    async def _carry_out(self, text: str, room: str | None) -> None:
         match read_typed(text, self._view.rooms):
             case Send(line=line):
-                await self._send(line)
-            case Switch(room=room):
-                await self._add(self._view.switch(room))
+                await self._send(line, room)
+            case Switch(room=other):
+                await self._add(self._view.switch(other))
             case Help(command=command):
                 await self._help(command)
             case Quit():
@@ -157,10 +155,10 @@ class Conversation:
             shown = self._view.failed(str(refused))
         await self._add(shown)
 
-    async def _send(self, line: str) -> None:
-        command = partial(self._client.command, line, self._view.current, echo=True)
+    async def _send(self, line: str, room: str | None) -> None:
         try:
-            await self._add(self._view.answered(await command(), line))
+            answer = await self._client.command(line, room, echo=True)
+            await self._add(self._view.answered(answer, line))
         except Refused:
             pass  # that is an event too
         except NoConnection:

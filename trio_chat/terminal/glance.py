@@ -30,6 +30,9 @@ class Glance:
     prompt: Line = field(factory=list)
     status: Line = field(factory=list)
     words: Words = field(factory=Words)
+    # The room on screen, by its folded name.
+    room: str | None = None
+    connected: bool = True
 
 
 def glance(view: View, commands: Iterable[Usage], waiting: int = 0) -> Glance:
@@ -40,6 +43,8 @@ def glance(view: View, commands: Iterable[Usage], waiting: int = 0) -> Glance:
         lines.line(("prompt", f"{name}> ")),
         lines.line(*_status(view, waiting)),
         Words({f"/{row.name}": row.usage for row in commands}, _rooms(view), _nicks(view)),
+        view.current,
+        view.connected,
     )
 
 

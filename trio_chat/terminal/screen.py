@@ -1,12 +1,12 @@
 """The terminal itself: prompt_toolkit in a thread, lines above the one that is being typed.
 
 prompt_toolkit's applications need asyncio, so this one runs in a thread of its own. What it shows
-is given to it (`show`, `set_glance`); what is typed waits in `typed` for Trio to take it.
+is given to it (`show`, `set_glance`); what is typed waits in `typed`, and keys for another room in
+`steps`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
 from trio_chat.terminal.completion import completions
+from trio_chat.terminal.given import Given
 from trio_chat.terminal.glance import Glance
 from trio_chat.terminal.lines import cut, wrapped
 
@@ -67,11 +68,11 @@ class Screen:
     """A person's terminal, for as long as `run` runs."""
 
     def __init__(self) -> None:
-        # Each line stays here until what it asked for is done; the thread adds, Trio takes away.
-        self.typed: deque[str] = deque()
-        self.steps: deque[int] = deque()
+        # Lines with the room they are meant for, which is the one in the prompt.
+        self.typed: Given[tuple[str, str | None]] = Given(MOST_WAITING)
+        # Steps to other rooms.
+        self.steps: Given[int] = Given(MOST_WAITING)
         self._glance = Glance()
-        self._something = trio.Event()
         self._started = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -139,11 +140,6 @@ class Screen:
         if self._soon(lambda: self._app.create_background_task(put())):
             await shown.wait()
 
-    async def wait(self) -> None:
-        """Wait until something was typed, or a key for another room pressed."""
-        await self._something.wait()
-        self._something = trio.Event()
-
     def _soon(self, call: Callable[[], object]) -> bool:
         """Have the application's thread do this; whether it will."""
         if self._loop is None:
@@ -190,15 +186,11 @@ class Screen:
 
     def _accept(self, buffer: Buffer) -> bool:
         """Take what was typed; whether it stays there, which is when too much waits already."""
-        typed = buffer.text.splitlines()
-        if len(self.typed) + len(typed) > MOST_WAITING and self.typed:
-            return True
-        self.typed.extend(typed)
-        self._tell_trio(self._wake)
-        return False
-
-    def _wake(self) -> None:
-        self._something.set()
+        glance = self._glance
+        if buffer.text.strip() == "/quit" and not glance.connected:
+            self._leave()  # what waits would keep it waiting
+            return False
+        return not self.typed.give([(line, glance.room) for line in buffer.text.splitlines()])
 
     def _tell_trio(self, call: Callable[[], object]) -> None:
         if self._token is not None:
@@ -224,18 +216,13 @@ class Screen:
 
         @keys.add("c-n")
         def _next_room(_: KeyPressEvent) -> None:
-            self._step(1)
+            self.steps.give([1])
 
         @keys.add("c-p")
         def _previous_room(_: KeyPressEvent) -> None:
-            self._step(-1)
+            self.steps.give([-1])
 
         return keys
-
-    def _step(self, step: int) -> None:
-        if len(self.steps) < MOST_WAITING:
-            self.steps.append(step)
-            self._tell_trio(self._wake)
 
 
 class _Completer(Completer):
