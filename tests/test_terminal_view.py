@@ -109,9 +109,10 @@ def test_who_is_named_is_called(*, text: str, called: bool, view: View):
     assert view.rooms["#a"].called is called
 
 
-def test_own_words_call_nobody(view: View):
+def test_own_words_call_nobody_and_are_no_news(view: View):
     view.take(said("john", 1, who=ME))
     assert not view.rooms["#a"].called
+    assert view.rooms["#a"].unread == 0
 
 
 def test_of_a_flood_in_another_room_the_last_lines_are_kept(view: View):

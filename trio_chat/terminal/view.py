@@ -150,8 +150,9 @@ class View:
             room.topic = entry.text
         room.spoke.pop(entry.nick, None)
         room.spoke[entry.nick] = None
-        called = entry.author != self.me and self._is_called(entry.text)
-        if entry.room != self.current and isinstance(entry, SPOKEN):
+        own = entry.author == self.me
+        called = not own and self._is_called(entry.text)
+        if not own and entry.room != self.current and isinstance(entry, SPOKEN):
             room.unread += 1
             room.called |= called
         when = time.localtime(entry.time)[:3]
