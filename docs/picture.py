@@ -9,8 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PICTURE = Path(__file__).with_name("two-people.svg")
 
@@ -45,8 +49,8 @@ def tmux(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def open_terminal(who: str) -> None:
-    size = ["-x", str(COLUMNS), "-y", str(ROWS)]
+def open_terminal(who: str, columns: int = COLUMNS, rows: int = ROWS) -> None:
+    size = ["-x", str(columns), "-y", str(rows)]
     tmux("new-session", "-d", "-s", who, *size, "env PS1='$ ' bash --noprofile --norc")
     wait_for(who, "$")
 
@@ -55,9 +59,9 @@ def screen(who: str) -> list[str]:
     return tmux("capture-pane", "-p", "-t", who).splitlines()
 
 
-def wait_for(who: str, line: str) -> None:
+def wait_for(who: str, line: str, is_seen: Callable[[str, str], bool] = str.__eq__) -> None:
     end = time.monotonic() + PATIENCE
-    while not any(shown.removeprefix("$ ") == line for shown in screen(who)):
+    while not any(is_seen(shown.removeprefix("$ "), line) for shown in screen(who)):
         if time.monotonic() > end:
             sys.exit(f"{who} does not see {line!r}, but:\n" + "\n".join(screen(who)))
         time.sleep(0.05)  # tmux tells nobody when a screen has changed
@@ -75,9 +79,11 @@ def play() -> dict[str, list[str]]:
     return {who: screen(who) for who in (JOHN, JACK)}
 
 
-def record() -> dict[str, list[str]]:
-    """Play the scene against a daemon of its own."""
-    daemon = subprocess.Popen(["trio-chat", "--log-level", "warning"], stdout=subprocess.PIPE)
+def record(play: Callable[[], T]) -> T:
+    """Play a scene against a daemon of its own."""
+    daemon = subprocess.Popen(
+        ["trio-chat", "--log-level", "warning", "--store", "memory"], stdout=subprocess.PIPE
+    )
     assert daemon.stdout is not None
     try:
         if not daemon.stdout.readline():  # it has said why
@@ -120,4 +126,4 @@ def draw(screens: dict[str, list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(record()), encoding="utf-8")
+    PICTURE.write_text(draw(record(play)), encoding="utf-8")

@@ -36,7 +36,7 @@ from trio_chat.terminal.comings import Comings
 from trio_chat.terminal.completion import Words, completions
 from trio_chat.terminal.glance import glance
 from trio_chat.terminal.room import MOST_LINES
-from trio_chat.terminal.screen import NICK_COLOURS, QUIET
+from trio_chat.terminal.screen import CALLED, FAULT, NICK_COLOURS, QUIET
 from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
 from trio_chat.terminal.view import View
 
@@ -349,7 +349,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("colour", [*NICK_COLOURS, QUIET])
+@pytest.mark.parametrize("colour", [*NICK_COLOURS, QUIET, FAULT, CALLED])
 def test_colours_can_be_read_on_black_and_on_white(colour: str):
     for darker, lighter in pairwise((0.0, luminance(colour), 1.0)):
         assert (lighter + 0.05) / (darker + 0.05) >= 3.7

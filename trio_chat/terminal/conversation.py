@@ -38,6 +38,8 @@ class Conversation:
         self._view = View(client.id, client.nick)
         self._usages = usages(client.hello.commands)
         self._put, self._lines = trio.open_memory_channel[list[Line]](MOST_UNSHOWN)
+        # Why the connection ended last, and why the client has left, if it was not the person.
+        self._reason = "the connection was closed"
         self._ended = ""
 
     async def run(self) -> str:
@@ -82,7 +84,7 @@ class Conversation:
                 try:
                     event = await anext(self._client)
                 except StopAsyncIteration:
-                    self._ended = self._ended or "the connection was closed"
+                    self._ended = self._reason
                     self._screen.end()
                     return
             if event is None:
@@ -97,7 +99,7 @@ class Conversation:
             case Welcomed(room=room):
                 await self._fill(room)
             case Disconnected(reason=reason):
-                self._ended = reason
+                self._reason = reason
             case Resumed(rooms=rooms, anew=True):
                 await self._look_around(rooms)
 

@@ -40,7 +40,7 @@ def glance(view: View, commands: Iterable[Usage], waiting: int = 0) -> Glance:
     room = view.room
     name = "no room" if room is None else _short(room.name)
     return Glance(
-        lines.line(("prompt", f"{name}> ")),
+        lines.line(("room", f"{name}> ")),
         lines.line(*_status(view, waiting)),
         Words({f"/{row.name}": row.usage for row in commands}, _rooms(view), _nicks(view)),
         view.current,

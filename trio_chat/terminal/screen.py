@@ -42,9 +42,11 @@ MOST_WAITING: Final = 20
 # A terminal does not say whether it is dark or light. Each of these has a contrast of nearly 4 to 1
 # or more both to black and to white; no colour has more than 4.58 to both.
 NICK_COLOURS: Final = (
-    *("#d70000", "#008700", "#0087af", "#d700af", "#af5f00", "#5f5fd7", "#008787", "#5f8700"),
+    *("#d75f00", "#008700", "#0087af", "#d700af", "#af5f5f", "#5f5fd7", "#008787", "#5f8700"),
 )
 QUIET: Final = "#808080"
+FAULT: Final = "#ff0000"
+CALLED: Final = "#d700af"
 
 STYLE: Final = Style.from_dict(
     {
@@ -54,12 +56,12 @@ STYLE: Final = Style.from_dict(
         "heading": "bold",
         "called": "bold",
         "private": "bold",
-        "fault": NICK_COLOURS[0],
-        "prompt": "bold",
+        "fault": FAULT,
+        "room": "bold",
         "status": QUIET,
         "status.unread": "bold",
-        "status.called": f"bold {NICK_COLOURS[3]}",
-        "status.fault": NICK_COLOURS[0],
+        "status.called": f"bold {CALLED}",
+        "status.fault": FAULT,
     }
 )
 
