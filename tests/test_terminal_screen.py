@@ -109,6 +109,21 @@ def test_keys_and_completion(start: Start, terminal: Open):
     john.types_at("#general> /t")
 
 
+def test_without_a_room_it_says_how_to_get_into_one(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    talk(daemon, "/join #go").hears("> welcome to #go")
+    john = terminal(120)
+    john.enters(f"clear; {sys.executable} -m trio_chat connect 127.0.0.1:{daemon.port}")
+    john.types_at("no room>")
+    john.waits(lambda screen: "you are anonymous, in no room; /join ROOM" in screen[0], "hint")
+    john.enters("hello?")
+    john.shows("! you are in no room; use /join ROOM first")
+    john.enters("/join #g\t")
+    john.types_at("#go>")
+    john.enters("/nick john")
+    john.shows("· you are now john")
+
+
 def test_one_room_is_on_screen_and_others_are_counted(start: Start, talk: Talk, terminal: Open):
     daemon = start()
     jack = talk(daemon, "/nick jack", "/join #go", "/topic a game", "/msg before")

@@ -122,7 +122,7 @@ class _Run:
         # PLC0415: it needs what may not be installed.
         from trio_chat.terminal.screen import Screen  # noqa: PLC0415
 
-        why = await Conversation(client, Screen()).run()
+        why = await Conversation(client, Screen(), in_room=self._room is not None).run()
         if why:
             self._fail(why)
 

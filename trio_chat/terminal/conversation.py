@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,11 +31,15 @@ MOST_UNSHOWN = 1_000
 
 
 class Conversation:
-    """What one person and the chat say to each other; made once the client is in its first room."""
+    """What one person and the chat say to each other.
 
-    def __init__(self, client: RemoteClient, screen: Screen) -> None:
+    `in_room`: the client has been welcomed in a room, which is among the events.
+    """
+
+    def __init__(self, client: RemoteClient, screen: Screen, *, in_room: bool) -> None:
         self._client = client
         self._screen = screen
+        self._in_room = in_room
         self._view = View(client.id, client.nick)
         self._usages = usages(client.hello.commands)
         self._put, self._lines = trio.open_memory_channel[list[Line]](MOST_UNSHOWN)
@@ -77,6 +82,9 @@ class Conversation:
 
     async def _follow(self) -> None:
         """Show events until there are no more."""
+        if not self._in_room:
+            await self._add(self._view.begun())
+            await self._learn_rooms()
         while True:
             event: RemoteEvent | None = None
             deadline = GATHER_SECONDS if self._view.gathering else float("inf")
@@ -107,18 +115,21 @@ class Conversation:
         """Show what was said in a room before, and learn which others there are."""
         try:
             entries = await self._client.history(room, HISTORY)
-            self._view.known_rooms = await self._client.rooms()
         except (Refused, NoConnection, ChatClosed):
             return  # it is left again, or gone: the next events say so
         await self._add(self._view.fill(room, entries))
+        await self._learn_rooms()
+
+    async def _learn_rooms(self) -> None:
+        with suppress(NoConnection, ChatClosed):
+            self._view.known_rooms = await self._client.rooms()
+        self._glance()
 
     async def _look_around(self, rooms: tuple[str, ...]) -> None:
         """Learn who is in these rooms."""
         for room in rooms:
-            try:
+            with suppress(Refused, NoConnection, ChatClosed):
                 self._view.take(await self._client.members(room))
-            except (Refused, NoConnection, ChatClosed):
-                continue
 
     # --- what is typed ----------------------------------------------------------------------------
 

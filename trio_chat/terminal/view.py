@@ -82,6 +82,11 @@ class View:
         """The room on screen."""
         return None if self.current is None else self.rooms[self.current]
 
+    def begun(self) -> list[Line]:
+        """What to say to someone who is in no room yet."""
+        text = f"you are {self.nick}, in no room; /join ROOM goes into one, /rooms lists them"
+        return [lines.quiet(self._now(), f"{text}, /help has the rest")]
+
     # --- what the person does ---------------------------------------------------------------------
 
     def switch(self, name: str) -> list[Line]:
