@@ -459,6 +459,19 @@ async def test_a_nick_that_was_typed_is_taken_again_too():
         assert await anext(bot) == Resumed("tob", (), anew=True)
 
 
+async def test_who_does_read_its_events_gets_all_of_a_flood():
+    total = 3_000
+    async with running() as (_, port), open_client(url(port), nick="bot", buffer=200) as bot:
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        assert isinstance(await anext(bot), Joined)
+        await jack.send(*[f"/msg {number}" for number in range(total)])
+        for number in range(total):
+            event = await anext(bot)
+            assert isinstance(event, Said), event
+            assert event.text == str(number)
+
+
 async def test_an_inbox_says_what_is_missing_where_it_is_missing():
     inbox = Inbox(2)
     said = [Said("#a", "1", "jack", str(number), number + 1) for number in range(4)]

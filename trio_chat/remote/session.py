@@ -171,6 +171,9 @@ class Session:
             if event is not None:
                 label = HELLO if isinstance(event, Hello) else str(document.get("id"))
                 self._take(event, self._answers.get(label))
+            if self.inbox.is_crowded:
+                # One read may bring hundreds: a program that does read them gets its turns.
+                await trio.lowlevel.checkpoint()
 
     def _take(self, event: Event, answer: Answer | None) -> None:
         self._note(event)

@@ -33,6 +33,8 @@ CANNOT_START: Final = 2
 ENDED_BY: Final = 128
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Events that may wait while a terminal or a pipe is slow; some megabytes.
+MOST_UNREAD: Final = 10_000
 # What this client speaks.
 PROTOCOL: Final = 1
 
@@ -108,7 +110,10 @@ class _Run:
         async with trio.open_nursery() as nursery:
             try:
                 async with open_client(
-                    target.url, nick=target.nick, ssl_context=target.ssl_context
+                    target.url,
+                    nick=target.nick,
+                    ssl_context=target.ssl_context,
+                    buffer=MOST_UNREAD,
                 ) as client:
                     await self._enter(client)
                     if self._code == DONE and self._on_screen:

@@ -64,7 +64,11 @@ class Conversation:
 
     async def _add(self, shown: list[Line]) -> None:
         self._glance()
-        if shown:
+        if not shown:
+            return
+        try:
+            self._put.send_nowait(shown)
+        except trio.WouldBlock:
             await self._put.send(shown)
 
     async def _show(self) -> None:
