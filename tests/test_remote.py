@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 
@@ -26,7 +27,7 @@ from trio_chat import (
     custom,
     open_chat,
 )
-from trio_chat.events import Acted, MembersListed, Renamed
+from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
 
@@ -96,9 +97,11 @@ async def a_line_to(port: int):
     line = Line(port)
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)
-        yield line
-        nursery.cancel_scope.cancel()
-    line.cut()
+        try:
+            yield line
+        finally:
+            line.cut()
+            nursery.cancel_scope.cancel()
 
 
 async def test_each_call_has_its_own_result():
@@ -277,12 +280,13 @@ async def test_an_answer_that_is_cut_off_is_no_connection(monkeypatch):
             await bot.say("gone", "#a")
 
 
+@pytest.mark.parametrize("grace", [60, 0.02])
 @pytest.mark.parametrize("seed", range(3))
-async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed):
+async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed, grace):
     dice = random.Random(seed)
     total = 300
     async with (
-        running() as (_, port),
+        running(resume_grace=grace) as (_, port),
         a_line_to(port) as line,
         open_client(url(line.port), nick="bot") as bot,
         trio.open_nursery() as nursery,
@@ -302,18 +306,19 @@ async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed):
 
         nursery.start_soon(talk)
         nursery.start_soon(cut)
-        texts, breaks = [], 0
+        texts, breaks, came_anew = [], 0, 0
         async for event in bot:
             if isinstance(event, Said):
                 texts.append(int(event.text))
             breaks += isinstance(event, Disconnected)
             assert not isinstance(event, Missed)
-            assert not isinstance(event, Resumed) or not event.anew
+            came_anew += isinstance(event, Resumed) and event.anew
             if texts and texts[-1] == total - 1:
                 break
         nursery.cancel_scope.cancel()
         assert texts == list(range(total))
         assert breaks > 3
+        assert came_anew == 0 or grace < 1
 
 
 async def serve_until(stop, ended, settings, *, task_status=trio.TASK_STATUS_IGNORED) -> None:
@@ -472,6 +477,20 @@ async def test_who_does_read_its_events_gets_all_of_a_flood():
             assert event.text == str(number)
 
 
+async def test_what_has_come_twice_is_one_and_a_gap_is_missed():
+    one = session.Session("ws://localhost/ws", None, None, 10)
+    one._take(Welcomed("#a", "#A", "", 4), None)
+    for position in (5, 5, 4, 8):
+        one._take(Said("#a", "1", "jack", str(position), position), None)
+    one._take(Missed("#a", "#A", 3), None)
+    one._take(Said("#a", "1", "jack", "12", 12), None)
+    one.inbox.end()
+    got = []
+    while (event := await one.inbox.take()) is not None:
+        got.append(event.text if isinstance(event, Said) else event)
+    assert got[1:] == ["5", Missed("#a", "#A", 2), "8", Missed("#a", "#A", 3), "12"]
+
+
 async def test_an_inbox_says_what_is_missing_where_it_is_missing():
     inbox = Inbox(2)
     said = [Said("#a", "1", "jack", str(number), number + 1) for number in range(4)]
@@ -487,25 +506,32 @@ async def test_an_inbox_says_what_is_missing_where_it_is_missing():
     assert got == [said[1], Missed("#a", "#a", 6), said[3]]
 
 
-async def test_a_silent_server_is_given_up(monkeypatch):
-    monkeypatch.setattr(socket, "PING_SECONDS", 0.05)
-    async with (
-        running() as (_, port),
-        a_line_to(port) as line,
-        open_client(url(line.port), nick="bot") as bot,
-    ):
-        # As long as it answers, it is no silent one.
-        await trio.sleep(0.3)
-        await bot.ping()
-        assert len(line._streams) == 2
+async def test_a_silent_server_is_given_up(monkeypatch, autojump_clock):
+    ends = []
+    async with open_chat(Settings(rate_limit=None)) as chat, trio.open_nursery() as nursery:
 
-        async def swallow(data: bytes) -> None:
+        async def connect(*_):
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(chat.serve_stream, theirs)
+            ends.append(ours)
+            return ours
+
+        async def swallow(_):
             await trio.lowlevel.checkpoint()
 
-        for stream in line._streams:
-            stream.send_all = swallow
-        assert isinstance(await anext(bot), Disconnected)
-        assert isinstance(await anext(bot), Resumed)
+        monkeypatch.setattr(trio, "open_tcp_stream", connect)
+        async with open_client("ws://localhost/ws", nick="bot") as bot:
+            await bot.join("#a")
+            # As long as it answers to pings, it is no silent one.
+            await trio.sleep(10.5 * socket.PING_SECONDS)
+            assert len(ends) == 1
+            silent_since = trio.current_time()
+            ends[0].send_stream.send_all = swallow
+            assert await anext(bot) == Disconnected("the connection broke")
+            silent = trio.current_time() - silent_since
+            assert socket.PING_SECONDS < silent <= 3 * socket.PING_SECONDS
+            assert await anext(bot) == Resumed("bot", ("#a",), anew=False)
+            assert len(ends) == 2
 
 
 async def test_over_tls():

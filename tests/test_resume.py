@@ -341,6 +341,22 @@ async def test_a_token_is_not_logged(autojump_clock, caplog):
         assert not any(john.hello["token"] in str(vars(record)) for record in caplog.records)
 
 
+async def test_the_log_follows_a_client_through_its_connections(autojump_clock, caplog):
+    caplog.set_level("INFO")
+    async with chat_with_jack(resume_grace=5) as (chat, _), programs(chat) as program:
+        john = await program.connect()
+        who = john.hello["client"]
+        await lose(chat, john)
+        john, _ = await program.come_back(john.hello)
+        await lose(chat, john)
+        await trio.sleep(6)
+        told = [record.message for record in caplog.records if record.client == who]
+        assert told == [
+            *("client joined", "connection ended", "client has come back"),
+            *("connection ended", "connection ended", "client left"),
+        ]
+
+
 async def test_what_comes_after_a_resume_waits_for_it(autojump_clock):
     async with chat_with_jack() as (chat, jack), programs(chat) as program:
         john = await program.connect()

@@ -76,6 +76,16 @@ async def test_lines_and_documents_are_in_one_room(chat):
         assert mine(await john.receive(), "type", "author") == ("left", nicks["jack"])
 
 
+async def test_a_welcome_says_what_was_the_last_entry_before_it(chat):
+    async with line_client(chat, room="#a") as jack, document_client(chat) as john:
+        assert (await john.ask("join", room="#b"))["position"] == 0
+        await jack.send("/msg one", "/me two", "/topic three")
+        await jack.sync()
+        welcomed = await john.ask("join", room="#a")
+        assert mine(welcomed, "position", "topic") == (3, "three")
+        assert (await john.ask("say", room="#a", text="four"))["position"] == 4
+
+
 async def test_a_client_is_in_several_rooms_and_names_them(chat):
     async with (
         document_client(chat, nick="john", rooms=("#a", "#b")) as john,

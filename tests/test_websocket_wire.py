@@ -231,6 +231,14 @@ def test_what_ends_the_connection_says_so_in_a_frame(event: events.Event, code: 
     assert int(close.payload[0]) == code
 
 
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 100_000])
+def test_a_frame_is_as_wsproto_has_it(size: int) -> None:
+    text = "x" * size
+    assert websocket.text_frame(text) == bytes(
+        FrameProtocol(client=False, extensions=[]).send_data(text)
+    )
+
+
 def test_an_answer_is_as_it_is_and_all_have_the_same_bytes() -> None:
     pong = websocket.close_frame(1000)
     [piece] = DOCUMENTS.render([events.Answered(pong)])

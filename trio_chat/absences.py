@@ -120,7 +120,11 @@ class Absences:
 
     def _stand_in(self, old: Client, reason: str) -> None:
         """Put a client without a connection in the place of one whose connection is to end."""
-        channel = old.channel.clone()
+        try:
+            channel = old.channel.clone()
+        except trio.ClosedResourceError:  # its task was cancelled, and did not wait for this
+            self.over.append(old)
+            return
         link = NoLink(old.link, channel)
         client = Client(link, old.variant, channel, room_limit=old.room_limit)
         self._state.clients[client.id] = client
@@ -136,7 +140,7 @@ class Absences:
         self._state.replace(old, new)
         new.lagging, new.positions = True, old.positions
         old.lagging, old.positions = False, NOT_BEHIND
-        old.closing = reason
+        old.closing, old.successor = reason, new
         self._state.halt(old)
         if old.held is not None:
             discard(old.held)

@@ -129,6 +129,7 @@ class Client:
         "read_out",
         "room_limit",
         "rooms",
+        "successor",
         "token",
         "variant",
     )
@@ -178,6 +179,8 @@ class Client:
         # the scope of the wait for that.
         self.token = ""
         self.away: trio.CancelScope | None = None
+        # Who has all that was this one's own, if someone has: what is left here is a connection.
+        self.successor: Client | None = None
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None
         self.read_out = False

@@ -293,9 +293,10 @@ class Hub:
         client.link.release()
         reason = client.closing or ""
         self.state.counts.left[reason] += 1
+        who = client.successor or client
         logger.info(
-            "client left",
-            extra={"address": client.link.peer, "client": client.id, "reason": reason},
+            "client left" if who is client else "connection ended",
+            extra={"address": client.link.peer, "client": who.id, "reason": reason},
         )
 
     def _stop(self) -> None:

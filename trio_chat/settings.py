@@ -314,7 +314,7 @@ class Settings:
             "Rooms and messages",
             "Rooms that a WebSocket client may be in at once.",
             "More than a person follows, and a bound on what coming back brings. Ergo allows 100 "
-            "channels, and Libera.Chat 250. A client with telnet can show one.",
+            "channels. A client with telnet can show one.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -464,8 +464,8 @@ class Settings:
         metadata=about(
             "Fast and slow clients",
             "Seconds a WebSocket client whose connection broke may take to come back; 0 for none.",
-            "A tunnel, a change of networks, a restart of a proxy. Socket.IO has two minutes, and "
-            "XMPP servers (XEP-0198) five; the longer, the longer who is gone seems there.",
+            "A tunnel, a change of networks, a restart of a proxy. Socket.IO has two minutes, "
+            "ejabberd five (XEP-0198); the longer, the longer who is gone seems to be there.",
             AT_ONCE,
         ),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import assert_type
 
 import trio
 
 import trio_chat
+from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client
 from trio_chat.testing import LineClient, line_client
 
 
@@ -89,6 +91,26 @@ async def with_rules_of_its_own() -> None:
 async def over_any_stream(stream: trio.SSLStream[trio.SocketStream]) -> None:
     async with trio_chat.open_chat() as chat:
         await chat.serve_stream(stream, peer="192.0.2.1:1024")
+
+
+async def elsewhere(context: ssl.SSLContext) -> None:
+    url = "wss://chat.example.org/ws"
+    async with open_client(url, nick="bot", ssl_context=context, buffer=10) as bot:
+        assert_type(bot, RemoteClient)
+        assert_type((await bot.join("#general")).topic, str)
+        assert_type(await bot.say("hello", "#general"), trio_chat.Said)
+        assert_type((await bot.members("#general")).members[0].nick, str)
+        async for event in bot:
+            match event:
+                case Disconnected(reason=reason):
+                    assert_type(reason, str)
+                case Resumed(rooms=rooms, anew=anew):
+                    assert_type(rooms, tuple[str, ...])
+                    assert_type(anew, bool)
+                case trio_chat.Said(text=text):
+                    assert_type(text, str)
+                case _:
+                    pass
 
 
 async def chat_in_a_nursery() -> None:

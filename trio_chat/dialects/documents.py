@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, get_args
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from attrs import fields, has
 
@@ -54,13 +55,21 @@ def write(event: Event) -> str:
 
 def _plain(value: object) -> object:
     """A record as JSON has it, and what is in it."""
-    kind = value.__class__
-    if has(kind):
-        named: dict[str, object] = {"type": TYPES[kind]} if kind in TYPES else {}
-        return named | {field.name: _plain(getattr(value, field.name)) for field in fields(kind)}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return round(value, 3) if isinstance(value, float) else value
+    kind: Any = value.__class__
+    if kind in (str, int, bool):
+        return value
+    if kind is list:
+        return [_plain(part) for part in cast("list[object]", value)]
+    if isinstance(value, float):
+        return round(value, 3)
+    names = _names(kind)
+    named: dict[str, object] = {"type": TYPES[kind]} if kind in TYPES else {}
+    return named | {name: _plain(getattr(value, name)) for name in names}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if has(kind) else ()
 
 
 def read(text: str, context: Context) -> Record:

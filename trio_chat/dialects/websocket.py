@@ -28,10 +28,27 @@ if TYPE_CHECKING:
     from trio_chat.table import Row
 
 
+_FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F
+_WHOLE_TEXT = _FIN | Opcode.TEXT
+_CONTROL = 0x08
+_SHORT, _LONG = 126, 65_536  # a length from here on stands in two bytes, or in eight
+_MASK_BYTES = 4
+
 # --- writing --------------------------------------------------------------------------------------
 
 # It only puts frames together: whole messages leave nothing behind in it.
 _WRITER: Final = FrameProtocol(client=False, extensions=[])
+
+
+def text_frame(text: str) -> bytes:
+    """The frame around a text."""
+    payload = text.encode()
+    size = len(payload)
+    if size < _SHORT:
+        return bytes((_WHOLE_TEXT, size)) + payload
+    if size < _LONG:
+        return bytes((_WHOLE_TEXT, _SHORT, *divmod(size, 256))) + payload
+    return bytes(_WRITER.send_data(text))
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
@@ -69,7 +86,7 @@ class DocumentVariant:
     def _frames(self, event: Event) -> bytes:
         if isinstance(event, Answered):
             return event.data
-        frame = bytes(_WRITER.send_data(documents.write(event)))
+        frame = text_frame(documents.write(event))
         return frame + _farewell(event.event if isinstance(event, Labelled) else event)
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
@@ -81,12 +98,6 @@ DOCUMENTS: Final = DocumentVariant()
 
 
 # --- reading --------------------------------------------------------------------------------------
-
-_FIN, _OPCODE, _MASKED, _LENGTH = 0x80, 0x0F, 0x80, 0x7F
-_WHOLE_TEXT = _FIN | Opcode.TEXT
-_CONTROL = 0x08
-_SHORT, _MEDIUM = 126, 127  # a length from here on stands in two bytes, or in eight
-_MASK_BYTES = 4
 
 # Closes that say that the client will not come back: browsers say 1001 when a page is loaded anew.
 _FOR_GOOD = (CloseReason.NORMAL_CLOSURE, CloseReason.NO_STATUS_RCVD)

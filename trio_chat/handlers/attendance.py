@@ -105,7 +105,7 @@ class Attendance:
         if client.closing is not None:
             return
         self._state.halt(client)
-        if client.token and not for_good and not self._state.stopping:
+        if client.token and not for_good:
             if client.away is None:
                 self._state.breaking.setdefault(client, reason)
             return

@@ -27,7 +27,7 @@ from trio_chat.events import (
 from trio_chat.events import Resumed as ResumedEvent
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
 from trio_chat.remote.parse import Malformed, parse_event
-from trio_chat.remote.socket import Broken, Socket, open_socket
+from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
 
 if TYPE_CHECKING:
     import ssl
@@ -103,6 +103,9 @@ class Session:
         # Set with each change of `_socket`, and at the end.
         self._changed = trio.Event()
         self._ended: str | None = None
+        self._wait = FIRST_WAIT
+        # It is a new client for the server, and the program has not been told yet.
+        self._anew = False
 
     def leave(self) -> None:
         """Have all calls raise `ChatClosed`; whoever runs it ends the connection."""
@@ -199,17 +202,19 @@ class Session:
                 self._rooms.setdefault(room, _Room(name, event.position or None))
             case Departed(room=room):
                 self._rooms.pop(room, None)
-            case Missed(room=room, count=count) if room in self._rooms:
-                self._rooms[room].position = (self._rooms[room].position or 0) + count
+            case Missed(room=room, count=count):
+                known = self._rooms.get(room)
+                if known is not None and known.position is not None:
+                    known.position += count
             case ResumedEvent(nick=nick, rooms=rooms):
                 self.nick = nick
-                self.inbox.put(Resumed(nick, tuple(room.room for room in rooms), anew=False))
+                self.inbox.put(Resumed(nick, tuple(room.room for room in rooms), self._anew))
 
     def _kept(self, entry: Kept, *, shown: bool = True) -> None:
         """Pass on an entry that is new and to be shown; say what is missing before it."""
         room = self._rooms.get(entry.room)
         if room is None:
-            return
+            return  # it has been left
         if room.held is not None:
             room.held.append(entry)
             if len(room.held) > MOST_HELD:  # what is let go is missed
@@ -225,21 +230,17 @@ class Session:
 
     async def run(self, first: Answer) -> None:
         """Be connected, again and again, until the client ends; `first` tells how it began."""
-        wait = FIRST_WAIT
         while self._ended is None:
             try:
                 async with open_socket(self._url, self._ssl_context) as socket:
-                    reason = await self._serve(socket, first)
+                    await self._serve(socket, first)
             except (NoConnection, ValueError) as error:
                 first.set(None, error)
-            else:
-                wait = FIRST_WAIT
-                self.inbox.put(Disconnected(reason))
             if first.failure is not None:
                 return
             if self._ended is None:
-                await trio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                wait = min(2 * wait, LAST_WAIT)
+                await trio.sleep(self._wait * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                self._wait = min(2 * self._wait, LAST_WAIT)
         self._change(None)
         self.inbox.end()
 
@@ -248,10 +249,12 @@ class Session:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _serve(self, socket: Socket, first: Answer) -> str:
-        """Use a connection until it ends; why it did."""
+    async def _serve(self, socket: Socket, first: Answer) -> None:
+        """Use a connection until it ends."""
         self._answers[HELLO] = greeted = Answer()
-        reason = "the client has left"
+        for room in self._rooms.values():
+            room.held = None
+        reason = ""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._begin, socket, greeted, first)
             try:
@@ -260,75 +263,90 @@ class Session:
                 reason = str(broken)
                 if broken.code in FOR_GOOD:
                     self._ended = reason
+            if self._socket is not None:
+                self.inbox.put(Disconnected(reason))
             self._change(None)
             for answer in self._answers.values():
                 answer.set(None, NoConnection(f"{reason}; it may have been done, or not"))
             nursery.cancel_scope.cancel()
         first.set(None, NoConnection(f"{self._url} does not serve this client: {reason}"))
-        return reason
 
     async def _begin(self, socket: Socket, greeted: Answer, first: Answer) -> None:
         """Be who this client was, or a new one, and let it be used."""
-        await greeted.done.wait()
-        hello = greeted.event
-        if not isinstance(hello, Hello):
-            return
+        with trio.move_on_after(CONNECT_SECONDS):
+            await greeted.done.wait()
         try:
-            if self.hello is None or not await self._resume(socket, self.hello, hello):
-                await self._start(socket, hello)
+            if isinstance(greeted.event, Hello):
+                await self._settle_in(socket, greeted.event)
+                self._wait = FIRST_WAIT
+                self._change(socket)
+                first.set(None)
+                return
         except NoConnection:
-            return  # whoever reads says why
+            pass  # whoever reads says why
         except Refused as refused:
             first.set(None, refused)
             self._ended = str(refused)
-            await socket.close()
-            return
-        self._change(socket)
-        first.set(None)
+        await socket.close()
 
-    async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> bool:
-        """Whether the server lets this client be who it was."""
-        positions = {name: room.position or 0 for name, room in self._rooms.items()}
-        fields = {"client": old.client, "token": old.token, "positions": positions}
-        try:
-            await self._exchange(socket, ResumedEvent, "resume", **fields)
-        except Refused:
-            return False
-        self.hello = evolve(hello, client=old.client, token=old.token)
-        return True
-
-    async def _start(self, socket: Socket, hello: Hello) -> None:
-        """Be a new client, with the nick and in the rooms that the program wants."""
-        anew, self.hello, self.nick = self.hello is not None, hello, ANONYMOUS
-        if self.wanted_nick is not None:
+    async def _settle_in(self, socket: Socket, hello: Hello) -> None:
+        """Have the nick, and be in the rooms, that the program wants."""
+        old = self.hello
+        there = None if old is None else await self._resume(socket, old, hello)
+        if there is None:
+            self.hello, self.nick, self._anew = hello, ANONYMOUS, old is not None
+        if self.nick == ANONYMOUS and self.wanted_nick is not None:
             try:
                 await self._exchange(socket, NickTaken, "take_nick", nick=self.wanted_nick)
             except Refused:
-                if not anew:
+                if old is None:
                     raise
-        for name, room in list(self._rooms.items()):
-            room.held = []
-            try:
-                await self._exchange(socket, Welcomed, "join", room=room.name)
-            except Refused:
-                del self._rooms[name]
-        if anew:
+        again = [name for name in self._rooms if there is None or name not in there]
+        for name in again:
+            await self._join(socket, name)
+        if there is None and self._anew:
             self.inbox.put(Resumed(self.nick, tuple(self._rooms), anew=True))
-        for name in list(self._rooms):
+        for name in self._rooms.keys() & again:
             await self._fill(socket, name)
+        self._anew = False
+
+    async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> set[str] | None:
+        """The rooms in which the server lets this client be who it was; `None` if it does not."""
+        positions = {name: room.position or 0 for name, room in self._rooms.items()}
+        fields = {"client": old.client, "token": old.token, "positions": positions}
+        try:
+            resumed = await self._exchange(socket, ResumedEvent, "resume", **fields)
+        except Refused:
+            return None
+        self.hello = evolve(hello, client=old.client, token=old.token)
+        return {room.room for room in resumed.rooms}
+
+    async def _join(self, socket: Socket, name: str) -> None:
+        room = self._rooms[name]
+        room.held = []
+        try:
+            await self._exchange(socket, Welcomed, "join", room=room.name)
+        except Refused:
+            del self._rooms[name]
 
     async def _fill(self, socket: Socket, name: str) -> None:
         """Pass on what was said in a room while this client was away, as far as it is at hand."""
-        shown = await self._exchange(
-            socket, EntriesShown, "show_history", room=name, limit=MAX_HISTORY
-        )
-        room = self._rooms[name]
-        held, room.held = room.held or [], None
-        newest = shown.entries[-1].position if shown.entries else 0
-        if room.position is not None and newest < room.position:
-            room.position = 0  # the server keeps rooms in memory, and has begun anew
-        elif room.position is None:
+        room, entries = self._rooms[name], await self._past(socket, name, None)
+        newest = entries[-1].position if entries else 0
+        if room.position is None:
             room.position = newest
-        for entry in (*shown.entries, *held):
+        elif newest < room.position:
+            room.position = 0  # the server keeps rooms in memory, and has begun anew
+        while entries and entries[0].position > room.position + 1 and len(entries) < MAX_HISTORY:
+            older = await self._past(socket, name, entries[0].position)
+            if not older:
+                break
+            entries = older + entries
+        held, room.held = room.held or [], None
+        for entry in (*entries, *held):
             if entry.position > room.position:
                 self._kept(entry)
+
+    async def _past(self, socket: Socket, name: str, before: int | None) -> list[Kept]:
+        fields = {"room": name, "limit": MAX_HISTORY} | ({"before": before} if before else {})
+        return (await self._exchange(socket, EntriesShown, "show_history", **fields)).entries

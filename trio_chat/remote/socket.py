@@ -116,8 +116,9 @@ class Socket:
         return None
 
     async def close(self) -> None:
-        """Say that this client leaves for good."""
-        await self._send(CloseConnection(1000))
+        """Say that this client leaves; whoever reads sees the end."""
+        with suppress(Broken):
+            await self._send(CloseConnection(1000))
 
     async def write_out(self) -> None:
         """Send frames as they come."""

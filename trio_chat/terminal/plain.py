@@ -37,7 +37,7 @@ class Plain:
         self._room = room
         self._fail = fail
         self._writing = trio.Lock()
-        self._why_it_ended = ""
+        self._why_it_ended = "the connection was closed"
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Say what is read, until its end or that of the connection.
