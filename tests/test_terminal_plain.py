@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Thread
 
 import pytest
+import trio
+import trustme
 from processes import PATIENCE, Run, Start, Talk, environment
 
+from trio_chat import open_chat
 from trio_chat.terminal.command import default_address, parse_address
 
 Connect = Callable[..., subprocess.Popen[str]]
@@ -183,6 +187,38 @@ def test_tls_to_what_has_none(start: Start, connect: Connect):
     code, _, err = ends(connect(start().port, "--tls"))
     assert code == 1
     assert "cannot be reached: [SSL" in err
+
+
+async def test_over_tls(tmp_path):
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    async with open_chat() as chat, trio.open_nursery() as nursery:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            with suppress(trio.BrokenResourceError):
+                await chat.serve_stream(trio.SSLStream(stream, server, server_side=True))
+
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+
+        async def connect(*options: str) -> subprocess.CompletedProcess[bytes]:
+            address = f"localhost:{listener.socket.getsockname()[1]}"
+            command = [sys.executable, "-m", "trio_chat", "connect", address, "--tls", *options]
+            with trio.fail_after(PATIENCE):
+                return await trio.run_process(
+                    command, stdin=b"hi", capture_stderr=True, check=False, env=environment()
+                )
+
+        assert (await connect("--join", "#a", "--ca", str(file))).returncode == 0
+        refused = await connect("--join", "#a")
+        assert refused.returncode == 1
+        assert b"certificate verify failed" in refused.stderr
+        async with chat.connect() as john:
+            await john.join("#a")
+            assert [entry.text for entry in await john.history()] == ["hi"]
+        nursery.cancel_scope.cancel()
 
 
 def test_a_server_that_is_started_anew_costs_no_lines(

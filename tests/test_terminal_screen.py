@@ -261,6 +261,27 @@ def test_an_error_leaves_the_terminal_as_it_was(
     assert settings_of(john, tmp_path / "after") == before
 
 
+def test_a_connection_that_is_lost_for_good_leaves_it_so_too(
+    start: Start, terminal: Open, tmp_path
+):
+    daemon = start()
+    john = terminal()
+    before = settings_of(john, tmp_path / "before")
+    # As with the code that tells a client that another has taken its place.
+    program = (
+        "from trio_chat.remote import session; session.FOR_GOOD = (1001,); "
+        "from trio_chat.cli import main; main()"
+    )
+    options = f"connect 127.0.0.1:{daemon.port} --join '#general'"
+    john.enters(f'clear; {sys.executable} -c "{program}" {options}; echo exit code $?')
+    john.types_at("#general>")
+    john.types("half a line")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.shows("trio-chat: the server is shutting down", "exit code 1")
+    john.types_at("$")
+    assert settings_of(john, tmp_path / "after") == before
+
+
 def test_it_can_be_stopped_and_goes_on(start: Start, terminal: Open):
     john = terminal()
     comes_in(john, start(), "john")

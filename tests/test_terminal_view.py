@@ -349,7 +349,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("colour", [*NICK_COLOURS, QUIET, FAULT, CALLED])
+@pytest.mark.parametrize("colour", sorted({*NICK_COLOURS, QUIET, FAULT, CALLED}))
 def test_colours_can_be_read_on_black_and_on_white(colour: str):
     for darker, lighter in pairwise((0.0, luminance(colour), 1.0)):
         assert (lighter + 0.05) / (darker + 0.05) >= 3.7
