@@ -13,7 +13,11 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "browser", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-DEPENDENCIES = PROJECT["project"]["dependencies"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+DEPENDENCIES = [
+    *PROJECT["project"]["dependencies"],
+    *(name for extra in EXTRAS.values() for name in extra),
+]
 
 # What a user's type checker sees.
 TYPED = ("trio_chat", "examples", "tests/typing")

@@ -11,11 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from html import escape
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 PATIENCE = 10  # seconds until a line that does not come is given up
@@ -91,8 +96,8 @@ def tmux(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def open_terminal(picture: Picture, who: str) -> None:
-    size = ["-x", str(picture.columns), "-y", str(picture.rows)]
+def open_terminal(who: str, columns: int, rows: int) -> None:
+    size = ["-x", str(columns), "-y", str(rows)]
     tmux("new-session", "-d", "-s", who, *size, "env PS1='$ ' bash --noprofile --norc")
     wait_for(who, "$")
 
@@ -101,9 +106,9 @@ def screen(who: str) -> list[str]:
     return tmux("capture-pane", "-p", "-t", who).splitlines()
 
 
-def wait_for(who: str, line: str) -> None:
+def wait_for(who: str, line: str, is_seen: Callable[[str, str], bool] = fnmatchcase) -> None:
     end = time.monotonic() + PATIENCE
-    while not any(fnmatchcase(shown.removeprefix("$ "), line) for shown in screen(who)):
+    while not any(is_seen(shown.removeprefix("$ "), line) for shown in screen(who)):
         if time.monotonic() > end:
             sys.exit(f"{who} does not see {line!r}, but:\n" + "\n".join(screen(who)))
         time.sleep(0.05)  # tmux tells nobody when a screen has changed
@@ -112,7 +117,7 @@ def wait_for(who: str, line: str) -> None:
 def play(picture: Picture) -> dict[str, list[str]]:
     """What all see in the end."""
     for who in picture.people:
-        open_terminal(picture, who)
+        open_terminal(who, picture.columns, picture.rows)
     for who, typed, reader, line in picture.scene:
         tmux("send-keys", "-t", who, "-l", typed)
         tmux("send-keys", "-t", who, "Enter")
@@ -122,18 +127,26 @@ def play(picture: Picture) -> dict[str, list[str]]:
     return {who: screen(who) for who in picture.people}
 
 
-def record(picture: Picture, folder: Path) -> dict[str, list[str]]:
-    """Play the scene against a daemon of its own, in a directory of its own."""
-    (folder / "chat.toml").touch()
-    os.chdir(folder)
-    os.environ |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder)}
+def record(play: Callable[[], T]) -> T:
+    """Play a scene against a daemon of its own, in a directory of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "chat.toml").touch()
+        os.environ |= {"XDG_RUNTIME_DIR": folder, "XDG_STATE_HOME": folder}
+        os.chdir(folder)
+        try:
+            return played(play)
+        finally:
+            os.chdir("/")
+
+
+def played(play: Callable[[], T]) -> T:
     command = ["trio-chat", "--config", "chat.toml", "--log-level", "error"]
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert daemon.stdout is not None
     try:
         if not daemon.stdout.readline():  # it has said why
             sys.exit("the daemon does not start")
-        return play(picture)
+        return play()
     finally:
         tmux("kill-server")
         subprocess.run(["trio-chat", "stop"], check=True)
@@ -177,8 +190,5 @@ def draw(picture: Picture, screens: dict[str, list[str]]) -> str:
 
 
 if __name__ == "__main__":
-    for picture in PICTURES:
-        with tempfile.TemporaryDirectory() as folder:
-            screens = record(picture, Path(folder))
-            os.chdir("/")
-        picture.file.write_text(draw(picture, screens), encoding="utf-8")
+    for one in PICTURES:
+        one.file.write_text(draw(one, record(partial(play, one))), encoding="utf-8")

@@ -13,6 +13,7 @@ import picture
 import pytest
 import schema
 import tables
+import terminal_picture
 import trio
 
 import trio_chat
@@ -79,6 +80,14 @@ def test_the_picture_is_of_this_scene(one: picture.Picture) -> None:
         assert fnmatch.filter(shown, line)
 
 
+def test_the_picture_of_the_terminal_is_of_its_scene() -> None:
+    text = re.sub("<[^>]*>", "", terminal_picture.PICTURE.read_text())
+    scene = terminal_picture.SCENE[5:]  # what was before john came
+    for _, _, reader, expected in scene:
+        assert reader != terminal_picture.JOHN or expected in text
+    assert terminal_picture.TYPED in text
+
+
 def test_the_design_lists_every_module() -> None:
     package = ROOT / "trio_chat"
     modules = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
@@ -97,7 +106,9 @@ def test_the_modules_of_the_page_import_down_only() -> None:
 
 def test_the_design_gives_a_reason_for_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = [re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]]
+    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    requirements = [*project["dependencies"], *extras]
+    names = [re.split(r"[<>=\[]", requirement)[0] for requirement in requirements]
     assert sorted(first_cells(page("design.md"), "Dependencies")) == sorted(names)
 
 

@@ -84,7 +84,7 @@ def test_a_reload_reads_the_file_again_and_flags_still_beat_it(
 def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
-    commands = ["serve", "check", "status", "stop", "reload", "upgrade"]
+    commands = ["serve", "connect", "check", "status", "stop", "reload", "upgrade"]
     assert re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE) == commands
 
 

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 HOUSE = """
 __main__
 cli
+terminal.command
 daemon
 operations
 upgrade
 heir succession
+terminal.connect
+terminal.conversation terminal.plain
+terminal.screen
+terminal.glance
+terminal.completion terminal.view
+terminal.room
+terminal.comings
+terminal terminal.given terminal.lines terminal.typed
 trio_chat
 server
 testing

@@ -18,11 +18,13 @@ from trio_chat import (
     Left,
     Missed,
     NoConnection,
+    Notice,
     Refused,
     Said,
     Settings,
     Told,
     TopicSet,
+    custom,
     open_chat,
 )
 from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
@@ -417,6 +419,62 @@ async def test_who_does_not_read_its_events_is_told_how_many_are_gone():
         assert got[10] == Missed("#a", "#a", 41)
         await jack.send("/msg more")
         assert (await anext(bot)).text == "more"
+
+
+async def test_what_typed_lines_lead_to_can_be_had_in_its_place_among_the_events():
+    async with running() as (_, port), open_client(url(port), nick="bot") as bot:
+        await bot.command("/join #a", echo=True)
+        jack = await dial(port, nick="jack", room="#a")
+        await jack.send("/msg one")
+        await jack.sync()
+        await bot.command("/msg two", "#a", echo=True)
+        await bot.command("/nick tob", "#a", echo=True)
+        with pytest.raises(Refused):
+            await bot.command("/nick jack", "#a", echo=True)
+        await bot.command("/who", "#a")
+        await bot.ping()
+        got = [await anext(bot) for _ in range(7)]
+        assert [type(event).__name__ for event in got] == [
+            *["Welcomed", "Joined", "Said", "Said", "Renamed", "NickTaken", "Refusal"],
+        ]
+        assert [event.text for event in got[2:4]] == ["one", "two"]
+        assert got[3].author == bot.id
+
+
+async def test_all_that_a_typed_line_leads_to_comes():
+    def count(caller, arguments):
+        return [Notice(number) for number in ("one", "two", "three")]
+
+    table = {"commands": [custom("count", "/count", "count", count)]}
+    async with running(open_with=table) as (_, port), open_client(url(port)) as bot:
+        assert await bot.command("/count") == Notice("one")
+        await bot.ping()
+        assert [await anext(bot), await anext(bot)] == [Notice("two"), Notice("three")]
+
+
+async def test_a_nick_that_was_typed_is_taken_again_too():
+    async with (
+        running(resume_grace=0) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.command("/nick tob")
+        line.cut()
+        assert isinstance(await anext(bot), Disconnected)
+        assert await anext(bot) == Resumed("tob", (), anew=True)
+
+
+async def test_who_does_read_its_events_gets_all_of_a_flood():
+    total = 3_000
+    async with running() as (_, port), open_client(url(port), nick="bot", buffer=200) as bot:
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        assert isinstance(await anext(bot), Joined)
+        await jack.send(*[f"/msg {number}" for number in range(total)])
+        for number in range(total):
+            event = await anext(bot)
+            assert isinstance(event, Said), event
+            assert event.text == str(number)
 
 
 async def test_what_has_come_twice_is_one_and_a_gap_is_missed():

@@ -1,4 +1,4 @@
-"""The command line: `trio-chat [serve]` serves, the other commands look at settings and daemons.
+"""The command line: `trio-chat [serve]` serves, the others look at settings and daemons, or chat.
 
 What a user can cause ends with a line on stderr, `trio-chat: …`, a problem, and exit code 2; where
 no daemon does what it is asked to, with exit code 1.
@@ -24,6 +24,7 @@ from trio_chat.errors import ControlError, SettingsError
 from trio_chat.logs import escaped
 from trio_chat.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
 from trio_chat.status import status_lines
+from trio_chat.terminal.command import connect
 from trio_chat.watch import keep_showing
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def within_an_hour(_: click.Context, __: click.Parameter, value: float | None) -
 @click.group(cls=Commands, context_settings={"max_content_width": 100})
 @click.version_option(package_name="trio-chat", message="trio-chat %(version)s")
 def group() -> None:
-    """Chat over plain TCP: people come in with telnet or nc.
+    """Chat over plain TCP: people come in with telnet or nc, or with `trio-chat connect`.
 
     Without a command it serves; `trio-chat serve --help` has the settings.
     """
@@ -163,6 +164,9 @@ def serve(file: Path | None, **flags: str | bool | None) -> None:
     given = {name: str(value) for name, value in flags.items() if value is not None}
     read = partial(configuration.load, given, os.environ, file)
     sys.exit(daemon.run(load(given, file), read))
+
+
+group.add_command(connect)
 
 
 @group.command()

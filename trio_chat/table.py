@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from trio_chat.commands import Handler, Record
+    from trio_chat.events import Usage
     from trio_chat.settings import Settings
 
     Parse: TypeAlias = Callable[[str, Settings], Record]
@@ -222,7 +223,7 @@ def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Rec
     return row.record(arguments, settings)
 
 
-def help_lines(table: Mapping[str, Row], command: str | None) -> list[str]:
+def help_lines(table: Mapping[str, Row | Usage], command: str | None) -> list[str]:
     """The help for one command, or for all; raises `Refused` for one that does not exist."""
     if command is None:
         return [f"{row.usage} - {row.help}" for row in table.values()]

@@ -76,7 +76,12 @@ def printable(text: str) -> str:
     """
     if len(text) > MAX_ECHO:
         text = text[: MAX_ECHO - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    return _NEVER_SHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return harmless(text)
+
+
+def harmless(text: str) -> str:
+    """Return `text` with U+FFFD for what `clean_text` refuses as never shown, and for each tab."""
+    return text if text.isprintable() else _NEVER_SHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def folded(text: str) -> str:

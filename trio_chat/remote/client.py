@@ -83,13 +83,13 @@ class RemoteClient:
 
     async def take_nick(self, nick: str) -> None:
         """Be called `nick` from now on."""
-        self._session.wanted_nick = (await self._ask(NickTaken, "take_nick", nick=nick)).nick
+        await self._ask(NickTaken, "take_nick", nick=nick)
 
     async def join(self, room: str) -> Welcomed:
         """Go into a room, and stay in those it is in; gives its topic and members."""
         welcomed = await self._ask(Welcomed, "join", room=room)
         if self._session.needs_position(welcomed.room):
-            self._session.set_position(welcomed.room, await self.history(welcomed.room, 1))
+            await self.history(welcomed.room, 1)
         return welcomed
 
     async def leave(self, room: str) -> None:
@@ -122,6 +122,8 @@ class RemoteClient:
         """The newest kept entries of a room, or those before a position, oldest first."""
         fields: Document = {} if before is None else {"before": before}
         shown = await self._ask(EntriesShown, "show_history", room=room, limit=limit, **fields)
+        if before is None:
+            self._session.set_position(shown.room, shown.entries)
         return shown.entries
 
     async def search(self, words: str, room: str) -> list[Kept]:
@@ -136,11 +138,15 @@ class RemoteClient:
         """Who is in a room."""
         return await self._ask(MembersListed, "list_members", room=room)
 
-    async def command(self, line: str, room: str | None = None) -> Event:
-        """Have a typed line carried out, such as `/me waves`, in a room; gives the first answer."""
-        fields: Document = {} if room is None else {"room": room}
+    async def command(self, line: str, room: str | None = None, *, echo: bool = False) -> Event:
+        """Have a typed line carried out, such as `/me waves`, in a room; gives the first answer.
+
+        With `echo`, what it leads to is an event too, a refusal as well, in its place among the
+        others: for who shows what happens in its order.
+        """
+        fields: Document = {"line": line} if room is None else {"line": line, "room": room}
         socket = await self._session.live()
-        return await self._session.answer(socket, "command", line=line, **fields)
+        return await self._session.answer(socket, "command", fields, echo=echo)
 
     async def ping(self) -> None:
         """Return once the server has answered."""

@@ -47,6 +47,11 @@ class Inbox:
         self._ended = False
         self._arrived = trio.Event()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether half of what it holds has gathered."""
+        return len(self._events) > self._limit // 2
+
     def put(self, event: RemoteEvent) -> None:
         """Add an event."""
         if len(self._events) >= self._limit:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import ssl
 
     from trio_chat.events import Event, Kept
+    from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
 
@@ -54,8 +55,9 @@ FOR_GOOD = (1000, 1008)
 
 @define
 class Answer:
-    """What a command waits for."""
+    """What a command waits for; with `echo` it is an event for the program besides."""
 
+    echo: bool = False
     done: trio.Event = field(factory=trio.Event)
     event: Event | None = None
     failure: Exception | None = None
@@ -136,15 +138,17 @@ class Session:
         return self._socket
 
     async def _exchange(self, socket: Socket, kind: type[E], type: str, **fields: object) -> E:
-        event = await self.answer(socket, type, **fields)
+        event = await self.answer(socket, type, fields)
         if not isinstance(event, kind):
             raise NoConnection(f"the server gave another answer: {event}")
         return event
 
-    async def answer(self, socket: Socket, type: str, **fields: object) -> Event:
+    async def answer(
+        self, socket: Socket, type: str, fields: Document, *, echo: bool = False
+    ) -> Event:
         """Send a command over this connection; the event that answers it."""
         self._asked += 1
-        label, answer = str(self._asked), Answer()
+        label, answer = str(self._asked), Answer(echo)
         self._answers[label] = answer
         try:
             await socket.send({"type": type, "id": label, **fields})
@@ -170,12 +174,18 @@ class Session:
             if event is not None:
                 label = HELLO if isinstance(event, Hello) else str(document.get("id"))
                 self._take(event, self._answers.get(label))
+            if self.inbox.is_crowded:
+                # One read may bring hundreds: a program that does read them gets its turns.
+                await trio.lowlevel.checkpoint()
 
     def _take(self, event: Event, answer: Answer | None) -> None:
         self._note(event)
+        if answer is not None and answer.done.is_set():
+            answer = None  # a typed command may lead to more than its first answer
+        shown = answer is None or answer.echo
         if isinstance(event, KEPT):
-            self._kept(event, own=answer is not None)
-        elif answer is None and not isinstance(event, UNSAID):
+            self._kept(event, shown=shown)
+        elif shown and not isinstance(event, UNSAID):
             self.inbox.put(event)
         if answer is not None:
             if isinstance(event, Refusal | Ended):
@@ -187,7 +197,7 @@ class Session:
         """Keep in mind what is needed to come back."""
         match event:
             case NickTaken(nick=nick):
-                self.nick = nick
+                self.nick = self.wanted_nick = nick
             case Welcomed(room=room, room_name=name):
                 self._rooms.setdefault(room, _Room(name, event.position or None))
             case Departed(room=room):
@@ -200,8 +210,8 @@ class Session:
                 self.nick = nick
                 self.inbox.put(Resumed(nick, tuple(room.room for room in rooms), self._anew))
 
-    def _kept(self, entry: Kept, *, own: bool = False) -> None:
-        """Pass on an entry that is new, and say what is missing before it."""
+    def _kept(self, entry: Kept, *, shown: bool = True) -> None:
+        """Pass on an entry that is new and to be shown; say what is missing before it."""
         room = self._rooms.get(entry.room)
         if room is None:
             return  # it has been left
@@ -213,7 +223,7 @@ class Session:
         last, room.position = room.position, max(entry.position, room.position or 0)
         if last is not None and entry.position > last + 1:
             self.inbox.put(Missed(entry.room, room.name, entry.position - last - 1))
-        if not own and (last is None or entry.position > last):
+        if shown and (last is None or entry.position > last):
             self.inbox.put(entry)
 
     # --- connections ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -227,6 +228,8 @@ def _why(error: OSError) -> str:
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # Trio's own text has the address, which is said already
     return error.strerror or str(error)
 
 

@@ -1,0 +1,316 @@
+"""`trio-chat connect` in a pipe: lines, exit codes, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from threading import Thread
+
+import pytest
+import trio
+import trustme
+from processes import PATIENCE, Run, Start, Talk, environment
+
+from trio_chat import open_chat
+from trio_chat.terminal.command import default_address, parse_address
+
+Connect = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Starts one with pipes at its ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(port: int, *options: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trio_chat", "connect", f"127.0.0.1:{port}", *options],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ends(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, str]:
+    """Its exit code and what it wrote, having read this."""
+    out, err = process.communicate(text, timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def test_what_is_read_is_said_and_then_it_ends(start: Start, talk: Talk, connect: Connect):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    jack.hears("> all right, I will call you jack", "> welcome to #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    assert ends(bot, "hi\n\n/me waves\nthe last, without an end") == (0, "", "")
+    jack.hears(
+        "> bot joined the room",
+        "> bot: hi",
+        "> * bot waves",
+        "> bot: the last, without an end",
+        "> bot has left the room",
+    )
+
+
+def test_without_input_it_ends_at_once(start: Start, connect: Connect):
+    assert ends(connect(start().port, "--join", "#general")) == (0, "", "")
+
+
+def test_it_writes_what_others_say_while_it_is_asked_nothing(
+    start: Start, talk: Talk, connect: Connect
+):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    assert bot.stdin is not None
+    assert bot.stdout is not None
+    bot.stdin.write("hi\n")
+    bot.stdin.flush()
+    jack.hears_until("> bot: hi")
+    jack.say("/msg hello", "/tell bot psst")
+    assert bot.stdout.readline() == "> jack: hello\n"
+    assert bot.stdout.readline() == "> jack (to you): psst\n"
+    jack.close()
+    code, out, err = ends(bot, "/rooms\n/join #other\nhere\n/leave\n/quit\nnot read any more\n")
+    assert (code, err) == (0, "")
+    assert [line for line in out.splitlines() if "jack" not in line] == [
+        "> available rooms: #general",
+        "> welcome to #other",
+        "> you have left #other",
+    ]
+
+
+def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, connect: Connect):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    jack.hears("> all right, I will call you jack", "> welcome to #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    # The first is a byte that is no UTF-8.
+    lines = ["\udcff", "/nick jack", "x" * 20_000, "y" * 2_001, "\x1b[31m", "the rest"]
+    code, out, err = ends(bot, "\n".join(lines))
+    assert (code, out) == (1, "")
+    told = err.splitlines()
+    assert told[0] == "trio-chat: a line that is not valid UTF-8 is left out"
+    assert told[1].startswith("trio-chat: the nick jack is taken")
+    assert "a line may have at most" in told[2]
+    assert "a message may have at most 2000 characters" in told[3]
+    assert "a line may not hold control characters" in told[4]
+    assert len(told) == 5
+    assert "\x1b" not in err
+    jack.hears("> bot joined the room", "> bot: the rest")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--nick", "root"], "the nick 'root' is reserved"),
+        (["--join", "two words"], "cannot join two words: usage: /join ROOM"),
+        (["--join", ""], "cannot join : room is required"),
+    ],
+)
+def test_a_refusal_at_the_start_ends_it(options, told: str, start: Start, connect: Connect):
+    code, out, err = ends(connect(start().port, *options), "hi\n")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"trio-chat: {told}")
+    assert err.count("\n") == 1
+
+
+def test_no_room_to_speak_in(start: Start, connect: Connect):
+    code, _, err = ends(connect(start().port), "hi\n")
+    assert (code, err) == (1, "trio-chat: you are in no room; use /join ROOM first: /msg hi\n")
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Something else than a chat, which gives this answer; its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 900\r\n\r\n"
+            + b"<p>\nno\x1b" * 128
+            + b"....",
+            "does not let this client in: HTTP status 404: <p> no",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno", "HTTP status 400: no"),
+        (b"220 mail.example ESMTP\r\n", "does not speak WebSocket"),
+        (b"", "does not speak WebSocket"),
+    ],
+)
+def test_what_is_no_trio_chat_is_told_in_one_line(answer: bytes, told: str, connect: Connect):
+    with answering(answer) as port:
+        code, out, err = ends(connect(port))
+    assert (code, out) == (1, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert len(err) < 230
+    assert "\x1b" not in err
+
+
+def test_nobody_is_there(connect: Connect):
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    told = f"trio-chat: ws://127.0.0.1:{port}/ws cannot be reached: Connection refused\n"
+    assert ends(connect(port)) == (1, "", told)
+
+
+def test_tls_to_what_has_none(start: Start, connect: Connect):
+    code, _, err = ends(connect(start().port, "--tls"))
+    assert code == 1
+    assert "cannot be reached: [SSL" in err
+
+
+async def test_over_tls(tmp_path):
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    async with open_chat() as chat, trio.open_nursery() as nursery:
+
+        async def serve(stream: trio.SocketStream) -> None:
+            with suppress(trio.BrokenResourceError):
+                await chat.serve_stream(trio.SSLStream(stream, server, server_side=True))
+
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+
+        async def connect(*options: str) -> subprocess.CompletedProcess[bytes]:
+            address = f"localhost:{listener.socket.getsockname()[1]}"
+            command = [sys.executable, "-m", "trio_chat", "connect", address, "--tls", *options]
+            with trio.fail_after(PATIENCE):
+                return await trio.run_process(
+                    command, stdin=b"hi", capture_stderr=True, check=False, env=environment()
+                )
+
+        assert (await connect("--join", "#a", "--ca", str(file))).returncode == 0
+        refused = await connect("--join", "#a")
+        assert refused.returncode == 1
+        assert b"certificate verify failed" in refused.stderr
+        async with chat.connect() as john:
+            await john.join("#a")
+            assert [entry.text for entry in await john.history()] == ["hi"]
+        nursery.cancel_scope.cancel()
+
+
+def test_a_server_that_is_started_anew_costs_no_lines(
+    start: Start, talk: Talk, connect: Connect, tmp_path
+):
+    store = ("--store", f"sqlite:{tmp_path / 'rooms.db'}")
+    daemon = start(*store)
+    jack = talk(daemon, "/nick jack", "/join #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    assert bot.stdin is not None
+    assert bot.stdout is not None
+    jack.hears_until("> bot joined the room")
+    jack.say("/msg before")
+    assert bot.stdout.readline() == "> jack: before\n"
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.stopped()[0] == 0
+    jack.close()
+    bot.stdin.write("while you were away\n")
+    bot.stdin.flush()
+    daemon = start(*store, "--port", str(daemon.port))
+    jack = talk(daemon, "/nick jack", "/join #general", "/history 1")
+    code, _, err = ends(bot, "after\n")
+    assert (code, err) == (0, "")
+    jack.hears_until("> bot: while you were away")
+    jack.hears("> bot: after", "> bot has left the room")
+
+
+def test_a_signal_leaves_the_chat(start: Start, talk: Talk, connect: Connect):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    jack.hears_until("> bot joined the room")
+    bot.send_signal(signal.SIGTERM)
+    assert bot.wait(PATIENCE) == 128 + signal.SIGTERM
+    jack.hears("> bot has left the room")
+
+
+def test_output_that_nobody_reads_ends_it(start: Start, talk: Talk, connect: Connect):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    jack.hears_until("> bot joined the room")
+    assert bot.stdout is not None
+    bot.stdout.close()
+    jack.say("/msg hi")
+    assert bot.wait(PATIENCE) == 1
+    assert bot.stderr is not None
+    assert bot.stderr.read() == ""
+    jack.hears("> bot has left the room")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("localhost", ("localhost", 8888)),
+        ("chat.example:9", ("chat.example", 9)),
+        ("[::1]:9", ("::1", 9)),
+        ("[::1]", ("::1", 8888)),
+    ],
+)
+def test_addresses(text: str, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["::1"], "'::1' must look like HOST or HOST:PORT, with an IPv6 address in brackets"),
+        (["host:0"], "must look like"),
+        (["host:99999"], "must look like"),
+        (["host:port"], "must look like"),
+        (["http://host/"], "must look like"),
+        (["host", "8888"], "unexpected extra argument (8888)"),
+        (["--tls", "--ca", "/nowhere"], "cannot use /nowhere: No such file or directory"),
+        (["--tls", "--ca", __file__], f"cannot use {__file__}: "),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], told: str, run: Run):
+    ran = run("connect", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("trio-chat: ")
+    assert told in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_where_it_goes_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path, run: Run):
+    assert default_address() == ("127.0.0.1", 8888)
+    file = tmp_path / "chat.toml"
+    file.write_text('host = "0.0.0.0"\nport = 9\n')
+    monkeypatch.setenv("TRIO_CHAT_CONFIG", str(file))
+    assert default_address() == ("127.0.0.1", 9)
+    monkeypatch.setenv("TRIO_CHAT_PORT", "0")
+    assert default_address() == ("127.0.0.1", 8888)
+    monkeypatch.setenv("TRIO_CHAT_PORT", "x")
+    assert run("connect").code == 2

@@ -1,0 +1,344 @@
+"""`trio-chat connect` on a terminal, as a person sees it: in tmux."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+from processes import Daemon, Run, Start, Talk, environment
+from terminals import Terminal, tmux_server
+
+from trio_chat.terminal import command, connect
+
+pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
+
+Open = Callable[..., Terminal]
+numbers = count()
+
+
+@pytest.fixture(scope="module")
+def _tmux() -> Iterator[None]:
+    with tmux_server():
+        yield
+
+
+@pytest.fixture
+def terminal(_tmux) -> Iterator[Open]:
+    opened: list[Terminal] = []
+
+    def open_terminal(columns: int = 80, rows: int = 24, **variables: str) -> Terminal:
+        variables = {**environment(), "COLORTERM": "", **variables}
+        opened.append(Terminal(f"t{next(numbers)}", variables, columns, rows))
+        return opened[-1]
+
+    yield open_terminal
+    for one in opened:
+        one.close()
+
+
+def comes_in(person: Terminal, daemon: Daemon, nick: str, room: str = "#general") -> None:
+    """Start the client in this terminal, in a room."""
+    options = f"127.0.0.1:{daemon.port} --nick {nick} --join '{room}'"
+    person.enters(f"clear; {sys.executable} -m trio_chat connect {options}; echo exit code $?")
+    person.types_at(f"{room}>")
+
+
+def status(person: Terminal) -> str:
+    """The line above the one in which one types; it may just be drawn anew."""
+    while not (found := [line for line in person.screen() if line.startswith("─ ")]):
+        pass
+    return found[-1]
+
+
+def test_two_of_them_and_a_nc(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    john, jack = terminal(), terminal(40, 20)
+    comes_in(john, daemon, "john")
+    comes_in(jack, daemon, "jack")
+    john.shows("· jack joined")
+    john.types("I am typing")
+    john.types_at("#general> I am typing")
+    jack.enters("hello <b>john</b>, [link=x] {0} %s this has to be wrapped")
+    john.shows("jack: hello <b>john</b>, [link=x] {0} %s this has to be wrapped")
+    jack.shows("jack: hello <b>john</b>, [link=x]", "      {0} %s this has to be wrapped")
+    # What was being typed is still there, below, and goes on.
+    john.types_at("#general> I am typing")
+    jim = talk(daemon, "/nick jim", "/join #general", "/msg from nc", "/tell john psst")
+    john.shows("· jim joined", "jim: from nc", "jim → you: psst")
+    john.presses("C-c")
+    john.types_at("#general>")
+    john.enters("/me waves")
+    jack.shows("jim: from nc", "* john waves")
+    jim.hears_until("> * john waves")
+    john.enters("/tell jim what?")
+    john.shows("you → jim: what?")
+    jim.hears("> john (to you): what?")
+    john.enters("/tell nobody hm")
+    john.shows("! no one here is called nobody")
+    john.enters("/who")
+    john.shows("in #general: jack, jim, john")
+    john.enters("/help quit")
+    john.shows("/quit - leave; Ctrl-D does too")
+
+
+def test_keys_and_completion(start: Start, terminal: Open):
+    daemon = start()
+    john, jack = terminal(), terminal()
+    comes_in(john, daemon, "john")
+    comes_in(jack, daemon, "jack", "#general")
+    john.shows("· jack joined")
+    john.types("/jo\t#ge\t")
+    john.types_at("#general> /join #general")
+    john.presses("C-c")
+    john.types("j\there")
+    john.types_at("#general> jack: here")
+    john.presses("Enter")
+    jack.shows("john: jack: here")
+    john.presses("Up")
+    john.types_at("#general> jack: here")
+    john.presses("C-c")
+    john.types("/t\t")
+    john.shows("/tell  /topic")
+    john.types_at("#general> /t")
+
+
+def test_without_a_room_it_says_how_to_get_into_one(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    talk(daemon, "/join #go").hears("> welcome to #go")
+    john = terminal(120)
+    john.enters(f"clear; {sys.executable} -m trio_chat connect 127.0.0.1:{daemon.port}")
+    john.types_at("no room>")
+    john.waits(lambda screen: "you are anonymous, in no room; /join ROOM" in screen[0], "hint")
+    john.enters("hello?")
+    john.shows("! you are in no room; use /join ROOM first")
+    john.enters("/join #g\t")
+    john.types_at("#go>")
+    john.enters("/nick john")
+    john.shows("· you are now john")
+
+
+def test_one_room_is_on_screen_and_others_are_counted(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #go", "/topic a game", "/msg before")
+    john = terminal()
+    comes_in(john, daemon, "john")
+    john.enters("/join #go")
+    john.types_at("#go>")
+    john.shows("── #go · 2 people · a game", "topic by jack: a game", "jack: before")
+    john.presses("C-n")
+    john.types_at("#general>")
+    jack.say("/msg one", "/msg two")
+    john.waits(lambda _: "#go 2 " in status(john), "count of #go")
+    jack.say("/msg john?")
+    john.waits(lambda _: "#go 3! " in status(john), "sign that john is called")
+    assert not any("jack: one" in line for line in john.screen())
+    john.enters("/join #Go")
+    john.types_at("#go>")
+    john.shows("jack: one", "jack: two", "jack: john?")
+    assert "#go" not in status(john)
+    john.presses("C-p")
+    john.types_at("#general>")
+    john.enters("/leave")
+    john.shows("· you have left #general")
+    john.types_at("#go>")
+
+
+def test_it_comes_back_when_the_server_does(start: Start, talk: Talk, terminal: Open, tmp_path):
+    store = ("--store", f"sqlite:{tmp_path / 'rooms.db'}")
+    daemon = start(*store)
+    john = terminal()
+    comes_in(john, daemon, "john")
+    john.enters("before")
+    john.shows("john: before")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.shows("· the server is shutting down; connecting again")
+    john.waits(lambda _: "no connection" in status(john), "word of it")
+    john.enters("meanwhile")
+    john.waits(lambda _: "no connection, 1 to send" in status(john), "count of what waits")
+    assert daemon.stopped()[0] == 0
+    daemon = start(*store, "--port", str(daemon.port))
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg hello")
+    john.shows("john: before", "· connected again", "john: meanwhile")
+    assert len([line for line in john.screen() if line.endswith("john: meanwhile")]) == 1
+    assert "no connection" not in status(john)
+    jack.hears_until("> john: meanwhile")
+    john.types("ja\t")
+    john.types_at("#general> jack:")
+
+
+def test_while_there_is_no_connection_one_can_go_about_and_leave(start: Start, terminal: Open):
+    daemon = start()
+    john = terminal()
+    comes_in(john, daemon, "john", "#a")
+    john.enters("/join #b")
+    john.types_at("#b>")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.shows("· the server is shutting down; connecting again")
+    john.enters("meant for b")
+    john.waits(lambda _: "1 to send" in status(john), "count of what waits")
+    john.presses("C-n")
+    john.types_at("#a>")
+    assert daemon.stopped()[0] == 0
+    daemon = start("--port", str(daemon.port))
+    john.waits(lambda _: "#b 1" not in status(john) and "no conn" not in status(john), "connection")
+    john.presses("C-n")
+    john.shows("john: meant for b")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.waits(lambda _: "no connection" in status(john), "word of the end")
+    john.enters("never said")
+    john.waits(lambda _: "1 to send" in status(john), "count of what waits")
+    john.enters("/quit")
+    john.shows("exit code 0")
+
+
+WAYS_OUT = {
+    "^C": lambda john: john.presses("C-c"),
+    "^D": lambda john: john.presses("C-d"),
+    "/quit": lambda john: john.enters("/quit"),
+    "SIGTERM": lambda john: os.kill(john.running, signal.SIGTERM),
+    "SIGHUP": lambda john: os.kill(john.running, signal.SIGHUP),
+}
+CODES = {"SIGTERM": 128 + signal.SIGTERM, "SIGHUP": 128 + signal.SIGHUP}
+
+
+def settings_of(terminal: Terminal, path) -> str:
+    """What `stty` says of it."""
+    terminal.enters(f"stty -a > {path}; echo written")
+    terminal.shows("written")
+    terminal.enters("clear")
+    terminal.types_at("$")
+    return path.read_text()
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_the_terminal_is_left_as_it_was(way: str, start: Start, talk, terminal: Open, tmp_path):
+    daemon = start()
+    john = terminal()
+    before = settings_of(john, tmp_path / "before")
+    jim = talk(daemon, "/nick jim", "/join #general")
+    comes_in(john, daemon, "leaver")
+    WAYS_OUT[way](john)
+    john.shows(f"exit code {CODES.get(way, 0)}")
+    john.types_at("$")
+    # The line that was typed in is gone, and the status above it.
+    assert not [line for line in john.screen() if line.startswith(("─ ", "#general>"))]
+    jim.hears_until("> leaver has left the room")
+    assert settings_of(john, tmp_path / "after") == before
+
+
+@pytest.mark.parametrize(
+    ("broken", "keys"),
+    [
+        # In the thread of the terminal, and in Trio's.
+        ("screen.completions = None", "x\t"),
+        ("conversation.read_typed = None", "x\n"),
+    ],
+)
+def test_an_error_leaves_the_terminal_as_it_was(
+    broken: str, keys: str, start: Start, terminal: Open, tmp_path
+):
+    daemon = start()
+    john = terminal()
+    before = settings_of(john, tmp_path / "before")
+    program = (
+        f"from trio_chat.terminal import screen, conversation; {broken}; "
+        "from trio_chat.cli import main; main()"
+    )
+    options = f"connect 127.0.0.1:{daemon.port} --join '#general'"
+    john.enters(f'clear; {sys.executable} -c "{program}" {options}; echo exit code $?')
+    john.types_at("#general>")
+    john.types(keys)
+    john.shows("exit code 1")
+    john.types_at("$")
+    assert any("TypeError" in line for line in john.screen())
+    assert settings_of(john, tmp_path / "after") == before
+
+
+def test_a_connection_that_is_lost_for_good_leaves_it_so_too(
+    start: Start, terminal: Open, tmp_path
+):
+    daemon = start()
+    john = terminal()
+    before = settings_of(john, tmp_path / "before")
+    # As with the code that tells a client that another has taken its place.
+    program = (
+        "from trio_chat.remote import session; session.FOR_GOOD = (1001,); "
+        "from trio_chat.cli import main; main()"
+    )
+    options = f"connect 127.0.0.1:{daemon.port} --join '#general'"
+    john.enters(f'clear; {sys.executable} -c "{program}" {options}; echo exit code $?')
+    john.types_at("#general>")
+    john.types("half a line")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.shows("trio-chat: the server is shutting down", "exit code 1")
+    john.types_at("$")
+    assert settings_of(john, tmp_path / "after") == before
+
+
+def test_it_can_be_stopped_and_goes_on(start: Start, terminal: Open):
+    john = terminal()
+    comes_in(john, start(), "john")
+    john.types("half a")
+    john.presses("C-z")
+    john.waits(lambda screen: any("Stopped" in line for line in screen), "stop")
+    john.enters("fg")
+    john.waits(lambda screen: screen[-1] == "#general> half a", "line")
+    john.enters(" line")
+    john.shows("john: half a line")
+
+
+def colours(person: Terminal) -> set[str]:
+    """The colours that are asked for on the screen."""
+    return set(
+        re.findall(r"\x1b\[[0-9;]*?([34]8;[0-9;]+|[349][0-7])m", "".join(person.screen("-e")))
+    )
+
+
+def test_colours_and_none(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    plain, coloured = terminal(NO_COLOR="1"), terminal()
+    for nick, person in (("john", plain), ("jack", coloured)):
+        comes_in(person, daemon, nick)
+    talk(daemon, "/nick jim", "/join #general", "/msg hi")
+    for person in (plain, coloured):
+        person.shows("jim: hi")
+    assert colours(plain) == set()
+    assert len(colours(coloured)) >= 2
+
+
+def test_without_prompt_toolkit_a_terminal_is_told_what_to_install(run: Run, monkeypatch):
+    monkeypatch.setattr(connect, "_is_terminal", lambda: True)
+    monkeypatch.setattr(connect, "find_spec", lambda _: None)
+    ran = run("connect")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "trio-chat: a terminal needs prompt_toolkit: pip install 'trio-chat[terminal]' "
+        "(a pipe does not)\n"
+    )
+
+
+def test_a_pipe_needs_no_prompt_toolkit(start: Start, talk: Talk):
+    daemon = start()
+    program = (
+        "import sys; sys.modules['prompt_toolkit'] = None; from trio_chat.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "connect", f"127.0.0.1:{daemon.port}", "--join", "#a"],
+        env=environment(),
+        input=b"hi",
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_long_problem_is_cut(capsys: pytest.CaptureFixture[str]):
+    command.tell("word " * 1_000 + "\x1b")
+    assert len(capsys.readouterr().err) < 230

@@ -1,0 +1,47 @@
+"""What a thread gives to a task of Trio's, in its order and within a bound."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class Given(Generic[T]):
+    """Things that wait; made in Trio. Each stays until what it asks for is done."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._things: deque[T] = deque()
+        self._token = trio.lowlevel.current_trio_token()
+        self._some = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def give(self, things: list[T]) -> bool:
+        """For the thread: add these, unless others wait and there would be too many; if it did."""
+        if self._things and len(self._things) + len(things) > self._limit:
+            return False
+        self._things.extend(things)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._wake)
+        return True
+
+    def _wake(self) -> None:
+        self._some.set()
+
+    async def first(self) -> T:
+        """For the task: the one that has waited longest."""
+        while not self._things:
+            await self._some.wait()
+            self._some = trio.Event()
+        return self._things[0]
+
+    def done(self) -> None:
+        """For the task: that one is done."""
+        self._things.popleft()

@@ -1,0 +1,84 @@
+"""What stands around the line that is typed: the prompt, the line below, words to complete.
+
+A glance is a record that nobody changes, so that the thread of the terminal may read it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from trio_chat.terminal import lines
+from trio_chat.terminal.completion import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trio_chat.events import Usage
+    from trio_chat.terminal.lines import Line
+    from trio_chat.terminal.view import View
+
+# Columns that the room's name may take of the row in which one types.
+MOST_PROMPT = 20
+
+
+@frozen
+class Glance:
+    """How things stand at one moment."""
+
+    prompt: Line = field(factory=list)
+    status: Line = field(factory=list)
+    words: Words = field(factory=Words)
+    # The room on screen, by its folded name.
+    room: str | None = None
+    connected: bool = True
+
+
+def glance(view: View, commands: Iterable[Usage], waiting: int = 0) -> Glance:
+    """How things stand now; `waiting` lines that were typed are not done yet."""
+    room = view.room
+    name = "no room" if room is None else _short(room.name)
+    return Glance(
+        lines.line(("room", f"{name}> ")),
+        lines.line(*_status(view, waiting)),
+        Words({f"/{row.name}": row.usage for row in commands}, _rooms(view), _nicks(view)),
+        view.current,
+        view.connected,
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MOST_PROMPT else name[: MOST_PROMPT - 1] + "…"
+
+
+def _status(view: View, waiting: int) -> Iterable[tuple[str, str]]:
+    """Who one is and where else something was said; what matters most stands first."""
+    yield ("status", view.nick)
+    if not view.connected:
+        lines_wait = f", {waiting} to send" if waiting else ""
+        yield ("status.fault", f" · no connection{lines_wait}")
+    for name, room in view.rooms.items():
+        if name != view.current and room.unread:
+            style = "status.called" if room.called else "status.unread"
+            yield ("status", " · ")
+            yield (style, f"{_short(room.name)} {room.unread}{'!' if room.called else ''}")
+    if view.room is not None:
+        count = len(view.room.members) + view.room.more
+        yield ("status", f" · {lines.people(count)}")
+    others = sum(1 for name in view.rooms if name != view.current)
+    if others:
+        yield ("status", f" · {others + 1} rooms, Ctrl-N for the next")
+
+
+def _rooms(view: View) -> tuple[str, ...]:
+    own = [room.name for room in view.rooms.values()]
+    return tuple(dict.fromkeys([*own, *view.known_rooms]))
+
+
+def _nicks(view: View) -> tuple[str, ...]:
+    if view.room is None:
+        return ()
+    here = {nick for client, nick in view.room.members.items() if client != view.me}
+    spoke = [nick for nick in reversed(view.room.spoke) if nick in here]
+    return tuple(dict.fromkeys([*spoke, *sorted(here)]))

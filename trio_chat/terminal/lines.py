@@ -1,0 +1,145 @@
+"""How what happens looks on a person's screen: lines of styled text.
+
+A line is a list of fragments, each a style's name and a text that is shown as it stands. Nobody's
+words are read as markup, and characters that a terminal would obey never get into a fragment.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Final, TypeAlias
+from zlib import crc32
+
+from trio_chat.dialects.line import LF
+from trio_chat.events import Acted, Said
+from trio_chat.text import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_chat.events import Event, Kept
+
+Line: TypeAlias = list[tuple[str, str]]
+
+# How many colours there are for nicks: `nick0`, `nick1`, …
+NICK_COLOURS: Final = 8
+# Names that a line of comings and goings has of each kind.
+MOST_NAMES: Final = 8
+# What stands before a message: the time and a space. Rows that follow begin there too, so that
+# nobody can pad a message until part of it looks like another line.
+INDENT: Final = 6
+
+# With the spaces after it.
+_WORD: Final = re.compile("[^ ]+ *| +")
+
+
+def line(*fragments: tuple[str, str]) -> Line:
+    """A line of these styles and texts."""
+    return [(style, harmless(text)) for style, text in fragments]
+
+
+def nick_style(nick: str) -> str:
+    """The same colour for the same nick, everywhere and always."""
+    return f"nick{crc32(nick.encode()) % NICK_COLOURS}"
+
+
+def clock(seconds: float) -> tuple[str, str]:
+    """The hour and minute, where this person is."""
+    return ("time", time.strftime("%H:%M ", time.localtime(seconds)))
+
+
+def entry(kept: Kept, *, called: bool = False) -> Line:
+    """A message, an action or a new topic; `called`: it names this person."""
+    nick = (nick_style(kept.nick), kept.nick)
+    text = ("called" if called else "", kept.text)
+    match kept:
+        case Said():
+            return line(clock(kept.time), nick, ("", ": "), text)
+        case Acted():
+            return line(clock(kept.time), ("", "* "), nick, ("", " "), text)
+        case _:
+            return line(clock(kept.time), ("quiet", "topic by "), nick, ("quiet", ": "), text)
+
+
+def private(now: float, from_nick: str, to_nick: str, text: str) -> Line:
+    """A private message, in or out; "you" is this person."""
+    return line(clock(now), ("private", f"{from_nick} → {to_nick}:"), ("", " "), ("", text))
+
+
+def quiet(now: float, text: str) -> Line:
+    """What need not be looked at."""
+    return line(clock(now), ("quiet", f"· {text}"))
+
+
+def fault(now: float, text: str) -> Line:
+    """What was not done, and why."""
+    return line(clock(now), ("fault", f"! {text}"))
+
+
+def day(seconds: float) -> Line:
+    """What stands above the first line of another day."""
+    when = time.localtime(seconds)
+    return line(("quiet", f"── {time.strftime('%A', when)} {time.strftime('%Y-%m-%d', when)}"))
+
+
+def heading(*parts: str) -> Line:
+    """What stands above a room's lines when they come on screen; empty parts are left out."""
+    name, *rest = filter(None, parts)
+    return line(("heading", f"── {name}"), ("quiet", "".join(f" · {part}" for part in rest)))
+
+
+def answer(event: Event) -> list[Line]:
+    """What a question was answered, in the words that a person with telnet gets."""
+    text = str(LF.render([event])[0]).removesuffix("\n")
+    return [line(("answer", said.removeprefix("> "))) for said in text.split("\n")]
+
+
+def people(count: int) -> str:
+    """How many there are in a room, with this person."""
+    return "only you" if count <= 1 else f"{count} people"
+
+
+def named(names: list[str]) -> str:
+    """Names, the first few of them."""
+    shown, more = names[:MOST_NAMES], len(names) - MOST_NAMES
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def wrapped(whole: Line, columns: int, width: Callable[[str], int]) -> Line:
+    """The line broken into rows, which after the first begin with `INDENT` spaces.
+
+    `width` says how many columns a text takes. A word that does not fit a row is broken too, unless
+    it is ASCII: then it may be an address to click on, and is left to the terminal.
+    """
+    broken: Line = []
+    at = 0
+    for style, text in whole:
+        rows, at = _fit(text, at, columns, width)
+        broken.append((style, rows))
+    return broken
+
+
+def cut(whole: Line, columns: int, width: Callable[[str], int]) -> Line:
+    """As much of a line as fits; `width` says how many columns a text takes."""
+    fitting: Line = []
+    for style, text in whole:
+        while text and width(text) > columns:
+            text = text[:-1]  # noqa: PLW2901 - until it fits
+        fitting.append((style, text))
+        columns -= width(text)
+    return fitting
+
+
+def _fit(text: str, at: int, columns: int, width: Callable[[str], int]) -> tuple[str, int]:
+    """The text with its row ends, if it begins in column `at`; and the column where it ends."""
+    fitted: list[str] = []
+    for word in _WORD.findall(text):
+        whole = word.isascii() or width(word.rstrip(" ")) <= columns - INDENT
+        for piece in (word,) if whole else word:
+            if at + width(piece.rstrip(" ")) > columns and at > INDENT:
+                fitted.append("\n" + " " * INDENT)
+                at = INDENT
+            fitted.append(piece)
+            at += width(piece)
+    return "".join(fitted), at
