@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from trio_chat import configuration
-from trio_chat.daemon import REACHED_AT
+from trio_chat.addresses import REACHED_AT
 from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
 from trio_chat.terminal.connect import Target, run
