@@ -34,6 +34,12 @@ FLAKE8_ASYNC_OFF = {
     "ASYNC913": "the same for endless loops",
 }
 
+# Those of tests/feeding.py, and a whole chat.
+FUZZ_TARGETS = (
+    *("first_bytes", "lines", "telnet", "http", "websocket", "documents", "proxy", "proxy2"),
+    "chat",
+)
+
 
 def install(session: nox.Session, group: str, *requirements: str) -> None:
     """Install a dependency group of pyproject.toml and, with it, REQUIREMENTS."""
@@ -134,6 +140,19 @@ def upgrade(session: nox.Session) -> None:
     install(session, "test", ".")
     env = {"UPGRADE_CLIENTS": "1000", "UPGRADE_ROOMS": "50", "UPGRADES": "10"}
     session.run("pytest", "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Bytes that a fuzzer makes up, a minute for each kind; `-- SECONDS [TARGET ...]`."""
+    install(session, "fuzz", ".")
+    seconds, *targets = session.posargs or ["60"]
+    for target in targets or FUZZ_TARGETS:
+        folder = Path(session.create_tmp(), target).absolute()
+        limits = ("-timeout=30", "-rss_limit_mb=1024", "-max_len=2000")
+        flags = (f"-max_total_time={seconds}", f"-artifact_prefix={folder}-", *limits)
+        environment = {"PYTHONPATH": str(Path("tests").absolute())}
+        session.run("python", "fuzz/fuzz.py", target, str(folder), *flags, env=environment)
 
 
 @nox.session

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
@@ -15,6 +16,12 @@ from served import Serve, Served
 
 from trio_chat import cli, configuration
 from trio_chat.control_path import default_directory
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 import trio
 from attrs import evolve, frozen
 from freezing import hand_over, succeed
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, dial, ticks
 
@@ -103,8 +103,6 @@ async def check(played: list[Step], *stores: str) -> None:
 
 
 ANY = settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     # A failing example takes as long as any: shrinking it is for who looks into it.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )

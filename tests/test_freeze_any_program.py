@@ -10,7 +10,7 @@ import trio
 from attrs import evolve, frozen
 from documents import DocumentClient, dial_documents, frame
 from freezing import hand_over, succeed
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, ticks, until
 
@@ -144,9 +144,7 @@ async def transcripts(played: list[Step]) -> list[str]:
 
 @given(played=steps)
 @settings(
-    deadline=None,
     max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 async def test_each_gets_what_it_would_have_got(played: list[Step]) -> None:

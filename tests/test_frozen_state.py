@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, commands, custom
@@ -263,7 +263,6 @@ states = st.builds(
 
 
 @given(states)
-@settings(deadline=None)
 def test_any_state_is_read_as_it_was_written(state: FrozenChat) -> None:
     written = write_state(state)
     assert read_state(written) == state

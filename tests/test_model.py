@@ -375,7 +375,6 @@ TestRoomsAndNicks = RoomsAndNicks.TestCase
 TestRoomsAndNicks.settings = settings(
     max_examples=30,
     stateful_step_count=20,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 

@@ -620,7 +620,7 @@ def another(file: Sqlite) -> Sqlite:
 
 
 hypothetically = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

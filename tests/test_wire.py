@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from contextlib import asynccontextmanager
-from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 import trio
 import trio.testing
+from attacks import NEVER_SHOWN, SETTINGS, attack, check, pieces, raw_client, run, wire
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
-from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused
 from trio_chat.names import parse_nick
-from trio_chat.testing import LineClient, line_client
+from trio_chat.testing import line_client
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
-    from trio_chat import Chat
-
-SETTINGS = Settings(rate_limit=None, line_bytes=256, message_chars=64)
-BARE = Settings(rate_limit=None, line_bytes=256, message_chars=64, bare_lines=True)
-
-NEVER_SHOWN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]"
-)
-# All that a client can bring about on the wire of another who is in the same room, called Ann.
-FROM_OTHERS = re.compile(
-    r"> (?P<said>\S+): .*"
-    r"|> \* (?P<acted>\S+) .*"
-    r"|> (?P<told>\S+) \(to you\): .*"
-    r"|> (?P<joined>\S+) joined the room"
-    r"|> (?P<left>\S+) has left the room"
-    r"|> (?P<old>\S+) is now known as (?P<new>\S+)"
-    r"|> topic of #a: (?P<topic>.*)"
-)
+BARE = evolve(SETTINGS, bare_lines=True)
 
 # What an attacker would try: commands, ends of lines, characters that move terminals or turn text
 # around, lines that look like the server's, telnet commands, and broken UTF-8.
@@ -63,105 +40,6 @@ SNIPPETS += [
 ]
 attacks = st.lists(st.sampled_from(SNIPPETS) | st.binary(max_size=8), min_size=1).map(b"".join)
 cuts = st.lists(st.integers(0, 100), max_size=6)
-
-
-def pieces(data: bytes, places: list[int]) -> list[bytes]:
-    ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in pairwise(ends) if start < end]
-
-
-def run(test: Callable[..., object], *args: object) -> None:
-    """Run an async function, with a clock that jumps ahead whenever all wait for it."""
-    trio.run(partial(test, *args), clock=MockClock(autojump_threshold=0))
-
-
-@asynccontextmanager
-async def raw_client(chat: Chat) -> AsyncGenerator[trio.abc.Stream, None]:
-    """The client's end of a stream, closed in the end, and waited for."""
-    ours, theirs = memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(chat.serve_stream, theirs)
-        yield ours
-        await ours.aclose()
-
-
-async def wire(client: LineClient) -> bytes:
-    """What has come to a client, byte by byte, until all that was sent has been dealt with."""
-    await wait_all_tasks_blocked()
-    await client.send("/end-of-test")
-    data = bytearray()
-    mark = b"err: unknown command: /end-of-test"
-    while mark not in data:
-        data += await client.stream.receive_some()
-    await wait_all_tasks_blocked()
-    return bytes(data[: data.index(mark)])
-
-
-def check_nick(nick: str) -> None:
-    """Whether a client may go by this nick while Ann and Bob are here."""
-    if nick == "anonymous":
-        return
-    assert not set(nick) & set("#/@:,*!")
-    assert not nick.startswith(">")
-    name = parse_nick(nick, SETTINGS.nick_chars)
-    for taken in ("Ann", "Bob"):
-        assert not name.keys & parse_nick(taken, 32).keys
-
-
-def check(data: bytes, end: bytes) -> list[str]:
-    """Whether this may be on a client's wire, put there by someone else; gives the lines."""
-    assert not data or data.endswith(end)
-    lines = data.decode("utf-8").split(end.decode())[:-1]
-    for line in lines:
-        assert not NEVER_SHOWN.search(line), line
-        assert unicodedata.is_normalized("NFC", line)
-        match = FROM_OTHERS.fullmatch(line)
-        assert match is not None, line
-        for kind, nick in match.groupdict().items():
-            if nick is not None and kind != "topic":
-                check_nick(nick)
-    return lines
-
-
-ENDS = {
-    "closed by the client",
-    "quit",
-    *(f"spoke HTTP: answered {status}" for status in (400, 403, 404)),
-    "sent a PROXY header and is no trusted proxy",
-}
-
-
-async def attack(data: list[bytes], settings: Settings, start: bytes) -> None:
-    async with (
-        open_chat(settings) as chat,
-        line_client(chat, nick="Ann", room="#a") as ann,
-        line_client(chat, nick="Bob", room="#a") as bob,
-    ):
-        await ann.expect("> Bob joined the room")
-        await bob.stream.send_all(b"\xff\xf1")  # a client with CR LF
-        async with raw_client(chat) as eve:
-            for piece in [start, *data] if start else data:
-                await eve.send_all(piece)
-                await wait_all_tasks_blocked()
-            lines = check(await wire(ann), b"\n")
-            for_ann = re.compile(r"> \S+ \(to you\): ")
-            for_bob = check(await wire(bob), b"\r\n")
-            assert for_bob == [line for line in lines if not for_ann.match(line)]
-            await check_alive(ann, bob)
-        # It has ended without leaving a trace in the chat.
-        lines = check(await wire(ann), b"\n") + check(await wire(bob), b"\r\n")
-        assert len(lines) in {0, 2}
-        await ann.send("/who")
-        await ann.expect("> in #a: Ann, Bob")
-        left = chat.statistics().left
-        assert set(left) <= ENDS
-
-
-async def check_alive(ann: LineClient, bob: LineClient) -> None:
-    await ann.send("/msg still here")
-    await bob.expect("> Ann: still here")
-    await bob.send("/me too")
-    await ann.expect("> * Bob too")
 
 
 @hypothesis.settings(max_examples=50)
