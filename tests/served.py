@@ -50,7 +50,7 @@ class Served:
         # Of all the processes there have been.
         self.pids = {self.process.pid}
         line = self.process.stdout.readline()
-        told = re.search(r" - to talk to it: telnet \S+ (\d+)\n", line)
+        told = re.search(r" - to talk to it: telnet \S+ (\d+), ", line)
         assert told, self.log.read_text()
         self.port = int(told[1])
 

@@ -164,21 +164,24 @@ def test_check_tells_all_that_is_wrong(
 
 
 @pytest.mark.parametrize(
-    ("addresses", "line"),
+    ("addresses", "places", "reached", "port"),
     [
-        ([("127.0.0.1", 8888)], "127.0.0.1:8888 - to talk to it: telnet 127.0.0.1 8888"),
-        ([("::1", 9)], "[::1]:9 - to talk to it: telnet ::1 9"),
-        ([("0.0.0.0", 9)], "0.0.0.0:9 - to talk to it: telnet 127.0.0.1 9"),
-        ([("::", 9)], "[::]:9 - to talk to it: telnet ::1 9"),
-        (
-            [("127.0.0.1", 8), ("::1", 9)],
-            "127.0.0.1:8, [::1]:9 - to talk to it: telnet 127.0.0.1 8",
-        ),
+        ([("127.0.0.1", 8888)], "127.0.0.1:8888", "127.0.0.1", 8888),
+        ([("::1", 9)], "[::1]:9", "::1", 9),
+        ([("0.0.0.0", 9)], "0.0.0.0:9", "127.0.0.1", 9),
+        ([("::", 9)], "[::]:9", "::1", 9),
+        ([("127.0.0.1", 8), ("::1", 9)], "127.0.0.1:8, [::1]:9", "127.0.0.1", 8),
     ],
 )
-def test_the_start_line(addresses, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_start_line(
+    addresses, places: str, reached: str, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     announce(addresses)
-    assert capsys.readouterr().out == f"trio_chat is listening on {line}\n"
+    host = f"[{reached}]" if ":" in reached else reached
+    assert capsys.readouterr().out == (
+        f"trio_chat is listening on {places} - to talk to it: telnet {reached} {port}, "
+        f"or a browser at http://{host}:{port}/\n"
+    )
 
 
 @pytest.mark.parametrize(

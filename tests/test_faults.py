@@ -432,7 +432,7 @@ def short_daemon(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         text=True,
     )
     assert process.stdout is not None
-    yield process, int(process.stdout.readline().rsplit(None, 1)[-1])
+    yield process, int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
     process.kill()
     process.communicate()
 

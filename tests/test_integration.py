@@ -50,7 +50,7 @@ class Daemon:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        told = re.search(r"telnet (\S+) (\d+)$", line)
+        told = re.search(r"telnet (\S+) (\d+), ", line)
         assert told, (line, self.process.communicate(timeout=PATIENCE))
         self.host, self.port = told.groups()
 

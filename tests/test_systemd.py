@@ -547,7 +547,7 @@ def test_a_daemon_whose_notices_nobody_takes_serves_on(start: Start, tmp_path: P
     name = tmp_path / "nobody"
     unit = start(NOTIFY_SOCKET=name)
     line = unit.process.stdout.readline()
-    assert talk((HOST, int(line.split()[-1]))) == GOODBYE
+    assert talk((HOST, int(line.rstrip("/\n").rpartition(":")[2]))) == GOODBYE
     code, _, err = unit.stop()
     assert code == 0
     warning = f"WARNING cannot notify systemd at {name}: No such file or directory\n"
@@ -573,9 +573,9 @@ def test_a_daemon_listens_on_what_it_is_handed(start: Start) -> None:
         assert successor.stop()[0] == 0
     places = ", ".join(f"{host}:{port}" for host, port in addresses)
     assert code == 0
-    assert out == (
-        f"trio_chat is listening on {places} - to talk to it: telnet {HOST} {addresses[0][1]}\n"
-    )
+    port = addresses[0][1]
+    ways = f"telnet {HOST} {port}, or a browser at http://{HOST}:{port}/"
+    assert out == f"trio_chat is listening on {places} - to talk to it: {ways}\n"
     assert f'INFO listening on what was handed over addresses="{places}"\n' in err
     assert "Traceback" not in err
     # The file is named after the port there is, not after the one in the settings.
@@ -597,7 +597,7 @@ def test_a_daemon_leaves_what_another_was_handed(start: Start) -> None:
     with socket.create_server((HOST, 0)) as server:
         unit = start(server, LISTEN_PID=os.getpid())
         line = unit.process.stdout.readline()
-        port = int(line.split()[-1])
+        port = int(line.rstrip("/\n").rpartition(":")[2])
         assert port != server.getsockname()[1]
         assert talk((HOST, port)) == GOODBYE
         assert unit.stop()[0] == 0

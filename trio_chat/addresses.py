@@ -20,9 +20,10 @@ REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 def announce(addresses: list[tuple[str, int]]) -> None:
     places = ", ".join(place(host, port) for host, port in addresses)
     host, port = addresses[0]
-    telnet = f"telnet {REACHED_AT.get(host, host)} {port}"
+    reached = REACHED_AT.get(host, host)
+    ways = f"telnet {reached} {port}, or a browser at http://{place(reached, port)}/"
     with suppress(OSError):  # whoever started us need not read on
-        click.echo(f"trio_chat is listening on {places} - to talk to it: {telnet}")
+        click.echo(f"trio_chat is listening on {places} - to talk to it: {ways}")
 
 
 def place(host: str, port: int) -> str:
