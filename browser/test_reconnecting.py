@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from trio_chat.control_client import asking
+
 
 def hold_back(page) -> None:
     """Have what is sent from now on lost on its way, as when a network has gone unnoticed."""
@@ -143,6 +145,31 @@ def test_a_restart_of_the_server_is_outlived(serve, visit, talk, tmp_path) -> No
     expect(anna.page.locator("#members li")).to_have_text(["annayou", "jack"])
     anna.place("#other").click()
     anna.sees_once("in other")
+
+
+def test_upgrades_go_unnoticed(serve, visit, talk, tmp_path) -> None:
+    daemon = serve()
+    anna = visit(daemon.port)
+    connections = []
+    anna.page.on("websocket", lambda connection: connections.append(connection))  # noqa: PLW0108 - it marks them
+    anna.enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg one")
+    anna.type("two")
+    anna.sees_once("one", "two")
+    control = tmp_path / "trio-chat" / f"{daemon.port}.sock"
+    try:
+        for said in ("three", "five"):
+            with asking(control) as daemon_asked:
+                assert "error" not in daemon_asked.ask("upgrade")
+            jack.say(f"/msg {said}")
+            anna.sees(said)
+            anna.type(f"after {said}")
+            jack.hears_until(f"> anna: after {said}")
+        anna.sees_once("one", "two", "three", "after three", "five", "after five")
+        assert len(connections) == 1
+    finally:
+        with asking(control) as daemon_asked:
+            daemon_asked.ask("stop")
 
 
 def test_a_server_that_forgot_everything_begins_anew(serve, visit, talk) -> None:
