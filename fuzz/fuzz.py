@@ -17,11 +17,12 @@ import atheris
 with atheris.instrument_imports(include=["trio_chat", "wsproto", "h11"]):
     import attacks
     import feeding
+import frames
 
 CHAT_STARTS = (
     b"",
     b"/nick eve\n/join #a\n",
-    feeding.REQUEST + b"".join(feeding.frame(0x81, command) for command in feeding.COMMANDS[:2]),
+    frames.REQUEST + b"".join(frames.frame(0x81, command) for command in feeding.COMMANDS[:2]),
 )
 
 

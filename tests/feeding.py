@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from attacks import SETTINGS, check_text
 from attrs import fields, frozen, has
+from frames import REQUEST, frame
 
 from trio_chat.commands import Answer, Greet, Record, Refuse, SwitchVariant
 from trio_chat.dialects import documents
@@ -20,10 +21,6 @@ from trio_chat.table import make_table
 
 WAY_BYTES = 3
 TABLE = make_table(())
-REQUEST = (
-    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 # What may be kept of what came, beside the piece that came last: the head of a frame and a message
 # in frames, the head of a request, or a PROXY header.
 MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16)
@@ -99,13 +96,6 @@ def check_record(record: object) -> None:
             value.encode()
         elif has(type(value)):
             check_record(value)
-
-
-def frame(head: int, payload: bytes, *, length: int | None = None) -> bytes:
-    """A frame whose mask changes nothing, so that a fuzzer sees through it."""
-    size = len(payload) if length is None else length
-    lengths = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2)
-    return bytes((head,)) + lengths + bytes(4) + payload
 
 
 @frozen

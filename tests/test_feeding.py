@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from attacks import SETTINGS, attack, run
-from feeding import COMMANDS, REQUEST, SAY, TARGETS, Way, check_feeding, feed_any, frame
+from feeding import COMMANDS, SAY, TARGETS, Way, check_feeding, feed_any
+from frames import REQUEST, frame
 from hypothesis import given
 from hypothesis import settings as how
 from hypothesis import strategies as st

@@ -7,7 +7,8 @@ import socket
 import pytest
 import trio
 from documents import DocumentClient, dial_documents
-from feeding import REQUEST, SAY, frame
+from feeding import SAY
+from frames import REQUEST, frame
 from loopback import HOST, chat_on_tcp, dial, dialled, unread_bytes, until, watch_links
 
 from trio_chat import Chat

@@ -13,7 +13,7 @@ import json
 import pytest
 import trio
 import trio.testing
-from feeding import REQUEST, frame
+from frames import REQUEST, frame
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from trio_chat import Settings, open_chat

@@ -60,7 +60,7 @@ class Conversation:
         return self._ended
 
     def _glance(self) -> None:
-        self._screen.set_glance(glance(self._view, self._usages, len(self._screen.typed)))
+        self._screen.set_glance(glance(self._view, self._usages))
 
     async def _add(self, shown: list[Line]) -> None:
         self._glance()
@@ -148,10 +148,8 @@ class Conversation:
     async def _carry_out_all(self) -> None:
         while True:
             text, room = await self._screen.typed.first()
-            self._glance()
             await self._carry_out(text, room or self._view.current)
             self._screen.typed.done()
-            self._glance()
 
     async def _carry_out(self, text: str, room: str | None) -> None:
         match read_typed(text, self._view.rooms):

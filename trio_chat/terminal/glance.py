@@ -35,13 +35,13 @@ class Glance:
     connected: bool = True
 
 
-def glance(view: View, commands: Iterable[Usage], waiting: int = 0) -> Glance:
-    """How things stand now; `waiting` lines that were typed are not done yet."""
+def glance(view: View, commands: Iterable[Usage]) -> Glance:
+    """How things stand now."""
     room = view.room
     name = "no room" if room is None else _short(room.name)
     return Glance(
         lines.line(("room", f"{name}> ")),
-        lines.line(*_status(view, waiting)),
+        lines.line(*_status(view)),
         Words({f"/{row.name}": row.usage for row in commands}, _rooms(view), _nicks(view)),
         view.current,
         view.connected,
@@ -52,12 +52,11 @@ def _short(name: str) -> str:
     return name if len(name) <= MOST_PROMPT else name[: MOST_PROMPT - 1] + "…"
 
 
-def _status(view: View, waiting: int) -> Iterable[tuple[str, str]]:
+def _status(view: View) -> Iterable[tuple[str, str]]:
     """Who one is and where else something was said; what matters most stands first."""
     yield ("status", view.nick)
     if not view.connected:
-        lines_wait = f", {waiting} to send" if waiting else ""
-        yield ("status.fault", f" · no connection{lines_wait}")
+        yield ("status.fault", " · no connection")
     for name, room in view.rooms.items():
         if name != view.current and room.unread:
             style = "status.called" if room.called else "status.unread"

@@ -181,7 +181,10 @@ class Screen:
     def _prompt(self) -> FormattedText:
         """How things stand, in a row of its own, and what stands before what is typed."""
         columns = self._app.output.get_size().columns
-        status = cut([("status", "─ "), *self._glance.status], columns - 1, get_cwidth)
+        status = [("status", "─ "), *self._glance.status]
+        if self.typed and not self._glance.connected:
+            status.insert(1, ("status.fault", f"{len(self.typed)} to send · "))
+        status = cut(status, columns - 1, get_cwidth)
         rest = columns - sum(get_cwidth(text) for _, text in status)
         rule = ("status", f" {'─' * (rest - 1)}\n")
         return _formatted([*status, rule, *self._glance.prompt])
