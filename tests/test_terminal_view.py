@@ -242,10 +242,12 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line(view: View):
         Departed("#c", NASTY),
     ]
     shown = [line for event in events for line in [*view.take(event), *view.pass_comings()]]
+    view.known_rooms = [NASTY]
     around = glance(view, [])
     for line in [*shown, around.prompt, around.status, *view.answered(RoomsListed([NASTY]), "")]:
         assert all(text.isprintable() for _, text in line), line
     assert "<b>[link=x]" in texts(shown)[1]  # which means nothing here
+    assert all(word.isprintable() for word in around.words.rooms)
 
 
 TEXT = st.text(alphabet=st.sampled_from("a1: \u4f60\u00e9\u0301\u00a0\U0001f600"), max_size=80)

@@ -97,7 +97,7 @@ class Conversation:
                     event = await anext(self._client)
                 except StopAsyncIteration:
                     self._ended = self._reason
-                    self._screen.end()
+                    await self._screen.end()
                     return
             if event is None:
                 await self._add(self._view.pass_comings())
@@ -160,7 +160,7 @@ class Conversation:
             case Help(command=command):
                 await self._help(command)
             case Quit():
-                self._screen.end()
+                await self._screen.end()
 
     async def _help(self, command: str | None) -> None:
         rows = {usage.name: usage for usage in self._usages}
@@ -180,4 +180,4 @@ class Conversation:
             lost = "the connection broke before this was answered; it may be done, or not"
             await self._add(self._view.failed(f"{lost}: {line}"))
         except ChatClosed:
-            self._screen.end()
+            await self._screen.end()

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from trio_chat.terminal import lines
 from trio_chat.terminal.completion import Words
+from trio_chat.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +43,11 @@ def glance(view: View, commands: Iterable[Usage]) -> Glance:
     return Glance(
         lines.line(("room", f"{name}> ")),
         lines.line(*_status(view)),
-        Words({f"/{row.name}": row.usage for row in commands}, _rooms(view), _nicks(view)),
+        Words(
+            {harmless(f"/{row.name}"): row.usage for row in commands},
+            tuple(map(harmless, _rooms(view))),
+            tuple(map(harmless, _nicks(view))),
+        ),
         view.current,
         view.connected,
     )

@@ -7,6 +7,7 @@ is given to it (`show`, `set_glance`); what is typed waits in `typed`, and keys 
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # Lines that may wait to be sent; then the next one stays where it is typed.
 MOST_WAITING: Final = 20
+# Seconds that a thread may take to start its application.
+START_SECONDS: Final = 5.0
 
 # A terminal does not say whether it is dark or light. Each of these has a contrast of nearly 4 to 1
 # or more both to black and to white; no colour has more than 4.58 to both.
@@ -100,9 +103,13 @@ class Screen:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_cancelled)
+            # Ctrl-Z is to stop the thread that asks for it at once. One that ran on for a moment
+            # would ask the terminal where its cursor is, and the shell would get the answer.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
             try:
                 await trio.to_thread.run_sync(self._run_app)
             finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 self._loop = None
                 nursery.cancel_scope.cancel()
 
@@ -110,13 +117,12 @@ class Screen:
         try:
             await trio.sleep_forever()
         finally:
-            # A thread that has only just begun will start its application.
-            with trio.CancelScope(shield=True):
-                await self._started.wait()
-            self.end()
+            with trio.move_on_after(START_SECONDS, shield=True):
+                await self.end()
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Give the terminal back; `run` returns soon."""
+        await self._started.wait()  # a thread that has only just begun will start its application
         self._soon(self._leave)
 
     def set_glance(self, glance: Glance) -> None:
@@ -154,8 +160,10 @@ class Screen:
     # --- the thread's side ------------------------------------------------------------------------
 
     def _run_app(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
         try:
-            self._app.run(pre_run=self._start, set_exception_handler=False, handle_sigint=False)
+            with suppress(EOFError):  # the terminal is gone
+                self._app.run(pre_run=self._start, set_exception_handler=False, handle_sigint=False)
         finally:
             self._tell_trio(self._started.set)
 
