@@ -278,10 +278,14 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
             assert new.statistics().lagging == 1
             await john.send(f"/msg {said} last")
             await john.sync()
-            for number in range(said + 1):
+            number = 0
+            while number <= said:
                 document = await jack.receive()
+                if document["type"] == "members_listed":
+                    continue  # it had caught up for a moment, and fell behind anew
                 assert mine(document, "type", "position") == ("said", number + 1)
                 assert document["text"].startswith(f"{number} ")
+                number += 1
             listed = await jack.receive()
             assert [member["nick"] for member in listed["members"]] == ["jack", "joe"]
             own = await jack.ask("say", room="#x", text="back")
