@@ -277,3 +277,13 @@ def test_skeletons_are_decomposed_before_and_after() -> None:
     assert names._skeleton("\u0451") == "e\u0308"
     # Two marks that look like an ogonek, and sort differently among others.
     assert names._skeleton("x\u0316\u1ab7") == names._skeleton("x\u0328\u0316")
+
+
+@pytest.mark.parametrize("parse", [parse_nick, parse_room])
+@pytest.mark.parametrize("count", [2, 128, 9999])
+def test_a_name_that_becomes_too_long_is_refused_before_that_takes_time(
+    parse, count: int, monkeypatch
+) -> None:
+    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    with pytest.raises(Refused, match="may have at most 32 characters"):
+        parse("\ufdfa" * count, 32)  # each becomes 18 characters
