@@ -95,6 +95,17 @@ def parse_room(text: str, limit: int) -> Name:
     return Name(shown, folded, frozenset((folded,)))
 
 
+def fold_room(text: str) -> str:
+    """Return the folded form of a room's name that is known to be good.
+
+    It takes a hundredth of the time of `parse_room`, and makes of other text the name of no room.
+    """
+    if text.isascii():
+        return text.lower()
+    normal = unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFKC", normal.casefold())
+
+
 def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
     """Return `text` as it is shown, and folded."""
     if not text:
