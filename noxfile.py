@@ -181,6 +181,13 @@ def bench_store(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_doors(session: nox.Session) -> None:
+    """What WebSocket clients cost beside those with lines; `-- --rounds N --loads LOAD ...`."""
+    install(session, "bench", ".")
+    session.run("python", "benchmarks/doors.py", *session.posargs)
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Gather the fragments in changes/ into CHANGELOG.md; needs `-- --version X.Y.Z`."""
     install(session, "changelog")

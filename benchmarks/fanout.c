@@ -5,8 +5,9 @@
  * Opens ROOMS x MEMBERS connections, names and joins each in lock step. Then the first member of
  * each room keeps IN_FLIGHT messages of PAYLOAD bytes on the way until MESSAGES are sent, and every
  * other member must get each one. The second member is the one whose receipts let the next message
- * go out and whose latency is told. PROTOCOL is line, irc or nats; PID is the server's process,
- * whose CPU time and memory are read. With 0 MESSAGES the clients only sit there: memory alone.
+ * go out and whose latency is told. PROTOCOL is line, irc, nats or ws (trio_chat's documents by
+ * WebSocket), or mixed, where every other member has ws and the others line. PID is the server's
+ * process, whose CPU time and memory are read. With 0 MESSAGES the clients only sit there: memory alone.
  *
  * Prints one line of NAME=FIGURE. Ends with 1 when the server closes a connection, or brings nothing
  * for STALL_SECONDS while something is owed.
@@ -37,14 +38,8 @@ enum {
 };
 
 /* Starts each payload and stands nowhere else in any protocol's lines, so that counting it in what
- * was read counts messages, wherever the network cut them. */
+ * was read counts messages, wherever the network cut them. Of WebSocket the frames are counted. */
 static const char MARK = '|';
-
-typedef struct {
-    int fd;
-    int room;
-    int index; /* in its room: 0 sends, 1 is timed */
-} Client;
 
 typedef struct {
     long sent;
@@ -52,17 +47,33 @@ typedef struct {
     double *sent_at;
 } Room;
 
+/* Where one is between two reads: what has come of a frame's head, what is to come of the rest. */
+typedef struct {
+    unsigned char head[4];
+    int have;
+    long rest;
+} Frame;
+
 typedef struct {
     const char *name;
     void (*set_up)(int fd, int room, int index);
     int (*message)(char *line, int room);
+    int framed;
 } Protocol;
+
+typedef struct {
+    int fd;
+    int room;
+    int index; /* in its room: 0 sends, 1 is timed */
+    const Protocol *protocol;
+    Frame frame;
+} Client;
 
 static Client *clients;
 static Room *rooms;
 static int room_count, member_count, in_flight, payload_size;
 static long message_count;
-static const Protocol *protocol;
+static const Protocol *protocols[2]; /* of the members with an even index, and with an odd one */
 static char payload[MAX_PAYLOAD + 1];
 static char input[1 << 18];
 
@@ -154,7 +165,7 @@ static const char *read_until(int fd, const char **marks)
         have += n;
         input[have] = 0;
         for (const char **mark = marks; *mark; mark++)
-            if (strstr(input, *mark))
+            if (memmem(input, have, *mark, strlen(*mark)))
                 return input;
     }
 }
@@ -208,10 +219,62 @@ static int nats_message(char *line, int room)
     return snprintf(line, MAX_LINE, "PUB r%d %d\r\n%s\r\n", room, payload_size, payload);
 }
 
+/* A frame around the text that stands from its sixth byte on; returns where it begins, and its size.
+ * The mask is zero, which a server cannot tell from any other. */
+static const char *framed(char *text, int *size)
+{
+    enum { MASK = 4 };
+    int length = *size, head = length < 126 ? 2 : 4;
+    char *start = text - MASK - head;
+    memset(text - MASK, 0, MASK);
+    start[0] = (char)0x81;
+    start[1] = (char)(0x80 | (length < 126 ? length : 126));
+    if (length >= 126) {
+        start[2] = (char)(length >> 8);
+        start[3] = (char)length;
+    }
+    *size = head + MASK + length;
+    return start;
+}
+
+enum { FRAME_HEAD = 8 };
+
+__attribute__((format(printf, 2, 3))) static void say_framed(int fd, const char *format, ...)
+{
+    char line[MAX_LINE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(line + FRAME_HEAD, sizeof line - FRAME_HEAD, format, arguments);
+    va_end(arguments);
+    const char *frame = framed(line + FRAME_HEAD, &size);
+    write_all(fd, frame, size);
+}
+
+static void ws_set_up(int fd, int room, int index)
+{
+    say(fd, "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    read_until(fd, ANY_OF("\"hello\""));
+    say_framed(fd, "{\"type\":\"take_nick\",\"nick\":\"u%dx%d\"}", room, index);
+    read_until(fd, ANY_OF("\"nick_taken\""));
+    say_framed(fd, "{\"type\":\"join\",\"room\":\"#r%d\"}", room);
+    read_until(fd, ANY_OF("\"welcomed\""));
+}
+
+static int ws_message(char *line, int room)
+{
+    int size = snprintf(line + FRAME_HEAD, MAX_LINE - FRAME_HEAD,
+                        "{\"type\":\"say\",\"room\":\"#r%d\",\"text\":\"%s\"}", room, payload);
+    const char *frame = framed(line + FRAME_HEAD, &size);
+    memmove(line, frame, size);
+    return size;
+}
+
 static const Protocol PROTOCOLS[] = {
-    {"line", line_set_up, line_message},
-    {"irc", irc_set_up, irc_message},
-    {"nats", nats_set_up, nats_message},
+    {"line", line_set_up, line_message, 0},
+    {"irc", irc_set_up, irc_message, 0},
+    {"nats", nats_set_up, nats_message, 0},
+    {"ws", ws_set_up, ws_message, 1},
 };
 
 /* --- the load --- */
@@ -235,8 +298,14 @@ static void set_up_clients(int port, int epoll)
 {
     for (int i = 0; i < room_count * member_count; i++) {
         Client *client = &clients[i];
-        *client = (Client){connect_client(port), i / member_count, i % member_count};
-        protocol->set_up(client->fd, client->room, client->index);
+        int index = i % member_count;
+        *client = (Client){
+            .fd = connect_client(port),
+            .room = i / member_count,
+            .index = index,
+            .protocol = protocols[index % 2],
+        };
+        client->protocol->set_up(client->fd, client->room, client->index);
         fcntl(client->fd, F_SETFL, O_NONBLOCK);
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         epoll_ctl(epoll, EPOLL_CTL_ADD, client->fd, &event);
@@ -260,7 +329,8 @@ static void send_next(int number)
     Room *room = &rooms[number];
     char batch[1 << 16], line[MAX_LINE];
     size_t size = 0;
-    int fd = clients[number * member_count].fd, line_size = protocol->message(line, number);
+    const Client *sender = &clients[number * member_count];
+    int fd = sender->fd, line_size = sender->protocol->message(line, number);
     while (room->sent < message_count && room->sent - room->received < in_flight) {
         if (size + line_size > sizeof batch) {
             write_all(fd, batch, size);
@@ -284,6 +354,33 @@ static long count_marks(const char *bytes, size_t size)
     return marks;
 }
 
+/* The frames that are whole with these bytes. While the load runs, each is a message. */
+static long count_frames(Frame *frame, const char *bytes, size_t size)
+{
+    long frames = 0;
+    const char *end = bytes + size;
+    while (bytes < end) {
+        if (frame->rest > 0) {
+            long taken = frame->rest < end - bytes ? frame->rest : end - bytes;
+            frame->rest -= taken;
+            bytes += taken;
+        } else {
+            frame->head[frame->have++] = *bytes++;
+            if (frame->have == 2 && frame->head[1] < 126)
+                frame->rest = frame->head[1];
+            else if (frame->have == 4)
+                frame->rest = frame->head[2] << 8 | frame->head[3];
+            if (frame->head[0] != 0x81 || (frame->have > 1 && frame->head[1] > 126))
+                die("a frame that is no message");
+        }
+        if (frame->rest == 0 && frame->have >= 2 && (frame->have == 4 || frame->head[1] < 126)) {
+            frames++;
+            frame->have = 0;
+        }
+    }
+    return frames;
+}
+
 /* Takes what one client can read; returns how many messages that was. */
 static long receive(Client *client, double *latencies, long *timed)
 {
@@ -292,7 +389,10 @@ static long receive(Client *client, double *latencies, long *timed)
         return 0;
     if (size <= 0)
         die("the server closed the connection of member %d of room %d", client->index, client->room);
-    long messages = count_marks(input, size);
+    int is_framed = client->protocol->framed;
+    long messages = is_framed ? count_frames(&client->frame, input, size) : count_marks(input, size);
+    if (client->index == 0 && is_framed)
+        return 0; /* its own come back, and acknowledge them */
     if (messages && client->index == 0)
         die("a sender got a message: its own came back, or one went astray");
     if (messages && client->index == 1) {
@@ -346,9 +446,13 @@ static void choose_protocol(const char *name)
 {
     for (size_t i = 0; i < sizeof PROTOCOLS / sizeof *PROTOCOLS; i++)
         if (!strcmp(name, PROTOCOLS[i].name))
-            protocol = &PROTOCOLS[i];
-    if (!protocol)
-        die("PROTOCOL must be line, irc or nats, not %s", name);
+            protocols[0] = protocols[1] = &PROTOCOLS[i];
+    if (!strcmp(name, "mixed")) {
+        choose_protocol("ws");
+        protocols[0] = &PROTOCOLS[0];
+    }
+    if (!protocols[0])
+        die("PROTOCOL must be line, irc, nats, ws or mixed, not %s", name);
 }
 
 static void *allocate(size_t count, size_t size)
@@ -370,7 +474,7 @@ static void raise_descriptor_limit(void)
 int main(int count, char **arguments)
 {
     if (count != 9) {
-        fprintf(stderr, "usage: fanout PORT line|irc|nats ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID\n");
+        fprintf(stderr, "usage: fanout PORT line|irc|nats|ws|mixed ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID\n");
         return 2;
     }
     int port = number(arguments[1], "PORT", 1, 65535);

@@ -209,8 +209,9 @@ class Member(Connection):
             self.loop.later(self.crowd.choose.uniform(0.05, 0.4), lambda: self.finish(line[cut:]))
 
     def finish(self, rest: bytes) -> None:
-        self.send(rest)
-        self.loop.later(0.01, self.talk_in_halves)
+        if not self.gone:
+            self.send(rest)
+            self.loop.later(0.01, self.talk_in_halves)
 
     def shout(self) -> None:
         if self.crowd.talking and not self.gone:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trio_chat import names
 from trio_chat.errors import Refused
-from trio_chat.names import MAX_MARKS, RESERVED, Name, parse_nick, parse_room
+from trio_chat.names import MAX_MARKS, RESERVED, Name, fold_room, parse_nick, parse_room
 from trio_chat.text import clean_text
 
 LIMIT: Final = 32
@@ -277,3 +277,35 @@ def test_skeletons_are_decomposed_before_and_after() -> None:
     assert names._skeleton("\u0451") == "e\u0308"
     # Two marks that look like an ogonek, and sort differently among others.
     assert names._skeleton("x\u0316\u1ab7") == names._skeleton("x\u0328\u0316")
+
+
+@pytest.mark.parametrize("parse", [parse_nick, parse_room])
+@pytest.mark.parametrize("count", [2, 128, 9999])
+def test_a_name_that_becomes_too_long_is_refused_before_that_takes_time(
+    parse, count: int, monkeypatch
+) -> None:
+    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    with pytest.raises(Refused, match="may have at most 32 characters"):
+        parse("\ufdfa" * count, 32)  # each becomes 18 characters
+
+
+@given(st.text(min_size=1, max_size=8))
+def test_the_short_way_to_fold_a_room_is_the_long_one(text: str) -> None:
+    try:
+        folded = parse_room(text, 999).folded
+    except Refused:
+        return
+    assert fold_room(text) == folded
+    assert fold_room(parse_room(text, 999).shown) == folded
+
+
+def test_each_character_is_folded_the_same_in_both_ways() -> None:
+    for char in map(chr, range(0x30000)):
+        if unicodedata.normalize("NFKC", char).casefold() == char:
+            continue
+        text = f"#a{char}b"
+        try:
+            folded = parse_room(text, 999).folded
+        except Refused:
+            continue
+        assert fold_room(text) == folded, hex(ord(char))

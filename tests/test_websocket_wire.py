@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from trio_chat import Settings, events
-from trio_chat.commands import Answer, Disconnected, Labelled, Refuse, Say
+from trio_chat.commands import Answer, Disconnected, Labelled, Refuse, Resume, Say
 from trio_chat.dialects import documents, websocket
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.table import make_table
@@ -124,6 +124,14 @@ def test_the_longest_message_fits_with_every_character_escaped() -> None:
     assert feed([frame(sent + filling)]) == [record]
     assert feed([frame(sent[:100], fin=False), b"\x80" + frame(sent[100:])[1:]]) == [record]
     assert isinstance(feed([frame(sent + filling + " ")])[-1], Disconnected)
+
+
+def test_positions_of_rooms_are_read_without_what_takes_long(monkeypatch) -> None:
+    positions = {f"#\u00c9{number}": number for number in range(1500)}
+    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    sent = {"type": "resume", "client": "x", "token": "y", "positions": positions}
+    [record] = feed([frame(json.dumps(sent, ensure_ascii=False))])
+    assert record == Resume("x", "y", {f"#\u00e9{number}": number for number in range(1500)})
 
 
 def test_nothing_is_kept_of_what_is_done() -> None:

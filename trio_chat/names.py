@@ -26,7 +26,7 @@ RESERVED: Final = (
 # Vietnamese and the Indic scripts stack three at most; a nick is one line high.
 MAX_MARKS: Final = 4
 
-# One character never decomposes into more than four, so PRECIS shortens nothing further than that.
+# One character never decomposes into more than four, so nothing gets shorter than a fourth.
 _MOST_COMPOSED: Final = 4
 
 # PRECIS refuses control, default ignorable and bidi control characters by itself. It lets these by:
@@ -95,21 +95,33 @@ def parse_room(text: str, limit: int) -> Name:
     return Name(shown, folded, frozenset((folded,)))
 
 
+def fold_room(text: str) -> str:
+    """Return the folded form of a room's name that is known to be good.
+
+    It takes a hundredth of the time of `parse_room`, and makes of other text the name of no room.
+    """
+    if text.isascii():
+        return text.lower()
+    normal = unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFKC", normal.casefold())
+
+
 def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
     """Return `text` as it is shown, and folded."""
     if not text:
         raise Refused(f"a {what} may not be empty")
     _refuse_characters(text, what, unwanted)
-    shown, folded = text, text.lower()
-    # PRECIS changes nothing in what is left of ASCII.
-    if not text.isascii() and len(text) <= limit * _MOST_COMPOSED:
-        shown, folded = _apply_precis(text, what)
-        # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
-        _refuse_characters(shown, what, unwanted)
-        _refuse_marks(shown, what)
-    if len(shown) > limit:
+    # As long as PRECIS makes it, which takes its time for each character, and makes 18 of U+FDFA.
+    if len(text) > limit * _MOST_COMPOSED or len(unicodedata.normalize("NFKC", text)) > limit:
         setting = "nick_chars" if what == "nick" else "room_chars"
         raise Refused(f"a {what} may have at most {limit} characters", limit=setting)
+    # PRECIS changes nothing in what is left of ASCII.
+    if text.isascii():
+        return text, text.lower()
+    shown, folded = _apply_precis(text, what)
+    # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
+    _refuse_characters(shown, what, unwanted)
+    _refuse_marks(shown, what)
     return shown, folded
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from trio_chat import commands
 from trio_chat.errors import Refused
-from trio_chat.names import parse_nick, parse_room
+from trio_chat.names import fold_room, parse_nick, parse_room
 from trio_chat.table import read_command
 from trio_chat.text import clean_text, parse_words
 
@@ -138,8 +138,9 @@ def _token(value: object, _: Context) -> str:
 def _positions(value: object, context: Context) -> dict[str, int]:
     if not isinstance(value, dict):
         raise Refused("positions must be an object: a number by the name of each room")
+    # Of rooms that it is not in there may be hundreds, so that each must cost little.
     return {
-        _room(name, context): int(str(POSITION.read(position, context)))
+        fold_room(name): int(str(POSITION.read(position, context)))
         for name, position in value.items()
     }
 
