@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from authority import Authority
 from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
@@ -78,6 +79,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
 
 
 @pytest.fixture
