@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 import ssl
 import struct
@@ -33,6 +35,7 @@ from trio_chat.certificate import read_certificate
 from trio_chat.client import Client
 from trio_chat.commands import Secured
 from trio_chat.dialects.line import LF
+from trio_chat.doors.first_bytes import UNDECIDED_SECONDS
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.doors.tls import HANDSHAKE_SECONDS, REFUSAL, TlsLink
 from trio_chat.handlers.attendance import Attendance
@@ -313,6 +316,25 @@ async def test_who_breaks_off_without_a_word(
     links.check()
 
 
+async def test_out_of_descriptors_it_ends_that_client_alone(
+    authority: Authority, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (_, port):
+        john = await dial(port)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "dup", none_left)
+            stream = (await dial(port)).stream
+            await stream.send_all(HELLO)
+            assert await stream.receive_some() == REFUSAL
+        await stream.aclose()
+        assert await john.sync() == []
+    assert reasons(caplog)[0] == "TLS could not begin: Too many open files"
+
+
 # --- other certificates ---------------------------------------------------------------------------
 
 
@@ -389,6 +411,23 @@ async def test_who_does_not_answer_the_end_does_not_hold_the_stop_up(
         assert await jane.rest() == [FAREWELL]
 
 
+async def test_who_never_reads_does_not_hold_the_stop_up(
+    authority: Authority, links: Links
+) -> None:
+    async with running(authority, stop_grace=0.5, outbox_bytes=1 << 16) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        john = await dial(port, nick="john", room="#x")
+        jane_here = next(c for c in chat._hub.state.clients.values() if c.nick == "jane")
+        while not jane_here.lagging:
+            await john.send(*[f"/msg {'x' * 900}"] * 50)
+            await john.sync()
+        since = trio.current_time()
+        await chat.stop()
+        assert trio.current_time() - since < 2
+        await jane.stream.transport_stream.aclose()
+    links.check()
+
+
 async def test_being_cancelled_ends_it_at_once(authority: Authority, links: Links) -> None:
     with trio.fail_after(PATIENCE):
         async with chat_on_tcp(**authority.settings) as (chat, port):
@@ -457,19 +496,33 @@ async def test_a_handshake_goes_on_while_all_stands_still(
 
 
 class Held(Splitting):
-    """Sends the first ten bytes, and the rest once it may."""
+    """Sends the first bytes, and the rest once it may."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, first: int = 10) -> None:
         super().__init__(stream)
+        self.first = first
         self.go_on = trio.Event()
 
     async def send_all(self, data) -> None:
         if self.go_on.is_set():
             await self.stream.send_all(data)
             return
-        await self.stream.send_all(bytes(data)[:10])
+        await self.stream.send_all(bytes(data)[: self.first])
         await self.go_on.wait()
-        await self.stream.send_all(bytes(data)[10:])
+        await self.stream.send_all(bytes(data)[self.first :])
+
+
+async def test_what_does_not_tell_yet_goes_over(authority: Authority) -> None:
+    async with running(authority) as (chat, port):
+        stream = Held((await dial(port)).stream, 1)
+        jane = LineClient(trio.SSLStream(stream, authority.trusting, server_hostname=HOST))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jane.send, "/nick jane")
+            await ticks()
+            async with successor(chat):
+                stream.go_on.set()
+                await jane.expect("> all right, I will call you jane")
+                await jane.stream.aclose()
 
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
@@ -545,6 +598,17 @@ async def test_a_program_comes_by_wss_and_back_after_an_upgrade(
                     await jane.say("still me", room="#x")
                     # Nobody saw it leave.
                     await john.expect("> jane: still me")
+
+
+async def test_a_request_has_so_long_inside_of_tls_too(authority: Authority, mock_clock) -> None:
+    async with running(authority) as (chat, port):
+        client = await dial_tls(port, authority)
+        await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: ")
+        await until(lambda: chat.statistics().bytes_in > 0)
+        await ticks(200)
+        mock_clock.jump(UNDECIDED_SECONDS + 0.1)
+        assert await client.line() == "HTTP/1.1 408 Request Timeout"
+        await client.stream.aclose()
 
 
 async def test_the_page_comes_by_https(authority: Authority) -> None:

@@ -280,14 +280,18 @@ class Reader:
 
     async def _begin_tls(self, hello: TlsHello, tls: Tls | None) -> None:
         """Have the hub go on with this client over TLS, or turn it away if there is none here."""
+        reason = "spoke TLS, and there is no certificate for that: see tls_cert"
+        if tls is not None and tls.certificate is not None and isinstance(self.link, SocketLink):
+            try:
+                link = TlsLink(self.link, hello.data, tls.certificate.context)
+                self._secured = Secured(link)
+            except OSError as error:
+                reason = f"TLS could not begin: {error.strerror}"
         records: list[Record] = [*hello.records]
-        if tls is None or tls.certificate is None or not isinstance(self.link, SocketLink):
-            reason = "spoke TLS, and there is no certificate for that: see tls_cert"
-            records += [Answer(REFUSAL), Disconnected(reason)]
-        else:
-            link = TlsLink(self.link, hello.data, tls.certificate.context)
-            self._secured = Secured(link)
+        if self._secured is not None:
             records.append(self._secured)
+        else:
+            records += [Answer(REFUSAL), Disconnected(reason)]
         await self._channel.send((self.client, records, len(hello.data)))
 
     def _why(self, error: Exception) -> str:

@@ -104,7 +104,9 @@ class TlsLink(StreamLink):
             return
         with (
             trio.move_on_after(seconds),
-            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            contextlib.suppress(
+                trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
+            ),
         ):
             await self._stream.aclose()
 
