@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from authority import Authority
 from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
@@ -85,6 +86,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
 
 
 @pytest.fixture

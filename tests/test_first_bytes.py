@@ -6,8 +6,8 @@ import pytest
 import trio.testing
 
 from trio_chat import Settings, open_chat
-from trio_chat.commands import Answer, Disconnected
-from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, FirstBytes, is_http
+from trio_chat.commands import Answer, Disconnected, Refuse
+from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, FirstBytes, TlsHello, is_http
 from trio_chat.table import make_table
 from trio_chat.testing import line_client
 
@@ -130,3 +130,20 @@ async def test_a_stop_does_not_wait_for_a_request(autojump_clock: object) -> Non
             nursery.start_soon(chat.stop)
             assert b"".join([data async for data in ours]) == b"> the server is shutting down\n"
             await ours.aclose()
+
+
+def test_tls_tells_by_two_bytes_and_once() -> None:
+    first = FirstBytes(make_table(), SETTINGS)
+    assert first.feed(b"\x16") == []
+    with pytest.raises(TlsHello) as caught:
+        first.feed(b"\x03\x01")
+    assert (caught.value.records, caught.value.data) == ([], b"\x16\x03\x01")
+    first.go_inside(None)
+    assert first.feed(b"\x16") == []
+    assert first.feed(b"\x03\n/dance\n")[-1] == Refuse("unknown command: /dance")
+
+
+def test_what_is_no_tls_is_a_line() -> None:
+    first = FirstBytes(make_table(), SETTINGS)
+    assert first.feed(b"\x16") == []
+    assert first.feed(b"\n/dance\n")[-1] == Refuse("unknown command: /dance")

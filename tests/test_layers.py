@@ -42,7 +42,8 @@ handed freeze thaw
 frozen_state
 operators
 doors.connection
-doors.tcp doors.stream doors.memory
+doors.tcp doors.tls doors.memory
+doors.stream
 doors doors.link doors.first_bytes doors.listening
 doors.proxy
 hub statistics
@@ -68,8 +69,8 @@ table
 control control_client status watch
 handover handover_wire process
 configuration logs control_path systemd addresses store_path metrics
-names settings exposition token_file
-text
+names settings exposition token_file certificate
+text read_file
 commands
 events limits version histogram usage lateness
 errors

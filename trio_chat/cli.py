@@ -43,6 +43,8 @@ METAVARS: Final[dict[object, str]] = {
     NAMES: "NAME,...",
     "control": "PATH",
     "metrics_token_file": "PATH",
+    "tls_cert": "PATH",
+    "tls_key": "PATH",
     "store": "memory|sqlite:PATH",
     "history_days": "DAYS",
     "trusted_proxies": "ADDRESS,...",
@@ -244,7 +246,9 @@ def reload(control: Path | None) -> None:
         problems = answer.get("problems")
         if isinstance(problems, list):
             fail("\n".join(map(str, [*problems, answer.get("error")])))
-        changes = granted(answer).get("changes")
+        changes, certificate = granted(answer).get("changes"), answer.get("certificate")
+    if certificate is not None:
+        click.echo(escaped(f"new clients get another certificate: {certificate or 'none'}"))
     if not isinstance(changes, dict) or not changes:
         click.echo("no setting has changed")
         return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_chat.dialects import Variant
+    from trio_chat.doors.tls import TlsLink
     from trio_chat.events import Event, Notice
     from trio_chat.names import Name
 
@@ -235,6 +236,17 @@ class CameFrom:
 
 
 @define
+class Secured:
+    """TLS begins: from here on the client is reached by this link.
+
+    `taken` becomes true once that is so, and then its task can close the one before.
+    """
+
+    link: TlsLink
+    taken: bool = False
+
+
+@define
 class Disconnected:
     """The client's input is at its end, or is to be; `reason` is for the log.
 
@@ -294,6 +306,7 @@ Record: TypeAlias = (
     | Greet
     | Connected
     | CameFrom
+    | Secured
     | Disconnected
     | ReadOut
     | Request

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hin
 
 from attrs import fields_dict, frozen
 
+from trio_chat.certificate import read_certificate
 from trio_chat.errors import Refused, SettingsError
 from trio_chat.names import parse_room
 from trio_chat.settings import Settings, parse_rate
@@ -54,6 +55,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
     check_rooms(settings)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))  # for its problems
+    read_certificate(settings)  # likewise
     return settings
 
 

@@ -96,7 +96,8 @@ class Operations:
     async def reload(self) -> Answer:
         """Read the settings again and take those that can change, or keep the old ones whole.
 
-        Gives `changes`, the settings that differ and when each changes, or else `problems`. Raises
+        Gives `changes`, the settings that differ and when each changes, with the fingerprint of the
+        `certificate` if that is another one now, or else `problems`. Raises
         `ChatClosed` once the chat is stopping, `ControlError` if another process has taken over.
         """
         async with self._changing:
@@ -107,6 +108,7 @@ class Operations:
             return answer
 
     async def _reload(self) -> Answer:
+        before = self.chat.certificate
         try:
             differing = await self._take(await self._read())
         except SettingsError as error:
@@ -114,7 +116,11 @@ class Operations:
         else:
             told = ", ".join(f"{name} {when}" for name, when in differing.items())
             logger.info("settings reloaded", extra={"changes": told or "none"})
-            return {"changes": differing}
+            answer: dict[str, object] = {"changes": differing}
+            if self.chat.certificate != before:
+                answer["certificate"] = self.chat.certificate
+                logger.info("certificate changed", extra={"sha256": self.chat.certificate})
+            return answer
         for problem in problems:
             logger.error("settings not reloaded", extra={"problem": problem})
         return {"error": "all settings stay as they are", "problems": problems}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_chat.certificate import Tls, read_certificate
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
 from trio_chat.doors.connection import run_connection
@@ -40,6 +41,7 @@ from trio_chat.token_file import read_token
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 
+    from trio_chat.certificate import Certificate
     from trio_chat.doors.connection import Reader
     from trio_chat.handlers.speech import BeforeSay
     from trio_chat.roomlog import RoomLog
@@ -65,6 +67,7 @@ class Chat:
         log: RoomLog,
         uptime: float,
         token: bytes | None,
+        tls: Tls,
     ) -> None:
         self._table = table
         self._channel = channel
@@ -73,6 +76,7 @@ class Chat:
         self._started = trio.current_time() - uptime
         self._late_seconds = Histogram(SECONDS)
         self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
+        self._tls = tls
         self._clients: trio.Nursery
         self._listening: list[Listening] = []
         # Held while everything stands still. A stop waits for it.
@@ -90,6 +94,11 @@ class Chat:
     def uptime(self) -> float:
         """Seconds since its start; that of the process it has taken over from, if it has."""
         return trio.current_time() - self._started
+
+    @property
+    def certificate(self) -> str:
+        """The SHA-256 fingerprint of the certificate that TLS is spoken with; empty without one."""
+        return self._tls.fingerprint
 
     # --- ways in ----------------------------------------------------------------------------------
 
@@ -138,7 +147,13 @@ class Chat:
         link = SocketLink(stream, settings.keepalive)
         trusted = is_trusted(link.address, settings.trusted_proxies)
         return run_connection(
-            link, self._channel, settings, self._table, operators=self._operators, trusted=trusted
+            link,
+            self._channel,
+            settings,
+            self._table,
+            operators=self._operators,
+            tls=self._tls,
+            trusted=trusted,
         )
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
@@ -148,6 +163,7 @@ class Chat:
             self.settings,
             self._table,
             operators=self._operators,
+            tls=self._tls,
             reader=reader,
         )
 
@@ -227,13 +243,13 @@ class Chat:
 
         Gives the names of those that differ and cannot: they stay as they are. Some count at once,
         others for clients that come from now on; docs/settings.md says which. Nobody is
-        disconnected. Log settings are for the program to act on. The file that
-        `metrics_token_file` names is read anew. Raises `SettingsError`, and changes nothing, if
-        that cannot be, or `keep_rooms` has what is no name of a room, and `ChatClosed` once the
-        chat is stopping.
+        disconnected. Log settings are for the program to act on. The files that
+        `metrics_token_file`, `tls_cert` and `tls_key` name are read anew. Raises `SettingsError`,
+        and changes nothing, if that cannot be, or `keep_rooms` has what is no name of a room, and
+        `ChatClosed` once the chat is stopping.
         """
         await self._check_open()
-        token = await _token(settings)
+        token, certificate = await _token(settings), await _certificate(settings)
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
@@ -242,6 +258,7 @@ class Chat:
         if not note.taken:
             raise ChatClosed("the chat has stopped")
         self._operators.token = token
+        self._tls.certificate = certificate
         return stay
 
     def statistics(self) -> Statistics:
@@ -409,7 +426,7 @@ async def open_chat(
     settings = settings or Settings()
     table = make_table(commands)
     kept_rooms = kept_rooms_of(settings)
-    token = await _token(settings)
+    token, tls = await _token(settings), Tls(await _certificate(settings))
     handed = predecessor or Handed(FrozenChat(settings.store), [], [])
     with ExitStack() as unused:
         for sock in handed.clients:
@@ -429,7 +446,7 @@ async def open_chat(
                 nursery=nursery,
                 owed=thaw.owed(),
             )
-            chat = Chat(table, send, hub, log, handed.state.uptime, token)
+            chat = Chat(table, send, hub, log, handed.state.uptime, token, tls)
             nursery.start_soon(chat._run_hub)
             await nursery.start(chat._run_clients, readers)
             yield chat
@@ -454,6 +471,12 @@ async def _token(settings: Settings) -> bytes | None:
         return None
     path = Path(settings.metrics_token_file)
     return await trio.to_thread.run_sync(read_token, path, abandon_on_cancel=True)
+
+
+async def _certificate(settings: Settings) -> Certificate | None:
+    if not settings.tls_cert:
+        return None
+    return await trio.to_thread.run_sync(read_certificate, settings, abandon_on_cancel=True)
 
 
 async def serve(

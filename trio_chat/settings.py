@@ -193,6 +193,28 @@ class Settings:
             AT_A_RESTART,
         ),
     )
+    tls_cert: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Listening",
+            "File with the certificate for TLS and those it rests on, in PEM; needs tls-key.",
+            "None: TLS is spoken only in somebody's name. With one it is spoken on the same port, "
+            "beside those who come without; 1.2 and newer, as RFC 8996 has it.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    tls_key: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Listening",
+            "File with the certificate's private key, in PEM, closed to other users.",
+            "None. nginx (ssl_certificate_key) and PostgreSQL (ssl_key_file) have it in a file of "
+            "its own too.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
     max_clients: int = field(
         default=10_000,
         validator=whole(1, 1_000_000),
@@ -562,6 +584,9 @@ class Settings:
                 f"outbox_bytes must be at least {need} for line_bytes {self.line_bytes}, "
                 f"not {self.outbox_bytes}: half of it must hold the longest line"
             )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
+            yield f"{given} needs {missing} too: a certificate and its key go together"
         if self.max_rooms < (need := len(self.keep_rooms)):
             yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"
 

@@ -15,19 +15,21 @@ import trio
 from attrs import define, field
 
 from trio_chat.client import Client, Lost
-from trio_chat.commands import Connected, Disconnected, ReadOut
+from trio_chat.commands import Answer, Connected, Disconnected, ReadOut, Secured
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import AnswerAtOnce, FirstBytes, FrozenFirstBytes
+from trio_chat.doors.first_bytes import AnswerAtOnce, FirstBytes, FrozenFirstBytes, TlsHello
+from trio_chat.doors.tcp import SocketLink
+from trio_chat.doors.tls import REFUSAL, HandshakeFailed, TlsLink
 from trio_chat.limits import FrozenBucket, TokenBucket
 from trio_chat.standstill import Still
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trio_chat.certificate import Tls
     from trio_chat.client import Item
     from trio_chat.commands import Record
     from trio_chat.doors.stream import StreamLink
-    from trio_chat.doors.tcp import SocketLink
     from trio_chat.operators import Operators
     from trio_chat.settings import Settings
     from trio_chat.standstill import Standstill
@@ -60,14 +62,15 @@ async def run_connection(
     table: Mapping[str, Row],
     *,
     operators: Operators | None = None,
+    tls: Tls | None = None,
     trusted: bool = False,
     reader: Reader | None = None,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `operators` has what those are told. `trusted`: the peer is a proxy that may say where the
-    client really comes from. `reader` is that of a client that the hub knows already, from another
-    process.
+    `operators` has what those are told, `tls` what TLS is spoken with. `trusted`: the peer is a
+    proxy that may say where the client really comes from. `reader` is that of a client that the hub
+    knows already, from another process.
     """
     known = reader is not None
     if reader is None:
@@ -87,10 +90,13 @@ async def run_connection(
         if not known:
             await channel.send((reader.client, (Connected(trusted),), 0))
             known = True
-        await reader.run()
-        await link.wait_released()
-        if not link.handed_over:
-            await link.finish(settings.linger_timeout)
+        await reader.run(tls)
+        await reader.link.wait_released()
+        if reader.go_inside():
+            await reader.run(None)
+            await reader.link.wait_released()
+        if not reader.link.handed_over:
+            await reader.link.finish(settings.linger_timeout)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the chat has ended
     except trio.Cancelled:
@@ -98,10 +104,10 @@ async def run_connection(
             with contextlib.suppress(*CANNOT_SEND):
                 channel.send_nowait(Lost(reader.client, "cancelled"))
             with trio.move_on_after(RELEASE_SECONDS, shield=True):
-                await link.wait_released()
+                await reader.link.wait_released()
         raise
     finally:
-        link.close()
+        reader.close()
 
 
 def bucket_of(settings: Settings) -> TokenBucket | None:
@@ -125,7 +131,18 @@ class FrozenReader:
 class Reader:
     """Reads one client, and keeps what has been read and not sent, so that no cancel loses it."""
 
-    __slots__ = ("_bucket", "_channel", "_dialect", "_records", "_size", "client", "link")
+    __slots__ = (
+        "_bucket",
+        "_channel",
+        "_dialect",
+        "_records",
+        "_secured",
+        "_size",
+        "client",
+        "link",
+    )
+
+    link: Link
 
     def __init__(
         self,
@@ -142,6 +159,8 @@ class Reader:
         self._bucket = bucket
         self._records: Sequence[Record] = ()
         self._size = 0
+        # The word to the hub that TLS begins, once it does.
+        self._secured: Secured | None = None
 
     def report_by(self, operators: Operators) -> None:
         """Have operators answered, if this is one."""
@@ -152,7 +171,22 @@ class Reader:
         bucket = None if self._bucket is None else self._bucket.frozen(trio.current_time())
         return FrozenReader(self._dialect.frozen(), bucket)
 
-    async def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - one loop, for the reason below
+    def go_inside(self) -> bool:
+        """Go on inside of TLS, if the hub does; whether it does."""
+        if self._secured is None or not self._secured.taken:
+            return False
+        self.link.close()
+        self.link = self._secured.link
+        self._dialect.go_inside(self.link.reading)
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.link.close()
+        if self._secured is not None:
+            self._secured.link.close()
+
+    async def run(self, tls: Tls | None) -> None:  # noqa: C901, PLR0912, PLR0915 - one loop: see below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
@@ -206,6 +240,8 @@ class Reader:
         except AnswerAtOnce as answer:
             await self._answer(answer.data)
             await self._channel.send((self.client, (Disconnected(answer.reason),), 0))
+        except TlsHello as hello:
+            await self._begin_tls(hello, tls)
         except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
             await self._channel.send(Lost(self.client, self._why(error)))
         else:
@@ -242,7 +278,25 @@ class Reader:
                 await self.link.drain()
                 left = self.link.write(None, None)
 
+    async def _begin_tls(self, hello: TlsHello, tls: Tls | None) -> None:
+        """Have the hub go on with this client over TLS, or turn it away if there is none here."""
+        reason = "spoke TLS, and there is no certificate for that: see tls_cert"
+        if tls is not None and tls.certificate is not None and isinstance(self.link, SocketLink):
+            try:
+                link = TlsLink(self.link, hello.data, tls.certificate.context)
+                self._secured = Secured(link)
+            except OSError as error:
+                reason = f"TLS could not begin: {error.strerror}"
+        records: list[Record] = [*hello.records]
+        if self._secured is not None:
+            records.append(self._secured)
+        else:
+            records += [Answer(REFUSAL), Disconnected(reason)]
+        await self._channel.send((self.client, records, len(hello.data)))
+
     def _why(self, error: Exception) -> str:
+        if isinstance(error, HandshakeFailed):
+            return str(error)
         if isinstance(error, OSError):
             return f"connection lost: {error.strerror}"
         if isinstance(error, trio.BrokenResourceError):

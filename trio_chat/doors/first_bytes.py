@@ -1,11 +1,12 @@
-"""Tells from a connection's first bytes who came: a browser, a proxy, or a person with telnet.
+"""Tells from a connection's first bytes who came: a browser, a proxy, TLS, or a person with telnet.
 
 Nobody is greeted, so the first bytes are the client's. A line server that takes a browser's POST
 for commands could be spoken to by any web page its user opens; so whoever starts with an HTTP verb
 gets an HTTP answer, and a room only by an upgrade that no page from elsewhere can have.
 
 A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
-Whoever else says so would choose its own address, and is closed.
+Whoever else says so would choose its own address, and is closed. Then TLS may begin, once; the
+first bytes inside of it tell anew.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ VERBS = (
     b"PRI ",
 )
 
+# How TLS begins: with a handshake, of version 3 (RFC 8446, 5.1).
+HELLO = (b"\x16\x03",)
+
 # Who has sent no more than the beginning of a verb after so long types: programs send at once. And
 # so long a request may take to come.
 UNDECIDED_SECONDS = 10.0
@@ -83,6 +87,14 @@ class AnswerAtOnce(Exception):
     reason: str
 
 
+@frozen
+class TlsHello(Exception):
+    """What came begins TLS, with these bytes; `records` come before that."""
+
+    records: list[Record]
+    data: bytes
+
+
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
@@ -99,6 +111,7 @@ class FirstBytes:
         "_over",
         "_reading",
         "_reports",
+        "_secure",
         "_settings",
         "_since",
         "_table",
@@ -129,6 +142,8 @@ class FirstBytes:
         self._first: bytes | None = b""
         # Whether it told of someone who is not served: what else comes means nothing.
         self._over = False
+        # Whether all this is inside of TLS.
+        self._secure = False
 
     @classmethod
     def thawed(
@@ -184,6 +199,12 @@ class FirstBytes:
         if self._since is not None:
             self._since += stood
 
+    def go_inside(self, reading: trio.CancelScope | None) -> None:
+        """Begin anew with what comes inside of TLS, read in this scope."""
+        self._first, self._since, self._secure = b"", None, True
+        self._trusted = False
+        self._reading = reading or trio.CancelScope()
+
     def report_by(self, reports: ReportsTo) -> None:
         """Ask for what is told to operators: see `trio_chat.operators`."""
         if self._first is not None:
@@ -195,20 +216,26 @@ class FirstBytes:
         return self._dialect.pending
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
-        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
+        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`.
+
+        Raises `TlsHello` once TLS begins, and `AnswerAtOnce`.
+        """
         if self._first is None:
             return self._dialect.feed(data, limit)
         if self._over:
             return []
         self._first = first = self._first + data
         proxy, http = begins(first, SIGNATURES), is_http(first)
+        tls = False if self._secure else begins(first, HELLO)
         if self._since is not None and self._clock() - self._since > UNDECIDED_SECONDS:
-            proxy = http = False
+            proxy = http = tls = False
+        if tls:
+            raise TlsHello([], first)
         if proxy:
             return self._feed_header(first, limit)
         if http:
             return self._feed_request(first, limit)
-        if proxy is None or http is None:
+        if None in (proxy, http, tls):
             if first and self._since is None:
                 self._since = self._clock()
             return []
@@ -259,7 +286,10 @@ class FirstBytes:
         if not header.own:
             self._address = "" if header.client is None else header.client.address
         who: list[Record] = [] if header.client is None else [header.client]
-        return who + self.feed(b"", limit)
+        try:
+            return who + self.feed(b"", limit)
+        except TlsHello as hello:
+            raise TlsHello(who, hello.data) from None
 
     def _end(self, answer: Record, reason: str) -> list[Record]:
         self._first, self._over = b"", True

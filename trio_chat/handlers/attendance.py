@@ -30,6 +30,7 @@ class Attendance:
         self.handlers: Handlers = {
             commands.Connected: self._connected,
             commands.CameFrom: self._came_from,
+            commands.Secured: self._secured,
             commands.Disconnected: self._disconnected,
             commands.ReadOut: self._read_out,
             commands.Quit: self._quit,
@@ -64,6 +65,16 @@ class Attendance:
             extra={"address": link.peer, "client": client.id, "proxy": proxy},
         )
         self._check_address(client)
+
+    def _secured(self, client: Client, record: commands.Secured) -> None:
+        old, client.link = client.link, record.link
+        client.link.peer, client.link.address = old.peer, old.address
+        record.taken = True
+        if self._state.standstill is not None:
+            client.link.freeze(self._state.standstill)
+        if self._state.stopping:
+            client.link.read_out()
+        old.release()
 
     def _check_address(self, client: Client) -> None:
         address, most = client.link.address, self._state.settings.max_clients_per_address

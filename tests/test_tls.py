@@ -1,0 +1,622 @@
+"""TLS on the port that everyone comes to: who speaks it, who does not get so far, and all's end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+import struct
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from authority import Authority
+from freezing import Next, successor, thawed
+from loopback import (
+    FAREWELL,
+    HOST,
+    PATIENCE,
+    Links,
+    chat_on_tcp,
+    descriptors,
+    dial,
+    ticks,
+    until,
+    watch_links,
+)
+
+from trio_chat import Chat, Settings, SettingsError
+from trio_chat.certificate import read_certificate
+from trio_chat.client import Client
+from trio_chat.commands import Secured
+from trio_chat.dialects.line import LF
+from trio_chat.doors.first_bytes import UNDECIDED_SECONDS
+from trio_chat.doors.tcp import SocketLink
+from trio_chat.doors.tls import HANDSHAKE_SECONDS, REFUSAL, TlsLink
+from trio_chat.handlers.attendance import Attendance
+from trio_chat.outcomes import Outcomes
+from trio_chat.remote import Disconnected, Resumed, open_client, session
+from trio_chat.standstill import Standstill
+from trio_chat.state import State
+from trio_chat.testing import LineClient
+
+UPGRADING = "> the server is being upgraded: please connect again"
+# How the hello of any client begins, and with what else it can be told from lines.
+HELLO = b"\x16\x03"
+
+
+@pytest.fixture
+def links(monkeypatch: pytest.MonkeyPatch) -> Links:
+    return watch_links(monkeypatch)
+
+
+@asynccontextmanager
+async def running(authority: Authority, **settings) -> AsyncIterator[tuple[Chat, int]]:
+    with trio.fail_after(PATIENCE):
+        async with chat_on_tcp(**authority.settings, **settings) as (chat, port):
+            yield chat, port
+
+
+async def shake(stream: trio.abc.Stream, authority: Authority) -> LineClient:
+    """A client that speaks lines over TLS over this."""
+    tls = trio.SSLStream(stream, authority.trusting, server_hostname=HOST)
+    await tls.do_handshake()
+    return LineClient(tls)
+
+
+async def dial_tls(port: int, authority: Authority, nick: str | None = None) -> LineClient:
+    client = await shake((await dial(port)).stream, authority)
+    if nick is not None:
+        await client.send(f"/nick {nick}", "/join #x")
+        await client.expect(f"> all right, I will call you {nick}", "> welcome to #x")
+    return client
+
+
+def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.reason for record in caplog.records if hasattr(record, "reason")]
+
+
+class Splitting(trio.abc.HalfCloseableStream):
+    """Sends a byte at a time, and lets the other side read it before the next one."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+
+    async def send_all(self, data) -> None:
+        for byte in bytes(data):
+            await self.stream.send_all(bytes((byte,)))
+            await ticks(5)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def receive_some(self, max_bytes=None) -> bytes:
+        return await self.stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+# --- those who speak it ---------------------------------------------------------------------------
+
+
+async def test_lines_over_tls_beside_lines_without(authority: Authority, links: Links) -> None:
+    async with running(authority) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        assert jane.stream.version() == "TLSv1.3"
+        john = await dial(port, nick="john", room="#x")
+        await jane.expect("> john joined the room")
+        await jane.send("/msg hello")
+        await john.expect("> jane: hello")
+        await john.send("/msg hi")
+        await jane.expect("> john: hi")
+        assert chat.statistics().clients == 2
+        await jane.send("/quit")
+        assert (await jane.rest())[-1] == "> sad to see you go =("
+        await john.expect("> jane has left the room")
+    links.check()
+
+
+async def test_what_is_more_than_the_connection_takes_comes_whole(authority: Authority) -> None:
+    async with running(authority, outbox_bytes=1 << 20) as (_, port):
+        jane = await dial_tls(port, authority, "jane")
+        john = await dial(port, nick="john", room="#x")
+        lines = [f"{number} {'x' * 900}" for number in range(400)]
+        await john.send(*(f"/msg {line}" for line in lines))
+        assert await jane.line() == "> john joined the room"
+        assert await jane.lines(400) == [f"> john: {line}" for line in lines]
+        await jane.stream.aclose()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_hello_may_be_split_anywhere(authority: Authority, version, links: Links) -> None:
+    async with running(authority) as (_, port):
+        context = authority.trusting
+        context.maximum_version = version
+        stream = Splitting((await dial(port)).stream)
+        jane = LineClient(trio.SSLStream(stream, context, server_hostname=HOST))
+        await jane.send("/nick jane")
+        await jane.expect("> all right, I will call you jane")
+        await jane.stream.aclose()
+    links.check()
+
+
+async def test_a_version_that_is_too_old(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (chat, port):
+        context = authority.trusting
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+        stream = trio.SSLStream((await dial(port)).stream, context, server_hostname=HOST)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.do_handshake()
+        await until(lambda: not chat.statistics().clients)
+    assert reasons(caplog) == ["the TLS handshake failed: unsupported protocol"]
+
+
+async def test_what_looks_like_tls_inside_of_tls_is_a_line(authority: Authority) -> None:
+    async with running(authority, trusted_proxies=(HOST,)) as (_, port):
+        jane = await dial_tls(port, authority)
+        await jane.stream.send_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        # What is before TLS the proxy says, what is inside its client.
+        assert await jane.rest() == ["err: only a trusted proxy may send a PROXY header here"]
+        john = await dial_tls(port, authority)
+        await john.stream.send_all(HELLO + b"\n/nick john\n")
+        assert (await john.lines(2))[1] == "> all right, I will call you john"
+
+
+# --- through a proxy ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_proxy_may_say_before_it_who_comes(authority: Authority, *, together: bool) -> None:
+    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    async with running(authority, trusted_proxies=(HOST,)) as (chat, port):
+        stream = (await dial(port)).stream
+        tls = trio.SSLStream(FirstOf(stream, header, together=together), authority.trusting,
+                             server_hostname=HOST)  # fmt: skip
+        jane = LineClient(tls)
+        assert await jane.sync() == []
+        assert chat._hub.state.addresses == {"192.0.2.1": 1}
+        [client] = chat._hub.state.clients.values()
+        assert (client.link.peer, type(client.link)) == ("192.0.2.1:1", TlsLink)
+        await jane.stream.aclose()
+        await until(lambda: not chat._hub.state.addresses)
+
+
+class FirstOf(Splitting):
+    """Sends something before all else."""
+
+    def __init__(self, stream: trio.SocketStream, first: bytes, *, together: bool) -> None:
+        super().__init__(stream)
+        self.first, self.together = first, together
+
+    async def send_all(self, data) -> None:
+        first, self.first = self.first, b""
+        if first and not self.together:
+            await self.stream.send_all(first)
+            await ticks(20)
+            first = b""
+        await self.stream.send_all(first + bytes(data))
+
+
+async def test_an_address_with_too_many_is_turned_away_before_it(authority: Authority) -> None:
+    async with running(authority, trusted_proxies=(HOST,), max_clients_per_address=1) as (_, port):
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+        first = FirstOf((await dial(port)).stream, header, together=True)
+        jane = await shake(first, authority)
+        assert await jane.sync() == []
+        before = descriptors()
+        second = (await dial(port)).stream
+        await second.send_all(header + HELLO)
+        assert (await LineClient(second).rest())[0].startswith("err: there are too many connec")
+        await second.aclose()
+        await until(lambda: descriptors() == before)
+        await jane.stream.aclose()
+
+
+# --- those for whom nothing comes of it -----------------------------------------------------------
+
+
+async def test_without_a_certificate_a_hello_gets_an_alert(
+    links: Links, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    with trio.fail_after(PATIENCE):
+        async with chat_on_tcp() as (_, port):
+            stream = (await dial(port)).stream
+            tls = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=HOST)
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await tls.do_handshake()
+            assert "HANDSHAKE_FAILURE" in str(caught.value.__cause__)
+            raw = (await dial(port)).stream
+            await raw.send_all(HELLO[:1])
+            await ticks()
+            await raw.send_all(HELLO[1:])
+            assert await raw.receive_some() == REFUSAL
+            assert await raw.receive_some() == b""
+    assert reasons(caplog) == ["spoke TLS, and there is no certificate for that: see tls_cert"] * 2
+    links.check()
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x01", b"\x01\x00\x05hello", b"\x16" * 500, b"\n" * 9])
+async def test_garbage_costs_a_line_in_the_log(
+    authority: Authority, garbage: bytes, links: Links, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (chat, port):
+        before = descriptors()
+        stream = (await dial(port)).stream
+        await stream.send_all(HELLO + garbage)
+        await stream.send_eof()
+        await until(lambda: reasons(caplog))
+        await stream.aclose()
+        await until(lambda: descriptors() == before + links.squatted)
+        assert not chat.statistics().clients
+        john = await dial(port)
+        assert await john.sync() == []
+    left = [record for record in caplog.records if record.getMessage() == "client left"]
+    assert left[0].reason.startswith("the TLS handshake failed: ")
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+    links.check()
+
+
+async def test_a_handshake_has_so_long(
+    authority: Authority, mock_clock, caplog: pytest.LogCaptureFixture, links: Links
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (chat, port):
+        stream = (await dial(port)).stream
+        await stream.send_all(HELLO)
+        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values()))
+        await ticks()
+        mock_clock.jump(HANDSHAKE_SECONDS - 0.1)
+        await ticks()
+        assert chat.statistics().clients == 1
+        mock_clock.jump(0.2)
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+    assert reasons(caplog) == ["no TLS handshake within 10 seconds"]
+    links.check()
+
+
+async def test_a_handshake_counts_against_the_limits(authority: Authority) -> None:
+    async with running(authority, max_clients=1) as (chat, port):
+        stream = (await dial(port)).stream
+        await stream.send_all(HELLO)
+        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values()))
+        full = "err: the server is full; please try again later"
+        assert await (await dial(port)).rest() == [full]
+
+
+async def test_who_breaks_off_without_a_word(
+    authority: Authority, links: Links, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        sock = jane.stream.transport_stream.socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        await until(lambda: not chat.statistics().clients)
+    assert reasons(caplog) == ["connection lost"]
+    links.check()
+
+
+async def test_out_of_descriptors_it_ends_that_client_alone(
+    authority: Authority, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (_, port):
+        john = await dial(port)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "dup", none_left)
+            stream = (await dial(port)).stream
+            await stream.send_all(HELLO)
+            assert await stream.receive_some() == REFUSAL
+        await stream.aclose()
+        assert await john.sync() == []
+    assert reasons(caplog)[0] == "TLS could not begin: Too many open files"
+
+
+# --- other certificates ---------------------------------------------------------------------------
+
+
+async def test_a_renewed_certificate_is_for_who_comes_from_now_on(authority: Authority) -> None:
+    async with running(authority) as (chat, port):
+        jane, old = await dial_tls(port, authority, "jane"), authority.issued
+        waiting = (await dial(port)).stream
+        await waiting.send_all(HELLO[:1])
+        authority.issue()
+        await chat.reload(chat.settings)
+        assert authority.issued != old
+        john = await dial_tls(port, authority, "john")
+        assert jane.stream.getpeercert(binary_form=True) == old
+        assert john.stream.getpeercert(binary_form=True) == authority.issued
+        await john.send("/msg hello")
+        await jane.expect("> john joined the room", "> john: hello")
+        # A pair that is none keeps the old one, whole.
+        good, used = authority.cert.read_bytes(), authority.issued
+        fingerprint = chat.certificate
+        authority.issue()
+        authority.cert.write_bytes(good)
+        with pytest.raises(SettingsError, match="is not the key of the certificate"):
+            await chat.reload(Settings(**authority.settings, message_chars=7))
+        assert chat.settings.message_chars != 7
+        assert chat.certificate == fingerprint
+        jack = await dial_tls(port, authority)
+        assert jack.stream.getpeercert(binary_form=True) == used
+        # And without one there is no TLS any more, but for those who have it.
+        await chat.reload(Settings(rate_limit=None))
+        stream = (await dial(port)).stream
+        await stream.send_all(HELLO)
+        assert await stream.receive_some() == REFUSAL
+        await jane.send("/msg still here")
+        await john.expect("> jane: still here")
+        for client in (jane, john, jack):
+            await client.stream.aclose()
+
+
+# --- stopping -------------------------------------------------------------------------------------
+
+
+async def test_a_stop_says_farewell_inside_of_tls_and_waits_for_no_handshake(
+    authority: Authority, links: Links, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    async with running(authority) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        late = (await dial(port)).stream
+        await late.send_all(HELLO)
+        await until(
+            lambda: [type(c.link) for c in chat._hub.state.clients.values()] == [TlsLink] * 2
+        )
+        since = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            # `rest` ends with TLS's own word that it does: without it this raises.
+            assert await jane.rest() == [FAREWELL]
+            await jane.stream.aclose()
+            assert await late.receive_some() == b""
+            await late.aclose()
+        assert trio.current_time() - since < chat.settings.linger_timeout
+    assert "the TLS handshake was given up: the chat is stopping" in reasons(caplog)
+    links.check()
+
+
+async def test_who_does_not_answer_the_end_does_not_hold_the_stop_up(
+    authority: Authority,
+) -> None:
+    async with running(authority, linger_timeout=0.1) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        since = trio.current_time()
+        await chat.stop()
+        assert trio.current_time() - since < chat.settings.stop_grace
+        assert await jane.rest() == [FAREWELL]
+
+
+async def test_who_never_reads_does_not_hold_the_stop_up(
+    authority: Authority, links: Links
+) -> None:
+    async with running(authority, stop_grace=0.5, outbox_bytes=1 << 16) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        john = await dial(port, nick="john", room="#x")
+        jane_here = next(c for c in chat._hub.state.clients.values() if c.nick == "jane")
+        while not jane_here.lagging:
+            await john.send(*[f"/msg {'x' * 900}"] * 50)
+            await john.sync()
+        since = trio.current_time()
+        await chat.stop()
+        assert trio.current_time() - since < 2
+        await jane.stream.transport_stream.aclose()
+    links.check()
+
+
+async def test_being_cancelled_ends_it_at_once(authority: Authority, links: Links) -> None:
+    with trio.fail_after(PATIENCE):
+        async with chat_on_tcp(**authority.settings) as (chat, port):
+            await dial_tls(port, authority, "jane")
+            late = (await dial(port)).stream
+            await late.send_all(HELLO)
+            await until(lambda: chat.statistics().clients == 2)
+            chat._clients.cancel_scope.cancel()
+            await chat.stop()
+    links.check()
+
+
+# --- standing still -------------------------------------------------------------------------------
+
+
+async def test_lines_go_on_or_are_told_to_come_again(
+    goes_on: Next, authority: Authority, links: Links
+) -> None:
+    async with running(authority) as (chat, port):
+        jane = await dial_tls(port, authority, "jane")
+        john = await dial(port, nick="john", room="#x")
+        await jane.expect("> john joined the room")
+        async with goes_on(chat):
+            await john.send("/msg there?")
+            if goes_on is thawed:
+                await jane.expect("> john: there?")
+                await jane.stream.aclose()
+            else:
+                assert await jane.rest() == [UPGRADING]
+                await jane.stream.aclose()
+                await john.expect("> jane has left the room")
+                again = await dial_tls(port, authority, "jane")
+                await again.send("/msg back")
+                assert (await john.lines(2))[1] == "> jane: back"
+                await again.stream.aclose()
+    if goes_on is thawed:
+        links.check()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_handshake_goes_on_while_all_stands_still(
+    authority: Authority, *, ends: bool
+) -> None:
+    """However it goes on then, by itself or as another chat, the client is told something."""
+    async with running(authority) as (chat, port):
+        stream = Held((await dial(port)).stream)
+        jane = LineClient(trio.SSLStream(stream, authority.trusting, server_hostname=HOST))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jane.send, "/nick jane")
+            await until(
+                lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values())
+            )
+            if ends:
+                async with successor(chat):
+                    stream.go_on.set()
+                    assert await jane.rest() == [UPGRADING]
+                    await jane.stream.aclose()
+                return
+            async with chat.frozen() as frozen:
+                assert not frozen.clients
+                stream.go_on.set()
+                await ticks(200)
+                assert chat._channel.statistics().current_buffer_used == 0
+            await jane.expect("> all right, I will call you jane")
+            await jane.stream.aclose()
+
+
+class Held(Splitting):
+    """Sends the first bytes, and the rest once it may."""
+
+    def __init__(self, stream: trio.SocketStream, first: int = 10) -> None:
+        super().__init__(stream)
+        self.first = first
+        self.go_on = trio.Event()
+
+    async def send_all(self, data) -> None:
+        if self.go_on.is_set():
+            await self.stream.send_all(data)
+            return
+        await self.stream.send_all(bytes(data)[: self.first])
+        await self.go_on.wait()
+        await self.stream.send_all(bytes(data)[self.first :])
+
+
+async def test_what_does_not_tell_yet_goes_over(authority: Authority) -> None:
+    async with running(authority) as (chat, port):
+        stream = Held((await dial(port)).stream, 1)
+        jane = LineClient(trio.SSLStream(stream, authority.trusting, server_hostname=HOST))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jane.send, "/nick jane")
+            await ticks()
+            async with successor(chat):
+                stream.go_on.set()
+                await jane.expect("> all right, I will call you jane")
+                await jane.stream.aclose()
+
+
+@pytest.mark.parametrize("steps", range(0, 40, 3))
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_standstill_at_any_step_of_a_hello(
+    authority: Authority, steps: int, *, ends: bool, links: Links
+) -> None:
+    async with running(authority) as (chat, port), trio.open_nursery() as nursery:
+        client = trio.SSLStream((await dial(port)).stream, authority.trusting, server_hostname=HOST)
+        jane = LineClient(client)
+        nursery.start_soon(jane.send, "/nick jane")
+        await ticks(steps)
+        if not ends:
+            async with thawed(chat):
+                await ticks()
+            await jane.expect("> all right, I will call you jane")
+        else:
+            async with successor(chat):
+                # It had not begun yet, and goes over; or it had.
+                heard = await jane.line()
+                assert heard in (UPGRADING, "> all right, I will call you jane")
+                await jane.stream.aclose()
+            return
+        await jane.stream.aclose()
+
+
+@pytest.mark.parametrize("wanted", ["to stand still", "to stop"])
+async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
+    authority: Authority, wanted: str
+) -> None:
+    """A hello that was being read when the hub said so is a record that comes after that."""
+    state = State(Settings())
+    handler = Attendance(state, Outcomes(state)).handlers[Secured]
+    ours, theirs = socket.socketpair()
+    old = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
+    certificate = read_certificate(Settings(**authority.settings))
+    assert certificate is not None
+    link = TlsLink(old, HELLO, certificate.context)
+    channel, _ = trio.open_memory_channel(1)
+    client = Client(old, LF, channel, room_limit=1)
+    if wanted == "to stop":
+        state.stopping = True
+    else:
+        state.standstill = Standstill()
+    record = Secured(link)
+    handler(client, record)
+    assert record.taken
+    assert client.link is link
+    assert old.released
+    assert link.reading.cancel_called is (wanted == "to stop")
+    assert link.standstill is state.standstill
+    for one in (ours, old, link):
+        one.close()
+
+
+# --- WebSocket ------------------------------------------------------------------------------------
+
+
+async def test_a_program_comes_by_wss_and_back_after_an_upgrade(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    url = f"wss://{HOST}:%d/ws"
+    with trio.fail_after(PATIENCE):
+        async with running(authority) as (chat, port):
+            john = await dial(port, nick="john", room="#x")
+            async with open_client(url % port, nick="jane", ssl_context=authority.trusting) as jane:
+                await jane.join("#x")
+                await john.expect("> jane joined the room")
+                async with successor(chat):
+                    kinds = [type(await anext(jane)) for _ in range(2)]
+                    assert kinds == [Disconnected, Resumed]
+                    await jane.say("still me", room="#x")
+                    # Nobody saw it leave.
+                    await john.expect("> jane: still me")
+
+
+async def test_a_request_has_so_long_inside_of_tls_too(authority: Authority, mock_clock) -> None:
+    async with running(authority) as (chat, port):
+        client = await dial_tls(port, authority)
+        await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: ")
+        await until(lambda: chat.statistics().bytes_in > 0)
+        await ticks(200)
+        mock_clock.jump(UNDECIDED_SECONDS + 0.1)
+        assert await client.line() == "HTTP/1.1 408 Request Timeout"
+        await client.stream.aclose()
+
+
+async def test_the_page_comes_by_https(authority: Authority) -> None:
+    async with running(authority) as (_, port):
+        client = await dial_tls(port, authority)
+        await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while data := await client.stream.receive_some():
+            answer += data
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"</html>" in answer
