@@ -68,7 +68,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) 
         Settings(**{name: value})
 
 
-PATHS = ("control", "metrics_token_file")
+PATHS = ("control", "metrics_token_file", "tls_cert", "tls_key")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in PATHS])
