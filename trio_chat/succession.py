@@ -18,7 +18,7 @@ from attrs import define
 from trio_chat import handover
 from trio_chat.control_path import ControlListener
 from trio_chat.errors import HandoverError, SettingsError
-from trio_chat.frozen_state import read_state
+from trio_chat.frozen_state import be_prepared, read_state
 from trio_chat.handed import Handed, check_handed
 from trio_chat.handover import VARIABLE, Estate, Fixed
 from trio_chat.handover_wire import Wire
@@ -69,6 +69,7 @@ async def receive(wire: Wire, fixed: Fixed) -> Inheritance:
     Raises `HandoverError` if the daemon has given the upgrade up, `StateError` if this version
     cannot read the chat's state.
     """
+    be_prepared()
     await wire.send(handover.READY, handover.written(fixed))
     estate = handover.read(Estate, (await wire.receive(handover.ESTATE)).content)
     message = await wire.receive(handover.STATE)

@@ -18,7 +18,7 @@ from attrs import asdict, define, frozen
 
 from trio_chat import handover, systemd
 from trio_chat.errors import HandoverError, Refused
-from trio_chat.frozen_state import write_state
+from trio_chat.frozen_state import be_prepared, write_state
 from trio_chat.handover import Estate, Fixed
 from trio_chat.heir import start_heir
 from trio_chat.process import STDERR
@@ -96,6 +96,7 @@ async def hand_over(chat: Chat, own: DaemonState, handed: Callable[[int], None])
         with within(START_SECONDS, "started"):
             ready = await heir.wire.receive(handover.READY)
         check_fixed(own, handover.read(Fixed, ready.content))
+        be_prepared()
         begun = time.monotonic()
         try:
             async with chat.frozen() as still:
