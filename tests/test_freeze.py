@@ -371,6 +371,20 @@ async def test_what_is_at_hand_for_one_that_lags_goes_over(narrow: Links, *, at_
             await john.expect("> jack: here")
 
 
+async def test_a_token_that_is_gone_by_then_costs_nobody_the_connection(tmp_path, caplog) -> None:
+    token = tmp_path / "token"
+    token.write_text("x" * 40)
+    token.chmod(0o600)
+    async with chat_on_tcp(metrics_token_file=str(token)) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        handed = await hand_over(chat)
+        token.unlink()
+        async with succeed(handed, chat.settings):
+            await john.send("/who")
+            await john.expect("> in #x: john")
+    assert "neither the token nor the certificate is in use" in caplog.text
+
+
 async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
     async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
         john = await dial(port, nick="john", room="#x")

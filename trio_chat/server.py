@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -19,7 +20,7 @@ from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
-from trio_chat.errors import ChatClosed, Refused
+from trio_chat.errors import ChatClosed, Refused, SettingsError
 from trio_chat.freeze import freeze, going_over
 from trio_chat.frozen_state import FrozenChat
 from trio_chat.handed import Frozen, Handed, kept_rooms_of
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from trio_chat.handlers.speech import BeforeSay
     from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row
+
+logger = logging.getLogger("trio_chat")
 
 # Batches that wait for the hub. Each is one read of one client, and a client has no more than one
 # waiting here or in its own task, so that a longer queue holds no more memory than a shorter one.
@@ -426,7 +429,8 @@ async def open_chat(
     settings = settings or Settings()
     table = make_table(commands)
     kept_rooms = kept_rooms_of(settings)
-    token, tls = await _token(settings), Tls(await _certificate(settings))
+    token, certificate = await _secrets(settings, predecessor)
+    tls = Tls(certificate)
     handed = predecessor or Handed(FrozenChat(settings.store), [], [])
     with ExitStack() as unused:
         for sock in handed.clients:
@@ -464,6 +468,26 @@ async def _open_log(settings: Settings, handed: Handed) -> AsyncGenerator[RoomLo
     path = Path(settings.store.removeprefix(SQLITE))
     async with open_sqlite_log(path, settings.durability, keep, lock=handed.lock) as log:
         yield log
+
+
+async def _secrets(
+    settings: Settings, predecessor: Handed | None
+) -> tuple[bytes | None, Certificate | None]:
+    """The token of operators, and the certificate.
+
+    They were there when a successor was checked. Where they are not any more, it begins without:
+    there is no way back, and nobody is to be disconnected for it.
+    """
+    try:
+        return await _token(settings), await _certificate(settings)
+    except SettingsError as error:
+        if predecessor is None:
+            raise
+        logger.error(  # noqa: TRY400 - its sentence says it
+            "neither the token nor the certificate is in use, until a reload",
+            extra={"problem": str(error)},
+        )
+        return None, None
 
 
 async def _token(settings: Settings) -> bytes | None:
