@@ -88,8 +88,9 @@ async def transcripts(played: list[Step], **changed) -> list[list[str]]:
                 handed = await hand_over(chat)
                 chat = await chats.enter_async_context(succeed(handed, chat.settings))
             await client.stream.send_all(step.data[step.cut :])
-            for number, each in enumerate(clients):
-                heard[number] += await each.sync()
+            # Who sent it is first: what the others hear of it is there when they are asked.
+            for number in sorted(range(PEOPLE), key=lambda number: number != step.who):
+                heard[number] += await clients[number].sync()
         return [[re.sub(r"\d\d:\d\d:\d\d", "", line) for line in lines] for lines in heard]
 
 
