@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
+from contextlib import nullcontext
 
 import pytest
 import trio
@@ -11,6 +13,15 @@ from loopback import HOST, Links, chat_on_tcp, dial, reset, ticks, until, watch_
 
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.testing import line_client
+
+
+@pytest.fixture(autouse=True, params=["epoll", "no epoll"])
+def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these, as the chat waits for its sockets on Linux, and as it does elsewhere."""
+    if request.param == "no epoll":
+        monkeypatch.setattr("trio_chat.server.open_readiness", nullcontext)
+    elif not hasattr(select, "epoll"):
+        pytest.skip("this system has no epoll")
 
 
 @pytest.fixture

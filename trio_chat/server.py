@@ -18,6 +18,7 @@ from trio_chat.doors.connection import run_connection
 from trio_chat.doors.listening import Listening
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
+from trio_chat.doors.readiness import open_readiness
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import ChatClosed, Refused, SettingsError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from trio_chat.certificate import Certificate
     from trio_chat.doors.connection import Reader
+    from trio_chat.doors.readiness import Readiness
     from trio_chat.handlers.speech import BeforeSay
     from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row
@@ -71,6 +73,7 @@ class Chat:
         uptime: float,
         token: bytes | None,
         tls: Tls,
+        readiness: Readiness | None,
     ) -> None:
         self._table = table
         self._channel = channel
@@ -80,6 +83,7 @@ class Chat:
         self._late_seconds = Histogram(SECONDS)
         self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
         self._tls = tls
+        self._readiness = readiness
         self._clients: trio.Nursery
         self._listening: list[Listening] = []
         # Held while everything stands still. A stop waits for it.
@@ -147,7 +151,7 @@ class Chat:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
         settings = self.settings
-        link = SocketLink(stream, settings.keepalive)
+        link = SocketLink(stream, settings.keepalive, self._readiness)
         trusted = is_trusted(link.address, settings.trusted_proxies)
         return run_connection(
             link,
@@ -435,11 +439,12 @@ async def open_chat(
     with ExitStack() as unused:
         for sock in handed.clients:
             unused.enter_context(sock)
+        readiness = unused.enter_context(open_readiness())
         async with _open_log(settings, handed) as log, trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
             thaw = Thaw(settings, table, handed.state)
             thaw.state.counts.upgrades += predecessor is not None
-            readers = list(thaw.clients(handed.clients, send))
+            readers = list(thaw.clients(handed.clients, send, readiness))
             hub = Hub(
                 state=thaw.state,
                 log=log,
@@ -450,7 +455,9 @@ async def open_chat(
                 nursery=nursery,
                 owed=thaw.owed(),
             )
-            chat = Chat(table, send, hub, log, handed.state.uptime, token, tls)
+            chat = Chat(table, send, hub, log, handed.state.uptime, token, tls, readiness)
+            if readiness is not None:
+                nursery.start_soon(readiness.run)
             nursery.start_soon(chat._run_hub)
             await nursery.start(chat._run_clients, readers)
             yield chat

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.client import Item
     from trio_chat.commands import Record
     from trio_chat.doors.connection import FrozenReader
+    from trio_chat.doors.readiness import Readiness
     from trio_chat.frozen_state import FrozenChat, FrozenClient, FrozenRoom, Held
     from trio_chat.settings import Settings
     from trio_chat.table import Row
@@ -43,7 +44,10 @@ class Thaw:
         self.state.rooms.update((room.name, self._room(room)) for room in frozen.rooms)
 
     def clients(
-        self, sockets: Sequence[socket.socket], channel: trio.MemorySendChannel[Item]
+        self,
+        sockets: Sequence[socket.socket],
+        channel: trio.MemorySendChannel[Item],
+        readiness: Readiness | None,
     ) -> Iterator[Reader]:
         """Put the clients into the state, each with its socket unless it is away.
 
@@ -52,7 +56,9 @@ class Thaw:
         left = iter(sockets)
         for frozen in self._frozen.clients:
             if frozen.away is None:
-                yield self._client(frozen, next(left), channel)
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(next(left)))
+                link = SocketLink(stream, self._settings.keepalive, readiness)
+                yield self._client(frozen, link, channel)
             else:
                 self._absent(frozen, frozen.away, channel)
 
@@ -68,10 +74,8 @@ class Thaw:
         return room
 
     def _client(
-        self, frozen: FrozenClient, sock: socket.socket, channel: trio.MemorySendChannel[Item]
+        self, frozen: FrozenClient, link: SocketLink, channel: trio.MemorySendChannel[Item]
     ) -> Reader:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        link = SocketLink(stream, self._settings.keepalive)
         link.address, link.peer = frozen.address, frozen.peer
         link.keep(frozen.rest or None, None)
         client = Client(link, frozen.variant, channel, room_limit=frozen.room_limit)

@@ -132,6 +132,7 @@ class Reader:
     """Reads one client, and keeps what has been read and not sent, so that no cancel loses it."""
 
     __slots__ = (
+        "_at_end",
         "_bucket",
         "_channel",
         "_dialect",
@@ -159,6 +160,7 @@ class Reader:
         self._bucket = bucket
         self._records: Sequence[Record] = ()
         self._size = 0
+        self._at_end = False
         # The word to the hub that TLS begins, once it does.
         self._secured: Secured | None = None
 
@@ -186,14 +188,14 @@ class Reader:
         if self._secured is not None:
             self._secured.link.close()
 
-    async def run(self, tls: Tls | None) -> None:  # noqa: C901, PLR0912, PLR0915 - one loop: see below
+    async def run(self, tls: Tls | None) -> None:  # noqa: C901 - one loop: see below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
         every idle connection a frame.
         """
         end: Record = ReadOut()
-        link, dialect, bucket = self.link, self._dialect, self._bucket
+        link = self.link
         try:
             while link.reading is not None:
                 with link.reading as reading:
@@ -201,31 +203,10 @@ class Reader:
                         link.standstill, reading
                     ):
                         return
-                    if dialect.pending or (bucket is not None and bucket.in_debt):
+                    while not self._at_end:
                         await self._go_on()
-                    while True:
-                        await link.readable()
-                        if link.gate is not None:
-                            await link.wait_allowed()
-                        data = link.take()
-                        if data is None:
-                            continue
-                        if not data:
-                            break
-                        self._size = len(data)
-                        if bucket is not None:
-                            await self._pass_on(data, bucket)
-                            continue
-                        self._records = records = dialect.feed(data)
-                        if not records:
-                            continue
-                        try:
-                            self._channel.send_nowait((self.client, records, len(data)))
-                            self._records = ()
-                        except trio.WouldBlock:
-                            await self._send()
-                        # An idle connection holds nothing of what it sent last.
-                        del records, data
+                        await link.until(self._read)
+                        await link.wait_allowed()
                     end = Disconnected("closed by the client")
                     break
                 if self._records and not link.released:
@@ -261,14 +242,53 @@ class Reader:
             self.link.standstill = None
         return False
 
-    async def _go_on(self) -> None:
-        """Pass on what waited as bytes, or for the rate."""
-        if self._bucket is not None:
-            await self._pass_on(b"", self._bucket)
+    def _read(self) -> bool:
+        """Read what has come and pass it on; whether there is something that has to wait."""
+        link = self.link
+        if link.gate is not None:
+            return True
+        data = link.take()
+        if not data:
+            self._at_end = data is not None
+            return self._at_end
+        self._size = len(data)
+        self._feed(data)
+        if self._records:
+            try:
+                self._channel.send_nowait((self.client, self._records, len(data)))
+            except trio.WouldBlock:
+                return True
+            self._records = ()
+        return self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """Whether commands wait as bytes, or for the rate."""
+        bucket = self._bucket
+        return self._dialect.pending or (bucket is not None and bucket.in_debt)
+
+    def _feed(self, data: bytes) -> None:
+        """Have records made of what has come, as many as the rate allows; the rest waits."""
+        dialect, bucket = self._dialect, self._bucket
+        if bucket is None:
+            self._records = dialect.feed(data)
             return
-        self._records = self._dialect.feed(b"")
+        allowed = bucket.available(trio.current_time())
+        self._records = records = dialect.feed(data, allowed)
+        # Empty lines and telnet's commands are work too.
+        lines = allowed if dialect.pending else len(records)
+        bucket.spend(max(lines, len(records), len(data) / LINE_BYTES, READ_LINES))
+
+    async def _go_on(self) -> None:
+        """Pass on what found no room on the channel, and what waits, as fast as the rate allows."""
         if self._records:
             await self._send()
+        while self._waits:
+            if self._bucket is not None:
+                await trio.sleep(self._bucket.wait())
+            self._feed(b"")
+            if self._records:
+                await self._send()
 
     async def _answer(self, data: bytes) -> None:
         """Send what cannot wait for the hub, which has nothing to send here."""
@@ -304,21 +324,6 @@ class Reader:
         extra = {"address": self.link.peer, "client": self.client.id}
         logger.error("a connection's task failed", extra=extra, exc_info=error)
         return "an error in its task"
-
-    async def _pass_on(self, data: bytes, bucket: TokenBucket) -> None:
-        """Send the hub what has come in, as fast as the rate allows; the rest waits as bytes."""
-        while True:
-            allowed = bucket.available(trio.current_time())
-            self._records = self._dialect.feed(data, allowed)
-            # Empty lines and telnet's commands are work too.
-            lines = allowed if self._dialect.pending else len(self._records)
-            bucket.spend(max(lines, len(self._records), len(data) / LINE_BYTES, READ_LINES))
-            if self._records:
-                await self._send()
-            if not self._dialect.pending and not bucket.in_debt:
-                return
-            data = b""
-            await trio.sleep(bucket.wait())
 
     async def _send(self) -> None:
         """Send the hub the records at hand; they stay at hand if this is cancelled."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_chat.standstill import Standstill
 
 
-class ConnectionLink:
+class ConnectionLink(ABC):
     """A link over which bytes travel: the hub writes; the client's task reads, and alone closes.
 
     `reading` is the scope in which the task reads: it ends when the hub has let go of the link, and
@@ -101,6 +104,20 @@ class ConnectionLink:
     def handed_over(self) -> bool:
         """Whether the connection is another process's now, so that nothing more is done with it."""
         return self.standstill is not None and self.standstill.handed_over is not None
+
+    @abstractmethod
+    async def readable(self) -> None:
+        """Wait until there is something to take, or the end."""
+
+    async def until(self, read: Callable[[], bool]) -> None:
+        """Call `read` whenever there may be something to take, until it returns `True`.
+
+        Raises what that raises.
+        """
+        while True:
+            await self.readable()
+            if read():
+                return
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""

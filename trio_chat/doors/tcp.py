@@ -1,13 +1,12 @@
-"""TCP links, below Trio's stream API for the sake of speed: the one place where that is done.
+"""TCP links, below Trio's stream API for the sake of speed.
 
-A woken `SocketStream.receive_some` costs twice as much as waiting with
-`trio.lowlevel.wait_readable` and reading the non-blocking socket directly: one system call and two
-checkpoints are saved. A direct `send` from the hub costs a fifth of `send_all`, and needs no task
-parked for each client. Fan-out is bound by just these two calls.
+A woken `SocketStream.receive_some` costs twice as much as waiting for the socket and reading it
+directly: one system call and two checkpoints are saved. A direct `send` from the hub costs a fifth
+of `send_all`, and needs no task parked for each client. Fan-out is bound by just these two calls.
 
 What makes it safe: the descriptor is taken over from Trio's socket (`detach`), so there is one
-owner, one socket object, and one close; every wait is Trio's own; before the close Trio is told, so
-that whoever waits is woken.
+owner, one socket object, and one close; before that, whoever waits is told. Reading waits as
+`trio_chat.doors.readiness` says, every other wait is Trio's own.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ import trio
 from trio_chat.doors.link import ConnectionLink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+
+    from trio_chat.doors.readiness import Readiness
 
 # As much as one read takes. What a client sends at once beyond this waits in the kernel, which is
 # what slows it down.
@@ -34,11 +35,14 @@ READ_BYTES = 65_536
 class SocketLink(ConnectionLink):
     """A link over a TCP or unix socket."""
 
-    __slots__ = ("_send", "_socket")
+    __slots__ = ("_readiness", "_send", "_socket")
 
     _send: Callable[[bytes | bytearray], int]
 
-    def __init__(self, stream: trio.SocketStream, keepalive: float) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, keepalive: float, readiness: Readiness | None = None
+    ) -> None:
+        self._readiness = readiness
         trio_socket = stream.socket
         self._socket = socket.socket(
             trio_socket.family, trio_socket.type, trio_socket.proto, fileno=trio_socket.detach()
@@ -109,10 +113,19 @@ class SocketLink(ConnectionLink):
 
     # --- for the client's task --------------------------------------------------------------------
 
-    def readable(self) -> Awaitable[None]:
+    async def until(self, read: Callable[[], bool]) -> None:
+        """Call `read` whenever there may be something to take, until it returns `True`.
+
+        Raises what that raises.
+        """
+        if self._readiness is None:
+            await super().until(read)
+        else:
+            await self._readiness.until(self._socket.fileno(), read)
+
+    async def readable(self) -> None:
         """Wait until there is something to take, or the end."""
-        # Handed on to be awaited: a coroutine here would cost each idle connection a frame.
-        return trio.lowlevel.wait_readable(self._socket)  # noqa: ASYNC105
+        await trio.lowlevel.wait_readable(self._socket)
 
     def take(self) -> bytes | None:
         """The bytes that have come; `b""` is the end, `None` means that there are none yet.
@@ -148,6 +161,8 @@ class SocketLink(ConnectionLink):
     def close(self) -> None:
         """Close the socket at once; does nothing the second time."""
         if self._socket.fileno() != -1:
+            if self._readiness is not None:
+                self._readiness.forget(self._socket.fileno())
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
