@@ -39,7 +39,7 @@ async def readiness_running() -> AsyncGenerator[Readiness, None]:
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.setblocking(False)
+        ours.settimeout(0)
         yield ours, theirs
 
 

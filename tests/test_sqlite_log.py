@@ -55,6 +55,20 @@ async def test_what_was_appended_is_there_after_a_restart(path) -> None:
         assert (await log.append([said("#a")]))[0].position == 3
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 127, 128, 129, 145, 300])
+async def test_a_turn_may_have_any_number_of_them(path, count: int) -> None:
+    """However many rows there are to a statement."""
+    texts = [f"größer {number}" if number % 3 else f"{number}" for number in range(count)]
+    async with log_in(path) as log:
+        await log.append([said(f"#{number % 7}", text) for number, text in enumerate(texts)])
+        for room in range(7):
+            heard = [entry.text for entry in await log.read(f"#{room}", 0, 500)]
+            assert heard == texts[room::7]
+        assert await log.search("#0", ["0"], 500) == [
+            entry for entry in await log.read("#0", 0, 500) if "0" in entry.text
+        ]
+
+
 async def test_positions_do_not_start_over_after_a_restart(path) -> None:
     async with log_in(path, entries=0, rooms=2) as log:
         for room, count in [("#a", 9), ("#b", 2), ("#c", 1)]:  # the last in the place of #a

@@ -418,7 +418,7 @@ def what_is_there(path: Path) -> dict[str, tuple]:
 
 
 ALL_OF_IT = (
-    *("BEGIN", "INSERT INTO rooms", "INSERT INTO entries", "SET topic", "SET name = NULL"),
+    *("BEGIN", "INSERT INTO rooms", "INTO entries", "SET topic", "SET name = NULL"),
     *("UPDATE positions", "COMMIT", "DELETE FROM entries", "SET floor", "DELETE FROM rooms"),
     *("SELECT position, time", "wal_checkpoint"),
 )

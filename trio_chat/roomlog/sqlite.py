@@ -207,7 +207,7 @@ class SqliteLog:
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
         """The newest kept entries that hold all the words, oldest first, at most `limit`."""
         # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub.
-        holds = " AND instr(coalesce(folded, lower(text)), ?)" * len(words)
+        holds = " AND instr(coalesce(nullif(folded, ''), lower(text)), ?)" * len(words)
         newest = await self._read(room, f"TRUE{holds} ORDER BY position DESC", list(words), limit)
         return newest[::-1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.events import Acted, Said, TopicSet
@@ -13,19 +12,25 @@ if TYPE_CHECKING:
 
     from trio_chat.events import Kept
 
-Row: TypeAlias = tuple[int, int, float, int, str, str, str, str | None]
+Value: TypeAlias = int | float | str
+Row: TypeAlias = tuple[int, int, float, int, str, str, str, str]
 
 SAID, ACTED, TOPIC_SET = range(3)
 KINDS: Final[dict[type, int]] = {Said: SAID, Acted: ACTED, TopicSet: TOPIC_SET}
 
+# What fails ends the transaction in any case. Said so, SQLite keeps no copy of each page as it was
+# before a statement, to which that alone could go back: more than a third of what a row costs.
 INSERT: Final = (
-    "INSERT INTO entries (room, position, time, kind, author, nick, text, folded) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR ROLLBACK INTO entries (room, position, time, kind, author, nick, text, folded) "
+    "VALUES "
 )
-# Rows to a statement, where there are so many. Each statement has a cost of its own, and lets the
-# hub's thread run Python and then waits for it: one by one, a busy turn costs a quarter more.
-AT_ONCE: Final = 16
-INSERT_MANY: Final = INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?)" * (AT_ONCE - 1)
+ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS: Final = ROW.count("?")
+# How many rows a statement has: the first for which there are enough. Each statement has a cost of
+# its own, and lets the hub's thread run Python, and then waits for it.
+SIZES: Final = (128, 16, 1)
+# How many values a statement takes.
+INSERTS: Final = {size * COLUMNS: INSERT + ", ".join([ROW] * size) for size in SIZES}
 # The end of the year 9999: no later time can be shown as a date.
 LAST_SECOND: Final = 253_402_300_799.0
 # What `entry` takes.
@@ -38,6 +43,9 @@ SELECT: Final = (
 def row(room: int, entry: Kept) -> Row:
     """The row of an entry that has its position and time."""
     text = entry.text
+    # Not NULL: for each of those, Python's sqlite3 looks in vain for a way to adapt it, which is a
+    # tenth of what a row costs.
+    searched = "" if text.isascii() else folded(text)
     return (
         room,
         entry.position,
@@ -46,17 +54,22 @@ def row(room: int, entry: Kept) -> Row:
         entry.author,
         entry.nick,
         text,
-        None if text.isascii() else folded(text),
+        searched,
     )
 
 
 def insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
     """Insert rows, many to a statement; raises `sqlite3.Error`."""
-    whole = len(rows) - len(rows) % AT_ONCE
-    starts = range(0, whole, AT_ONCE)
-    many = (tuple(chain.from_iterable(rows[start : start + AT_ONCE])) for start in starts)
-    connection.executemany(INSERT_MANY, many)
-    connection.executemany(INSERT, rows[whole:])
+    values: list[Value] = []
+    for one in rows:
+        values += one
+    start, end = 0, len(values)
+    for size, statement in INSERTS.items():
+        whole = end - (end - start) % size
+        connection.executemany(
+            statement, (values[at : at + size] for at in range(start, whole, size))
+        )
+        start = whole
 
 
 def entry(room: str, columns: tuple[str, int, float, int, str, str, str]) -> Kept:
