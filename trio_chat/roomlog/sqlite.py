@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import re
 import sqlite3
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -40,6 +41,11 @@ CLOSE_SECONDS = 5.0
 # For a file that another process has just given up to be opened, and between two tries.
 REOPEN_SECONDS = 10.0
 RETRY_SECONDS = 0.1
+
+# That a message holds a word, as a pattern, in which some signs are quoted.
+HOLDS: Final = r" AND coalesce(nullif(folded, ''), text) LIKE ? ESCAPE '\'"
+WILD: Final = re.compile(r"[%_\\]")
+QUOTED: Final = r"\\\g<0>"
 
 logger = logging.getLogger("trio_chat")
 
@@ -206,9 +212,12 @@ class SqliteLog:
 
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
         """The newest kept entries that hold all the words, oldest first, at most `limit`."""
-        # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub.
-        holds = " AND instr(coalesce(nullif(folded, ''), lower(text)), ?)" * len(words)
-        newest = await self._read(room, f"TRUE{holds} ORDER BY position DESC", list(words), limit)
+        # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub. LIKE
+        # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the text.
+        patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]
+        newest = await self._read(
+            room, f"TRUE{HOLDS * len(words)} ORDER BY position DESC", patterns, limit
+        )
         return newest[::-1]
 
     async def _read(

@@ -28,7 +28,7 @@ SCHEMA_VERSION: Final = 1
 
 # `floor` is the position up to which a room's entries are kept no more. A room without a name is
 # being forgotten; positions of new rooms begin above `forgotten`, so that no room's start over.
-# `folded` is the text as it is searched, where that is not what SQLite's own `lower` makes of it;
+# `folded` is the text as it is searched, where more than ASCII letters are folded;
 # else empty, or NULL.
 SCHEMA: Final = """
 CREATE TABLE rooms (
