@@ -19,8 +19,8 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Sockets read between two chances for other tasks.
-SOCKETS: Final = 1_024
+# Reads between two chances for other tasks.
+READS: Final = 1_024
 
 
 @define(eq=False)
@@ -45,13 +45,20 @@ class Readiness:
         """Read, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll)
-            for fd, _ in self._epoll.poll(0, SOCKETS):
-                waiting = self._waiting[fd]
-                if waiting is None:  # its task has something else to do
-                    self.forget(fd)
-                elif self._reads(waiting):
-                    self._waiting[fd] = None
-                    trio.lowlevel.reschedule(waiting.task)
+            left = READS
+            # What comes meanwhile is read as well: it makes the hub's turn bigger, and so cheaper.
+            while left > 0 and (ready := self._epoll.poll(0, left)):
+                left -= len(ready)
+                for fd, _ in ready:
+                    self._is_ready(fd)
+
+    def _is_ready(self, fd: int) -> None:
+        waiting = self._waiting[fd]
+        if waiting is None:  # its task has something else to do
+            self.forget(fd)
+        elif self._reads(waiting):
+            self._waiting[fd] = None
+            trio.lowlevel.reschedule(waiting.task)
 
     def _reads(self, waiting: _Waiting) -> bool:
         """Call a task's function; whether the task is to go on."""
