@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# Batches that wait for the hub. Each is one read of one client, and a client has no more than one
-# waiting here or in its own task, so that a longer queue holds no more memory than a shorter one.
+# Batches that wait for the hub. Each is one read of one client. The rate limit keeps them small,
+# and a client's few.
 CHANNEL_ITEMS = 1_024
 # For everyone to stand still.
 FREEZE_SECONDS = 5.0

@@ -19,7 +19,7 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Reads between two chances for other tasks.
+# As many as the hub's channel has room for.
 READS: Final = 1_024
 
 
@@ -45,11 +45,10 @@ class Readiness:
         """Read, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll)
-            left = READS
-            # What comes meanwhile is read as well: it makes the hub's turn bigger, and so cheaper.
-            while left > 0 and (ready := self._epoll.poll(0, left)):
-                left -= len(ready)
-                for fd, _ in ready:
+            # What comes while others are read makes the hub's turn bigger, and so cheaper. Once, as
+            # who sends without a pause would be read for ever.
+            for _ in range(2):
+                for fd, _ in self._epoll.poll(0, READS):
                     self._is_ready(fd)
 
     def _is_ready(self, fd: int) -> None:
