@@ -160,5 +160,8 @@ def children(pid: int) -> list[int]:
 
 def open_files(pid: int) -> list[str]:
     """What a process has open, but for what comes and goes."""
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    return sorted(re.sub(r":\[\d+\]", "", link) for link in links)
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # one that has just been closed
+            found.append(re.sub(r":\[\d+\]", "", str(link.readlink())))
+    return sorted(found)

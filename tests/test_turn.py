@@ -241,6 +241,32 @@ async def test_replies_and_entries_keep_the_order_of_the_records(hub):
     ]
 
 
+async def test_several_messages_of_one_read_are_as_if_they_had_come_one_by_one(hub):
+    jack, jill, june = [await hub.member(nick) for nick in ("jack", "jill", "june")]
+    june.link.lines()
+    hub.post(jack, say("1"), say("2"))
+    hub.post(jill, say("3"), say("4"))
+    hub.post(jack, say("5"), say("6", room="#a"))
+    hub.post(jack, say("nowhere"), say("nowhere", room="#b"))
+    await hub.settle()
+    said = [f"> {'jill' if n in (3, 4) else 'jack'}: {n}" for n in range(1, 7)]
+    assert june.link.lines() == [*said, "> jack: nowhere"]
+    assert [line[:4] for line in jack.link.lines()[-1:]] == ["err:"]
+
+
+async def test_who_says_several_things_in_no_room_is_refused_each_of_them(hub):
+    nobody = hub.client()
+    await hub.turn(nobody, say("one"), say("two"), say("elsewhere", room="#b"))
+    assert len(nobody.link.lines()) == 3
+
+
+async def test_the_hook_sees_each_of_several_messages():
+    async with running_hub(before_say=lambda draft: draft.text.upper()) as hub:
+        jack, jill = await hub.member("jack"), await hub.member("jill")
+        await hub.turn(jack, say("one"), say("two"))
+        assert jill.link.lines() == ["> jack: ONE", "> jack: TWO"]
+
+
 async def test_nicks_are_claimed_in_record_order(hub):
     one, two, three = hub.client(), hub.client(), hub.client()
     hub.post(one, take("john"))

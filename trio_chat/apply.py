@@ -52,11 +52,12 @@ class Apply:
         self._outcomes = outcomes
         self._table = table
         attendance = Attendance(state, outcomes)
+        self._speech = Speech(state, outcomes, before_say)
         self.close = attendance.close
         self._handlers: Handlers = {
             **attendance.handlers,
             **Rooms(state, outcomes, topic).handlers,
-            **Speech(state, outcomes, before_say).handlers,
+            **self._speech.handlers,
             **Sessions(state, outcomes, table).handlers,
             commands.Help: self._help,
             commands.Custom: self._custom,
@@ -74,6 +75,8 @@ class Apply:
         """
         if client.held is not None or len(records) > most:
             self._hold(client, records)
+            return
+        if len(records) > 1 and not client.halted and self._speech.say_all(client, records):
             return
         handlers = self._handlers
         for done, record in enumerate(records):

@@ -166,15 +166,18 @@ class Outcomes:
         if self.request is not None:
             self.draft(draft)
             return
-        self.drafts.append(draft)
         if self.label is not None:
             self.labels[id(draft)] = self.label
-        listed = self.listed
-        last = listed[-1] if listed else None
-        if isinstance(last, list) and last[0].room == draft.room:
-            last.append(draft)
+        self.say_all([draft])
+
+    def say_all(self, drafts: list[Said | Acted]) -> None:
+        """Add what is to be said in one room, by no request and without a label."""
+        self.drafts += drafts
+        last = self.listed[-1] if self.listed else None
+        if isinstance(last, list) and last[0].room == drafts[0].room:
+            last += drafts
         else:
-            listed.append([draft])
+            self.listed.append(drafts)
 
     def with_topic(self, client: Client, room: Room, event: Welcomed | TopicShown) -> None:
         """Answer with this event and the room's topic, as it will be when this is delivered."""

@@ -11,7 +11,7 @@ from trio_chat.handlers.rooms import room_meant
 from trio_chat.text import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trio_chat.client import Client
     from trio_chat.handlers import Handlers
@@ -44,6 +44,21 @@ class Speech:
         if self._before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
         self._outcomes.say(draft)
+
+    def say_all(self, client: Client, records: Sequence[commands.Record]) -> bool:
+        """Say several messages in one go, if these are nothing else; whether they are.
+
+        Where many come, they mostly come like this, and each costs less.
+        """
+        room = client.only_room
+        if room is None or self._before_say is not None:
+            return False
+        texts = [r.text for r in records if isinstance(r, commands.Say) and r.room is None]
+        if len(texts) < len(records):
+            return False
+        name, author, nick = room.name, client.id, client.nick
+        self._outcomes.say_all([Said(name, author, nick, text) for text in texts])
+        return True
 
     def _act(self, client: Client, record: commands.Act) -> None:
         room = room_meant(client, record.room)
