@@ -17,6 +17,7 @@ from processes import PATIENCE, Run, Start, Talk, environment
 
 from trio_chat import configuration, daemon
 from trio_chat.addresses import announce, told
+from trio_chat.endpoints import Endpoint
 from trio_chat.errors import SettingsError
 from trio_chat.settings import Settings
 
@@ -176,7 +177,7 @@ def test_check_tells_all_that_is_wrong(
 def test_the_start_line(
     addresses, places: str, reached: str, port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    announce(addresses)
+    announce([Endpoint(host, port) for host, port in addresses])
     host = f"[{reached}]" if ":" in reached else reached
     assert capsys.readouterr().out == (
         f"trio_chat is listening on {places} - to talk to it: telnet {reached} {port}, "
@@ -195,7 +196,8 @@ def test_the_start_line(
     ],
 )
 def test_why_it_cannot_listen(error: OSError, begins: str) -> None:
-    assert told(error, Settings(port=80)).startswith(begins)
+    assert told(error, Endpoint(port=80), alone=True).startswith(begins)
+    assert "--" not in told(error, Endpoint(port=80), alone=False)
 
 
 # As a process

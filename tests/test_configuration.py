@@ -114,7 +114,7 @@ def test_a_whole_number_of_seconds_needs_no_point(write: WriteFile) -> None:
         ("keep_rooms = [1]", "names of rooms, none of them empty, not (1,)"),
         (
             'trusted_proxies = "::1"',
-            "addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, not '::1'",
+            "addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or unix, not '::1'",
         ),
         ('store = "disk"', "auto, memory or sqlite:PATH, not 'disk'"),
         ('log_level = "trace"', "debug or info or warning or error, not 'trace'"),
@@ -151,7 +151,10 @@ def test_a_rate_in_the_file_has_its_unit(value: str, write: WriteFile) -> None:
         (
             "trusted_proxies",
             "::1,1.2.3.4/8,proxy",
-            "must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, not '1.2.3.4/8'",
+            (
+                "must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or unix, "
+                "not '1.2.3.4/8'"
+            ),
         ),
         ("log_level", "INFO", "must be debug or info or warning or error, not 'INFO'"),
     ],

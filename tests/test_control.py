@@ -15,18 +15,19 @@ import pytest
 import trio
 import trio.testing
 
-from trio_chat import control, control_client, control_path
+from trio_chat import control, control_client, unix_socket
 from trio_chat.control import Command, serve_control
 from trio_chat.control_client import Asking, asking, running
-from trio_chat.control_path import claim, default_path, is_alive
+from trio_chat.control_path import claim, default_path
 from trio_chat.errors import ChatClosed, ControlError
+from trio_chat.unix_socket import is_alive
 
 PATIENCE = 10  # seconds until a test gives up
 
 
 @pytest.fixture
 def path(runtime: Path) -> Path:
-    return default_path(8888)
+    return default_path("8888")
 
 
 def mode(path: Path) -> int:
@@ -164,7 +165,7 @@ async def test_a_lock_that_is_never_let_go_is_told(path: Path, autojump_clock) -
     fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(ControlError, match="is locked by another program"):
         await claim(path)
-    assert trio.current_time() < 2 * control_path.LOCK_SECONDS
+    assert trio.current_time() < 2 * unix_socket.LOCK_SECONDS
     os.close(other)
     async with await claim(path):
         pass

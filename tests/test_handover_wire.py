@@ -26,10 +26,10 @@ from trio_chat.handover_wire import (
 
 PATIENCE = 20  # seconds until a test gives up
 
-FIXED = Fixed("127.0.0.1", 8888, "memory", "")
+FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
 ESTATE = Estate(
     process=1,
-    port=8888,
+    instance="8888",
     listens_on_given=False,
     still_since=2.0,
     has_stderr=True,
@@ -274,14 +274,14 @@ def test_what_is_said_is_read(said: Fixed | Estate) -> None:
 
 
 def test_another_version_is_refused_by_its_number() -> None:
-    said = handover.written(FIXED).replace(b'"protocol": 1', b'"protocol": 2')
+    said = handover.written(FIXED).replace(b'"protocol": 2', b'"protocol": 9')
     with pytest.raises(
-        HandoverError, match=f"by version 2 of the protocol, and this one by version {PROTOCOL}: "
+        HandoverError, match=f"by version 9 of the protocol, and this one by version {PROTOCOL}: "
     ):
         handover.read(Fixed, said)
     # Whatever else it says.
-    with pytest.raises(HandoverError, match="by version 2 of the protocol"):
-        handover.read(Fixed, b'{"protocol": 2, "wishes": []}')
+    with pytest.raises(HandoverError, match="by version 9 of the protocol"):
+        handover.read(Fixed, b'{"protocol": 9, "wishes": []}')
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_another_version_is_refused_by_its_number() -> None:
         b"[]",
         b"7",
         b"{}",
-        b'{"protocol": 1}',
+        b'{"protocol": 2}',
         handover.written(FIXED).replace(b'"host"', b'"hosts"'),
         handover.written(FIXED).replace(b'"host"', b'"extra": 1, "host"'),
         handover.written(FIXED).replace(b"8888", b'"8888"'),

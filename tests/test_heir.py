@@ -143,7 +143,7 @@ async def test_one_that_hangs_is_given_up(code: str, runs, monkeypatch) -> None:
 
 # --- the last moment ------------------------------------------------------------------------------
 
-FIXED = Fixed("127.0.0.1", 8888, "memory", "")
+FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
 
 
 class PlayedWire:

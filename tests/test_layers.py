@@ -69,8 +69,8 @@ table
 control control_client status watch
 handover handover_wire process
 configuration logs control_path systemd addresses store_path metrics
-names settings exposition token_file certificate
-text read_file
+names settings unix_socket exposition token_file certificate
+text read_file endpoints
 commands
 events limits version histogram usage lateness
 errors

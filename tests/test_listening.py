@@ -11,11 +11,12 @@ import trio
 from loopback import HOST, ticks, until
 
 from trio_chat.doors.listening import Listening
+from trio_chat.endpoints import Endpoint
 
 
 @pytest.fixture
 def listening() -> Listening:
-    return Listening(socket.create_server((HOST, 0)))
+    return Listening(socket.create_server((HOST, 0)), Endpoint())
 
 
 class Served:
@@ -47,7 +48,10 @@ async def test_who_comes_in_a_pause_waits(listening: Listening) -> None:
 
 
 async def test_one_may_begin_with_a_pause() -> None:
-    listening, served = Listening(socket.create_server((HOST, 0)), paused=True), Served()
+    listening, served = (
+        Listening(socket.create_server((HOST, 0)), Endpoint(), paused=True),
+        Served(),
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listening.run, served, nursery)
         with socket.create_connection(listening.socket.getsockname()):

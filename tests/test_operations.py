@@ -130,7 +130,7 @@ class Reading:
 
 
 # What goes on in a successor, of a daemon that has none.
-OWN = DaemonState(Fixed("127.0.0.1", 1, "memory", ""), 1, listens_on_given=False)
+OWN = DaemonState(Fixed("127.0.0.1", 1, "", "memory", ""), "1", listens_on_given=False)
 
 
 @asynccontextmanager

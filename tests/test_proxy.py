@@ -17,7 +17,7 @@ from loopback import chat_on_tcp, dial, until
 from trio_chat import Settings, open_chat
 from trio_chat.commands import Answer, CameFrom, Disconnected, Refuse
 from trio_chat.dialects.line import LineDialect
-from trio_chat.doors.connection import run_connection
+from trio_chat.doors.connection import new_reader, run_connection
 from trio_chat.doors.first_bytes import VERBS, FirstBytes, TlsHello
 from trio_chat.doors.proxy import (
     LINE_BYTES,
@@ -393,7 +393,8 @@ async def through_proxy(chat, first: bytes = b"", *, trusted: bool = True):
     async def serve() -> None:
         link = StreamLink(theirs, PROXY)
         with chat._channel.clone() as channel:
-            await run_connection(link, channel, chat.settings, chat._table, trusted=trusted)
+            reader = new_reader(link, channel, chat.settings, chat._table, trusted=trusted)
+            await run_connection(reader, channel, chat.settings)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)

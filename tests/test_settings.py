@@ -116,7 +116,7 @@ def test_kept_rooms_are_a_tuple_of_names(rooms: object) -> None:
     "wrong",
     [
         *("", "proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "010.0.0.1", " ::1", "[::1]"),
-        *(1, None, b"\x0a\0\0\1", "192.0.2.7:80", "*", "unix"),
+        *(1, None, b"\x0a\0\0\1", "192.0.2.7:80", "*", "unix:"),
     ],
 )
 def test_of_trusted_proxies_the_wrong_one_is_named(wrong: object) -> None:
@@ -126,7 +126,7 @@ def test_of_trusted_proxies_the_wrong_one_is_named(wrong: object) -> None:
         Settings(trusted_proxies=(*good, wrong, "worse"))
     assert str(caught.value) == (
         "trusted_proxies must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, "
-        f"not {wrong!r}"
+        f"or unix, not {wrong!r}"
     )
 
 

@@ -116,7 +116,7 @@ async def stops_in_time(chat: Chat, mock_clock) -> None:
 async def test_there_are_only_so_many_from_an_address(
     kind: str, links, mock_clock, monkeypatch
 ) -> None:
-    monkeypatch.setattr("trio_chat.handlers.attendance._is_loopback", lambda _: False)
+    monkeypatch.setattr("trio_chat.handlers.attendance._is_this_machine", lambda _: False)
     async with chat_on_tcp(max_clients_per_address=5) as (chat, port):
         for _ in range(5):
             Slow(port, kind, source="127.0.0.2")

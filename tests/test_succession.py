@@ -16,10 +16,10 @@ from trio_chat.handover_wire import Wire, pair
 
 PATIENCE = 20  # seconds until a test gives up
 
-FIXED = Fixed("127.0.0.1", 8888, "memory", "")
+FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
 ESTATE = Estate(
     process=1,
-    port=8888,
+    instance="8888",
     listens_on_given=False,
     still_since=2.0,
     has_stderr=True,

@@ -35,9 +35,9 @@ from trio_chat.certificate import read_certificate
 from trio_chat.client import Client
 from trio_chat.commands import Secured
 from trio_chat.dialects.line import LF
-from trio_chat.doors.first_bytes import UNDECIDED_SECONDS
+from trio_chat.doors.first_bytes import NO_TLS, UNDECIDED_SECONDS
 from trio_chat.doors.tcp import SocketLink
-from trio_chat.doors.tls import HANDSHAKE_SECONDS, REFUSAL, TlsLink
+from trio_chat.doors.tls import HANDSHAKE_SECONDS, TlsLink
 from trio_chat.handlers.attendance import Attendance
 from trio_chat.outcomes import Outcomes
 from trio_chat.remote import Disconnected, Resumed, open_client, session
@@ -246,7 +246,7 @@ async def test_without_a_certificate_a_hello_gets_an_alert(
             await raw.send_all(HELLO[:1])
             await ticks()
             await raw.send_all(HELLO[1:])
-            assert await raw.receive_some() == REFUSAL
+            assert await raw.receive_some() == NO_TLS
             assert await raw.receive_some() == b""
     assert reasons(caplog) == ["spoke TLS, and there is no certificate for that: see tls_cert"] * 2
     links.check()
@@ -329,7 +329,7 @@ async def test_out_of_descriptors_it_ends_that_client_alone(
             patch.setattr(socket.socket, "dup", none_left)
             stream = (await dial(port)).stream
             await stream.send_all(HELLO)
-            assert await stream.receive_some() == REFUSAL
+            assert await stream.receive_some() == NO_TLS
         await stream.aclose()
         assert await john.sync() == []
     assert reasons(caplog)[0] == "TLS could not begin: Too many open files"
@@ -366,7 +366,7 @@ async def test_a_renewed_certificate_is_for_who_comes_from_now_on(authority: Aut
         await chat.reload(Settings(rate_limit=None))
         stream = (await dial(port)).stream
         await stream.send_all(HELLO)
-        assert await stream.receive_some() == REFUSAL
+        assert await stream.receive_some() == NO_TLS
         await jane.send("/msg still here")
         await john.expect("> jane: still here")
         for client in (jane, john, jack):

@@ -257,8 +257,8 @@ STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receiv
         ),
         *(({"at": step, "do": "hang"}, "the successor has not ") for step in STEPS[1:4]),
         (
-            {"replace": {"handover.PROTOCOL": 2}},
-            "the other process hands over by version 2 of the protocol, and this one by version 1",
+            {"replace": {"handover.PROTOCOL": 9}},
+            "the other process hands over by version 9 of the protocol, and this one by version 2",
         ),
         ({"replace": {"frozen_state.VERSION": 99}}, "version"),
     ],

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from trio_chat.commands import Act, Caller, Say, SetTopic
 from trio_chat.doors.memory import InProcessClient
+from trio_chat.endpoints import Endpoint
 from trio_chat.errors import (
     ChatClosed,
     ChatError,
+    ListenError,
     NoConnection,
     Refused,
     SettingsError,
@@ -42,12 +44,14 @@ __all__ = [
     "Chat",
     "ChatClosed",
     "ChatError",
+    "Endpoint",
     "Event",
     "Health",
     "Histogram",
     "InProcessClient",
     "Joined",
     "Left",
+    "ListenError",
     "Missed",
     "NoConnection",
     "Notice",

@@ -48,6 +48,7 @@ METAVARS: Final[dict[object, str]] = {
     "store": "memory|sqlite:PATH",
     "history_days": "DAYS",
     "trusted_proxies": "ADDRESS,...",
+    "listen": "PLACE[=WORD+WORD],...",
 }
 CHANGED: Final = {
     AT_ONCE: "has changed",

@@ -16,7 +16,9 @@ from typing import Any, Final, Literal, cast, get_args, get_origin, get_type_hin
 
 from attrs import fields_dict, frozen
 
+from trio_chat import endpoints
 from trio_chat.certificate import read_certificate
+from trio_chat.endpoints import Endpoint
 from trio_chat.errors import Refused, SettingsError
 from trio_chat.names import parse_room
 from trio_chat.settings import Settings, parse_rate
@@ -29,6 +31,7 @@ FIELDS: Final = fields_dict(Settings)
 KINDS: Final[Mapping[str, object]] = get_type_hints(Settings)
 RATE: Final = float | None
 NAMES: Final = tuple[str, ...]
+ENDPOINTS: Final = tuple[Endpoint, ...]
 WORDS: Final = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
@@ -94,6 +97,8 @@ def from_text(name: str, text: str) -> object:
         return parse_rate(text)
     if kind == NAMES:
         return tuple(part.strip() for part in text.split(",")) if text else ()
+    if kind == ENDPOINTS:
+        return tuple(map(endpoints.from_text, text.split(","))) if text else ()
     if kind is bool:
         return WORDS.get(text.lower(), text)
     if kind in (int, float):
@@ -103,11 +108,13 @@ def from_text(name: str, text: str) -> object:
 
 
 def from_toml(name: str, value: object) -> object:
-    """A TOML value as the field has it; TOML's kinds are the fields', but for two."""
+    """A TOML value as the field has it; TOML's kinds are the fields', but for three."""
     if KINDS[name] == RATE:
         return parse_rate(str(value))
     if KINDS[name] == NAMES and isinstance(value, list):
         return tuple(cast("list[object]", value))
+    if KINDS[name] == ENDPOINTS and isinstance(value, list):
+        return tuple(map(endpoints.from_table, cast("list[object]", value)))
     return value
 
 
@@ -116,7 +123,7 @@ def written(name: str) -> str:
     default = cast("object", FIELDS[name].default)
     if KINDS[name] == RATE:
         return f"{default:g}/s"
-    if KINDS[name] == NAMES:
+    if KINDS[name] in (NAMES, ENDPOINTS):
         return "none"
     if KINDS[name] is bool:
         return "on" if default else "off"

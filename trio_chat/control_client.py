@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from trio_chat.control_path import SUFFIX, check_directory, default_directory, is_alive
+from trio_chat.control_path import SUFFIX, check_directory, default_directory
 from trio_chat.errors import ControlError
+from trio_chat.unix_socket import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

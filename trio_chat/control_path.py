@@ -1,33 +1,23 @@
-"""Where a daemon's control socket is, and how one daemon alone gets it.
-
-A socket that takes connections is in use. One that refuses them was left behind by a daemon that
-could not clean up, and is replaced. To look and to replace are two steps, so both are done under a
-lock, which is on the directory: a lock file could never be removed again without a race.
-"""
+"""Where a daemon's control socket is, and whose directory that has to be."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
 import stat
 import warnings
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import platformdirs
 import trio
 
-from trio_chat.errors import ControlError
+from trio_chat.errors import ControlError, ListenError
+from trio_chat.unix_socket import SocketFile, listen_at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    import socket
     from pathlib import Path
 
 SUFFIX: Final = ".sock"
-# For another daemon that starts at the same moment, and holds the lock for a few system calls.
-LOCK_SECONDS: Final = 5.0
-LOCK_RETRY_SECONDS: Final = 0.02
 # Connections that wait to be accepted.
 BACKLOG: Final = 16
 
@@ -43,9 +33,12 @@ def default_directory() -> Path:
         return platformdirs.user_runtime_path("trio-chat")
 
 
-def default_path(port: int) -> Path:
-    """The path for a daemon that listens on this port; raises `OSError` like the directory."""
-    return default_directory() / f"{port}{SUFFIX}"
+def default_path(instance: str) -> Path:
+    """The path for a daemon that listens on this port (`Settings.instance`).
+
+    Raises `OSError` like the directory.
+    """
+    return default_directory() / f"{instance}{SUFFIX}"
 
 
 class ControlListener(trio.abc.Listener[trio.SocketStream]):
@@ -53,9 +46,7 @@ class ControlListener(trio.abc.Listener[trio.SocketStream]):
 
     def __init__(self, path: Path, listening: socket.socket) -> None:
         self.path = path
-        self._file: tuple[int, int] | None = None
-        with suppress(OSError):
-            self._file = _identity(path)
+        self._file = SocketFile(path)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         self._accepting = trio.CancelScope()
         # Another process listens here by now.
@@ -79,10 +70,8 @@ class ControlListener(trio.abc.Listener[trio.SocketStream]):
 
     async def aclose(self) -> None:
         """Remove the path, unless another socket is there by now, and listen no more."""
-        # As long as we listen, no other daemon replaces it, and the file's number is not used anew.
-        with suppress(OSError):
-            if not self._another and _identity(self.path) == self._file:
-                self.path.unlink()
+        if not self._another:
+            self._file.remove()
         await self._listener.aclose()
 
 
@@ -94,9 +83,11 @@ async def claim(path: Path) -> ControlListener:
     """
     make_directory(path.parent)
     check_directory(path.parent)
-    async with _locked(path.parent):
-        _remove_stale(path)
-        return _listen(path)
+    try:
+        listening = await listen_at(path, 0o600, BACKLOG)
+    except ListenError as error:
+        raise ControlError(f"{error} with --control") from None
+    return ControlListener(path, listening)
 
 
 def make_directory(directory: Path) -> None:
@@ -120,67 +111,3 @@ def check_directory(directory: Path) -> None:
             f"{directory} is open to other users: close it (chmod 700 {directory}), "
             "or choose another directory with --control"
         )
-
-
-def is_alive(path: Path) -> bool:
-    """Whether something listens at this path; raises `OSError` if that cannot be found out."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(0)
-        try:
-            probe.connect(os.fspath(path))
-        except BlockingIOError:  # so many wait there that there is no place for one more
-            return True
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        return True
-
-
-@asynccontextmanager
-async def _locked(directory: Path) -> AsyncGenerator[None, None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with trio.move_on_after(LOCK_SECONDS) as waiting:
-            while not _lock(descriptor):  # noqa: ASYNC110 - a file's lock tells nobody of its end
-                await trio.sleep(LOCK_RETRY_SECONDS)
-        if waiting.cancelled_caught:
-            raise ControlError(f"{directory} is locked by another program: try again")
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ControlError(f"{path} is no socket: remove it, or choose another with --control")
-    if is_alive(path):
-        raise ControlError(f"another daemon is using {path}: choose another path with --control")
-    path.unlink()
-
-
-def _listen(path: Path) -> ControlListener:
-    listening = socket.socket(socket.AF_UNIX)
-    try:
-        listening.bind(os.fspath(path))
-        path.chmod(0o600)  # before the first connection: nobody can connect until it listens
-        listening.listen(BACKLOG)
-        return ControlListener(path, listening)
-    except OSError:
-        listening.close()
-        raise
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino

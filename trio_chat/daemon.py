@@ -21,13 +21,15 @@ import trio
 from attrs import define, field
 
 from trio_chat import succession, systemd
-from trio_chat.addresses import announce, place, told
+from trio_chat.addresses import announce, told
 from trio_chat.control import Answer, serve_control
 from trio_chat.control_path import ControlListener, claim, default_path
+from trio_chat.endpoints import Endpoint, place
 from trio_chat.errors import (
     ChatError,
     ControlError,
     HandoverError,
+    ListenError,
     SettingsError,
     StateError,
     StoreError,
@@ -114,50 +116,65 @@ class Daemon:
     async def begin(self, control: trio.Nursery) -> None:
         """Open a chat, and listen."""
         fixed = self.fixed()
-        port = self.sockets[0].getsockname()[1] if self.sockets else self.settings.port
-        self.settings = with_store(self.settings, port)
+        given = self.sockets[0].getsockname()[1] if self.sockets else None
+        instance = self.settings.instance if given is None else str(given)
+        self.settings = with_store(self.settings, instance)
         async with open_chat(self.settings) as chat:
             try:
                 addresses = await self.listen(chat)
-                listener = await self.control_listener(addresses[0][1])
-            except (OSError, UnicodeError) as error:
-                self.fail(told(error, self.settings))
-            except ControlError as error:
+                # A port that was any free one is known by now.
+                name = str(addresses[0][1]) if addresses else instance
+                listener = await self.control_listener(name)
+            except (ControlError, ListenError) as error:
                 self.fail(str(error))
             else:
-                own = DaemonState(fixed, port, bool(self.sockets), control=listener)
+                own = DaemonState(fixed, instance, bool(self.sockets), control=listener)
                 logger.info("rooms are kept", extra={"store": self.settings.store})
-                announce(addresses)
-                await self.attend(chat, own, addresses, control)
+                announce(chat.listening)
+                await self.attend(chat, own, control)
 
     async def take_over(self, wire: Wire, control: trio.Nursery) -> None:
         """Go on with another daemon's chat, if that one lets it go."""
         fixed = self.fixed()
         inheritance = await succession.receive(wire, fixed)
         estate = inheritance.estate
-        self.settings = with_store(self.settings, estate.port)
+        self.settings = with_store(self.settings, estate.instance)
         await succession.take_over(wire, self.settings, inheritance)
         async with open_chat(self.settings, predecessor=inheritance.handed) as chat:
-            addresses = chat.listen_on(inheritance.handed.listeners)
+            handed = inheritance.handed
+            chat.listen_on(handed.listeners, handed.state.listening)
             logger.info("took over", extra=inheritance.account())
             succession.serving(wire)
             own = DaemonState(
                 fixed,
-                estate.port,
+                estate.instance,
                 estate.listens_on_given,
                 control=succession.control_listener(inheritance),
             )
-            await self.attend(chat, own, addresses, control)
+            await self.attend(chat, own, control)
 
     def fixed(self) -> Fixed:
         """The settings that an upgrade cannot change, as they were read."""
         settings = self.settings
-        return Fixed(settings.host, settings.port, settings.store, settings.control)
+        listen = ",".join(endpoint.text for endpoint in settings.listen)
+        return Fixed(settings.host, settings.port, listen, settings.store, settings.control)
 
     async def listen(self, chat: Chat) -> list[tuple[str, int]]:
-        """Listen on what was given, or else where the settings say; the addresses."""
+        """Listen on what was given, or else where the settings say; the TCP addresses.
+
+        Raises `ListenError`.
+        """
         if not self.sockets:
-            return await chat.listen()
+            settings = self.settings
+            wanted = settings.listen or (Endpoint(settings.host, settings.port),)
+            found: list[tuple[str, int]] = []
+            for endpoint in wanted:
+                try:
+                    found += await chat.listen_at(endpoint)
+                except (OSError, UnicodeError) as error:
+                    problem = told(error, endpoint, alone=not settings.listen)
+                    raise ListenError(problem) from None
+            return found
         addresses = chat.listen_on(self.sockets)
         # Neither host nor port says so now.
         places = ", ".join(place(host, port) for host, port in addresses)
@@ -168,15 +185,14 @@ class Daemon:
         self,
         chat: Chat,
         own: DaemonState,
-        addresses: list[tuple[str, int]],
         control: trio.Nursery,
     ) -> None:
         """Wait until a stop is wanted, and let systemd know what it wants to know."""
-        places = [place(host, port) for host, port in addresses]
+        places = [endpoint.text for endpoint in chat.listening]
         operations = Operations(
             chat,
             places,
-            lambda: with_store(self.read(), own.port),
+            lambda: with_store(self.read(), own.instance),
             configure,
             self.stopping,
             own,
@@ -205,14 +221,14 @@ class Daemon:
 
     # --- what its owner asks of it ----------------------------------------------------------------
 
-    async def control_listener(self, port: int) -> ControlListener | None:
+    async def control_listener(self, instance: str) -> ControlListener | None:
         """The control socket, where there can be one.
 
         Raises `ControlError` where one was asked for, or where it is not safe to have one.
         """
         control = self.settings.control
         try:
-            return await claim(Path(control) if control else default_path(port))
+            return await claim(Path(control) if control else default_path(instance))
         except OSError as error:
             reason = error.strerror or str(error)
             if control:

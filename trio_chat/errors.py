@@ -41,6 +41,10 @@ class StateError(ChatError):
     """What another process hands over cannot be taken; the message is a line that says why."""
 
 
+class ListenError(ChatError):
+    """A path cannot be listened at; the message is a line for a person."""
+
+
 class ControlError(ChatError):
     """A daemon's control socket cannot be had or asked; the message is a line for a person."""
 

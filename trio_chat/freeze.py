@@ -19,10 +19,11 @@ from trio_chat.frozen_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trio_chat.client import Client
     from trio_chat.commands import Record
+    from trio_chat.endpoints import Endpoint
     from trio_chat.frozen_state import Held
     from trio_chat.room import Room
     from trio_chat.roomlog import RoomLog
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
     from trio_chat.state import State
 
 
-def freeze(state: State, log: RoomLog, standstill: Standstill, uptime: float) -> FrozenChat:
+def freeze(
+    state: State,
+    log: RoomLog,
+    standstill: Standstill,
+    uptime: float,
+    listening: Sequence[Endpoint],
+) -> FrozenChat:
     """What goes over of a chat whose hub has reached a standstill.
 
     The clients are those that go over, and beside them those that can come back: for the other
@@ -56,6 +63,7 @@ def freeze(state: State, log: RoomLog, standstill: Standstill, uptime: float) ->
             if member not in members
         ],
         histories=log.frozen(),
+        listening=list(listening),
     )
 
 

@@ -24,6 +24,7 @@ from trio_chat.dialects import Variant
 from trio_chat.dialects.line import CRLF, LF, LineDialect
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.doors.connection import FrozenReader
+from trio_chat.endpoints import Endpoint
 from trio_chat.errors import StateError
 from trio_chat.events import Kept
 from trio_chat.names import Name
@@ -151,6 +152,8 @@ class FrozenChat:
     rooms: list[FrozenRoom] = field(factory=list)
     gone: list[Gone] = field(factory=list)
     histories: FrozenHistories = field(factory=FrozenHistories)
+    # Where it listens, for each listening socket.
+    listening: list[Endpoint] = field(factory=list)
 
 
 # --- JSON -----------------------------------------------------------------------------------------

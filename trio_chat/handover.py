@@ -16,7 +16,7 @@ from attrs import asdict, frozen
 from trio_chat.errors import HandoverError
 
 # Raised by one with each change of what is said here. The chat's state has a version of its own.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 # Tells a process that it is a successor: which descriptor leads to the daemon. It is no setting.
 VARIABLE: Final = "TRIOCHAT_PREDECESSOR"
@@ -35,6 +35,7 @@ class Fixed:
 
     host: str
     port: int
+    listen: str
     store: str
     control: str
 
@@ -49,9 +50,9 @@ class Estate:
 
     # Who hands over.
     process: int
-    # The port in the settings, or of the first socket that was handed to the daemon to listen on.
-    port: int
-    # Whether they were handed to it: what its settings say of host and port means nothing then.
+    # `Settings.instance`, or the port of the first socket that was handed to the daemon.
+    instance: str
+    # Whether they were handed to it: what its settings say of where to listen means nothing then.
     listens_on_given: bool
     # When the chat stood still, by the clock that all processes of a system share.
     still_since: float

@@ -14,13 +14,14 @@ import trio
 from trio_chat.certificate import Tls, read_certificate
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
-from trio_chat.doors.connection import run_connection
-from trio_chat.doors.listening import Listening
+from trio_chat.doors.connection import new_reader, run_connection
+from trio_chat.doors.listening import Listening, located, open_sockets
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.readiness import open_readiness
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
+from trio_chat.endpoints import Endpoint
 from trio_chat.errors import ChatClosed, Refused, SettingsError
 from trio_chat.freeze import freeze, going_over
 from trio_chat.frozen_state import FrozenChat
@@ -41,11 +42,12 @@ from trio_chat.thaw import Thaw
 from trio_chat.token_file import read_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 
     from trio_chat.certificate import Certificate
     from trio_chat.doors.connection import Reader
     from trio_chat.doors.readiness import Readiness
+    from trio_chat.endpoints import Speech
     from trio_chat.handlers.speech import BeforeSay
     from trio_chat.roomlog import RoomLog
     from trio_chat.table import Row
@@ -116,22 +118,39 @@ class Chat:
 
         There is one for each that `host` stands for.
 
-        What is not given comes from the settings. Port 0 is any free one, and a different one for
-        each address. Raises `OSError` if an address cannot be listened on, and `ChatClosed` once
-        the chat is stopping.
+        What is not given comes from the settings; if neither is, their `listen` counts first, whose
+        unix sockets have no address. Port 0 is any free one, and a different one for each address.
+        Raises like `listen_at`.
         """
-        await self._check_open()
-        host = self.settings.host if host is None else host
-        port = self.settings.port if port is None else port
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        return self.listen_on(
-            [socket.socket(fileno=listener.socket.detach()) for listener in listeners]
+        settings = self.settings
+        if host is None and port is None and settings.listen:
+            found = [await self.listen_at(endpoint) for endpoint in settings.listen]
+            return [address for addresses in found for address in addresses]
+        return await self.listen_at(
+            Endpoint(
+                settings.host if host is None else host, settings.port if port is None else port
+            )
         )
 
-    def listen_on(self, sockets: Iterable[socket.socket]) -> list[tuple[str, int]]:
-        """Listen on TCP sockets that listen already, as systemd hands them over; their addresses.
+    async def listen_at(self, endpoint: Endpoint) -> list[tuple[str, int]]:
+        """Listen at an endpoint, which says what is taken there too; gives its TCP addresses.
 
-        The chat takes them over, and closes them: when it stops, and if this raises. Raises
+        What an earlier server has left at the path of a unix socket is replaced, and the path is
+        removed at the end. Raises `OSError` if it cannot be listened at, `ListenError` if another
+        server has the path, or something else is there, and `ChatClosed` once the chat is stopping.
+        """
+        await self._check_open()
+        sockets = await open_sockets(endpoint)
+        return self.listen_on(sockets, [endpoint] * len(sockets))
+
+    def listen_on(
+        self, sockets: Iterable[socket.socket], endpoints: Sequence[Endpoint] = ()
+    ) -> list[tuple[str, int]]:
+        """Listen on sockets that listen already, as systemd hands them over; their TCP addresses.
+
+        `endpoints` has for each what is taken there, and its path if it is a unix socket, which is
+        the chat's to remove then. Those of a predecessor are in its state, as `listening`. The chat
+        takes the sockets over, and closes them: when it stops, and if this raises. Raises
         `ValueError` if one does not listen, and `ChatClosed` once the chat is stopping.
         """
         with ExitStack() as closing:
@@ -139,39 +158,39 @@ class Chat:
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
             paused = self._freezing.locked()
-            listening = [Listening(sock, paused=paused) for sock in sockets]
-            addresses = [sock.getsockname()[:2] for sock in sockets]
+            known = endpoints or [Endpoint()] * len(sockets)
+            listening = [
+                Listening(sock, located(sock, endpoint), paused=paused)
+                for sock, endpoint in zip(sockets, known, strict=True)
+            ]
             closing.pop_all()
         for one in listening:
-            self._clients.start_soon(one.run, self._accept, self._clients)
+            serve = partial(self._accept, accept=one.endpoint.accept)
+            self._clients.start_soon(one.run, serve, self._clients)
         self._listening += listening
-        return addresses
+        found = [one.endpoint for one in listening]
+        return [(endpoint.host, endpoint.port) for endpoint in found if not endpoint.unix]
 
-    def _accept(self, stream: trio.SocketStream) -> Coroutine[None, None, None]:
+    @property
+    def listening(self) -> tuple[Endpoint, ...]:
+        """Where it listens."""
+        return tuple(one.endpoint for one in self._listening)
+
+    def _accept(
+        self, stream: trio.SocketStream, *, accept: tuple[Speech, ...]
+    ) -> Coroutine[None, None, None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
         settings = self.settings
         link = SocketLink(stream, settings.keepalive, self._readiness)
         trusted = is_trusted(link.address, settings.trusted_proxies)
-        return run_connection(
-            link,
-            self._channel,
-            settings,
-            self._table,
-            operators=self._operators,
-            tls=self._tls,
-            trusted=trusted,
+        return self._run_reader(
+            new_reader(link, self._channel, settings, self._table, accept=accept, trusted=trusted)
         )
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
         return run_connection(
-            reader.link,
-            self._channel,
-            self.settings,
-            self._table,
-            operators=self._operators,
-            tls=self._tls,
-            reader=reader,
+            reader, self._channel, self.settings, operators=self._operators, tls=self._tls
         )
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
@@ -185,9 +204,8 @@ class Chat:
             self._streams.add(scope)
             try:
                 link = StreamLink(stream, peer)
-                await run_connection(
-                    link, channel, self.settings, self._table, operators=self._operators
-                )
+                reader = new_reader(link, channel, self.settings, self._table)
+                await run_connection(reader, channel, self.settings, operators=self._operators)
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)
@@ -335,7 +353,7 @@ class Chat:
             standstill.handed_over = clients
 
         return Frozen(
-            state=freeze(state, self._log, standstill, self.uptime),
+            state=freeze(state, self._log, standstill, self.uptime, self.listening),
             listeners=[listening.socket for listening in self._listening],
             clients=[c.link.socket for c in clients if isinstance(c.link, SocketLink)],
             lock=self._log.lock,
@@ -345,6 +363,8 @@ class Chat:
     def _end_standstill(self, standstill: Standstill) -> None:
         if standstill.handed_over is not None:
             self._stop_wanted.set()
+            for listening in self._listening:
+                listening.handed_over = True
         else:
             self._log.go_on()
             for listening in self._listening:

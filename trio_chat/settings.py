@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
 from attrs import Attribute, evolve, field, fields, frozen
 
+from trio_chat.endpoints import ALL, UNIX_ADDRESS, Endpoint
 from trio_chat.errors import SettingsError
 
 Durability = Literal["process", "power"]
@@ -77,6 +79,8 @@ def is_path(text: str) -> bool:
 def is_network(value: object) -> bool:
     if type(value) is not str:
         return False
+    if value == UNIX_ADDRESS:
+        return True
     try:
         ip_network(value)
     except ValueError:
@@ -91,7 +95,7 @@ def networks(_: object, attribute: Attribute[Any], value: object) -> None:
     if wrong:
         raise SettingsError(
             f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
-            f"10.0.0.0/8, not {wrong[0]!r}"
+            f"10.0.0.0/8, or unix, not {wrong[0]!r}"
         )
 
 
@@ -163,6 +167,20 @@ room_names = must_be(
 )
 
 
+def endpoints(_: object, attribute: Attribute[Any], value: object) -> None:
+    """A validator for places to listen at, none of them twice."""
+    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
+    if parts is None or not all(isinstance(part, Endpoint) for part in parts):
+        raise SettingsError(
+            f"{attribute.name} must be HOST:PORT or unix:PATH for each, with =line+http+tls after "
+            f"it or a part of that, not {value!r}"
+        )
+    places = [part.place for part in cast("tuple[Endpoint, ...]", parts)]
+    for place in places:
+        if places.count(place) > 1 and not place.endswith(":0"):
+            raise SettingsError(f"{attribute.name} must have {place} once, not twice")
+
+
 @frozen(kw_only=True)
 class Settings:
     """All settings of one chat. Sizes are in bytes or characters as named, times in seconds.
@@ -190,6 +208,17 @@ class Settings:
             "TCP port to listen on; 0 for any that is free.",
             "The port of the gochat tutorial this server grew from; above 1023, so that no "
             "privilege is needed.",
+            AT_A_RESTART,
+        ),
+    )
+    listen: tuple[Endpoint, ...] = field(
+        default=(),
+        validator=endpoints,
+        metadata=about(
+            "Listening",
+            "Addresses and unix sockets, each with what it takes, in the place of host and port.",
+            "None: one port for everyone, as the first bytes tell who came. A firewall, or a proxy "
+            "in front, may want the ways in apart.",
             AT_A_RESTART,
         ),
     )
@@ -231,7 +260,7 @@ class Settings:
         validator=whole(1, 1_000_000),
         metadata=about(
             "Listening",
-            "Clients connected at once from one address; loopback and trusted-proxies are exempt.",
+            "Clients connected at once from one address; not this machine's, nor trusted-proxies.",
             "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
             "proxy and the owner come from, is exempt in ergo too.",
             AT_ONCE,
@@ -254,7 +283,7 @@ class Settings:
         validator=networks,
         metadata=about(
             "Listening",
-            "Addresses or networks whose PROXY headers are taken, separated by commas.",
+            "Addresses or networks, or unix, whose PROXY headers are taken; separated by commas.",
             "None: who may send such a header chooses the address that limits and logs go by. "
             "nginx trusts nobody by itself either (set_real_ip_from).",
             FOR_NEW_CLIENTS,
@@ -568,6 +597,18 @@ class Settings:
         """
         return 3 * self.line_bytes + 2048
 
+    @property
+    def instance(self) -> str:
+        """What the files are named after that a daemon has by default: its port.
+
+        With several it is the first; without any it is the name of its first unix socket. "0" is
+        any port that is free.
+        """
+        ports = [str(endpoint.port) for endpoint in self.listen if not endpoint.unix]
+        if self.listen and not ports:
+            return Path(self.listen[0].unix).stem
+        return ports[0] if ports else str(self.port)
+
     def __attrs_post_init__(self) -> None:
         if problems := list(self._problems()):
             raise SettingsError("\n".join(problems))
@@ -587,6 +628,11 @@ class Settings:
         if bool(self.tls_cert) != bool(self.tls_key):
             given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
             yield f"{given} needs {missing} too: a certificate and its key go together"
+        if self.listen and (self.host, self.port) != ("127.0.0.1", 8888):
+            yield "listen takes the place of host and port: put these into one of its entries"
+        for endpoint in self.listen:
+            if "tls" in endpoint.accept and endpoint.accept != ALL and not self.tls_cert:
+                yield f"listen takes TLS at {endpoint.place}: that needs tls_cert and tls_key"
         if self.max_rooms < (need := len(self.keep_rooms)):
             yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"
 

@@ -46,12 +46,12 @@ INIT: Final = 1
 class DaemonState:
     """What goes on in a successor, beside the chat.
 
-    `port` is the one in the settings, or of the first socket that was given to the daemon to listen
-    on, if any was (`listens_on_given`).
+    `instance` is that of the settings, or the port of the first socket that was given to the daemon
+    to listen on, if any was (`listens_on_given`).
     """
 
     fixed: Fixed
-    port: int
+    instance: str
     listens_on_given: bool
     control: ControlListener | None = None
 
@@ -111,7 +111,7 @@ async def hand_over(chat: Chat, own: DaemonState, handed: Callable[[int], None])
 
 def check_fixed(own: DaemonState, ready: Fixed) -> None:
     """Raise `HandoverError` if the successor's settings differ where an upgrade changes nothing."""
-    ignored = ("host", "port") if own.listens_on_given else ()
+    ignored = ("host", "port", "listen") if own.listens_on_given else ()
     found = asdict(ready)
     problems = [
         f"{name} is {shown(found[name])} by now and was {shown(value)} when this daemon started: "
@@ -152,7 +152,7 @@ async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> Non
     lock = [] if still.lock is None else [still.lock]
     estate = Estate(
         process=os.getpid(),
-        port=own.port,
+        instance=own.instance,
         listens_on_given=own.listens_on_given,
         still_since=begun,
         has_stderr=bool(stderr),

@@ -90,10 +90,14 @@ def read_opening(
         head = _whole_head(first, late=late)
         return _opening(_request(head), len(head), settings, reports) if head else None
     except Unserved as unserved:
-        body = f"{unserved.sentence}\n".encode()
-        headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
-        answer = _last_answer(unserved.status, headers, body, whole=not first.startswith(b"HEAD "))
-        return Opening(len(first), answer, unserved.status)
+        return Opening(len(first), answer_unserved(first, unserved), unserved.status)
+
+
+def answer_unserved(first: bytes, unserved: Unserved) -> bytes:
+    """What answers a request that begins so."""
+    body = f"{unserved.sentence}\n".encode()
+    headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
+    return _last_answer(unserved.status, headers, body, whole=not first.startswith(b"HEAD "))
 
 
 def _opening(

@@ -17,9 +17,16 @@ from attrs import define, field
 from trio_chat.client import Client, Lost
 from trio_chat.commands import Answer, Connected, Disconnected, ReadOut, Secured
 from trio_chat.dialects.line import LF, LineDialect
-from trio_chat.doors.first_bytes import AnswerAtOnce, FirstBytes, FrozenFirstBytes, TlsHello
+from trio_chat.doors.first_bytes import (
+    NO_TLS,
+    AnswerAtOnce,
+    FirstBytes,
+    FrozenFirstBytes,
+    TlsHello,
+)
 from trio_chat.doors.tcp import SocketLink
-from trio_chat.doors.tls import REFUSAL, HandshakeFailed, TlsLink
+from trio_chat.doors.tls import HandshakeFailed, TlsLink
+from trio_chat.endpoints import ALL, Speech
 from trio_chat.limits import FrozenBucket, TokenBucket
 from trio_chat.standstill import Still
 
@@ -55,41 +62,53 @@ CONNECTION_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
-async def run_connection(
+def new_reader(
     link: Link,
     channel: Channel,
     settings: Settings,
     table: Mapping[str, Row],
     *,
+    accept: tuple[Speech, ...] = ALL,
+    trusted: bool = False,
+) -> Reader:
+    """Make the reader of one who has just connected, whom the hub does not know yet.
+
+    `channel` is the hub's. `accept` is what is taken at this door. `trusted`: the peer is a proxy
+    that may say where the client really comes from.
+    """
+    client = Client(link, LF, channel, room_limit=LineDialect.rooms)
+    dialect = FirstBytes(
+        table,
+        settings,
+        address=link.address,
+        accept=accept,
+        trusted=trusted,
+        clock=trio.current_time,
+        reading=link.reading,
+    )
+    reader = Reader(client, link, channel, dialect, bucket_of(settings))
+    reader.connected = Connected(trusted)
+    return reader
+
+
+async def run_connection(
+    reader: Reader,
+    channel: Channel,
+    settings: Settings,
+    *,
     operators: Operators | None = None,
     tls: Tls | None = None,
-    trusted: bool = False,
-    reader: Reader | None = None,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `operators` has what those are told, `tls` what TLS is spoken with. `trusted`: the peer is a
-    proxy that may say where the client really comes from. `reader` is that of a client that the hub
-    knows already, from another process.
+    `operators` has what those are told, `tls` what TLS is spoken with.
     """
-    known = reader is not None
-    if reader is None:
-        client = Client(link, LF, channel, room_limit=LineDialect.rooms)
-        dialect = FirstBytes(
-            table,
-            settings,
-            address=link.address,
-            trusted=trusted,
-            clock=trio.current_time,
-            reading=link.reading,
-        )
-        reader = Reader(client, link, channel, dialect, bucket_of(settings))
     if operators is not None:
         reader.report_by(operators)
     try:
-        if not known:
-            await channel.send((reader.client, (Connected(trusted),), 0))
-            known = True
+        if reader.connected is not None:
+            await channel.send((reader.client, (reader.connected,), 0))
+            reader.connected = None
         await reader.run(tls)
         await reader.link.wait_released()
         if reader.go_inside():
@@ -100,7 +119,7 @@ async def run_connection(
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the chat has ended
     except trio.Cancelled:
-        if known:
+        if reader.connected is None:
             with contextlib.suppress(*CANNOT_SEND):
                 channel.send_nowait(Lost(reader.client, "cancelled"))
             with trio.move_on_after(RELEASE_SECONDS, shield=True):
@@ -140,6 +159,7 @@ class Reader:
         "_secured",
         "_size",
         "client",
+        "connected",
         "link",
     )
 
@@ -161,6 +181,8 @@ class Reader:
         self._records: Sequence[Record] = ()
         self._size = 0
         self._at_end = False
+        # What the hub is to be told before all else, if it does not know this client yet.
+        self.connected: Connected | None = None
         # The word to the hub that TLS begins, once it does.
         self._secured: Secured | None = None
 
@@ -311,7 +333,7 @@ class Reader:
         if self._secured is not None:
             records.append(self._secured)
         else:
-            records += [Answer(REFUSAL), Disconnected(reason)]
+            records += [Answer(NO_TLS), Disconnected(reason)]
         await self._channel.send((self.client, records, len(hello.data)))
 
     def _why(self, error: Exception) -> str:

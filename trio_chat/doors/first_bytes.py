@@ -6,7 +6,7 @@ gets an HTTP answer, and a room only by an upgrade that no page from elsewhere c
 
 A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
 Whoever else says so would choose its own address, and is closed. Then TLS may begin, once; the
-first bytes inside of it tell anew.
+first bytes inside of it tell anew. Where a door takes only some of these, the others are told.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import trio
 from attrs import define, field, frozen
 
 from trio_chat.commands import Answer, Disconnected, Greet, Refuse
-from trio_chat.dialects.http import read_opening
+from trio_chat.dialects.http import Unserved, answer_unserved, read_opening
 from trio_chat.dialects.line import FrozenLines, LineDialect
 from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames, WebSocketDialect
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
+from trio_chat.endpoints import ALL, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +54,12 @@ VERBS = (
 # How TLS begins: with a handshake, of version 3 (RFC 8446, 5.1).
 HELLO = (b"\x16\x03",)
 
+# What a hello gets where no TLS is taken: a fatal alert, `handshake_failure` (RFC 8446, 6.2).
+NO_TLS = b"\x15\x03\x03\x00\x02\x02\x28"
+
+# What is taken, as people call it.
+SHOWN: dict[Speech, str] = {"line": "lines", "http": "HTTP", "tls": "TLS"}
+
 # Who has sent no more than the beginning of a verb after so long types: programs send at once. And
 # so long a request may take to come.
 UNDECIDED_SECONDS = 10.0
@@ -74,6 +81,8 @@ class FrozenFirstBytes:
     left: float | None = None
     # Where it comes from, for what operators are told; nowhere, if that is not known.
     address: str = ""
+    # What is taken where it came in.
+    accept: tuple[Speech, ...] = ALL
 
 
 @frozen
@@ -98,12 +107,13 @@ class TlsHello(Exception):
 class FirstBytes:
     """A dialect for the first bytes of a connection, which hands over to the one they tell of.
 
-    `address` is where it comes from. `trusted`: whether a PROXY header is taken. `clock` gives
-    seconds. `reading` is the scope in which the connection is read: it gets a deadline while the
-    head of a request is to come.
+    `address` is where it comes from, `accept` what is taken where it came in. `trusted`: whether a
+    PROXY header is taken. `clock` gives seconds. `reading` is the scope in which the connection is
+    read: it gets a deadline while the head of a request is to come.
     """
 
     __slots__ = (
+        "_accept",
         "_address",
         "_clock",
         "_dialect",
@@ -124,10 +134,12 @@ class FirstBytes:
         settings: Settings,
         *,
         address: str = "",
+        accept: tuple[Speech, ...] = ALL,
         trusted: bool = False,
         clock: Callable[[], float] = time.monotonic,
         reading: trio.CancelScope | None = None,
     ) -> None:
+        self._accept = accept
         self._address = address
         self._reports: ReportsTo | None = None
         self._table = table
@@ -160,6 +172,7 @@ class FirstBytes:
             table,
             settings,
             address=frozen.address,
+            accept=frozen.accept,
             trusted=frozen.trusted,
             clock=clock,
             reading=reading,
@@ -182,6 +195,8 @@ class FirstBytes:
         frozen = FrozenFirstBytes(
             self._first, self._over, self._trusted, address=self._address if self._first else ""
         )
+        if self._first is not None:
+            frozen.accept = self._accept
         behind = self._dialect.frozen()
         if isinstance(behind, FrozenLines):
             frozen.lines = behind
@@ -225,24 +240,52 @@ class FirstBytes:
         if self._over:
             return []
         self._first = first = self._first + data
+        feed = self._feed_of(first)
+        if feed is not None:
+            return feed(first, limit)
+        if first and self._since is None:
+            self._since = self._clock()
+        return []
+
+    def _feed_of(self, first: bytes) -> Callable[[bytes, int | None], list[Record]] | None:
+        """What takes bytes that begin so; nothing as long as they do not tell."""
         proxy, http = begins(first, SIGNATURES), is_http(first)
         tls = False if self._secure else begins(first, HELLO)
         if self._since is not None and self._clock() - self._since > UNDECIDED_SECONDS:
             proxy = http = tls = False
         if tls:
-            raise TlsHello([], first)
+            return self._feed_hello
         if proxy:
-            return self._feed_header(first, limit)
+            return self._feed_header
         if http:
-            return self._feed_request(first, limit)
-        if None in (proxy, http, tls):
-            if first and self._since is None:
-                self._since = self._clock()
-            return []
+            return self._feed_request
+        return None if None in (proxy, http, tls) else self._feed_lines
+
+    def _feed_hello(self, first: bytes, _: int | None) -> list[Record]:
+        if "tls" in self._accept:
+            raise TlsHello([], first)
+        return self._not_taken(Answer(NO_TLS), "TLS")
+
+    def _feed_lines(self, first: bytes, limit: int | None) -> list[Record]:
+        if not self._takes("line"):
+            return self._not_taken(Refuse(f"this address {self._takes_only()}"), "lines")
         self._first, self._reports = None, None
         return self._dialect.feed(first, limit)
 
+    def _takes(self, speech: Speech) -> bool:
+        """Whether this is spoken here: inside of TLS everything is."""
+        return self._secure or speech in self._accept
+
+    def _takes_only(self) -> str:
+        return f"takes only {' and '.join(SHOWN[speech] for speech in self._accept)}"
+
+    def _not_taken(self, answer: Record, spoken: str) -> list[Record]:
+        return self._end(answer, f"spoke {spoken} to an address that {self._takes_only()}")
+
     def _feed_request(self, first: bytes, limit: int | None) -> list[Record]:
+        if not self._takes("http"):
+            unserved = Unserved(400, f"This address {self._takes_only()}.")
+            return self._not_taken(Answer(answer_unserved(first, unserved)), "HTTP")
         if self._reading.deadline == math.inf:
             self._since = None
             self._reading.deadline = self._clock() + UNDECIDED_SECONDS

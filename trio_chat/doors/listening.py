@@ -10,12 +10,18 @@ import errno
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
+from attrs import evolve
+
+from trio_chat.unix_socket import SocketFile, listen_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from trio_chat.endpoints import Endpoint
 
 # `trio_chat.logs` makes what is logged here rare.
 logger = logging.getLogger("trio_chat.accepting")
@@ -24,12 +30,41 @@ logger = logging.getLogger("trio_chat.accepting")
 OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 RETRY_SECONDS: Final = 0.1
 
+# Connections that wait at a unix socket to be accepted; as many as Trio lets wait at a TCP one.
+BACKLOG: Final = 65_535
+
+
+async def open_sockets(endpoint: Endpoint) -> list[socket.socket]:
+    """Listen at an endpoint: one socket for each address that its host stands for.
+
+    Raises `OSError`, and `ListenError`.
+    """
+    if endpoint.unix:
+        return [await listen_at(Path(endpoint.unix), endpoint.mode, BACKLOG)]
+    listeners = await trio.open_tcp_listeners(endpoint.port, host=endpoint.host)
+    return [socket.socket(fileno=listener.socket.detach()) for listener in listeners]
+
+
+def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
+    """The endpoint, with the address that the socket really has."""
+    if sock.family == socket.AF_UNIX:
+        return endpoint
+    host, port = sock.getsockname()[:2]
+    return evolve(endpoint, host=host, port=port)
+
 
 class Listening:
-    """Accepts from one socket, which is its own, until `end`."""
+    """Accepts from one socket, which is its own, until `end`.
 
-    def __init__(self, sock: socket.socket, *, paused: bool = False) -> None:
+    `endpoint` is where that is and what is taken there. The file of a unix socket is removed at the
+    end, unless the socket is another process's by then.
+    """
+
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, *, paused: bool = False) -> None:
         self.socket = sock
+        self.endpoint = endpoint
+        self.handed_over = False
+        self._file = SocketFile(Path(endpoint.unix)) if endpoint.unix else None
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         self._accepting = trio.CancelScope()
         self._idle = trio.Event()
@@ -49,6 +84,8 @@ class Listening:
                 else:
                     self._idle.set()
                     await self._gate.wait()
+            if self._file is not None and not self.handed_over:
+                self._file.remove()
 
     async def _accept(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery

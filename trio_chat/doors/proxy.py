@@ -19,6 +19,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from attrs import frozen
 
 from trio_chat.commands import CameFrom
+from trio_chat.endpoints import UNIX_ADDRESS
 
 V1 = b"PROXY "
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
@@ -68,10 +69,12 @@ class Header:
 def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
     """Whether an address is one of these, or in one of these networks.
 
-    `proxies` is as the setting `trusted_proxies` has it. What is no IP address is never trusted.
+    `proxies` is as the setting `trusted_proxies` has it.
     """
     if not proxies:
         return False
+    if address == UNIX_ADDRESS:
+        return address in proxies
     try:
         ip = ip_address(address)
     except ValueError:
@@ -81,7 +84,7 @@ def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=1)  # it is the same tuple for every connection
 def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(proxy) for proxy in proxies]
+    return [ip_network(proxy) for proxy in proxies if proxy != UNIX_ADDRESS]
 
 
 def read_header(first: bytes) -> Header | None:

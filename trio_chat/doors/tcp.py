@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.doors.link import ConnectionLink
+from trio_chat.endpoints import UNIX_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,4 +190,4 @@ def _name_of(sock: socket.socket) -> tuple[str, str]:
         return f"[{address}]:{name[1]}", address
     if sock.family == socket.AF_INET:
         return f"{name[0]}:{name[1]}", name[0]
-    return "unix socket", "unix"
+    return "unix socket", UNIX_ADDRESS

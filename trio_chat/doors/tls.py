@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from trio_chat.doors.tcp import SocketLink
     from trio_chat.standstill import Standstill
 
-# What a client's hello gets where nobody speaks TLS: a fatal alert, `handshake_failure` (RFC 8446,
-# 6.2).
-REFUSAL: Final = b"\x15\x03\x03\x00\x02\x02\x28"
-
 # Three round trips of the slowest network, and time to ask for a certificate in the browser's
 # window. nginx allows 60 s (client_header_timeout), haproxy as long as for a request.
 HANDSHAKE_SECONDS: Final = 10.0

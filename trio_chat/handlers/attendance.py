@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from trio_chat import commands, events
+from trio_chat.endpoints import UNIX_ADDRESS
 from trio_chat.outcomes import discard
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Attendance:
 
     def _check_address(self, client: Client) -> None:
         address, most = client.link.address, self._state.settings.max_clients_per_address
-        if self._state.addresses[address] > most and not _is_loopback(address):
+        if self._state.addresses[address] > most and not _is_this_machine(address):
             self._turn_away(
                 client,
                 "max_clients_per_address",
@@ -140,7 +141,9 @@ class Attendance:
         self._state.closing[client] = None
 
 
-def _is_loopback(address: str) -> bool:
+def _is_this_machine(address: str) -> bool:
+    if address == UNIX_ADDRESS:
+        return True
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

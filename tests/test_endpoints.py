@@ -1,0 +1,312 @@
+"""Several places to listen at, each with what it takes: as a setting, and by what is answered."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from loopback import chat_on_tcp, until
+
+from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
+from trio_chat.addresses import announce
+from trio_chat.configuration import load
+from trio_chat.doors.first_bytes import NO_TLS, FirstBytes, TlsHello
+from trio_chat.doors.proxy import is_trusted
+from trio_chat.endpoints import from_text
+from trio_chat.frozen_state import FrozenChat, read_state, write_state
+from trio_chat.table import make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from served import Serve
+
+TABLE = make_table(())
+
+# --- as a setting ---------------------------------------------------------------------------------
+
+CONFIG = """
+[[listen]]
+port = 2300
+accept = ["line"]
+
+[[listen]]
+host = "::1"
+port = 4430
+accept = ["tls", "http"]
+
+[[listen]]
+unix = "/run/chat.sock"
+mode = 0o660
+"""
+WANTED = (
+    Endpoint(port=2300, accept=("line",)),
+    Endpoint("::1", 4430, accept=("http", "tls")),
+    Endpoint(unix="/run/chat.sock"),
+)
+
+
+def test_tables_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text(CONFIG.replace('"tls", ', ""))
+    settings = load({}, {}, file)
+    assert settings.listen == (
+        WANTED[0],
+        Endpoint("::1", 4430, accept=("http",)),
+        Endpoint(unix="/run/chat.sock", mode=0o660),
+    )
+    assert settings.instance == "2300"
+
+
+def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
+    text = "127.0.0.1:2300=line, [::1]:4430=tls+http, unix:/run/chat.sock"
+    with pytest.raises(SettingsError, match=r"listen takes TLS at \[::1\]:4430: that needs tls_c"):
+        load({"listen": text}, {}, None)
+    assert tuple(map(from_text, text.split(","))) == WANTED
+    text = text.replace("tls+", "")
+    settings = load({"listen": text}, {}, None)
+    assert load({}, {"TRIO_CHAT_LISTEN": text}, None) == settings
+    assert ",".join(endpoint.text for endpoint in settings.listen) == text.replace(", ", ",")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("[[listen]]\nprot = 1", "must have no key 'prot': did you mean 'port'?"),
+        ("listen = [1]", "must have a table [[listen]] for each, not 1"),
+        ("listen = 1", "must be HOST:PORT or unix:PATH for each, with"),
+        ("[[listen]]\nport = '1'", "must have a whole number from 0 to 65535 as port, not '1'"),
+        ("[[listen]]\nport = true", "must have a whole number from 0 to 65535 as port, not True"),
+        ("[[listen]]\nhost = 1\nport = 1", "must have a host name or an address as host, not 1"),
+        ("[[listen]]\nhost = 'a'", "must have port (and host), or else unix (and mode), in each"),
+        ("[[listen]]\nport = 1\nunix = 'x'", "must have port (and host), or else unix (and mode)"),
+        ("[[listen]]\nmode = 1", "must have port (and host), or else unix (and mode), in each"),
+        ("[[listen]]\nunix = ''", "must have a path as unix, not ''"),
+        ("[[listen]]\nunix = 'x'\nmode = 512", "must have a mode from 0o000 to 0o777, not 512"),
+        (f"[[listen]]\nunix = '{'x' * 101}'", "must have a path of at most 100 bytes as unix, not"),
+        ("[[listen]]\nport = 1\naccept = []", "one or more of line, http, tls to accept, each on"),
+        ("[[listen]]\nport = 1\naccept = 'tls'", "must have a list to accept, not 'tls'"),
+        (
+            "[[listen]]\nport = 1\naccept = [1]",
+            "must have some of line, http, tls to accept, not 1",
+        ),
+        ("[[listen]]\nport = 1\n[[listen]]\nport = 1", "must have 127.0.0.1:1 once, not twice"),
+        ("port = 9\n[[listen]]\nport = 1", "takes the place of host and port: put these into one"),
+        ("[[listen]]\nport = 1\naccept = ['tls']", "takes TLS at 127.0.0.1:1: that needs tls_cert"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "chat.toml"
+    file.write_text(table)
+    with pytest.raises(SettingsError) as caught:
+        load({}, {}, file)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("listen ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["here", "127.0.0.1:x", ":80", "unix:", "a:1=", "a:1=lines"])
+def test_what_is_wrong_in_a_flag_is_told_in_a_line(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^--listen must have [^\n]*$"):
+        load({"listen": text}, {}, None)
+
+
+def test_the_example_is_fine() -> None:
+    example = Path(__file__).parent.parent / "examples" / "several_ways_in.toml"
+    settings = load({}, {}, example)
+    assert [endpoint.text for endpoint in settings.listen] == [
+        *("0.0.0.0:2300=line", "127.0.0.1:8080=http", "unix:chat.sock")
+    ]
+
+
+def test_two_free_ports_are_not_the_same_place() -> None:
+    assert len(Settings(listen=(Endpoint(), Endpoint())).listen) == 2
+
+
+@pytest.mark.parametrize(
+    ("listen", "instance"),
+    [
+        ((), "8888"),
+        ((Endpoint(port=1), Endpoint(port=2)), "1"),
+        ((Endpoint(unix="/run/a.sock"), Endpoint(port=2)), "2"),
+        ((Endpoint(unix="/run/a.sock"), Endpoint(unix="/run/b.sock")), "a"),
+    ],
+)
+def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], instance: str) -> None:
+    assert Settings(listen=listen).instance == instance
+
+
+@pytest.mark.parametrize(
+    ("listen", "told"),
+    [
+        ("unix:/run/a", "unix:/run/a - to talk to it: nc -U /run/a"),
+        ("unix:/run/a=http", "unix:/run/a=http"),
+        ("0.0.0.0:1=tls", "0.0.0.0:1=tls"),
+        (
+            "unix:/run/a,[::]:2=line,[::]:3=http",
+            (
+                "unix:/run/a, [::]:2=line, [::]:3=http - to talk to it: telnet ::1 2, or a browser "
+                "at http://[::1]:3/"
+            ),
+        ),
+    ],
+)
+def test_the_start_line_names_them_all(listen: str, told: str, capsys) -> None:
+    announce([from_text(text) for text in listen.split(",")])
+    assert capsys.readouterr().out == f"trio_chat is listening on {told}\n"
+
+
+# --- by what is answered --------------------------------------------------------------------------
+
+
+def fed(accept: tuple, data: bytes, *, inside: bool = False) -> str:
+    """What comes of first bytes where this is taken; each byte for itself."""
+    first = FirstBytes(TABLE, Settings(), accept=accept)
+    if inside:
+        first.go_inside(None)
+    try:
+        return repr([record for byte in data for record in first.feed(bytes([byte]))])
+    except TlsHello:
+        return "TLS"
+
+
+LINE, REQUEST, HELLO = b"/rooms\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01"
+
+
+@pytest.mark.parametrize(
+    ("accept", "line", "request_", "hello"),
+    [
+        (("line", "http", "tls"), "ListRooms", "200 OK", "TLS"),
+        (("line",), "ListRooms", "This address takes only lines.", repr(NO_TLS)),
+        (("http",), "this address takes only HTTP'", "200 OK", repr(NO_TLS)),
+        (("tls",), "this address takes only TLS'", "This address takes only TLS.", "TLS"),
+        (("line", "tls"), "ListRooms", "This address takes only lines and TLS.", "TLS"),
+    ],
+)
+def test_only_what_is_accepted_is_taken(
+    accept: tuple, line: str, request_: str, hello: str
+) -> None:
+    assert line in fed(accept, LINE)
+    assert request_ in fed(accept, REQUEST)
+    assert hello in fed(accept, HELLO)
+    # Who is refused is heard no more.
+    for answer in (fed(accept, LINE * 3), fed(accept, REQUEST * 3)):
+        assert answer.count("takes only") <= 2
+    # Inside of TLS everything is spoken.
+    assert "ListRooms" in fed(accept, LINE, inside=True)
+    assert "200 OK" in fed(accept, REQUEST, inside=True)
+
+
+def test_a_post_is_never_lines() -> None:
+    assert "ListRooms" not in fed(("line",), b"POST / HTTP/1.1\r\n\r\n/rooms\n")
+
+
+def test_a_unix_socket_is_trusted_if_it_is_named() -> None:
+    assert not is_trusted("unix", ("127.0.0.1", "::/0"))
+    assert is_trusted("unix", ("127.0.0.1", "unix"))
+    assert not is_trusted("127.0.0.1", ("unix",))
+
+
+# --- unix sockets ---------------------------------------------------------------------------------
+
+
+async def test_a_unix_socket_is_a_way_in_and_gone_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "chat.sock"
+    async with chat_on_tcp(max_clients_per_address=1) as (chat, _):
+        assert await chat.listen_at(Endpoint(unix=str(path))) == []
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        async with AsyncExitStack() as clients:
+            for number in range(3):
+                stream = await clients.enter_async_context(await trio.open_unix_socket(path))
+                await stream.send_all(f"/nick john{number}\n".encode())
+                told = f"> all right, I will call you john{number}\n"
+                assert await stream.receive_some() == told.encode()
+    assert not path.exists()
+
+
+async def test_all_that_the_settings_name_is_listened_at(tmp_path: Path) -> None:
+    path = tmp_path / "chat.sock"
+    listen = (Endpoint(accept=("line",)), Endpoint(unix=str(path), mode=0o660), Endpoint())
+    async with open_chat(Settings(listen=listen)) as chat:
+        addresses = await chat.listen()
+        assert [host for host, _ in addresses] == ["127.0.0.1", "127.0.0.1"]
+        assert [endpoint.accept for endpoint in chat.listening] == [one.accept for one in listen]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+async def test_a_path_in_use_is_left_alone_and_a_stale_one_replaced(tmp_path: Path) -> None:
+    endpoint = Endpoint(unix=str(tmp_path / "chat.sock"))
+    (tmp_path / "file").touch()
+    async with open_chat() as one, open_chat() as other:
+        await one.listen_at(endpoint)
+        with pytest.raises(ListenError, match="another daemon is using"):
+            await other.listen_at(endpoint)
+        with pytest.raises(ListenError, match="is no socket: remove it, or choose"):
+            await other.listen_at(Endpoint(unix=str(tmp_path / "file")))
+        with pytest.raises(FileNotFoundError):
+            await other.listen_at(Endpoint(unix=str(tmp_path / "nowhere" / "chat.sock")))
+        async with await trio.open_unix_socket(endpoint.unix):
+            await until(lambda: one.statistics().clients == 1)
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(endpoint.unix)
+    assert Path(endpoint.unix).is_socket()
+    async with open_chat() as one:
+        await one.listen_at(endpoint)
+        await (await trio.open_unix_socket(endpoint.unix)).aclose()
+
+
+def test_where_it_listens_goes_over() -> None:
+    listening = [Endpoint(port=1, accept=("tls",)), Endpoint(unix="/run/x", mode=0o660)]
+    state = FrozenChat("memory", listening=listening)
+    assert read_state(write_state(state)).listening == listening
+
+
+# --- as a process ---------------------------------------------------------------------------------
+
+
+def say(sock: Path, *lines: str) -> list[str]:
+    """Say lines with nc, and give what it has shown."""
+    told = "".join(f"{line}\n" for line in lines)
+    done = subprocess.run(
+        ["nc", "-U", str(sock)], input=told, capture_output=True, text=True, timeout=30, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_daemon_with_several_ways_in_is_upgraded(
+    serve: Serve, run: Callable, tmp_path: Path
+) -> None:
+    sock = tmp_path / "chat.sock"
+    daemon = serve(
+        f"--listen=127.0.0.1:0=line,127.0.0.1:0=http,unix:{sock}",
+        "--store=memory",
+        env={"TRIO_CHAT_PORT": "8888"},
+    )
+    assert say(sock, "/nick john", "/quit") == [
+        "> all right, I will call you john",
+        "> sad to see you go =(",
+    ]
+    places = daemon.status()["listening"]
+    assert [place.partition("=")[2] for place in places] == ["line", "http", ""]
+    daemon.upgraded()
+    assert sock.is_socket()
+    assert daemon.status()["listening"] == places
+    assert say(sock, "/quit") == ["> sad to see you go =("]
+    host, _, port = places[1].partition("=")[0].partition(":")
+    told = subprocess.run(
+        ["nc", "-q", "5", host, port],
+        input="/rooms\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert told.stdout == "err: this address takes only HTTP\n"
+    assert run("stop", "--control", str(daemon.control)).code == 0
+    assert not sock.exists()

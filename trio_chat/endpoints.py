@@ -1,0 +1,125 @@
+"""Where a chat listens, and what it takes there; and how that is written as a setting."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, cast, get_args
+
+from attrs import field, fields, frozen
+
+from trio_chat.errors import SettingsError
+
+Speech = Literal["line", "http", "tls"]
+ALL: Final[tuple[Speech, ...]] = get_args(Speech)
+
+UNIX: Final = "unix:"
+# The address of all who come by a unix socket.
+UNIX_ADDRESS: Final = "unix"
+MOST_PORT: Final = 65_535
+# What a system takes as the path of a socket: `sun_path` has 108 bytes on Linux, 104 on macOS.
+PATH_BYTES: Final = 100
+# A unix socket is for who may write to it (unix(7)).
+OWN_MODE: Final = 0o600
+MOST_MODE: Final = 0o777
+
+
+@frozen
+class Endpoint:
+    """A TCP address, or else the path of a unix socket, with what is taken there.
+
+    `accept`: "line" and "http" are what is spoken unencrypted; "tls" lets TLS begin, inside which
+    lines and HTTP are both spoken. `mode` is the unix socket's. Raises `SettingsError` for what can
+    be no endpoint.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    unix: str = ""
+    accept: tuple[Speech, ...] = field(default=ALL)
+    mode: int = OWN_MODE
+
+    def __attrs_post_init__(self) -> None:
+        for problem in self._problems():
+            raise SettingsError(f"listen must have {problem}")
+
+    def _problems(self) -> Iterator[str]:
+        """What it must have that it has not; types are compared, as in `settings`."""
+        if type(self.host) is not str or not self.host.isprintable() or " " in self.host:
+            yield f"a host name or an address as host, not {self.host!r}"
+        if type(self.port) is not int or not 0 <= self.port <= MOST_PORT:
+            yield f"a whole number from 0 to {MOST_PORT} as port, not {self.port!r}"
+        if type(self.unix) is not str or not self.unix.isprintable():
+            yield f"a path in printable characters as unix, not {self.unix!r}"
+        elif len(self.unix.encode()) > PATH_BYTES:
+            yield f"a path of at most {PATH_BYTES} bytes as unix, not {self.unix!r}"
+        if type(self.mode) is not int or not 0 <= self.mode <= MOST_MODE:
+            yield f"a mode from 0o000 to 0o777, not {self.mode!r}"
+        if wrong := [word for word in self.accept if word not in ALL]:
+            yield f"some of {', '.join(ALL)} to accept, not {wrong[0]!r}"
+        elif not self.accept or len(set(self.accept)) < len(self.accept):
+            yield f"one or more of {', '.join(ALL)} to accept, each once"
+
+    @property
+    def place(self) -> str:
+        """Where it is, as people write it."""
+        if self.unix:
+            return f"{UNIX}{self.unix}"
+        return place(self.host, self.port)
+
+    @property
+    def text(self) -> str:
+        """All of it as a flag has it, but for the mode."""
+        return self.place if self.accept == ALL else f"{self.place}={'+'.join(self.accept)}"
+
+
+def place(host: str, port: int) -> str:
+    """An address as people write it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def from_text(text: str) -> Endpoint:
+    """Read `HOST:PORT` or `unix:PATH`, with `=WORD+WORD` if not everything is taken there.
+
+    Raises `SettingsError`.
+    """
+    where, given, words = text.strip().rpartition("=") if "=" in text else (text.strip(), "", "")
+    accept = cast("tuple[Speech, ...]", tuple(words.split("+"))) if given else ALL
+    if where.startswith(UNIX) and where != UNIX:
+        return Endpoint(unix=where.removeprefix(UNIX), accept=ordered(accept))
+    host, colon, port = where.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdecimal()):
+        raise SettingsError(
+            f"listen must have HOST:PORT or {UNIX}PATH, with =line+http+tls after it or a part of "
+            f"that, not {text.strip()!r}"
+        )
+    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port), accept=ordered(accept))
+
+
+def from_table(table: object) -> Endpoint:
+    """Read a `[[listen]]` of a TOML file; raises `SettingsError`."""
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"listen must have a table [[listen]] for each, not {table!r}")
+    given = dict(cast("Mapping[str, object]", table))
+    names = [field.name for field in fields(Endpoint)]
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise SettingsError(f"listen must have no key {key!r}: {hint}")
+    of_tcp, of_unix = given.keys() & {"host", "port"}, given.keys() & {"unix", "mode"}
+    if bool(of_tcp) == bool(of_unix) or not given.keys() & {"port", "unix"}:
+        raise SettingsError("listen must have port (and host), or else unix (and mode), in each")
+    if not given.get("unix", "path"):
+        raise SettingsError("listen must have a path as unix, not ''")
+    accept = given.get("accept", list(ALL))
+    if not isinstance(accept, list):
+        raise SettingsError(f"listen must have a list to accept, not {accept!r}")
+    given["accept"] = ordered(tuple(cast("list[Speech]", accept)))
+    return Endpoint(**cast("dict[str, str]", given))  # type: ignore[arg-type]
+
+
+def ordered(accept: tuple[Speech, ...]) -> tuple[Speech, ...]:
+    """These words in one order, so that the same ones are equal; what is none comes last."""
+    known: list[object] = [*ALL]
+    return tuple(sorted(accept, key=lambda w: known.index(w) if w in known else len(known)))
