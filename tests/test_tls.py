@@ -161,10 +161,26 @@ async def test_a_version_that_is_too_old(
             context.minimum_version = ssl.TLSVersion.TLSv1
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         stream = trio.SSLStream((await dial(port)).stream, context, server_hostname=HOST)
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError) as caught:
             await stream.do_handshake()
+        assert "PROTOCOL_VERSION" in str(caught.value.__cause__)
         await until(lambda: not chat.statistics().clients)
     assert reasons(caplog) == ["the TLS handshake failed: unsupported protocol"]
+
+
+@pytest.mark.parametrize("more", [b"", b"x" * 100_000], ids=["nothing", "more"])
+async def test_who_fails_to_shake_hands_is_told_by_an_alert(
+    authority: Authority, links: Links, more: bytes
+) -> None:
+    """Even with input that nobody has read: a reset would take the alert with it."""
+    async with running(authority) as (_, port):
+        stream = (await dial(port)).stream
+        await stream.send_all(b"\x16\x03\x01\x00\x05hello" + more)
+        alert = await stream.receive_some()
+        assert (alert[:1], alert[5:6]) == (b"\x15", b"\x02")  # an alert, a fatal one
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+    links.check()
 
 
 async def test_what_looks_like_tls_inside_of_tls_is_a_line(authority: Authority) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Three round trips of the slowest network, and time to ask for a certificate in the browser's
 # window. nginx allows 60 s (client_header_timeout), haproxy as long as for a request.
 HANDSHAKE_SECONDS: Final = 10.0
+# For the alert that says why there was none: a few bytes, which a connection takes at once.
+ALERT_SECONDS: Final = 1.0
 
 
 class HandshakeFailed(Exception):
@@ -31,11 +33,14 @@ class TlsLink(StreamLink):
     That one stays as it is, and is closed by itself: this has a descriptor of its own.
     """
 
-    __slots__ = ("_shaken", "_transport", "_usable")
+    __slots__ = ("_outgoing", "_shaken", "_transport", "_usable")
 
     def __init__(self, old: SocketLink, first: bytes, context: ssl.SSLContext) -> None:
         self._transport = Transport(old.socket.dup(), first)
-        super().__init__(trio.SSLStream(self._transport, context, server_side=True), old.peer)
+        noting = Noting(context)
+        stream = trio.SSLStream(self._transport, cast("ssl.SSLContext", noting), server_side=True)
+        super().__init__(stream, old.peer)
+        self._outgoing = noting.outgoing
         # The handshake is over; and it has not failed.
         self._shaken = trio.Event()
         self._usable = False
@@ -83,9 +88,17 @@ class TlsLink(StreamLink):
             ) from None
         except trio.BrokenResourceError as error:
             self._shaken.set()
+            await self._send_alert()
             raise HandshakeFailed(f"the TLS handshake failed: {_why(error)}") from None
         self._usable = True
         self._shaken.set()
+
+    async def _send_alert(self) -> None:
+        """Send why the handshake has failed (RFC 8446, 6.2), which Trio leaves unsent."""
+        alert = self._outgoing.read()
+        with trio.move_on_after(ALERT_SECONDS), contextlib.suppress(trio.BrokenResourceError):
+            if alert:
+                await self._transport.send_all(alert)
 
     async def take_last(self) -> bytes:
         """The bytes that are there now; raises `HandshakeFailed` if there is no handshake yet."""
@@ -96,15 +109,14 @@ class TlsLink(StreamLink):
 
     async def finish(self, seconds: float) -> None:
         """End TLS and our side of the connection, and read on until the peer has ended its own."""
-        if not self._usable:
-            return
+        stream = self._stream if self._usable else self._transport
         with (
             trio.move_on_after(seconds),
             contextlib.suppress(
                 trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
             ),
         ):
-            await self._stream.aclose()
+            await stream.aclose()
 
     def close(self) -> None:
         """Close the connection at once; does nothing the second time."""
@@ -118,6 +130,28 @@ def _why(error: trio.BrokenResourceError) -> str:
     if isinstance(cause, ssl.SSLError) and cause.reason:
         return cause.reason.lower().replace("_", " ")
     return "the connection is lost"
+
+
+class Noting:
+    """Gives Trio its connection as an SSL context does, and keeps hold of what is to be sent."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self.outgoing: ssl.MemoryBIO
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+    ) -> ssl.SSLObject:
+        """See `ssl.SSLContext.wrap_bio`."""
+        self.outgoing = outgoing
+        return self._context.wrap_bio(
+            incoming, outgoing, server_side=server_side, server_hostname=server_hostname
+        )
 
 
 class Transport(trio.abc.Stream):
