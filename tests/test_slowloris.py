@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import trio
+from authority import Authority
 from documents import DocumentClient, dial_documents
 from feeding import SAY
 from frames import REQUEST, frame
-from loopback import HOST, chat_on_tcp, dial, dialled, unread_bytes, until, watch_links
+from loopback import HOST, chat_on_tcp, dial, dialled, ticks, unread_bytes, until, watch_links
 
 from trio_chat import Chat
+from trio_chat.doors.stream import LAST_READ_SECONDS
 from trio_chat.testing import LineClient
 
 MINUTE = 60
@@ -26,6 +29,8 @@ SLOW = {
     "http by the byte": (b"", b"GET /ws HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * MINUTES),
     "websocket": (REQUEST, frame(0x81, SAY)),
     "websocket in fragments": (REQUEST + frame(0x01, b"{"), frame(0x00, b"") * MINUTES),
+    "tls": (b"\x16\x03", b"\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(MINUTES)),
+    "tls by the byte": (b"", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(MINUTES)),
     "proxy": (b"PROXY ", b"TCP4 192.0.2.1 192.0.2.2 10000 8888\r\n/who"),
     "proxy by the byte": (b"", b"PROXY TCP4 192.0.2.1 192.0.2.2 10000 8888\r\n/who"),
     "proxy, binary": (b"\r\n\r\n\0\r\nQUIT\n", b"\x21\x11\0\xff" + bytes(MINUTES)),
@@ -75,8 +80,9 @@ async def talk(number: int, ann: LineClient, bob: LineClient, web: DocumentClien
     await bob.expect(f"> web: and {number}")
 
 
-async def test_a_byte_a_minute_harms_nobody(links, mock_clock) -> None:
-    async with chat_on_tcp(rate_limit=10.0, trusted_proxies=(HOST,)) as (chat, port):
+async def test_a_byte_a_minute_harms_nobody(links, mock_clock, authority: Authority) -> None:
+    settings = {"rate_limit": 10.0, "trusted_proxies": (HOST,), **authority.settings}
+    async with chat_on_tcp(**settings) as (chat, port):
         ann = await dial(port, nick="ann", room="#a")
         bob = await dial(port, nick="bob", room="#a")
         web = await dial_documents(port, nick="web", rooms=("#a",))
@@ -90,10 +96,45 @@ async def test_a_byte_a_minute_harms_nobody(links, mock_clock) -> None:
             await read_by_all(links)
             await talk(number, ann, bob, web)
             mock_clock.jump(MINUTE)
-        # A request that does not come is ended; all others only sit there.
-        assert chat.statistics().left == {"spoke HTTP: answered 408": EACH}
-        assert chat.statistics().clients == 3 + len(slow) - EACH
+        # A request or a handshake that does not come is ended; all others only sit there.
+        assert chat.statistics().left == {
+            "spoke HTTP: answered 408": EACH,
+            "no TLS handshake within 10 seconds": EACH,
+        }
+        assert chat.statistics().clients == 3 + len(slow) - 2 * EACH
         assert (chat.statistics().outbox_bytes, chat.statistics().lagged) == (0, 0)
+        await stops_in_time(chat, mock_clock)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [("lines", {}), ("http", {"spoke HTTP: answered 408": EACH}), ("websocket", {})],
+)
+async def test_a_byte_a_minute_inside_of_tls_harms_nobody(
+    kind: str, left: dict[str, int], links, mock_clock, authority: Authority
+) -> None:
+    at_once, rest = SLOW[kind]
+    async with chat_on_tcp(**authority.settings) as (chat, port), AsyncExitStack() as clients:
+        ann = await dial(port, nick="ann", room="#a")
+        bob = await dial(port, nick="bob", room="#a")
+        await ann.expect("> bob joined the room")
+        slow = [
+            trio.SSLStream((await dial(port)).stream, authority.trusting, server_hostname=HOST)
+            for _ in range(EACH)
+        ]
+        for one in slow:
+            clients.push_async_callback(trio.aclose_forcefully, one)
+            await one.send_all(at_once)
+        for number, byte in enumerate(rest[:MINUTES]):
+            for one in slow:
+                with suppress(trio.BrokenResourceError):  # ended
+                    await one.send_all(bytes([byte]))
+            await ticks()
+            await ann.send(f"/msg {number}")
+            await bob.expect(f"> ann: {number}")
+            mock_clock.jump(MINUTE)
+        assert chat.statistics().left == left
+        assert chat.statistics().clients == 2 + EACH - sum(left.values())
         await stops_in_time(chat, mock_clock)
 
 
@@ -107,6 +148,8 @@ async def stops_in_time(chat: Chat, mock_clock) -> None:
             stopped.set()
 
         nursery.start_soon(stop)
+        await ticks()
+        mock_clock.jump(2 * LAST_READ_SECONDS)  # to look whether TLS has something more
         await until(lambda: chat.statistics().clients == 0)
         mock_clock.jump(chat.settings.stop_grace + chat.settings.linger_timeout)
         await until(stopped.is_set)
