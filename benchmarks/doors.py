@@ -1,28 +1,58 @@
 """Measures what each way in costs: trio-chat beside itself with lines alone.
 
-Each round has a room of people with lines, one of WebSocket clients, and one that is half and half.
-Prints a Markdown table; what counts is the median of the ratios within a round.
+Each round has a room of people with lines, one of WebSocket clients, and one that is half and half;
+then people with lines over TLS, and WebSocket clients over TLS. Prints a Markdown table; what
+counts is the median of the ratios within a round.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 
-from peers import Peer, compiled, found_ours, trio_chat_arguments
-from ratios import FIGURES, in_turns, table
-from run import LOADS, measure, raise_descriptor_limit, where
+from peers import MissingError, Peer, compiled, found, found_ours, running, trio_chat_arguments
+from ratios import FIGURES, Figures, in_turns, table
+from run import LOADS, Load, put_under, raise_descriptor_limit, where
+from through_tls import certificate, through_tls
 
 CHOSEN = ("1x1000x1", "1x1000x64", "100x10x16")
 # What `mixed` may cost by `line`.
 TARGET = 1.2
 
-# TLS is one more row here, once fanout speaks it: a protocol of its own and two files as arguments.
+
+def over_tls(port: int) -> list[str]:
+    """As `trio_chat_arguments`, with a certificate."""
+    cert, key = certificate()
+    return trio_chat_arguments(port, "memory", "--tls-cert", str(cert), "--tls-key", str(key))
+
+
 WAYS = [
     Peer("line", "line", found_ours, trio_chat_arguments),
     Peer("websocket", "ws", found_ours, trio_chat_arguments),
     Peer("mixed", "mixed", found_ours, trio_chat_arguments),
+    Peer("line, TLS", "line", found_ours, over_tls),
+    Peer("websocket, TLS", "ws", found_ours, over_tls),
 ]
+
+
+def measure(fanout: str, load: Load, way: Peer) -> Figures:
+    with ExitStack() as stack:
+        port, pid = stack.enter_context(running(way, found_ours()))
+        if way.arguments is over_tls:
+            port = stack.enter_context(through_tls(port))
+        return put_under(fanout, load, way, port, pid)
+
+
+def possible() -> list[Peer]:
+    """The ways that can be measured here; why others cannot is said."""
+    try:
+        found("haproxy", "TLS needs haproxy: apt-get install haproxy")
+        found("openssl", "TLS needs openssl")
+    except MissingError as missing:
+        print(f"left out: {missing}", file=sys.stderr)
+        return [way for way in WAYS if way.arguments is not over_tls]
+    return WAYS
 
 
 def main() -> int:
@@ -34,18 +64,19 @@ def main() -> int:
 
     raise_descriptor_limit()
     fanout = compiled("fanout")
+    ways = possible()
     results = {
         load.says: in_turns(
-            WAYS,
-            arguments.rounds,
-            lambda way, load=load: measure(fanout, load, way, found_ours()),
+            ways, arguments.rounds, lambda way, load=load: measure(fanout, load, way)
         )
         for load in LOADS
         if load.name in arguments.loads
     }
-    print(table([way.name for way in WAYS], results, list(FIGURES)))
+    print(table([way.name for way in ways], results, list(FIGURES)))
     print(f"\n{where()}; rounds: {arguments.rounds}; target: mixed at most {TARGET} × line.")
-    return 0 if all(figures for ways in results.values() for way in ways for figures in way) else 1
+    return (
+        0 if all(figures for rounds in results.values() for way in rounds for figures in way) else 1
+    )
 
 
 if __name__ == "__main__":
