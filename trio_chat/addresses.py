@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 
 import click
@@ -17,13 +18,26 @@ from trio_chat.settings import Settings
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def announce(addresses: list[tuple[str, int]]) -> None:
+def announce(addresses: list[tuple[str, int]], settings: Settings) -> None:
+    """Say in one line where it listens, and how to talk to it."""
     places = ", ".join(place(host, port) for host, port in addresses)
-    host, port = addresses[0]
-    reached = REACHED_AT.get(host, host)
-    ways = f"telnet {reached} {port}, or a browser at http://{place(reached, port)}/"
+    tls = ", with TLS too" if settings.tls_cert else ""
+    ways = _ways(*addresses[0], settings.http_hosts)
     with suppress(OSError):  # whoever started us need not read on
-        click.echo(f"trio_chat is listening on {places} - to talk to it: {ways}")
+        click.echo(f"trio_chat is listening on {places}{tls} - to talk to it: {ways}")
+
+
+def _ways(host: str, port: int, http_hosts: tuple[str, ...]) -> str:
+    reached = REACHED_AT.get(host, host)
+    telnet = f"telnet {reached} {port}"
+    if not (ip_address(reached).is_loopback or reached in http_hosts):
+        return f"{telnet} (browsers need --http-hosts {reached})"
+    browser = f"{telnet}, or a browser at http://{place(reached, port)}/"
+    if reached == host:
+        return browser
+    elsewhere = "from other machines by this one's address"
+    named = "" if http_hosts else " (browsers need --http-hosts ADDRESS)"
+    return f"{browser}, {elsewhere}{named}"
 
 
 def place(host: str, port: int) -> str:
