@@ -15,7 +15,7 @@ NO_ROOM = "err: you are in no room; use /join ROOM first"
 TOO_MANY_ROOMS = "err: there are too many rooms; please join one that exists (/rooms lists them)"
 HELP = [
     "> /nick NAME - choose the name that others see",
-    "> /join ROOM - go into a room; a new name makes one (by telnet or nc, you leave the last)",
+    "> /join ROOM - go into a room, or make one (telnet and nc: one room at a time)",
     "> /rooms - list the rooms there are",
     "> /msg TEXT - say something to everyone in your room",
     "> /me TEXT - say what you do: /me waves",
@@ -23,7 +23,7 @@ HELP = [
     "> /leave - leave your room",
     "> /topic [TEXT] - show what your room is about; with TEXT, change it",
     "> /who - list who is in your room",
-    "> /history [before ID] [N] - show your room's last 20 messages, or N; with ID, older ones",
+    "> /history [before ID] [N] - show the last 20 messages, or N, or some before ID",
     "> /search WORDS - show messages in your room that have all these words",
     "> /help [COMMAND] - show all commands, or what one does",
     "> /quit - say goodbye and disconnect",

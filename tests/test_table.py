@@ -56,7 +56,10 @@ def test_a_custom_row_gets_its_line_checked() -> None:
 
 
 def test_help_is_one_line_a_row() -> None:
-    assert help_lines(TABLE, None) == [f"{row.usage} - {row.help}" for row in ROWS]
+    shown = help_lines(TABLE, None)
+    assert shown == [f"{row.usage} - {row.help}" for row in ROWS]
+    # As telnet shows them on a terminal of the usual width.
+    assert [line for line in shown if len(f"> {line}") > 80] == []
     assert help_lines(TABLE, "who") == ["/who - list who is in your room"]
     with pytest.raises(Refused, match="there is no such command; /help alone lists them all"):
         help_lines(TABLE, "dance")

@@ -156,7 +156,7 @@ ROWS = (
     Row(
         "join",
         "/join ROOM",
-        "go into a room; a new name makes one (by telnet or nc, you leave the last)",
+        "go into a room, or make one (telnet and nc: one room at a time)",
         _join,
     ),
     Row("rooms", "/rooms", "list the rooms there are", _nothing(commands.ListRooms)),
@@ -169,7 +169,7 @@ ROWS = (
     Row(
         "history",
         "/history [before ID] [N]",
-        "show your room's last 20 messages, or N; with ID, older ones",
+        "show the last 20 messages, or N, or some before ID",
         _history,
     ),
     Row("search", "/search WORDS", "show messages in your room that have all these words", _search),
