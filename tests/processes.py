@@ -34,7 +34,7 @@ class Daemon:
         assert process.stdout is not None
         self.start_line = process.stdout.readline()
         started = re.fullmatch(
-            r"trio_chat is listening on 127\.0\.0\.1:(\d+) - to talk to it: "
+            r"trio_chat is listening on 127\.0\.0\.1:(\d+)(?:, with TLS too)? - to talk to it: "
             r"telnet 127\.0\.0\.1 \1, or a browser at http://127\.0\.0\.1:\1/\n",
             self.start_line,
         )

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import fields
@@ -169,20 +170,63 @@ def test_check_tells_all_that_is_wrong(
     [
         ([("127.0.0.1", 8888)], "127.0.0.1:8888", "127.0.0.1", 8888),
         ([("::1", 9)], "[::1]:9", "::1", 9),
-        ([("0.0.0.0", 9)], "0.0.0.0:9", "127.0.0.1", 9),
-        ([("::", 9)], "[::]:9", "::1", 9),
         ([("127.0.0.1", 8), ("::1", 9)], "127.0.0.1:8, [::1]:9", "127.0.0.1", 8),
     ],
 )
 def test_the_start_line(
     addresses, places: str, reached: str, port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    announce([Endpoint(host, port) for host, port in addresses])
+    announce([Endpoint(host, port) for host, port in addresses], Settings())
     host = f"[{reached}]" if ":" in reached else reached
     assert capsys.readouterr().out == (
         f"trio_chat is listening on {places} - to talk to it: telnet {reached} {port}, "
         f"or a browser at http://{host}:{port}/\n"
     )
+
+
+LET_IN = "browsers need --http-hosts"
+
+
+@pytest.mark.parametrize(
+    ("address", "given", "line"),
+    [
+        (
+            ("0.0.0.0", 9),
+            {},
+            (
+                "0.0.0.0:9 - to talk to it: telnet 127.0.0.1 9, "
+                "or a browser at http://127.0.0.1:9/, "
+                f"from other machines by this one's address ({LET_IN} ADDRESS)"
+            ),
+        ),
+        (
+            ("::", 9),
+            {"http_hosts": ("chat.example",)},
+            (
+                "[::]:9 - to talk to it: telnet ::1 9, or a browser at http://[::1]:9/, "
+                "from other machines by this one's address"
+            ),
+        ),
+        (
+            ("192.0.2.1", 9),
+            {},
+            f"192.0.2.1:9 - to talk to it: telnet 192.0.2.1 9 ({LET_IN} 192.0.2.1)",
+        ),
+        (
+            ("192.0.2.1", 9),
+            {"http_hosts": ("192.0.2.1",), "tls_cert": "a.pem", "tls_key": "b.pem"},
+            (
+                "192.0.2.1:9, with TLS too - to talk to it: telnet 192.0.2.1 9, or a browser at "
+                "http://192.0.2.1:9/"
+            ),
+        ),
+    ],
+)
+def test_the_start_line_says_how_others_come_in(
+    address: tuple[str, int], given: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    announce([Endpoint(*address)], Settings(**given))
+    assert capsys.readouterr().out == f"trio_chat is listening on {line}\n"
 
 
 @pytest.mark.parametrize(

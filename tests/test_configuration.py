@@ -207,11 +207,13 @@ def test_what_cannot_go_together_is_told() -> None:
 def test_kept_rooms_must_have_names_a_room_may_have(write: WriteFile) -> None:
     lines = problems(file=write('keep_rooms = ["#ok", "#a b", "#c,d"]'))
     assert [line.split(":")[0] for line in lines] == [
-        "keep_rooms may not hold '#a b'",
-        "keep_rooms may not hold '#c,d'",
+        "keep_rooms may not contain '#a b'",
+        "keep_rooms may not contain '#c,d'",
     ]
     (line,) = problems({"keep_rooms": "#general", "room_chars": "4"})
-    assert line == "keep_rooms may not hold '#general': a room name may have at most 4 characters"
+    assert (
+        line == "keep_rooms may not contain '#general': a room name may have at most 4 characters"
+    )
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

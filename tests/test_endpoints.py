@@ -149,16 +149,16 @@ def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], inst
         ("unix:/run/a=http", "unix:/run/a=http"),
         ("0.0.0.0:1=tls", "0.0.0.0:1=tls"),
         (
-            "unix:/run/a,[::]:2=line,[::]:3=http",
+            "unix:/run/a,[::1]:2=line,[::1]:3=http",
             (
-                "unix:/run/a, [::]:2=line, [::]:3=http - to talk to it: telnet ::1 2, or a browser "
-                "at http://[::1]:3/"
+                "unix:/run/a, [::1]:2=line, [::1]:3=http - to talk to it: telnet ::1 2, or a "
+                "browser at http://[::1]:3/"
             ),
         ),
     ],
 )
 def test_the_start_line_names_them_all(listen: str, told: str, capsys) -> None:
-    announce([from_text(text) for text in listen.split(",")])
+    announce([from_text(text) for text in listen.split(",")], Settings())
     assert capsys.readouterr().out == f"trio_chat is listening on {told}\n"
 
 

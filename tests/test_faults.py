@@ -333,8 +333,8 @@ async def test_a_room_log_that_fails_loses_what_is_kept_and_nothing_else(
         await jack.send("/msg lost", "/msg found")
         lines = await jack.sync()
         assert lines in (
-            ["err: not said: the log cannot be written"],
-            ["err: not said: the log cannot be written"] * 2,
+            ["err: not said: the server cannot save messages now; please try again later"],
+            ["err: not said: the server cannot save messages now; please try again later"] * 2,
         )
         await jack.send("/leave", "/join #x", "/msg found")
         heard = await john.lines(3) if len(lines) == 2 else await john.lines(4)

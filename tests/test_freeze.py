@@ -82,7 +82,7 @@ async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> Non
             other = await dial(port)
             await other.send("/nick rnary", "/nick Mary")
             assert await other.lines(2) == [
-                f"err: the nick {nick} is taken, or looks like one that is"
+                f"err: the nick {nick} is taken, or looks like one that is: please choose another"
                 for nick in ("rnary", "Mary")
             ]
 
@@ -94,7 +94,7 @@ SPLIT = [
     (b"PROXY TCP4 1.2", b".3.4 1.2.3.4 1 2\r\n/who\n",
      ["err: you are in no room; use /join ROOM first"]),
     (b"/x" * 300, b"xx\n/who\n",
-     ["err: a line may have at most 400 bytes; this one is left out",
+     ["err: a line may have at most 400 bytes; this one was ignored",
       "err: you are in no room; use /join ROOM first"]),
     (b"/topic\xff", b"\xf6\n", ["", "> yes, the server is here",
                                 "err: you are in no room; use /join ROOM first"]),

@@ -99,7 +99,7 @@ async def test_two_chats_one_after_the_other_on_one_lock(tmp_path: Path, store: 
 
 
 def in_use(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is in use by another server"):
+    with pytest.raises(StoreError, match="is in use by another trio-chat"):
         open_store(tmp_path / "chat.db", "process")
 
 

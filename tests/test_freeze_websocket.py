@@ -360,7 +360,7 @@ async def test_who_is_away_comes_back_afterwards(goes_on: Next, autojump_clock) 
             await jack.expect(
                 "> in #x: jack, john",
                 "err: john has lost the connection; please try again later",
-                "err: the nick john is taken, or looks like one that is",
+                "err: the nick john is taken, or looks like one that is: please choose another",
             )
             again, resumed = await come_back(port, john.hello, x=said["position"])
             assert mine(resumed, "type", "client", "nick") == (

@@ -43,11 +43,11 @@ async def heard() -> bytes:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("", "the successor has ended with exit code 0"),
-        ("1/0", "the successor has ended with exit code 1: ZeroDivisionError: division by zero"),
-        ("raise SystemExit(2)", "the successor has ended with exit code 2"),
-        ("raise SystemExit('no')", "the successor has ended with exit code 1: no"),
-        ("import os; os.kill(os.getpid(), 9)", "the successor was killed by SIGKILL"),
+        ("", "the new process has ended with exit code 0"),
+        ("1/0", "the new process has ended with exit code 1: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(2)", "the new process has ended with exit code 2"),
+        ("raise SystemExit('no')", "the new process has ended with exit code 1: no"),
+        ("import os; os.kill(os.getpid(), 9)", "the new process was killed by SIGKILL"),
         (
             "import os; os.write(2, b'a\\ntrio-chat: x\\ntrio-chat: y\\n'); os._exit(2)",
             "x\ny",
@@ -71,7 +71,7 @@ async def test_why_it_has_ended_is_told(code: str, told: str, runs, capfd) -> No
 async def test_one_that_only_closes_its_connection_is_killed(runs, monkeypatch) -> None:
     monkeypatch.setattr("trio_chat.heir.END_SECONDS", 0.3)
     runs("import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)")
-    with pytest.raises(HandoverError, match=r"^the successor has given up$"):
+    with pytest.raises(HandoverError, match=r"^the new process has given up$"):
         await heard()
 
 

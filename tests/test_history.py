@@ -161,7 +161,7 @@ async def test_what_is_refused(jack, autojump_clock):
     assert await jack.sync() == [
         f"err: N {number} 500, {usage}",
         f"err: N {number} 500, {usage}",
-        f"err: ID {number} {2**63 - 1}, {usage}",
+        f"err: ID must be the number before a message, {usage}",
         f"err: ID is required, {usage}",
         "err: word is required, usage: /search WORDS",
     ]

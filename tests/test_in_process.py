@@ -572,7 +572,7 @@ async def test_a_custom_command_answers_and_speaks_as_its_caller(autojump_clock)
         assert len(lines) == 15
         await jack.send("/roll a\x1bb")
         (answer,) = await jack.sync()
-        assert answer.endswith(" may not hold control characters")
+        assert answer.endswith(" may not contain control characters, such as arrow keys send")
         assert await other.sync() == []
 
 

@@ -17,8 +17,8 @@ from trio_chat.table import make_table
 
 SETTINGS = Settings()
 SMALL = Settings(line_bytes=32, message_chars=8)
-TOO_LONG = Refuse("a line may have at most 32 bytes; this one is left out")
-NOT_UTF8 = Refuse("this line is not valid UTF-8")
+TOO_LONG = Refuse("a line may have at most 32 bytes; this one was ignored")
+NOT_UTF8 = Refuse("this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8")
 ROOMS = commands.ListRooms()
 WHO = commands.ListMembers()
 
@@ -109,19 +109,25 @@ def test_each_command_has_its_record(line: str, record: Record) -> None:
         ("/\x1b[31m", "unknown command: /\ufffd[31m"),
         ("\u202ekcin/ x", "unknown command: \ufffdkcin/"),
         ("/" + "x" * 100, "unknown command: /" + "x" * 62 + "…"),
-        ("/nick a:b", "a nick may not hold ':'"),
+        ("/nick a:b", "a nick may not contain ':'"),
         ("/nick >john", "a nick may not begin with '>'"),
-        ("/nick anonymous", "the nick 'anonymous' is reserved"),
+        ("/nick anonymous", "the nick 'anonymous' is reserved: please choose another"),
         ("/nick " + "x" * 33, "a nick may have at most 32 characters"),
-        ("/join a,b", "a room name may not hold ','"),
-        ("/msg \x1b[31mred", "a message may not hold control characters"),
-        ("/msg \x9b31mred", "a message may not hold control characters"),
-        ("/msg a\rb", "a message may not hold control characters"),
+        ("/join a,b", "a room name may not contain ','"),
+        (
+            "/msg \x1b[31mred",
+            "a message may not contain control characters, such as arrow keys send",
+        ),
+        (
+            "/msg \x9b31mred",
+            "a message may not contain control characters, such as arrow keys send",
+        ),
+        ("/msg a\rb", "a message may not contain control characters, such as arrow keys send"),
         (
             "/me \u202egnp.exe",
-            "an action may not hold characters that override the direction of text",
+            "an action may not contain characters that override the direction of text",
         ),
-        ("/topic \x07", "a topic may not hold control characters"),
+        ("/topic \x07", "a topic may not contain control characters, such as arrow keys send"),
         ("/msg " + "x" * 2001, "a message may have at most 2000 characters; this one has 2001"),
         ("/topic " + "x" * 301, "a topic may have at most 300 characters; this one has 301"),
     ],
@@ -187,7 +193,7 @@ def test_a_character_may_be_split_between_reads() -> None:
         ("/rooms", ROOMS),
         ("/msg Hi", commands.Say("Hi")),
         ("/frob", Refuse("unknown command: /frob")),
-        ("a\x1bb", Refuse("a message may not hold control characters")),
+        ("a\x1bb", Refuse("a message may not contain control characters, such as arrow keys send")),
         (
             "x" * 2001,
             Refuse("a message may have at most 2000 characters; this one has 2001"),

@@ -101,7 +101,9 @@ class Model:
         person = self.people[who]
         others = [other for other in self.people.values() if other is not person]
         if NICKS[nick][1] in {NICKS[other.nick][1] for other in others if other.nick in NICKS}:
-            person.wire.append(f"err: the nick {nick} is taken, or looks like one that is")
+            person.wire.append(
+                f"err: the nick {nick} is taken, or looks like one that is: please choose another"
+            )
             return
         if person.room is not None and nick != person.nick:
             self._tell_others(who, f"> {person.nick} is now known as {nick}")

@@ -177,7 +177,7 @@ async def test_bad_settings_change_nothing(caplog: pytest.LogCaptureFixture) -> 
     reading = Reading(SettingsError("one\ntwo"), Settings(keep_rooms=("#a b",)))
     reading.let_go.set()
     async with operated(reading) as (ours, configured):
-        for problems in ["one", "two"], ["keep_rooms: a room name may not hold white space"]:
+        for problems in ["one", "two"], ["keep_rooms: a room name may not contain white space"]:
             caplog.clear()
             assert await ours.reload() == {
                 "error": "all settings stay as they are",
@@ -382,7 +382,7 @@ def test_of_daemons_that_start_at_once_one_gets_the_path(run: Run, tmp_path: Pat
 def test_a_control_path_that_cannot_be_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     long = str(tmp_path / ("x" * 100))
     ran = ask("--port", "0", "--control", long)
-    told = f"trio-chat: no control socket can be at {long}: AF_UNIX path too long\n"
+    told = f"trio-chat: no control socket can be at {long}: AF_UNIX path too long; choose another\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", told)
 
 

@@ -15,17 +15,17 @@ NO_ROOM = "err: you are in no room; use /join ROOM first"
 TOO_MANY_ROOMS = "err: there are too many rooms; please join one that exists (/rooms lists them)"
 HELP = [
     "> /nick NAME - choose the name that others see",
-    "> /join ROOM - go into a room, leaving the one you are in; the first to join makes it",
+    "> /join ROOM - go into a room, or make one (telnet and nc: one room at a time)",
     "> /rooms - list the rooms there are",
     "> /msg TEXT - say something to everyone in your room",
-    "> /me TEXT - do something: /me waves",
+    "> /me TEXT - say what you do: /me waves",
     "> /tell NICK TEXT - say something to one person alone",
     "> /leave - leave your room",
-    "> /topic [TEXT] - show what your room is about, or say it anew",
+    "> /topic [TEXT] - show what your room is about; with TEXT, change it",
     "> /who - list who is in your room",
-    "> /history [before ID] [N] - show what was said in your room, with ID and time (UTC)",
-    "> /search WORDS - show what was said in your room with these words",
-    "> /help [COMMAND] - show this, or one line of it",
+    "> /history [before ID] [N] - show the last 20 messages, or N, or some before ID",
+    "> /search WORDS - show messages in your room that have all these words",
+    "> /help [COMMAND] - show all commands, or what one does",
     "> /quit - say goodbye and disconnect",
 ]
 
@@ -220,33 +220,36 @@ GAPS = [
     ("/quit now", "err: usage: /quit"),
     ("/join #general", "err: you are in #general already"),
     ("/join #GENERAL", "err: you are in #general already"),
-    ("/nick jill", "err: the nick jill is taken, or looks like one that is"),
-    ("/nick JILL", "err: the nick JILL is taken, or looks like one that is"),
-    ("/nick jіll", "err: the nick jіll is taken, or looks like one that is"),
-    ("/nick anonymous", "err: the nick 'anonymous' is reserved"),
-    ("/nick Anonymous", "err: the nick 'Anonymous' is reserved"),
-    ("/nick аnоnymоus", "err: the nick 'аnоnymоus' is reserved"),
-    ("/nick server", "err: the nick 'server' is reserved"),
+    ("/nick jill", "err: the nick jill is taken, or looks like one that is: please choose another"),
+    ("/nick JILL", "err: the nick JILL is taken, or looks like one that is: please choose another"),
+    ("/nick jіll", "err: the nick jіll is taken, or looks like one that is: please choose another"),
+    ("/nick anonymous", "err: the nick 'anonymous' is reserved: please choose another"),
+    ("/nick Anonymous", "err: the nick 'Anonymous' is reserved: please choose another"),
+    ("/nick аnоnymоus", "err: the nick 'аnоnymоus' is reserved: please choose another"),
+    ("/nick server", "err: the nick 'server' is reserved: please choose another"),
     ("/nick >jim", "err: a nick may not begin with '>'"),
-    *((f"/nick j{char}m", f"err: a nick may not hold '{char}'") for char in "#/@:,*!"),
-    ("/nick j\x1b[31m", "err: a nick may not hold control characters"),
-    ("/nick j\u202ejm", "err: a nick may not hold invisible characters"),
-    ("/nick j\u200bjm", "err: a nick may not hold invisible characters"),
+    *((f"/nick j{char}m", f"err: a nick may not contain '{char}'") for char in "#/@:,*!"),
+    ("/nick j\x1b[31m", "err: a nick may not contain control characters, such as arrow keys send"),
+    ("/nick j\u202ejm", "err: a nick may not contain invisible characters"),
+    ("/nick j\u200bjm", "err: a nick may not contain invisible characters"),
     ("/nick " + "j" * 33, "err: a nick may have at most 32 characters"),
-    ("/join a,b", "err: a room name may not hold ','"),
-    ("/join #\x1b[31m", "err: a room name may not hold control characters"),
-    ("/join #\u202ea", "err: a room name may not hold invisible characters"),
+    ("/join a,b", "err: a room name may not contain ','"),
+    (
+        "/join #\x1b[31m",
+        "err: a room name may not contain control characters, such as arrow keys send",
+    ),
+    ("/join #\u202ea", "err: a room name may not contain invisible characters"),
     ("/join " + "r" * 65, "err: a room name may have at most 64 characters"),
 ]
 BAD_TEXT = [
-    ("\x1b[31mred", "may not hold control characters"),
-    ("a\x9b31m", "may not hold control characters"),
-    ("a\x07", "may not hold control characters"),
-    ("a\x00b", "may not hold control characters"),
-    ("a\rb", "may not hold control characters"),
-    ("a\u202eb", "may not hold characters that override the direction of text"),
-    ("a\u2066b", "may not hold characters that override the direction of text"),
-    ("a\u2028b", "may not hold the character U+2028"),
+    ("\x1b[31mred", "may not contain control characters, such as arrow keys send"),
+    ("a\x9b31m", "may not contain control characters, such as arrow keys send"),
+    ("a\x07", "may not contain control characters, such as arrow keys send"),
+    ("a\x00b", "may not contain control characters, such as arrow keys send"),
+    ("a\rb", "may not contain control characters, such as arrow keys send"),
+    ("a\u202eb", "may not contain characters that override the direction of text"),
+    ("a\u2066b", "may not contain characters that override the direction of text"),
+    ("a\u2028b", "may not contain the character U+2028"),
 ]
 TEXT_COMMANDS = [
     ("/msg", "a message"),
@@ -297,7 +300,9 @@ async def test_a_line_that_is_no_utf8_is_refused_and_not_said(chat, line, autoju
     ):
         await one.expect("> anonymous joined the room")
         await two.stream.send_all(line + b"\n")
-        assert await two.sync() == ["err: this line is not valid UTF-8"]
+        assert await two.sync() == [
+            "err: this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+        ]
         assert await one.sync() == []
 
 
@@ -344,7 +349,7 @@ async def test_a_nick_is_free_again_when_its_owner_takes_another_or_goes(chat, a
             await two.send("/nick john", "/nick jim")
             await two.expect(
                 "> all right, I will call you john",
-                "err: the nick jim is taken, or looks like one that is",
+                "err: the nick jim is taken, or looks like one that is: please choose another",
             )
         await two.send("/nick jim")
         await two.expect("> all right, I will call you jim")
@@ -522,7 +527,7 @@ async def test_bare_lines_are_messages_where_the_setting_says_so(autojump_clock)
         assert await two.sync() == [
             "> you have left #a",
             NO_ROOM,
-            "err: a message may not hold control characters",
+            "err: a message may not contain control characters, such as arrow keys send",
         ]
 
 
@@ -537,7 +542,7 @@ async def test_a_line_too_long_is_refused_once_and_left_out(autojump_clock):
             await two.stream.send_all(b"/msg " + b"x" * 60)
             await trio.testing.wait_all_tasks_blocked()
         await two.send("", "/msg Hi", "/" + "y" * 99, "/" + "z" * 100)
-        refusal = "err: a line may have at most 100 bytes; this one is left out"
+        refusal = "err: a line may have at most 100 bytes; this one was ignored"
         assert await two.sync() == [
             refusal,
             f"err: unknown command: /{'y' * 62}…",

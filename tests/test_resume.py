@@ -304,7 +304,7 @@ async def test_a_private_message_to_who_is_away_is_refused(autojump_clock):
         await jack.send("/tell john are you there?", "/nick john")
         await jack.expect(
             "err: john has lost the connection; please try again later",
-            "err: the nick john is taken, or looks like one that is",
+            "err: the nick john is taken, or looks like one that is: please choose another",
         )
 
 

@@ -41,7 +41,7 @@ from trio_chat.roomlog.sqlite_file import open_store
 from trio_chat.testing import line_client
 
 KEEP = Retention(1000, 1000)
-REFUSED = "err: not said: the log cannot be written"
+REFUSED = "err: not said: the server cannot save messages now; please try again later"
 
 
 @pytest.fixture

@@ -351,7 +351,7 @@ def start() -> Iterator[Callable[[Path], Server]]:
 
 
 Start = Callable[[Path], Server]
-IN_USE = "is in use by another server: stop that one, or choose another file with"
+IN_USE = "is in use by another trio-chat: stop that one (trio-chat stop), or start this one"
 
 
 def test_a_second_server_is_refused_and_the_first_goes_on(start: Start, path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_second_server_is_refused_and_the_first_goes_on(start: Start, path: Pa
     (path.parent.parent / "there").symlink_to(path.parent, target_is_directory=True)
     before = contents(path.parent)
     spellings = [path, link, path.parent.parent / "there" / "." / "link.db", "../store/chat.db"]
-    told = f"{path} {IN_USE} --store sqlite:PATH"
+    told = f"{path} {IN_USE} with another --port or --store"
     ended = daemons(*spellings, cwd=path.parent)
     assert [refusal(one) for one in ended] == [told] * len(spellings)
     assert contents(path.parent) == before
@@ -410,7 +410,7 @@ async def test_to_refuse_a_second_chat_in_one_program_takes_nothing_from_the_fir
     """
     async with open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("one")])
-        with pytest.raises(StoreError, match=IN_USE):
+        with pytest.raises(StoreError, match=re.escape(IN_USE)):
             async with open_sqlite_log(path, "process", KEEP):
                 pass
         look = [sys.executable, "-c", LOOK, str(path)]

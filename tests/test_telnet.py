@@ -209,7 +209,12 @@ def test_what_waits_for_the_rate_does_not_hold_up_an_answer() -> None:
 
 def test_iac_iac_within_a_line_is_no_utf8() -> None:
     records = feed(b"/msg a" + IAC + IAC + b"b\n")
-    assert records == [SwitchVariant(CRLF), commands.Refuse("this line is not valid UTF-8")]
+    assert records == [
+        SwitchVariant(CRLF),
+        commands.Refuse(
+            "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+        ),
+    ]
 
 
 def test_an_unfinished_command_holds_nothing_back_and_keeps_nothing() -> None:

@@ -105,11 +105,11 @@ def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, con
     code, out, err = ends(bot, "\n".join(lines))
     assert (code, out) == (1, "")
     told = err.splitlines()
-    assert told[0] == "trio-chat: a line that is not valid UTF-8 is left out"
+    assert told[0] == "trio-chat: a line was ignored: it is not valid UTF-8"
     assert told[1].startswith("trio-chat: the nick jack is taken")
     assert "a line may have at most" in told[2]
     assert "a message may have at most 2000 characters" in told[3]
-    assert "a line may not hold control characters" in told[4]
+    assert "a line may not contain control characters, such as arrow keys send" in told[4]
     assert len(told) == 5
     assert "\x1b" not in err
     jack.hears("> bot joined the room", "> bot: the rest")
@@ -118,7 +118,7 @@ def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, con
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--nick", "root"], "the nick 'root' is reserved"),
+        (["--nick", "root"], "the nick 'root' is reserved: please choose another"),
         (["--join", "two words"], "cannot join two words: usage: /join ROOM"),
         (["--join", ""], "cannot join : room is required"),
     ],
@@ -176,17 +176,24 @@ def test_what_is_no_trio_chat_is_told_in_one_line(answer: bytes, told: str, conn
     assert "\x1b" not in err
 
 
+def test_it_is_in_one_room(start: Start, connect: Connect):
+    bot = connect(start().port, "--join", "#a", "--join", "#b")
+    told = "trio-chat: in a pipe it can be in one room only: give --join once\n"
+    assert ends(bot) == (2, "", told)
+
+
 def test_nobody_is_there(connect: Connect):
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    told = f"trio-chat: ws://127.0.0.1:{port}/ws cannot be reached: Connection refused\n"
+    told = f"trio-chat: 127.0.0.1:{port} cannot be reached: Connection refused\n"
     assert ends(connect(port)) == (1, "", told)
 
 
 def test_tls_to_what_has_none(start: Start, connect: Connect):
     code, _, err = ends(connect(start().port, "--tls"))
     assert code == 1
-    assert "cannot be reached: [SSL" in err
+    assert "cannot be reached: TLS failed: " in err
+    assert "_ssl" not in err
 
 
 async def test_over_tls(tmp_path):

@@ -57,6 +57,25 @@ def status(person: Terminal) -> str:
     return found[-1]
 
 
+def test_into_several_rooms_at_once(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #a", "/msg before")
+    jack.hears_until("> welcome to #a")
+    john = terminal()
+    options = f"127.0.0.1:{daemon.port} --nick john --join '#a' --join '#b'"
+    john.enters(f"clear; {sys.executable} -m trio_chat connect {options}; echo exit code $?")
+    john.types_at("#b>")
+    jack.hears("> john joined the room")
+    jack.say("/msg hello")
+    john.waits(lambda _: "#a 1" in status(john), "count")
+    john.presses("C-n")
+    john.shows("── #a · 2 people", "jack: before", "jack: hello")
+    john.enters("hi jack")
+    jack.hears("> john: hi jack")
+    john.presses("C-d")
+    john.shows("exit code 0")
+
+
 def test_two_of_them_and_a_nc(start: Start, talk: Talk, terminal: Open):
     daemon = start()
     john, jack = terminal(), terminal(40, 20)
@@ -115,7 +134,7 @@ def test_without_a_room_it_says_how_to_get_into_one(start: Start, talk: Talk, te
     john = terminal(120)
     john.enters(f"clear; {sys.executable} -m trio_chat connect 127.0.0.1:{daemon.port}")
     john.types_at("no room>")
-    john.waits(lambda screen: "you are anonymous, in no room; /join ROOM" in screen[0], "hint")
+    john.waits(lambda screen: "you are called anonymous" in screen[0], "hint")
     john.enters("hello?")
     john.shows("! you are in no room; use /join ROOM first")
     john.enters("/join #g\t")

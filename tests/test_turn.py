@@ -280,8 +280,8 @@ async def test_nicks_are_claimed_in_record_order(hub):
         "> all right, I will call you jack",
     ]
     assert two.link.lines() == [
-        "err: the nick JOHN is taken, or looks like one that is",
-        "err: the nick jоhn is taken, or looks like one that is",
+        "err: the nick JOHN is taken, or looks like one that is: please choose another",
+        "err: the nick jоhn is taken, or looks like one that is: please choose another",
         "> all right, I will call you jim",
     ]
     assert three.link.lines() == ["> all right, I will call you john"]
@@ -462,7 +462,7 @@ async def test_a_log_that_raises_loses_what_was_said_and_nothing_else(hub, caplo
     hub.post(jack, say("1"), take("jim"), topic("2"))
     hub.post(jill, tell("jim", "hi"), commands.Leave())
     await hub.settle()
-    refusal = "err: not said: the log cannot be written"
+    refusal = "err: not said: the server cannot save messages now; please try again later"
     assert jack.link.lines() == [
         refusal,
         "> all right, I will call you jim",

@@ -76,7 +76,7 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
     ]
     jill = talk(daemon, "/nick john", "/nick jill", "/join #general")
     jill.hears(
-        "err: the nick john is taken, or looks like one that is",
+        "err: the nick john is taken, or looks like one that is: please choose another",
         "> all right, I will call you jill",
     )
 
@@ -250,12 +250,12 @@ STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receiv
 @pytest.mark.parametrize(
     ("plan", "told"),
     [
-        ({"at": "start", "do": "die"}, "the successor has ended with exit code 7: something is"),
+        ({"at": "start", "do": "die"}, "the new process has ended with exit code 7: something is"),
         *(
-            ({"at": step, "do": "kill"}, "the successor was killed by SIGKILL")
+            ({"at": step, "do": "kill"}, "the new process was killed by SIGKILL")
             for step in STEPS[:4]
         ),
-        *(({"at": step, "do": "hang"}, "the successor has not ") for step in STEPS[1:4]),
+        *(({"at": step, "do": "hang"}, "the new process has not ") for step in STEPS[1:4]),
         (
             {"replace": {"handover.PROTOCOL": 9}},
             "the other process hands over by version 9 of the protocol, and this one by version 2",
@@ -319,7 +319,7 @@ def test_a_program_that_is_broken_on_disk_is_taken_back(
     ran = run("upgrade", "--control", str(daemon.control))
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines() == [
-        "trio-chat: the successor has ended with exit code 1: SyntaxError: expected ':'",
+        "trio-chat: the new process has ended with exit code 1: SyntaxError: expected ':'",
         f"trio-chat: process {daemon.process.pid} serves on",
     ]
     # The whole of it is in the log.
@@ -402,7 +402,7 @@ def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: R
     daemon.logs('WARNING a signal was in vain signal=SIGUSR2 reason="an upgrade is under way"')
     reload = daemon.command("reload")
     _, err = asking.communicate(timeout=PATIENCE)
-    assert re.match("trio-chat: the successor has not .* within 2 seconds\n", err)
+    assert re.match("trio-chat: the new process has not .* within 2 seconds\n", err)
     assert reload.communicate(timeout=PATIENCE) == ("no setting has changed\n", "")
     john.say("/tell john still here")
     john.hears_until("> john (to you): still here")

@@ -7,37 +7,56 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Final
 
 import click
 
-from trio_chat.endpoints import Endpoint, Speech, place
+from trio_chat.endpoints import Endpoint, place
+from trio_chat.settings import Settings
 
 # Where to point telnet at when all addresses are listened on.
 # S104 warns of servers that listen on all addresses; here nothing listens.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
-def announce(endpoints: Sequence[Endpoint]) -> None:
+def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:
+    """Say in one line where it listens, and how to talk to it."""
     places = ", ".join(endpoint.text for endpoint in endpoints)
-    ways = [way for speech in ("line", "http") for way in _ways(endpoints, speech)[:1]]
-    talk = f" - to talk to it: {', or '.join(ways)}" if ways else ""
+    tls = ", with TLS too" if settings.tls_cert else ""
+    ways = _ways(endpoints, settings.http_hosts)
+    talk = f" - to talk to it: {ways}" if ways else ""
     with suppress(OSError):  # whoever started us need not read on
-        click.echo(f"trio_chat is listening on {places}{talk}")
+        click.echo(f"trio_chat is listening on {places}{tls}{talk}")
 
 
-def _ways(endpoints: Sequence[Endpoint], speech: Speech) -> list[str]:
-    """How to reach those that take this unencrypted; TCP comes first."""
-    found = [endpoint for endpoint in endpoints if speech in endpoint.accept]
-    found.sort(key=lambda endpoint: bool(endpoint.unix))
-    return [_way(endpoint, speech) for endpoint in found if speech == "line" or not endpoint.unix]
+def _ways(endpoints: Sequence[Endpoint], http_hosts: tuple[str, ...]) -> str:
+    """How to reach those that take lines, and HTTP, unencrypted; TCP comes first."""
+    by_tcp = sorted(endpoints, key=lambda endpoint: bool(endpoint.unix))
+    lines = [_line_way(endpoint) for endpoint in by_tcp if "line" in endpoint.accept][:1]
+    for endpoint in by_tcp:
+        if "http" in endpoint.accept and not endpoint.unix:
+            return _with_browser(lines, endpoint, http_hosts)
+    return "".join(lines)
 
 
-def _way(endpoint: Endpoint, speech: Speech) -> str:
-    reached = REACHED_AT.get(endpoint.host, endpoint.host)
-    if speech == "http":
-        return f"a browser at http://{place(reached, endpoint.port)}/"
-    return f"nc -U {endpoint.unix}" if endpoint.unix else f"telnet {reached} {endpoint.port}"
+def _line_way(endpoint: Endpoint) -> str:
+    if endpoint.unix:
+        return f"nc -U {endpoint.unix}"
+    return f"telnet {REACHED_AT.get(endpoint.host, endpoint.host)} {endpoint.port}"
+
+
+def _with_browser(lines: list[str], endpoint: Endpoint, http_hosts: tuple[str, ...]) -> str:
+    host, port = endpoint.host, endpoint.port
+    reached = REACHED_AT.get(host, host)
+    if not (ip_address(reached).is_loopback or reached in http_hosts):
+        return f"{''.join(lines)} (browsers need --http-hosts {reached})".strip()
+    browser = ", or ".join([*lines, f"a browser at http://{place(reached, port)}/"])
+    if reached == host:
+        return browser
+    elsewhere = "from other machines by this one's address"
+    named = "" if http_hosts else " (browsers need --http-hosts ADDRESS)"
+    return f"{browser}, {elsewhere}{named}"
 
 
 def told(error: OSError | UnicodeError, endpoint: Endpoint, *, alone: bool) -> str:

@@ -196,7 +196,7 @@ def check(file: Path | None) -> None:
     help=f"Show it again and again, until Ctrl-C; every {WATCH_SECONDS:g} s if not told otherwise.",
 )
 def status(control: Path | None, watch: float | None, *, as_json: bool) -> None:
-    """Show how a running daemon does.
+    """Show how a running daemon is doing.
 
     How long it has run, who is there now, and what has happened since its start. The exit code is
     1 if no daemon is running.

@@ -189,6 +189,6 @@ def check_rooms(settings: Settings) -> None:
         try:
             parse_room(name, settings.room_chars)
         except Refused as error:
-            problems.append(f"keep_rooms may not hold {name!r}: {error}")
+            problems.append(f"keep_rooms may not contain {name!r}: {error}")
     if problems:
         raise SettingsError("\n".join(problems))

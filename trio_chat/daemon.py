@@ -130,7 +130,7 @@ class Daemon:
             else:
                 own = DaemonState(fixed, instance, bool(self.sockets), control=listener)
                 logger.info("rooms are kept", extra={"store": self.settings.store})
-                announce(chat.listening)
+                announce(chat.listening, self.settings)
                 await self.attend(chat, own, control)
 
     async def take_over(self, wire: Wire, control: trio.Nursery) -> None:
@@ -232,7 +232,9 @@ class Daemon:
         except OSError as error:
             reason = error.strerror or str(error)
             if control:
-                raise ControlError(f"no control socket can be at {control}: {reason}") from None
+                raise ControlError(
+                    f"no control socket can be at {control}: {reason}; choose another"
+                ) from None
             logger.warning(
                 "there is no control socket: choose a path with --control", extra={"reason": reason}
             )

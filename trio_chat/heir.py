@@ -71,7 +71,7 @@ class Heir:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
             how = f"has ended with exit code {code}"
-        return ": ".join([f"the successor {how}", *lines[-1:]])
+        return ": ".join([f"the new process {how}", *lines[-1:]])
 
     def pass_on(self) -> None:
         """Write to standard error what it has written to the pipe."""
@@ -127,5 +127,5 @@ async def _start(closing: ExitStack) -> Heir:
                 env=environ | {VARIABLE: str(theirs.fileno())},
             )
     except OSError as error:
-        raise HandoverError(f"the successor cannot be started: {error.strerror}") from None
+        raise HandoverError(f"the new process cannot be started: {error.strerror}") from None
     return Heir(process, wire, reading)

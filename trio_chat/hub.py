@@ -243,7 +243,9 @@ class Hub:
             return await self._log.append(drafts)
         except Exception:
             logger.exception("the room log failed")
-            refusal = Refused("not said: the log cannot be written")
+            refusal = Refused(
+                "not said: the server cannot save messages now; please try again later"
+            )
             return [refusal if isinstance(draft, KEPT) else draft for draft in drafts]
 
     def _read_notes(self) -> None:

@@ -79,7 +79,7 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
         raise Refused("a nick may not begin with '>'")
     keys = _nick_keys(shown, folded)
     if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
-        raise Refused(f"the nick '{printable(shown)}' is reserved")
+        raise Refused(f"the nick '{printable(shown)}' is reserved: please choose another")
     return Name(shown, folded, keys)
 
 
@@ -130,28 +130,30 @@ def _apply_precis(text: str, what: str) -> tuple[str, str]:
         return _SHOWN.enforce(text), _FOLDED.enforce(text)
     except UnicodeEncodeError as error:
         char = error.object[error.start]
-        raise Refused(f"a {what} may not hold {_describe(char)}") from None
+        raise Refused(f"a {what} may not contain {_describe(char)}") from None
 
 
 def _refuse_characters(text: str, what: str, unwanted: re.Pattern[str]) -> None:
     found = unwanted.search(text)
     if found:
-        raise Refused(f"a {what} may not hold {_describe(found[0])}")
+        raise Refused(f"a {what} may not contain {_describe(found[0])}")
 
 
 def _refuse_marks(text: str, what: str) -> None:
     kinds = "".join(unicodedata.category(char)[0] for char in text)
     if kinds.startswith("M"):
-        raise Refused(f"a {what} may not begin with a combining mark")
+        raise Refused(f"a {what} may not begin with an accent or mark: a letter comes first")
     if "M" * (MAX_MARKS + 1) in kinds:
-        raise Refused(f"a {what} may not hold more than {MAX_MARKS} combining marks in a row")
+        raise Refused(
+            f"a {what} may not contain more than {MAX_MARKS} accents or marks on one letter"
+        )
 
 
 def _describe(char: str) -> str:
     if char.isspace():
         return "white space"
     if unicodedata.category(char) == "Cc":
-        return "control characters"
+        return "control characters, such as arrow keys send"
     if char in _COLONS:
         return "characters that look like ':'"
     if unicodedata.category(char) == "Cf" or char in _BLANK:

@@ -121,19 +121,21 @@ def _history(arguments: str, _: Settings) -> Record:
     if words and words[0] == "before":
         if len(words) < 2:  # noqa: PLR2004 - the word and what it needs
             raise Misused("ID is required")
-        before = _number(words[1], "ID", commands.MAX_POSITION)
+        before = _number(words[1], commands.MAX_POSITION, "ID must be the number before a message")
         words = words[2:]
     if len(words) > 1:
         raise Misused
-    limit = _number(words[0], "N", commands.MAX_HISTORY) if words else commands.SOME_HISTORY
+    most = commands.MAX_HISTORY
+    wrong = f"N must be a whole number from 1 to {most}"
+    limit = _number(words[0], most, wrong) if words else commands.SOME_HISTORY
     return commands.ShowHistory(limit, before)
 
 
-def _number(word: str, what: str, most: int) -> int:
+def _number(word: str, most: int, wrong: str) -> int:
     """A whole number from 1 up; only as many digits are looked at as it may have."""
     if word.isascii() and word.isdigit() and len(word) <= len(str(most)) and 0 < int(word) <= most:
         return int(word)
-    raise Misused(f"{what} must be a whole number from 1 to {most}")
+    raise Misused(wrong)
 
 
 def _search(arguments: str, settings: Settings) -> Record:
@@ -154,24 +156,24 @@ ROWS = (
     Row(
         "join",
         "/join ROOM",
-        "go into a room, leaving the one you are in; the first to join makes it",
+        "go into a room, or make one (telnet and nc: one room at a time)",
         _join,
     ),
     Row("rooms", "/rooms", "list the rooms there are", _nothing(commands.ListRooms)),
     Row("msg", "/msg TEXT", "say something to everyone in your room", _say),
-    Row("me", "/me TEXT", "do something: /me waves", _act),
+    Row("me", "/me TEXT", "say what you do: /me waves", _act),
     Row("tell", "/tell NICK TEXT", "say something to one person alone", _tell),
     Row("leave", "/leave", "leave your room", _nothing(commands.Leave)),
-    Row("topic", "/topic [TEXT]", "show what your room is about, or say it anew", _topic),
+    Row("topic", "/topic [TEXT]", "show what your room is about; with TEXT, change it", _topic),
     Row("who", "/who", "list who is in your room", _nothing(commands.ListMembers)),
     Row(
         "history",
         "/history [before ID] [N]",
-        "show what was said in your room, with ID and time (UTC)",
+        "show the last 20 messages, or N, or some before ID",
         _history,
     ),
-    Row("search", "/search WORDS", "show what was said in your room with these words", _search),
-    Row("help", "/help [COMMAND]", "show this, or one line of it", _help),
+    Row("search", "/search WORDS", "show messages in your room that have all these words", _search),
+    Row("help", "/help [COMMAND]", "show all commands, or what one does", _help),
     Row("quit", "/quit", "say goodbye and disconnect", _nothing(commands.Quit)),
 )
 

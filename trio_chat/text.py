@@ -60,7 +60,7 @@ def clean_text(text: str, *, what: str, limit: int) -> str:
     # All that is never shown is unprintable to Python; few other characters are.
     found = None if text.isprintable() else _NEVER_SHOWN.search(text)
     if found:
-        raise Refused(f"{_a(what)} may not hold {_describe(found[0])}")
+        raise Refused(f"{_a(what)} may not contain {_describe(found[0])}")
     return text
 
 
@@ -110,12 +110,14 @@ def _refuse_stacked_marks(text: str, what: str) -> None:
     # Combining classes are all below 256, so bytes can hold them, and C counts and searches those.
     classes = bytes(map(unicodedata.combining, text))
     if len(text) - classes.count(0) > MAX_MARKS and _TOO_MANY_MARKS.search(classes):
-        raise Refused(f"{_a(what)} may not hold more than {MAX_MARKS} combining marks in a row")
+        raise Refused(
+            f"{_a(what)} may not contain more than {MAX_MARKS} accents or marks on one letter"
+        )
 
 
 def _describe(char: str) -> str:
     if unicodedata.category(char) == "Cc":
-        return "control characters"
+        return "control characters, such as arrow keys send"
     if _BIDI_CONTROLS.match(char):
         return "characters that override the direction of text"
     return f"the character U+{ord(char):04X}"

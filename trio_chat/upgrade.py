@@ -104,7 +104,7 @@ async def hand_over(chat: Chat, own: DaemonState, handed: Callable[[int], None])
                 handed(heir.process.pid)
                 await systemd.handed_over(heir.process.pid)
         except trio.TooSlowError:
-            raise HandoverError("the chat did not come to a standstill: try again") from None
+            raise HandoverError("the chat was too busy to be handed over: try again") from None
         serves = await has_begun(heir)
         return Outcome(heir.process.pid, serves, len(still.clients), time.monotonic() - begun)
 
@@ -192,4 +192,4 @@ def within(seconds: float, what: str) -> Iterator[None]:
         with trio.fail_after(seconds):
             yield
     except trio.TooSlowError:
-        raise HandoverError(f"the successor has not {what} within {seconds:g} seconds") from None
+        raise HandoverError(f"the new process has not {what} within {seconds:g} seconds") from None

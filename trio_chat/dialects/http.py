@@ -110,7 +110,10 @@ def _opening(
     if report is not None:
         return _reported(report, request, size)
     if not is_ours(headers.get("host", ""), settings.http_hosts):
-        raise Unserved(403, "The server has another name: the setting http_hosts gives it one.")
+        raise Unserved(
+            403,
+            "This server does not go by that name. Whoever runs it can add it: --http-hosts NAME.",
+        )
     if path == b"/ws":
         return Opening(size, _accepted(request, headers, settings))
     resource = web.find(path.decode("latin-1"))

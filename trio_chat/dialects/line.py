@@ -312,7 +312,7 @@ class LineDialect:
 
     def _too_long(self) -> Refuse:
         return Refuse(
-            f"a line may have at most {self._settings.line_bytes} bytes; this one is left out",
+            f"a line may have at most {self._settings.line_bytes} bytes; this one was ignored",
             limit="line_bytes",
         )
 
@@ -324,7 +324,9 @@ class LineDialect:
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            return Refuse("this line is not valid UTF-8")
+            return Refuse(
+                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+            )
         try:
             return self._command(text)
         except Refused as refusal:

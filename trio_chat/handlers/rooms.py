@@ -43,7 +43,9 @@ class Rooms:
     def _take_nick(self, client: Client, record: commands.TakeNick) -> None:
         name, old = record.name, client.nick
         if not self._state.is_free(name, client):
-            raise Refused(f"the nick {name.shown} is taken, or looks like one that is")
+            raise Refused(
+                f"the nick {name.shown} is taken, or looks like one that is: please choose another"
+            )
         self._state.give_nick(client, name)
         if name.shown != old:
             for room in client.rooms.values():

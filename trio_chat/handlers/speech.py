@@ -73,7 +73,9 @@ class Speech:
         if target.away is not None:
             raise Refused(f"{target.nick} has lost the connection; please try again later")
         if target.lagging:
-            raise Refused(f"{target.nick} is too far behind in reading; please try again later")
+            raise Refused(
+                f"{target.nick}'s connection is too slow just now; please try again later"
+            )
         draft = events.Told(target.id, client.id, client.nick, record.text)
         self._ask_hook(draft, "message", self._state.settings.message_chars)
         self._outcomes.draft(draft)

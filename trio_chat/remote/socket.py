@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -43,6 +44,9 @@ DOCUMENT_BYTES = 16 << 20
 # A server that says nothing for so long is asked, and given up after as long again. Address
 # translators forget a connection after some minutes, and proxies after one.
 PING_SECONDS = 25.0
+
+# What OpenSSL writes around its reasons: [SSL: UNEXPECTED_MESSAGE] and where in its code.
+_OPENSSL = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
 class Broken(Exception):
@@ -214,7 +218,8 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc
         await tls.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(tls)
-        raise NoConnection(f"{url} cannot be reached: {error.__cause__ or error}") from None
+        why = _OPENSSL.sub("", str(error.__cause__ or error))
+        raise NoConnection(f"{url} cannot be reached: TLS failed: {why}") from None
     except BaseException:
         await trio.aclose_forcefully(tls)
         raise

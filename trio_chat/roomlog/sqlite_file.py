@@ -148,8 +148,8 @@ def _lock(path: Path) -> int:
     except OSError:
         os.close(lock)
         raise StoreError(
-            f"{path} is in use by another server: stop that one, "
-            f"or choose another file with --store sqlite:PATH"
+            f"{path} is in use by another trio-chat: stop that one (trio-chat stop), "
+            f"or start this one with another --port or --store"
         ) from None
     return lock
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-NOT_SAID: Final = "not said: the log cannot be written"
+NOT_SAID: Final = "not said: the server cannot save messages now; please try again later"
 
 
 @define(eq=False)

@@ -29,7 +29,13 @@ MOST_TOLD: Final = 200
 @click.command()
 @click.argument("address", metavar="[HOST[:PORT]]", required=False)
 @click.option("--nick", metavar="NICK", help="What to be called; anonymous without it.")
-@click.option("--join", "room", metavar="ROOM", help="Room to go into; quote it: '#general'.")
+@click.option(
+    "--join",
+    "rooms",
+    metavar="ROOM",
+    multiple=True,
+    help="Room to go into; quote it: '#general'. On a terminal there may be several.",
+)
 @click.option("--tls", is_flag=True, help="Connect with TLS, and check the server's certificate.")
 @click.option(
     "--ca",
@@ -38,7 +44,12 @@ MOST_TOLD: Final = 200
     help="Certificates to check it by, instead of the system's.",
 )
 def connect(
-    address: str | None, nick: str | None, room: str | None, ca: Path | None, *, tls: bool
+    address: str | None,
+    nick: str | None,
+    rooms: tuple[str, ...],
+    ca: Path | None,
+    *,
+    tls: bool,
 ) -> None:
     """Chat in a terminal, or speak lines in a pipe.
 
@@ -59,7 +70,7 @@ def connect(
     """  # noqa: D301 - click wants the character
     host, port = default_address() if address is None else parse_address(address)
     context = tls_context(ca) if tls else None
-    sys.exit(run(Target(host, port, nick, room, context), tell))
+    sys.exit(run(Target(host, port, nick, rooms, context), tell))
 
 
 def default_address() -> tuple[str, int]:

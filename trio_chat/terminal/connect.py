@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import frozen
 
+from trio_chat.endpoints import place
 from trio_chat.errors import ChatClosed, NoConnection, Refused
 from trio_chat.events import Welcomed
 from trio_chat.remote import open_client
@@ -41,19 +42,23 @@ PROTOCOL: Final = 1
 
 @frozen
 class Target:
-    """Where to, as whom, into which room; `ssl_context` is for TLS."""
+    """Where to, as whom, into which rooms; `ssl_context` is for TLS."""
 
     host: str
     port: int
     nick: str | None = None
-    room: str | None = None
+    rooms: tuple[str, ...] = ()
     ssl_context: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
         """Where the server's WebSocket is."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'ws' if self.ssl_context is None else 'wss'}://{host}:{self.port}/ws"
+        return f"{'ws' if self.ssl_context is None else 'wss'}://{self.place}/ws"
+
+    @property
+    def place(self) -> str:
+        """The same, as people say it."""
+        return place(self.host, self.port)
 
 
 def run(target: Target, tell: Callable[[str], None]) -> int:
@@ -62,6 +67,9 @@ def run(target: Target, tell: Callable[[str], None]) -> int:
     `tell` is given what goes wrong, a line each.
     """
     on_screen = _is_terminal()
+    if len(target.rooms) > 1 and not on_screen:
+        tell("in a pipe it can be in one room only: give --join once")
+        return CANNOT_START
     if on_screen and find_spec("prompt_toolkit") is None:
         tell("a terminal needs prompt_toolkit: pip install 'trio-chat[terminal]' (a pipe does not)")
         return CANNOT_START
@@ -121,7 +129,7 @@ class _Run:
                     elif self._code == DONE:
                         await Plain(client, self._room, self._fail).run(nursery)
             except (NoConnection, Refused) as error:
-                self._fail(str(error))
+                self._fail(str(error).replace(target.url, target.place))
 
     async def _converse(self, client: RemoteClient) -> None:
         # PLC0415: it needs what may not be installed.
@@ -137,18 +145,18 @@ class _Run:
             self._tell(why)
 
     async def _enter(self, client: RemoteClient) -> None:
-        """Go into the room, if there is one to go into."""
+        """Go into the rooms; the last one is where things are said, as after `/join`."""
         self._room: str | None = None
         if client.hello.protocol != PROTOCOL:
             self._fail(
                 f"the server speaks version {client.hello.protocol} of the protocol, this client "
                 f"version {PROTOCOL}: one of them is too old"
             )
-        elif self._target.room is not None:
-            line = f"/join {self._target.room}"
+            return
+        for room in self._target.rooms:
             try:
-                welcomed = await client.command(line, echo=self._on_screen)
+                welcomed = await client.command(f"/join {room}", echo=self._on_screen)
             except (Refused, NoConnection, ChatClosed) as error:
-                self._fail(f"cannot join {self._target.room}: {error}")
-            else:
-                self._room = welcomed.room if isinstance(welcomed, Welcomed) else None
+                self._fail(f"cannot join {room}: {error}")
+                return
+            self._room = welcomed.room if isinstance(welcomed, Welcomed) else None

@@ -91,12 +91,12 @@ class Plain:
     async def _say(self, line: bytes, most: int) -> bool:
         """Say a line; whether to go on."""
         if len(line) > most:
-            self._fail(f"a line may have at most {most} bytes; this one is left out")
+            self._fail(f"a line may have at most {most} bytes; this one was ignored")
             return True
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            self._fail("a line that is not valid UTF-8 is left out")
+            self._fail("a line was ignored: it is not valid UTF-8")
             return True
         match read_typed(text, {}):
             case Quit():

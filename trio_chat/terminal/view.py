@@ -84,8 +84,11 @@ class View:
 
     def begun(self) -> list[Line]:
         """What to say to someone who is in no room yet."""
-        text = f"you are {self.nick}, in no room; /join ROOM goes into one, /rooms lists them"
-        return [lines.quiet(self._now(), f"{text}, /help has the rest")]
+        named = f"you are called {self.nick}"
+        if self.nick == "anonymous":
+            named += ", as everyone is at first: /nick NAME changes that"
+        text = "you are in no room: /join ROOM goes into one, /rooms lists them, /help has the rest"
+        return [lines.quiet(self._now(), said) for said in (named, text)]
 
     # --- what the person does ---------------------------------------------------------------------
 
