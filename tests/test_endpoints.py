@@ -16,7 +16,7 @@ from loopback import chat_on_tcp, until
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
 from trio_chat.addresses import announce
 from trio_chat.configuration import load
-from trio_chat.doors.first_bytes import NO_TLS, FirstBytes, TlsHello
+from trio_chat.doors.first_bytes import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.endpoints import from_text
 from trio_chat.frozen_state import FrozenChat, read_state, write_state
@@ -201,6 +201,49 @@ def test_only_what_is_accepted_is_taken(
     # Inside of TLS everything is spoken.
     assert "ListRooms" in fed(accept, LINE, inside=True)
     assert "200 OK" in fed(accept, REQUEST, inside=True)
+
+
+@pytest.mark.parametrize("said", [b"", b"GE", b"\x16"])
+@pytest.mark.parametrize("accept", [("http",), ("tls",), ("http", "tls")])
+async def test_who_does_not_tell_in_time_is_told_where_no_lines_are_taken(
+    said: bytes, accept: tuple, autojump_clock
+) -> None:
+    chat_began = trio.current_time()
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=accept))
+        async with await trio.open_tcp_stream(*address) as stream:
+            if said:
+                await stream.send_all(said)
+            told = b"".join([part async for part in stream])
+        assert told.startswith(b"err: this address takes only ")
+        assert UNDECIDED_SECONDS <= trio.current_time() - chat_began < 2 * UNDECIDED_SECONDS
+
+
+async def test_a_request_that_begins_and_does_not_end_is_told_so(autojump_clock) -> None:
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=("http",)))
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\n")
+            told = b"".join([part async for part in stream])
+    assert told.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=("line", "http")))
+        async with await trio.open_tcp_stream(*address) as stream:
+            await trio.sleep(10 * UNDECIDED_SECONDS)
+            await stream.send_all(b"/quit\n")
+            assert b"sad to see you go" in await stream.receive_some()
+
+
+def test_who_has_not_told_yet_keeps_what_its_door_takes_and_its_time_in_an_upgrade() -> None:
+    began = FirstBytes(TABLE, Settings(), accept=("http",), clock=lambda: 0.0)
+    assert began.feed(b"GE") == []
+    went = trio.CancelScope()
+    first = FirstBytes.thawed(TABLE, Settings(), began.frozen(), clock=lambda: 100.0, reading=went)
+    assert went.deadline == 100.0 + UNDECIDED_SECONDS
+    assert "this address takes only HTTP" in repr(first.feed(b"O\n"))
 
 
 def test_a_post_is_never_lines() -> None:
