@@ -80,7 +80,12 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
     [
         ("[[listen]]\nprot = 1", "must have no key 'prot': did you mean 'port'?"),
         ("listen = [1]", "must have a table [[listen]] for each, not 1"),
-        ("listen = 1", "must be HOST:PORT or unix:PATH for each, with"),
+        ("listen = 1", "must have a table [[listen]] for each, not 1"),
+        ("[listen]\nport = 1", "must have a table [[listen]] for each, not {'port': 1}"),
+        ("listen = []", "must have a table [[listen]] or more: leave out an empty one"),
+        ("port = 8888\n[[listen]]\nport = 1", "takes the place of port in"),
+        ("[[listen]]\nunix = '/nowhere/x'", "there is no directory /nowhere: make it, or choose"),
+        ("[[listen]]\nunix = '/etc/passwd'", "/etc/passwd is no socket: remove it, or choose"),
         ("[[listen]]\nport = '1'", "must have a whole number from 0 to 65535 as port, not '1'"),
         ("[[listen]]\nport = true", "must have a whole number from 0 to 65535 as port, not True"),
         ("[[listen]]\nhost = 1\nport = 1", "must have a host name or an address as host, not 1"),
@@ -115,6 +120,12 @@ def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_p
 def test_what_is_wrong_in_a_flag_is_told_in_a_line(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^--listen must have [^\n]*$"):
         load({"listen": text}, {}, None)
+
+
+def test_all_of_it_counts_when_an_upgrade_compares() -> None:
+    text = Endpoint(unix="/run/x", accept=("line",), mode=0o660).full_text
+    assert text == "unix:/run/x=line (mode 0o660)"
+    assert from_text("unix:/run/x").full_text == "unix:/run/x"
 
 
 def test_the_example_is_fine() -> None:
@@ -292,7 +303,7 @@ async def test_a_path_in_use_is_left_alone_and_a_stale_one_replaced(tmp_path: Pa
             await other.listen_at(endpoint)
         with pytest.raises(ListenError, match="is no socket: remove it, or choose"):
             await other.listen_at(Endpoint(unix=str(tmp_path / "file")))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ListenError, match="there is no directory"):
             await other.listen_at(Endpoint(unix=str(tmp_path / "nowhere" / "chat.sock")))
         async with await trio.open_unix_socket(endpoint.unix):
             await until(lambda: one.statistics().clients == 1)
@@ -329,7 +340,6 @@ def test_a_daemon_with_several_ways_in_is_upgraded(
     daemon = serve(
         f"--listen=127.0.0.1:0=line,127.0.0.1:0=http,unix:{sock}",
         "--store=memory",
-        env={"TRIO_CHAT_PORT": "8888"},
     )
     assert say(sock, "/nick john", "/quit") == [
         "> all right, I will call you john",
