@@ -19,7 +19,7 @@ from trio_chat import control_client
 from trio_chat.errors import ControlError
 
 HERE = Path(__file__).parent
-DEFAULTS = {"TRIO_CHAT_PORT": "0", "TRIO_CHAT_RATE_LIMIT": "off"}
+DEFAULTS = {"TRIO_CHAT_RATE_LIMIT": "off"}
 
 
 class Served:
@@ -37,10 +37,13 @@ class Served:
         (folder / "run").mkdir(mode=0o700, exist_ok=True)
         self.control = folder / control
         self.log = folder / "log"
+        defaults = DEFAULTS
+        if not any(argument.startswith("--listen") for argument in arguments):
+            defaults = DEFAULTS | {"TRIO_CHAT_PORT": "0"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, *arguments],
-                env=environment() | DEFAULTS | {"TRIO_CHAT_CONTROL": control} | (env or {}),
+                env=environment() | defaults | {"TRIO_CHAT_CONTROL": control} | (env or {}),
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=log,

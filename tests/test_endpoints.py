@@ -16,7 +16,7 @@ from loopback import chat_on_tcp, until
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
 from trio_chat.addresses import announce
 from trio_chat.configuration import load
-from trio_chat.doors.first_bytes import NO_TLS, FirstBytes, TlsHello
+from trio_chat.doors.first_bytes import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.endpoints import from_text
 from trio_chat.frozen_state import FrozenChat, read_state, write_state
@@ -80,7 +80,12 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
     [
         ("[[listen]]\nprot = 1", "must have no key 'prot': did you mean 'port'?"),
         ("listen = [1]", "must have a table [[listen]] for each, not 1"),
-        ("listen = 1", "must be HOST:PORT or unix:PATH for each, with"),
+        ("listen = 1", "must have a table [[listen]] for each, not 1"),
+        ("[listen]\nport = 1", "must have a table [[listen]] for each, not {'port': 1}"),
+        ("listen = []", "must have a table [[listen]] or more: leave out an empty one"),
+        ("port = 8888\n[[listen]]\nport = 1", "takes the place of port in"),
+        ("[[listen]]\nunix = '/nowhere/x'", "there is no directory /nowhere: make it, or choose"),
+        ("[[listen]]\nunix = '/etc/passwd'", "/etc/passwd is no socket: remove it, or choose"),
         ("[[listen]]\nport = '1'", "must have a whole number from 0 to 65535 as port, not '1'"),
         ("[[listen]]\nport = true", "must have a whole number from 0 to 65535 as port, not True"),
         ("[[listen]]\nhost = 1\nport = 1", "must have a host name or an address as host, not 1"),
@@ -115,6 +120,12 @@ def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_p
 def test_what_is_wrong_in_a_flag_is_told_in_a_line(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^--listen must have [^\n]*$"):
         load({"listen": text}, {}, None)
+
+
+def test_all_of_it_counts_when_an_upgrade_compares() -> None:
+    text = Endpoint(unix="/run/x", accept=("line",), mode=0o660).full_text
+    assert text == "unix:/run/x=line (mode 0o660)"
+    assert from_text("unix:/run/x").full_text == "unix:/run/x"
 
 
 def test_the_example_is_fine() -> None:
@@ -203,6 +214,49 @@ def test_only_what_is_accepted_is_taken(
     assert "200 OK" in fed(accept, REQUEST, inside=True)
 
 
+@pytest.mark.parametrize("said", [b"", b"GE", b"\x16"])
+@pytest.mark.parametrize("accept", [("http",), ("tls",), ("http", "tls")])
+async def test_who_does_not_tell_in_time_is_told_where_no_lines_are_taken(
+    said: bytes, accept: tuple, autojump_clock
+) -> None:
+    chat_began = trio.current_time()
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=accept))
+        async with await trio.open_tcp_stream(*address) as stream:
+            if said:
+                await stream.send_all(said)
+            told = b"".join([part async for part in stream])
+        assert told.startswith(b"err: this address takes only ")
+        assert UNDECIDED_SECONDS <= trio.current_time() - chat_began < 2 * UNDECIDED_SECONDS
+
+
+async def test_a_request_that_begins_and_does_not_end_is_told_so(autojump_clock) -> None:
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=("http",)))
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\n")
+            told = b"".join([part async for part in stream])
+    assert told.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
+    async with open_chat() as chat:
+        (address,) = await chat.listen_at(Endpoint(accept=("line", "http")))
+        async with await trio.open_tcp_stream(*address) as stream:
+            await trio.sleep(10 * UNDECIDED_SECONDS)
+            await stream.send_all(b"/quit\n")
+            assert b"sad to see you go" in await stream.receive_some()
+
+
+def test_who_has_not_told_yet_keeps_what_its_door_takes_and_its_time_in_an_upgrade() -> None:
+    began = FirstBytes(TABLE, Settings(), accept=("http",), clock=lambda: 0.0)
+    assert began.feed(b"GE") == []
+    went = trio.CancelScope()
+    first = FirstBytes.thawed(TABLE, Settings(), began.frozen(), clock=lambda: 100.0, reading=went)
+    assert went.deadline == 100.0 + UNDECIDED_SECONDS
+    assert "this address takes only HTTP" in repr(first.feed(b"O\n"))
+
+
 def test_a_post_is_never_lines() -> None:
     assert "ListRooms" not in fed(("line",), b"POST / HTTP/1.1\r\n\r\n/rooms\n")
 
@@ -249,7 +303,7 @@ async def test_a_path_in_use_is_left_alone_and_a_stale_one_replaced(tmp_path: Pa
             await other.listen_at(endpoint)
         with pytest.raises(ListenError, match="is no socket: remove it, or choose"):
             await other.listen_at(Endpoint(unix=str(tmp_path / "file")))
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ListenError, match="there is no directory"):
             await other.listen_at(Endpoint(unix=str(tmp_path / "nowhere" / "chat.sock")))
         async with await trio.open_unix_socket(endpoint.unix):
             await until(lambda: one.statistics().clients == 1)
@@ -286,7 +340,6 @@ def test_a_daemon_with_several_ways_in_is_upgraded(
     daemon = serve(
         f"--listen=127.0.0.1:0=line,127.0.0.1:0=http,unix:{sock}",
         "--store=memory",
-        env={"TRIO_CHAT_PORT": "8888"},
     )
     assert say(sock, "/nick john", "/quit") == [
         "> all right, I will call you john",

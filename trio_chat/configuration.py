@@ -23,6 +23,7 @@ from trio_chat.errors import Refused, SettingsError
 from trio_chat.names import parse_room
 from trio_chat.settings import Settings, parse_rate
 from trio_chat.token_file import read_token
+from trio_chat.unix_socket import problem_of
 
 PREFIX: Final = "TRIO_CHAT_"
 FILE_VARIABLE: Final = "TRIO_CHAT_CONFIG"
@@ -45,16 +46,19 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
     even where another one beats it.
     """
     values: dict[str, Any] = {}
+    said: dict[str, str] = {}
     problems: list[str] = []
     for place, called, value in given(flags, environ, file):
         try:
             name = place.setting(called)
             values[name] = place.checked(name, value)
+            said[name] = f"{called}{place.where}"
         except SettingsError as error:
             problems.append(str(error))
     if problems:
         raise SettingsError("\n".join(problems))
     settings = Settings(**values)
+    check_listen(settings, said)
     check_rooms(settings)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))  # for its problems
@@ -113,8 +117,8 @@ def from_toml(name: str, value: object) -> object:
         return parse_rate(str(value))
     if KINDS[name] == NAMES and isinstance(value, list):
         return tuple(cast("list[object]", value))
-    if KINDS[name] == ENDPOINTS and isinstance(value, list):
-        return tuple(map(endpoints.from_table, cast("list[object]", value)))
+    if KINDS[name] == ENDPOINTS:
+        return endpoints.from_tables(value)
     return value
 
 
@@ -181,6 +185,24 @@ def parsed(file: Path) -> dict[str, object]:
         raise SettingsError(f"{file} is not UTF-8 text: see line {line}") from None
     except (ValueError, RecursionError) as error:  # the latter: arrays nested very deep
         raise SettingsError(f"{file} is not TOML: {error}") from None
+
+
+def check_listen(settings: Settings, said: Mapping[str, str]) -> None:
+    """Raise SettingsError for a listener beside `host` or `port`, or a path that cannot be had.
+
+    `said` has how each setting was called where it was given, even if it is at its default.
+    """
+    if settings.listen:
+        for name in ("host", "port"):
+            if name in said:
+                raise SettingsError(
+                    f"{said['listen']} takes the place of {said[name]}: "
+                    f"put that into one of its entries, or leave one of the two out"
+                )
+    for endpoint in settings.listen:
+        problem = problem_of(Path(endpoint.unix)) if endpoint.unix else None
+        if problem is not None:
+            raise SettingsError(f"{said['listen']}: {problem}")
 
 
 def check_rooms(settings: Settings) -> None:

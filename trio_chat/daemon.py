@@ -156,7 +156,7 @@ class Daemon:
     def fixed(self) -> Fixed:
         """The settings that an upgrade cannot change, as they were read."""
         settings = self.settings
-        listen = ",".join(endpoint.text for endpoint in settings.listen)
+        listen = ",".join(endpoint.full_text for endpoint in settings.listen)
         return Fixed(settings.host, settings.port, listen, settings.store, settings.control)
 
     async def listen(self, chat: Chat) -> list[tuple[str, int]]:

@@ -72,6 +72,11 @@ class Endpoint:
         """All of it as a flag has it, but for the mode."""
         return self.place if self.accept == ALL else f"{self.place}={'+'.join(self.accept)}"
 
+    @property
+    def full_text(self) -> str:
+        """All of it, for people: as a flag has it, and the mode if that is another one."""
+        return self.text if self.mode == OWN_MODE else f"{self.text} (mode {self.mode:#o})"
+
 
 def place(host: str, port: int) -> str:
     """An address as people write it."""
@@ -94,6 +99,15 @@ def from_text(text: str) -> Endpoint:
             f"that, not {text.strip()!r}"
         )
     return Endpoint(host.removeprefix("[").removesuffix("]"), int(port), accept=ordered(accept))
+
+
+def from_tables(tables: object) -> tuple[Endpoint, ...]:
+    """Read all that a TOML file has as `listen`; raises `SettingsError`."""
+    if not isinstance(tables, list):
+        raise SettingsError(f"listen must have a table [[listen]] for each, not {tables!r}")
+    if not tables:
+        raise SettingsError("listen must have a table [[listen]] or more: leave out an empty one")
+    return tuple(map(from_table, cast("list[object]", tables)))
 
 
 def from_table(table: object) -> Endpoint:

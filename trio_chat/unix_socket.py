@@ -47,12 +47,27 @@ class SocketFile:
                 self.path.unlink()
 
 
+def problem_of(path: Path) -> str | None:
+    """Why there can be no socket at this path, and what to do; for all that a look tells."""
+    directory = path.parent
+    try:
+        if not directory.is_dir():
+            return f"there is no directory {directory}: make it, or choose another path"
+        if path.is_symlink() or (path.exists() and not path.is_socket()):
+            return f"{path} is no socket: remove it, or choose another path"
+    except OSError:  # it is closed to this user, as listening will say
+        pass
+    return None
+
+
 async def listen_at(path: Path, mode: int, backlog: int) -> socket.socket:
     """Listen at a path, whose file has this mode before anyone can connect.
 
-    Raises `ListenError` if it is in use, or something else is there, and `OSError` if there can be
-    no socket.
+    Raises `ListenError` if it is in use, if something else is there, or its directory is not, and
+    `OSError` if there can be no socket.
     """
+    if problem := problem_of(path):
+        raise ListenError(problem)
     async with _locked(path.parent):
         _remove_stale(path)
         return _listen(path, mode, backlog)

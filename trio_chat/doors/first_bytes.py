@@ -109,7 +109,8 @@ class FirstBytes:
 
     `address` is where it comes from, `accept` what is taken where it came in. `trusted`: whether a
     PROXY header is taken. `clock` gives seconds. `reading` is the scope in which the connection is
-    read: it gets a deadline while the head of a request is to come.
+    read: it gets a deadline while the head of a request is to come, and from the beginning where no
+    lines are taken: there nobody is a person who thinks about what to type.
     """
 
     __slots__ = (
@@ -156,6 +157,8 @@ class FirstBytes:
         self._over = False
         # Whether all this is inside of TLS.
         self._secure = False
+        if not self._takes("line"):
+            self._reading.deadline = clock() + UNDECIDED_SECONDS
 
     @classmethod
     def thawed(
@@ -184,7 +187,7 @@ class FirstBytes:
             first._dialect = WebSocketDialect.thawed(table, settings, frozen.frames)
         if frozen.left is not None:
             due = clock() + frozen.left
-            if is_http(frozen.first or b""):
+            if is_http(frozen.first or b"") or not first._takes("line"):
                 first._reading.deadline = due
             else:
                 first._since = due - UNDECIDED_SECONDS
@@ -243,7 +246,7 @@ class FirstBytes:
         feed = self._feed_of(first)
         if feed is not None:
             return feed(first, limit)
-        if first and self._since is None:
+        if first and self._since is None and self._reading.deadline == math.inf:
             self._since = self._clock()
         return []
 
@@ -253,6 +256,9 @@ class FirstBytes:
         tls = False if self._secure else begins(first, HELLO)
         if self._since is not None and self._clock() - self._since > UNDECIDED_SECONDS:
             proxy = http = tls = False
+        elif self._clock() >= self._reading.deadline:  # a request is told that it is late
+            proxy = tls = False
+            http = http or False
         if tls:
             return self._feed_hello
         if proxy:
@@ -308,7 +314,7 @@ class FirstBytes:
         return None if self._reports is None else self._reports(path, headers, self._address)
 
     def overdue(self) -> list[Record]:
-        """What comes of a request's head for which it is too late now; nothing if it is not."""
+        """What comes of first bytes for which it is too late now; nothing if it is not."""
         waiting = self._first is not None and self._reading.deadline != math.inf
         return self.feed(b"") if waiting and self._clock() >= self._reading.deadline else []
 
