@@ -40,8 +40,8 @@ from trio_chat.commands import (
 )
 from trio_chat.dialects.line import CRLF, LF, FrozenLines
 from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames
-from trio_chat.doors.connection import FrozenReader
 from trio_chat.doors.first_bytes import FrozenFirstBytes
+from trio_chat.doors.reader import FrozenReader
 from trio_chat.errors import StateError
 from trio_chat.frozen_state import (
     VERSION,

@@ -42,6 +42,7 @@ handed freeze thaw
 frozen_state
 operators
 doors.connection
+doors.reader
 doors.tcp doors.tls doors.memory doors.readiness
 doors.stream
 doors doors.link doors.first_bytes doors.listening

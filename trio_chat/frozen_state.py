@@ -23,7 +23,7 @@ from trio_chat.client import ANONYMOUS
 from trio_chat.dialects import Variant
 from trio_chat.dialects.line import CRLF, LF, LineDialect
 from trio_chat.dialects.websocket import DOCUMENTS
-from trio_chat.doors.connection import FrozenReader
+from trio_chat.doors.reader import FrozenReader
 from trio_chat.endpoints import Endpoint
 from trio_chat.errors import StateError
 from trio_chat.events import Kept

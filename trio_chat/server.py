@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 
     from trio_chat.certificate import Certificate
-    from trio_chat.doors.connection import Reader
+    from trio_chat.doors.reader import Reader
     from trio_chat.doors.readiness import Readiness
     from trio_chat.endpoints import Speech
     from trio_chat.handlers.speech import BeforeSay

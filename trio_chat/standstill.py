@@ -14,7 +14,7 @@ from trio_chat.client import Note
 
 if TYPE_CHECKING:
     from trio_chat.client import Client
-    from trio_chat.doors.connection import Reader
+    from trio_chat.doors.reader import Reader
 
 
 @define(eq=False)

@@ -10,8 +10,8 @@ import trio
 from trio_chat.absences import absent
 from trio_chat.client import NOT_BEHIND, Client
 from trio_chat.commands import Custom, Labelled, Refuse
-from trio_chat.doors.connection import Reader, bucket_of
 from trio_chat.doors.first_bytes import FirstBytes
+from trio_chat.doors.reader import Reader, bucket_of
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.errors import Refused
 from trio_chat.events import Left
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from trio_chat.client import Item
     from trio_chat.commands import Record
-    from trio_chat.doors.connection import FrozenReader
+    from trio_chat.doors.reader import FrozenReader
     from trio_chat.doors.readiness import Readiness
     from trio_chat.frozen_state import FrozenChat, FrozenClient, FrozenRoom, Held
     from trio_chat.settings import Settings
