@@ -6,6 +6,7 @@ import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from ipaddress import IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 import trio
@@ -30,6 +31,7 @@ from trio_chat.doors.proxy import (
     read_header,
 )
 from trio_chat.doors.stream import StreamLink
+from trio_chat.endpoints import Endpoint
 from trio_chat.table import make_table
 from trio_chat.testing import LineClient, line_client
 
@@ -596,3 +598,25 @@ async def test_over_tcp_nobody_is_trusted_unless_the_setting_says_so() -> None:
             assert await client.rest() == [f"err: {NOT_TRUSTED}"]
         await until(lambda: chat.statistics().clients == 0)
         assert chat.statistics().left == {"sent a PROXY header and is no trusted proxy": 3}
+
+
+# --- over a unix socket ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_at_a_unix_socket_a_proxy_is_trusted_if_unix_is(
+    tmp_path: Path, caplog, *, trusted: bool
+) -> None:
+    caplog.set_level("INFO", "trio_chat")
+    path = str(tmp_path / "chat.sock")
+    proxies = ("unix",) if trusted else ("0.0.0.0/0", "::/0")
+    async with open_chat(Settings(rate_limit=None, trusted_proxies=proxies)) as chat:
+        await chat.listen_at(Endpoint(unix=path))
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(HEADERS["v2 TCP6"][0] + b"/quit\n")
+            (told,) = await LineClient(stream).rest()
+        await until(lambda: chat.statistics().clients == 0)
+    assert told == ("> sad to see you go =(" if trusted else f"err: {NOT_TRUSTED}")
+    came, *later = [record.address for record in caplog.records if hasattr(record, "client")]
+    assert came == f"unix:{path}"
+    assert set(later) == {SIX.peer if trusted else f"unix:{path}"}

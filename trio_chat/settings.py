@@ -1,22 +1,39 @@
 """What can be set: each setting's name, default, range, and the reason for its default.
 
-Where settings are read from (flags, environment, file) is `configuration`'s matter. This module is
-also the source of `--help` and of the documentation's table of limits: the metadata of each field
-holds `section`, `help` (one line), `why` (the reason for the default, beside precedents) and
-`changes` (when a new value counts, if it is given while the chat runs).
+Where settings are read from (flags, environment, file) is `configuration`'s matter, and how one
+value is looked at that of `validators`. This module is also the source of `--help` and of the
+documentation's table of limits: the metadata of each field holds `section`, `help` (one line),
+`why` (the reason for the default, beside precedents) and `changes` (when a new value counts, if it
+is given while the chat runs).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from ipaddress import ip_network
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
-from attrs import Attribute, evolve, field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
-from trio_chat.endpoints import ALL, UNIX_ADDRESS, Endpoint
+from trio_chat.endpoints import ALL, Endpoint
 from trio_chat.errors import SettingsError
+from trio_chat.validators import (
+    a_bool,
+    a_host,
+    a_path,
+    endpoints,
+    is_number,
+    is_path,
+    must_be,
+    networks,
+    one_of,
+    rate,
+    room_names,
+    seconds,
+    whole,
+    whole_seconds,
+    words,
+)
 
 Durability = Literal["process", "power"]
 LogFormat = Literal["text", "json"]
@@ -30,8 +47,6 @@ AT_A_RESTART: Final = "at a restart"
 BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
 SECONDS_IN: Final = {"s": 1, "m": 60}
 SQLITE: Final = "sqlite:"
-
-Validator = Callable[[object, "Attribute[Any]", Any], None]
 
 
 def parse_rate(text: str) -> float | None:
@@ -53,85 +68,6 @@ def about(section: str, text: str, why: str, changes: Changes) -> dict[str, str]
     return {"section": section, "help": text, "why": why, "changes": changes}
 
 
-def must_be(what: str, holds: Callable[[Any], bool]) -> Validator:
-    """A validator that names the setting, WHAT it must be, and the value it was given."""
-
-    def check(_: object, attribute: Attribute[Any], value: object) -> None:
-        if not holds(value):
-            raise SettingsError(f"{attribute.name} must be {what}, not {value!r}")
-
-    return check
-
-
-def is_number(value: object, low: float, high: float) -> bool:
-    # Types are compared, not asked for by isinstance: True is no number of anything. NaN fails too.
-    return type(value) in (int, float) and low <= cast("float", value) <= high
-
-
-def is_word(value: object) -> bool:
-    return type(value) is str and value != ""
-
-
-def is_path(text: str) -> bool:
-    return bool(text.strip()) and "\0" not in text
-
-
-def is_network(value: object) -> bool:
-    if type(value) is not str:
-        return False
-    if value == UNIX_ADDRESS:
-        return True
-    try:
-        ip_network(value)
-    except ValueError:
-        return False
-    return True
-
-
-def networks(_: object, attribute: Attribute[Any], value: object) -> None:
-    """A validator for several addresses and networks, which names the first that is none."""
-    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
-    wrong = [value] if parts is None else [part for part in parts if not is_network(part)]
-    if wrong:
-        raise SettingsError(
-            f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
-            f"10.0.0.0/8, or unix, not {wrong[0]!r}"
-        )
-
-
-def whole(low: int, high: int) -> Validator:
-    """A whole number from LOW to HIGH; 2.0 is none."""
-    return must_be(
-        f"a whole number from {low} to {high}",
-        lambda value: type(value) is int and low <= value <= high,
-    )
-
-
-def seconds(low: float, high: float) -> Validator:
-    return must_be(
-        f"a number of seconds from {low:g} to {high:g}",
-        lambda value: is_number(value, low, high),
-    )
-
-
-def whole_seconds(low: int, high: int) -> Validator:
-    return must_be(
-        f"whole seconds from {low} to {high}",
-        lambda value: is_number(value, low, high) and value % 1 == 0,
-    )
-
-
-def rate(low: float, high: float) -> Validator:
-    return must_be(
-        f"off, or from {low:g} to {high:.0f} lines a second",
-        lambda value: value is None or is_number(value, low, high),
-    )
-
-
-def one_of(*words: str) -> Validator:
-    return must_be(" or ".join(words), lambda value: value in words)
-
-
 a_store = must_be(
     f"auto, memory or {SQLITE}PATH",
     lambda value: (
@@ -139,46 +75,6 @@ a_store = must_be(
         or (type(value) is str and value.startswith(SQLITE) and is_path(value.removeprefix(SQLITE)))
     ),
 )
-a_bool = must_be("true or false", lambda value: type(value) is bool)
-a_host = must_be(
-    "a host name or an address",
-    lambda value: type(value) is str and value.isprintable() and value.split() == [value],
-)
-a_path = must_be(
-    "a path in printable characters, or nothing",
-    lambda value: type(value) is str and value.isprintable(),
-)
-
-
-def words(what: str) -> Validator:
-    """Several words of which none is empty or has white space in it."""
-    return must_be(
-        what,
-        lambda value: (
-            type(value) is tuple and all(is_word(word) and word.split() == [word] for word in value)
-        ),
-    )
-
-
-# What a room's name may look like is told by `names`, once the server makes these rooms.
-room_names = must_be(
-    "names of rooms, none of them empty",
-    lambda value: type(value) is tuple and all(map(is_word, cast("tuple[object, ...]", value))),
-)
-
-
-def endpoints(_: object, attribute: Attribute[Any], value: object) -> None:
-    """A validator for places to listen at, none of them twice."""
-    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
-    if parts is None or not all(isinstance(part, Endpoint) for part in parts):
-        raise SettingsError(
-            f"{attribute.name} must be HOST:PORT or unix:PATH for each, with =line+http+tls after "
-            f"it or a part of that, not {value!r}"
-        )
-    places = [part.place for part in cast("tuple[Endpoint, ...]", parts)]
-    for place in places:
-        if places.count(place) > 1 and not place.endswith(":0"):
-            raise SettingsError(f"{attribute.name} must have {place} once, not twice")
 
 
 @frozen(kw_only=True)
