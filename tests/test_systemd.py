@@ -363,16 +363,35 @@ def a_connection(_: Path) -> socket.socket:
         return socket.create_connection(server.getsockname())
 
 
-WRONG = [a_datagram_socket, a_unix_socket, a_socket_that_does_not_listen, a_connection]
+def a_unix_datagram_socket(folder: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(folder / "chat"))
+    return sock
+
+
+def a_unix_socket_without_a_path(_: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(f"\0trio-chat-{os.getpid()}")
+    sock.listen()
+    return sock
+
+
+WRONG = [
+    a_datagram_socket,
+    a_unix_datagram_socket,
+    a_unix_socket_without_a_path,
+    a_socket_that_does_not_listen,
+    a_connection,
+]
 
 
 @pytest.mark.parametrize("make", WRONG)
-def test_anything_but_a_listening_tcp_socket_is_refused(
+def test_anything_but_a_socket_that_listens_is_refused(
     make: Callable[[Path], socket.socket], hand_over: HandOver, tmp_path: Path
 ) -> None:
     with socket.create_server((HOST, 0)) as server, make(tmp_path) as wrong:
         environ = hand_over(server.fileno(), wrong.fileno())
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST + 1} is no TCP socket that list"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST + 1} is no socket that listens on"):
         systemd.sockets(environ)
     assert environ == {"HOME": "/"}
     for number in (FIRST, FIRST + 1):
@@ -383,10 +402,10 @@ def test_anything_but_a_listening_tcp_socket_is_refused(
 def test_a_file_and_a_missing_descriptor_are_refused(hand_over: HandOver, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         environ = hand_over(file.fileno())
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no TCP socket"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no socket"):
         systemd.sockets(environ)
     os.close(FIRST)
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no TCP socket"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no socket"):
         systemd.sockets(hand_over() | {"LISTEN_FDS": "1"})
 
 
@@ -508,6 +527,15 @@ def talk(address: tuple[str, int]) -> str:
         return sock.makefile("r", encoding="utf-8").read()
 
 
+def talk_at(path: Path) -> str:
+    """Likewise, at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(path))
+        sock.sendall(b"/quit\n")
+        return sock.makefile("r", encoding="utf-8").read()
+
+
 GOODBYE = "> sad to see you go =(\n"
 
 
@@ -582,6 +610,32 @@ def test_a_daemon_listens_on_what_it_is_handed(start: Start) -> None:
     assert Path(os.environ["XDG_STATE_HOME"], f"trio-chat/{addresses[0][1]}.db").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a daemon be handed over")
+def test_the_path_of_a_unix_socket_that_it_is_handed_stays(
+    start: Start, tmp_path: Path, manager: Manager
+) -> None:
+    path = tmp_path / "chat"
+    with a_unix_socket(tmp_path) as one:
+        # Its command is run again for an upgrade, and knows nothing of the socket.
+        unit = start(one, NOTIFY_SOCKET=manager.name)
+        assert manager.hears()[0] == "READY=1"
+        assert talk_at(path) == GOODBYE
+        unit.process.send_signal(signal.SIGUSR2)
+        successor = int(manager.hears()[0].removeprefix("MAINPID="))
+        try:
+            assert manager.hears()[0] == "READY=1"
+            assert unit.process.wait(PATIENCE) == 0
+            assert talk_at(path) == GOODBYE
+        finally:
+            os.kill(successor, signal.SIGTERM)
+        out, err = unit.process.communicate(timeout=PATIENCE)
+    assert path.is_socket()
+    assert out == f"trio_chat is listening on unix:{path} - to talk to it: nc -U {path}\n"
+    assert f"INFO listening on what was handed over addresses=unix:{path}\n" in err
+    assert "Traceback" not in err
+    assert Path(os.environ["XDG_STATE_HOME"], "trio-chat/chat.db").exists()
+
+
 def test_a_reload_finds_the_same_store_where_that_is_left_to_the_daemon(start: Start) -> None:
     with socket.create_server((HOST, 0)) as server:
         unit = start(server)
@@ -608,8 +662,9 @@ def test_a_daemon_that_is_handed_the_wrong_thing_says_so(start: Start, tmp_path:
         code, out, err = start(wrong).ended()
     assert (code, out) == (2, "")
     assert err == (
-        "trio-chat: LISTEN_FDS: descriptor 3 is no TCP socket that listens: "
-        "let its socket unit have ListenStream=ADDRESS:PORT and Accept=no\n"
+        "trio-chat: LISTEN_FDS: descriptor 3 is no socket that listens on TCP or at a path of at "
+        "most 100 printable bytes: let its socket unit have ListenStream=ADDRESS:PORT or "
+        "ListenStream=/PATH, and Accept=no\n"
     )
 
 

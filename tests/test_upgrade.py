@@ -207,6 +207,47 @@ def test_settings_that_cannot_change_are_named(
     daemon.upgraded()
 
 
+LISTEN = """
+store = "memory"
+control = "run/control.sock"
+[[listen]]
+port = 0
+accept = ["line", "http"]
+[[listen]]
+unix = "chat.sock"
+mode = 0o660
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"line", ', "", "127.0.0.1:0=http,unix:chat.sock (mode 0o660)"),
+        ("0o660", "0o600", "127.0.0.1:0=line+http,unix:chat.sock"),
+        ('unix = "chat.sock"\nmode = 0o660', "port = 0", "127.0.0.1:0=line+http,127.0.0.1:0"),
+    ],
+    ids=["accept", "mode", "place"],
+)
+def test_other_places_to_listen_at_are_named(
+    old: str, new: str, told: str, serve: Serve, run: Run, tmp_path: Path
+) -> None:
+    config = tmp_path / "chat.toml"
+    config.write_text(LISTEN)
+    daemon = serve(program=["-c", UNSET, "--config", str(config)])
+    config.write_text(LISTEN.replace(old, new))
+    ran = run("upgrade", "--control", str(daemon.control))
+    assert (ran.code, ran.out) == (1, "")
+    was = "127.0.0.1:0=line+http,unix:chat.sock (mode 0o660)"
+    assert ran.err.splitlines() == [
+        f"trio-chat: listen is {told} by now and was {was} {WHAT_TO_DO}",
+        f"trio-chat: process {daemon.process.pid} serves on",
+    ]
+    told = run("reload", "--control", str(daemon.control)).out
+    assert told.splitlines() == ["listen stays as it is: it changes at a restart"]
+    config.write_text(LISTEN)
+    daemon.upgraded()
+
+
 # The command line, with no setting from the environment.
 UNSET = """
 import os

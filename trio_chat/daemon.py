@@ -24,7 +24,8 @@ from trio_chat import succession, systemd
 from trio_chat.addresses import announce, told
 from trio_chat.control import Answer, serve_control
 from trio_chat.control_path import ControlListener, claim, default_path
-from trio_chat.endpoints import Endpoint, place
+from trio_chat.doors.listening import located
+from trio_chat.endpoints import Endpoint, instance_of
 from trio_chat.errors import (
     ChatError,
     ControlError,
@@ -116,8 +117,8 @@ class Daemon:
     async def begin(self, control: trio.Nursery) -> None:
         """Open a chat, and listen."""
         fixed = self.fixed()
-        given = self.sockets[0].getsockname()[1] if self.sockets else None
-        instance = self.settings.instance if given is None else str(given)
+        given = [located(sock, Endpoint()) for sock in self.sockets]
+        instance = instance_of(given) if given else self.settings.instance
         self.settings = with_store(self.settings, instance)
         async with open_chat(self.settings) as chat:
             try:
@@ -142,7 +143,9 @@ class Daemon:
         await succession.take_over(wire, self.settings, inheritance)
         async with open_chat(self.settings, predecessor=inheritance.handed) as chat:
             handed = inheritance.handed
-            chat.listen_on(handed.listeners, handed.state.listening)
+            # The paths of given sockets are not the daemon's to remove.
+            own_places = () if estate.listens_on_given else handed.state.listening
+            chat.listen_on(handed.listeners, own_places)
             logger.info("took over", extra=inheritance.account())
             succession.serving(wire)
             own = DaemonState(
@@ -176,8 +179,8 @@ class Daemon:
                     raise ListenError(problem) from None
             return found
         addresses = chat.listen_on(self.sockets)
-        # Neither host nor port says so now.
-        places = ", ".join(place(host, port) for host, port in addresses)
+        # No setting says so now.
+        places = ", ".join(endpoint.place for endpoint in chat.listening)
         logger.info("listening on what was handed over", extra={"addresses": places})
         return addresses
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
 from attrs import field, fields, frozen
@@ -81,6 +84,20 @@ class Endpoint:
 def place(host: str, port: int) -> str:
     """An address as people write it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def path_of(sock: socket.socket) -> str:
+    """The path at which a unix socket listens, or at which a connection to it came in."""
+    return os.fsdecode(sock.getsockname())
+
+
+def instance_of(endpoints: Sequence[Endpoint]) -> str:
+    """What the files of a daemon that listens there are named after: its first port.
+
+    Without any it is the name of its first unix socket. "0" is any port that is free.
+    """
+    ports = [str(endpoint.port) for endpoint in endpoints if not endpoint.unix]
+    return ports[0] if ports else Path(endpoints[0].unix).stem
 
 
 def from_text(text: str) -> Endpoint:

@@ -50,7 +50,7 @@ class Estate:
 
     # Who hands over.
     process: int
-    # `Settings.instance`, or the port of the first socket that was handed to the daemon.
+    # `Settings.instance`, or that of the sockets that were handed to the daemon.
     instance: str
     # Whether they were handed to it: what its settings say of where to listen means nothing then.
     listens_on_given: bool

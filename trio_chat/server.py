@@ -15,7 +15,7 @@ from trio_chat.certificate import Tls, read_certificate
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
 from trio_chat.doors.connection import new_reader, run_connection
-from trio_chat.doors.listening import Listening, located, open_sockets
+from trio_chat.doors.listening import Listening, open_sockets
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.readiness import open_readiness
@@ -148,10 +148,12 @@ class Chat:
     ) -> list[tuple[str, int]]:
         """Listen on sockets that listen already, as systemd hands them over; their TCP addresses.
 
-        `endpoints` has for each what is taken there, and its path if it is a unix socket, which is
-        the chat's to remove then. Those of a predecessor are in its state, as `listening`. The chat
-        takes the sockets over, and closes them: when it stops, and if this raises. Raises
-        `ValueError` if one does not listen, and `ChatClosed` once the chat is stopping.
+        `endpoints` has for each what is taken there, and for a unix socket its path, if that is the
+        chat's to remove; without them everything is taken, and no path removed. Those of a
+        predecessor are in its state, as `listening`. The chat takes the sockets over, and closes
+        them: when it stops, and if this raises. Raises
+        `ValueError` if one does not listen, `SettingsError` if one has a path that no setting can
+        have, such as an abstract name, and `ChatClosed` once the chat is stopping.
         """
         with ExitStack() as closing:
             sockets = [closing.enter_context(sock) for sock in sockets]
@@ -160,7 +162,7 @@ class Chat:
             paused = self._freezing.locked()
             known = endpoints or [Endpoint()] * len(sockets)
             listening = [
-                Listening(sock, located(sock, endpoint), paused=paused)
+                Listening(sock, endpoint, paused=paused)
                 for sock, endpoint in zip(sockets, known, strict=True)
             ]
             closing.pop_all()

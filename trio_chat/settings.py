@@ -10,12 +10,11 @@ is given while the chat runs).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, Literal, get_args
 
 from attrs import evolve, field, fields, frozen
 
-from trio_chat.endpoints import ALL, Endpoint
+from trio_chat.endpoints import ALL, Endpoint, instance_of
 from trio_chat.errors import SettingsError
 from trio_chat.validators import (
     a_bool,
@@ -495,15 +494,8 @@ class Settings:
 
     @property
     def instance(self) -> str:
-        """What the files are named after that a daemon has by default: its port.
-
-        With several it is the first; without any it is the name of its first unix socket. "0" is
-        any port that is free.
-        """
-        ports = [str(endpoint.port) for endpoint in self.listen if not endpoint.unix]
-        if self.listen and not ports:
-            return Path(self.listen[0].unix).stem
-        return ports[0] if ports else str(self.port)
+        """What the files are named after that a daemon has by default: see `instance_of`."""
+        return instance_of(self.listen or (Endpoint(self.host, self.port),))
 
     def __attrs_post_init__(self) -> None:
         if problems := list(self._problems()):

@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from trio_chat.endpoints import PATH_BYTES, Endpoint, path_of
 from trio_chat.errors import ChatClosed, SettingsError
 
 # The first descriptor that is handed over, if any is (SD_LISTEN_FDS_START).
@@ -119,7 +120,8 @@ def sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
     """Take what sockets this process has been handed to listen on, if any, for good.
 
     They are set close-on-exec and what `environ` says of them is removed, so that no child process
-    takes them for its own. Raises SettingsError if one is not a TCP socket that listens.
+    takes them for its own. Raises SettingsError if one does not listen on TCP or
+    at a path.
     """
     said = {name: environ.pop(name, "") for name in HANDED_OVER}
     if said["LISTEN_PID"] != str(os.getpid()):
@@ -135,18 +137,28 @@ def sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
 
 
 def listening(descriptor: int) -> socket.socket:
-    """The listening TCP socket that has this descriptor; raises SettingsError if it is none."""
+    """The socket with this descriptor that listens, on TCP or at a path, or SettingsError."""
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         sock = socket.socket(fileno=descriptor)
         listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        if listens and sock.proto == socket.IPPROTO_TCP:
+        if listens and (sock.proto == socket.IPPROTO_TCP or has_path(sock)):
             return sock
         sock.close()
     raise SettingsError(
-        f"LISTEN_FDS: descriptor {descriptor} is no TCP socket that listens: let its socket unit "
-        "have ListenStream=ADDRESS:PORT and Accept=no"
+        f"LISTEN_FDS: descriptor {descriptor} is no socket that listens on TCP or at a path of at "
+        f"most {PATH_BYTES} printable bytes: let its socket unit have ListenStream=ADDRESS:PORT or "
+        "ListenStream=/PATH, and Accept=no"
     )
+
+
+def has_path(sock: socket.socket) -> bool:
+    """Whether it is a unix socket at a path that a setting could have; an abstract name is none."""
+    if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+        return False
+    with suppress(SettingsError):
+        return bool(Endpoint(unix=path_of(sock)).unix)
+    return False
 
 
 def whole(text: str) -> int:

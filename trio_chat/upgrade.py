@@ -46,8 +46,8 @@ INIT: Final = 1
 class DaemonState:
     """What goes on in a successor, beside the chat.
 
-    `instance` is that of the settings, or the port of the first socket that was given to the daemon
-    to listen on, if any was (`listens_on_given`).
+    `instance` is that of the settings, or of the sockets that were given to the daemon to listen
+    on, if any were (`listens_on_given`).
     """
 
     fixed: Fixed

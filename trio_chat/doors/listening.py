@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import evolve
 
+from trio_chat.endpoints import path_of
 from trio_chat.unix_socket import SocketFile, listen_at
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ async def open_sockets(endpoint: Endpoint) -> list[socket.socket]:
 
 
 def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with the address that the socket really has."""
+    """The endpoint, with the address or path that the socket really has."""
     if sock.family == socket.AF_UNIX:
-        return endpoint
+        return endpoint if endpoint.unix else evolve(endpoint, unix=path_of(sock))
     host, port = sock.getsockname()[:2]
     return evolve(endpoint, host=host, port=port)
 
@@ -56,13 +57,14 @@ def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
 class Listening:
     """Accepts from one socket, which is its own, until `end`.
 
-    `endpoint` is where that is and what is taken there. The file of a unix socket is removed at the
-    end, unless the socket is another process's by then.
+    `endpoint` is where that is to be and what is taken there. If it has a path, its file is removed
+    at the end, unless the socket is another process's by then. A unix socket without one was made
+    by who has given it, and its file is theirs.
     """
 
     def __init__(self, sock: socket.socket, endpoint: Endpoint, *, paused: bool = False) -> None:
         self.socket = sock
-        self.endpoint = endpoint
+        self.endpoint = located(sock, endpoint)
         self.handed_over = False
         self._file = SocketFile(Path(endpoint.unix)) if endpoint.unix else None
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import socket
 import sys
 import termios
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.doors.link import ConnectionLink
-from trio_chat.endpoints import UNIX, UNIX_ADDRESS
+from trio_chat.endpoints import UNIX, UNIX_ADDRESS, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,8 +191,3 @@ def _name_of(sock: socket.socket) -> tuple[str, str]:
     if sock.family == socket.AF_INET:
         return f"{name[0]}:{name[1]}", name[0]
     return f"{UNIX}{path_of(sock)}", UNIX_ADDRESS
-
-
-def path_of(sock: socket.socket) -> str:
-    """The path at which a unix socket listens, or at which a connection to it came in."""
-    return os.fsdecode(sock.getsockname())
