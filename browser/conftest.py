@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from cable import Cable
+from netcat import Netcat
 from playwright.sync_api import Browser, expect, sync_playwright
 from processes import Daemon, Talker, environment
 from visitor import Visitor
@@ -107,3 +108,12 @@ def talk() -> Iterator[Callable[..., Talker]]:
     yield connect
     for talker in talkers:
         talker.close()
+
+
+@pytest.fixture
+def netcat() -> Iterator[Callable[[Daemon], Netcat]]:
+    """Comes in with nc itself."""
+    if not shutil.which("nc"):
+        pytest.skip("nc is not installed")
+    with ExitStack() as stack:
+        yield lambda daemon: stack.enter_context(closing(Netcat(daemon)))

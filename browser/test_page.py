@@ -10,12 +10,13 @@ from playwright.sync_api import expect
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b>&amp;"
 
 
-def test_two_browsers_and_a_line_client_talk(serve, visit, talk) -> None:
+def test_two_browsers_and_nc_talk(serve, visit, netcat) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     bert = visit(daemon.port, size="phone").enter("bert")
-    jack = talk(daemon, "/nick jack", "/join #general")
-    jack.hears_until("> welcome to #general")
+    jack = netcat(daemon)
+    jack.say("/nick jack", "/join #general")
+    jack.hears("> all right, I will call you jack", "> welcome to #general")
     anna.type("Hello all")
     jack.hears("> anna: Hello all")
     jack.say("/msg Hi anna", "/me waves")
@@ -116,6 +117,48 @@ def test_several_rooms_and_what_is_unread_in_them(serve, visit, talk) -> None:
     anna.page.get_by_role("button", name="Leave #two").click()
     anna.is_in("#one")
     expect(anna.page.locator("#rooms li")).to_have_count(1)
+
+
+def test_who_is_in_no_room_is_answered(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.page.get_by_role("button", name="Leave #general").click()
+    anna.sees("You are in no room.")
+    note = anna.page.locator("#line-note")
+    anna.type("hello")
+    expect(note).to_have_text("You are in no room. Type /join ROOM to go into one.")
+    expect(anna.field).to_have_value("hello")
+    anna.type("/rooms")
+    expect(note).to_have_text("There are no rooms yet")
+    talk(daemon, "/join #tea").hears("> welcome to #tea")
+    anna.type("/rooms")
+    expect(note).to_have_text("Rooms there are: #tea")
+    anna.type("/nosuch")
+    expect(note).to_have_text("unknown command: /nosuch")
+    anna.type("/help")
+    expect(anna.page.get_by_role("dialog")).to_contain_text("/join ROOM")
+    anna.page.keyboard.press("Escape")
+    anna.type("/join #tea")
+    anna.is_in("#tea")
+    expect(note).to_be_empty()
+
+
+def test_long_names_fit_a_phone(serve, visit, talk) -> None:
+    daemon = serve()
+    room = f"#{'long-' * 12}"
+    talk(daemon, f"/nick {'W' * 32}", f"/join {room}", "/msg hi").hears_until(
+        f"> welcome to {room}"
+    )
+    anna = visit(daemon.port, size="phone").open()
+    expect(anna.page.get_by_role("button", name=room)).to_be_visible()
+    width = anna.page.viewport_size["width"]
+    for node in ("#entrance form", "#entrance .primary", "#entrance-rooms .chip"):
+        box = anna.page.locator(node).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    anna.enter("anna", room)
+    assert anna.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert anna.log.evaluate("log => log.scrollWidth") <= width
 
 
 def test_private_messages_are_talks_of_their_own(serve, visit, talk) -> None:

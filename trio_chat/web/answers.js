@@ -24,7 +24,7 @@ export function answerItem(event) {
 export function spokenAnswer({ kind, lines, names, nicks, entries }) {
   switch (kind) {
     case "rooms":
-      return `Rooms there are: ${names.join(", ")}`;
+      return names.length === 0 ? "There are no rooms yet" : `Rooms there are: ${names.join(", ")}`;
     case "people":
       return `Here now: ${nicks.join(", ")}`;
     case "found":

@@ -37,6 +37,6 @@ function words({ phase, reason }) {
     case "left":
       return ["You have left the chat.", "Come back"];
     default:
-      return [`Not connected${reason ? ` (${reason})` : ""}. Trying again; what you miss will follow.`, "Try now"];
+      return [`Not connected${reason ? ` (${reason})` : ""}. Trying again; you will see what you missed.`, "Try now"];
   }
 }

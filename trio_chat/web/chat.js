@@ -14,7 +14,7 @@ export class Chat {
   // something; `answered(text)`, the chat has; `isLookedAt(place)`, whether it is on screen, at
   // its end.
   // `seen`: what an earlier page of this tab had of each room, and `wanted` where it was.
-  constructor(session, handlers, { seen = {}, current = "", talks = [] }) {
+  constructor(session, handlers, { seen = {}, current = "", talks = [], ids = [] }) {
     this.session = session;
     this.handlers = handlers;
     this.seen = seen;
@@ -22,13 +22,13 @@ export class Chat {
     this.client = "";
     this.nick = "";
     this.ownNick = ""; // the last one that we took
-    this.ids = new Set(); // the client ids that we have had
+    this.ids = new Set(ids); // the client ids that we have had
     this.isEntered = false;
     this.rooms = new Map(); // by folded name
     this.joining = new Set(); // names of rooms that we are to be in
+    this.outgoing = new Outgoing(this, session);
     this.talks = new Talks(this);
     this.talks.restore(talks);
-    this.outgoing = new Outgoing(this, session);
     this.news = new News(this);
     this.current = null;
   }
@@ -199,8 +199,9 @@ export class Chat {
     if (place === undefined) {
       place = new Place("room", key, name);
       if (key in this.seen) {
-        const { high, read } = this.seen[key];
+        const { high, read, said = [] } = this.seen[key];
         Object.assign(place, { high, low: high + 1, read });
+        this.outgoing.restore(place, said);
       }
       this.rooms.set(key, place);
     }
@@ -276,7 +277,8 @@ export class Chat {
     if (handle !== undefined) {
       handle(this, event, place, asked);
     }
-    const answer = asked && answerItem(event);
+    // Who is in no room types in no place (null), and is answered all the same.
+    const answer = asked === undefined ? null : answerItem(event);
     if (answer) {
       this.#show(answer, asked);
     }

@@ -5,13 +5,17 @@ import { byId, make } from "./dom.js";
 
 const MOST_SENT = 100; // lines that can be called back
 const MOST_LINES = 20; // messages that one text may become
+const MOST_DRAFTS = 20; // unfinished texts that are kept over a reload, and the characters of each
+const MOST_DRAFT = 10_000;
 const WARN_AT = 0.9; // of the longest message: from there on it says how much is left
 
 export class Composer {
   // `handlers`: `send(text)` gives a sentence if it could not be sent; `words()` what can be
-  // completed; `limit()` the characters of a message; `scroll(pages)`.
-  constructor(handlers) {
+  // completed; `limit()` the characters of a message; `scroll(pages)`. `kept`: what was unfinished
+  // before the page was loaded anew.
+  constructor(handlers, kept = {}) {
     this.handlers = handlers;
+    this.kept = kept;
     this.field = byId("line");
     this.choices = byId("choices");
     this.offer = null; // what is offered: { from, to, options }, and which is `chosen`
@@ -37,9 +41,18 @@ export class Composer {
     }
     this.drafts.set(this.place, this.field.value);
     this.place = place;
-    this.#set(this.drafts.get(place) ?? "");
+    this.#set(this.drafts.get(place) ?? this.kept[nameOf(place)] ?? "");
     this.drafts.delete(place);
+    delete this.kept[nameOf(place)];
     this.say("");
+  }
+
+  // The unfinished texts, by place, as plain data.
+  unfinished() {
+    const texts = [...this.drafts, [this.place, this.field.value]]
+      .filter(([place, text]) => place !== null && text !== "")
+      .map(([place, text]) => [nameOf(place), text.slice(0, MOST_DRAFT)]);
+    return Object.fromEntries([...Object.entries(this.kept), ...texts].slice(-MOST_DRAFTS));
   }
 
   focus() {
@@ -246,3 +259,5 @@ export class Composer {
     this.field.removeAttribute("aria-activedescendant");
   }
 }
+
+const nameOf = (place) => (place === null ? "" : `${place.kind} ${place.key}`);

@@ -6,7 +6,7 @@ import { byId, make } from "./dom.js";
 export function sentence({ message }) {
   return message
     ? `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
-    : "There is no connection now. Please try again.";
+    : "Not connected just now. Please try again.";
 }
 
 // Ask for one text. `submit(text)` does what is to be done with it, and throws what is wrong.

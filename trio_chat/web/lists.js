@@ -122,7 +122,7 @@ export function drawHeading(chat) {
   byId("place-name").textContent = place?.name ?? "No room";
   const line = byId("line");
   line.placeholder = place ? `Message ${place.name}` : "/join ROOM";
-  byId("line-label").textContent = line.placeholder;
+  byId("line-label").textContent = place ? line.placeholder : "Message or command";
   const topic = byId("topic");
   topic.hidden = place === null;
   byId("leave").hidden = place === null;

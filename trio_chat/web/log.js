@@ -34,7 +34,7 @@ export class Log {
       this.#begin(place);
     }
     if (place === null) {
-      this.#drawTop({ isWhole: true, items: [] }, "You are in no room. Join one: with the plus above, or with /join ROOM.");
+      this.#drawTop({ isWhole: true, items: [] }, "You are in no room. Go into one by the + beside “Rooms”, or type /join ROOM.");
       return;
     }
     if (this.isPinned) {
@@ -241,7 +241,7 @@ function beginning(place, isEmpty) {
     return isEmpty ? "One moment…" : "";
   }
   if (isEmpty && place.isWhole) {
-    return `Nothing has been said in ${place.name} yet. Begin.`;
+    return `Nothing has been said in ${place.name} yet. Say hello.`;
   }
   if (place.isFull) {
     return "This is as much as one page shows. Older messages: /history before ID N, or /search WORDS.";
@@ -249,5 +249,5 @@ function beginning(place, isEmpty) {
   if (!place.isWhole) {
     return "";
   }
-  return place.low === 1 ? `This is where ${place.name} begins.` : "What was said before is kept no more.";
+  return place.low === 1 ? `This is where ${place.name} begins.` : "What was said before this is gone: a room keeps its newest messages.";
 }

@@ -40,7 +40,12 @@ const chat = new Chat(
   {
     changed,
     heard: (place, entry, isForUs) => attention.heard(place, entry, isForUs),
-    answered: (text) => attention.answered(text),
+    answered: (text) => {
+      attention.answered(text);
+      if (chat.current === null) {
+        composer.say(text);
+      }
+    },
     isLookedAt: (place) => place === chat.current && !document.hidden && !entrance.isOpen && log.isPinned,
   },
   tab,
@@ -48,25 +53,28 @@ const chat = new Chat(
 
 const log = new Log(chat, { room: joinRoom, person: (nick) => go(chat.talks.with(nick)) });
 const attention = new Attention(chat, go, last.bell);
-const keeper = new Keeper(session, chat);
+const keeper = new Keeper(session, chat, () => composer.unfinished());
 const banner = new Banner(() => {
   session.retry();
   session.reopen();
   composer.focus();
 });
 
-const composer = new Composer({
-  send,
-  words: () => ({
-    commands: session.hello?.commands ?? [],
-    nicks: chat.places
-      .flatMap(({ members }) => [...members.values()])
-      .filter((nick) => nick !== chat.nick && nick !== "anonymous"),
-    rooms: [...knownRooms, ...[...chat.rooms.values()].map(({ name }) => name)],
-  }),
-  limit: () => session.hello?.limits.message_chars ?? Infinity,
-  scroll: (by) => log.page(by),
-});
+const composer = new Composer(
+  {
+    send,
+    words: () => ({
+      commands: session.hello?.commands ?? [],
+      nicks: chat.places
+        .flatMap(({ members }) => [...members.values()])
+        .filter((nick) => nick !== chat.nick && nick !== "anonymous"),
+      rooms: [...knownRooms, ...[...chat.rooms.values()].map(({ name }) => name)],
+    }),
+    limit: () => session.hello?.limits.message_chars ?? Infinity,
+    scroll: (by) => log.page(by),
+  },
+  tab.unfinished,
+);
 
 const entrance = new Entrance(async (nick, room) => {
   await chat.enter(nick, [room]);
@@ -138,7 +146,11 @@ function send(text) {
   }
   const [, nick, words] = text.match(/^\/tell +(\S+) +(.+)$/u) ?? [];
   if (place === null && !text.startsWith("/")) {
-    return "You are in no room. /join ROOM goes into one.";
+    return "You are in no room. Type /join ROOM to go into one.";
+  }
+  if (place === null && text === "/help") {
+    byId("help-button").click();
+    return "";
   }
   const [, name] = text.match(/^\/join +(\S+)$/u) ?? [];
   const known = chat.rooms.get(name?.toLowerCase());

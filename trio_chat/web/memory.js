@@ -53,13 +53,16 @@ export function keepLast(change) {
   write("localStorage", LAST, { ...recallLast(), ...change });
 }
 
+const MOST_IDS = 10; // of those that this tab has had: by them it knows what it has said itself
 const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
 
 // Keeps what the tab is, a little after each change of it.
 export class Keeper {
-  constructor(session, chat) {
+  // `unfinished()` gives what one types.
+  constructor(session, chat, unfinished) {
     this.session = session;
     this.chat = chat;
+    this.unfinished = unfinished;
     this.timer = null;
     window.addEventListener("pagehide", () => this.#leave());
     // It was not: a browser may keep a page for who goes back to it.
@@ -89,12 +92,17 @@ export class Keeper {
 
   #tab() {
     const { chat } = this;
-    const seen = [...chat.rooms.values()].map(({ key, high, read }) => [key, { high, read }]);
+    const seen = [...chat.rooms.values()].map((room) => {
+      const { key, high, read } = room;
+      return [key, { high, read, said: chat.outgoing.kept(room) }];
+    });
     return {
       ...this.session.ticket,
       seen: Object.fromEntries(seen),
+      ids: [...chat.ids].slice(-MOST_IDS),
       current: chat.current?.key,
       talks: chat.talks.kept(),
+      unfinished: this.unfinished(),
     };
   }
 

@@ -3,6 +3,7 @@
 import { Refused } from "./session.js";
 
 const MOST_TYPED = 100; // typed lines whose answers find their place
+const MOST_KEPT = 100; // messages of one place, on their way, that are kept over a reload
 
 export class Outgoing {
   constructor(chat, session) {
@@ -30,7 +31,9 @@ export class Outgoing {
     return true;
   }
 
-  async #send(place, id, { type, ...fields }) {
+  async #send(place, id, command) {
+    const { type, wasSent, ...fields } = command;
+    command.wasSent = true;
     try {
       await this.session.request(type, fields, id);
       place.pending.delete(id);
@@ -48,19 +51,35 @@ export class Outgoing {
     if (id !== undefined) {
       place.pending.delete(id);
     } else if (type === "said") {
-      const [known] = [...place.pending].find(([, command]) => asKept(command.text) === text) ?? [];
+      const isIt = ([, command]) => command.wasSent && asKept(command.text) === text;
+      const [known] = [...place.pending].find(isIt) ?? [];
       place.pending.delete(known);
     }
   }
 
-  // The place has caught up: what is still on its way, and not among the entries, was not said.
+  // The place has caught up: what is still on its way, and not among the entries, was not said. If
+  // some of them are missing, nobody can tell.
   resend(place) {
     for (const [id, command] of [...place.pending]) {
       place.pending.delete(id);
+      if (command.wasSent && place.hasGap) {
+        this.#doubt(command.text, place);
+        continue;
+      }
       const again = this.session.newId();
       place.pending.set(again, command);
       this.#send(place, again, command);
     }
+    place.hasGap = false;
+  }
+
+  // What is on its way in a place, as plain data for who loads the page anew; and back.
+  kept(place) {
+    return [...place.pending.values()].slice(-MOST_KEPT);
+  }
+
+  restore(place, commands) {
+    commands.forEach((command, index) => place.pending.set(`before ${index}`, command));
   }
 
   // --- typed lines --------------------------------------------------------------------------------
@@ -108,7 +127,7 @@ export class Outgoing {
   }
 
   #doubt(text, place) {
-    this.chat.note(`The connection broke before this was answered; it may have been lost: “${text}”`, "refusal", place);
+    this.chat.note(`Perhaps not sent, for the connection broke: “${text}”`, "refusal", place);
   }
 }
 

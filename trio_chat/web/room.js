@@ -32,6 +32,7 @@ export class Place {
     this.firstUnread = null; // the number of an item
     this.synced = kind === "talk"; // what comes now follows what we have
     this.held = [];
+    this.hasGap = false; // entries are missing that came since what is on its way was sent
     this.pending = new Map(); // by the command's id: what we have said and nobody has acknowledged
   }
 
@@ -74,6 +75,7 @@ export class Place {
       return false;
     }
     if (entry.position > this.high + 1 && !this.excused) {
+      this.hasGap = true;
       this.#clear();
     }
     if (this.#isBlank) {
@@ -88,6 +90,7 @@ export class Place {
   // So many entries are gone that we have not had: say so, and go on after them.
   miss(count) {
     this.excused = true;
+    this.hasGap = true;
     this.add({ kind: "missed", count });
   }
 
@@ -98,7 +101,7 @@ export class Place {
     if (newest < this.high || page.some((entry) => this.#contradicts(entry))) {
       this.#clear();
       this.read = 0;
-      this.add({ kind: "note", lines: ["This room was begun anew: what was said before is kept no more."] });
+      this.add({ kind: "note", lines: ["This room has begun anew. What was said before is gone."] });
     }
     if (!this.#isBlank) {
       this.mergeOlder(page.filter(({ position }) => position < this.low));

@@ -78,10 +78,14 @@ const BODIES = {
     const parts = item.presence.parts();
     return parts.length === 0 ? [] : aside(...partNodes(parts));
   },
-  missed: (item) => aside(`${item.count} messages are missing here: this page was too far behind, and they are kept no more.`),
+  missed: ({ count }) =>
+    aside(`${count === 1 ? "1 message is" : `${count} messages are`} missing here: your connection was too slow, and they are gone.`),
   note: (item) => item.lines.flatMap((line) => aside(...textNodes(line))),
   refusal: (item) => item.lines.flatMap((line) => aside(line)),
-  rooms: ({ names, more }, { choose }) => choiceList("Rooms there are:", names, more, choose.room),
+  rooms: ({ names, more }, { choose }) =>
+    names.length === 0
+      ? aside("There are no rooms yet. /join ROOM makes one.")
+      : choiceList("Rooms there are:", names, more, choose.room),
   people: ({ nicks, more }, { choose }) => choiceList("Here now:", nicks, more, choose.person),
   found: ({ entries }) =>
     entries.length === 0

@@ -42,7 +42,7 @@ export class Talks {
     if (talk.other !== undefined && talk.other !== event.author) {
       talk.add({
         kind: "note",
-        lines: [`${event.nick} is on a new connection. A name may have passed to someone else.`],
+        lines: [`${event.nick} has connected anew. It may be someone else by the same name.`],
       });
     }
     talk.other = event.author;
@@ -69,19 +69,21 @@ export class Talks {
 
   // As plain data, and back.
   kept() {
-    return [...this.all.values()].map(({ name, items, unread, other }) => ({
-      name,
-      unread,
-      other,
-      items: items.filter(({ kind }) => kind === "told").slice(-LINES),
+    return [...this.all.values()].map((talk) => ({
+      name: talk.name,
+      unread: talk.unread,
+      other: talk.other,
+      items: talk.items.filter(({ kind }) => kind === "told").slice(-LINES),
+      said: this.chat.outgoing.kept(talk),
     }));
   }
 
   restore(kept) {
-    for (const { name, unread, other, items } of kept) {
+    for (const { name, unread, other, items, said = [] } of kept) {
       const talk = this.with(name);
       Object.assign(talk, { unread, other });
       items.forEach((item) => talk.add(item));
+      this.chat.outgoing.restore(talk, said);
     }
   }
 }
