@@ -88,14 +88,18 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The page in Debian's Chromium, which has to be installed; `-- ARGS` go to pytest."""
+    """The page in Debian's Chromium, which has to be installed, and in Firefox if it is there.
+
+    `-- ARGS` go to pytest.
+    """
     install(session, "browser", ".")
-    folder = session.create_tmp()
-    session.run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "axe-core@4")
-    axe = Path(folder, "node_modules", "axe-core", "axe.min.js").absolute()
+    folder = Path(session.create_tmp()).absolute()
+    packages = ("axe-core@4", "puppeteer-core@24")
+    session.run("npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", *packages)
+    axe = folder / "node_modules" / "axe-core" / "axe.min.js"
     # A daemon and what talks to it are those of the other tests.
-    arguments = ("-o", "pythonpath=tests", "browser", *session.posargs)
-    session.run("pytest", *arguments, env={"AXE": str(axe)})
+    arguments = ("-o", "pythonpath=tests", "-rs", "browser", *session.posargs)
+    session.run("pytest", *arguments, env={"AXE": str(axe), "NODE_FOLDER": str(folder)})
 
 
 def run_tests(session: nox.Session) -> None:
