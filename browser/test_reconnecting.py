@@ -205,6 +205,17 @@ def test_a_restart_of_the_server_is_outlived(serve, visit, talk, tmp_path) -> No
     anna.sees_once("in other")
 
 
+def test_who_finds_no_server_is_told_what_may_be(serve, visit) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    daemon.process.kill()
+    banner = anna.page.locator("#banner-text")
+    expect(banner).to_have_text(
+        "Not connected (the server is stopped, full or out of reach). "
+        "Trying again; you will see what you missed."
+    )
+
+
 def test_upgrades_go_unnoticed(serve, visit, talk, tmp_path) -> None:
     daemon = serve()
     anna = visit(daemon.port)

@@ -57,6 +57,21 @@ def status(person: Terminal) -> str:
     return found[-1]
 
 
+def test_what_is_typed_while_others_talk_is_shown_once(start: Start, talk: Talk, terminal: Open):
+    daemon = start("--rate-limit=off")
+    john = terminal()
+    comes_in(john, daemon, "john")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    for number in range(100):
+        jack.say(f"/msg {number}")
+        john.types("abc ")
+    john.presses("Enter")
+    jack.hears_until(f"> john: {'abc ' * 99}abc")
+    john.shows("jack: 99")
+    said = [line for line in john.screen("-S", "-") if "abc" in line and "john: abc" not in line]
+    assert [line for line in said if line.strip("abc ")] == []
+
+
 def test_into_several_rooms_at_once(start: Start, talk: Talk, terminal: Open):
     daemon = start()
     jack = talk(daemon, "/nick jack", "/join #a", "/msg before")
@@ -339,8 +354,8 @@ def test_without_prompt_toolkit_a_terminal_is_told_what_to_install(run: Run, mon
     ran = run("connect")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "trio-chat: a terminal needs prompt_toolkit: pip install 'trio-chat[terminal]' "
-        "(a pipe does not)\n"
+        "trio-chat: on a terminal this needs prompt_toolkit: "
+        f"{sys.executable} -m pip install prompt_toolkit\n"
     )
 
 

@@ -171,6 +171,8 @@ def test_private_messages_are_seen_in_whatever_room(view: View):
 def test_answers(view: View):
     assert texts(view.answered(RoomsListed(["#a", "#c"]), "/rooms")) == ["available rooms: #a, #c"]
     assert "#c" in glance(view, []).words.rooms
+    none = f"{HOUR} · there are no rooms yet; /join makes one"
+    assert texts(view.answered(RoomsListed([]), "/rooms")) == [none]
     assert texts(view.answered(EntriesShown("#b", "#B", [said("x", 1), said("y", 2)]), "")) == [
         "[1 2026-01-31 12:00:00] jack: x",
         "[2 2026-01-31 12:00:00] jack: y",

@@ -71,7 +71,8 @@ def run(target: Target, tell: Callable[[str], None]) -> int:
         tell("in a pipe it can be in one room only: give --join once")
         return CANNOT_START
     if on_screen and find_spec("prompt_toolkit") is None:
-        tell("a terminal needs prompt_toolkit: pip install 'trio-chat[terminal]' (a pipe does not)")
+        install = f"{sys.executable} -m pip install prompt_toolkit"
+        tell(f"on a terminal this needs prompt_toolkit: {install}")
         return CANNOT_START
     return trio.run(_Run(target, tell, on_screen=on_screen).to_its_end)
 

@@ -8,7 +8,8 @@ is given to it (`show`, `set_glance`); what is typed waits in `typed`, and keys 
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+import sys
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,6 +17,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application.run_in_terminal import in_terminal
 from prompt_toolkit.completion import Completer, Completion
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
@@ -29,6 +31,7 @@ from trio_chat.terminal.lines import cut, wrapped
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from prompt_toolkit.buffer import Buffer
     from prompt_toolkit.completion import CompleteEvent
@@ -69,6 +72,15 @@ STYLE: Final = Style.from_dict(
 )
 
 
+class _Input(Vt100Input):
+    """What is typed; while lines are put above it, the terminal itself does not show it too."""
+
+    stays_raw = False
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.stays_raw else super().cooked_mode()
+
+
 class Screen:
     """A person's terminal, for as long as `run` runs."""
 
@@ -81,8 +93,10 @@ class Screen:
         self._started = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._input = _Input(sys.stdin)
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
+            input=self._input,
             completer=_Completer(lambda: self._glance),
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
@@ -138,11 +152,11 @@ class Screen:
 
         async def put() -> None:
             try:
+                self._input.stays_raw = True
                 async with in_terminal():
-                    for line in lines:
-                        fitted = wrapped(line, self._app.output.get_size().columns, get_cwidth)
-                        self._app.print_text(_formatted([*fitted, ("", "\n")]))
+                    self._print(lines)
             finally:
+                self._input.stays_raw = False
                 token.run_sync_soon(shown.set)
 
         if self._soon(lambda: self._app.create_background_task(put())):
@@ -178,6 +192,11 @@ class Screen:
         error = context.get("exception") or RuntimeError(context.get("message"))
         if isinstance(error, BaseException) and not self._is_done():
             self._app.exit(exception=error)
+
+    def _print(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            fitted = wrapped(line, self._app.output.get_size().columns, get_cwidth)
+            self._app.print_text(_formatted([*fitted, ("", "\n")]))
 
     def _leave(self) -> None:
         if not self._is_done():

@@ -119,6 +119,8 @@ class View:
                 return [lines.private(self._now(), "you", to_nick, text)]
             case RoomsListed(names=names):
                 self.known_rooms = names
+                if not names:
+                    return [lines.quiet(self._now(), "there are no rooms yet; /join makes one")]
         return lines.answer(event) if isinstance(event, ANSWERS) else []
 
     def failed(self, text: str) -> list[Line]:

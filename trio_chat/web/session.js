@@ -158,6 +158,8 @@ export class Session {
     if (this.since && Date.now() - this.since > SETTLED) {
       this.attempts = 0;
     }
+    // A server that is full ends the connection before a browser hears why.
+    const unheard = this.since ? "" : "the server is stopped, full or out of reach";
     this.since = null;
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.attempts);
     this.attempts += 1;
@@ -166,7 +168,7 @@ export class Session {
     this.timer = setTimeout(() => this.open(), spread);
     const { type, reason, restarting } = this.ends ?? {};
     const why = { ended: reason, stopping: restarting ? "the server is being restarted" : "the server has been shut down" };
-    this.#change({ phase: "waiting", until: Date.now() + spread, reason: why[type] ?? "" });
+    this.#change({ phase: "waiting", until: Date.now() + spread, reason: why[type] ?? unheard });
   }
 
   // Find out that the server is gone, which a network may not tell.
