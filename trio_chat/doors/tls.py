@@ -78,20 +78,19 @@ class TlsLink(StreamLink):
     async def _shake_hands(self) -> None:
         stream = self._stream
         assert isinstance(stream, trio.SSLStream)  # noqa: S101 - for type checkers
+        failure = None
         try:
             with trio.fail_after(HANDSHAKE_SECONDS):
                 await stream.do_handshake()
         except trio.TooSlowError:
-            self._shaken.set()
-            raise HandshakeFailed(
-                f"no TLS handshake within {HANDSHAKE_SECONDS:g} seconds"
-            ) from None
+            failure = f"no TLS handshake within {HANDSHAKE_SECONDS:g} seconds"
         except trio.BrokenResourceError as error:
-            self._shaken.set()
-            await self._send_alert()
-            raise HandshakeFailed(f"the TLS handshake failed: {_why(error)}") from None
-        self._usable = True
+            failure = f"the TLS handshake failed: {_why(error)}"
+        self._usable = failure is None
         self._shaken.set()
+        if failure is not None:
+            await self._send_alert()
+            raise HandshakeFailed(failure)
 
     async def _send_alert(self) -> None:
         """Send why the handshake has failed (RFC 8446, 6.2), which Trio leaves unsent."""
