@@ -396,7 +396,7 @@ async def through_proxy(chat, first: bytes = b"", *, trusted: bool = True):
         link = StreamLink(theirs, PROXY)
         with chat._channel.clone() as channel:
             reader = new_reader(link, channel, chat.settings, chat._table, trusted=trusted)
-            await run_connection(reader, channel, chat.settings)
+            await run_connection(reader, channel, chat.settings, turned_away=chat._turned_away)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)

@@ -14,6 +14,7 @@ from frames import REQUEST, frame
 from loopback import HOST, chat_on_tcp, dial, dialled, ticks, unread_bytes, until, watch_links
 
 from trio_chat import Chat
+from trio_chat.doors.connection import TURNED_AWAY_SECONDS
 from trio_chat.doors.stream import LAST_READ_SECONDS
 from trio_chat.testing import LineClient
 
@@ -165,6 +166,9 @@ async def test_there_are_only_so_many_from_an_address(
             Slow(port, kind, source="127.0.0.2")
         await until(lambda: chat.statistics().clients == 5)
         too_many = Slow(port, kind, source="127.0.0.2")
+        await until(lambda: chat.statistics().turned_away == 1)
+        await ticks()
+        mock_clock.jump(TURNED_AWAY_SECONDS)  # for one that has not said yet what it speaks
         await until(lambda: unread_bytes(too_many.socket) > 0)
         assert b"too many connections from your address" in too_many.socket.recv(999)
         ann = await dial(port, nick="ann", room="#a")

@@ -137,6 +137,7 @@ class Client:
         "positions",
         "queued",
         "read_out",
+        "refusal",
         "room_limit",
         "rooms",
         "successor",
@@ -192,6 +193,8 @@ class Client:
         self.away: trio.CancelScope | None = None
         # Who has all that was this one's own, if someone has: what is left here is a connection.
         self.successor: Client | None = None
+        # Why it is turned away, if it is: its task says so, once the hub has let go of the link.
+        self.refusal = ""
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None
         self.read_out = False

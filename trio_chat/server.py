@@ -14,7 +14,7 @@ import trio
 from trio_chat.certificate import Tls, read_certificate
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
-from trio_chat.doors.connection import new_reader, run_connection
+from trio_chat.doors.connection import TURNED_AWAY, new_reader, run_connection
 from trio_chat.doors.listening import Listening, open_sockets
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
@@ -86,6 +86,7 @@ class Chat:
         self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
         self._tls = tls
         self._readiness = readiness
+        self._turned_away = trio.Semaphore(TURNED_AWAY)
         self._clients: trio.Nursery
         self._listening: list[Listening] = []
         # Held while everything stands still. A stop waits for it.
@@ -192,7 +193,12 @@ class Chat:
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
         return run_connection(
-            reader, self._channel, self.settings, operators=self._operators, tls=self._tls
+            reader,
+            self._channel,
+            self.settings,
+            turned_away=self._turned_away,
+            operators=self._operators,
+            tls=self._tls,
         )
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
@@ -207,7 +213,13 @@ class Chat:
             try:
                 link = StreamLink(stream, peer)
                 reader = new_reader(link, channel, self.settings, self._table)
-                await run_connection(reader, channel, self.settings, operators=self._operators)
+                await run_connection(
+                    reader,
+                    channel,
+                    self.settings,
+                    turned_away=self._turned_away,
+                    operators=self._operators,
+                )
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)

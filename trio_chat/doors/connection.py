@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 # For the hub to let go of a link when everything is being cancelled; it needs no time for that.
 RELEASE_SECONDS = 1.0
 
+# So long the first bytes of who is turned away may take: a browser sends its request right behind
+# the packet that completes the connection. The time is taken from that in which the connection
+# would linger, so that it is held no longer than any other. So many may wait at once, for a crowd
+# should be gone soon; of the others, what is there already is looked at.
+TURNED_AWAY_SECONDS = 1.0
+TURNED_AWAY = 100
+
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -66,12 +73,14 @@ async def run_connection(
     channel: Channel,
     settings: Settings,
     *,
+    turned_away: trio.Semaphore,
     operators: Operators | None = None,
     tls: Tls | None = None,
 ) -> None:
     """Run one client to its end; `channel` is the hub's. Raises nothing but `Cancelled`.
 
-    `operators` has what those are told, `tls` what TLS is spoken with.
+    `turned_away` has room for those who are turned away and have not spoken yet; `operators` has
+    what those are told, `tls` what TLS is spoken with.
     """
     if operators is not None:
         reader.report_by(operators)
@@ -85,7 +94,10 @@ async def run_connection(
             await reader.run(None)
             await reader.link.wait_released()
         if not reader.link.handed_over:
-            await reader.link.finish(settings.linger_timeout)
+            lingers_until = trio.current_time() + settings.linger_timeout
+            if reader.client.refusal:
+                await _turn_away(reader, settings, turned_away)
+            await reader.link.finish(max(0.0, lingers_until - trio.current_time()))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # the chat has ended
     except trio.Cancelled:
@@ -97,3 +109,16 @@ async def run_connection(
         raise
     finally:
         reader.close()
+
+
+async def _turn_away(reader: Reader, settings: Settings, turned_away: trio.Semaphore) -> None:
+    """Have this client told that it is turned away, when it has spoken, if it may wait for that."""
+    try:
+        turned_away.acquire_nowait()
+    except trio.WouldBlock:
+        await reader.turn_away(0)
+        return
+    try:
+        await reader.turn_away(min(TURNED_AWAY_SECONDS, settings.linger_timeout / 2))
+    finally:
+        turned_away.release()

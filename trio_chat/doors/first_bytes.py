@@ -20,10 +20,11 @@ from attrs import define, field, frozen
 
 from trio_chat.commands import Answer, Disconnected, Greet, Refuse
 from trio_chat.dialects.http import Unserved, answer_unserved, read_opening
-from trio_chat.dialects.line import FrozenLines, LineDialect
+from trio_chat.dialects.line import LF, FrozenLines, LineDialect
 from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames, WebSocketDialect
 from trio_chat.doors.proxy import SIGNATURES, Malformed, read_header
 from trio_chat.endpoints import ALL, Speech
+from trio_chat.events import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,11 +52,17 @@ VERBS = (
     b"PRI ",
 )
 
+VERB_BYTES = max(map(len, VERBS))
+
 # How TLS begins: with a handshake, of version 3 (RFC 8446, 5.1).
 HELLO = (b"\x16\x03",)
 
 # What a hello gets where no TLS is taken: a fatal alert, `handshake_failure` (RFC 8446, 6.2).
 NO_TLS = b"\x15\x03\x03\x00\x02\x02\x28"
+
+# And who is turned away: a fatal `internal_error`, the one that is no fault of the client's. To say
+# more would take a handshake.
+NO_ROOM = b"\x15\x03\x03\x00\x02\x02\x50"
 
 # What is taken, as people call it.
 SHOWN: dict[Speech, str] = {"line": "lines", "http": "HTTP", "tls": "TLS"}
@@ -126,6 +133,7 @@ class FirstBytes:
         "_settings",
         "_since",
         "_table",
+        "_told",
         "_trusted",
     )
 
@@ -157,6 +165,8 @@ class FirstBytes:
         self._over = False
         # Whether all this is inside of TLS.
         self._secure = False
+        # How those begin that told who came: a verb, TLS's hello, or nothing that lines have.
+        self._told: bytes | None = None
         if not self._takes("line"):
             self._reading.deadline = clock() + UNDECIDED_SECONDS
 
@@ -181,6 +191,8 @@ class FirstBytes:
             reading=reading,
         )
         first._first, first._over = frozen.first, frozen.over
+        if frozen.first is None:
+            first._told = b"" if frozen.frames is None else b"GET "
         if frozen.frames is None:
             first._dialect = LineDialect.thawed(table, settings, frozen.lines)
         else:
@@ -229,6 +241,23 @@ class FirstBytes:
             self._reports = reports
 
     @property
+    def told(self) -> bool:
+        """Whether they have told who came."""
+        return self._told is not None
+
+    def turned_away(self, reason: str) -> bytes:
+        """What is sent to who came, before anything else, instead of being taken in.
+
+        When there will be room again nobody knows, so that there is no `Retry-After`.
+        """
+        told = self._told or b""
+        if told in HELLO:
+            return NO_ROOM
+        if is_http(told):
+            return answer_unserved(told, Unserved(503, f"{reason[0].upper()}{reason[1:]}."))
+        return LF.join(LF.render((Refusal(reason),)))
+
+    @property
     def pending(self) -> bool:
         """Whether complete commands wait, as bytes."""
         return self._dialect.pending
@@ -268,11 +297,13 @@ class FirstBytes:
         return None if None in (proxy, http, tls) else self._feed_lines
 
     def _feed_hello(self, first: bytes, _: int | None) -> list[Record]:
+        self._told = HELLO[0]
         if "tls" in self._accept:
             raise TlsHello([], first)
         return self._not_taken(Answer(NO_TLS), "TLS")
 
     def _feed_lines(self, first: bytes, limit: int | None) -> list[Record]:
+        self._told = b""
         if not self._takes("line"):
             return self._not_taken(Refuse(f"this address {self._takes_only()}"), "lines")
         self._first, self._reports = None, None
@@ -289,6 +320,7 @@ class FirstBytes:
         return self._end(answer, f"spoke {spoken} to an address that {self._takes_only()}")
 
     def _feed_request(self, first: bytes, limit: int | None) -> list[Record]:
+        self._told = first[:VERB_BYTES]
         if not self._takes("http"):
             unserved = Unserved(400, f"This address {self._takes_only()}.")
             return self._not_taken(Answer(answer_unserved(first, unserved)), "HTTP")

@@ -234,6 +234,24 @@ class Reader:
             if self._records:
                 await self._send()
 
+    async def turn_away(self, seconds: float) -> None:
+        """Tell who is turned away so, in the terms of its first bytes, which have so long to come.
+
+        Without time they must be there already; if they do not come, it is a person. The hub has
+        let go of the link.
+        """
+        with trio.move_on_after(seconds), contextlib.suppress(*CONNECTION_LOST):
+            while not self._dialect.told:
+                data = self.link.take()
+                if data is None:
+                    await self.link.readable()
+                elif not data:
+                    break
+                else:
+                    with contextlib.suppress(TlsHello, AnswerAtOnce):
+                        self._dialect.feed(data)
+        await self._answer(self._dialect.turned_away(self.client.refusal))
+
     async def _answer(self, data: bytes) -> None:
         """Send what cannot wait for the hub, which has nothing to send here."""
         with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# What the end by a limit is called in WebSocket's numbers (RFC 6455, 7.4.1).
-POLICY = 1008
-
 
 class Attendance:
     """Handles the records of clients that come, and that go."""
@@ -89,7 +86,7 @@ class Attendance:
     def _turn_away(self, client: Client, limit: str, reason: str) -> None:
         self._state.counts.turned_away += 1
         self._state.count_refusal(limit)
-        self._outcomes.reply(client, events.Ended(reason, POLICY))
+        client.refusal = reason
         self.close(client, f"refused: {reason}", for_good=True)
 
     def _disconnected(self, client: Client, record: commands.Disconnected) -> None:
