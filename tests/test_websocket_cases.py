@@ -1,14 +1,17 @@
 """What RFC 6455 asks of a server, case by case, numbered as in Autobahn's suite.
 
 That suite (https://github.com/crossbario/autobahn-testsuite) runs on Python 2 alone, so its cases
-are written anew here. Left out are section 9, which measures, and 12 and 13, which are for servers
-that compress. Where it has an echo of a message, here a document is answered: `OK` is the answer to
-a text that is one, or is not. Messages of 64 KB and more become ones of the limit.
+are written anew here. Of section 9, which measures, this has what comes of the sizes, and not how
+long it takes. Sections 12 and 13 are for servers that compress: here their offers are declined, and
+what is compressed all the same is an error. Where it has an echo of a message, here a document is
+answered: `OK` is the answer to a text that is one, or is not. Messages of 64 KB and more become
+ones of the limit.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 
 import pytest
 import trio
@@ -56,10 +59,14 @@ def padded(size: int) -> bytes:
     return b"{}".ljust(size) if size else b""
 
 
-def in_fragments(payload: bytes, size: int) -> list[bytes]:
+def in_fragments(payload: bytes, size: int, opcode: int = TEXT) -> list[bytes]:
     parts = [payload[at : at + size] for at in range(0, len(payload), size)]
     first, *others = parts
-    return [text(first, fin=False), *(more(part) for part in others[:-1]), last(others[-1])]
+    return [
+        text(first, fin=False, opcode=opcode),
+        *(more(part) for part in others[:-1]),
+        last(others[-1]),
+    ]
 
 
 # Frames, and what has to come: answers, the payloads of pongs, and the code of the close.
@@ -226,6 +233,22 @@ for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4
 for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65_535):
     CASES[f"7.9 {code}"] = ([close(code), *AFTER], [PROTOCOL])
 
+# 9: sizes, and numbers of messages
+for number, size in enumerate([64, 256, 1024, 4096], 1):
+    heads = 8 * (LIMIT // size + 1)  # they count, too
+    CASES[f"9.3.{number} fragments of {size}"] = (in_fragments(padded(LIMIT - heads), size), [OK])
+    CASES[f"9.3.{number} too much of {size}"] = (in_fragments(padded(2 * LIMIT), size), [TOO_BIG])
+    CASES[f"9.4.{number} binary, fragments of {size}"] = (
+        in_fragments(bytes(LIMIT - heads), size, BINARY),
+        [NOT_TEXT],
+    )
+for number, size in enumerate([0, 16, 64, 256, 1024, 4096], 1):
+    CASES[f"9.7.{number} a thousand of {size}"] = ([text(padded(size))] * 1000, [OK] * 1000)
+    CASES[f"9.8.{number} a thousand binary of {size}"] = (
+        [text(bytes(size), opcode=BINARY)] * 1000,
+        [NOT_TEXT],
+    )
+
 # 10: fragments of the size of a packet, whose heads count, too
 HEADS = 8 * (LIMIT // 1300 + 1)
 CASES["10.1.1 fragments of 1300"] = (in_fragments(padded(LIMIT - HEADS), 1300), [OK])
@@ -240,17 +263,18 @@ CASES |= {
 }
 
 
-async def outcome_of(pieces: list[bytes]) -> list[object]:
-    """What a server sends that gets these, after its hello."""
+async def outcome_of(pieces: list[bytes], request: bytes = REQUEST) -> list[object]:
+    """What a server sends that gets these, after its hello; it never agrees to an extension."""
     ours, theirs = trio.testing.memory_stream_pair()
     reader = FrameProtocol(client=True, extensions=[])
     got: list[object] = []
     async with open_chat(SETTINGS) as chat, trio.open_nursery() as nursery:
         nursery.start_soon(chat.serve_stream, theirs)
-        await ours.send_all(REQUEST)
+        await ours.send_all(request)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += await ours.receive_some(1)
+        assert b"sec-websocket-extensions" not in head.lower()
         for piece in pieces:
             await ours.send_all(piece)
             await trio.testing.wait_all_tasks_blocked()
@@ -277,7 +301,49 @@ async def test_case(name: str, autojump_clock) -> None:
     ways = {"at once": [sent], "frame by frame": frames}
     if len(sent) < 500:
         ways["byte by byte"] = [bytes((byte,)) for byte in sent]
-    else:
-        ways["in chops"] = [sent[at : at + 997] for at in range(0, len(sent), 997)]
+    else:  # as 9.5 and 9.6 have it, and one size that divides nothing
+        for size in (64, 997, 2048) if len(sent) < 4 * LIMIT else (2048,):
+            ways[f"in chops of {size}"] = [sent[at : at + size] for at in range(0, len(sent), size)]
     for way, pieces in ways.items():
         assert await outcome_of(pieces) == expected, way
+
+
+def deflated(payload: bytes) -> bytes:
+    """As permessage-deflate has it (RFC 7692, 7.2.1)."""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+# 12 and 13: compression, which is offered in these ways
+OFFERS = (
+    "permessage-deflate",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; client_no_context_takeover; client_max_window_bits",
+    "permessage-deflate; server_no_context_takeover; server_max_window_bits=9",
+    'permessage-deflate; server_max_window_bits="15"',
+    "permessage-deflate; server_no_context_takeover, permessage-deflate; client_max_window_bits=9",
+    "permessage-deflate; server_max_window_bits=99",  # must not be agreed to
+    "permessage-bzip2, x-webkit-deflate-frame",
+    ";=,",
+)
+COMPRESSED: dict[str, Case] = {
+    "none is": ([text(), ping(b"?")], [OK, b"?"]),
+    "a text": ([text(deflated(b"{}"), reserved=4), text()], [PROTOCOL]),
+    "a text in fragments": (
+        [text(deflated(b"{}"), reserved=4, fin=False), last(b""), text()],
+        [PROTOCOL],
+    ),
+    "one after another that is not": ([text(), text(deflated(b"{}"), reserved=4)], [OK, PROTOCOL]),
+    "one that is zeros, and no end": ([text(deflated(bytes(1 << 20)), reserved=4)], [PROTOCOL]),
+    "nothing": ([text(b"\x00", reserved=4)], [PROTOCOL]),
+    "not what it says": ([text(b"{}", reserved=4)], [PROTOCOL]),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("name", COMPRESSED)
+async def test_compression_is_declined(offer: str, name: str, autojump_clock) -> None:
+    frames, expected = COMPRESSED[name]
+    header = f"\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n".encode()
+    request = REQUEST.removesuffix(b"\r\n\r\n") + header
+    assert await outcome_of(frames, request) == expected
