@@ -134,6 +134,38 @@ def test_positions_of_rooms_are_read_without_what_takes_long(monkeypatch) -> Non
     assert record == Resume("x", "y", {f"#\u00e9{number}": number for number in range(1500)})
 
 
+def test_a_room_is_found_without_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = "#" + "\u00c9" * (SETTINGS.room_chars - 1)
+    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    [record] = feed([frame(json.dumps({"type": "say", "room": room, "text": "x"}))])
+    assert record == Say("x", room.lower())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("#" + "a\u0301\u0316" * 40, "a room name may have at most 64 characters"),
+        ("#" + "\ufdfa" * 5_000, "a room name may have at most 64 characters"),
+        ("#a" + "\u0301\u0316" * 3_900, "a room name may have at most 64 characters"),
+        ("#\udc80", "a room name may not contain the character U+DC80"),
+    ],
+)
+def test_a_name_that_would_take_long_to_fold_or_cannot_be_sent(name: str, reason: str) -> None:
+    resume = {"type": "resume", "client": "x", "token": "y", "positions": {name: 1}}
+    for sent in ({"type": "say", "room": name, "text": "x"}, resume):
+        ascii_only = "\udc80" in name
+        [record] = feed([frame(json.dumps(sent, ensure_ascii=ascii_only))])
+        assert isinstance(record, Refuse)
+        assert record.reason == reason
+
+
+def test_a_room_in_another_form_is_the_same_however_long_that_is() -> None:
+    room = "\u00e9" * SETTINGS.room_chars
+    sent = {"type": "say", "room": "e\u0301" * SETTINGS.room_chars, "text": "x"}
+    [record] = feed([frame(json.dumps(sent, ensure_ascii=False))])
+    assert record == Say("x", room)
+
+
 def test_nothing_is_kept_of_what_is_done() -> None:
     one = dialect()
     one.feed(message_in_pieces(json.dumps(SAY), 5) + frame(SAY))

@@ -5,6 +5,7 @@ Reading, its refusals, the documentation's table and the JSON Schema all come fr
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 
 REQUIRED: Final = object()
+
+# JSON can write one alone, which UTF-8 cannot.
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @frozen
@@ -100,10 +104,15 @@ def _line(value: object, context: Context) -> Record:
 def _room(value: object, context: Context) -> str:
     """The folded name of a room that the client is in.
 
-    In ASCII it need not be a good name: then there is no such room.
+    It need not be a good name: then there is no such room. What would take long to fold, or could
+    not be sent, is looked at more closely, and refused.
     """
     name = _string(value, "room")
-    return name.lower() if name.isascii() else _room_name(name, context).folded
+    if name.isascii():
+        return name.lower()
+    if len(name) > context.settings.room_chars or SURROGATE.search(name):
+        return _room_name(name, context).folded
+    return fold_room(name)
 
 
 def _room_name(value: object, context: Context) -> Name:
@@ -140,7 +149,7 @@ def _positions(value: object, context: Context) -> dict[str, int]:
         raise Refused("positions must be an object: a number by the name of each room")
     # Of rooms that it is not in there may be hundreds, so that each must cost little.
     return {
-        fold_room(name): int(str(POSITION.read(position, context)))
+        _room(name, context): int(str(POSITION.read(position, context)))
         for name, position in value.items()
     }
 
