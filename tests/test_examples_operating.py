@@ -1,8 +1,9 @@
-"""The examples for operators: alert rules, haproxy as it runs, and what a container does."""
+"""The examples for operators: alert rules, haproxy and Caddy as they run, a container."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ import trio
 import yaml
 from loopback import chat_on_tcp
 from processes import PATIENCE, Daemon, Start
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from trio_chat import configuration, open_chat
@@ -208,6 +210,106 @@ def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: P
         with over_tls(host, port, tls(tmp_path)) as sock, sock.makefile("rb") as answer:
             sock.sendall(f"{request}{header}\r\n".encode())
             assert answer.readline().split()[1] == b"%d" % expected
+
+
+# --- Caddy ----------------------------------------------------------------------------------------
+
+CADDY = shutil.which("caddy")
+PROXY_PROTOCOL = """
+		# The chat counts and logs the client's own address, not Caddy's.
+		transport http {
+			# Not v2: before 2.8 that names nobody.
+			proxy_protocol v1
+		}
+"""
+
+
+@pytest.fixture
+def behind_caddy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int, ssl.SSLContext]]:
+    """A daemon, the port at which Caddy serves it with the example's settings, and whom to trust.
+
+    The certificate is Caddy's own. What a version before 2.7 does not know is left out.
+    """
+    if CADDY is None:
+        pytest.skip("caddy is not installed")
+    daemon = start("--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org")
+    text, port = (EXAMPLES / "caddy" / "Caddyfile").read_text(), free_port()
+    examples = {
+        "\nchat.example.org {": f"\nchat.example.org:{port} {{\n\ttls internal",
+        "127.0.0.1:8888 {": f"127.0.0.1:{daemon.port} {{",
+    }
+    if not knows_proxy_protocol():
+        examples[PROXY_PROTOCOL] = "\n"
+    for example, ours in examples.items():
+        assert text.count(example) == 1, example
+        text = text.replace(example, ours)
+    settings, log = tmp_path / "Caddyfile", tmp_path / "caddy.log"
+    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n"
+    settings.write_text(alone + text)
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    command = [CADDY, "run", "--adapter", "caddyfile", "--config", settings]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | home) as process,
+    ):
+        try:
+            reached(port, process)
+            yield daemon, port, trusting_caddy(tmp_path, port)
+        finally:
+            process.terminate()
+
+
+def trusting_caddy(home: Path, port: int) -> ssl.SSLContext:
+    """Wait until it has a certificate, which it listens without at first."""
+    root = home / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+    context = ssl.create_default_context(cafile=str(root))
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            over_tls("127.0.0.1", port, context).close()
+        except ssl.SSLError:
+            assert time.monotonic() < end, (home / "caddy.log").read_text()
+            time.sleep(0.02)
+        else:
+            return context
+
+
+def knows_proxy_protocol() -> bool:
+    told = subprocess.run([CADDY, "version"], check=True, capture_output=True, text=True).stdout
+    major, minor = re.match(r"v?(\d+)\.(\d+)", told).groups()
+    return (int(major), int(minor)) >= (2, 7)
+
+
+def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
+    daemon, port, context = behind_caddy
+
+    def ask(path: str) -> bytes:
+        with over_tls("127.0.0.1", port, context) as sock, sock.makefile("rb") as answer:
+            request = f"GET {path} HTTP/1.1\r\nHost: chat.example.org:{port}\r\n"
+            sock.sendall(f"{request}Connection: close\r\n\r\n".encode())
+            return answer.read()
+
+    page = ask("/")
+    assert page.startswith(b"HTTP/1.1 200 ")
+    assert b"<!doctype html>" in page.lower()
+    for path in ("/metrics", "/healthz", "/healthz/ready"):
+        assert ask(path).startswith(b"HTTP/1.1 404 ")
+    url = f"wss://chat.example.org:{port}/ws"
+    for origin, accepted in (
+        (f"https://chat.example.org:{port}", True),
+        ("https://a.example", False),
+    ):
+        plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        if accepted:
+            with connect(url, sock=plain, ssl=context, origin=origin) as program:
+                assert json.loads(program.recv(PATIENCE))["type"] == "hello"
+                program.send(json.dumps({"type": "join", "room": "#a", "id": "1"}))
+                assert json.loads(program.recv(PATIENCE))["room"] == "#a"
+        else:
+            with pytest.raises(InvalidStatus, match="403"):
+                connect(url, sock=plain, ssl=context, origin=origin)
+    if knows_proxy_protocol():
+        daemon.logs("client came through a proxy address=127.0.0.1:")
 
 
 # --- Docker ---------------------------------------------------------------------------------------
