@@ -86,20 +86,27 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
         ("port = 8888\n[[listen]]\nport = 1", "takes the place of port in"),
         ("[[listen]]\nunix = '/nowhere/x'", "there is no directory /nowhere: make it, or choose"),
         ("[[listen]]\nunix = '/etc/passwd'", "/etc/passwd is no socket: remove it, or choose"),
-        ("[[listen]]\nport = '1'", "must have a whole number from 0 to 65535 as port, not '1'"),
-        ("[[listen]]\nport = true", "must have a whole number from 0 to 65535 as port, not True"),
-        ("[[listen]]\nhost = 1\nport = 1", "must have a host name or an address as host, not 1"),
+        ("[[listen]]\nport = '1'", "port must be a whole number from 0 to 65535, not '1'"),
+        ("[[listen]]\nport = true", "port must be a whole number from 0 to 65535, not True"),
+        ("[[listen]]\nhost = 1\nport = 1", "host must be a host name or an address, not 1"),
         ("[[listen]]\nhost = 'a'", "must have port (and host), or else unix (and mode), in each"),
         ("[[listen]]\nport = 1\nunix = 'x'", "must have port (and host), or else unix (and mode)"),
         ("[[listen]]\nmode = 1", "must have port (and host), or else unix (and mode), in each"),
         ("[[listen]]\nunix = ''", "must have a path as unix, not ''"),
-        ("[[listen]]\nunix = 'x'\nmode = 512", "must have a mode from 0o000 to 0o777, not 512"),
-        (f"[[listen]]\nunix = '{'x' * 101}'", "must have a path of at most 100 bytes as unix, not"),
-        ("[[listen]]\nport = 1\naccept = []", "one or more of line, http, tls to accept, each on"),
+        ("[[listen]]\nunix = 'x'\nmode = 512", "mode must be from 0o000 to 0o777, not 512"),
+        (f"[[listen]]\nunix = '{'x' * 101}'", "unix must be a path of at most 100 bytes, not"),
+        (
+            "[[listen]]\nport = 1\naccept = []",
+            "accept must be one or more of line, http, tls, each once",
+        ),
         ("[[listen]]\nport = 1\naccept = 'tls'", "must have a list to accept, not 'tls'"),
         (
             "[[listen]]\nport = 1\naccept = [1]",
-            "must have some of line, http, tls to accept, not 1",
+            "one or more of line, http, tls, each once, not (1,)",
+        ),
+        (
+            "[[listen]]\nport = 1\naccept = [[1]]",
+            "one or more of line, http, tls, each once, not (",
         ),
         ("[[listen]]\nport = 1\n[[listen]]\nport = 1", "must have 127.0.0.1:1 once, not twice"),
         ("port = 9\n[[listen]]\nport = 1", "takes the place of host and port: put these into one"),
@@ -118,7 +125,7 @@ def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_p
 
 @pytest.mark.parametrize("text", ["here", "127.0.0.1:x", ":80", "unix:", "a:1=", "a:1=lines"])
 def test_what_is_wrong_in_a_flag_is_told_in_a_line(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"^--listen must have [^\n]*$"):
+    with pytest.raises(SettingsError, match=r"^--listen (must have|has an entry whose) [^\n]*$"):
         load({"listen": text}, {}, None)
 
 
@@ -313,6 +320,16 @@ async def test_a_path_in_use_is_left_alone_and_a_stale_one_replaced(tmp_path: Pa
     async with open_chat() as one:
         await one.listen_at(endpoint)
         await (await trio.open_unix_socket(endpoint.unix)).aclose()
+
+
+async def test_its_path_is_gone_too_if_the_chat_is_cancelled(tmp_path: Path) -> None:
+    path = tmp_path / "chat.sock"
+    with trio.CancelScope() as scope:
+        async with open_chat() as chat:
+            await chat.listen_at(Endpoint(unix=str(path)))
+            assert path.is_socket()
+            scope.cancel()
+    assert not path.exists()
 
 
 def test_where_it_listens_goes_over() -> None:

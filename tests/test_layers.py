@@ -71,8 +71,8 @@ control control_client status watch
 handover handover_wire process
 configuration logs control_path systemd addresses store_path metrics
 names settings unix_socket exposition token_file certificate
-text read_file validators
 endpoints
+text read_file validators
 commands
 events limits version histogram usage lateness
 errors

@@ -168,14 +168,12 @@ class Daemon:
         Raises `ListenError`.
         """
         if not self.sockets:
-            settings = self.settings
-            wanted = settings.listen or (Endpoint(settings.host, settings.port),)
             found: list[tuple[str, int]] = []
-            for endpoint in wanted:
+            for endpoint in self.settings.endpoints:
                 try:
                     found += await chat.listen_at(endpoint)
                 except (OSError, UnicodeError) as error:
-                    problem = told(error, endpoint, alone=not settings.listen)
+                    problem = told(error, endpoint, alone=not self.settings.listen)
                     raise ListenError(problem) from None
             return found
         addresses = chat.listen_on(self.sockets)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
-from attrs import field, fields, frozen
+from attrs import Attribute, field, fields, frozen
 
 from trio_chat.errors import SettingsError
+from trio_chat.validators import a_host, a_path, must_be, whole
 
 Speech = Literal["line", "http", "tls"]
 ALL: Final[tuple[Speech, ...]] = get_args(Speech)
@@ -26,6 +27,20 @@ PATH_BYTES: Final = 100
 OWN_MODE: Final = 0o600
 MOST_MODE: Final = 0o777
 
+a_short_path = must_be(
+    f"a path of at most {PATH_BYTES} bytes", lambda path: len(path.encode()) <= PATH_BYTES
+)
+speeches = must_be(
+    f"one or more of {', '.join(ALL)}, each once",
+    lambda accept: (
+        bool(accept) and all(word in ALL for word in accept) and len(set(accept)) == len(accept)
+    ),
+)
+a_mode = must_be(
+    f"from 0o000 to {MOST_MODE:#o}",
+    lambda mode: type(mode) is int and 0 <= mode <= MOST_MODE,
+)
+
 
 @frozen
 class Endpoint:
@@ -36,32 +51,11 @@ class Endpoint:
     be no endpoint.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    unix: str = ""
-    accept: tuple[Speech, ...] = field(default=ALL)
-    mode: int = OWN_MODE
-
-    def __attrs_post_init__(self) -> None:
-        for problem in self._problems():
-            raise SettingsError(f"listen must have {problem}")
-
-    def _problems(self) -> Iterator[str]:
-        """What it must have that it has not; types are compared, as in `settings`."""
-        if type(self.host) is not str or not self.host.isprintable() or " " in self.host:
-            yield f"a host name or an address as host, not {self.host!r}"
-        if type(self.port) is not int or not 0 <= self.port <= MOST_PORT:
-            yield f"a whole number from 0 to {MOST_PORT} as port, not {self.port!r}"
-        if type(self.unix) is not str or not self.unix.isprintable():
-            yield f"a path in printable characters as unix, not {self.unix!r}"
-        elif len(self.unix.encode()) > PATH_BYTES:
-            yield f"a path of at most {PATH_BYTES} bytes as unix, not {self.unix!r}"
-        if type(self.mode) is not int or not 0 <= self.mode <= MOST_MODE:
-            yield f"a mode from 0o000 to 0o777, not {self.mode!r}"
-        if wrong := [word for word in self.accept if word not in ALL]:
-            yield f"some of {', '.join(ALL)} to accept, not {wrong[0]!r}"
-        elif not self.accept or len(set(self.accept)) < len(self.accept):
-            yield f"one or more of {', '.join(ALL)} to accept, each once"
+    host: str = field(default="127.0.0.1", validator=a_host)
+    port: int = field(default=0, validator=whole(0, MOST_PORT))
+    unix: str = field(default="", validator=[a_path, a_short_path])
+    accept: tuple[Speech, ...] = field(default=ALL, validator=speeches)
+    mode: int = field(default=OWN_MODE, validator=a_mode)
 
     @property
     def place(self) -> str:
@@ -91,6 +85,20 @@ def path_of(sock: socket.socket) -> str:
     return os.fsdecode(sock.getsockname())
 
 
+def places(_: object, attribute: Attribute[Any], value: object) -> None:
+    """A validator for endpoints, of which no two are at one place."""
+    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
+    if parts is None or not all(isinstance(part, Endpoint) for part in parts):
+        raise SettingsError(
+            f"{attribute.name} must be HOST:PORT or unix:PATH for each, with =line+http+tls after "
+            f"it or a part of that, not {value!r}"
+        )
+    found = [part.place for part in cast("tuple[Endpoint, ...]", parts)]
+    for one in found:
+        if found.count(one) > 1 and not one.endswith(":0"):
+            raise SettingsError(f"{attribute.name} must have {one} once, not twice")
+
+
 def instance_of(endpoints: Sequence[Endpoint]) -> str:
     """What the files of a daemon that listens there are named after: its first port.
 
@@ -108,14 +116,15 @@ def from_text(text: str) -> Endpoint:
     where, given, words = text.strip().rpartition("=") if "=" in text else (text.strip(), "", "")
     accept = cast("tuple[Speech, ...]", tuple(words.split("+"))) if given else ALL
     if where.startswith(UNIX) and where != UNIX:
-        return Endpoint(unix=where.removeprefix(UNIX), accept=ordered(accept))
+        return _made(unix=where.removeprefix(UNIX), accept=ordered(accept))
     host, colon, port = where.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdecimal()):
         raise SettingsError(
             f"listen must have HOST:PORT or {UNIX}PATH, with =line+http+tls after it or a part of "
             f"that, not {text.strip()!r}"
         )
-    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port), accept=ordered(accept))
+    host = host.removeprefix("[").removesuffix("]")
+    return _made(host=host, port=int(port), accept=ordered(accept))
 
 
 def from_tables(tables: object) -> tuple[Endpoint, ...]:
@@ -147,7 +156,14 @@ def from_table(table: object) -> Endpoint:
     if not isinstance(accept, list):
         raise SettingsError(f"listen must have a list to accept, not {accept!r}")
     given["accept"] = ordered(tuple(cast("list[Speech]", accept)))
-    return Endpoint(**cast("dict[str, str]", given))  # type: ignore[arg-type]
+    return _made(**given)
+
+
+def _made(**given: Any) -> Endpoint:
+    try:
+        return Endpoint(**given)
+    except SettingsError as error:
+        raise SettingsError(f"listen has an entry whose {error}") from None
 
 
 def ordered(accept: tuple[Speech, ...]) -> tuple[Speech, ...]:

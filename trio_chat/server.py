@@ -123,15 +123,13 @@ class Chat:
         unix sockets have no address. Port 0 is any free one, and a different one for each address.
         Raises like `listen_at`.
         """
-        settings = self.settings
-        if host is None and port is None and settings.listen:
-            found = [await self.listen_at(endpoint) for endpoint in settings.listen]
-            return [address for addresses in found for address in addresses]
-        return await self.listen_at(
-            Endpoint(
-                settings.host if host is None else host, settings.port if port is None else port
-            )
-        )
+        settings, wanted = self.settings, self.settings.endpoints
+        if host is not None or port is not None:
+            host = settings.host if host is None else host
+            port = settings.port if port is None else port
+            wanted = (Endpoint(host, port),)
+        found = [await self.listen_at(endpoint) for endpoint in wanted]
+        return [address for addresses in found for address in addresses]
 
     async def listen_at(self, endpoint: Endpoint) -> list[tuple[str, int]]:
         """Listen at an endpoint, which says what is taken there too; gives its TCP addresses.

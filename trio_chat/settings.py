@@ -14,13 +14,12 @@ from typing import Final, Literal, get_args
 
 from attrs import evolve, field, fields, frozen
 
-from trio_chat.endpoints import ALL, Endpoint, instance_of
+from trio_chat.endpoints import ALL, UNIX_ADDRESS, Endpoint, instance_of, places
 from trio_chat.errors import SettingsError
 from trio_chat.validators import (
     a_bool,
     a_host,
     a_path,
-    endpoints,
     is_number,
     is_path,
     must_be,
@@ -108,7 +107,7 @@ class Settings:
     )
     listen: tuple[Endpoint, ...] = field(
         default=(),
-        validator=endpoints,
+        validator=places,
         metadata=about(
             "Listening",
             "Addresses and unix sockets, each with what it takes, in the place of host and port.",
@@ -175,7 +174,7 @@ class Settings:
     )
     trusted_proxies: tuple[str, ...] = field(
         default=(),
-        validator=networks,
+        validator=networks(UNIX_ADDRESS),
         metadata=about(
             "Listening",
             "Addresses or networks, or unix, whose PROXY headers are taken; separated by commas.",
@@ -493,9 +492,14 @@ class Settings:
         return 3 * self.line_bytes + 2048
 
     @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where to listen, whichever settings say so."""
+        return self.listen or (Endpoint(self.host, self.port),)
+
+    @property
     def instance(self) -> str:
         """What the files are named after that a daemon has by default: see `instance_of`."""
-        return instance_of(self.listen or (Endpoint(self.host, self.port),))
+        return instance_of(self.endpoints)
 
     def __attrs_post_init__(self) -> None:
         if problems := list(self._problems()):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import stat
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -121,15 +120,11 @@ def _lock(descriptor: int) -> bool:
 
 
 def _remove_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ListenError(f"{path} is no socket: remove it, or choose another path")
+    if problem := problem_of(path):  # a look again, now that nobody else changes it
+        raise ListenError(problem)
     if is_alive(path):
         raise ListenError(f"another daemon is using {path}: choose another path")
-    path.unlink()
+    path.unlink(missing_ok=True)
 
 
 def _identity(path: Path) -> tuple[int, int]:

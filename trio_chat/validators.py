@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from attrs import Attribute
 
-from trio_chat.endpoints import UNIX_ADDRESS, Endpoint
 from trio_chat.errors import SettingsError
 
 Validator = Callable[[object, "Attribute[Any]", Any], None]
@@ -43,8 +42,6 @@ def is_path(text: str) -> bool:
 def is_network(value: object) -> bool:
     if type(value) is not str:
         return False
-    if value == UNIX_ADDRESS:
-        return True
     try:
         ip_network(value)
     except ValueError:
@@ -52,15 +49,19 @@ def is_network(value: object) -> bool:
     return True
 
 
-def networks(_: object, attribute: Attribute[Any], value: object) -> None:
-    """A validator for several addresses and networks, which names the first that is none."""
-    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
-    wrong = [value] if parts is None else [part for part in parts if not is_network(part)]
-    if wrong:
-        raise SettingsError(
-            f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
-            f"10.0.0.0/8, or unix, not {wrong[0]!r}"
-        )
+def networks(*words: str) -> Validator:
+    """Several addresses, networks or WORDS; it names the first that is none."""
+
+    def check(_: object, attribute: Attribute[Any], value: object) -> None:
+        parts = cast("tuple[object, ...]", value) if type(value) is tuple else (value,)
+        wrong = [part for part in parts if not (part in words or is_network(part))]
+        if wrong or type(value) is not tuple:
+            raise SettingsError(
+                f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
+                f"10.0.0.0/8, or {' or '.join(words)}, not {[*wrong, value][0]!r}"
+            )
+
+    return check
 
 
 def whole(low: int, high: int) -> Validator:
@@ -122,17 +123,3 @@ room_names = must_be(
     "names of rooms, none of them empty",
     lambda value: type(value) is tuple and all(map(is_word, cast("tuple[object, ...]", value))),
 )
-
-
-def endpoints(_: object, attribute: Attribute[Any], value: object) -> None:
-    """A validator for places to listen at, none of them twice."""
-    parts = cast("tuple[object, ...]", value) if type(value) is tuple else None
-    if parts is None or not all(isinstance(part, Endpoint) for part in parts):
-        raise SettingsError(
-            f"{attribute.name} must be HOST:PORT or unix:PATH for each, with =line+http+tls after "
-            f"it or a part of that, not {value!r}"
-        )
-    places = [part.place for part in cast("tuple[Endpoint, ...]", parts)]
-    for place in places:
-        if places.count(place) > 1 and not place.endswith(":0"):
-            raise SettingsError(f"{attribute.name} must have {place} once, not twice")

@@ -79,15 +79,17 @@ class Listening:
     ) -> None:
         """Start a task for each connection; returns after `end`, with the socket closed."""
         with self.socket:
-            while not self._ended:
-                if self._gate is None:
-                    with self._accepting:
-                        await self._accept(serve, nursery)
-                else:
-                    self._idle.set()
-                    await self._gate.wait()
-            if self._file is not None and not self.handed_over:
-                self._file.remove()
+            try:
+                while not self._ended:
+                    if self._gate is None:
+                        with self._accepting:
+                            await self._accept(serve, nursery)
+                    else:
+                        self._idle.set()
+                        await self._gate.wait()
+            finally:
+                if self._file is not None and not self.handed_over:
+                    self._file.remove()
 
     async def _accept(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
