@@ -19,7 +19,8 @@ from trio_chat.configuration import load
 from trio_chat.doors.first_bytes import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.endpoints import from_text
-from trio_chat.frozen_state import FrozenChat, read_state, write_state
+from trio_chat.frozen_state import FrozenChat
+from trio_chat.state_json import read_state, write_state
 from trio_chat.table import make_table
 
 if TYPE_CHECKING:

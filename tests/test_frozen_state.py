@@ -44,7 +44,6 @@ from trio_chat.doors.first_bytes import FrozenFirstBytes
 from trio_chat.doors.reader import FrozenReader
 from trio_chat.errors import StateError
 from trio_chat.frozen_state import (
-    VERSION,
     FrozenChat,
     FrozenClient,
     FrozenRoom,
@@ -52,14 +51,13 @@ from trio_chat.frozen_state import (
     Held,
     HeldCustom,
     HeldLabelled,
-    read_state,
-    write_state,
 )
 from trio_chat.handed import check_handed
 from trio_chat.limits import FrozenBucket
 from trio_chat.names import parse_nick, parse_room
 from trio_chat.roomlog.memory import FrozenHistories, History
 from trio_chat.state import Counts
+from trio_chat.state_json import VERSION, read_state, write_state
 from trio_chat.table import make_table
 
 DATA = Path(__file__).parent / "data"

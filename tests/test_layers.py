@@ -38,7 +38,7 @@ remote
 remote.client
 remote.session
 remote.inbox remote.parse remote.socket
-handed freeze thaw
+handed freeze thaw state_json
 frozen_state
 operators
 doors.connection

@@ -10,9 +10,10 @@ from attrs import evolve
 
 from trio_chat import handover, succession
 from trio_chat.errors import HandoverError
-from trio_chat.frozen_state import FrozenChat, FrozenClient, write_state
+from trio_chat.frozen_state import FrozenChat, FrozenClient
 from trio_chat.handover import Estate, Fixed
 from trio_chat.handover_wire import Wire, pair
+from trio_chat.state_json import write_state
 
 PATIENCE = 20  # seconds until a test gives up
 

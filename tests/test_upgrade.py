@@ -301,7 +301,7 @@ STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receiv
             {"replace": {"handover.PROTOCOL": 9}},
             "the other process hands over by version 9 of the protocol, and this one by version 2",
         ),
-        ({"replace": {"frozen_state.VERSION": 99}}, "version"),
+        ({"replace": {"state_json.VERSION": 99}}, "version"),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )

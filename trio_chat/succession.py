@@ -18,12 +18,12 @@ from attrs import define
 from trio_chat import handover
 from trio_chat.control_path import ControlListener
 from trio_chat.errors import HandoverError, SettingsError
-from trio_chat.frozen_state import be_prepared, read_state
 from trio_chat.handed import Handed, check_handed
 from trio_chat.handover import VARIABLE, Estate, Fixed
 from trio_chat.handover_wire import Wire
 from trio_chat.process import STDERR
 from trio_chat.settings import Settings
+from trio_chat.state_json import be_prepared, read_state
 
 
 def predecessor(environ: MutableMapping[str, str]) -> Wire | None:

@@ -18,10 +18,10 @@ from attrs import asdict, define, frozen
 
 from trio_chat import handover, systemd
 from trio_chat.errors import HandoverError, Refused
-from trio_chat.frozen_state import be_prepared, write_state
 from trio_chat.handover import Estate, Fixed
 from trio_chat.heir import start_heir
 from trio_chat.process import STDERR
+from trio_chat.state_json import be_prepared, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
