@@ -69,7 +69,7 @@ roomlog roomlog.retention roomlog.commits
 table
 control control_client status watch
 handover handover_wire process
-configuration logs control_path systemd addresses store_path metrics
+configuration secret_files logs control_path systemd addresses store_path metrics
 names settings unix_socket exposition token_file certificate
 endpoints
 text read_file validators

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.certificate import Tls, read_certificate
+from trio_chat.certificate import Tls
 from trio_chat.client import Client, Item, Note
 from trio_chat.commands import Connected, Disconnected
 from trio_chat.doors.connection import TURNED_AWAY, new_reader, run_connection
-from trio_chat.doors.listening import Listening, open_sockets
+from trio_chat.doors.listening import Listeners, open_sockets
 from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.doors.proxy import is_trusted
 from trio_chat.doors.readiness import open_readiness
 from trio_chat.doors.stream import StreamLink
 from trio_chat.doors.tcp import SocketLink
 from trio_chat.endpoints import Endpoint
-from trio_chat.errors import ChatClosed, Refused, SettingsError
+from trio_chat.errors import ChatClosed, Refused
 from trio_chat.freeze import freeze, going_over
 from trio_chat.frozen_state import FrozenChat
 from trio_chat.handed import Frozen, Handed, kept_rooms_of
@@ -33,18 +33,17 @@ from trio_chat.operators import Operators
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.secret_files import read_secrets
 from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
 from trio_chat.standstill import Freeze, Standstill
 from trio_chat.statistics import Health, Statistics, take
 from trio_chat.table import make_table
 from trio_chat.text import clean_text
 from trio_chat.thaw import Thaw
-from trio_chat.token_file import read_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 
-    from trio_chat.certificate import Certificate
     from trio_chat.doors.reader import Reader
     from trio_chat.doors.readiness import Readiness
     from trio_chat.endpoints import Speech
@@ -88,7 +87,7 @@ class Chat:
         self._readiness = readiness
         self._turned_away = trio.Semaphore(TURNED_AWAY)
         self._clients: trio.Nursery
-        self._listening: list[Listening] = []
+        self._listeners = Listeners()
         # Held while everything stands still. A stop waits for it.
         self._freezing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
@@ -158,24 +157,18 @@ class Chat:
             sockets = [closing.enter_context(sock) for sock in sockets]
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
-            paused = self._freezing.locked()
-            known = endpoints or [Endpoint()] * len(sockets)
-            listening = [
-                Listening(sock, endpoint, paused=paused)
-                for sock, endpoint in zip(sockets, known, strict=True)
-            ]
+            listening = self._listeners.add(sockets, endpoints, paused=self._freezing.locked())
             closing.pop_all()
         for one in listening:
             serve = partial(self._accept, accept=one.endpoint.accept)
             self._clients.start_soon(one.run, serve, self._clients)
-        self._listening += listening
         found = [one.endpoint for one in listening]
         return [(endpoint.host, endpoint.port) for endpoint in found if not endpoint.unix]
 
     @property
     def listening(self) -> tuple[Endpoint, ...]:
         """Where it listens."""
-        return tuple(one.endpoint for one in self._listening)
+        return self._listeners.endpoints
 
     def _accept(
         self, stream: trio.SocketStream, *, accept: tuple[Speech, ...]
@@ -286,7 +279,7 @@ class Chat:
         `ChatClosed` once the chat is stopping.
         """
         await self._check_open()
-        token, certificate = await _token(settings), await _certificate(settings)
+        token, certificate = await read_secrets(settings)
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
@@ -306,7 +299,7 @@ class Chat:
         """Whether the chat gets on, and whether it is there for new clients."""
         return Health(
             turn_seconds=self._hub.turn_seconds,
-            listening=bool(self._listening) and not self._stop_wanted.is_set(),
+            listening=bool(self.listening) and not self._stop_wanted.is_set(),
             writable=self._hub.log_commits.writable,
         )
 
@@ -344,8 +337,7 @@ class Chat:
                 self._end_standstill(standstill)
 
     async def _stand_still(self, standstill: Standstill) -> None:
-        for listening in self._listening:
-            await listening.pause()
+        await self._listeners.pause()
         # Each connection's task has begun by then, and its first record stands before the note.
         await trio.lowlevel.checkpoint()
         await self._post(Freeze(standstill))
@@ -366,7 +358,7 @@ class Chat:
 
         return Frozen(
             state=freeze(state, self._log, standstill, self.uptime, self.listening),
-            listeners=[listening.socket for listening in self._listening],
+            listeners=self._listeners.sockets,
             clients=[c.link.socket for c in clients if isinstance(c.link, SocketLink)],
             lock=self._log.lock,
             hand_over=hand_over,
@@ -375,12 +367,10 @@ class Chat:
     def _end_standstill(self, standstill: Standstill) -> None:
         if standstill.handed_over is not None:
             self._stop_wanted.set()
-            for listening in self._listening:
-                listening.handed_over = True
+            self._listeners.let_go()
         else:
             self._log.go_on()
-            for listening in self._listening:
-                listening.resume()
+            self._listeners.resume()
         standstill.over.set()
 
     # --- the end ----------------------------------------------------------------------------------
@@ -432,8 +422,7 @@ class Chat:
                 self._stop_wanted.set()
 
     async def _end_clients(self, clients: trio.Nursery) -> None:
-        for listening in self._listening:
-            listening.end()
+        self._listeners.end()
         deadline = trio.current_time() + self.settings.stop_grace
         for scope in (clients.cancel_scope, *self._streams):
             scope.deadline = min(scope.deadline, deadline)
@@ -465,7 +454,7 @@ async def open_chat(
     settings = settings or Settings()
     table = make_table(commands)
     kept_rooms = kept_rooms_of(settings)
-    token, certificate = await _secrets(settings, predecessor)
+    token, certificate = await read_secrets(settings, start_without=predecessor is not None)
     tls = Tls(certificate)
     handed = predecessor or Handed(FrozenChat(settings.store), [], [])
     with ExitStack() as unused:
@@ -507,39 +496,6 @@ async def _open_log(settings: Settings, handed: Handed) -> AsyncGenerator[RoomLo
     path = Path(settings.store.removeprefix(SQLITE))
     async with open_sqlite_log(path, settings.durability, keep, lock=handed.lock) as log:
         yield log
-
-
-async def _secrets(
-    settings: Settings, predecessor: Handed | None
-) -> tuple[bytes | None, Certificate | None]:
-    """The token of operators, and the certificate.
-
-    They were there when a successor was checked. Where they are not any more, it begins without:
-    there is no way back, and nobody is to be disconnected for it.
-    """
-    try:
-        return await _token(settings), await _certificate(settings)
-    except SettingsError as error:
-        if predecessor is None:
-            raise
-        logger.error(  # noqa: TRY400 - its sentence says it
-            "neither the token nor the certificate is in use, until a reload",
-            extra={"problem": str(error)},
-        )
-        return None, None
-
-
-async def _token(settings: Settings) -> bytes | None:
-    if not settings.metrics_token_file:
-        return None
-    path = Path(settings.metrics_token_file)
-    return await trio.to_thread.run_sync(read_token, path, abandon_on_cancel=True)
-
-
-async def _certificate(settings: Settings) -> Certificate | None:
-    if not settings.tls_cert:
-        return None
-    return await trio.to_thread.run_sync(read_certificate, settings, abandon_on_cancel=True)
 
 
 async def serve(

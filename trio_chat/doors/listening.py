@@ -1,4 +1,4 @@
-"""A listening socket, and the task that accepts from it: as long as it may.
+"""Listening sockets, and the tasks that accept from them: as long as they may.
 
 Trio's own `serve_listeners` closes the socket when it is cancelled. Here accepting can pause, while
 those who connect wait in the socket's backlog.
@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import evolve
 
-from trio_chat.endpoints import path_of
+from trio_chat.endpoints import Endpoint, path_of
 from trio_chat.unix_socket import SocketFile, listen_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from trio_chat.endpoints import Endpoint
+    from collections.abc import Awaitable, Callable, Sequence
 
 # `trio_chat.logs` makes what is logged here rare.
 logger = logging.getLogger("trio_chat.accepting")
@@ -124,3 +122,52 @@ class Listening:
         self.resume()
         self._ended = True
         self._accepting.cancel("the chat is stopping")
+
+
+class Listeners:
+    """All of a chat's."""
+
+    def __init__(self) -> None:
+        self._all: list[Listening] = []
+
+    def add(
+        self, sockets: Sequence[socket.socket], endpoints: Sequence[Endpoint], *, paused: bool
+    ) -> list[Listening]:
+        """Have these too, whose tasks are to be run; see `Chat.listen_on`."""
+        known = endpoints or [Endpoint()] * len(sockets)
+        added = [
+            Listening(sock, endpoint, paused=paused)
+            for sock, endpoint in zip(sockets, known, strict=True)
+        ]
+        self._all += added
+        return added
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where they listen."""
+        return tuple(one.endpoint for one in self._all)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Their sockets, in the same order."""
+        return [one.socket for one in self._all]
+
+    async def pause(self) -> None:
+        """Have none of them accept until `resume`; returns once that is so."""
+        for one in self._all:
+            await one.pause()
+
+    def resume(self) -> None:
+        """Have them accept again."""
+        for one in self._all:
+            one.resume()
+
+    def let_go(self) -> None:
+        """Leave the paths to another process, which listens there with the same sockets."""
+        for one in self._all:
+            one.handed_over = True
+
+    def end(self) -> None:
+        """Have them accept no more, and close."""
+        for one in self._all:
+            one.end()
