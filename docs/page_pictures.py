@@ -54,7 +54,7 @@ def daemon() -> Iterator[int]:
 def enter(browser: Browser, port: int, nick: str, width: int, height: int, scheme: str) -> Page:
     context = browser.new_context(
         viewport={"width": width, "height": height},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,  # type: ignore[arg-type]  # a word of two, from a loop
         locale="en-GB",
     )
     page = context.new_page()

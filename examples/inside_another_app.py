@@ -39,7 +39,7 @@ async def work(
 ) -> None:
     """Do one job after the other: the part that is the program's own."""
     async for asker, word in jobs:
-        await trio.sleep(SECONDS_A_JOB)
+        await trio.sleep(SECONDS_A_JOB)  # stands for the work
         await chat.tell(asker, f"your result: {word[::-1]}")
         await worker.say(f"done: {word}", ROOM)
 

@@ -14,7 +14,7 @@ async def main(port: int) -> None:
     async with trio_chat.open_chat() as chat:
         for host, bound in await chat.listen(port=port):
             print(f"listening on {host}:{bound}")
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
 
 
 if __name__ == "__main__":

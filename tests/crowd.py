@@ -174,7 +174,7 @@ class Crowd:
 
 
 def say(answer: object) -> None:
-    print(json.dumps(answer), flush=True)  # noqa: T201
+    print(json.dumps(answer), flush=True)  # noqa: T201 - who started it reads that
 
 
 def main() -> None:

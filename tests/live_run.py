@@ -35,7 +35,7 @@ class LiveRun:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as self.nursery:
             started.append(True)
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
 
     def _go_on_until(self, reached: list) -> None:
         while not reached and not self._ended:

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,17 @@ class Ran(SimpleNamespace):
     code: int
     out: str
     err: str
+
+
+def wait_until(holds: Callable[[], object], why: Callable[[], object] = lambda: None) -> None:
+    """Wait for what tells nobody that it has come: a file's content, a process, a status.
+
+    `why` tells what there is instead, if it does not come in time.
+    """
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, why()
+        time.sleep(0.01)  # as often as makes no test slower
 
 
 def environment() -> dict[str, str]:

@@ -8,12 +8,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from processes import PATIENCE, environment
+from processes import PATIENCE, environment, wait_until
 
 from trio_chat import control_client
 from trio_chat.errors import ControlError
@@ -85,11 +84,11 @@ class Served:
 
     def logs(self, expected: str, times: int = 1) -> str:
         """Wait until the log has this so often; the whole of it."""
-        end = time.monotonic() + PATIENCE
-        while (text := self.log.read_text()).count(expected) < times:
-            assert time.monotonic() < end, f"the log has no {expected!r}, but\n{text}"
-            time.sleep(0.01)
-        return text
+        wait_until(
+            lambda: self.log.read_text().count(expected) >= times,
+            lambda: f"the log has no {expected!r}, but\n{self.log.read_text()}",
+        )
+        return self.log.read_text()
 
     def kill(self) -> None:
         """Kill all processes there have been, and those that nobody knows of."""
@@ -138,12 +137,15 @@ class Crowd:
 
 def ends(pid: int) -> None:
     """Wait until a process that is not our child has ended."""
-    end = time.monotonic() + PATIENCE
-    while Path(f"/proc/{pid}").exists():
-        if Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z":
-            return  # whoever is its parent now does not look
-        assert time.monotonic() < end, f"process {pid} does not end"
-        time.sleep(0.01)
+
+    def has_ended() -> bool:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0]
+        except FileNotFoundError:
+            return True
+        return state == "Z"  # whoever is its parent now does not look
+
+    wait_until(has_ended, lambda: f"process {pid} does not end")
 
 
 def program(folder: Path, plan: dict[str, object]) -> list[str]:

@@ -20,7 +20,7 @@ PLAN = json.loads(Path(sys.argv.pop(1)).read_text())
 def fail() -> None:
     match PLAN["do"]:
         case "hang":
-            time.sleep(3600)
+            time.sleep(3600)  # until it is killed
         case "die":
             os.write(2, b"something is missing\n")
             os._exit(7)
@@ -62,6 +62,6 @@ if "TRIOCHAT_PREDECESSOR" in os.environ:
     break_successor()
 change(PLAN.get("limits", {}))
 
-from trio_chat.cli import main  # noqa: E402
+from trio_chat.cli import main  # noqa: E402 - after what may fail
 
 main()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import PATIENCE
+from processes import wait_until
 
 # A server of its own, without anyone's configuration.
 TMUX = ["tmux", "-L", f"trio-chat-tests-{os.getpid()}", "-f", "/dev/null"]
@@ -63,10 +62,9 @@ class Terminal:
 
     def waits(self, holds: Callable[[list[str]], object], what: str) -> None:
         """Until the screen is so; tmux tells nobody when it has changed."""
-        end = time.monotonic() + PATIENCE
-        while not holds(screen := self.screen()):
-            assert time.monotonic() < end, f"no {what}, but:\n" + "\n".join(screen)
-            time.sleep(0.05)
+        wait_until(
+            lambda: holds(self.screen()), lambda: f"no {what}, but:\n" + "\n".join(self.screen())
+        )
 
     def shows(self, *expected: str) -> None:
         """Wait until these are on the screen, each a whole line but for its time, in this order."""

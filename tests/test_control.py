@@ -114,7 +114,7 @@ async def test_a_socket_is_alive_where_too_many_wait(path: Path) -> None:
         with pytest.raises(BlockingIOError):  # noqa: PT012 - how many it takes is the system's
             while True:
                 waiting.append(socket.socket(socket.AF_UNIX))
-                waiting[-1].setblocking(False)  # noqa: FBT003
+                waiting[-1].settimeout(0)
                 waiting[-1].connect(str(path))
         with pytest.raises(ControlError, match="another daemon is using"):
             await claim(path)
@@ -346,7 +346,7 @@ async def test_no_more_than_so_many_are_served_at_once(serving: Serving) -> None
     told = {"error": "too many others are asking just now: try again"}
     assert await serving.ask(b"") == told
     await silent.pop().aclose()
-    while (answer := await serving.ask(request("status"))) == told:  # noqa: ASYNC110
+    while (answer := await serving.ask(request("status"))) == told:  # noqa: ASYNC110 - the server tells nobody
         await trio.sleep(0.01)  # until the server has seen it go
     assert answer == {"clients": 1}
     for stream in silent:

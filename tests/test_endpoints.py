@@ -251,7 +251,7 @@ async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
     async with open_chat() as chat:
         (address,) = await chat.listen_at(Endpoint(accept=("line", "http")))
         async with await trio.open_tcp_stream(*address) as stream:
-            await trio.sleep(10 * UNDECIDED_SECONDS)
+            await trio.sleep(10 * UNDECIDED_SECONDS)  # on the virtual clock
             await stream.send_all(b"/quit\n")
             assert b"sad to see you go" in await stream.receive_some()
 

@@ -144,7 +144,7 @@ def test_an_interrupt_never_lands_within_a_turn() -> None:
         async with trio_chat.open_chat(before_say=interrupted) as chat, chat.connect() as bot:
             await bot.join("#general")
             await bot.say("hello")
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
 
     with pytest.raises(BaseExceptionGroup) as caught:
         trio.run(main)

@@ -158,7 +158,7 @@ def reached(port: int, process: subprocess.Popen) -> None:
         except ConnectionRefusedError:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
-            time.sleep(0.02)
+            time.sleep(0.02)  # starting: it tells nobody when its port is open
         else:
             return
 
@@ -269,7 +269,7 @@ def trusting_caddy(home: Path, port: int) -> ssl.SSLContext:
             over_tls("127.0.0.1", port, context).close()
         except ssl.SSLError:
             assert time.monotonic() < end, (home / "caddy.log").read_text()
-            time.sleep(0.02)
+            time.sleep(0.02)  # it tells nobody when it has a certificate
         else:
             return context
 

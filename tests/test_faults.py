@@ -121,7 +121,7 @@ async def test_a_client_that_asks_for_help_without_end_and_never_reads(
         flood = socket.socket()
         flood.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         flood.connect((HOST, port))
-        flood.setblocking(False)  # noqa: FBT003 - the method takes it by place only
+        flood.settimeout(0)
         await until(lambda: len(narrow.all) == 3)
         link = narrow.all[2]
         link._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -236,7 +236,7 @@ def failing_hook(draft) -> str:
     if "fail" in draft.text:
         raise ZeroDivisionError("what was said: secret")
     if "nothing" in draft.text:
-        return None  # type: ignore[return-value] - as an untyped program might
+        return None  # type: ignore[return-value]  # as an untyped program might
     if "refuse" in draft.text:
         raise Refused("not here, please")
     return draft.text

@@ -73,7 +73,7 @@ async def test_first_bytes_that_do_not_tell_are_lines_after_a_while(
 ) -> None:
     async with open_chat(SETTINGS) as chat, line_client(chat) as ann:
         await ann.stream.send_all(b"GE")
-        await trio.sleep(UNDECIDED_SECONDS + 1)
+        await trio.sleep(UNDECIDED_SECONDS + 1)  # on the virtual clock
         await ann.stream.send_all(b"T / HTTP/1.1\n")
         await ann.expect("err: unknown command: GET")
 
@@ -99,7 +99,7 @@ async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
             nursery.start_soon(chat.serve_stream, theirs)
             started = trio.current_time()
             await ours.send_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
-            await trio.sleep(UNDECIDED_SECONDS - 1)
+            await trio.sleep(UNDECIDED_SECONDS - 1)  # on the virtual clock
             await ours.send_all(b"Upgrade: ")
             answer = b"".join([data async for data in ours])
             assert trio.current_time() - started == pytest.approx(UNDECIDED_SECONDS)

@@ -59,7 +59,7 @@ async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
             before = contents(tmp_path)
             assert before["chat.db-wal"][0]  # the writer has not taken itself for the last one
             await john.send("/topic b")
-            await trio.sleep(0.3)
+            await trio.sleep(0.3)  # long enough for a writer that does not stand still
             assert contents(tmp_path) == before
         await john.expect("> topic of #x: b")
         assert contents(tmp_path) != before

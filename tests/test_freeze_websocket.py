@@ -145,7 +145,7 @@ async def test_a_request_has_the_time_that_is_left(
         john = await dial(port)
         await john.stream.send_all(REQUEST[:30])
         await until(lambda: chat.statistics().clients == 1)
-        await trio.sleep(UNDECIDED_SECONDS - 3)
+        await trio.sleep(UNDECIDED_SECONDS - 3)  # on the virtual clock
         async with goes_on(chat):
             begun = trio.current_time()
             assert (await john.line()).startswith("HTTP/1.1 408 ")
@@ -161,7 +161,7 @@ async def test_the_time_that_it_takes_does_not_count(first: bytes, autojump_cloc
         await ticks()
         for _ in range(3):
             async with chat.frozen():
-                await trio.sleep(2 * UNDECIDED_SECONDS)
+                await trio.sleep(2 * UNDECIDED_SECONDS)  # on the virtual clock
         await john.stream.send_all(REQUEST[len(first) :])
         assert await john.line() == "HTTP/1.1 101 Switching Protocols"
 
@@ -174,9 +174,9 @@ async def test_first_bytes_that_do_not_tell_are_lines_in_time(
         await john.stream.send_all(b"GE")
         await until(lambda: chat.statistics().clients == 1)
         await ticks()
-        await trio.sleep(UNDECIDED_SECONDS - 3)
+        await trio.sleep(UNDECIDED_SECONDS - 3)  # on the virtual clock
         async with goes_on(chat):
-            await trio.sleep(4)
+            await trio.sleep(4)  # on the virtual clock
             await john.stream.send_all(b"T / HTTP/1.1\n")
             await john.expect("err: unknown command: GET")
 
@@ -400,12 +400,12 @@ async def test_it_has_the_time_that_is_left(goes_on: Next, autojump_clock) -> No
         john = await dial_documents(port, nick="john", rooms=("#x",))
         jack = await dial(port, nick="jack", room="#x")
         await lose(chat, john)
-        await trio.sleep(10)
+        await trio.sleep(10)  # on the virtual clock
         async with goes_on(chat) as new:
-            await trio.sleep(19)
+            await trio.sleep(19)  # on the virtual clock
             assert await jack.sync() == []
             assert new.statistics().away == 1
-            await trio.sleep(2)
+            await trio.sleep(2)  # on the virtual clock
             assert await jack.sync() == ["> john has left the room"]
             assert new.statistics().left["did not come back"] == 1
             _, refusal = await come_back(port, john.hello)
@@ -420,13 +420,13 @@ async def test_it_may_be_away_through_several_of_them(autojump_clock) -> None:
         jack = await dial(port, nick="jack", room="#x")
         await lose(chat, john)
         async with successor(chat) as second:
-            await trio.sleep(10)
+            await trio.sleep(10)  # on the virtual clock
             await jack.send("/msg one")
             await jack.sync()
             # Nobody who is away keeps the one that has been handed over from its end.
             assert chat._ended.is_set()
             async with successor(second, resume_grace=0) as third:
-                await trio.sleep(10)
+                await trio.sleep(10)  # on the virtual clock
                 await jack.send("/msg two")
                 await jack.sync()
                 again, resumed = await come_back(port, john.hello)
@@ -470,7 +470,7 @@ async def test_its_address_is_counted_as_before(goes_on: Next, autojump_clock) -
             await jack.stream.send_all(header)
             assert (await jack.line()).startswith("err: there are too many connections from your")
             await jack.stream.aclose()
-            await trio.sleep(31)
+            await trio.sleep(31)  # on the virtual clock
             jim = await dial(port)
             await jim.stream.send_all(header + b"/x\n")
             await jim.expect("err: unknown command: /x")
@@ -592,12 +592,12 @@ async def test_they_have_the_whole_grace(autojump_clock) -> None:
         jack = await dial(port, nick="jack", room="#x")
         async with document_client(chat, nick="john", rooms=("#x",)) as john:
             await jack.expect("> john joined the room")
-            await trio.sleep(100)
+            await trio.sleep(100)  # on the virtual clock
             async with successor(chat):
                 assert (await john.receive())["type"] == "stopping"
-                await trio.sleep(29)
+                await trio.sleep(29)  # on the virtual clock
                 assert await jack.sync() == []
-                await trio.sleep(2)
+                await trio.sleep(2)  # on the virtual clock
                 assert await jack.sync() == ["> john has left the room"]
 
 

@@ -70,7 +70,9 @@ async def test_why_it_has_ended_is_told(code: str, told: str, runs, capfd) -> No
 
 async def test_one_that_only_closes_its_connection_is_killed(runs, monkeypatch) -> None:
     monkeypatch.setattr("trio_chat.heir.END_SECONDS", 0.3)
-    runs("import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)")
+    runs(
+        "import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)"
+    )  # until killed
     with pytest.raises(HandoverError, match=r"^the new process has given up$"):
         await heard()
 
@@ -96,7 +98,7 @@ async def test_it_gets_the_command_and_the_environment(runs, monkeypatch, tmp_pa
 
 
 async def test_one_that_is_left_behind_is_gone(runs) -> None:
-    runs("import time; time.sleep(99)")
+    runs("import time; time.sleep(99)")  # until killed
     with trio.move_on_after(0.3):
         async with start_heir() as heir:
             pid = heir.process.pid
@@ -125,7 +127,7 @@ async def test_what_cannot_be_started_is_told(monkeypatch) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import time; time.sleep(99)",
+        "import time; time.sleep(99)",  # until killed
         # More than a pipe holds, which nobody reads until it is known how it went.
         "import os\nwhile True: os.write(2, b'x' * 999 + b'\\n')",
     ],

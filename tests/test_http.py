@@ -180,7 +180,7 @@ def test_a_head_may_be_split_anywhere(first: bytes) -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> None:  # noqa: FBT001
+def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> None:  # noqa: FBT001 - given
     for start in (b"GET ", b"POST /ws HTTP/1.1\r\n", request()[:-2], request(Content_Length="1")):
         opening = read_opening(start + data, SETTINGS, late=late)
         assert opening is not None or not late

@@ -296,7 +296,7 @@ async def test_a_bot_that_does_not_read_is_neither_stuck_nor_dropped(autojump_cl
             await other.say(f"{number} {'x' * 40}")
             if number % 100 == 0:
                 await bot.say("still here")
-        await trio.sleep(3600)
+        await trio.sleep(3600)  # on the virtual clock
         await bot.say("and now")
         assert "bot" in await other.members()
         assert chat.statistics().lagging >= 1
@@ -537,7 +537,7 @@ async def test_a_tell_in_flight_when_the_chat_is_cancelled(gate, nursery, autoju
             nursery.start_soon(tell)
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
-    await trio.sleep(100)
+    await trio.sleep(100)  # on the virtual clock
     assert outcomes in ([ChatClosed], [False])
 
 
@@ -865,5 +865,5 @@ async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeyp
     with trio.CancelScope() as scope:
         async with open_chat():
             scope.cancel()
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
     assert len(closed) == 2

@@ -147,7 +147,7 @@ async def kill_at_birth(process: subprocess.Popen[bytes], store: Path, after: fl
     with trio.fail_after(PATIENCE):
         while not await lock.exists():
             pass
-    await trio.sleep(after)
+    await trio.sleep(after)  # a moment of its start, as chance has it
     process.kill()
 
 
@@ -172,7 +172,7 @@ async def kill_in_talk(
             nursery.start_soon(talker.talk, client, life, noticed)
         with trio.fail_after(PATIENCE):
             await enough.wait()
-        await trio.sleep(choose.choice([0, choose.uniform(0, 0.02)]))
+        await trio.sleep(choose.choice([0, choose.uniform(0, 0.02)]))  # a moment, as chance has it
         process.kill()
     for client in clients:
         await client.stream.aclose()

@@ -470,7 +470,7 @@ async def test_slow_progress_is_progress(autojump_clock):
         await talk(bot, 0, 100)
         got = []
         while len(got) < 100:
-            await trio.sleep(25)
+            await trio.sleep(25)  # on the virtual clock
             got += (await slow.stream.receive_some()).decode().splitlines()
         assert got == lines(0, 100)
         assert chat.statistics().left == {}
@@ -508,7 +508,7 @@ async def test_at_a_stop_it_is_told_what_it_misses_and_the_farewell(autojump_clo
     async with running() as chat, talker(chat) as bot, slow_client(chat) as slow:
         await talk(bot, 0, 50)
         nursery.start_soon(chat.stop)
-        await trio.sleep(1)
+        await trio.sleep(1)  # on the virtual clock
         missed = 50 - TAKEN
         assert await slow.rest() == [
             *lines(0, TAKEN),
@@ -559,7 +559,7 @@ class Trickle:
         return self.amounts.pop(0)
 
     async def drain(self) -> bool:
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
         return False
 
 

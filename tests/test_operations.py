@@ -150,7 +150,7 @@ async def test_reloads_come_one_after_the_other() -> None:
             nursery.start_soon(ours.reload)
             nursery.start_soon(ours.reload)
             while not reading.begun:  # noqa: ASYNC110 - a thread does
-                await trio.sleep(0.001)
+                await trio.sleep(0.001)  # gives the thread the processor
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert reading.begun == 1
             reading.let_go.set()
@@ -201,7 +201,7 @@ async def test_a_stop_gives_an_upgrade_up_before_it_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def hang(*_: object) -> None:
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
 
     monkeypatch.setattr(operations, "hand_over", hang)
     ended = trio.Event()
@@ -517,5 +517,5 @@ async def test_a_terminal_that_closes_may_say_so_twice(monkeypatch: pytest.Monke
         await trio.testing.wait_all_tasks_blocked()
         assert (one.stopping.is_set(), one.exit_code) == (True, 0)
         await signals_in.send(signal.SIGTERM)
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
     assert one.exit_code == 128 + signal.SIGTERM

@@ -609,7 +609,7 @@ class LateStream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes=None):
         self.reads += 1
         if self.reads == 1:
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
         await trio.lowlevel.checkpoint()
         data, self.data = self.data, b""
         return data
@@ -703,7 +703,7 @@ async def test_too_fast_a_client_waits_and_loses_nothing(autojump_clock):
         line_client(chat, nick="jack", room="#a") as jack,
     ):
         await bot.join("#a")
-        await trio.sleep(60)
+        await trio.sleep(60)  # on the virtual clock
         start = trio.current_time()
         await jack.send(*(f"/msg {number}" for number in range(8)))
         came = []
@@ -713,7 +713,7 @@ async def test_too_fast_a_client_waits_and_loses_nothing(autojump_clock):
         times = [0, 0, 0, 0.5, 1.0, 1.5, 2.0, 2.5]
         assert came == [(str(number), time) for number, time in enumerate(times)]
         # It is as welcome as before: after a while, its burst is there again.
-        await trio.sleep(1.5)
+        await trio.sleep(1.5)  # on the virtual clock
         start = trio.current_time()
         await jack.send("/who", "/rooms", "/topic")
         await jack.lines(3)

@@ -225,7 +225,7 @@ async def test_patience_with_a_stuck_client_counts_at_once(autojump_clock) -> No
         await bot.join("#a")
         for number in range(50):
             await bot.say(f"{number:0100}")
-        await trio.sleep(20)
+        await trio.sleep(20)  # on the virtual clock
         assert chat.statistics().left == {"nothing sent could be delivered for 5 seconds": 1}
 
 
@@ -293,5 +293,5 @@ async def test_a_chat_that_ends_in_between_says_so(autojump_clock) -> None:
 
                     chat._channel = SimpleNamespace(send=send_at_last)
                     nursery.start_soon(reload, chat)
-                    await trio.sleep_forever()
+                    await trio.sleep_forever()  # until cancelled
     assert told == ["the chat has stopped"]

@@ -169,7 +169,7 @@ async def test_leaving_the_block_leaves_the_chat_at_once():
             async with open_client(url(port), nick="bot") as bot:
                 await bot.join("#a")
                 scope.cancel()
-                await trio.sleep_forever()
+                await trio.sleep_forever()  # until cancelled
         await jack.expect("> bot joined the room", "> bot has left the room")
         await until(lambda: chat.statistics().clients == 1)
 
@@ -297,11 +297,11 @@ async def test_nothing_is_missed_or_doubled_however_often_it_is_cut(seed, grace)
         async def talk() -> None:
             for number in range(total):
                 await jack.send(f"/msg {number}")
-                await trio.sleep(dice.random() * 0.004)
+                await trio.sleep(dice.random() * 0.004)  # as people do, and as chance has it
 
         async def cut() -> None:
             while True:
-                await trio.sleep(dice.random() * 0.1)
+                await trio.sleep(dice.random() * 0.1)  # as chance has it
                 line.cut()
 
         nursery.start_soon(talk)
@@ -523,7 +523,7 @@ async def test_a_silent_server_is_given_up(monkeypatch, autojump_clock):
         async with open_client("ws://localhost/ws", nick="bot") as bot:
             await bot.join("#a")
             # As long as it answers to pings, it is no silent one.
-            await trio.sleep(10.5 * socket.PING_SECONDS)
+            await trio.sleep(10.5 * socket.PING_SECONDS)  # on the virtual clock
             assert len(ends) == 1
             silent_since = trio.current_time()
             ends[0].send_stream.send_all = swallow

@@ -164,11 +164,11 @@ async def test_once_the_grace_is_over_it_has_left(autojump_clock):
         await john.ask("take_nick", nick="john")
         await john.ask("join", room="#a")
         await lose(chat, john)
-        await trio.sleep(29)
+        await trio.sleep(29)  # on the virtual clock
         await jack.expect("> john joined the room")
         assert await jack.sync() == []
         assert chat.statistics().away == 1
-        await trio.sleep(2)
+        await trio.sleep(2)  # on the virtual clock
         await jack.expect("> john has left the room")
         assert chat.statistics().clients == 1
         again, refusal = await program.come_back(john.hello)
@@ -349,7 +349,7 @@ async def test_the_log_follows_a_client_through_its_connections(autojump_clock, 
         await lose(chat, john)
         john, _ = await program.come_back(john.hello)
         await lose(chat, john)
-        await trio.sleep(6)
+        await trio.sleep(6)  # on the virtual clock
         told = [record.message for record in caplog.records if record.client == who]
         assert told == [
             *("client joined", "connection ended", "client has come back"),

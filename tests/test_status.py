@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from attrs import asdict
-from processes import PATIENCE, Run, Start, environment
+from processes import PATIENCE, Run, Start, environment, wait_until
 
 from trio_chat import Histogram, cli, control_client, open_chat, watch
 from trio_chat.control_client import Asking
@@ -127,10 +126,7 @@ def test_json_gives_all_of_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_daemon_measures_how_late_tasks_run(start: Start, run: Run, runtime: Path) -> None:
     start()
-    end = time.monotonic() + PATIENCE
-    while not sum(json.loads(run("status", "--json").out)["late_seconds"]["counts"]):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until(lambda: sum(json.loads(run("status", "--json").out)["late_seconds"]["counts"]))
 
 
 # --- again and again ------------------------------------------------------------------------------

@@ -444,7 +444,7 @@ async def test_a_bot_that_takes_no_notice_does_not_hold_the_stop_up(autojump_clo
             async with chat.connect(nick="bot") as bot:
                 await bot.join("#x")
                 task_status.started()
-                await trio.sleep_forever()
+                await trio.sleep_forever()  # until cancelled
 
         await nursery.start(idle)
         with trio.fail_after(6):
@@ -618,7 +618,7 @@ async def test_a_hub_that_crashes_brings_the_error_out_and_ends_everything(
                 nursery.start_soon(swallow, slow)
             with contextlib.suppress(ChatClosed):
                 await bot.say("hi")
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
 
     before = descriptors()
     async with trio.open_nursery() as nursery:

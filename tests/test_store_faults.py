@@ -28,6 +28,7 @@ import pytest
 import trio
 import trio.testing
 from loopback import PATIENCE, descriptors, until
+from processes import wait_until
 
 import trio_chat
 from trio_chat import Settings, open_chat
@@ -124,10 +125,7 @@ class Full:
 
     def has_logged(self, text: str, times: int) -> None:
         """Wait until it has logged this as many times."""
-        end = time.monotonic() + PATIENCE
-        while sum(text in line for line in self.log) < times:
-            assert time.monotonic() < end, self.log
-            time.sleep(0.01)
+        wait_until(lambda: sum(text in line for line in self.log) >= times, lambda: self.log)
 
     def killed(self, copy: Path) -> str:
         """Kill it; `copy` is the file as it was at that moment. What it has logged."""
@@ -572,7 +570,7 @@ async def test_held_for_a_moment_what_is_said_waits(path: Path, busy) -> None:
                 nursery.start_soon(log.append, [said("#a", "two")])
                 # Reads need not wait.
                 assert len(await log.read("#a", 0, 9)) == 1
-                await trio.sleep(0.05)
+                await trio.sleep(0.05)  # far less than the writer waits for who holds the file
                 assert len(await log.read("#a", 0, 9)) == 1
         assert len(await log.read("#a", 0, 9)) == 2
 
@@ -644,7 +642,7 @@ def test_a_cancel_at_any_step_ends_all_in_time_and_frees_the_file(
 
         async def main() -> None:
             with trio.CancelScope() as cancel.scope:  # noqa: B023 - it is run here
-                await life(path, done)  # noqa: B023
+                await life(path, done)  # noqa: B023 - as above
 
         begun = time.monotonic()
         trio.run(main, instruments=[cancel])
@@ -701,7 +699,7 @@ async def test_a_long_search_is_given_up_when_the_log_is_closed(path: Path) -> N
     steps = []
 
     def slow() -> int:
-        steps.append(time.sleep(0.02))
+        steps.append(time.sleep(0.02))  # each step takes so long
         return 0
 
     async def search() -> None:

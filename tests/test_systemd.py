@@ -277,7 +277,7 @@ async def test_a_beat_ends_with_the_hub(hang: trio.Event) -> None:
         await ticks()
         assert ended == []
         nursery.cancel_scope.cancel()
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
     assert ended == [chat]
     with pytest.raises(ChatClosed):
         await chat.beat()

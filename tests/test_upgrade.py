@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, Run, Talk, Talker, environment
+from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import Crowd, Serve, Served, children, ends, open_files, program
 
 import trio_chat
@@ -110,10 +110,11 @@ def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> N
         jack.say(f"/tell john {number}")
         john.hears(f"> anonymous (to you): {number}")
         assert daemon.status()["upgrades"] == number + 1
-        end = time.monotonic() + PATIENCE
-        while open_files(successor) != files:  # as soon as who has asked has gone
-            assert time.monotonic() < end, (files, open_files(successor))
-            time.sleep(0.01)
+        # As soon as who has asked has gone.
+        wait_until(
+            lambda pid=successor: open_files(pid) == files,
+            lambda pid=successor: (files, open_files(pid)),
+        )
 
 
 @pytest.mark.parametrize("program", ["telnet", "nc"])
@@ -394,7 +395,7 @@ def ask_on(john: Talker) -> None:
     while True:
         john.say("/rooms")
         assert john.socket.recv(99) == b"> available rooms:\n"
-        time.sleep(0.01)
+        time.sleep(0.01)  # not as fast as may be: this goes on for a while
 
 
 def wait_for_standstill(john: Talker) -> None:
@@ -422,8 +423,7 @@ def hanging(
     john.hears("> all right, I will call you john")
     asking = daemon.command("upgrade")
     daemon.logs("upgrading")
-    while not children(daemon.process.pid):
-        time.sleep(0.01)
+    wait_until(lambda: children(daemon.process.pid))
     if step == "send loaded":
         wait_for_standstill(john)
     yield daemon, john, asking
@@ -453,8 +453,8 @@ def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: R
 @pytest.mark.parametrize("way", ["command", "signal"])
 def test_a_stop_meanwhile_is_obeyed(way: str, hanging: Hanging) -> None:
     daemon, john, asking = hanging
-    while not (successors := children(daemon.process.pid)):
-        time.sleep(0.01)
+    wait_until(lambda: children(daemon.process.pid))
+    successors = children(daemon.process.pid)
     begun = time.monotonic()
     if way == "signal":
         daemon.process.terminate()

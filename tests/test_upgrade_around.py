@@ -188,7 +188,7 @@ def haproxy(folder: Path, port: int) -> Iterator[int]:
             except OSError:
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < end
-                time.sleep(0.05)
+                time.sleep(0.05)  # starting: it tells nobody when its port is open
         yield own
     finally:
         process.kill()

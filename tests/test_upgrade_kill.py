@@ -71,7 +71,7 @@ class Round:
         seen = self.noticed
         with trio.fail_after(PATIENCE):
             while self.noticed < seen + 50:  # noqa: ASYNC110 - many tasks notice
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # for them to do so
 
     def successor(self) -> int | None:
         """The process that is to take over, if it is there."""
@@ -90,7 +90,7 @@ class Round:
                 # A successor whose daemon has died before its time is about to end.
                 if len(there) == 1 and await trio.to_thread.run_sync(self.answers):
                     return there[0]
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # until it has ended, or answers
 
     def answers(self) -> bool:
         with suppress(ControlError):
@@ -151,7 +151,7 @@ async def test_a_successor_ends_without_a_trace_if_its_daemon_dies(
             with trio.fail_after(PATIENCE):
                 while this.daemon.process.poll() is None:
                     this.successor()
-                    await trio.sleep(0.001)
+                    await trio.sleep(0.001)  # to look again whether there is one more
             left = await this.survivor()
             if left is not None:
                 # It had been told to go on a moment before.

@@ -12,7 +12,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from processes import PATIENCE
+from processes import wait_until
 from served import Crowd, Served
 
 CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
@@ -64,10 +64,7 @@ def test_nobody_is_disconnected_and_no_line_is_lost(tmp_path: Path) -> None:
 
 
 def wait_for_lagging(daemon: Served) -> None:
-    end = time.monotonic() + PATIENCE
-    while not daemon.status()["lagging"]:
-        assert time.monotonic() < end, "nobody lags"
-        time.sleep(0.1)
+    wait_until(lambda: daemon.status()["lagging"], lambda: "nobody lags")
 
 
 def told(pauses: list[float]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from processes import PATIENCE, Talk
+from processes import PATIENCE, Talk, wait_until
 from served import Serve, Served
 from websockets.sync.client import connect
 
@@ -78,8 +77,7 @@ def test_programs_talk_on(serve: Serve, talk: Talk, stack: ExitStack) -> None:
         listening = [pool.submit(program.listen, len(programs)) for program in programs]
         lost.connection.socket.shutdown(socket.SHUT_RDWR)
         for _ in range(3):
-            while not daemon.status()["away"]:
-                time.sleep(0.01)
+            wait_until(lambda: daemon.status()["away"])
             daemon.upgraded()
         ended.set()
         for future in talking:

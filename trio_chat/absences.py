@@ -60,7 +60,7 @@ class NoLink:
         self._channel = channel
 
     # ARG002: nothing is ever kept of what is written here.
-    def write(self, chunk: object, more: list[object] | None) -> int:  # noqa: ARG002
+    def write(self, chunk: object, more: list[object] | None) -> int:  # noqa: ARG002 - a link's
         """Drop these."""
         return 0
 
@@ -189,7 +189,7 @@ class Absences:
 
     async def _wait(self, client: Client, scope: trio.CancelScope, until: float) -> None:
         with scope:
-            await trio.sleep_until(until)
+            await trio.sleep_until(until)  # the end of its grace
             # The chat may have ended meanwhile.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await client.channel.send(GraceOver(client))

@@ -17,7 +17,7 @@ from trio_chat.settings import Settings
 
 # Where to point telnet at when all addresses are listened on.
 # S104 warns of servers that listen on all addresses; here nothing listens.
-REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - see above
 
 
 def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:

@@ -77,7 +77,7 @@ class Commands(click.Group):
         return super().parse_args(ctx, args)
 
     # ARG002: what click hands on is not needed.
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """In the order of this file, not of the alphabet."""
         return list(self.commands)
 

@@ -100,7 +100,7 @@ class _Server:
             await stream.send_all(json.dumps(answer).encode() + b"\n")
         if command is not None and command.then is not None and "error" not in answer:
             command.then()
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until the daemon has ended
 
     def _check(self, stream: trio.SocketStream) -> None:
         if peer_user(stream) not in (None, ROOT, os.geteuid()):

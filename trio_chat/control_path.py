@@ -57,7 +57,7 @@ class ControlListener(trio.abc.Listener[trio.SocketStream]):
         if not self._another:
             with trio.CancelScope() as self._accepting:
                 return await self._listener.accept()
-        return await trio.sleep_forever()
+        return await trio.sleep_forever()  # until cancelled: nobody comes any more
 
     def let_go(self) -> None:
         """Leave the path to another process, which listens there with the same socket."""

@@ -18,5 +18,5 @@ async def measure_lateness(late: Histogram) -> NoReturn:
     """Sleep again and again, and note how much later than it should each sleep has ended."""
     while True:
         due = trio.current_time() + SECONDS
-        await trio.sleep_until(due)
+        await trio.sleep_until(due)  # this is what is measured
         late.add(trio.current_time() - due)

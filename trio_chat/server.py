@@ -509,4 +509,4 @@ async def serve(
     """
     async with open_chat(settings) as chat:
         task_status.started(await chat.listen())
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled

@@ -164,7 +164,7 @@ def _is_sequence(kind: Any) -> bool:
 
 def _sequence_hook(kind: Any, converter: cattrs.Converter) -> Hook:
     make: Any = get_origin(kind)
-    items: Any = list[get_args(kind)[0]]  # type: ignore[misc]
+    items: Any = list[get_args(kind)[0]]  # type: ignore[misc]  # a type made as it runs
     read = list_structure_factory(items, converter)
 
     def structure(value: Any, _: Any) -> Any:

@@ -103,7 +103,7 @@ async def keep_alive(beat: Callable[[], Awaitable[None]]) -> None:
         while True:
             await beat()
             await notify("WATCHDOG=1")
-            await trio.sleep(seconds / 2)
+            await trio.sleep(seconds / 2)  # between two signs of life
 
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float | None:

@@ -103,7 +103,7 @@ async def _locked(directory: Path) -> AsyncGenerator[None, None]:
     try:
         with trio.move_on_after(LOCK_SECONDS) as waiting:
             while not _lock(descriptor):  # noqa: ASYNC110 - a file's lock tells nobody of its end
-                await trio.sleep(LOCK_RETRY_SECONDS)
+                await trio.sleep(LOCK_RETRY_SECONDS)  # see above
         if waiting.cancelled_caught:
             raise ListenError(f"{directory} is locked by another program: choose another path")
         yield

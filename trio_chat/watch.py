@@ -33,7 +33,7 @@ def keep_showing(text: Callable[[], str], seconds: float, *, between: str = "") 
                 # Python would write the rest once more, at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return
-            time.sleep(seconds)
+            time.sleep(seconds)  # between two looks
 
 
 @contextmanager

@@ -17,7 +17,7 @@ async def listen(
     task_status: trio_typing.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     task_status.started([f"127.0.0.1:{port}"])
-    await trio.sleep_forever()
+    await trio.sleep_forever()  # until cancelled
 
 
 async def main() -> None:

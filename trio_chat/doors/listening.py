@@ -99,7 +99,7 @@ class Listening:
                 if error.errno not in OUT_OF:
                     raise
                 logger.exception("cannot accept: %s", os.strerror(error.errno))
-                await trio.sleep(RETRY_SECONDS)
+                await trio.sleep(RETRY_SECONDS)  # nobody tells when there is more
             else:
                 nursery.start_soon(serve, stream)
 

@@ -229,7 +229,7 @@ class Reader:
             await self._send()
         while self._waits:
             if self._bucket is not None:
-                await trio.sleep(self._bucket.wait())
+                await trio.sleep(self._bucket.wait())  # too fast
             self._feed(b"")
             if self._records:
                 await self._send()

@@ -142,7 +142,7 @@ class Socket:
             if silent >= PING_SECONDS:
                 with trio.move_on_after(PING_SECONDS), suppress(Broken):
                     await self._send(Ping())
-            await trio.sleep(PING_SECONDS)
+            await trio.sleep(PING_SECONDS)  # between two pings
 
     async def finish(self) -> None:
         """Say that this client leaves for good, and read on until the server has closed."""

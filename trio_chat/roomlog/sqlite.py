@@ -117,7 +117,7 @@ async def _open_again(file: StoreFile, retention: Retention) -> tuple[Writer, sq
                 if trio.current_time() >= deadline:
                     raise
                 logger.warning("the store cannot be opened yet", extra={"error": str(error)})
-            await trio.sleep(RETRY_SECONDS)
+            await trio.sleep(RETRY_SECONDS)  # a file tells nobody when it is free
     except BaseException:
         file.close()
         raise

@@ -134,7 +134,7 @@ class _Run:
 
     async def _converse(self, client: RemoteClient) -> None:
         # PLC0415: it needs what may not be installed.
-        from trio_chat.terminal.screen import Screen  # noqa: PLC0415
+        from trio_chat.terminal.screen import Screen  # noqa: PLC0415 - an extra
 
         why = await Conversation(client, Screen(), in_room=self._room is not None).run()
         if why:

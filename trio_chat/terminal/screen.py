@@ -129,7 +129,7 @@ class Screen:
 
     async def _end_when_cancelled(self) -> None:
         try:
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until the screen has ended
         finally:
             with trio.move_on_after(START_SECONDS, shield=True):
                 await self.end()
