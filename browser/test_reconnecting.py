@@ -16,6 +16,21 @@ def hold_back(page) -> None:
     page.evaluate("() => { WebSocket.prototype.send = () => {}; }")
 
 
+@pytest.fixture
+def meet(serve, visit, talk, cable):
+    """Have anna by the page, over a line that can be cut, and jack with telnet, in one room."""
+
+    def both(*arguments: str):
+        daemon = serve(*arguments)
+        line = cable(daemon.port)
+        anna = visit(line.port).enter("anna")
+        jack = talk(daemon, "/nick jack", "/join #general")
+        anna.sees("jack joined")
+        return line, anna, jack
+
+    return both
+
+
 def test_nothing_is_missed_or_doubled_when_the_connection_is_cut(serve, visit, talk, cable) -> None:
     daemon = serve()
     line = cable(daemon.port)
@@ -45,12 +60,8 @@ def test_nothing_is_missed_or_doubled_when_the_connection_is_cut(serve, visit, t
     ]
 
 
-def test_what_was_lost_on_its_way_is_said_once(serve, visit, talk, cable) -> None:
-    daemon = serve()
-    line = cable(daemon.port)
-    anna = visit(line.port).enter("anna")
-    jack = talk(daemon, "/nick jack", "/join #general")
-    anna.sees("jack joined")
+def test_what_was_lost_on_its_way_is_said_once(meet) -> None:
+    line, anna, jack = meet()
     hold_back(anna.page)
     anna.type("lost", "lost too")
     expect(anna.page.locator("#pending li")).to_have_text(["lost", "lost too"])
@@ -64,12 +75,8 @@ def test_what_was_lost_on_its_way_is_said_once(serve, visit, talk, cable) -> Non
 
 
 @pytest.mark.parametrize("grace", [60, 0])
-def test_what_arrived_unacknowledged_is_not_said_again(serve, visit, talk, cable, grace) -> None:
-    daemon = serve(f"--resume-grace={grace}")
-    line = cable(daemon.port)
-    anna = visit(line.port).enter("anna")
-    jack = talk(daemon, "/nick jack", "/join #general")
-    anna.sees("jack joined")
+def test_what_arrived_unacknowledged_is_not_said_again(meet, grace) -> None:
+    line, anna, jack = meet(f"--resume-grace={grace}")
     anna.type("again")
     anna.sees_once("again")
     line.deafen()
@@ -94,14 +101,8 @@ def test_what_arrived_unacknowledged_is_not_said_again(serve, visit, talk, cable
 
 
 @pytest.mark.parametrize("grace", [60, 0])
-def test_what_was_on_its_way_is_said_once_by_a_page_loaded_anew(
-    serve, visit, talk, cable, grace
-) -> None:
-    daemon = serve(f"--resume-grace={grace}")
-    line = cable(daemon.port)
-    anna = visit(line.port).enter("anna")
-    jack = talk(daemon, "/nick jack", "/join #general")
-    anna.sees("jack joined")
+def test_what_was_on_its_way_is_said_once_by_a_page_loaded_anew(meet, grace) -> None:
+    line, anna, jack = meet(f"--resume-grace={grace}")
     anna.type("one")
     anna.sees_once("one")
     # One arrives, and what it is answered is lost; then others are lost.
@@ -128,12 +129,8 @@ def test_what_was_on_its_way_is_said_once_by_a_page_loaded_anew(
     assert [said for said in jack.rest() if said.startswith("> anna")] == ["> anna: lost"]
 
 
-def test_what_may_have_been_said_is_not_said_again(serve, visit, talk, cable) -> None:
-    daemon = serve("--resume-grace=0")
-    line = cable(daemon.port)
-    anna = visit(line.port).enter("anna")
-    jack = talk(daemon, "/nick jack", "/join #general")
-    anna.sees("jack joined")
+def test_what_may_have_been_said_is_not_said_again(meet) -> None:
+    line, anna, jack = meet("--resume-grace=0")
     anna.type("one")
     anna.sees_once("one")
     hold_back(anna.page)
