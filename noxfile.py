@@ -34,10 +34,10 @@ FLAKE8_ASYNC_OFF = {
     "ASYNC913": "the same for endless loops",
 }
 
-# Those of tests/feeding.py, and a whole chat.
+# Those of tests/feeding.py, and whole chats.
 FUZZ_TARGETS = (
     *("first_bytes", "lines", "telnet", "http", "websocket", "documents", "proxy", "proxy2"),
-    "chat",
+    *("chat", "tls"),
 )
 
 

@@ -3,8 +3,9 @@
     python fuzz/fuzz.py TARGET CORPUS [FLAG OF LIBFUZZER ...]
     python fuzz/fuzz.py TARGET crash-FILE
 
-TARGET is one of those of `tests/feeding.py`, or `chat`: a whole one, with others in it. What is
-found stands in a file that is given as the second line has it to see it again.
+TARGET is one of those of `tests/feeding.py`, or `chat`: a whole one, with others in it; or `tls`:
+one that speaks TLS, and what comes before, after and inside of a handshake. What is found stands in
+a file that is given as the second line has it to see it again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import atheris
 
 with atheris.instrument_imports(include=["trio_chat", "wsproto", "h11"]):
     import attacks
+    import attacks_tls
     import feeding
 import frames
 
@@ -41,6 +43,8 @@ def write_seeds(target: str, corpus: Path) -> None:
         lines, programs = feeding.TARGETS["lines"], feeding.TARGETS["websocket"]
         seeds = [b"\1\xff/" + seed for seed in lines.seeds]
         seeds += [b"\2\xff" + seed for seed in programs.seeds]
+    elif target == "tls":
+        seeds = attacks_tls.seeds()
     else:
         seeds = [b"\x07\3\0" + seed for seed in feeding.TARGETS[target].seeds]
     for number, seed in enumerate(seeds):
@@ -51,9 +55,10 @@ def main() -> None:
     target, corpus, *flags = sys.argv[1:]
     if not Path(corpus).is_file():
         write_seeds(target, Path(corpus))
+    chats = {"chat": attack, "tls": attacks_tls.attack_tls}
     atheris.Setup(
         [sys.argv[0], corpus, *flags],
-        attack if target == "chat" else lambda data: feeding.feed_any(target, data),
+        chats.get(target) or (lambda data: feeding.feed_any(target, data)),
     )
     atheris.Fuzz()
 

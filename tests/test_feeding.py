@@ -52,4 +52,4 @@ def test_nox_fuzzes_each_kind() -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FUZZ_TARGETS"
     ]
-    assert names == {*TARGETS, "chat"}
+    assert names == {*TARGETS, "chat", "tls"}
