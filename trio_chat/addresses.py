@@ -7,12 +7,11 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Final
 
 import click
 
-from trio_chat.endpoints import Endpoint, place
+from trio_chat.endpoints import Endpoint, is_loopback, place
 from trio_chat.settings import Settings
 
 # Where to point telnet at when all addresses are listened on.
@@ -49,7 +48,7 @@ def _line_way(endpoint: Endpoint) -> str:
 def _with_browser(lines: list[str], endpoint: Endpoint, http_hosts: tuple[str, ...]) -> str:
     host, port = endpoint.host, endpoint.port
     reached = REACHED_AT.get(host, host)
-    if not (ip_address(reached).is_loopback or reached in http_hosts):
+    if not (is_loopback(reached) or reached in http_hosts):
         return f"{''.join(lines)} (browsers need --http-hosts {reached})".strip()
     browser = ", or ".join([*lines, f"a browser at http://{place(reached, port)}/"])
     if reached == host:

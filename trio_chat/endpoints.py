@@ -6,6 +6,7 @@ import difflib
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
 
@@ -78,6 +79,14 @@ class Endpoint:
 def place(host: str, port: int) -> str:
     """An address as people write it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is an IP address by which a machine reaches itself; a name is none."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def path_of(sock: socket.socket) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from trio_chat import exposition
 from trio_chat.dialects.http import Report, Unserved, is_ours
+from trio_chat.endpoints import is_loopback
 from trio_chat.metrics import metrics
 from trio_chat.usage import usage
 
@@ -71,7 +71,7 @@ class Operators:
             if hmac.compare_digest(given.strip().encode("latin-1"), self.token):
                 return
             raise self._unauthorized("This is not the token.")
-        here = _is_loopback(address) and not any(name in headers for name in FORWARDING)
+        here = is_loopback(address) and not any(name in headers for name in FORWARDING)
         if not here:
             if self.token is not None:
                 raise self._unauthorized("From elsewhere than this machine it takes the token.")
@@ -81,10 +81,3 @@ class Operators:
 
     def _unauthorized(self, sentence: str) -> Unserved:
         return Unserved(401, sentence, {"WWW-Authenticate": "Bearer"})
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

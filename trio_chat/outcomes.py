@@ -171,7 +171,7 @@ class Outcomes:
         self.say_all([draft])
 
     def say_all(self, drafts: list[Said | Acted]) -> None:
-        """Add what is to be said in one room, by no request and without a label."""
+        """Add what is to be said in one room, by no request."""
         self.drafts += drafts
         last = self.listed[-1] if self.listed else None
         if isinstance(last, list) and last[0].room == drafts[0].room:

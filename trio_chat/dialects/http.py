@@ -11,7 +11,6 @@ import base64
 import binascii
 import re
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,6 +19,7 @@ from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
 
 from trio_chat import web
+from trio_chat.endpoints import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -196,12 +196,7 @@ def is_ours(host: str, names: tuple[str, ...]) -> bool:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
         return False
-    if name == "localhost" or name in map(str.lower, names):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return name == "localhost" or name in map(str.lower, names) or is_loopback(name)
 
 
 def _may_come_from(request: h11.Request, host: str, listed: tuple[str, ...]) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from typing import TYPE_CHECKING
 
 from trio_chat import commands, events
-from trio_chat.endpoints import UNIX_ADDRESS
+from trio_chat.endpoints import UNIX_ADDRESS, is_loopback
 from trio_chat.outcomes import discard
 
 if TYPE_CHECKING:
@@ -139,9 +138,4 @@ class Attendance:
 
 
 def _is_this_machine(address: str) -> bool:
-    if address == UNIX_ADDRESS:
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+    return address == UNIX_ADDRESS or is_loopback(address)
