@@ -1,8 +1,9 @@
-"""Measures a busy room's latency with and without clients that keep asking for another's past.
+"""Measures a busy room's latency beside clients that keep asking for another's past.
 
 Both rooms are in one file; the other one holds many thousand messages. The askers page through them
-with `/history` and by turns search for what none of them holds, which reads them all. Prints a
-Markdown table; what counts is the median of the ratios within a round.
+with `/history` and by turns search for what none of them holds, which reads them all. In another
+run they ask a second server on the same machine: what that does to the busy room is the machine's
+doing. Prints a Markdown table; what counts is the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from threading import Event, Thread
 
@@ -29,12 +31,14 @@ from trio_chat.roomlog.sqlite import open_sqlite_log
 BUSY = Load("1x100x1", "1 room × 100, 1 in flight", 1, 100, 1, 2500, {})
 ROOM, ROWS = "#past", 20_000
 ASKERS = 8
+# Whom they ask.
+ANOTHER, IT, NOBODY = f"{ASKERS} ask another server", f"{ASKERS} ask it", "alone"
 PAGE = 500
 # A question, and one more line that tells where its answer ends: ten lines a second, which is what
 # the default rate limit lets pass.
 ASK_SECONDS = 0.2
 DONE = b"err: unknown command: /done\n"
-FULL, USED = BUILD / "past.db", BUILD / "past-in-use.db"
+FULL = BUILD / "past.db"
 TEXT = "message number {} of a room in which nobody talks any more"
 
 
@@ -47,15 +51,17 @@ async def fill() -> None:
             await log.append([Said(ROOM, "0123456789abcdef", "jack", text) for text in texts])
 
 
-def arguments(port: int) -> list[str]:
+def arguments(name: str, port: int) -> list[str]:
     """As `trio_chat_arguments`, with a copy of the file."""
-    for leftover in BUILD.glob(f"{USED.name}-*"):
+    used = BUILD / f"past-{name}.db"
+    for leftover in BUILD.glob(f"{used.name}-*"):
         leftover.unlink()
-    shutil.copy(FULL, USED)
-    return trio_chat_arguments(port, f"sqlite:{USED}", "--history-entries", str(2 * ROWS))
+    shutil.copy(FULL, used)
+    return trio_chat_arguments(port, f"sqlite:{used}", "--history-entries", str(2 * ROWS))
 
 
-SERVER = Peer("trio-chat", "line", found_ours, arguments)
+SERVER = Peer("trio-chat", "line", found_ours, partial(arguments, "asked"))
+OTHER = Peer("another", "line", found_ours, partial(arguments, "another"))
 
 
 def ask(port: int, stop: Event) -> None:
@@ -91,8 +97,12 @@ def asking(port: int, askers: int) -> Iterator[None]:
             thread.join()
 
 
-def measure(fanout: str, askers: int) -> Figures:
-    with running(SERVER, found_ours()) as (port, pid), asking(port, askers):
+def measure(fanout: str, whom: str) -> Figures:
+    with (
+        running(SERVER, found_ours()) as (port, pid),
+        running(OTHER, found_ours()) as (other, _),
+        asking(other if whom == ANOTHER else port, 0 if whom == NOBODY else ASKERS),
+    ):
         return put_under(fanout, BUSY, SERVER, port, pid)
 
 
@@ -104,8 +114,9 @@ def main() -> int:
     raise_descriptor_limit()
     fanout = compiled("fanout")
     trio.run(fill)
-    results = in_turns([0, ASKERS], rounds, lambda askers: measure(fanout, askers))
-    print(table(["alone", f"{ASKERS} ask"], {BUSY.says: results}, ["p50", "p99"]))
+    ways = [ANOTHER, IT, NOBODY]
+    results = in_turns(ways, rounds, lambda whom: measure(fanout, whom))
+    print(table(ways, {BUSY.says: results}, ["p50", "p99"]))
     print(f"\n{where()}; rounds: {rounds}.")
     return 0 if all(figures for ways in results for figures in ways) else 1
 

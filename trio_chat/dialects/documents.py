@@ -16,7 +16,7 @@ from attrs import fields, has
 from trio_chat.commands import Labelled, Refuse
 from trio_chat.dialects.forms import FORMS
 from trio_chat.errors import Refused
-from trio_chat.events import Answered, Event, Said
+from trio_chat.events import Answered, EntriesShown, Event, Said
 from trio_chat.events import Labelled as LabelledEvent
 from trio_chat.text import printable
 
@@ -47,6 +47,12 @@ def write(event: Event) -> str:
             f'{{"type":"said","room":{_encode(event.room)},"author":{_encode(event.author)},'
             f'"nick":{_encode(event.nick)},"text":{_encode(event.text)},'
             f'"position":{event.position},"time":{event.time:.3f}}}'
+        )
+    if isinstance(event, EntriesShown):  # a long page is written within the hub's turn
+        entries = ",".join(map(write, event.entries))
+        return (
+            f'{{"type":"entries_shown","room":{_encode(event.room)},'
+            f'"room_name":{_encode(event.room_name)},"entries":[{entries}]}}'
         )
     if isinstance(event, LabelledEvent):
         return f'{{"id":{_encode(event.id)},{write(event.event)[1:]}'

@@ -93,8 +93,10 @@ def _entries_shown(event: EntriesShown) -> str:
 def _dated(entry: Kept) -> str:
     """A kept entry as it was shown, with its position and time (UTC) before it."""
     minute, second = divmod(int(entry.time), 60)
-    line = _LINES[type(entry)](entry)
-    return f"> [{entry.position} {_date(minute)}:{second:02}] {line[2:]}"
+    shown = (
+        f"{entry.nick}: {entry.text}" if isinstance(entry, Said) else _LINES[type(entry)](entry)[2:]
+    )
+    return f"> [{entry.position} {_date(minute)}:{second:02}] {shown}"
 
 
 # A long page is rendered within the hub's turn, and dates would take half of that.

@@ -76,7 +76,8 @@ def entry(room: str, columns: tuple[str, int, float, int, str, str, str]) -> Kep
     """The entry that was stored as these columns; its room's name as shown is the newest."""
     shown, position, time, kind, author, nick, text = columns
     # A disk may have damaged a number unnoticed, and nobody could look at such a one.
-    time = min(max(0.0, time), LAST_SECOND)
+    if not 0.0 <= time <= LAST_SECOND:
+        time = 0.0 if time < 0.0 else LAST_SECOND
     if kind == TOPIC_SET:
         return TopicSet(room, shown, author, nick, text, position, time)
     make = Said if kind == SAID else Acted
