@@ -22,11 +22,11 @@ TlsTo = Callable[[Daemon | Served], ssl.SSLSocket]
 
 @pytest.fixture
 def openssl(authority: Authority) -> Iterator[OpenSsl]:
-    """Runs `openssl s_client`, which shows nothing but what it is sent."""
+    """Runs `openssl s_client`, which shows nothing but what it is sent, if it is to be quiet."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(port: int, *options: str) -> subprocess.Popen[str]:
-        command = ["openssl", "s_client", "-quiet", "-verify_return_error",
+    def start(port: int, *options: str, quiet: bool = True) -> subprocess.Popen[str]:
+        command = ["openssl", "s_client", *["-quiet"] * quiet, "-verify_return_error",
                    "-CAfile", str(authority.trusted), "-verify_hostname", "localhost",
                    "-connect", f"127.0.0.1:{port}", *options]  # fmt: skip
         processes.append(
@@ -83,6 +83,28 @@ def test_openssl_speaks_lines(
     assert out == "> sad to see you go =(\n"
     assert jane.returncode == 0
     john.hears("> jane: hello", "> jane has left the room")
+
+
+def test_openssl_may_change_keys(
+    start: Start, talk: Talk, openssl: OpenSsl, authority: Authority
+) -> None:
+    """It asks for the same in turn (RFC 8446, 4.6.3)."""
+    daemon = start("--store", "memory", *authority.flags)
+    john = talk(daemon, "/nick john", "/join #x")
+    john.hears("> all right, I will call you john", "> welcome to #x")
+    jane = openssl(daemon.port, "-tls1_3", "-msg", quiet=False)
+    jane.stdin.write("/nick jane\n/join #x\n")
+    jane.stdin.flush()
+    john.hears("> jane joined the room")
+    for number in range(3):
+        jane.stdin.write("K\n")
+        jane.stdin.flush()
+        assert any(line == "KEYUPDATE\n" for line in jane.stderr)
+        jane.stdin.write(f"/msg {number}\n")
+        jane.stdin.flush()
+        john.hears(f"> jane: {number}")
+    out, _ = jane.communicate("/quit\n", timeout=PATIENCE)
+    assert any("<<<" in line and "KeyUpdate" in line for line in out.splitlines())
 
 
 def test_openssl_speaks_http(start: Start, openssl: OpenSsl, authority: Authority) -> None:

@@ -72,6 +72,8 @@ def read_certificate(settings: Settings) -> Certificate | None:
 def _context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # OpenSSL 3 lets no client change the parameters of a connection; others did.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(PROTOCOLS)
     try:
         context.load_cert_chain(cert, key, password=_no_password)

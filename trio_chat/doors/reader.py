@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trio_chat.settings import Settings
     from trio_chat.standstill import Standstill
 
-    Link: TypeAlias = SocketLink | StreamLink
+    Link: TypeAlias = SocketLink | TlsLink | StreamLink
     Channel: TypeAlias = trio.MemorySendChannel[Item]
 
 logger = logging.getLogger("trio_chat")
@@ -121,7 +121,6 @@ class Reader:
         """Go on inside of TLS, if the hub does; whether it does."""
         if self._secured is None or not self._secured.taken:
             return False
-        self.link.close()
         self.link = self._secured.link
         self._dialect.go_inside(self.link.reading)
         return True
@@ -129,8 +128,6 @@ class Reader:
     def close(self) -> None:
         """Close the connection."""
         self.link.close()
-        if self._secured is not None:
-            self._secured.link.close()
 
     async def run(self, tls: Tls | None) -> None:  # noqa: C901 - one loop: see below
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
@@ -262,17 +259,13 @@ class Reader:
 
     async def _begin_tls(self, hello: TlsHello, tls: Tls | None) -> None:
         """Have the hub go on with this client over TLS, or turn it away if there is none here."""
-        reason = "spoke TLS, and there is no certificate for that: see tls_cert"
-        if tls is not None and tls.certificate is not None and isinstance(self.link, SocketLink):
-            try:
-                link = TlsLink(self.link, hello.data, tls.certificate.context)
-                self._secured = Secured(link)
-            except OSError as error:
-                reason = f"TLS could not begin: {error.strerror}"
         records: list[Record] = [*hello.records]
-        if self._secured is not None:
+        if tls is not None and tls.certificate is not None and isinstance(self.link, SocketLink):
+            link = TlsLink(self.link, hello.data, tls.certificate.context)
+            self._secured = Secured(link)
             records.append(self._secured)
         else:
+            reason = "spoke TLS, and there is no certificate for that: see tls_cert"
             records += [Answer(NO_TLS), Disconnected(reason)]
         await self._channel.send((self.client, records, len(hello.data)))
 
