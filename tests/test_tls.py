@@ -597,6 +597,22 @@ async def test_a_handshake_goes_on_while_all_stands_still(
             await jane.stream.aclose()
 
 
+async def test_what_comes_with_the_end_of_a_handshake_waits_while_all_stands_still(
+    authority: Authority,
+) -> None:
+    async with running(authority) as (chat, port):
+        jane = ByHand((await dial(port)).stream, authority)
+        await jane.shake()
+        async with chat.frozen():
+            jane.say(b"/nick jane\n/quit\n")
+            await jane.send()
+            await ticks(200)
+            assert chat._channel.statistics().current_buffer_used == 0
+        told = b"> all right, I will call you jane\n> sad to see you go =(\n"
+        assert await jane.heard() == told
+        await jane.stream.aclose()
+
+
 class Held(Splitting):
     """Sends the first bytes, and the rest once it may."""
 

@@ -139,6 +139,7 @@ class TlsLink(ConnectionLink):
         """
         if not self._shaken.is_set():
             await self._shake_hands()
+        await trio.lowlevel.checkpoint_if_cancelled()  # then nothing is to be taken any more
         # The socket tells nothing of what came together with the end of the handshake.
         if not self._read(read):
             await self._below.until(partial(self._read, read))
