@@ -43,7 +43,8 @@ frozen_state
 operators
 doors.connection
 doors.reader
-doors.tcp doors.tls doors.memory doors.readiness
+doors.tls
+doors.tcp doors.memory doors.readiness
 doors.stream
 doors doors.link doors.first_bytes doors.listening
 doors.proxy
