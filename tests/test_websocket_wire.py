@@ -248,8 +248,11 @@ def test_the_short_way_to_write_a_message_is_the_long_one() -> None:
         "position": 7,
         "time": 1_800_000_000.123,
     }
-    [again] = json.loads(documents.write(events.EntriesShown("#a", "#A", [SAID])))["entries"]
-    assert json.dumps(again) == json.dumps(json.loads(documents.write(SAID)))
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_a_way_of_its_own_comes_to_the_same(event: events.Event) -> None:
+    assert json.loads(documents.write(event)) == documents._plain(event)
 
 
 @pytest.mark.parametrize(
