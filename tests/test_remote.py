@@ -28,7 +28,7 @@ from trio_chat import (
     open_chat,
 )
 from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
-from trio_chat.remote import Disconnected, Resumed, open_client, session, socket
+from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
 
 
@@ -255,6 +255,49 @@ async def test_calls_wait_for_a_connection_and_fail_with_one_that_breaks():
         await until(lambda: chat.statistics().away == 1)
         line.open = True
         assert isinstance(await anext(bot), Resumed)
+
+
+@pytest.mark.parametrize("grace", [60, 0])
+async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
+    settle_in, breaks = session.Session._settle_in, True
+
+    async def settle_in_and_break(self, *arguments) -> None:
+        await settle_in(self, *arguments)
+        if breaks:
+            await trio.sleep_forever()
+
+    async with (
+        running(resume_grace=grace) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+        trio.open_nursery() as nursery,
+    ):
+        assert bot.connected
+        await bot.join("#a")
+        monkeypatch.setattr(session.Session, "_settle_in", settle_in_and_break)
+        line.cut()
+        await come(bot, Disconnected)
+        assert not bot.connected
+        await come(bot, Resumed)
+        assert bot.connected
+        # It is not to be asked yet, nor ever, as this connection breaks too.
+        nursery.start_soon(not_sent, bot)
+        await trio.testing.wait_all_tasks_blocked()
+        line.cut()
+        breaks = False
+        await come(bot, Disconnected)
+        await come(bot, Resumed)
+        assert len(await bot.rooms()) == 1
+
+
+async def come(bot: RemoteClient, kind: type) -> None:
+    while not isinstance(await anext(bot), kind):
+        pass
+
+
+async def not_sent(bot: RemoteClient) -> None:
+    with pytest.raises(NoConnection, match="before this was sent"):
+        await bot.rooms()
 
 
 async def test_an_answer_that_is_cut_off_is_no_connection(monkeypatch):

@@ -66,6 +66,11 @@ class RemoteClient:
         return self._session.nick
 
     @property
+    def connected(self) -> bool:
+        """Whether it is connected, by the last of `Disconnected` and `Resumed`; else calls wait."""
+        return self._session.connected
+
+    @property
     def hello(self) -> Hello:
         """What the server said of itself: its version, its limits, its command table."""
         if self._session.hello is None:

@@ -99,6 +99,9 @@ class Session:
         self._rooms: dict[str, _Room] = {}
         self._answers: dict[str, Answer] = {}
         self._asked = 0
+        # Whether there is a connection, as events tell it; commands may have to wait even so, until
+        # this client is settled in.
+        self.connected = False
         self._socket: Socket | None = None
         # Set with each change of `_socket`, and at the end.
         self._changed = trio.Event()
@@ -131,9 +134,12 @@ class Session:
 
     async def live(self) -> Socket:
         """Wait for a connection that commands may be sent over."""
+        connected = self.connected
         while self._socket is None:
             if self._ended is not None:
                 raise ChatClosed(self._ended)
+            if connected and not self.connected:
+                raise NoConnection("the connection broke before this was sent")
             await self._changed.wait()
         return self._socket
 
@@ -208,7 +214,11 @@ class Session:
                     known.position += count
             case ResumedEvent(nick=nick, rooms=rooms):
                 self.nick = nick
-                self.inbox.put(Resumed(nick, tuple(room.room for room in rooms), self._anew))
+                self._put_resumed(tuple(room.room for room in rooms))
+
+    def _put_resumed(self, rooms: tuple[str, ...]) -> None:
+        self.connected = True
+        self.inbox.put(Resumed(self.nick, rooms, self._anew))
 
     def _kept(self, entry: Kept, *, shown: bool = True) -> None:
         """Pass on an entry that is new and to be shown; say what is missing before it."""
@@ -263,7 +273,8 @@ class Session:
                 reason = str(broken)
                 if broken.code in FOR_GOOD:
                     self._ended = reason
-            if self._socket is not None:
+            if self.connected:
+                self.connected = False
                 self.inbox.put(Disconnected(reason))
             self._change(None)
             for answer in self._answers.values():
@@ -279,6 +290,7 @@ class Session:
             if isinstance(greeted.event, Hello):
                 await self._settle_in(socket, greeted.event)
                 self._wait = FIRST_WAIT
+                self.connected = True
                 self._change(socket)
                 first.set(None)
                 return
@@ -305,7 +317,7 @@ class Session:
         for name in again:
             await self._join(socket, name)
         if there is None and self._anew:
-            self.inbox.put(Resumed(self.nick, tuple(self._rooms), anew=True))
+            self._put_resumed(tuple(self._rooms))
         for name in self._rooms.keys() & again:
             await self._fill(socket, name)
         self._anew = False

@@ -117,6 +117,8 @@ class Conversation:
 
     async def _fill(self, room: str) -> None:
         """Show what was said in a room before, and learn which others there are."""
+        if not self._client.connected:  # it would wait, and with it the word that there is none
+            return
         try:
             entries = await self._client.history(room, HISTORY)
         except (Refused, NoConnection, ChatClosed):
@@ -125,6 +127,8 @@ class Conversation:
         await self._learn_rooms()
 
     async def _learn_rooms(self) -> None:
+        if not self._client.connected:
+            return
         with suppress(NoConnection, ChatClosed):
             self._view.known_rooms = await self._client.rooms()
         self._glance()
@@ -132,6 +136,8 @@ class Conversation:
     async def _look_around(self, rooms: tuple[str, ...]) -> None:
         """Learn who is in these rooms."""
         for room in rooms:
+            if not self._client.connected:
+                return
             with suppress(Refused, NoConnection, ChatClosed):
                 self._view.take(await self._client.members(room))
 
