@@ -56,6 +56,7 @@ def test_no_bytes_do_harm_to_those_in_the_same_room(
 
 @hypothesis.settings(max_examples=40)
 @given(data=st.binary() | attacks, places=cuts)
+@example(data=b"\x16\x03", places=[])
 def test_no_bytes_do_harm_from_the_first_one_on(data: bytes, places: list[int]) -> None:
     run(attack, pieces(data, places), SETTINGS, b"")
 
