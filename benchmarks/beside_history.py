@@ -29,7 +29,8 @@ from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
 
 BUSY = Load("1x100x1", "1 room × 100, 1 in flight", 1, 100, 1, 2500, {})
-ROOM, ROWS = "#past", 20_000
+# Its messages came one at a time, among those of other rooms.
+ROOM, ROWS, AMONG = "#past", 20_000, 10
 ASKERS = 8
 # Whom they ask.
 ANOTHER, IT, NOBODY = f"{ASKERS} ask another server", f"{ASKERS} ask it", "alone"
@@ -45,10 +46,12 @@ TEXT = "message number {} of a room in which nobody talks any more"
 async def fill() -> None:
     """Make a file with the messages of the other room."""
     FULL.unlink(missing_ok=True)
-    async with open_sqlite_log(FULL, "process", Retention(ROWS, rooms=1)) as log:
-        for first in range(0, ROWS, PAGE):
-            texts = [TEXT.format(number) for number in range(first, first + PAGE)]
-            await log.append([Said(ROOM, "0123456789abcdef", "jack", text) for text in texts])
+    rooms = [ROOM, *(f"{ROOM}-{number}" for number in range(1, AMONG))]
+    async with open_sqlite_log(FULL, "process", Retention(ROWS, AMONG)) as log:
+        for number in range(ROWS):
+            for room in rooms:  # each by itself, so that they are as far apart as they get
+                text = TEXT.format(number)
+                await log.append([Said(room, "0123456789abcdef", "jack", text)])
 
 
 def arguments(name: str, port: int) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from loopback import PATIENCE, chat_on_tcp, dial, until, watch_links
+from stored import stored
 from test_lagging import LIMIT, lines, slow_client, talk, talker
 from test_lagging import running as running_small
 
@@ -18,7 +18,7 @@ from trio_chat.testing import line_client
 
 ROOM = "#a"
 MISSED = re.compile(r"> you missed (\d+) messages? in #a")
-SHOWN = ("> {nick}: {text}", "> * {nick} {text}", "> topic of #a: {text}")  # by kind of row
+SHOWN = {"s": "> {nick}: {text}", "a": "> * {nick} {text}", "t": "> topic of #a: {text}"}
 
 
 @pytest.fixture
@@ -50,9 +50,7 @@ async def running(path, **settings):
 
 def in_file(path) -> list[str]:
     """What is kept, as it is shown live."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT kind, nick, text FROM entries ORDER BY position")
-        return [SHOWN[kind].format(nick=nick, text=text) for kind, nick, text in rows]
+    return [SHOWN[entry.kind].format(nick=entry.nick, text=entry.text) for entry in stored(path)]
 
 
 class Crowd:

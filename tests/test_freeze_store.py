@@ -11,6 +11,7 @@ import pytest
 import trio
 from freezing import hand_over, passed_on, succeed, successor
 from loopback import chat_on_tcp, descriptors, dial, ticks
+from stored import stored
 
 from trio_chat import StoreError, open_chat, server
 from trio_chat.roomlog import sqlite, sqlite_file, sqlite_tidy
@@ -91,10 +92,7 @@ async def test_two_chats_one_after_the_other_on_one_lock(tmp_path: Path, store: 
                 "> [1] john: one", "> [2] topic of #x: bees", "> [3] john: two",
             ]  # fmt: skip
             await john.expect("> welcome to #y", "> welcome to #x", "> topic of #x: bees")
-    with sqlite3.connect(tmp_path / "chat.db") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("SELECT count(*) FROM entries").fetchall() == [(4,)]
-    connection.close()
+    assert len(stored(tmp_path / "chat.db")) == 4
     open_store(tmp_path / "chat.db", "process").close()
 
 

@@ -27,6 +27,7 @@ from trio_chat.roomlog.memory import STRETCH, MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
 from trio_chat.roomlog.sqlite_file import open_store
+from trio_chat.roomlog.sqlite_rows import MOST
 from trio_chat.text import folded, parse_words
 
 ALL = 1_000_000
@@ -284,6 +285,22 @@ async def test_a_room_nobody_spoke_in_has_nothing(log: RoomLog) -> None:
         assert log.topic(room) == ""
 
 
+async def test_what_was_said_at_once_can_be_had_from_any_position_on(log: RoomLog) -> None:
+    count = 2 * MOST + 3
+    await say(log, "#a", 5)
+    await log.append([said(room, str(n)) for n in range(6, count + 6) for room in ("#a", "#b")])
+    await say(log, "#a", 5)
+    newest = count + 10
+    assert await positions(log, "#a") == list(range(1, newest + 1))
+    for at in (1, 4, 5, 6, 7, MOST + 5, MOST + 6, newest - 7, newest - 5, newest - 1, newest + 9):
+        for limit in (1, 2, MOST, 500):
+            after = [entry.position for entry in await log.read("#a", at, limit)]
+            assert after == list(range(at + 1, newest + 1))[:limit]
+            before = [entry.position for entry in await log.before("#a", at, limit)]
+            assert before == list(range(1, min(at, newest + 1)))[-limit:]
+    assert [entry.text for entry in await log.read("#b", 20, 9)] == [str(n) for n in range(26, 35)]
+
+
 async def test_a_history_outlives_its_rooms_members(log: RoomLog) -> None:
     await say(log, "#a", 2)
     await log.append([Left("#a", "1", "n"), Joined("#a", "2", "m")])
@@ -323,6 +340,14 @@ async def test_what_is_found(log: RoomLog, text: str, found: list[str], missed: 
         assert [entry.position for entry in entries] == [2], words
     for words in missed:
         assert await log.search("#a", parse_words(words), 9) == [], words
+
+
+async def test_one_entry_has_to_hold_all_the_words(log: RoomLog) -> None:
+    texts = ["tea, rum", "tea", "RUM", "чай и rum", "Tea☃", "rum tea"]
+    await log.append([Said("#a", "id-rum", "tea", text) for text in texts])
+    for words, found in ((["tea", "rum"], [1, 6]), (["rum"], [1, 3, 4, 6]), (["чай", "rum"], [4])):
+        assert [entry.position for entry in await log.search("#a", words, 9)] == found
+        assert [entry.position for entry in await log.search("#a", words, 1)] == found[-1:]
 
 
 async def test_the_newest_that_are_found_oldest_first(log: RoomLog) -> None:

@@ -10,14 +10,18 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from trio_chat import Settings, open_chat
+from trio_chat import Refused, Settings, open_chat
 from trio_chat.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite_append import BATCH_SECONDS
+from trio_chat.roomlog.sqlite_rows import MOST
 from trio_chat.roomlog.sqlite_tidy import Tidy
 from trio_chat.testing import line_client
 
@@ -88,7 +92,7 @@ async def test_a_read_only_connection_reads_what_is_committed(path) -> None:
     async with log_in(path) as log:
         await log.append([said("#a")] * 1)
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as other:
-            assert other.execute("SELECT count(*) FROM entries").fetchall() == [(1,)]
+            assert other.execute("SELECT count(*) FROM batches").fetchall() == [(1,)]
         other.close()
 
 
@@ -108,12 +112,12 @@ async def test_a_chat_comes_back_with_topics_and_history(path) -> None:
         assert found == second
 
 
-@pytest.mark.parametrize("time", [1e300, -1e300, 9e999, -9e999, 1e18, -1.0])
-async def test_a_time_that_is_none_can_be_shown(path, time: float) -> None:
+@pytest.mark.parametrize("when", [1e300, -1e300, 9e999, -9e999, 1e18, -1.0])
+async def test_a_time_that_is_none_can_be_shown(path, when: float) -> None:
     async with log_in(path) as log:
         await log.append([said("#a"), said("#b")])
     with contextlib.closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE entries SET time = ?", (time,))
+        file.execute("UPDATE batches SET time = ?, times = ?", (when, repr(when)))
     async with (
         open_chat(Settings(store=f"sqlite:{path}")) as chat,
         line_client(chat, room="#a") as jack,
@@ -121,6 +125,89 @@ async def test_a_time_that_is_none_can_be_shown(path, time: float) -> None:
         await jack.send("/history")
         assert (await jack.line()).endswith("] nick: hi")
         await jack.send("/msg on it goes", "/search goes")
+        assert (await jack.line()).endswith("on it goes")
+
+
+async def test_an_entry_that_would_be_two_is_refused_and_the_log_goes_on(path) -> None:
+    async with log_in(path) as log:
+        for broken in (
+            said("#a", "one\nand another"),
+            Said("#a", "id", "ni\nck", "hi"),
+            Said("#a", "i\nd", "nick", "hi"),
+        ):
+            [first, second] = await log.append([said("#a"), broken])
+            assert isinstance(first, Refused)
+            assert isinstance(second, Refused)
+        await log.append([said("#a", "what else")])
+        assert [(e.position, e.text) for e in await log.read("#a", 0, 9)] == [(1, "what else")]
+
+
+async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
+    path, monkeypatch
+) -> None:
+    clock = SimpleNamespace(now=1_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    texts = ["one", "Zwei", "ДРА", "%", "vier", "ПЯТЬ", "six"]
+    said_at = []
+    async with log_in(path) as log:
+        for text in texts:
+            clock.now += 0.1234567
+            said_at.append(clock.now)
+            await log.append([said("#a", text), said("#b")])
+        assert asked(path, "SELECT count(*) FROM batches") == [(2,)]
+        kept = await log.read("#a", 0, 9)
+        assert [(entry.text, entry.time) for entry in kept] == [*zip(texts, said_at, strict=True)]
+        for words, found in (("zwei", 2), ("дра", 3), ("пять", 6), ("six", 7), ("%", 4)):
+            assert await log.search("#a", [words], 9) == [kept[found - 1]]
+        # Not where it would have too many, nor long after the first of them.
+        await log.append([said("#a") for _ in range(MOST - len(texts) + 1)])
+        assert asked(path, "SELECT position FROM batches WHERE room = 1") == [(1,), (8,)]
+        clock.now += BATCH_SECONDS + 1
+        await log.append([said("#b")])
+        clock.now -= 2 * BATCH_SECONDS
+        await log.append([said("#b")])
+        assert asked(path, "SELECT position FROM batches WHERE room = 2") == [(1,), (8,), (9,)]
+    async with log_in(path) as log:
+        await log.append([said("#b")])
+        assert [entry.position for entry in await log.read("#b", 0, 99)] == [*range(1, 11)]
+
+
+async def test_a_row_that_someone_has_deleted_is_not_added_to(path, caplog) -> None:
+    async with log_in(path) as log:
+        await log.append([said("#a", "one")])
+        with contextlib.closing(sqlite3.connect(path)) as file, file:
+            file.execute("DELETE FROM batches")
+        assert isinstance((await log.append([said("#a", "two")]))[0], Refused)
+        assert [entry.position for entry in await log.append([said("#a", "three")])] == [1]
+        assert [entry.text for entry in await log.read("#a", 0, 9)] == ["three"]
+    assert "a batch is gone" in caplog.records[0].error
+
+
+async def test_what_is_said_after_all_has_been_deleted_is_kept(path, monkeypatch) -> None:
+    clock = SimpleNamespace(now=1_000_000.0)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    monkeypatch.setattr("trio_chat.roomlog.sqlite_tidy.AGING_SECONDS", 0)
+    async with log_in(path, days=1 / 24 / 60) as log:  # a minute
+        await log.append([said("#a", "one")])
+        clock.now += 61
+        while await log.read("#a", 0, 9):
+            await log.append([said("#b")])
+        await log.append([said("#a", "two")])
+        assert [(e.position, e.text) for e in await log.read("#a", 0, 9)] == [(2, "two")]
+
+
+@pytest.mark.parametrize("column", ["times", "kinds", "authors", "nicks", "texts", "folded"])
+async def test_a_damaged_row_is_not_shown_and_the_chat_goes_on(path, column: str) -> None:
+    async with log_in(path) as log:
+        await log.append([said("#a"), said("#a")])
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute(f"UPDATE batches SET {column} = 'hi'||char(10)||'hi'||char(10)||'hi'")
+    async with (
+        open_chat(Settings(store=f"sqlite:{path}")) as chat,
+        line_client(chat, room="#a") as jack,
+    ):
+        await jack.send("/search hi", "/msg on it goes", "/history 1")
+        assert "cannot be read now" in await jack.line()
         assert (await jack.line()).endswith("on it goes")
 
 

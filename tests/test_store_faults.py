@@ -29,6 +29,7 @@ import trio
 import trio.testing
 from loopback import PATIENCE, descriptors, until
 from processes import wait_until
+from stored import stored
 
 import trio_chat
 from trio_chat import Settings, open_chat
@@ -56,12 +57,7 @@ def said(room: str, text: str = "hi") -> Said:
 
 def held(path: Path) -> list[tuple[str, int, str]]:
     """All that a file holds of rooms that are not forgotten; it is sound."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return connection.execute(
-            "SELECT name, position, text FROM rooms JOIN entries ON room = id "
-            "WHERE name IS NOT NULL ORDER BY name, position"
-        ).fetchall()
+    return [(entry.room, entry.position, entry.text) for entry in stored(path)]
 
 
 # --- a disk that is full --------------------------------------------------------------------------
@@ -416,9 +412,16 @@ def what_is_there(path: Path) -> dict[str, tuple]:
 
 
 ALL_OF_IT = (
-    *("BEGIN", "INSERT INTO rooms", "INTO entries", "SET topic", "SET name = NULL"),
-    *("UPDATE positions", "COMMIT", "DELETE FROM entries", "SET floor", "DELETE FROM rooms"),
-    *("SELECT position, time", "wal_checkpoint"),
+    *(
+        "BEGIN",
+        "INSERT INTO rooms",
+        "INTO batches",
+        "ROLLBACK batches",
+        "SET topic",
+        "SET name = NULL",
+    ),
+    *("UPDATE positions", "COMMIT", "DELETE FROM batches", "SET floor", "DELETE FROM rooms"),
+    *("SELECT position + length", "wal_checkpoint"),
 )
 
 
@@ -500,7 +503,7 @@ def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None
 def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> None:
     alone = Alone(path, Retention(10, 10))
     for number in range(50):
-        alone.writer._append(sqlite_writer.Job([said(f"#{room}") for room in range(5)] * 5))
+        alone.writer._append(sqlite_writer.Job([said(f"#{n % 5}") for n in range(25)]))
         assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
     alone.tidy()
     alone.close()

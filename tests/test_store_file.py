@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from pathlib import Path
 import pytest
 import trio
 from loopback import PATIENCE
+from stored import stored
 
 import trio_chat
 from trio_chat import Settings, open_chat
@@ -32,12 +34,12 @@ from trio_chat.errors import StoreError
 from trio_chat.events import Acted, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, open_store
+from trio_chat.roomlog.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, STEPS, open_store
 from trio_chat.testing import line_client
 
 PAGE = 4096
 KEEP = Retention(1000, 1000)
-SCHEMA_1 = Path(__file__).parent / "data" / "schema_1.db"
+SCHEMA_1, SCHEMA_2 = (Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2))
 NOBODY = 65_534
 
 
@@ -396,7 +398,7 @@ def test_a_file_is_free_again_after_a_kill_with_all_that_was_said(start: Start, 
 LOOK = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
-print(connection.execute("SELECT count(*) FROM entries").fetchall())
+print(connection.execute("SELECT sum(length(kinds)) FROM batches").fetchall())
 connection.close()
 """
 
@@ -673,14 +675,20 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
 # --- the files people have ------------------------------------------------------------------------
 
 
-def test_the_kept_file_is_the_one_it_always_was() -> None:
-    assert hashlib.sha256(SCHEMA_1.read_bytes()).hexdigest() == (
-        "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"
-    )
+@pytest.mark.parametrize(
+    ("kept", "digest"),
+    [
+        (SCHEMA_1, "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"),
+        (SCHEMA_2, "070239e605e5e23281bb7b29d5a275554260e3a9cebca74d251ce46d0955caf0"),
+    ],
+)
+def test_the_kept_files_are_those_they_always_were(kept: Path, digest: str) -> None:
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == digest
 
 
-async def test_a_file_of_the_first_schema_is_read_whole(path: Path) -> None:
-    shutil.copy(SCHEMA_1, path)
+@pytest.mark.parametrize("kept", [SCHEMA_1, SCHEMA_2])
+async def test_a_file_of_any_schema_is_read_whole(kept: Path, path: Path) -> None:
+    shutil.copy(kept, path)
     early, later = 1_769_860_860.0, 1_769_861_040.0
     general = [
         *[Said("#general", "id-jack", "jack", f"number {n}", n, early) for n in (6, 7, 8)],
@@ -716,12 +724,41 @@ async def test_a_file_of_the_first_schema_is_read_whole(path: Path) -> None:
     assert is_sound(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         # What was left of the forgotten room has been deleted meanwhile.
-        assert connection.execute("SELECT * FROM entries WHERE text LIKE 'gone%'").fetchall() == []
+        assert connection.execute("SELECT * FROM batches WHERE texts LIKE 'gone%'").fetchall() == []
         assert connection.execute("SELECT * FROM rooms WHERE name IS NULL").fetchall() == []
 
 
-async def test_a_chat_goes_on_with_a_file_of_the_first_schema(path: Path) -> None:
+@pytest.mark.parametrize("statement", range(3))
+def test_a_file_is_brought_to_this_schema_whole_or_not_at_all(
+    statement: int, path: Path, monkeypatch
+) -> None:
     shutil.copy(SCHEMA_1, path)
+    with monkeypatch.context() as failing:
+        step = list(STEPS[2])
+        step.insert(statement + 1, "no statement of SQL")
+        failing.setitem(STEPS, 2, tuple(step))
+        with pytest.raises(StoreError, match=r"cannot use .*chat\.db: .*syntax error"):
+            append(path, "more")
+    assert path.read_bytes() == SCHEMA_1.read_bytes()
+    assert append(path, "more", room="#general") == [11]
+    assert append(path, "and more", room="#general") == [12]
+    assert [entry.position for entry in stored(path) if entry.room == "#general"] == [*range(6, 13)]
+
+
+async def test_a_successor_brings_its_predecessors_file_to_this_schema(path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, "trio_chat")
+    shutil.copy(SCHEMA_1, path)
+    lock = open_store(path, "process").lock
+    async with open_sqlite_log(path, "process", KEEP, lock=lock) as log:
+        assert len(await log.read("#general", 0, 100)) == 5
+    assert [record.message for record in caplog.records] == [
+        "the store has the form of this version now"
+    ]
+
+
+@pytest.mark.parametrize("kept", [SCHEMA_1, SCHEMA_2])
+async def test_a_chat_goes_on_with_a_file_of_any_schema(kept: Path, path: Path) -> None:
+    shutil.copy(kept, path)
     async with (
         open_chat(Settings(store=f"sqlite:{path}")) as chat,
         line_client(chat, nick="john") as john,

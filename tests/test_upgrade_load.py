@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 from processes import wait_until
 from served import Crowd, Served
+from stored import stored
 
 CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
 ROOMS = int(os.environ.get("UPGRADE_ROOMS", "10"))
@@ -76,13 +75,7 @@ def told(pauses: list[float]) -> str:
 
 def check_store(store: Path, seen: dict[str, list[str]]) -> None:
     """What people have seen is what is kept, in that order."""
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        rows = connection.execute(
-            "SELECT rooms.name, nick, text FROM entries JOIN rooms ON rooms.id = entries.room "
-            "ORDER BY position"
-        ).fetchall()
     kept: dict[str, list[str]] = {room: [] for room in seen}
-    for room, nick, text in rows:
-        kept.get(room, []).append(f"> {nick}: {text}")
+    for entry in stored(store):
+        kept.get(entry.room, []).append(f"> {entry.nick}: {entry.text}")
     assert kept == seen

@@ -42,8 +42,13 @@ CLOSE_SECONDS = 5.0
 REOPEN_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 
-# That a message holds a word, as a pattern, in which some signs are quoted.
-HOLDS: Final = r" AND coalesce(nullif(folded, ''), text) LIKE ? ESCAPE '\'"
+# The batch that holds a position, if there is one, and those after it.
+FROM: Final = (
+    "position >= coalesce("
+    "(SELECT max(position) FROM batches WHERE room = rooms.id AND position <= ?), 0)"
+)
+# That a batch holds a word, as a pattern, in which some signs are quoted.
+HOLDS: Final = r" AND coalesce(nullif(folded, ''), texts) LIKE ? ESCAPE '\'"
 WILD: Final = re.compile(r"[%_\\]")
 QUOTED: Final = r"\\\g<0>"
 
@@ -95,6 +100,8 @@ def _open(
 def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
     with contextlib.ExitStack() as opened:
         try:
+            if file.update():
+                logger.info("the store has the form of this version now")
             reader = opened.enter_context(contextlib.closing(file.reader()))
             # From now on it holds the file open: else the writer would take itself for the last one
             # when it pauses, and bring all of the write-ahead log into the file.
@@ -198,32 +205,24 @@ class SqliteLog:
 
     async def read(self, room: str, after: int, limit: int) -> list[Kept]:
         """The kept entries of a room after a position, oldest first, at most `limit`."""
-        return await self._read(room, "position > ? ORDER BY position", [_known(after)], limit)
+        after = _known(after)
+        return await self._reader.read(
+            Query(room, FROM, [after], limit, newest=False, first=after + 1)
+        )
 
     async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
         """The newest kept entries before a position, oldest first, at most `limit`."""
-        newest = await self._read(
-            room,
-            "position <= ? ORDER BY position DESC",
-            [MAX_POSITION if position is None else _known(position - 1)],
-            limit,
-        )
-        return newest[::-1]
+        last = MAX_POSITION if position is None else _known(position - 1)
+        return await self._reader.read(Query(room, "position <= ?", [last], limit, last=last))
 
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
         """The newest kept entries that hold all the words, oldest first, at most `limit`."""
         # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub. LIKE
-        # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the text.
+        # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the texts.
         patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]
-        newest = await self._read(
-            room, f"TRUE{HOLDS * len(words)} ORDER BY position DESC", patterns, limit
+        return await self._reader.read(
+            Query(room, f"TRUE{HOLDS * len(words)}", patterns, limit, words=words)
         )
-        return newest[::-1]
-
-    async def _read(
-        self, room: str, condition: str, values: Sequence[int | str], limit: int
-    ) -> list[Kept]:
-        return await self._reader.read(Query(room, condition, [*values, limit]))
 
     async def close_reader(self) -> None:
         """Close the connection for reading, and end what is being read through it."""

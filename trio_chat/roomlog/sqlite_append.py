@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from trio_chat.events import KEPT, TopicSet
 from trio_chat.roomlog import sqlite_rows
@@ -20,11 +20,28 @@ if TYPE_CHECKING:
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
 ROWS_A_PAGE = 25  # messages of some hundred bytes in 4 KB
+# A batch takes what comes so long after its first entry: it is kept until all of them are too old.
+BATCH_SECONDS = 600.0
+
+
+@frozen
+class Batch:
+    """The newest batch of a room, which may take more."""
+
+    id: int
+    entries: int
+    began: float
+
+    def grown(self, entries: int, now: float) -> Batch | None:
+        """What it is like with so many more, if it takes them."""
+        if self.entries + entries > sqlite_rows.MOST or not 0 <= now - self.began <= BATCH_SECONDS:
+            return None
+        return Batch(self.id, self.entries + entries, self.began)
 
 
 @define(eq=False)
 class RoomRows:
-    """What is known of a room: its kept rows are those above `floor`, up to `position`."""
+    """What is known of a room: its kept entries are those above `floor`, up to `position`."""
 
     id: int
     name: str
@@ -33,17 +50,19 @@ class RoomRows:
     floor: int
     position: int
     forgotten: bool = False
+    batch: Batch | None = None
 
 
 @define
 class Rooms:
     """What is known of all rooms; `by_name` has those that spoke last at its end.
 
-    Positions of new rooms begin above `positions_from`.
+    Positions of new rooms begin above `positions_from`, ids of batches above `last_batch`.
     """
 
     by_name: OrderedDict[str, RoomRows] = field(factory=OrderedDict)
     positions_from: int = 0
+    last_batch: int = 0
     # Found forgotten in the file: their rows are still to be deleted.
     forgotten: list[RoomRows] = field(factory=list)
 
@@ -51,13 +70,15 @@ class Rooms:
 def load(connection: sqlite3.Connection) -> Rooms:
     """Read from the file what is known of its rooms."""
     [(positions_from,)] = connection.execute("SELECT forgotten FROM positions")
-    rooms = Rooms(positions_from=positions_from)
+    [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
+    rooms = Rooms(positions_from=positions_from, last_batch=last_batch)
     spoken: list[tuple[float, RoomRows]] = []
     for key, name, shown, topic, floor in connection.execute(
         "SELECT id, name, shown, topic, floor FROM rooms"
     ).fetchall():
         newest = connection.execute(
-            "SELECT position, time FROM entries WHERE room = ? ORDER BY position DESC LIMIT 1",
+            "SELECT position + length(kinds) - 1, time FROM batches "
+            "WHERE room = ? ORDER BY position DESC LIMIT 1",
             (key,),
         ).fetchone()
         position, when = newest or (floor, 0.0)
@@ -71,6 +92,17 @@ def load(connection: sqlite3.Connection) -> Rooms:
     return rooms
 
 
+@define(eq=False)
+class Speaking:
+    """A room that speaks in an append: what is said, and what it is like once that is committed."""
+
+    room: RoomRows
+    position: int
+    topic: TopicSet | None = None
+    entries: list[Kept] = field(factory=list)
+    batch: Batch | None = None
+
+
 class Append:
     """One transaction. `rooms` changes once it is committed, and not before."""
 
@@ -80,10 +112,9 @@ class Append:
         self._most_rooms = most_rooms
         self._now = time.time()
         self._positions_from = rooms.positions_from
-        # The rooms that speak in this append, with their new positions and topics, by name.
-        self._touched: dict[str, RoomRows] = {}
-        self._positions: dict[str, int] = {}
-        self._topics: dict[str, TopicSet] = {}
+        self._last_batch = rooms.last_batch
+        # The rooms that speak in this append, by name.
+        self._speaking: dict[str, Speaking] = {}
         self._made = 0
         # Those that make place, and where to look for the next.
         self._forgotten: dict[str, RoomRows] = {}
@@ -92,29 +123,55 @@ class Append:
     def write(self, drafts: Sequence[Entry]) -> None:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
-        rows = [self._row(draft) for draft in drafts if isinstance(draft, KEPT)]
-        sqlite_rows.insert(self._connection, rows)
-        for name, topic in self._topics.items():
-            self._connection.execute(
-                "UPDATE rooms SET topic = ?, shown = ? WHERE id = ?",
-                (topic.text, topic.room_name, self._touched[name].id),
-            )
+        for draft in drafts:
+            if isinstance(draft, KEPT):
+                self._add(draft)
+        new: list[sqlite_rows.Value] = []
+        grown: list[tuple[sqlite_rows.Value, ...]] = []
+        for speaking in self._speaking.values():
+            self._place(speaking, new, grown)
+        sqlite_rows.insert(self._connection, new)
+        sqlite_rows.grow(self._connection, grown)
+        for speaking in self._speaking.values():
+            if (topic := speaking.topic) is not None:
+                self._connection.execute(
+                    "UPDATE rooms SET topic = ?, shown = ? WHERE id = ?",
+                    (topic.text, topic.room_name, speaking.room.id),
+                )
         self._connection.execute("COMMIT")
 
-    def _row(self, draft: Kept) -> sqlite_rows.Row:
-        name = draft.room
-        room = self._touched.get(name) or self._touch(name)
-        draft.position = self._positions[name] = self._positions[name] + 1
+    def _add(self, draft: Kept) -> None:
+        speaking = self._speaking.get(draft.room) or self._begin(draft.room)
+        speaking.position += 1
+        draft.position = speaking.position
         draft.time = self._now
         if isinstance(draft, TopicSet):
-            self._topics[name] = draft
-        return sqlite_rows.row(room.id, draft)
+            speaking.topic = draft
+        speaking.entries.append(draft)
 
-    def _touch(self, name: str) -> RoomRows:
+    def _place(
+        self,
+        speaking: Speaking,
+        new: list[sqlite_rows.Value],
+        grown: list[tuple[sqlite_rows.Value, ...]],
+    ) -> None:
+        """Add what a room says to its newest batch, or have it in new ones."""
+        room, entries = speaking.room, speaking.entries
+        if room.batch is not None and (batch := room.batch.grown(len(entries), self._now)):
+            speaking.batch = batch
+            grown.append((*sqlite_rows.lines(entries), batch.id))
+            return
+        for start in range(0, len(entries), sqlite_rows.MOST):
+            part = entries[start : start + sqlite_rows.MOST]
+            self._last_batch += 1
+            speaking.batch = Batch(self._last_batch, len(part), self._now)
+            new += (self._last_batch, room.id, part[0].position, *sqlite_rows.lines(part))
+
+    def _begin(self, name: str) -> Speaking:
         known = None if name in self._forgotten else self._rooms.by_name.get(name)
-        room = self._touched[name] = known or self._make(name)
-        self._positions[name] = room.position
-        return room
+        room = known or self._make(name)
+        speaking = self._speaking[name] = Speaking(room, room.position)
+        return speaking
 
     def _make(self, name: str) -> RoomRows:
         for _ in range(FORGET_AT_ONCE):
@@ -133,7 +190,7 @@ class Append:
 
     def _forget_one(self) -> None:
         """Have the room that has been silent longest make place; its rows are deleted later."""
-        room = next((room for room in self._oldest if room.name not in self._touched), None)
+        room = next((room for room in self._oldest if room.name not in self._speaking), None)
         if room is None:
             return  # all have just spoken: one too many, until the next comes
         self._forgotten[room.name] = room
@@ -143,7 +200,7 @@ class Append:
 
     def pages(self, rows: int) -> int:
         """About how many pages of the file so many rows in these rooms have changed."""
-        return 1 + len(self._touched) + rows // ROWS_A_PAGE
+        return 1 + len(self._speaking) + rows // ROWS_A_PAGE
 
     def committed(self) -> tuple[list[RoomRows], list[RoomRows]]:
         """Take note of what has been written; gives the rooms that spoke and those forgotten."""
@@ -152,10 +209,13 @@ class Append:
             room.forgotten = True
             del rooms.by_name[room.name]
         rooms.positions_from = self._positions_from
-        for name, room in self._touched.items():
-            room.position = self._positions[name]
-            if (topic := self._topics.get(name)) is not None:
+        rooms.last_batch = self._last_batch
+        for name, speaking in self._speaking.items():
+            room, topic = speaking.room, speaking.topic
+            room.position, room.batch = speaking.position, speaking.batch
+            if topic is not None:
                 room.topic, room.shown = topic.text, topic.room_name
             rooms.by_name[name] = room
             rooms.by_name.move_to_end(name)
-        return list(self._touched.values()), list(self._forgotten.values())
+        spoken = [speaking.room for speaking in self._speaking.values()]
+        return spoken, list(self._forgotten.values())

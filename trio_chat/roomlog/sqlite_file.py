@@ -24,13 +24,11 @@ from trio_chat.settings import Durability
 # "trch": tells our files from other programs' (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74726368
 # Raised by one with each change of the schema, together with a step that brings older files there.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # `floor` is the position up to which a room's entries are kept no more. A room without a name is
 # being forgotten; positions of new rooms begin above `forgotten`, so that no room's start over.
-# `folded` is the text as it is searched, where more than ASCII letters are folded;
-# else empty, or NULL.
-SCHEMA: Final = """
+ROOMS: Final = """
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT UNIQUE,
@@ -38,20 +36,41 @@ CREATE TABLE rooms (
     topic TEXT NOT NULL,
     floor INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE entries (
-    room INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    time REAL NOT NULL,
-    kind INTEGER NOT NULL,
-    author TEXT NOT NULL,
-    nick TEXT NOT NULL,
-    text TEXT NOT NULL,
-    folded TEXT,
-    PRIMARY KEY (room, position)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE positions (forgotten INTEGER NOT NULL) STRICT;
 INSERT INTO positions VALUES (0);
 """
+# What was said in a room one after the other, from `position` on, the last of it at `time`: each
+# text has a line an entry, `kinds` a letter. Rows are in the order in which they came, so that what
+# an append writes is in few places: in the order of rooms each would be at another. `folded` has
+# the texts as they are searched, where more than ASCII letters are folded; else it is empty.
+BATCHES: Final = """
+CREATE TABLE batches (
+    id INTEGER PRIMARY KEY,
+    room INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    time REAL NOT NULL,
+    times TEXT NOT NULL,
+    kinds TEXT NOT NULL,
+    authors TEXT NOT NULL,
+    nicks TEXT NOT NULL,
+    texts TEXT NOT NULL,
+    folded TEXT NOT NULL,
+    UNIQUE (room, position)
+) STRICT;
+"""
+# What brings a file from the version before to this one. Schema 1 had a row an entry.
+STEPS: Final = {
+    2: (
+        BATCHES,
+        (
+            "INSERT INTO batches "
+            "(room, position, time, times, kinds, authors, nicks, texts, folded) "
+            "SELECT room, position, time, printf('%!.17g', time), substr('sat', kind + 1, 1), "
+            "author, nick, text, coalesce(folded, '') FROM entries"
+        ),
+        "DROP TABLE entries",
+    )
+}
 
 MAGIC: Final = b"SQLite format 3\0"
 HEADER_BYTES: Final = 100
@@ -75,6 +94,21 @@ class StoreFile:
     path: Path
     lock: int
     durability: Durability
+
+    def update(self) -> bool:
+        """Bring a file of an older version to this one, whole or not at all; whether it was one.
+
+        Takes some seconds for each million entries. Raises `sqlite3.Error`.
+        """
+        with contextlib.closing(_connect(self.path, "rw")) as connection:
+            [(version,)] = connection.execute("PRAGMA user_version")
+            for step in range(version + 1, SCHEMA_VERSION + 1):
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in STEPS[step]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {step}")
+                connection.execute("COMMIT")
+        return bool(version < SCHEMA_VERSION)
 
     def writer(self) -> sqlite3.Connection:
         """A connection for the one thread that writes; it also makes all checkpoints.
@@ -167,7 +201,7 @@ def _make(path: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.executescript(SCHEMA)
+            connection.executescript(ROOMS + BATCHES)
         new.replace(path)
     except OSError as error:
         raise _cannot("write", path, error) from None

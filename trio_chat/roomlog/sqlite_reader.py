@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import define, field
 
+from trio_chat.commands import MAX_POSITION
 from trio_chat.roomlog import sqlite_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trio_chat.events import Kept
 
@@ -32,13 +33,22 @@ NICEST: Final = 19
 
 @define(eq=False)
 class Query:
-    """Which kept entries of a room to read, and what came of it once `done` is set."""
+    """Which kept entries of a room to read, and what came of it once `done` is set.
+
+    Those from `first` to `last` that hold all the words, at most `limit`, oldest first; they are in
+    batches that meet `condition`, the newest first if `newest`.
+    """
 
     room: str
     condition: str
     values: Sequence[int | str]
+    limit: int
+    newest: bool = True
+    first: int = 0
+    last: int = MAX_POSITION
+    words: Sequence[str] = ()
     entries: list[Kept] = field(factory=list)
-    error: sqlite3.Error | None = None
+    error: Exception | None = None
     abandoned: bool = False
     done: trio.Event = field(factory=trio.Event)
 
@@ -87,17 +97,36 @@ class Reader:
 
     def _select(self, query: Query) -> None:
         # One statement, so that the room is the same from beginning to end.
-        statement = f"{sqlite_rows.SELECT} AND {query.condition} LIMIT ?"
+        statement = f"{sqlite_rows.SELECT} AND {query.condition}"
+        order = "DESC" if query.newest else "ASC"
         try:
-            rows = self._connection.execute(statement, (query.room, *query.values)).fetchall()
-        except sqlite3.Error as error:
+            with contextlib.closing(
+                self._connection.execute(
+                    f"{statement} ORDER BY position {order}", (query.room, *query.values)
+                )
+            ) as batches:
+                query.entries = _chosen(query, batches)
+        except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it, whatever it is
             query.error = error
-        else:
-            query.entries = [sqlite_rows.entry(query.room, row) for row in rows]
 
     def _tell(self, event: trio.Event) -> None:
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(event.set)
+
+
+def _chosen(query: Query, batches: Iterable[sqlite_rows.Columns]) -> list[Kept]:
+    """What a query asks for, from batches in its order: no more of them are read than it takes."""
+    found: list[Kept] = []
+    step = -1 if query.newest else 1
+    for columns in batches:
+        found += [
+            entry
+            for entry in sqlite_rows.entries(query.room, columns, query.words)[::step]
+            if query.first <= entry.position <= query.last
+        ]
+        if len(found) >= query.limit:
+            break
+    return found[: query.limit][::step]
 
 
 def _be_nice() -> None:

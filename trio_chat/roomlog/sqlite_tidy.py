@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ class Tidy:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
-            execute("DELETE FROM entries WHERE room = ? AND position <= ?", (room.id, upto))
+            execute(
+                "DELETE FROM batches "
+                "WHERE room = ?1 AND position <= ?2 AND position + length(kinds) - 1 <= ?2",
+                (room.id, upto),
+            )
             if remove:
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
             else:
@@ -107,19 +112,21 @@ class Tidy:
                 execute("ROLLBACK")
             raise
         room.floor = upto
+        if upto >= room.position:
+            room.batch = None  # it is gone
 
     def _age(self, room: RoomRows) -> None:
         """Delete a room's rows that are too old, at most so many; it is done if there are fewer."""
         oldest = self._connection.execute(
-            "SELECT position, time FROM entries WHERE room = ? ORDER BY position LIMIT ?",
+            "SELECT position + length(kinds) - 1, time FROM batches "
+            "WHERE room = ? ORDER BY position LIMIT ?",
             (room.id, BITE_ROWS),
         ).fetchall()
         limit = self._retention.oldest()
-        kept = next((position for position, when in oldest if when >= limit), None)
-        upto = (kept - 1) if kept is not None else (oldest[-1][0] if oldest else room.floor)
-        if upto > room.floor and not room.forgotten:
-            self._delete(room, upto)
-        if kept is not None or len(oldest) < BITE_ROWS or room.forgotten:
+        old = list(takewhile(lambda batch: batch[1] < limit, oldest))
+        if old and not room.forgotten:
+            self._delete(room, old[-1][0])
+        if len(old) < BITE_ROWS or room.forgotten:
             self._aging.popleft()
 
     def _checkpoint(self) -> None:
