@@ -22,7 +22,7 @@ from trio_chat.commands import MAX_POSITION
 from trio_chat.roomlog import sqlite_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from trio_chat.events import Kept
 
@@ -114,19 +114,23 @@ class Reader:
             self._token.run_sync_soon(event.set)
 
 
-def _chosen(query: Query, batches: Iterable[sqlite_rows.Columns]) -> list[Kept]:
-    """What a query asks for, from batches in its order: no more of them are read than it takes."""
+def _chosen(query: Query, batches: sqlite3.Cursor) -> list[Kept]:
+    """What a query asks for, from batches in its order: few more are read than it takes."""
     found: list[Kept] = []
     step = -1 if query.newest else 1
-    for columns in batches:
-        found += [
-            entry
-            for entry in sqlite_rows.entries(query.room, columns, query.words)[::step]
-            if query.first <= entry.position <= query.last
-        ]
-        if len(found) >= query.limit:
-            break
-    return found[: query.limit][::step]
+    # As many as it takes if they are full. SQLite lets go of the GIL for each row: with Python run
+    # in between, the hub and this thread would wait for each other once a row.
+    enough = query.limit // sqlite_rows.MOST + 2
+    while some := batches.fetchmany(enough):
+        for columns in some:
+            found += [
+                entry
+                for entry in sqlite_rows.entries(query.room, columns, query.words)[::step]
+                if query.first <= entry.position <= query.last
+            ]
+            if len(found) >= query.limit:
+                return found[: query.limit][::step]
+    return found[::step]
 
 
 def _be_nice() -> None:
