@@ -127,7 +127,7 @@ class Append:
             if isinstance(draft, KEPT):
                 self._add(draft)
         new: list[sqlite_rows.Value] = []
-        grown: list[tuple[sqlite_rows.Value, ...]] = []
+        grown: list[tuple[sqlite_rows.Lines, int]] = []
         for speaking in self._speaking.values():
             self._place(speaking, new, grown)
         sqlite_rows.insert(self._connection, new)
@@ -153,13 +153,13 @@ class Append:
         self,
         speaking: Speaking,
         new: list[sqlite_rows.Value],
-        grown: list[tuple[sqlite_rows.Value, ...]],
+        grown: list[tuple[sqlite_rows.Lines, int]],
     ) -> None:
         """Add what a room says to its newest batch, or have it in new ones."""
         room, entries = speaking.room, speaking.entries
         if room.batch is not None and (batch := room.batch.grown(len(entries), self._now)):
             speaking.batch = batch
-            grown.append((*sqlite_rows.lines(entries), batch.id))
+            grown.append((sqlite_rows.lines(entries), batch.id))
             return
         for start in range(0, len(entries), sqlite_rows.MOST):
             part = entries[start : start + sqlite_rows.MOST]

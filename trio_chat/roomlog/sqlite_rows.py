@@ -44,17 +44,16 @@ SIZES: Final = (128, 16, 1)
 INSERTS: Final = {size * COLUMNS: INSERT + ", ".join([ROW] * size) for size in SIZES}
 GROW: Final = """
 UPDATE OR ROLLBACK batches SET
-    time = ?1,
-    times = times || char(10) || ?2,
-    kinds = kinds || ?3,
-    authors = authors || char(10) || ?4,
-    nicks = nicks || char(10) || ?5,
-    texts = texts || char(10) || ?6,
-    folded = CASE WHEN folded || ?7 = '' THEN '' ELSE
-        coalesce(nullif(folded, ''), lower(texts))
-        || char(10) || coalesce(nullif(?7, ''), lower(?6))
+    time = ?,
+    times = times || char(10) || ?,
+    kinds = kinds || ?,
+    authors = authors || char(10) || ?,
+    nicks = nicks || char(10) || ?,
+    texts = texts || char(10) || ?,
+    folded = CASE WHEN folded || ? = '' THEN '' ELSE
+        coalesce(nullif(folded, ''), lower(texts)) || char(10) || ?
     END
-WHERE id = ?8
+WHERE id = ?
 """
 # The end of the year 9999: no later time can be shown as a date.
 LAST_SECOND: Final = 253_402_300_799.0
@@ -100,9 +99,13 @@ def insert(connection: sqlite3.Connection, values: Sequence[Value]) -> None:
         start = whole
 
 
-def grow(connection: sqlite3.Connection, batches: Sequence[tuple[Value, ...]]) -> None:
-    """Add to batches, given as `lines` and the id of each; raises `sqlite3.Error`."""
-    if batches and connection.executemany(GROW, batches).rowcount != len(batches):
+def grow(connection: sqlite3.Connection, batches: Sequence[tuple[Lines, int]]) -> None:
+    """Add these lines to batches, given by their ids; raises `sqlite3.Error`."""
+    if not batches:
+        return
+    # Not by number (`?1`): some Pythons 3.12 warn of that.
+    values = [(*added, added[-1] or added[-2].lower(), batch) for added, batch in batches]
+    if connection.executemany(GROW, values).rowcount != len(batches):
         raise sqlite3.IntegrityError("a batch is gone")
 
 

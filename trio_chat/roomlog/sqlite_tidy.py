@@ -99,8 +99,8 @@ class Tidy:
         try:
             execute(
                 "DELETE FROM batches "
-                "WHERE room = ?1 AND position <= ?2 AND position + length(kinds) - 1 <= ?2",
-                (room.id, upto),
+                "WHERE room = ? AND position <= ? AND position + length(kinds) - 1 <= ?",
+                (room.id, upto, upto),
             )
             if remove:
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
