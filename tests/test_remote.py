@@ -288,6 +288,7 @@ async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
         await come(bot, Disconnected)
         await come(bot, Resumed)
         assert len(await bot.rooms()) == 1
+    assert not bot.connected
 
 
 async def come(bot: RemoteClient, kind: type) -> None:

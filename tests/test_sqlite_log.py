@@ -20,7 +20,7 @@ from trio_chat import Refused, Settings, open_chat
 from trio_chat.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_append import BATCH_SECONDS
+from trio_chat.roomlog.sqlite_append import BATCH_CHARS, BATCH_SECONDS
 from trio_chat.roomlog.sqlite_rows import MOST
 from trio_chat.roomlog.sqlite_tidy import Tidy
 from trio_chat.testing import line_client
@@ -162,6 +162,9 @@ async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
         # Not where it would have too many, nor long after the first of them.
         await log.append([said("#a") for _ in range(MOST - len(texts) + 1)])
         assert asked(path, "SELECT position FROM batches WHERE room = 1") == [(1,), (8,)]
+        await log.append([said("#long", "x" * (BATCH_CHARS - 1)), said("#long", "x")])
+        await log.append([said("#long", "x")])
+        assert asked(path, "SELECT position FROM batches WHERE room = 3") == [(1,), (3,)]
         clock.now += BATCH_SECONDS + 1
         await log.append([said("#b")])
         clock.now -= 2 * BATCH_SECONDS

@@ -113,6 +113,7 @@ class Session:
     def leave(self) -> None:
         """Have all calls raise `ChatClosed`; whoever runs it ends the connection."""
         self._ended = "this client has left the chat"
+        self.connected = False
         self._change(None)
         self.inbox.end()
 
@@ -290,6 +291,7 @@ class Session:
             if isinstance(greeted.event, Hello):
                 await self._settle_in(socket, greeted.event)
                 self._wait = FIRST_WAIT
+                await trio.lowlevel.checkpoint_if_cancelled()  # it may have broken meanwhile
                 self.connected = True
                 self._change(socket)
                 first.set(None)

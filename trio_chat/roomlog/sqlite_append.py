@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
 ROWS_A_PAGE = 25  # messages of some hundred bytes in 4 KB
-# A batch takes what comes so long after its first entry: it is kept until all of them are too old.
+# A batch takes what comes so long after its first entry: it is kept until its last is too old.
 BATCH_SECONDS = 600.0
+# And up to so many characters, which are written once more with each entry that is added.
+BATCH_CHARS = 4_000
 
 
 @frozen
@@ -30,13 +32,14 @@ class Batch:
 
     id: int
     entries: int
+    chars: int
     began: float
 
-    def grown(self, entries: int, now: float) -> Batch | None:
+    def grown(self, entries: int, chars: int, now: float) -> Batch | None:
         """What it is like with so many more, if it takes them."""
-        if self.entries + entries > sqlite_rows.MOST or not 0 <= now - self.began <= BATCH_SECONDS:
-            return None
-        return Batch(self.id, self.entries + entries, self.began)
+        grown = Batch(self.id, self.entries + entries, self.chars + chars, self.began)
+        fits = grown.entries <= sqlite_rows.MOST and grown.chars <= BATCH_CHARS
+        return grown if fits and 0 <= now - self.began <= BATCH_SECONDS else None
 
 
 @define(eq=False)
@@ -157,14 +160,15 @@ class Append:
     ) -> None:
         """Add what a room says to its newest batch, or have it in new ones."""
         room, entries = speaking.room, speaking.entries
-        if room.batch is not None and (batch := room.batch.grown(len(entries), self._now)):
+        chars = sum([len(entry.text) for entry in entries])
+        if room.batch is not None and (batch := room.batch.grown(len(entries), chars, self._now)):
             speaking.batch = batch
             grown.append((sqlite_rows.lines(entries), batch.id))
             return
         for start in range(0, len(entries), sqlite_rows.MOST):
             part = entries[start : start + sqlite_rows.MOST]
             self._last_batch += 1
-            speaking.batch = Batch(self._last_batch, len(part), self._now)
+            speaking.batch = Batch(self._last_batch, len(part), chars, self._now)
             new += (self._last_batch, room.id, part[0].position, *sqlite_rows.lines(part))
 
     def _begin(self, name: str) -> Speaking:

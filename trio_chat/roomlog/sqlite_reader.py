@@ -119,8 +119,9 @@ def _chosen(query: Query, batches: sqlite3.Cursor) -> list[Kept]:
     found: list[Kept] = []
     step = -1 if query.newest else 1
     # As many as it takes if they are full. SQLite lets go of the GIL for each row: with Python run
-    # in between, the hub and this thread would wait for each other once a row.
-    enough = query.limit // sqlite_rows.MOST + 2
+    # in between, the hub and this thread would wait for each other once a row. In a search it is
+    # finding a row that takes long, and the next might be far.
+    enough = 1 if query.words else query.limit // sqlite_rows.MOST + 2
     while some := batches.fetchmany(enough):
         for columns in some:
             found += [

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.sqlite_append import RoomRows, Rooms
 
-# Rows deleted at once, beside as many as were just appended: about a millisecond.
+# Entries deleted at once, beside as many as were just appended: about a millisecond.
 BITE_ROWS: Final = 256
+# Batches deleted at once for their age, each in a page of its own, maybe.
+BITE_BATCHES: Final = 32
 # A room may have a twentieth too many, so that not each append has to delete.
 SLACK: Final = 20
 # Pages of 4 KB in the write-ahead log before a checkpoint: SQLite's own default.
@@ -120,13 +122,13 @@ class Tidy:
         oldest = self._connection.execute(
             "SELECT position + length(kinds) - 1, time FROM batches "
             "WHERE room = ? ORDER BY position LIMIT ?",
-            (room.id, BITE_ROWS),
+            (room.id, BITE_BATCHES),
         ).fetchall()
         limit = self._retention.oldest()
         old = list(takewhile(lambda batch: batch[1] < limit, oldest))
         if old and not room.forgotten:
             self._delete(room, old[-1][0])
-        if len(old) < BITE_ROWS or room.forgotten:
+        if len(old) < BITE_BATCHES or room.forgotten:
             self._aging.popleft()
 
     def _checkpoint(self) -> None:
