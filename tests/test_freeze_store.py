@@ -47,7 +47,7 @@ async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
     tmp_path: Path, store: str, writers, monkeypatch
 ) -> None:
     """Not even what is to be tidied, of which there is some."""
-    monkeypatch.setattr(sqlite_tidy, "BITE_ROWS", 1)
+    monkeypatch.setattr(sqlite_tidy, "BITE_ENTRIES", 1)
     monkeypatch.setattr(sqlite_tidy, "SLACK", 1_000_000)
     monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 30)
     async with chat_on_tcp(store=store, history_entries=10) as (chat, port):
@@ -186,10 +186,10 @@ async def test_a_writer_that_hangs_is_not_waited_for(store: str, monkeypatch) ->
     hanging = threading.Event()
     tidy = Writer._tidy_some
 
-    def hang(writer: Writer, rows: int, pages: int) -> bool:
-        if rows:
+    def hang(writer: Writer, entries: int, pages: int) -> bool:
+        if entries:
             assert hanging.wait(20)
-        return tidy(writer, rows, pages)
+        return tidy(writer, entries, pages)
 
     monkeypatch.setattr(Writer, "_tidy_some", hang)
     async with chat_on_tcp(store=store) as (chat, port):

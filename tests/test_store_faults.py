@@ -510,6 +510,23 @@ def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> Non
     assert [position for _, position, _ in held(path)] == [*range(241, 251)] * 5
 
 
+def test_what_is_deleted_for_its_age_counts_for_the_next_checkpoint(
+    path: Path, clock, monkeypatch
+) -> None:
+    alone = Alone(path, Retention(1000, 10, 1))
+    for _ in range(50):
+        clock.now += 601  # each has a row of its own
+        alone.append([said("#a")])
+    monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 1000)
+    before = alone.writer._tidy._pages
+    clock.now += 2 * DAY
+    alone.look_for_old_ones()
+    alone.tidy()
+    assert alone.writer._tidy._pages == before + 50
+    alone.close()
+    assert held(path) == []
+
+
 # --- a file that another program holds ------------------------------------------------------------
 
 

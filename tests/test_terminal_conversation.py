@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 import trio
 
-from trio_chat.events import Hello, Limits, Welcomed
+from trio_chat.errors import NoConnection
+from trio_chat.events import Hello, Limits, Said, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed
 from trio_chat.terminal.conversation import Conversation
 from trio_chat.terminal.given import Given
@@ -28,14 +29,18 @@ class Breaking:
     id, nick = "1", "jack"
     hello = Hello("1", "jack", "", 0.0, Limits(*range(7)), [])
 
-    def __init__(self, breaks_at: str) -> None:
+    def __init__(self, breaks_at: str, *, comes_back: bool = False) -> None:
         self.connected = True
+        self.comes_back = comes_back
         self.breaks_at = breaks_at
         self.events = [EVENTS[breaks_at]]
 
     async def __anext__(self) -> object:
         if self.events:
             return self.events.pop(0)
+        if self.comes_back and not self.connected:
+            self.connected, self.breaks_at = True, ""
+            return Resumed("jack", ("#a",), anew=False)
         await trio.sleep_forever()
         raise AssertionError
 
@@ -45,10 +50,13 @@ class Breaking:
         if what == self.breaks_at:
             self.connected = False
             self.events.append(Disconnected("gone"))
+            if self.comes_back:
+                raise NoConnection("gone")
         return []
 
     async def history(self, room: str, limit: int) -> list[object]:
-        return await self.asked("history")
+        await self.asked("history")
+        return [Said(room, "2", "mary", "before you came", 1, 0.0)] if self.comes_back else []
 
     async def members(self, room: str) -> object:
         return EVENTS["history"] if await self.asked("members") == [] else None
@@ -82,5 +90,12 @@ class Shown:
 async def test_a_connection_that_breaks_between_two_questions_is_told_of(breaks_at: str) -> None:
     client = cast("RemoteClient", Breaking(breaks_at))
     screen = Shown("gone; connecting again")
+    with trio.fail_after(5):
+        await Conversation(client, cast("Screen", screen), in_room=True).run()
+
+
+async def test_what_could_not_be_asked_is_asked_when_it_is_back() -> None:
+    client = cast("RemoteClient", Breaking("history", comes_back=True))
+    screen = Shown("before you came")
     with trio.fail_after(5):
         await Conversation(client, cast("Screen", screen), in_room=True).run()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
-ROWS_A_PAGE = 25  # messages of some hundred bytes in 4 KB
+ENTRIES_A_PAGE = 25  # messages of some hundred bytes in 4 KB
 # A batch takes what comes so long after its first entry: it is kept until its last is too old.
 BATCH_SECONDS = 600.0
 # And up to so many characters, which are written once more with each entry that is added.
@@ -160,16 +160,17 @@ class Append:
     ) -> None:
         """Add what a room says to its newest batch, or have it in new ones."""
         room, entries = speaking.room, speaking.entries
-        chars = sum([len(entry.text) for entry in entries])
-        if room.batch is not None and (batch := room.batch.grown(len(entries), chars, self._now)):
-            speaking.batch = batch
-            grown.append((sqlite_rows.lines(entries), batch.id))
-            return
         for start in range(0, len(entries), sqlite_rows.MOST):
             part = entries[start : start + sqlite_rows.MOST]
+            held = sqlite_rows.lines(part)
+            count, chars = len(entries), len(held.texts)
+            if room.batch is not None and (batch := room.batch.grown(count, chars, self._now)):
+                speaking.batch = batch
+                grown.append((held, batch.id))
+                return
             self._last_batch += 1
             speaking.batch = Batch(self._last_batch, len(part), chars, self._now)
-            new += (self._last_batch, room.id, part[0].position, *sqlite_rows.lines(part))
+            new += (self._last_batch, room.id, part[0].position, *held)
 
     def _begin(self, name: str) -> Speaking:
         known = None if name in self._forgotten else self._rooms.by_name.get(name)
@@ -202,9 +203,9 @@ class Append:
         self._connection.execute("UPDATE rooms SET name = NULL WHERE id = ?", (room.id,))
         self._connection.execute("UPDATE positions SET forgotten = ?", (self._positions_from,))
 
-    def pages(self, rows: int) -> int:
-        """About how many pages of the file so many rows in these rooms have changed."""
-        return 1 + len(self._speaking) + rows // ROWS_A_PAGE
+    def pages(self, entries: int) -> int:
+        """About how many pages of the file so many entries in these rooms have changed."""
+        return 1 + len(self._speaking) + entries // ENTRIES_A_PAGE
 
     def committed(self) -> tuple[list[RoomRows], list[RoomRows]]:
         """Take note of what has been written; gives the rooms that spoke and those forgotten."""

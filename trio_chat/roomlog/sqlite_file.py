@@ -98,20 +98,24 @@ class StoreFile:
     def update(self) -> bool:
         """Bring a file of an older version to this one, whole or not at all; whether it was one.
 
-        Takes some seconds for each million entries. Raises `sqlite3.Error`.
+        Takes some seconds for each million entries, and twice the file's size on the disk until the
+        next checkpoint. To be called while nothing else writes. Raises `sqlite3.Error`.
         """
-        with contextlib.closing(_connect(self.path, "rw")) as connection:
+        with contextlib.closing(self.reader()) as connection:
             [(version,)] = connection.execute("PRAGMA user_version")
+        if version == SCHEMA_VERSION:
+            return False
+        with contextlib.closing(_connect(self.path, "rw")) as connection:
             for step in range(version + 1, SCHEMA_VERSION + 1):
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in STEPS[step]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {step}")
                 connection.execute("COMMIT")
-        return bool(version < SCHEMA_VERSION)
+        return True
 
     def writer(self) -> sqlite3.Connection:
-        """A connection for the one thread that writes; it also makes all checkpoints.
+        """A connection for the one thread that writes; it also makes all checkpoints from then on.
 
         Versions of SQLite before 3.51.3 may damage a file if two connections do.
         """

@@ -6,7 +6,7 @@ A row is a batch: what was said in a room one after the other, with a line an en
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from trio_chat.events import Acted, Said, TopicSet
 from trio_chat.text import folded
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trio_chat.events import Kept
 
 Value: TypeAlias = int | float | str
-Lines: TypeAlias = tuple[float, str, str, str, str, str, str]
 Columns: TypeAlias = tuple[str, int, int, str, str, str, str, str, str]
 
 # Entries of a batch, at most: whoever wants one of them has all of them read, and each that is
@@ -64,8 +63,20 @@ SELECT: Final = (
 )
 
 
+class Lines(NamedTuple):
+    """What a batch holds of entries: its columns but those that say where it is."""
+
+    time: float
+    times: str
+    kinds: str
+    authors: str
+    nicks: str
+    texts: str
+    folded: str
+
+
 def lines(entries: Sequence[Kept]) -> Lines:
-    """What a batch holds of these entries, which have one time; its other columns say where it is.
+    """These entries, which have one time, as a batch holds them.
 
     Raises `sqlite3.DataError` where an entry cannot be told from the next.
     """
@@ -75,7 +86,7 @@ def lines(entries: Sequence[Kept]) -> Lines:
     texts = BETWEEN.join([entry.text for entry in entries])
     if not between == authors.count(BETWEEN) == nicks.count(BETWEEN) == texts.count(BETWEEN):
         raise sqlite3.DataError("an entry of more than one line")
-    return (
+    return Lines(
         time,
         repr(time) + BETWEEN * between,  # an empty line is the same once more
         "".join([KINDS[entry.__class__] for entry in entries]),
@@ -104,7 +115,7 @@ def grow(connection: sqlite3.Connection, batches: Sequence[tuple[Lines, int]]) -
     if not batches:
         return
     # Not by number (`?1`): some Pythons 3.12 warn of that.
-    values = [(*added, added[-1] or added[-2].lower(), batch) for added, batch in batches]
+    values = [(*added, added.folded or added.texts.lower(), batch) for added, batch in batches]
     if connection.executemany(GROW, values).rowcount != len(batches):
         raise sqlite3.IntegrityError("a batch is gone")
 

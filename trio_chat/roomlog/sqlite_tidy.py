@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.sqlite_append import RoomRows, Rooms
 
 # Entries deleted at once, beside as many as were just appended: about a millisecond.
-BITE_ROWS: Final = 256
+BITE_ENTRIES: Final = 256
 # Batches deleted at once for their age, each in a page of its own, maybe.
 BITE_BATCHES: Final = 32
 # A room may have a twentieth too many, so that not each append has to delete.
@@ -69,14 +69,14 @@ class Tidy:
         self._resume = time.monotonic() + RETRY_SECONDS
         self._pages = CHECKPOINT_PAGES
 
-    def some(self, rows: int, pages: int) -> None:
-        """Tidy a little, after an append of so many rows and pages; raises `sqlite3.Error`."""
+    def some(self, entries: int, pages: int) -> None:
+        """Tidy a little, after an append of so many entries and pages; raises `sqlite3.Error`."""
         self._pages += pages
         self._checkpoint()
         if time.monotonic() < self._resume:
             return
         if self._trimming:
-            self._trim(next(iter(self._trimming)), BITE_ROWS + rows)
+            self._trim(next(iter(self._trimming)), BITE_ENTRIES + entries)
         elif self._aging:
             self._age(self._aging[0])
         elif time.monotonic() >= self._next_aging:
@@ -84,11 +84,11 @@ class Tidy:
                 self._aging.extend(self._rooms.by_name.values())
             self._next_aging = time.monotonic() + AGING_SECONDS
 
-    def _trim(self, room: RoomRows, rows: int) -> None:
-        """Delete a room's oldest rows, at most so many, and what is left of a forgotten one."""
+    def _trim(self, room: RoomRows, entries: int) -> None:
+        """Delete a room's oldest entries, at most so many, and what is left of a forgotten one."""
         last = room.position if room.forgotten else room.position - self._retention.entries
         last = max(last, room.floor)  # more may be kept now than when the room was noted
-        upto = min(last, room.floor + rows)
+        upto = min(last, room.floor + entries)
         self._delete(room, upto, remove=room.forgotten and upto == last)
         if upto >= last:
             del self._trimming[room]
@@ -99,11 +99,12 @@ class Tidy:
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
-            execute(
+            deleted = execute(
                 "DELETE FROM batches "
                 "WHERE room = ? AND position <= ? AND position + length(kinds) - 1 <= ?",
                 (room.id, upto, upto),
             )
+            self._pages += deleted.rowcount  # each may lie in a page of its own
             if remove:
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
             else:
@@ -118,7 +119,7 @@ class Tidy:
             room.batch = None  # it is gone
 
     def _age(self, room: RoomRows) -> None:
-        """Delete a room's rows that are too old, at most so many; it is done if there are fewer."""
+        """Delete a room's batches that are too old, at most so many; fewer are the last."""
         oldest = self._connection.execute(
             "SELECT position + length(kinds) - 1, time FROM batches "
             "WHERE room = ? ORDER BY position LIMIT ?",

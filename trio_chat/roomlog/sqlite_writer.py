@@ -85,9 +85,9 @@ class Writer:
             while (job := self._next(jobs)) is not None:
                 if isinstance(job, Job):
                     # The list is the hub's again once it is told.
-                    rows, pages = len(job.drafts), self._append(job)
+                    entries, pages = len(job.drafts), self._append(job)
                     token.run_sync_soon(job.done.set)
-                    if self._tidy_some(rows, pages) and pages:
+                    if self._tidy_some(entries, pages) and pages:
                         self._works()
                 elif isinstance(job, Retention):
                     self._retention = job
@@ -182,10 +182,10 @@ class Writer:
             self._connection.close()
             self._connect()
 
-    def _tidy_some(self, rows: int, pages: int) -> bool:
+    def _tidy_some(self, entries: int, pages: int) -> bool:
         """Tidy a little; whether that has worked."""
         try:
-            self._tidy.some(rows, pages)
+            self._tidy.some(entries, pages)
         except sqlite3.Error as error:
             self._failed(error)
             return False

@@ -42,6 +42,8 @@ class Conversation:
         self._in_room = in_room
         self._view = View(client.id, client.nick)
         self._usages = usages(client.hello.commands)
+        # Rooms whose past is still to be shown: a connection may break before that.
+        self._unfilled: dict[str, None] = {}
         self._put, self._lines = trio.open_memory_channel[list[Line]](MOST_UNSHOWN)
         # Why the connection ended last, and why the client has left, if it was not the person.
         self._reason = "the connection was closed"
@@ -109,21 +111,30 @@ class Conversation:
         await self._add(self._view.take(event))
         match event:
             case Welcomed(room=room):
-                await self._fill(room)
+                self._unfilled[room] = None
+                await self._fill()
             case Disconnected(reason=reason):
                 self._reason = reason
-            case Resumed(rooms=rooms, anew=True):
-                await self._look_around(rooms)
+            case Resumed(rooms=rooms, anew=anew):
+                if anew:
+                    await self._look_around(rooms)
+                if self._unfilled:
+                    await self._fill()
 
-    async def _fill(self, room: str) -> None:
-        """Show what was said in a room before, and learn which others there are."""
-        if not self._client.connected:  # it would wait, and with it the word that there is none
-            return
-        try:
-            entries = await self._client.history(room, HISTORY)
-        except (Refused, NoConnection, ChatClosed):
-            return  # it is left again, or gone: the next events say so
-        await self._add(self._view.fill(room, entries))
+    async def _fill(self) -> None:
+        """Show what was said before in rooms just joined, and learn which others there are."""
+        for room in list(self._unfilled):
+            if not self._client.connected:  # it would wait, and with it the word that there is none
+                return
+            try:
+                entries = await self._client.history(room, HISTORY)
+            except NoConnection:
+                return
+            except (Refused, ChatClosed):
+                entries = None  # it is left again: the next events say so
+            del self._unfilled[room]
+            if entries is not None:
+                await self._add(self._view.fill(room, entries))
         await self._learn_rooms()
 
     async def _learn_rooms(self) -> None:
