@@ -264,7 +264,7 @@ async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
     async def settle_in_and_break(self, *arguments) -> None:
         await settle_in(self, *arguments)
         if breaks:
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until the connection breaks
 
     async with (
         running(resume_grace=grace) as (_, port),

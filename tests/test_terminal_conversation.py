@@ -41,12 +41,12 @@ class Breaking:
         if self.comes_back and not self.connected:
             self.connected, self.breaks_at = True, ""
             return Resumed("jack", ("#a",), anew=False)
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # until cancelled
         raise AssertionError
 
     async def asked(self, what: str) -> list[object]:
         if not self.connected:
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until cancelled
         if what == self.breaks_at:
             self.connected = False
             self.events.append(Disconnected("gone"))

@@ -121,7 +121,8 @@ async def test_a_kill_at_any_moment_loses_nothing(seed: int, tmp_path: Path) -> 
             while (successor := this.successor()) is None:
                 await trio.lowlevel.checkpoint()
             # It takes about this long to start, and little for the rest, which is of interest.
-            await trio.sleep(this.choose.choice([0.3, 0.45, 0.6]) * this.choose.uniform(0, 1.2))
+            moment = this.choose.choice([0.3, 0.45, 0.6]) * this.choose.uniform(0, 1.2)
+            await trio.sleep(moment)  # as chance has it
             victim = this.choose.choice([this.daemon.process.pid, successor])
             os.kill(victim, 9)
             print(f"killed after {time.monotonic() - begun:.3f} s:", victim == successor)
