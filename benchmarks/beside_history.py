@@ -24,9 +24,9 @@ from peers import BUILD, Peer, compiled, found_ours, running, trio_chat_argument
 from ratios import Figures, in_turns, table
 from run import Load, put_under, raise_descriptor_limit, where
 
-from trio_chat.events import Said
+from trio_chat.protocol.events import Said
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
 
 BUSY = Load("1x100x1", "1 room × 100, 1 in flight", 1, 100, 1, 2500, {})
 # Its messages came one at a time, among those of other rooms.

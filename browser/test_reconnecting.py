@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from trio_chat.control_client import asking
+from trio_chat.daemon.control_client import asking
 
 
 def hold_back(page) -> None:

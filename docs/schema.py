@@ -13,9 +13,9 @@ from typing import get_args, get_origin, get_type_hints
 
 from attrs import fields
 
-from trio_chat import events
 from trio_chat.dialects.documents import ID_CHARS, TYPES
 from trio_chat.dialects.forms import FORMS, Form
+from trio_chat.protocol import events
 
 PAGE = Path(__file__).parent / "websocket.schema.json"
 SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}

@@ -16,10 +16,10 @@ import trio
 from attrs import Attribute, fields
 
 from trio_chat import Settings, SettingsError, open_chat
-from trio_chat.configuration import flag, variable, written
+from trio_chat.config.sources import flag, variable, written
 from trio_chat.dialects.documents import TYPES
 from trio_chat.dialects.forms import FORMS
-from trio_chat.table import ROWS
+from trio_chat.protocol.table import ROWS
 from trio_chat.testing import line_client
 
 HERE = Path(__file__).parent

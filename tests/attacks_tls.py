@@ -19,7 +19,7 @@ from authority import Authority
 from loopback import HOST, PATIENCE, descriptors
 
 from trio_chat import Settings, open_chat
-from trio_chat.endpoints import ALL
+from trio_chat.config.endpoints import ALL
 from trio_chat.testing import line_client
 
 HELLO = b"\x16\x03"

@@ -16,8 +16,9 @@ from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
 
-from trio_chat import cli, configuration
-from trio_chat.control_path import default_directory
+from trio_chat import cli
+from trio_chat.config import sources
+from trio_chat.daemon.control_path import default_directory
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile(
@@ -39,7 +40,7 @@ def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith(configuration.PREFIX):
+            if name.startswith(sources.PREFIX):
                 patch.delenv(name)
         use_runtime_directory(tmp_path_factory.mktemp("run"), patch)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))

@@ -11,13 +11,13 @@ from attacks import SETTINGS, check_text
 from attrs import fields, frozen, has
 from frames import REQUEST, frame
 
-from trio_chat.commands import Answer, Greet, Record, Refuse, SwitchVariant
 from trio_chat.dialects import documents
-from trio_chat.dialects.http import HEAD_BYTES
-from trio_chat.doors.first_bytes import FirstBytes
-from trio_chat.doors.proxy import MOST_BYTES, V1, V2
-from trio_chat.events import Refusal
-from trio_chat.table import make_table
+from trio_chat.http.request import HEAD_BYTES
+from trio_chat.protocol.commands import Answer, Greet, Record, Refuse, SwitchVariant
+from trio_chat.protocol.events import Refusal
+from trio_chat.protocol.table import make_table
+from trio_chat.transports.detection import FirstBytes
+from trio_chat.transports.proxy_protocol import MOST_BYTES, V1, V2
 
 WAY_BYTES = 3
 TABLE = make_table(())

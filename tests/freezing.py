@@ -11,9 +11,9 @@ from attrs import evolve
 from loopback import dialled, ticks
 
 from trio_chat import Chat, Settings, open_chat
-from trio_chat.handed import Frozen, Handed, check_handed
 from trio_chat.roomlog.memory import MemoryLog
-from trio_chat.state_json import read_state, write_state
+from trio_chat.snapshot.codec import read_state, write_state
+from trio_chat.snapshot.handover import Frozen, Handed, check_handed
 
 Next = Callable[..., AbstractAsyncContextManager]
 

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from trio_chat import Chat, Settings, open_chat
-from trio_chat.doors.tcp import SocketLink
 from trio_chat.testing import LineClient
+from trio_chat.transports.tcp import SocketLink
 
 PATIENCE = 30  # seconds of real time until a test gives up
 HOST = "127.0.0.1"

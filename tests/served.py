@@ -14,7 +14,7 @@ from pathlib import Path
 
 from processes import PATIENCE, environment, wait_until
 
-from trio_chat import control_client
+from trio_chat.daemon import control_client
 from trio_chat.errors import ControlError
 
 HERE = Path(__file__).parent

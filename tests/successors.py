@@ -33,7 +33,7 @@ def fail() -> None:
 def break_successor() -> None:
     if PLAN.get("at") == "start":
         fail()
-    from trio_chat.handover_wire import Wire  # noqa: PLC0415 - not before it fails at its start
+    from trio_chat.daemon.upgrade.wire import Wire  # noqa: PLC0415 - not before it fails at its start
 
     def failing(name):
         right = getattr(Wire, name)

@@ -13,7 +13,7 @@ from stored import stored
 from test_lagging import LIMIT, lines, slow_client, talk, talker
 from test_lagging import running as running_small
 
-from trio_chat.roomlog.sqlite import SqliteLog
+from trio_chat.roomlog.sqlite.log import SqliteLog
 from trio_chat.testing import line_client
 
 ROOM = "#a"

@@ -13,7 +13,7 @@ from authority import Authority
 from processes import Run
 
 from trio_chat import Settings, SettingsError, open_chat
-from trio_chat.certificate import read_certificate
+from trio_chat.config.certificate import read_certificate
 
 
 def problem(authority: Authority) -> str:

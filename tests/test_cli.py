@@ -16,11 +16,12 @@ import pytest
 from attrs import fields
 from processes import PATIENCE, Run, Start, Talk, environment
 
-from trio_chat import configuration, daemon
-from trio_chat.addresses import announce, told
-from trio_chat.endpoints import Endpoint
+from trio_chat.config import sources
+from trio_chat.config.endpoints import Endpoint
+from trio_chat.config.settings import Settings
+from trio_chat.daemon import run as daemon
+from trio_chat.daemon.addresses import announce, told
 from trio_chat.errors import SettingsError
-from trio_chat.settings import Settings
 
 # Within this process: what needs no server
 
@@ -93,11 +94,11 @@ def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_help_has_each_setting_with_its_default(field, run: Run) -> None:
     words = " ".join(run("serve", "--help").out.split())
-    flag = configuration.flag(field.name)
+    flag = sources.flag(field.name)
     option = re.search(rf"{flag} .*?\[default: ([^]]*)\]", words)
     assert option is not None
     assert field.metadata["help"].replace("-", "") in option[0].replace("- ", "").replace("-", "")
-    assert option[1] == configuration.written(field.name)
+    assert option[1] == sources.written(field.name)
 
 
 def test_help_has_the_settings_by_section(run: Run) -> None:

@@ -100,7 +100,7 @@ async def test_refusal_with_unread_input_on_both_sides(links: Links) -> None:
 
 
 async def test_refusal_for_the_address_with_unread_input(links: Links, monkeypatch) -> None:
-    monkeypatch.setattr("trio_chat.handlers.attendance._is_this_machine", lambda _: False)
+    monkeypatch.setattr("trio_chat.hub.handlers.connections._is_this_machine", lambda _: False)
     async with chat_on_tcp(max_clients_per_address=2) as (chat, port):
         inside = [await dial(port, nick="john"), await dial(port, nick="jack")]
         turned_away = await dial(port)
@@ -130,7 +130,7 @@ async def test_a_failed_command_with_unread_input(links: Links, monkeypatch, cap
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("trio_chat.handlers.rooms.Rooms._list_rooms", fail)
+    monkeypatch.setattr("trio_chat.hub.handlers.rooms.Rooms._list_rooms", fail)
     async with chat_on_tcp() as (_, port):
         client = await dial(port)
         await client.send("/rooms")

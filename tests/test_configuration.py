@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import fields
 
-from trio_chat.configuration import flag, load, variable, written
+from trio_chat.config.settings import Settings
+from trio_chat.config.sources import flag, load, variable, written
 from trio_chat.errors import SettingsError
-from trio_chat.settings import Settings
 
 WriteFile = Callable[[str], Path]
 

@@ -15,12 +15,13 @@ import pytest
 import trio
 import trio.testing
 
-from trio_chat import control, control_client, unix_socket
-from trio_chat.control import Command, serve_control
-from trio_chat.control_client import Asking, asking, running
-from trio_chat.control_path import claim, default_path
+from trio_chat.daemon import control, control_client
+from trio_chat.daemon.control import Command, serve_control
+from trio_chat.daemon.control_client import Asking, asking, running
+from trio_chat.daemon.control_path import claim, default_path
 from trio_chat.errors import ChatClosed, ControlError
-from trio_chat.unix_socket import is_alive
+from trio_chat.transports import unix
+from trio_chat.transports.unix import is_alive
 
 PATIENCE = 10  # seconds until a test gives up
 
@@ -165,7 +166,7 @@ async def test_a_lock_that_is_never_let_go_is_told(path: Path, autojump_clock) -
     fcntl.flock(other, fcntl.LOCK_EX)
     with pytest.raises(ControlError, match="is locked by another program"):
         await claim(path)
-    assert trio.current_time() < 2 * unix_socket.LOCK_SECONDS
+    assert trio.current_time() < 2 * unix.LOCK_SECONDS
     os.close(other)
     async with await claim(path):
         pass

@@ -14,14 +14,14 @@ import trio
 from loopback import chat_on_tcp, until
 
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
-from trio_chat.addresses import announce
-from trio_chat.configuration import load
-from trio_chat.doors.first_bytes import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
-from trio_chat.doors.proxy import is_trusted
-from trio_chat.endpoints import from_text
-from trio_chat.frozen_state import FrozenChat
-from trio_chat.state_json import read_state, write_state
-from trio_chat.table import make_table
+from trio_chat.config.endpoints import from_text
+from trio_chat.config.sources import load
+from trio_chat.daemon.addresses import announce
+from trio_chat.protocol.table import make_table
+from trio_chat.snapshot.codec import read_state, write_state
+from trio_chat.snapshot.model import FrozenChat
+from trio_chat.transports.detection import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
+from trio_chat.transports.proxy_protocol import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,11 @@ from loopback import chat_on_tcp
 from processes import PATIENCE, Daemon, Start
 from websockets.sync.client import connect
 
-from trio_chat import configuration, open_chat
-from trio_chat.exposition import render
-from trio_chat.metrics import metrics
-from trio_chat.usage import usage
+from trio_chat import open_chat
+from trio_chat.config import sources
+from trio_chat.metrics.catalogue import metrics
+from trio_chat.metrics.process import usage
+from trio_chat.metrics.prometheus import render
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROMETHEUS = EXAMPLES / "prometheus"
@@ -72,7 +73,7 @@ async def test_rules_are_about_metrics_there_are() -> None:
 
 
 def test_reasons_that_rules_look_for_are_given_somewhere() -> None:
-    package = Path(configuration.__file__).parent
+    package = Path(sources.__file__).parent
     source = "".join(path.read_text() for path in package.rglob("*.py"))
     [expression] = [rule["expr"] for rule in rules() if "reason=~" in rule["expr"]]
     for reason in re.search('reason=~"(.*)"', expression)[1].split("|"):
@@ -87,7 +88,7 @@ def test_prometheus_is_told_where_to_look() -> None:
         f'job="{job["job_name"]}"' in rule["expr"] for rule in rules() if "job" in rule["expr"]
     )
     [group] = job["static_configs"]
-    assert group["targets"] == [f"127.0.0.1:{configuration.FIELDS['port'].default}"]
+    assert group["targets"] == [f"127.0.0.1:{sources.FIELDS['port'].default}"]
 
 
 # --- haproxy --------------------------------------------------------------------------------------
@@ -331,7 +332,7 @@ def test_a_container_gets_settings_and_files_that_exist() -> None:
     [variables] = instructions("ENV")
     pairs = dict(word.split("=", 1) for word in shlex.split(variables))
     settings = {name: text for name, text in pairs.items() if name != "PATH"}
-    loaded = configuration.load({}, settings, None)
+    loaded = sources.load({}, settings, None)
     assert loaded.host == "0.0.0.0"
     [volume] = instructions("VOLUME")
     assert loaded.store.startswith(f"sqlite:{volume}/")

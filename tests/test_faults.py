@@ -274,7 +274,7 @@ async def test_a_failure_ends_only_who_asked_for_it(monkeypatch, caplog) -> None
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("trio_chat.handlers.rooms.Rooms._list_rooms", fail)
+    monkeypatch.setattr("trio_chat.hub.handlers.rooms.Rooms._list_rooms", fail)
     hooks = {"commands": ROWS, "before_say": failing_hook}
     async with chat_on_tcp(open_with=hooks) as (chat, port):
         john = await dial(port, nick="john", room="#x")

@@ -6,10 +6,10 @@ import pytest
 import trio.testing
 
 from trio_chat import Settings, open_chat
-from trio_chat.commands import Answer, Disconnected, Refuse
-from trio_chat.doors.first_bytes import UNDECIDED_SECONDS, VERBS, FirstBytes, TlsHello, is_http
-from trio_chat.table import make_table
+from trio_chat.protocol.commands import Answer, Disconnected, Refuse
+from trio_chat.protocol.table import make_table
 from trio_chat.testing import line_client
+from trio_chat.transports.detection import UNDECIDED_SECONDS, VERBS, FirstBytes, TlsHello, is_http
 
 SETTINGS = Settings(rate_limit=None)
 REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\n\r\n/nick evil\n/join #a\n/msg gotcha\n"

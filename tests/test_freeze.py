@@ -23,9 +23,10 @@ from loopback import (
     watch_links,
 )
 
-from trio_chat import ChatClosed, Notice, Refused, custom, hub, server
-from trio_chat.client import Lost
-from trio_chat.standstill import Standstill
+from trio_chat import ChatClosed, Notice, Refused, custom, server
+from trio_chat.hub import hub
+from trio_chat.hub.client import Lost
+from trio_chat.hub.pause import Standstill
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}

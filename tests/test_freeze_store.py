@@ -14,9 +14,10 @@ from loopback import chat_on_tcp, descriptors, dial, ticks
 from stored import stored
 
 from trio_chat import StoreError, open_chat, server
-from trio_chat.roomlog import sqlite, sqlite_file, sqlite_tidy
-from trio_chat.roomlog.sqlite_file import StoreFile, open_store
-from trio_chat.roomlog.sqlite_writer import Writer
+from trio_chat.roomlog.sqlite import file as sqlite_file
+from trio_chat.roomlog.sqlite import log, maintenance
+from trio_chat.roomlog.sqlite.file import StoreFile, open_store
+from trio_chat.roomlog.sqlite.writer import Writer
 
 
 @pytest.fixture
@@ -47,9 +48,9 @@ async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
     tmp_path: Path, store: str, writers, monkeypatch
 ) -> None:
     """Not even what is to be tidied, of which there is some."""
-    monkeypatch.setattr(sqlite_tidy, "BITE_ENTRIES", 1)
-    monkeypatch.setattr(sqlite_tidy, "SLACK", 1_000_000)
-    monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 30)
+    monkeypatch.setattr(maintenance, "BITE_ENTRIES", 1)
+    monkeypatch.setattr(maintenance, "SLACK", 1_000_000)
+    monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 30)
     async with chat_on_tcp(store=store, history_entries=10) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         await john.send(*(f"/msg {number}" for number in range(50)), "/topic a")
@@ -150,7 +151,7 @@ async def test_a_file_that_cannot_be_opened_at_once_is_tried_again(
 async def test_a_file_that_cannot_be_opened_at_all_ends_the_chat_and_is_free(
     tmp_path: Path, store: str, monkeypatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "REOPEN_SECONDS", 0.3)
+    monkeypatch.setattr(log, "REOPEN_SECONDS", 0.3)
     before = descriptors()
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")

@@ -15,10 +15,11 @@ from documents import Closed, DocumentClient, dial_documents, document_client, f
 from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import Links, chat_on_tcp, dial, ticks, until, watch_links
 
-from trio_chat import Notice, Say, custom, hub
-from trio_chat.absences import GraceOver
-from trio_chat.doors.first_bytes import UNDECIDED_SECONDS
-from trio_chat.standstill import Standstill
+from trio_chat import Notice, Say, custom
+from trio_chat.hub import hub
+from trio_chat.hub.pause import Standstill
+from trio_chat.hub.resume import GraceOver
+from trio_chat.transports.detection import UNDECIDED_SECONDS
 
 REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

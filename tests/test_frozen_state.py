@@ -13,8 +13,13 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, commands, custom
-from trio_chat.commands import (
+from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, custom
+from trio_chat.dialects.line import CRLF, LF, FrozenLines
+from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames
+from trio_chat.errors import StateError
+from trio_chat.hub.state import Counts
+from trio_chat.protocol import commands
+from trio_chat.protocol.commands import (
     Act,
     Answer,
     CameFrom,
@@ -38,12 +43,12 @@ from trio_chat.commands import (
     TakeNick,
     Tell,
 )
-from trio_chat.dialects.line import CRLF, LF, FrozenLines
-from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames
-from trio_chat.doors.first_bytes import FrozenFirstBytes
-from trio_chat.doors.reader import FrozenReader
-from trio_chat.errors import StateError
-from trio_chat.frozen_state import (
+from trio_chat.protocol.names import parse_nick, parse_room
+from trio_chat.protocol.table import make_table
+from trio_chat.roomlog.memory import FrozenHistories, History
+from trio_chat.snapshot.codec import VERSION, read_state, write_state
+from trio_chat.snapshot.handover import check_handed
+from trio_chat.snapshot.model import (
     FrozenChat,
     FrozenClient,
     FrozenRoom,
@@ -52,13 +57,9 @@ from trio_chat.frozen_state import (
     HeldCustom,
     HeldLabelled,
 )
-from trio_chat.handed import check_handed
-from trio_chat.limits import FrozenBucket
-from trio_chat.names import parse_nick, parse_room
-from trio_chat.roomlog.memory import FrozenHistories, History
-from trio_chat.state import Counts
-from trio_chat.state_json import VERSION, read_state, write_state
-from trio_chat.table import make_table
+from trio_chat.transports.detection import FrozenFirstBytes
+from trio_chat.transports.rate_limit import FrozenBucket
+from trio_chat.transports.reader import FrozenReader
 
 DATA = Path(__file__).parent / "data"
 

@@ -13,16 +13,11 @@ import pytest
 import trio
 from loopback import descriptors
 
-from trio_chat import handover, handover_wire
+from trio_chat.daemon.upgrade import protocol
+from trio_chat.daemon.upgrade import wire as handover_wire
+from trio_chat.daemon.upgrade.protocol import PROTOCOL, Estate, Fixed
+from trio_chat.daemon.upgrade.wire import PIECE_BYTES, PIECE_DESCRIPTORS, Message, Wire, pair
 from trio_chat.errors import HandoverError, PeerEnded
-from trio_chat.handover import PROTOCOL, Estate, Fixed
-from trio_chat.handover_wire import (
-    PIECE_BYTES,
-    PIECE_DESCRIPTORS,
-    Message,
-    Wire,
-    pair,
-)
 
 PATIENCE = 20  # seconds until a test gives up
 
@@ -270,18 +265,18 @@ async def test_a_cancelled_receive_leaves_nothing_open() -> None:
 
 @pytest.mark.parametrize("said", [FIXED, ESTATE])
 def test_what_is_said_is_read(said: Fixed | Estate) -> None:
-    assert handover.read(type(said), handover.written(said)) == said
+    assert protocol.read(type(said), protocol.written(said)) == said
 
 
 def test_another_version_is_refused_by_its_number() -> None:
-    said = handover.written(FIXED).replace(b'"protocol": 2', b'"protocol": 9')
+    said = protocol.written(FIXED).replace(b'"protocol": 2', b'"protocol": 9')
     with pytest.raises(
         HandoverError, match=f"by version 9 of the protocol, and this one by version {PROTOCOL}: "
     ):
-        handover.read(Fixed, said)
+        protocol.read(Fixed, said)
     # Whatever else it says.
     with pytest.raises(HandoverError, match="by version 9 of the protocol"):
-        handover.read(Fixed, b'{"protocol": 9, "wishes": []}')
+        protocol.read(Fixed, b'{"protocol": 9, "wishes": []}')
 
 
 @pytest.mark.parametrize(
@@ -293,13 +288,13 @@ def test_another_version_is_refused_by_its_number() -> None:
         b"7",
         b"{}",
         b'{"protocol": 2}',
-        handover.written(FIXED).replace(b'"host"', b'"hosts"'),
-        handover.written(FIXED).replace(b'"host"', b'"extra": 1, "host"'),
-        handover.written(FIXED).replace(b"8888", b'"8888"'),
-        handover.written(FIXED).replace(b"8888", b"8888.5"),
-        handover.written(FIXED).replace(b'"127.0.0.1"', b"null"),
+        protocol.written(FIXED).replace(b'"host"', b'"hosts"'),
+        protocol.written(FIXED).replace(b'"host"', b'"extra": 1, "host"'),
+        protocol.written(FIXED).replace(b"8888", b'"8888"'),
+        protocol.written(FIXED).replace(b"8888", b"8888.5"),
+        protocol.written(FIXED).replace(b'"127.0.0.1"', b"null"),
     ],
 )
 def test_anything_else_is_refused(said: bytes) -> None:
     with pytest.raises(HandoverError, match="says what is not known here"):
-        handover.read(Fixed, said)
+        protocol.read(Fixed, said)

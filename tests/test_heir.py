@@ -13,12 +13,13 @@ import pytest
 import trio
 from loopback import descriptors
 
-from trio_chat import Settings, handover_wire, open_chat, upgrade
+from trio_chat import Settings, open_chat
+from trio_chat.daemon.upgrade import predecessor, wire
+from trio_chat.daemon.upgrade.predecessor import DaemonState, hand_over
+from trio_chat.daemon.upgrade.process import start_heir
+from trio_chat.daemon.upgrade.protocol import GO, LOADED, READY, Fixed, written
+from trio_chat.daemon.upgrade.wire import Message
 from trio_chat.errors import HandoverError, PeerEnded
-from trio_chat.handover import GO, LOADED, READY, Fixed, written
-from trio_chat.handover_wire import Message
-from trio_chat.heir import start_heir
-from trio_chat.upgrade import DaemonState, hand_over
 
 PATIENCE = 20
 
@@ -69,7 +70,7 @@ async def test_why_it_has_ended_is_told(code: str, told: str, runs, capfd) -> No
 
 
 async def test_one_that_only_closes_its_connection_is_killed(runs, monkeypatch) -> None:
-    monkeypatch.setattr("trio_chat.heir.END_SECONDS", 0.3)
+    monkeypatch.setattr("trio_chat.daemon.upgrade.process.END_SECONDS", 0.3)
     runs(
         "import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)"
     )  # until killed
@@ -118,7 +119,7 @@ async def test_what_cannot_be_started_is_told(monkeypatch) -> None:
         def full() -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        patch.setattr(handover_wire, "pair", full)
+        patch.setattr(wire, "pair", full)
         with pytest.raises(HandoverError, match="cannot be started: Too many open files"):
             await heard()
     assert descriptors() == before
@@ -133,7 +134,7 @@ async def test_what_cannot_be_started_is_told(monkeypatch) -> None:
     ],
 )
 async def test_one_that_hangs_is_given_up(code: str, runs, monkeypatch) -> None:
-    monkeypatch.setattr(upgrade, "START_SECONDS", 0.5)
+    monkeypatch.setattr(predecessor, "START_SECONDS", 0.5)
     runs(code)
     before = descriptors()
     async with open_chat(Settings()) as chat:
@@ -188,7 +189,7 @@ async def hand_over_to(heir: PlayedHeir, monkeypatch: pytest.MonkeyPatch) -> lis
     async def start():
         yield heir
 
-    monkeypatch.setattr(upgrade, "start_heir", start)
+    monkeypatch.setattr(predecessor, "start_heir", start)
     handed: list[int] = []
     async with open_chat(Settings()) as chat:
         await chat.listen(port=0)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from trio_chat import ChatClosed, Refused, Said, Settings, open_chat, server
-from trio_chat.commands import MAX_FOUND
+from trio_chat.protocol.commands import MAX_FOUND
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.testing import LineClient, line_client

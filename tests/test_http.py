@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat import Settings
-from trio_chat.commands import Answer, Disconnected, Greet
-from trio_chat.dialects.http import HEAD_BYTES, HEADERS, read_opening
 from trio_chat.dialects.websocket import DOCUMENTS
-from trio_chat.doors.first_bytes import FirstBytes
-from trio_chat.table import make_table
+from trio_chat.http.request import HEAD_BYTES, HEADERS, read_opening
+from trio_chat.protocol.commands import Answer, Disconnected, Greet
+from trio_chat.protocol.table import make_table
+from trio_chat.transports.detection import FirstBytes
 
 SETTINGS = Settings()
 # The example of RFC 6455, 1.3.

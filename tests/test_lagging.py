@@ -11,13 +11,13 @@ import trio
 import trio.testing
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
-from trio_chat.client import Client, Lost
 from trio_chat.dialects.line import LF
-from trio_chat.outboxes import Outboxes
-from trio_chat.room import Room
+from trio_chat.hub.client import Client, Lost
+from trio_chat.hub.outboxes import Outboxes
+from trio_chat.hub.room import Room
+from trio_chat.hub.state import State
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
-from trio_chat.state import State
 from trio_chat.testing import LineClient, line_client
 
 LIMIT = 1000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.limits import FrozenBucket, TokenBucket
+from trio_chat.transports.rate_limit import FrozenBucket, TokenBucket
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import commands, events
-from trio_chat.commands import Record, Refuse
+from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LF, LineDialect, LineVariant
-from trio_chat.names import parse_nick, parse_room
-from trio_chat.settings import Settings
-from trio_chat.table import make_table
+from trio_chat.protocol import commands, events
+from trio_chat.protocol.commands import Record, Refuse
+from trio_chat.protocol.names import parse_nick, parse_room
+from trio_chat.protocol.table import make_table
 
 SETTINGS = Settings()
 SMALL = Settings(line_bytes=32, message_chars=8)

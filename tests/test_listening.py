@@ -10,8 +10,8 @@ import pytest
 import trio
 from loopback import HOST, ticks, until
 
-from trio_chat.doors.listening import Listening
-from trio_chat.endpoints import Endpoint
+from trio_chat.config.endpoints import Endpoint
+from trio_chat.transports.listener import Listening
 
 
 @pytest.fixture

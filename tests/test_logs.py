@@ -11,7 +11,7 @@ import re
 import pytest
 import trio
 
-from trio_chat import logs
+from trio_chat.daemon import logs
 
 logger = logging.getLogger("trio_chat")
 

@@ -7,7 +7,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.events import Said
+from trio_chat.protocol.events import Said
 from trio_chat.roomlog.memory import FrozenHistories, History, MemoryLog
 from trio_chat.roomlog.retention import Retention
 

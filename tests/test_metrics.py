@@ -18,14 +18,16 @@ from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 from prometheus_client.parser import text_string_to_metric_families
 
 import trio_chat
-from trio_chat import Health, Histogram, Refused, Settings, SettingsError, lateness, open_chat
-from trio_chat.exposition import Metric, render
-from trio_chat.metrics import LIMITS, kinds
-from trio_chat.roomlog import commits, sqlite_writer
+from trio_chat import Health, Histogram, Refused, Settings, SettingsError, open_chat
+from trio_chat.metrics import loop_lag
+from trio_chat.metrics.catalogue import LIMITS, kinds
+from trio_chat.metrics.process import usage
+from trio_chat.metrics.prometheus import Metric, render
+from trio_chat.metrics.statistics import HANGING_SECONDS
+from trio_chat.roomlog import commits
 from trio_chat.roomlog.commits import Commits
-from trio_chat.statistics import HANGING_SECONDS
+from trio_chat.roomlog.sqlite import writer
 from trio_chat.testing import line_client
-from trio_chat.usage import usage
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 PATHS = ("/metrics", "/healthz", "/healthz/live", "/healthz/ready")
@@ -165,7 +167,7 @@ async def test_an_append_that_fails_shows_until_one_works(tmp_path: Path, monkey
     async with open_chat(settings) as chat, chat.connect("bot") as bot:
         await bot.join("#a")
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_writer.Append, "write", fail)
+            patch.setattr(writer.Append, "write", fail)
             with pytest.raises(Refused):
                 await bot.say("Hi")
         assert not chat.health().writable
@@ -271,7 +273,7 @@ async def test_each_limit_counts_what_it_refuses(settings, lines, limit, autojum
 
 
 async def test_lateness_is_what_holds_up_the_loop(monkeypatch) -> None:
-    monkeypatch.setattr(lateness, "SECONDS", 0.01)
+    monkeypatch.setattr(loop_lag, "SECONDS", 0.01)
     async with open_chat() as chat, trio.open_nursery() as nursery:
         nursery.start_soon(chat.measure_lateness)
         await until(lambda: sum(chat.statistics().late_seconds.counts) > 0)
@@ -284,7 +286,7 @@ async def test_lateness_is_what_holds_up_the_loop(monkeypatch) -> None:
 
 
 def test_usage_says_nothing_where_there_is_no_proc(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("trio_chat.usage._OWN", tmp_path)
+    monkeypatch.setattr("trio_chat.metrics.process._OWN", tmp_path)
     told = usage()
     assert (told.resident_bytes, told.open_files) == (None, None)
     assert told.cpu_seconds > 0
@@ -374,7 +376,7 @@ async def test_a_hub_that_hangs_is_told_without_it(slotless_log, monkeypatch) ->
         async with hanging_log(chat) as waits:
             await john.send("/msg Hi")
             await waits.wait()
-            monkeypatch.setattr(trio_chat.statistics, "HANGING_SECONDS", 0.05)
+            monkeypatch.setattr(trio_chat.metrics.statistics, "HANGING_SECONDS", 0.05)
             await trio.sleep(0.06)  # longer than it may hang, by the clock of a watchdog
             for path in ("/healthz", "/healthz/live"):
                 status, _, body = await fetch_one(port, path)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import names
 from trio_chat.errors import Refused
-from trio_chat.names import MAX_MARKS, RESERVED, Name, fold_room, parse_nick, parse_room
-from trio_chat.text import clean_text
+from trio_chat.protocol import names
+from trio_chat.protocol.names import MAX_MARKS, RESERVED, Name, fold_room, parse_nick, parse_room
+from trio_chat.protocol.text import clean_text
 
 LIMIT: Final = 32
 
@@ -287,7 +287,7 @@ def test_skeletons_are_decomposed_before_and_after() -> None:
 def test_a_name_that_becomes_too_long_is_refused_before_that_takes_time(
     parse, count: int, monkeypatch
 ) -> None:
-    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    monkeypatch.setattr("trio_chat.protocol.names._apply_precis", None)
     with pytest.raises(Refused, match="may have at most 32 characters"):
         parse("\ufdfa" * count, 32)  # each becomes 18 characters
 

@@ -22,21 +22,15 @@ from attrs import fields
 from processes import PATIENCE, Run, Start, Talk, environment
 
 import trio_chat
-from trio_chat import (
-    ChatClosed,
-    SettingsError,
-    cli,
-    control_client,
-    open_chat,
-    operations,
-    settings,
-)
-from trio_chat.control_client import Asking
-from trio_chat.daemon import Daemon
+from trio_chat import ChatClosed, SettingsError, cli, open_chat
+from trio_chat.config import settings
+from trio_chat.config.settings import Settings
+from trio_chat.daemon import control_client, operations
+from trio_chat.daemon.control_client import Asking
+from trio_chat.daemon.run import Daemon
+from trio_chat.daemon.upgrade.predecessor import DaemonState, Outcome
+from trio_chat.daemon.upgrade.protocol import Fixed
 from trio_chat.errors import ControlError, Refused
-from trio_chat.handover import Fixed
-from trio_chat.settings import Settings
-from trio_chat.upgrade import DaemonState, Outcome
 
 # What daemons answer is played
 

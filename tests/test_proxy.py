@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from loopback import chat_on_tcp, dial, until
 
 from trio_chat import Settings, open_chat
-from trio_chat.commands import Answer, CameFrom, Disconnected, Refuse
+from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects.line import LineDialect
-from trio_chat.doors.connection import new_reader, run_connection
-from trio_chat.doors.first_bytes import VERBS, FirstBytes, TlsHello
-from trio_chat.doors.proxy import (
+from trio_chat.protocol.commands import Answer, CameFrom, Disconnected, Refuse
+from trio_chat.protocol.table import make_table
+from trio_chat.testing import LineClient, line_client
+from trio_chat.transports.connection import new_reader, run_connection
+from trio_chat.transports.detection import VERBS, FirstBytes, TlsHello
+from trio_chat.transports.proxy_protocol import (
     LINE_BYTES,
     MOST_BYTES,
     SIGNATURES,
@@ -30,10 +33,7 @@ from trio_chat.doors.proxy import (
     is_trusted,
     read_header,
 )
-from trio_chat.doors.stream import StreamLink
-from trio_chat.endpoints import Endpoint
-from trio_chat.table import make_table
-from trio_chat.testing import LineClient, line_client
+from trio_chat.transports.stream import StreamLink
 
 SETTINGS = Settings(rate_limit=None)
 PROXY = "192.0.2.1"

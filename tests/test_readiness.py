@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_chat.doors.readiness import Readiness, open_readiness
+from trio_chat.transports.readiness import Readiness, open_readiness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator

@@ -27,7 +27,7 @@ from trio_chat import (
     custom,
     open_chat,
 )
-from trio_chat.events import Acted, MembersListed, Renamed, Welcomed
+from trio_chat.protocol.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
 

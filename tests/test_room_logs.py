@@ -21,14 +21,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopback import until
 
-from trio_chat.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
-from trio_chat.roomlog import RoomLog, sqlite, sqlite_file, sqlite_writer
+from trio_chat.protocol.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
+from trio_chat.protocol.text import folded, parse_words
+from trio_chat.roomlog import RoomLog
 from trio_chat.roomlog.memory import STRETCH, MemoryLog
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_file import open_store
-from trio_chat.roomlog.sqlite_rows import MOST
-from trio_chat.text import folded, parse_words
+from trio_chat.roomlog.sqlite import file as sqlite_file
+from trio_chat.roomlog.sqlite import log as sqlite
+from trio_chat.roomlog.sqlite import writer
+from trio_chat.roomlog.sqlite.file import open_store
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.roomlog.sqlite.rows import MOST
 
 ALL = 1_000_000
 DAY = 86_400
@@ -53,10 +56,10 @@ class Sqlite:
         # Its tests need not outlive a loss of power.
         monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
         # The one that writes, of the log opened last.
-        self.writer: sqlite_writer.Writer
-        make = sqlite_writer.Writer
+        self.writer: writer.Writer
+        make = writer.Writer
 
-        def noted(*arguments) -> sqlite_writer.Writer:
+        def noted(*arguments) -> writer.Writer:
             self.writer = make(*arguments)
             return self.writer
 
@@ -69,7 +72,7 @@ class Sqlite:
 
     async def settled(self, log: RoomLog) -> None:
         assert isinstance(log, sqlite.SqliteLog)
-        job = sqlite_writer.Job(())
+        job = writer.Job(())
         log._jobs.put(job)
         await job.done.wait()
         await until(lambda: self.writer._tidy.wait() > 0)

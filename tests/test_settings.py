@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 from attrs import fields
 
+from trio_chat.config.settings import Changes, Settings, changed, changes, parse_rate
 from trio_chat.errors import SettingsError
-from trio_chat.settings import Changes, Settings, changed, changes, parse_rate
 
 NAMES = [field.name for field in fields(Settings)]
 

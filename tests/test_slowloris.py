@@ -14,9 +14,9 @@ from frames import REQUEST, frame
 from loopback import HOST, chat_on_tcp, dial, dialled, ticks, unread_bytes, until, watch_links
 
 from trio_chat import Chat
-from trio_chat.doors.connection import TURNED_AWAY_SECONDS
-from trio_chat.doors.stream import LAST_READ_SECONDS
 from trio_chat.testing import LineClient
+from trio_chat.transports.connection import TURNED_AWAY_SECONDS
+from trio_chat.transports.stream import LAST_READ_SECONDS
 
 MINUTE = 60
 MINUTES = 40
@@ -160,7 +160,7 @@ async def stops_in_time(chat: Chat, mock_clock) -> None:
 async def test_there_are_only_so_many_from_an_address(
     kind: str, links, mock_clock, monkeypatch
 ) -> None:
-    monkeypatch.setattr("trio_chat.handlers.attendance._is_this_machine", lambda _: False)
+    monkeypatch.setattr("trio_chat.hub.handlers.connections._is_this_machine", lambda _: False)
     async with chat_on_tcp(max_clients_per_address=5) as (chat, port):
         for _ in range(5):
             Slow(port, kind, source="127.0.0.2")

@@ -17,12 +17,12 @@ from types import SimpleNamespace
 import pytest
 
 from trio_chat import Refused, Settings, open_chat
-from trio_chat.events import Acted, Joined, Said, TopicSet
+from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_append import BATCH_CHARS, BATCH_SECONDS
-from trio_chat.roomlog.sqlite_rows import MOST
-from trio_chat.roomlog.sqlite_tidy import Tidy
+from trio_chat.roomlog.sqlite.append import BATCH_CHARS, BATCH_SECONDS
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.roomlog.sqlite.maintenance import Tidy
+from trio_chat.roomlog.sqlite.rows import MOST
 from trio_chat.testing import line_client
 
 
@@ -189,7 +189,7 @@ async def test_a_row_that_someone_has_deleted_is_not_added_to(path, caplog) -> N
 async def test_what_is_said_after_all_has_been_deleted_is_kept(path, monkeypatch) -> None:
     clock = SimpleNamespace(now=1_000_000.0)
     monkeypatch.setattr(time, "time", lambda: clock.now)
-    monkeypatch.setattr("trio_chat.roomlog.sqlite_tidy.AGING_SECONDS", 0)
+    monkeypatch.setattr("trio_chat.roomlog.sqlite.maintenance.AGING_SECONDS", 0)
     async with log_in(path, days=1 / 24 / 60) as log:  # a minute
         await log.append([said("#a", "one")])
         clock.now += 61

@@ -18,10 +18,11 @@ import pytest
 from attrs import asdict
 from processes import PATIENCE, Run, Start, environment, wait_until
 
-from trio_chat import Histogram, cli, control_client, open_chat, watch
-from trio_chat.control_client import Asking
+from trio_chat import Histogram, cli, open_chat
+from trio_chat.daemon import control_client, watch
+from trio_chat.daemon.control_client import Asking
+from trio_chat.daemon.status import GROUPS, WIDTH, status_lines
 from trio_chat.errors import ControlError
-from trio_chat.status import GROUPS, WIDTH, status_lines
 
 DAEMON = {
     "version": "1\x1b[2J",

@@ -24,8 +24,8 @@ from loopback import (
 )
 
 from trio_chat import ChatClosed, Refused, Settings, Stopping, open_chat, serve
-from trio_chat.deliver import Deliver
-from trio_chat.outboxes import Outboxes
+from trio_chat.hub.deliver import Deliver
+from trio_chat.hub.outboxes import Outboxes
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.testing import LineClient, line_client
 

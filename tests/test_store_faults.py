@@ -34,12 +34,13 @@ from stored import stored
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused, StoreError
-from trio_chat.events import Acted, Joined, Said, TopicSet
-from trio_chat.roomlog import sqlite, sqlite_file, sqlite_tidy, sqlite_writer
+from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_file import open_store
+from trio_chat.roomlog.sqlite import file, maintenance, writer
+from trio_chat.roomlog.sqlite import log as sqlite
+from trio_chat.roomlog.sqlite.file import open_store
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
 from trio_chat.testing import line_client
 
 KEEP = Retention(1000, 1000)
@@ -294,17 +295,17 @@ def fail(monkeypatch, plan: Plan) -> None:
         return sqlite3.connect(name, **options, factory=Connection)
 
     stand_in = SimpleNamespace(**vars(sqlite3) | {"connect": connect})
-    monkeypatch.setattr(sqlite_file, "sqlite3", stand_in)
+    monkeypatch.setattr(file, "sqlite3", stand_in)
 
 
 class Alone:
     """A writer without its thread: what it does is done here, a job at a time."""
 
     def __init__(self, path: Path, retention: Retention) -> None:
-        self.writer = sqlite_writer.Writer(open_store(path, "process"), retention)
+        self.writer = writer.Writer(open_store(path, "process"), retention)
 
     def append(self, drafts: list) -> list:
-        job = sqlite_writer.Job(drafts)
+        job = writer.Job(drafts)
         pages = self.writer._append(job)
         if self.writer._tidy_some(len(drafts), pages) and pages:
             self.writer._works()
@@ -356,11 +357,11 @@ def copied(drafts: list) -> list:
 def clock(monkeypatch) -> SimpleNamespace:
     clock = SimpleNamespace(now=1_000_000.0)
     monkeypatch.setattr(time, "time", lambda: clock.now)
-    monkeypatch.setattr(sqlite_tidy, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(maintenance, "RETRY_SECONDS", 0)
     # No waiting for the disk, hundreds of times.
-    monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
+    monkeypatch.setitem(file.SYNCHRONOUS, "process", "OFF")
     # A checkpoint after each append.
-    monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 1)
+    monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 1)
     return clock
 
 
@@ -478,7 +479,7 @@ async def test_a_commit_that_is_done_though_it_says_it_failed(path: Path, monkey
         **vars(sqlite3)
         | {"connect": lambda name, **options: sqlite3.connect(name, **options, factory=Connection)}
     )
-    monkeypatch.setattr(sqlite_file, "sqlite3", stand_in)
+    monkeypatch.setattr(file, "sqlite3", stand_in)
     async with open_sqlite_log(path, "process", KEEP) as log:
         results = [(await log.append([said("#a", str(n))]))[0] for n in range(4)]
     assert [isinstance(result, Refused) for result in results] == [True, True, False, False]
@@ -503,7 +504,7 @@ def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None
 def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> None:
     alone = Alone(path, Retention(10, 10))
     for number in range(50):
-        alone.writer._append(sqlite_writer.Job([said(f"#{n % 5}") for n in range(25)]))
+        alone.writer._append(writer.Job([said(f"#{n % 5}") for n in range(25)]))
         assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
     alone.tidy()
     alone.close()
@@ -517,7 +518,7 @@ def test_what_is_deleted_for_its_age_counts_for_the_next_checkpoint(
     for _ in range(50):
         clock.now += 601  # each has a row of its own
         alone.append([said("#a")])
-    monkeypatch.setattr(sqlite_tidy, "CHECKPOINT_PAGES", 1000)
+    monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 1000)
     before = alone.writer._tidy._pages
     clock.now += 2 * DAY
     alone.look_for_old_ones()
@@ -533,8 +534,8 @@ def test_what_is_deleted_for_its_age_counts_for_the_next_checkpoint(
 @pytest.fixture
 def busy(monkeypatch) -> Callable[[float], None]:
     def set_patience(seconds: float) -> None:
-        monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", seconds)
-        monkeypatch.setattr(sqlite_writer, "BUSY_SECONDS", seconds)
+        monkeypatch.setattr(file, "BUSY_SECONDS", seconds)
+        monkeypatch.setattr(writer, "BUSY_SECONDS", seconds)
 
     return set_patience
 
@@ -650,7 +651,7 @@ async def chat_life(path: Path, done: list[str]) -> None:
 def test_a_cancel_at_any_step_ends_all_in_time_and_frees_the_file(
     life: Callable, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setitem(sqlite_file.SYNCHRONOUS, "process", "OFF")
+    monkeypatch.setitem(file.SYNCHRONOUS, "process", "OFF")
     new = tmp_path / "new.db"
     open_store(new, "process").close()
     before = descriptors()
@@ -765,7 +766,7 @@ async def test_a_read_that_is_cancelled_returns_at_once_and_others_work(
 async def test_a_writer_that_is_stuck_is_left_alone_and_ends_by_itself(
     path: Path, stuck: Stuck, impatient, monkeypatch
 ) -> None:
-    monkeypatch.setattr(sqlite_tidy.Tidy, "_checkpoint", stuck)
+    monkeypatch.setattr(maintenance.Tidy, "_checkpoint", stuck)
     async with open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", "one")])
         await stuck.wait()

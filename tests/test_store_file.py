@@ -31,10 +31,10 @@ from stored import stored
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
-from trio_chat.events import Acted, Said, TopicSet
+from trio_chat.protocol.events import Acted, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.roomlog.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, STEPS, open_store
+from trio_chat.roomlog.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, STEPS, open_store
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
 from trio_chat.testing import line_client
 
 PAGE = 4096
@@ -593,7 +593,7 @@ def test_a_file_that_another_program_has_for_itself_is_not_called_damaged(
     path: Path, monkeypatch
 ) -> None:
     made(path)
-    monkeypatch.setattr("trio_chat.roomlog.sqlite_file.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("trio_chat.roomlog.sqlite.file.BUSY_SECONDS", 0.05)
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")

@@ -8,12 +8,12 @@ import pytest
 import trio
 from attrs import evolve
 
-from trio_chat import handover, succession
+from trio_chat.daemon.upgrade import protocol, successor
+from trio_chat.daemon.upgrade.protocol import Estate, Fixed
+from trio_chat.daemon.upgrade.wire import Wire, pair
 from trio_chat.errors import HandoverError
-from trio_chat.frozen_state import FrozenChat, FrozenClient
-from trio_chat.handover import Estate, Fixed
-from trio_chat.handover_wire import Wire, pair
-from trio_chat.state_json import write_state
+from trio_chat.snapshot.codec import write_state
+from trio_chat.snapshot.model import FrozenChat, FrozenClient
 
 PATIENCE = 20  # seconds until a test gives up
 
@@ -43,9 +43,9 @@ async def test_descriptors_have_to_be_those_that_it_speaks_of(listeners: int, se
     ours, theirs = pair()
     daemon, estate = Wire(theirs), evolve(ESTATE, listeners=listeners)
     with os.fdopen(os.memfd_create("x")) as file:
-        await daemon.send(handover.ESTATE, handover.written(estate))
-        await daemon.send(handover.STATE, write_state(CHAT), [file.fileno()] * sent)
+        await daemon.send(protocol.ESTATE, protocol.written(estate))
+        await daemon.send(protocol.STATE, write_state(CHAT), [file.fileno()] * sent)
         with trio.fail_after(PATIENCE), pytest.raises(HandoverError, match="not those desc"):
-            await succession.receive(ours, FIXED)
+            await successor.receive(ours, FIXED)
     ours.close()
     daemon.close()

@@ -21,16 +21,9 @@ import trio.testing
 from loopback import FAREWELL, HOST, PATIENCE, ticks
 
 import trio_chat
-from trio_chat import (
-    ChatClosed,
-    Settings,
-    SettingsError,
-    cli,
-    configuration,
-    daemon,
-    open_chat,
-    systemd,
-)
+from trio_chat import ChatClosed, Settings, SettingsError, cli, open_chat
+from trio_chat.config import sources
+from trio_chat.daemon import run, systemd
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.testing import LineClient, line_client
 
@@ -40,7 +33,7 @@ UNITS = Path(__file__).parent.parent / "examples" / "systemd"
 @pytest.fixture(autouse=True)
 def _nothing_from_a_real_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", configuration.PREFIX)):
+        if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_", sources.PREFIX)):
             monkeypatch.delenv(name)
 
 
@@ -710,7 +703,7 @@ def test_a_unit_starts_and_reloads_what_there_is(
     for specifier, folder in SPECIFIERS.items():
         start = [word.replace(specifier, str(tmp_path / folder)) for word in start]
     served = []
-    monkeypatch.setattr(daemon, "run", lambda *arguments: served.append(arguments) or 0)
+    monkeypatch.setattr(run, "run", lambda *arguments: served.append(arguments) or 0)
     monkeypatch.setattr(sys, "argv", ["trio-chat", *start])
     with pytest.raises(SystemExit) as caught:
         cli.main()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trio_chat import commands
+from trio_chat.config.settings import Settings
 from trio_chat.errors import Refused
-from trio_chat.settings import Settings
-from trio_chat.table import ROWS, custom, help_lines, make_table
+from trio_chat.protocol import commands
+from trio_chat.protocol.table import ROWS, custom, help_lines, make_table
 
 TABLE = make_table()
 

@@ -11,8 +11,8 @@ import pytest
 import trio
 from loopback import HOST, Links, chat_on_tcp, dial, reset, ticks, until, watch_links
 
-from trio_chat.doors.tcp import SocketLink
 from trio_chat.testing import line_client
+from trio_chat.transports.tcp import SocketLink
 
 
 @pytest.fixture(autouse=True, params=["epoll", "no epoll"])

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import commands
-from trio_chat.commands import Answer, Record, SwitchVariant
+from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LineDialect
 from trio_chat.dialects.telnet import TelnetFilter
-from trio_chat.settings import Settings
-from trio_chat.table import make_table
+from trio_chat.protocol import commands
+from trio_chat.protocol.commands import Answer, Record, SwitchVariant
+from trio_chat.protocol.table import make_table
 
 # RFC 854
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"

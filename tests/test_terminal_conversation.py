@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from trio_chat.errors import NoConnection
-from trio_chat.events import Hello, Limits, Said, Welcomed
+from trio_chat.protocol.events import Hello, Limits, Said, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed
 from trio_chat.terminal.conversation import Conversation
 from trio_chat.terminal.given import Given

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from trio_chat.events import (
+from trio_chat.protocol.events import (
     Acted,
     Departed,
     EntriesShown,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.errors import Refused
-from trio_chat.text import MAX_ECHO, MAX_MARKS, clean_text, printable
+from trio_chat.protocol.text import MAX_ECHO, MAX_MARKS, clean_text, printable
 
 # Hypothesis draws rarely from these by itself. Surrogates too: an embedder may hold such text.
 AWKWARD = (

@@ -30,19 +30,19 @@ from loopback import (
 )
 
 from trio_chat import Chat, Settings, SettingsError
-from trio_chat.certificate import read_certificate
-from trio_chat.client import Client
-from trio_chat.commands import Secured
+from trio_chat.config.certificate import read_certificate
 from trio_chat.dialects.line import LF
-from trio_chat.doors.first_bytes import NO_ROOM, NO_TLS, UNDECIDED_SECONDS
-from trio_chat.doors.tcp import SocketLink
-from trio_chat.doors.tls import HANDSHAKE_SECONDS, TlsLink
-from trio_chat.handlers.attendance import Attendance
-from trio_chat.outcomes import Outcomes
+from trio_chat.hub.client import Client
+from trio_chat.hub.handlers.connections import Attendance
+from trio_chat.hub.outcomes import Outcomes
+from trio_chat.hub.pause import Standstill
+from trio_chat.hub.state import State
+from trio_chat.protocol.commands import Secured
 from trio_chat.remote import Disconnected, Resumed, open_client, session
-from trio_chat.standstill import Standstill
-from trio_chat.state import State
 from trio_chat.testing import LineClient
+from trio_chat.transports.detection import NO_ROOM, NO_TLS, UNDECIDED_SECONDS
+from trio_chat.transports.tcp import SocketLink
+from trio_chat.transports.tls import HANDSHAKE_SECONDS, TlsLink
 
 UPGRADING = "> the server is being upgraded: please connect again"
 # How the hello of any client begins, and with what else it can be told from lines.

@@ -10,7 +10,7 @@ import pytest
 from processes import Run, Start
 
 from trio_chat import Settings, SettingsError, open_chat
-from trio_chat.token_file import read_token
+from trio_chat.config.token import read_token
 
 TOKEN = b"0123456789abcdef"
 

@@ -9,16 +9,17 @@ import pytest
 import trio
 import trio.testing
 
-from trio_chat import Refused, Say, Settings, commands, custom, open_chat
-from trio_chat.client import Client
+from trio_chat import Refused, Say, Settings, custom, open_chat
 from trio_chat.dialects.line import CRLF, LF
-from trio_chat.events import KEPT, Joined, Left, Renamed, Said, Told
-from trio_chat.hub import Hub, Stop
-from trio_chat.names import parse_nick, parse_room
+from trio_chat.hub.client import Client
+from trio_chat.hub.hub import Hub, Stop
+from trio_chat.hub.state import State
+from trio_chat.protocol import commands
+from trio_chat.protocol.events import KEPT, Joined, Left, Renamed, Said, Told
+from trio_chat.protocol.names import parse_nick, parse_room
+from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
-from trio_chat.state import State
-from trio_chat.table import make_table
 from trio_chat.testing import line_client
 
 

@@ -20,10 +20,10 @@ from loopback import (
 )
 
 from trio_chat import Chat
-from trio_chat.doors.connection import TURNED_AWAY_SECONDS
-from trio_chat.doors.first_bytes import NO_ROOM, VERBS
 from trio_chat.errors import NoConnection
 from trio_chat.remote import open_client
+from trio_chat.transports.connection import TURNED_AWAY_SECONDS
+from trio_chat.transports.detection import NO_ROOM, VERBS
 
 FULL = b"err: the server is full; please try again later\n"
 SENTENCE = b"The server is full; please try again later.\n"

@@ -19,7 +19,7 @@ from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import Crowd, Serve, Served, children, ends, open_files, program
 
 import trio_chat
-from trio_chat import upgrade
+from trio_chat.daemon.upgrade import predecessor
 from trio_chat.errors import Refused
 
 HERE = Path(__file__).parent
@@ -262,9 +262,9 @@ main()
 # --- successors that do not work ------------------------------------------------------------------
 
 LIMITS = {
-    "upgrade.SEND_SECONDS": 2,
-    "upgrade.LOAD_SECONDS": 2,
-    "upgrade.SERVE_SECONDS": 1,
+    "daemon.upgrade.predecessor.SEND_SECONDS": 2,
+    "daemon.upgrade.predecessor.LOAD_SECONDS": 2,
+    "daemon.upgrade.predecessor.SERVE_SECONDS": 1,
 }
 
 
@@ -299,10 +299,10 @@ STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receiv
         ),
         *(({"at": step, "do": "hang"}, "the new process has not ") for step in STEPS[1:4]),
         (
-            {"replace": {"handover.PROTOCOL": 9}},
+            {"replace": {"daemon.upgrade.protocol.PROTOCOL": 9}},
             "the other process hands over by version 9 of the protocol, and this one by version 2",
         ),
-        ({"replace": {"state_json.VERSION": 99}}, "version"),
+        ({"replace": {"snapshot.codec.VERSION": 99}}, "version"),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
@@ -355,7 +355,7 @@ def test_a_program_that_is_broken_on_disk_is_taken_back(
     daemon = serve(env={"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"})
     john = talk(daemon, "/nick john")
     john.hears("> all right, I will call you john")
-    hub = package / "hub.py"
+    hub = package / "hub" / "hub.py"
     right = hub.read_text()
     hub.write_text(right + "\nclass Hub\n")
     ran = run("upgrade", "--control", str(daemon.control))
@@ -418,7 +418,9 @@ def hanging(
 ) -> Iterator[Hanging]:
     """A daemon in the middle of an upgrade that will come to nothing, and who has asked for it."""
     step, limit, seconds = request.param
-    daemon = serve(program=plan(at=step, do="hang", limits={f"upgrade.{limit}": seconds}))
+    daemon = serve(
+        program=plan(at=step, do="hang", limits={f"daemon.upgrade.predecessor.{limit}": seconds})
+    )
     john = talk(daemon, "/nick john")
     john.hears("> all right, I will call you john")
     asking = daemon.command("upgrade")
@@ -489,22 +491,22 @@ def test_an_upgrade_goes_on_without_who_asked_for_it(serve: Serve, talk: Talk) -
 
 
 def test_where_there_can_be_none_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    upgrade.check_possible()
+    predecessor.check_possible()
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: 1)
         with pytest.raises(Refused, match="this daemon is process 1"):
-            upgrade.check_possible()
+            predecessor.check_possible()
     with monkeypatch.context() as patch:
         patch.delenv("NOTIFY_SOCKET", raising=False)
         patch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
         with pytest.raises(Refused, match="unless its unit had Type=notify: restart it"):
-            upgrade.check_possible()
+            predecessor.check_possible()
         patch.setenv("NOTIFY_SOCKET", "/run/notify")
-        upgrade.check_possible()
+        predecessor.check_possible()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "darwin")
         with pytest.raises(Refused, match="only on Linux"):
-            upgrade.check_possible()
+            predecessor.check_possible()
 
 
 @pytest.mark.parametrize("value", ["", "x", "0", "77"])

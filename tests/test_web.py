@@ -12,7 +12,7 @@ from loopback import HOST, chat_on_tcp
 
 import trio_chat
 from trio_chat import Settings, web
-from trio_chat.dialects.http import read_opening
+from trio_chat.http.request import read_opening
 
 FILES = Path(trio_chat.__file__).parent / "web"
 NAMES = sorted(path.name for path in FILES.iterdir() if path.suffix not in {".py", ""})

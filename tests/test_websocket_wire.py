@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
-from trio_chat import Settings, events
-from trio_chat.commands import Answer, Disconnected, Labelled, Refuse, Resume, Say
+from trio_chat import Settings
 from trio_chat.dialects import documents, websocket
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
-from trio_chat.table import make_table
+from trio_chat.protocol import events
+from trio_chat.protocol.commands import Answer, Disconnected, Labelled, Refuse, Resume, Say
+from trio_chat.protocol.table import make_table
 
 SETTINGS = Settings()
 TABLE = make_table(())
@@ -128,7 +129,7 @@ def test_the_longest_message_fits_with_every_character_escaped() -> None:
 
 def test_positions_of_rooms_are_read_without_what_takes_long(monkeypatch) -> None:
     positions = {f"#\u00c9{number}": number for number in range(1500)}
-    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    monkeypatch.setattr("trio_chat.protocol.names._apply_precis", None)
     sent = {"type": "resume", "client": "x", "token": "y", "positions": positions}
     [record] = feed([frame(json.dumps(sent, ensure_ascii=False))])
     assert record == Resume("x", "y", {f"#\u00e9{number}": number for number in range(1500)})
@@ -136,7 +137,7 @@ def test_positions_of_rooms_are_read_without_what_takes_long(monkeypatch) -> Non
 
 def test_a_room_is_found_without_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     room = "#" + "\u00c9" * (SETTINGS.room_chars - 1)
-    monkeypatch.setattr("trio_chat.names._apply_precis", None)
+    monkeypatch.setattr("trio_chat.protocol.names._apply_precis", None)
     [record] = feed([frame(json.dumps({"type": "say", "room": room, "text": "x"}))])
     assert record == Say("x", room.lower())
 

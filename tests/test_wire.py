@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused
-from trio_chat.names import parse_nick
+from trio_chat.protocol.names import parse_nick
 from trio_chat.testing import line_client
 
 BARE = evolve(SETTINGS, bare_lines=True)

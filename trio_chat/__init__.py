@@ -6,9 +6,8 @@ async with trio_chat.open_chat() as chat:
 
 from __future__ import annotations
 
-from trio_chat.commands import Act, Caller, Say, SetTopic
-from trio_chat.doors.memory import InProcessClient
-from trio_chat.endpoints import Endpoint
+from trio_chat.config.endpoints import Endpoint
+from trio_chat.config.settings import Settings
 from trio_chat.errors import (
     ChatClosed,
     ChatError,
@@ -18,7 +17,10 @@ from trio_chat.errors import (
     SettingsError,
     StoreError,
 )
-from trio_chat.events import (
+from trio_chat.metrics.histogram import Histogram
+from trio_chat.metrics.statistics import Health, Statistics
+from trio_chat.protocol.commands import Act, Caller, Say, SetTopic
+from trio_chat.protocol.events import (
     Acted,
     Event,
     Joined,
@@ -31,11 +33,9 @@ from trio_chat.events import (
     Told,
     TopicSet,
 )
-from trio_chat.histogram import Histogram
+from trio_chat.protocol.table import Row, custom
 from trio_chat.server import Chat, open_chat, serve
-from trio_chat.settings import Settings
-from trio_chat.statistics import Health, Statistics
-from trio_chat.table import Row, custom
+from trio_chat.transports.memory import InProcessClient
 
 __all__ = [
     "Act",

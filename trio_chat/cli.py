@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 import click
 from attrs import fields
 
-from trio_chat import configuration, control_client, daemon
-from trio_chat.configuration import FILE_VARIABLE, KINDS, NAMES, RATE
+from trio_chat.config import sources
+from trio_chat.config.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
+from trio_chat.config.sources import FILE_VARIABLE, KINDS, NAMES, RATE
+from trio_chat.daemon import control_client, run
+from trio_chat.daemon.logs import escaped
+from trio_chat.daemon.status import status_lines
+from trio_chat.daemon.watch import keep_showing
 from trio_chat.errors import ControlError, SettingsError
-from trio_chat.logs import escaped
-from trio_chat.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
-from trio_chat.status import status_lines
 from trio_chat.terminal.command import connect
-from trio_chat.watch import keep_showing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_chat.control_client import Asking
+    from trio_chat.daemon.control_client import Asking
 
 NOT_DONE: Final = 1
 USER_ERROR: Final = 2
@@ -100,18 +101,18 @@ class Serve(click.Command):
 
 
 def setting_options(command: Command) -> Command:
-    """An option for each setting, made from its field; its text is `configuration`'s to read."""
+    """An option for each setting, made from its field; its text is `config.sources`' to read."""
     for field in reversed(fields(Settings)):
         command = setting_option(field.name, field.metadata["help"])(command)
     return command
 
 
 def setting_option(name: str, text: str) -> Callable[[Command], Command]:
-    flag = configuration.flag(name)
-    text = f"{text}  [default: {configuration.written(name)}]"
+    flag = sources.flag(name)
+    text = f"{text}  [default: {sources.written(name)}]"
     if KINDS[name] is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
-    metavar = METAVARS.get(name) or METAVARS.get(KINDS[name]) or configuration.words(name)
+    metavar = METAVARS.get(name) or METAVARS.get(KINDS[name]) or sources.words(name)
     return click.option(flag, name, metavar=metavar or name.upper(), help=text)
 
 
@@ -129,7 +130,7 @@ config_option = click.option(
 control_option = click.option(
     "--control",
     metavar="PATH",
-    envvar=configuration.variable("control"),
+    envvar=sources.variable("control"),
     show_envvar=True,
     type=click.Path(path_type=Path),
     help="Control socket of the daemon that is meant; needed if several are running.",
@@ -165,8 +166,8 @@ def serve(file: Path | None, **flags: str | bool | None) -> None:
     delivered. A second signal stops at once. SIGHUP or `trio-chat reload` reads the file again.
     """
     given = {name: str(value) for name, value in flags.items() if value is not None}
-    read = partial(configuration.load, given, os.environ, file)
-    sys.exit(daemon.run(load(given, file), read))
+    read = partial(sources.load, given, os.environ, file)
+    sys.exit(run.run(load(given, file), read))
 
 
 group.add_command(connect)
@@ -312,7 +313,7 @@ def number(value: object) -> float:
 
 def load(flags: dict[str, str], file: Path | None) -> Settings:
     try:
-        return configuration.load(flags, os.environ, file)
+        return sources.load(flags, os.environ, file)
     except SettingsError as error:
         fail(str(error))
 

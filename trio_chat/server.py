@@ -11,45 +11,45 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.certificate import Tls
-from trio_chat.client import Client, Item, Note
-from trio_chat.commands import Connected, Disconnected
-from trio_chat.doors.connection import TURNED_AWAY, new_reader, run_connection
-from trio_chat.doors.listening import Listeners, open_sockets
-from trio_chat.doors.memory import EVENTS, EventLink, InProcessClient
-from trio_chat.doors.proxy import is_trusted
-from trio_chat.doors.readiness import open_readiness
-from trio_chat.doors.stream import StreamLink
-from trio_chat.doors.tcp import SocketLink
-from trio_chat.endpoints import Endpoint
+from trio_chat.config.certificate import Tls
+from trio_chat.config.endpoints import Endpoint
+from trio_chat.config.secrets import read_secrets
+from trio_chat.config.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
 from trio_chat.errors import ChatClosed, Refused
-from trio_chat.freeze import freeze, going_over
-from trio_chat.frozen_state import FrozenChat
-from trio_chat.handed import Frozen, Handed, kept_rooms_of
-from trio_chat.histogram import SECONDS, Histogram
-from trio_chat.hub import Beat, Hub, Reload, Stop, Tell
-from trio_chat.lateness import measure_lateness
-from trio_chat.operators import Operators
+from trio_chat.http.operators import Operators
+from trio_chat.hub.client import Client, Item, Note
+from trio_chat.hub.hub import Beat, Hub, Reload, Stop, Tell
+from trio_chat.hub.pause import Freeze, Standstill
+from trio_chat.metrics.histogram import SECONDS, Histogram
+from trio_chat.metrics.loop_lag import measure_lateness
+from trio_chat.metrics.statistics import Health, Statistics, take
+from trio_chat.protocol.commands import Connected, Disconnected
+from trio_chat.protocol.table import make_table
+from trio_chat.protocol.text import clean_text
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
-from trio_chat.roomlog.sqlite import open_sqlite_log
-from trio_chat.secret_files import read_secrets
-from trio_chat.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
-from trio_chat.standstill import Freeze, Standstill
-from trio_chat.statistics import Health, Statistics, take
-from trio_chat.table import make_table
-from trio_chat.text import clean_text
-from trio_chat.thaw import Thaw
+from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.snapshot.handover import Frozen, Handed, kept_rooms_of
+from trio_chat.snapshot.model import FrozenChat
+from trio_chat.snapshot.restore import Thaw
+from trio_chat.snapshot.take import freeze, going_over
+from trio_chat.transports.connection import TURNED_AWAY, new_reader, run_connection
+from trio_chat.transports.listener import Listeners, open_sockets
+from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
+from trio_chat.transports.proxy_protocol import is_trusted
+from trio_chat.transports.readiness import open_readiness
+from trio_chat.transports.stream import StreamLink
+from trio_chat.transports.tcp import SocketLink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 
-    from trio_chat.doors.reader import Reader
-    from trio_chat.doors.readiness import Readiness
-    from trio_chat.endpoints import Speech
-    from trio_chat.handlers.speech import BeforeSay
+    from trio_chat.config.endpoints import Speech
+    from trio_chat.hub.handlers.messages import BeforeSay
+    from trio_chat.protocol.table import Row
     from trio_chat.roomlog import RoomLog
-    from trio_chat.table import Row
+    from trio_chat.transports.reader import Reader
+    from trio_chat.transports.readiness import Readiness
 
 logger = logging.getLogger("trio_chat")
 

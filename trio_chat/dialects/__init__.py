@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from trio_chat.events import Event
+from trio_chat.protocol.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.commands import Record
     from trio_chat.dialects.line import FrozenLines
     from trio_chat.dialects.websocket import FrozenFrames
+    from trio_chat.protocol.commands import Record
 
 # One event rendered, and several of them joined: text or bytes, then bytes on a wire; or the events
 # themselves in-process.
@@ -63,17 +63,3 @@ class Variant(Protocol):
     def join(self, pieces: Sequence[Piece]) -> Chunk:
         """Several rendered events, in order, as one piece of output."""
         ...
-
-
-# What an event in an in-process client's stream counts beside its text.
-EVENT_BYTES = 64
-
-
-def size_of(chunk: Chunk) -> int:
-    """How much of a client's outbox a chunk takes, in bytes.
-
-    For events about what they hold in memory.
-    """
-    if isinstance(chunk, bytes):
-        return len(chunk)
-    return sum(EVENT_BYTES + len(getattr(event, "text", "")) for event in chunk)

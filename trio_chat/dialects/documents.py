@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from attrs import fields, has
 
-from trio_chat.commands import Labelled, Refuse
 from trio_chat.dialects.forms import FORMS
 from trio_chat.errors import Refused
-from trio_chat.events import Answered, EntriesShown, Event, Said
-from trio_chat.events import Labelled as LabelledEvent
-from trio_chat.text import printable
+from trio_chat.protocol.commands import Labelled, Refuse
+from trio_chat.protocol.events import Answered, EntriesShown, Event, Said
+from trio_chat.protocol.events import Labelled as LabelledEvent
+from trio_chat.protocol.text import printable
 
 if TYPE_CHECKING:
-    from trio_chat.commands import Record
     from trio_chat.dialects.forms import Context
+    from trio_chat.protocol.commands import Record
 
 ID_CHARS: Final = 64
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from trio_chat import commands
 from trio_chat.errors import Refused
-from trio_chat.names import fold_room, parse_nick, parse_room
-from trio_chat.table import read_command
-from trio_chat.text import clean_text, parse_words
+from trio_chat.protocol import commands
+from trio_chat.protocol.names import fold_room, parse_nick, parse_room
+from trio_chat.protocol.table import read_command
+from trio_chat.protocol.text import clean_text, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trio_chat.commands import Record
-    from trio_chat.names import Name
-    from trio_chat.settings import Settings
-    from trio_chat.table import Row
+    from trio_chat.config.settings import Settings
+    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.names import Name
+    from trio_chat.protocol.table import Row
 
     # What makes a record's value of a field's, or raises `Refused`.
     Read: TypeAlias = Callable[[Any, "Context"], object]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 
 from attrs import define
 
-from trio_chat.commands import Answer, Refuse, Say, SwitchVariant
 from trio_chat.dialects.telnet import TelnetFilter
 from trio_chat.errors import Refused
-from trio_chat.events import (
+from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchVariant
+from trio_chat.protocol.events import (
     Acted,
     Answered,
     Departed,
@@ -41,17 +41,17 @@ from trio_chat.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.table import read_command
-from trio_chat.text import clean_text
+from trio_chat.protocol.table import read_command
+from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from trio_chat.commands import Record
+    from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
-    from trio_chat.events import Kept
-    from trio_chat.settings import Settings
-    from trio_chat.table import Row
+    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.table import Row
 
 
 # --- writing --------------------------------------------------------------------------------------

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final, cast
 from attrs import define
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
-from trio_chat.commands import Answer, Disconnected
 from trio_chat.dialects import documents
 from trio_chat.dialects.forms import Context
-from trio_chat.events import Answered, Ended, Goodbye, Labelled, Stopping
+from trio_chat.protocol.commands import Answer, Disconnected
+from trio_chat.protocol.events import Answered, Ended, Goodbye, Labelled, Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wsproto.frame_protocol import Frame
 
-    from trio_chat.commands import Record
+    from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
-    from trio_chat.events import Event
-    from trio_chat.settings import Settings
-    from trio_chat.table import Row
+    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.events import Event
+    from trio_chat.protocol.table import Row
 
 
 _FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F

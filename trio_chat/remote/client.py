@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.commands import SOME_HISTORY
 from trio_chat.errors import NoConnection
-from trio_chat.events import (
+from trio_chat.protocol.commands import SOME_HISTORY
+from trio_chat.protocol.events import (
     Acted,
     Departed,
     Done,
@@ -29,7 +29,7 @@ from trio_chat.remote.session import Answer, Session
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.events import Event, Hello, Kept
+    from trio_chat.protocol.events import Event, Hello, Kept
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.remote.socket import Document
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 class RemoteClient:
     """A client of a chat elsewhere; made by `open_client`.
 
-    Iterating over it gives events: those of `trio_chat.events`, and `Disconnected` and `Resumed`.
-    It ends once the client has left, or another connection has taken it over. The calls return or
-    raise by their own result and never wait for events to be read. Each raises `Refused` where a
-    person would see `err: …`, `NoConnection` if the connection broke before the answer came (then
-    it may have been done, or not), and `ChatClosed` once the client has left. While there is no
-    connection they wait for one.
+    Iterating over it gives events: those of `trio_chat.protocol.events`, and `Disconnected` and
+    `Resumed`. It ends once the client has left, or another connection has taken it over. The calls
+    return or raise by their own result and never wait for events to be read. Each raises `Refused`
+    where a person would see `err: …`, `NoConnection` if the connection broke before the answer came
+    (then it may have been done, or not), and `ChatClosed` once the client has left. While there is
+    no connection they wait for one.
 
     What the client says itself is the result of the call that said it, and no event; unless the
     connection broke before the answer came. A program that does not read its events is given

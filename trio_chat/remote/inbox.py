@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from attrs import define
 
-from trio_chat.events import KEPT, Event, Missed
+from trio_chat.protocol.events import KEPT, Event, Missed
 
 if TYPE_CHECKING:
-    from trio_chat.events import Kept
+    from trio_chat.protocol.events import Kept
 
 
 @define

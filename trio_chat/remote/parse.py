@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hint
 
 from attrs import fields
 
-from trio_chat import events
 from trio_chat.dialects.documents import TYPES
+from trio_chat.protocol import events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.events import Event
+    from trio_chat.protocol.events import Event
 
 KINDS = {name: kind for kind, name in TYPES.items()}
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.client import ANONYMOUS
-from trio_chat.commands import MAX_HISTORY
 from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.events import (
+from trio_chat.protocol.commands import MAX_HISTORY
+from trio_chat.protocol.events import (
     KEPT,
     Departed,
     Done,
@@ -24,7 +23,8 @@ from trio_chat.events import (
     Stopping,
     Welcomed,
 )
-from trio_chat.events import Resumed as ResumedEvent
+from trio_chat.protocol.events import Resumed as ResumedEvent
+from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
 from trio_chat.remote.parse import Malformed, parse_event
 from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
@@ -32,7 +32,7 @@ from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.events import Event, Kept
+    from trio_chat.protocol.events import Event, Kept
     from trio_chat.remote.socket import Document
 
 E = TypeVar("E")

@@ -9,7 +9,7 @@ from trio_chat.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.events import Entry, Kept
+    from trio_chat.protocol.events import Entry, Kept
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.memory import FrozenHistories
     from trio_chat.roomlog.retention import Retention
@@ -57,8 +57,8 @@ class RoomLog(Protocol):
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
         """The newest `limit` kept entries that hold all these words, oldest first.
 
-        A word may stand within another. `words` are folded (`trio_chat.text.folded`), and so are
-        the texts they are looked for in.
+        A word may stand within another. `words` are folded (`trio_chat.protocol.text.folded`), and
+        so are the texts they are looked for in.
         """
         ...
 

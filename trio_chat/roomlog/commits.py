@@ -6,7 +6,7 @@ import time
 
 from attrs import define, field
 
-from trio_chat.histogram import SECONDS, Histogram
+from trio_chat.metrics.histogram import SECONDS, Histogram
 
 # So long after a failure the log counts as one that cannot be written. Not for longer: nobody may
 # say anything while the server is held to be out of order, and then nothing would show it works.

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.events import KEPT, Kept, TopicSet
+from trio_chat.protocol.events import KEPT, Kept, TopicSet
+from trio_chat.protocol.text import folded
 from trio_chat.roomlog.commits import Commits
-from trio_chat.text import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.events import Entry
+    from trio_chat.protocol.events import Entry
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.retention import Retention
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from trio_chat.settings import Settings
+    from trio_chat.config.settings import Settings
 
 DAY = 86_400
 

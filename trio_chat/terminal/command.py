@@ -12,12 +12,12 @@ from typing import Final
 
 import click
 
-from trio_chat import configuration
-from trio_chat.addresses import REACHED_AT
+from trio_chat.config import sources
+from trio_chat.config.endpoints import REACHED_AT
+from trio_chat.config.settings import Settings
 from trio_chat.errors import SettingsError
-from trio_chat.settings import Settings
+from trio_chat.protocol.text import harmless
 from trio_chat.terminal.connect import Target, run
-from trio_chat.text import harmless
 
 # A host name or IPv4 address, or an IPv6 address in brackets; and a port.
 ADDRESS: Final = re.compile(r"(?P<host>\[[^\[\]\s]+\]|[^:\[\]/\s]+)(:(?P<port>[0-9]{1,5}))?")
@@ -75,9 +75,9 @@ def connect(
 
 def default_address() -> tuple[str, int]:
     """Where a daemon with the settings of this environment can be reached."""
-    file = os.environ.get(configuration.FILE_VARIABLE)
+    file = os.environ.get(sources.FILE_VARIABLE)
     try:
-        settings = configuration.load({}, os.environ, Path(file) if file else None)
+        settings = sources.load({}, os.environ, Path(file) if file else None)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     return REACHED_AT.get(settings.host, settings.host), settings.port or Settings().port

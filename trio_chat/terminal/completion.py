@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from trio_chat.text import folded
+from trio_chat.protocol.text import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import frozen
 
-from trio_chat.endpoints import place
+from trio_chat.config.endpoints import place
 from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.events import Welcomed
+from trio_chat.protocol.events import Welcomed
 from trio_chat.remote import open_client
 from trio_chat.terminal.conversation import Conversation
 from trio_chat.terminal.plain import Plain

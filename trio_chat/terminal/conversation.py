@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.events import HelpShown, Welcomed
+from trio_chat.protocol.events import HelpShown, Welcomed
+from trio_chat.protocol.table import help_lines
 from trio_chat.remote import Disconnected, Resumed
-from trio_chat.table import help_lines
 from trio_chat.terminal import lines
 from trio_chat.terminal.glance import glance
 from trio_chat.terminal.lines import Line

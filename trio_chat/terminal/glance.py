@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from trio_chat.protocol.text import harmless
 from trio_chat.terminal import lines
 from trio_chat.terminal.completion import Words
-from trio_chat.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_chat.events import Usage
+    from trio_chat.protocol.events import Usage
     from trio_chat.terminal.lines import Line
     from trio_chat.terminal.view import View
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
 from trio_chat.dialects.line import LF
-from trio_chat.events import Acted, Said
-from trio_chat.text import harmless
+from trio_chat.protocol.events import Acted, Said
+from trio_chat.protocol.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.events import Event, Kept
+    from trio_chat.protocol.events import Event, Kept
 
 Line: TypeAlias = list[tuple[str, str]]
 

@@ -13,15 +13,15 @@ import trio
 
 from trio_chat.dialects.line import LF
 from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.events import KEPT, Departed, Done, MembersListed, Told, Welcomed
+from trio_chat.protocol.events import KEPT, Departed, Done, MembersListed, Told, Welcomed
+from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal.typed import Help, Quit, Send, read_typed
-from trio_chat.text import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.events import Event
+    from trio_chat.protocol.events import Event
     from trio_chat.remote import RemoteClient
     from trio_chat.remote.inbox import RemoteEvent
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
-from trio_chat.events import Usage
+from trio_chat.protocol.events import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from trio_chat.events import (
+from trio_chat.protocol.events import (
     SPOKEN,
     Acted,
     Departed,
@@ -31,13 +31,13 @@ from trio_chat.events import (
     TopicShown,
     Welcomed,
 )
+from trio_chat.protocol.text import folded
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.room import Room
-from trio_chat.text import folded
 
 if TYPE_CHECKING:
-    from trio_chat.events import Event, Kept
+    from trio_chat.protocol.events import Event, Kept
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.terminal.lines import Line
 

@@ -1,0 +1,196 @@
+"""Hands a running daemon over to its successor, or takes it back: the old process's side.
+
+The successor is the same command, started again: the program and the settings as they are on disk
+by now. Until it has been told to go on it touches nothing, and can be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import asdict, define, frozen
+
+from trio_chat.daemon import systemd
+from trio_chat.daemon.process import STDERR
+from trio_chat.daemon.upgrade import protocol
+from trio_chat.daemon.upgrade.process import start_heir
+from trio_chat.daemon.upgrade.protocol import Estate, Fixed
+from trio_chat.errors import HandoverError, Refused
+from trio_chat.snapshot.codec import be_prepared, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_chat.daemon.control_path import ControlListener
+    from trio_chat.daemon.upgrade.process import Heir
+    from trio_chat.server import Chat
+    from trio_chat.snapshot.handover import Frozen
+
+# To start and read its settings: nobody waits for it, and a machine may be slow.
+START_SECONDS: Final = 30.0
+# Clients stand still in these two. A thousand of them take a tenth of a second.
+SEND_SECONDS: Final = 10.0
+LOAD_SECONDS: Final = 10.0
+# Once it has been told to go on: there is no way back, but whoever asked is told how it went.
+SERVE_SECONDS: Final = 10.0
+
+INIT: Final = 1
+
+
+@define
+class DaemonState:
+    """What goes on in a successor, beside the chat.
+
+    `instance` is that of the settings, or of the sockets that were given to the daemon to listen
+    on, if any were (`listens_on_given`).
+    """
+
+    fixed: Fixed
+    instance: str
+    listens_on_given: bool
+    control: ControlListener | None = None
+
+
+@frozen
+class Outcome:
+    """Who has the chat now, whether it says that it serves, and how long clients stood still."""
+
+    process: int
+    serves: bool
+    clients: int
+    seconds: float
+
+
+def check_possible() -> None:
+    """Raise `Refused` where no daemon can be handed over."""
+    if sys.platform != "linux":
+        raise Refused("only on Linux can a daemon hand over its clients: restart it instead")
+    if os.getpid() == INIT:
+        raise Refused(
+            "this daemon is process 1, with which its container ends: start a new container instead"
+        )
+    if systemd.would_end():
+        raise Refused(
+            "systemd would take an upgrade for the end of this service, unless its unit had "
+            "Type=notify: restart it instead"
+        )
+    if not sys.executable or not sys.orig_argv:
+        raise Refused("this daemon does not know what command has started it: restart it instead")
+
+
+async def hand_over(chat: Chat, own: DaemonState, handed: Callable[[int], None]) -> Outcome:
+    """Start the successor and give it all there is; nothing is left to this process then.
+
+    `handed` is called with the successor's process id in the step in which that is decided. Raises
+    `HandoverError` if it does not come to that, `Refused` where it cannot, and `ChatClosed`
+    if the chat is stopping; the chat then goes on as if nothing had been. So it does if this is
+    cancelled before the successor has been told to go on.
+    """
+    check_possible()
+    async with start_heir() as heir:
+        with within(START_SECONDS, "started"):
+            ready = await heir.wire.receive(protocol.READY)
+        check_fixed(own, protocol.read(Fixed, ready.content))
+        be_prepared()
+        begun = time.monotonic()
+        try:
+            async with chat.frozen() as still:
+                await pass_to(heir, still, own, begun)
+                handed(heir.process.pid)
+                await systemd.handed_over(heir.process.pid)
+        except trio.TooSlowError:
+            raise HandoverError("the chat was too busy to be handed over: try again") from None
+        serves = await has_begun(heir)
+        return Outcome(heir.process.pid, serves, len(still.clients), time.monotonic() - begun)
+
+
+def check_fixed(own: DaemonState, ready: Fixed) -> None:
+    """Raise `HandoverError` if the successor's settings differ where an upgrade changes nothing."""
+    ignored = ("host", "port", "listen") if own.listens_on_given else ()
+    found = asdict(ready)
+    problems = [
+        f"{name} is {shown(found[name])} by now and was {shown(value)} when this daemon started: "
+        "set it back, or restart the daemon"
+        for name, value in asdict(own.fixed).items()
+        if found[name] != value and name not in ignored
+    ]
+    if problems:
+        raise HandoverError("\n".join(problems))
+
+
+def shown(value: object) -> str:
+    return "not given" if value == "" else str(value)
+
+
+async def pass_to(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
+    """Give the successor what stands still; it is killed unless it can go on with it."""
+    try:
+        with within(SEND_SECONDS, "taken what it was sent"):
+            await send(heir, still, own, begun)
+        with within(LOAD_SECONDS, "read what it was sent"):
+            await heir.wire.receive(protocol.LOADED)
+        # From here on nothing else runs: what was asked up to now counts, and nothing later.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        heir.go()
+    except BaseException:
+        heir.kill()
+        raise
+    still.hand_over()
+    if own.control is not None:
+        own.control.let_go()
+
+
+async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
+    """Send all there is."""
+    stderr = [STDERR] if is_open(STDERR) else []
+    control = [] if own.control is None else [own.control.fileno()]
+    lock = [] if still.lock is None else [still.lock]
+    estate = Estate(
+        process=os.getpid(),
+        instance=own.instance,
+        listens_on_given=own.listens_on_given,
+        still_since=begun,
+        has_stderr=bool(stderr),
+        control=None if own.control is None else os.fspath(own.control.path),
+        has_lock=bool(lock),
+        listeners=len(still.listeners),
+    )
+    # In a thread, so that a lot of it can be late like anything else.
+    state = await trio.to_thread.run_sync(write_state, still.state, abandon_on_cancel=True)
+    sockets = [sock.fileno() for sock in (*still.listeners, *still.clients)]
+    await heir.wire.send(protocol.ESTATE, protocol.written(estate))
+    await heir.wire.send(protocol.STATE, state, [*stderr, *control, *lock, *sockets])
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+async def has_begun(heir: Heir) -> bool:
+    """Wait until the successor serves; whether it has said so."""
+    try:
+        with within(SERVE_SECONDS, "begun"):
+            await heir.wire.receive(protocol.SERVING)
+    except HandoverError:
+        return False
+    return True
+
+
+@contextmanager
+def within(seconds: float, what: str) -> Iterator[None]:
+    """Give the successor so many seconds for what it has to do."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise HandoverError(f"the new process has not {what} within {seconds:g} seconds") from None

@@ -1,0 +1,122 @@
+"""How a chat does at one moment, as plain data: counted in one go, looked at elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_chat.hub.client import Client
+    from trio_chat.hub.hub import Hub
+    from trio_chat.metrics.histogram import Histogram
+
+# A turn takes milliseconds, and one that waits for a slow disk perhaps a second.
+HANGING_SECONDS: Final = 10.0
+
+
+@frozen
+class Statistics:
+    """A chat at one moment. Counts are since its start."""
+
+    clients: int
+    dialects: Mapping[str, int]
+    rooms: int
+    lagging: int
+    away: int
+    max_clients: int
+    waiting: int
+    outbox_bytes: int
+    outbox_most: int
+    connected: int
+    turned_away: int
+    refused: Mapping[str, int]
+    left: Mapping[str, int]
+    turns: int
+    records: int
+    messages: int
+    deliveries: int
+    bytes_in: int
+    bytes_out: int
+    lagged: int
+    upgrades: int
+    turn_records: Histogram
+    turn_seconds: Histogram
+    commit_seconds: Histogram
+    late_seconds: Histogram
+
+
+@frozen
+class Health:
+    """What decides whether a chat is well."""
+
+    turn_seconds: float
+    listening: bool
+    writable: bool
+
+    @property
+    def live(self) -> bool:
+        """Whether the hub gets on."""
+        return self.turn_seconds < HANGING_SECONDS
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it is not ready for new clients, in a few words each; nothing if it is."""
+        problems = []
+        if not self.live:
+            problems.append(f"a turn has taken {self.turn_seconds:.0f} seconds by now")
+        if not self.listening:
+            problems.append("the chat does not listen, or is stopping")
+        if not self.writable:
+            problems.append("the room log cannot be written")
+        return problems
+
+
+def take(hub: Hub, late: Histogram, besides: Client | None = None) -> Statistics:
+    """Look at everything once, but for one client that is none."""
+    state = hub.state
+    counts, measures = state.counts, state.measures
+    dialects: Counter[str] = Counter()
+    lagging = away = outbox_bytes = outbox_most = 0
+    for client in state.clients.values():
+        if client is besides:
+            continue
+        dialects[client.variant.dialect] += 1
+        if client.away is not None:
+            away += 1
+        elif client.lagging:
+            lagging += 1
+        if client.draining or client.local:  # with all others nothing is left
+            left = client.link.left
+            outbox_bytes += left
+            outbox_most = max(outbox_most, left)
+    return Statistics(
+        clients=dialects.total(),
+        dialects=dict(dialects),
+        rooms=len(state.rooms),
+        lagging=lagging,
+        away=away,
+        max_clients=state.settings.max_clients,
+        waiting=hub.waiting,
+        outbox_bytes=outbox_bytes,
+        outbox_most=outbox_most,
+        connected=counts.connected,
+        turned_away=counts.turned_away,
+        refused=dict(counts.refused),
+        left=dict(counts.left),
+        turns=counts.turns,
+        records=counts.records,
+        messages=counts.messages,
+        deliveries=counts.deliveries,
+        bytes_in=counts.bytes_in,
+        bytes_out=counts.bytes_out,
+        lagged=counts.lagged,
+        upgrades=counts.upgrades,
+        turn_records=measures.turn_records.copy(),
+        turn_seconds=measures.turn_seconds.copy(),
+        commit_seconds=hub.log_commits.seconds.copy(),
+        late_seconds=late.copy(),
+    )

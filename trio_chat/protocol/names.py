@@ -1,0 +1,209 @@
+"""What a nick or a room's name may look like, and which of them count as the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from attrs import frozen
+from precis_i18n import get_profile
+
+from trio_chat.errors import Refused
+from trio_chat.protocol.text import printable
+
+ANONYMOUS = "anonymous"
+
+# Nicks nobody can take, nor anything that looks like one of them.
+RESERVED: Final = (
+    "anonymous",  # what everyone without a nick is called
+    "server", "system",  # would speak for the program
+    "admin", "administrator", "moderator", "operator", "root",  # would speak for who runs it
+    "everyone", "nobody", "you",  # words the server's own sentences use of people
+)  # fmt: skip
+
+# Vietnamese and the Indic scripts stack three at most; a nick is one line high.
+MAX_MARKS: Final = 4
+
+# One character never decomposes into more than four, so nothing gets shorter than a fourth.
+_MOST_COMPOSED: Final = 4
+
+# PRECIS refuses control, default ignorable and bidi control characters by itself. It lets these by:
+# the joiners (in some contexts), and characters of other kinds that draw nothing.
+_BLANK: Final = "\u200c\u200d\u2800\ufffc\U00013441\U00013442\U00016fe4\U0001d159"
+
+# Within "> john\ua789 joined the room" one of these would make it something that john said.
+# Visarga looks alike too, but is a letter of the Indic scripts.
+_COLONS: Final = "\u02d0\u02f8\u0589\u05c3\u0703\u0704\u16ec\u1803\u1809\u205a\u2236\ua4fd\ua789"
+
+_NEVER: Final = r"\s\x00-\x1f\x7f-\x9f" + _BLANK
+_NOT_IN_NICKS: Final = re.compile(f"[{_NEVER}#/@:,*!{_COLONS}]")
+_NOT_IN_ROOMS: Final = re.compile(f"[{_NEVER},]")
+
+_SHOWN: Final = get_profile("NicknameCasePreserved")
+_FOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
+
+# The ASCII rows of the table below, so that a chat in ASCII never loads it.
+_ASCII_PROTOTYPES: Final = str.maketrans(
+    {"0": "O", "1": "l", "I": "l", "|": "l", "m": "rn", "`": "'", '"': "''", "%": "\xba/\u2080"}
+)
+
+
+@frozen
+class Name:
+    """A nick or a room's name that was found good.
+
+    `shown` is what people see, `folded` what it is looked up by, whatever the case.
+    Two names clash, so that only one of them can be taken, when their `keys` have any in common.
+    """
+
+    shown: str
+    folded: str
+    keys: frozenset[str]
+
+
+def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
+    """Return the nick that `text` stands for, by the Nickname profile of PRECIS (RFC 8264, 8266).
+
+    A nick has one to `limit` characters, counted in `shown`. It holds no white space, no control,
+    invisible or bidi control characters (the joiners of Persian or of emoji among them), none of
+    `# / @ : , * !` or what looks like `:`, no more than `MAX_MARKS` combining marks in a row; it
+    does not begin with such a mark or with `>`, and looks like none of `RESERVED`. With `reserved`
+    it may: that is for looking someone up.
+    It clashes with nicks equal but for case and with those that look the same (UTS #39).
+    Parsing `shown` again gives the same. Raises `Refused` with the first rule that is broken.
+    """
+    shown, folded = _enforce(text, limit, "nick", _NOT_IN_NICKS)
+    if shown.startswith(">"):
+        raise Refused("a nick may not begin with '>'")
+    keys = _nick_keys(shown, folded)
+    if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
+        raise Refused(f"the nick '{printable(shown)}' is reserved: please choose another")
+    return Name(shown, folded, keys)
+
+
+def parse_room(text: str, limit: int) -> Name:
+    """Return the room's name that `text` stands for, by the Nickname profile of PRECIS.
+
+    It has one to `limit` characters, counted in `shown`; holds no white space, no control,
+    invisible or bidi control characters, no comma, no more than `MAX_MARKS` combining marks in a
+    row; and does not begin with such a mark. `general` and `#general` are two rooms; `#General`
+    is the second of them. Raises `Refused` with the first rule that is broken.
+    """
+    shown, folded = _enforce(text, limit, "room name", _NOT_IN_ROOMS)
+    return Name(shown, folded, frozenset((folded,)))
+
+
+def fold_room(text: str) -> str:
+    """Return the folded form of a room's name that is known to be good.
+
+    It takes a hundredth of the time of `parse_room`, and makes of other text the name of no room.
+    """
+    if text.isascii():
+        return text.lower()
+    normal = unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFKC", normal.casefold())
+
+
+def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
+    """Return `text` as it is shown, and folded."""
+    if not text:
+        raise Refused(f"a {what} may not be empty")
+    _refuse_characters(text, what, unwanted)
+    # As long as PRECIS makes it, which takes its time for each character, and makes 18 of U+FDFA.
+    if len(text) > limit * _MOST_COMPOSED or len(unicodedata.normalize("NFKC", text)) > limit:
+        setting = "nick_chars" if what == "nick" else "room_chars"
+        raise Refused(f"a {what} may have at most {limit} characters", limit=setting)
+    # PRECIS changes nothing in what is left of ASCII.
+    if text.isascii():
+        return text, text.lower()
+    shown, folded = _apply_precis(text, what)
+    # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
+    _refuse_characters(shown, what, unwanted)
+    _refuse_marks(shown, what)
+    return shown, folded
+
+
+def _apply_precis(text: str, what: str) -> tuple[str, str]:
+    try:
+        return _SHOWN.enforce(text), _FOLDED.enforce(text)
+    except UnicodeEncodeError as error:
+        char = error.object[error.start]
+        raise Refused(f"a {what} may not contain {_describe(char)}") from None
+
+
+def _refuse_characters(text: str, what: str, unwanted: re.Pattern[str]) -> None:
+    found = unwanted.search(text)
+    if found:
+        raise Refused(f"a {what} may not contain {_describe(found[0])}")
+
+
+def _refuse_marks(text: str, what: str) -> None:
+    kinds = "".join(unicodedata.category(char)[0] for char in text)
+    if kinds.startswith("M"):
+        raise Refused(f"a {what} may not begin with an accent or mark: a letter comes first")
+    if "M" * (MAX_MARKS + 1) in kinds:
+        raise Refused(
+            f"a {what} may not contain more than {MAX_MARKS} accents or marks on one letter"
+        )
+
+
+def _describe(char: str) -> str:
+    if char.isspace():
+        return "white space"
+    if unicodedata.category(char) == "Cc":
+        return "control characters, such as arrow keys send"
+    if char in _COLONS:
+        return "characters that look like ':'"
+    if unicodedata.category(char) == "Cf" or char in _BLANK:
+        return "invisible characters"
+    return f"'{char}'" if char.isascii() else f"the character U+{ord(char):04X}"
+
+
+def _nick_keys(shown: str, folded: str) -> frozenset[str]:
+    # The folded form: john is JOHN. (Its look says so too; it is here as what people type.)
+    # How the folded form looks: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
+    # How the shown form looks: JOHN is \u0408\u041e\u041dN, whose Cyrillic letters look like Latin
+    # ones only as capitals; and Ivan, with a capital I, is lvan, with a small L; ivan is not.
+    return frozenset((folded, _likeness(folded), _likeness(shown)))
+
+
+def _likeness(text: str) -> str:
+    """Return what all names that look like `text`, whatever the case, have in common."""
+    # Looks first: a capital I looks like an l, and would be an i once folded. Then again: folding
+    # makes letters with a look of their own, an m (which looks like rn) of an M.
+    return _skeleton(_skeleton(text).casefold())
+
+
+def _skeleton(text: str) -> str:
+    """Return the skeleton of `text` by UTS #39, section 4: equal for texts that look the same."""
+    if text.isascii():
+        return text.translate(_ASCII_PROTOTYPES)
+    text = unicodedata.normalize("NFD", text).translate(_prototypes())
+    return unicodedata.normalize("NFD", text)
+
+
+@cache
+def _prototypes() -> dict[int, str]:
+    """Return what each character looks like, read once from confusable-homoglyphs' own data.
+
+    That file has both directions of each row of Unicode's confusables.txt, in that file's order:
+    a character's entry comes before that of its prototype, and no prototype has one itself.
+    """
+    source = files("confusable_homoglyphs") / "confusables.json"
+    rows: dict[str, list[dict[str, str]]] = json.loads(source.read_text(encoding="utf-8"))
+    prototypes: dict[int, str] = {}
+    seen: set[str] = set()
+    for glyph, alike in rows.items():
+        if glyph not in seen:
+            prototype = alike[0]["c"]
+            seen.add(prototype)
+            # Marks that only keep right-to-left letters in place within confusables.txt.
+            prototypes[ord(glyph.strip("\u200e"))] = prototype.strip("\u200e")
+    return prototypes
+
+
+_RESERVED_KEYS: Final = frozenset[str]().union(*(_nick_keys(word, word) for word in RESERVED))

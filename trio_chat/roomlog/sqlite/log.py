@@ -1,0 +1,234 @@
+"""A room log in an SQLite file: what is delivered is in the file before.
+
+Appends go to a thread of their own (`writer`); reads to another, through a connection that
+cannot write, so that a long one delays nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import re
+import sqlite3
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_chat.errors import StoreError
+from trio_chat.protocol.commands import MAX_POSITION
+from trio_chat.protocol.events import KEPT, TopicSet
+from trio_chat.roomlog.commits import Commits
+from trio_chat.roomlog.memory import FrozenHistories
+from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
+from trio_chat.roomlog.sqlite.reader import Query, Reader
+from trio_chat.roomlog.sqlite.writer import GoOn, Job, Jobs, Pause, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
+
+    from trio_chat.config.settings import Durability
+    from trio_chat.protocol.events import Entry, Kept
+    from trio_chat.roomlog import Result
+    from trio_chat.roomlog.retention import Retention
+
+# For an append that has begun to come to its end, when its caller is cancelled.
+APPEND_SECONDS = 5.0
+# For the last append, and the file to be closed.
+CLOSE_SECONDS = 5.0
+# For a file that another process has just given up to be opened, and between two tries.
+REOPEN_SECONDS = 10.0
+RETRY_SECONDS = 0.1
+
+# The batch that holds a position, if there is one, and those after it.
+FROM: Final = (
+    "position >= coalesce("
+    "(SELECT max(position) FROM batches WHERE room = rooms.id AND position <= ?), 0)"
+)
+# That a batch holds a word, as a pattern, in which some signs are quoted.
+HOLDS: Final = r" AND coalesce(nullif(folded, ''), texts) LIKE ? ESCAPE '\'"
+WILD: Final = re.compile(r"[%_\\]")
+QUOTED: Final = r"\\\g<0>"
+
+logger = logging.getLogger("trio_chat")
+
+
+@contextlib.asynccontextmanager
+async def open_sqlite_log(
+    path: Path, durability: Durability, retention: Retention, *, lock: int | None = None
+) -> AsyncGenerator[SqliteLog, None]:
+    """Keep rooms in a file for the length of a block, made anew if there is none.
+
+    `lock` is the right to write the file, where another log that did so has given it. Nothing is
+    checked again then, and what fails is tried again for `REOPEN_SECONDS`: there is no way back.
+    The lock is this log's from here on. Raises `StoreError` if the file cannot be used; it is then
+    as it was.
+    """
+    # From here to the block there is no checkpoint at which what has been opened could get lost.
+    if lock is None:
+        writer, reader = await trio.to_thread.run_sync(_open, path, durability, retention)
+    else:
+        writer, reader = await _open_again(StoreFile(real(path), lock, durability), retention)
+    jobs: Jobs = queue.SimpleQueue()
+    async with trio.open_nursery() as nursery:
+        # Not ended by who cancels the chat, which may have an append to finish, but by the block.
+        writing = trio.CancelScope(shield=True)
+        nursery.start_soon(_write, writer, jobs, writing)
+        log = SqliteLog(reader, jobs, writer)
+        try:
+            yield log
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await log.close_reader()
+            jobs.put(None)
+            writing.deadline = trio.current_time() + CLOSE_SECONDS
+
+
+def _open(
+    path: Path, durability: Durability, retention: Retention
+) -> tuple[Writer, sqlite3.Connection]:
+    file = open_store(path, durability)
+    try:
+        return _connect(file, retention)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
+    with contextlib.ExitStack() as opened:
+        try:
+            if file.update():
+                logger.info("the store has the form of this version now")
+            reader = opened.enter_context(contextlib.closing(file.reader()))
+            # From now on it holds the file open: else the writer would take itself for the last one
+            # when it pauses, and bring all of the write-ahead log into the file.
+            reader.execute("SELECT forgotten FROM positions").fetchall()
+            writer = Writer(file, retention)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot use {file.path}: {error}") from None
+        opened.pop_all()
+    return writer, reader
+
+
+async def _open_again(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
+    """Open a file that has just been in use; closes it if that fails for too long."""
+    deadline = trio.current_time() + REOPEN_SECONDS
+    try:
+        while True:
+            try:
+                return await trio.to_thread.run_sync(_connect, file, retention)
+            except StoreError as error:
+                if trio.current_time() >= deadline:
+                    raise
+                logger.warning("the store cannot be opened yet", extra={"error": str(error)})
+            await trio.sleep(RETRY_SECONDS)  # a file tells nobody when it is free
+    except BaseException:
+        file.close()
+        raise
+
+
+async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
+    # A limiter of its own: the thread takes nothing away from those of the embedding program.
+    # Where closing takes too long it is left to itself, which loses nothing that was appended.
+    with writing:
+        await trio.to_thread.run_sync(
+            writer.run,
+            jobs,
+            trio.lowlevel.current_trio_token(),
+            abandon_on_cancel=True,
+            limiter=trio.CapacityLimiter(1),
+        )
+
+
+class SqliteLog:
+    """See `trio_chat.roomlog.RoomLog`; made by `open_sqlite_log`."""
+
+    def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
+        """To be made before the writer runs."""
+        self._reader = Reader(reader)
+        self._jobs = jobs
+        self._topics = writer.topics()
+        self.lock = writer.lock
+        self.commits = Commits()
+
+    def topic(self, room: str) -> str:
+        """The newest topic of a room."""
+        return self._topics.get(room, "")
+
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
+        """Give each draft its place; kept ones are refused if the file cannot be written."""
+        if not any(isinstance(draft, KEPT) for draft in drafts):
+            await trio.lowlevel.checkpoint()
+            return drafts
+        await trio.lowlevel.checkpoint_if_cancelled()
+        job = Job(drafts)
+        began = perf_counter()
+        self._jobs.put(job)
+        try:
+            await job.done.wait()
+        except trio.Cancelled:
+            with trio.move_on_after(APPEND_SECONDS, shield=True):
+                await job.done.wait()
+            raise
+        finally:
+            self._keep_topics(job)
+        self.commits.note(perf_counter() - began, worked=job.results is job.drafts)
+        return job.results
+
+    def _keep_topics(self, job: Job) -> None:
+        for name in job.forgotten:
+            self._topics.pop(name, None)
+        for result in job.results:
+            if isinstance(result, TopicSet):
+                self._topics[result.room] = result.text
+
+    def frozen(self) -> FrozenHistories:
+        """Nothing: all of it is in the file."""
+        return FrozenHistories()
+
+    async def stand_still(self) -> None:
+        """Close the connection that writes; what reads makes no checkpoints, and may stay."""
+        pause = Pause()
+        self._jobs.put(pause)
+        await pause.done.wait()
+
+    def go_on(self) -> None:
+        """Open it again, if it was closed or is going to be."""
+        self._jobs.put(GoOn())
+
+    def retain(self, retention: Retention) -> None:
+        """Keep so much from now on."""
+        self._jobs.put(retention)
+
+    async def read(self, room: str, after: int, limit: int) -> list[Kept]:
+        """The kept entries of a room after a position, oldest first, at most `limit`."""
+        after = _known(after)
+        return await self._reader.read(
+            Query(room, FROM, [after], limit, newest=False, first=after + 1)
+        )
+
+    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
+        """The newest kept entries before a position, oldest first, at most `limit`."""
+        last = MAX_POSITION if position is None else _known(position - 1)
+        return await self._reader.read(Query(room, "position <= ?", [last], limit, last=last))
+
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
+        """The newest kept entries that hold all the words, oldest first, at most `limit`."""
+        # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub. LIKE
+        # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the texts.
+        patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]
+        return await self._reader.read(
+            Query(room, f"TRUE{HOLDS * len(words)}", patterns, limit, words=words)
+        )
+
+    async def close_reader(self) -> None:
+        """Close the connection for reading, and end what is being read through it."""
+        await self._reader.close()
+
+
+def _known(position: int) -> int:
+    """The nearest position that SQLite knows as one."""
+    return max(0, min(position, MAX_POSITION))

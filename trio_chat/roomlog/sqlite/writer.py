@@ -1,0 +1,192 @@
+"""The thread that writes the file of the SQLite room log, and owns the connection that does.
+
+An append is one transaction. What the thread knows of the rooms is nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import sqlite3
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import trio
+from attrs import define, field
+
+from trio_chat.errors import Refused
+from trio_chat.protocol.events import KEPT
+from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.sqlite.append import Append, load
+from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
+from trio_chat.roomlog.sqlite.maintenance import Tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.protocol.events import Entry
+    from trio_chat.roomlog import Result
+    from trio_chat.roomlog.sqlite.file import StoreFile
+
+logger = logging.getLogger("trio_chat")
+
+NOT_SAID: Final = "not said: the server cannot save messages now; please try again later"
+
+
+@define(eq=False)
+class Job:
+    """Drafts to append, and what came of them once `done` is set."""
+
+    drafts: Sequence[Entry]
+    results: Sequence[Result] = ()
+    # Rooms that have been forgotten, to make place for new ones.
+    forgotten: Sequence[str] = ()
+    done: trio.Event = field(factory=trio.Event)
+
+
+@define(eq=False)
+class Pause:
+    """The file is to be left alone until there is a `GoOn`; `done` is set once it is closed."""
+
+    done: trio.Event = field(factory=trio.Event)
+
+
+@define(eq=False)
+class GoOn:
+    """The file is to be written again."""
+
+
+Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | Pause | GoOn | None]"
+"""What the thread is to do: append, keep more or less from now on, pause, go on, or end."""
+
+
+class Writer:
+    """What the thread does; all of it runs there but `topics` and `lock`."""
+
+    def __init__(self, file: StoreFile, retention: Retention) -> None:
+        """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
+        self._file = file
+        self._retention = retention
+        self._failing = False
+        self._connect()
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the right to write the file."""
+        return self._file.lock
+
+    def topics(self) -> dict[str, str]:
+        """The topics of all rooms that have one; to be asked before `run`."""
+        return {name: room.topic for name, room in self._rooms.by_name.items() if room.topic}
+
+    def run(self, jobs: Jobs, token: trio.lowlevel.TrioToken) -> None:
+        """Do jobs until there is a `None`, tidy in between, and close the file."""
+        try:
+            while (job := self._next(jobs)) is not None:
+                if isinstance(job, Job):
+                    # The list is the hub's again once it is told.
+                    entries, pages = len(job.drafts), self._append(job)
+                    token.run_sync_soon(job.done.set)
+                    if self._tidy_some(entries, pages) and pages:
+                        self._works()
+                elif isinstance(job, Retention):
+                    self._retention = job
+                    self._tidy.retain(job)
+                elif isinstance(job, Pause):
+                    self._connection.close()
+                    token.run_sync_soon(job.done.set)
+                    if jobs.get() is None:
+                        break
+                    self._reopen()
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._file.close()
+
+    def _next(self, jobs: Jobs) -> Job | Retention | Pause | GoOn | None:
+        while True:
+            try:
+                return jobs.get(timeout=self._tidy.wait())
+            except queue.Empty:
+                self._tidy_some(0, 0)
+
+    def _connect(self) -> None:
+        self._connection = self._file.writer()
+        try:
+            self._rooms = load(self._connection)
+            self._tidy = Tidy(self._connection, self._rooms, self._retention)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _append(self, job: Job) -> int:
+        """Append a job's drafts; refuse the kept ones if that fails.
+
+        Gives how many pages it took, none if it has failed.
+        """
+        append = Append(self._connection, self._rooms, self._retention.rooms)
+        try:
+            append.write(job.drafts)
+        except sqlite3.Error as error:
+            self._failed(error)
+            refusal = Refused(NOT_SAID)
+            job.results = [refusal if isinstance(d, KEPT) else d for d in job.drafts]
+            return 0
+        job.results = job.drafts
+        spoken, forgotten = append.committed()
+        job.forgotten = [room.name for room in forgotten]
+        self._tidy.look_at(spoken)
+        self._tidy.look_at(forgotten)
+        return append.pages(len(job.drafts))
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        """After a failed write, be as the file is; say so once, until it works again."""
+        if not self._failing:
+            self._failing = True
+            logger.error(
+                "the room log cannot be written",
+                extra={"file": str(self._file.path), "error": str(error)},
+            )
+        if not self._rolled_back() or isinstance(error, sqlite3.IntegrityError):
+            self._reopen()
+        self._tidy.hold_off()
+        # Once is enough: all that is said in the chat would wait as long, each time.
+        self._wait_for_others(0)
+
+    def _works(self) -> None:
+        """Say so, if it did not before."""
+        if self._failing:
+            self._failing = False
+            self._wait_for_others(BUSY_SECONDS)
+            logger.info("the room log is written again", extra={"file": str(self._file.path)})
+
+    def _wait_for_others(self, seconds: float) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def _rolled_back(self) -> bool:
+        """Whether there is a connection, and it is in no transaction any more."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+        except sqlite3.Error:
+            return False
+        return True
+
+    def _reopen(self) -> None:
+        """Begin anew with the file, of which a failed write has left us another notion.
+
+        Where that fails too, the connection stays closed, until the next write fails for that.
+        """
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+            self._connect()
+
+    def _tidy_some(self, entries: int, pages: int) -> bool:
+        """Tidy a little; whether that has worked."""
+        try:
+            self._tidy.some(entries, pages)
+        except sqlite3.Error as error:
+            self._failed(error)
+            return False
+        return True

@@ -1,0 +1,229 @@
+"""A chat as JSON: how it is written for another process, and read there.
+
+It has a version. What is read is taken strictly, since an older or a newer program may have written
+it: a field that is unknown or of the wrong type is refused, one that is missing takes its default.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections import Counter, deque
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.cols import list_structure_factory, mapping_structure_factory
+
+from trio_chat.dialects import Variant
+from trio_chat.dialects.line import CRLF, LF
+from trio_chat.dialects.websocket import DOCUMENTS
+from trio_chat.errors import StateError
+from trio_chat.protocol import commands
+from trio_chat.protocol.events import Kept
+from trio_chat.protocol.names import Name
+from trio_chat.snapshot.model import FrozenChat, FrozenClient, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Hook: TypeAlias = Callable[[Any, Any], Any]
+
+# Raised by one with each change that a reader of the last version would get wrong.
+VERSION: Final = 1
+
+# By the names they have in a state.
+VARIANTS: Final[dict[str, Variant]] = {"lf": LF, "crlf": CRLF, "documents": DOCUMENTS}
+
+# The field that tells which of several records one is.
+KIND: Final = "kind"
+
+# Of a value that is wrong, characters that are repeated.
+MOST_SHOWN: Final = 40
+
+# What the annotations of commands mean, which name types they do not import.
+attrs.resolve_types(commands.TakeNick, localns={"Name": Name})
+attrs.resolve_types(commands.Join, localns={"Name": Name})
+attrs.resolve_types(commands.Tell, localns={"Name": Name})
+attrs.resolve_types(commands.SwitchVariant, localns={"Variant": Variant})
+attrs.resolve_types(commands.Greet, localns={"Variant": Variant})
+
+
+def write_state(state: FrozenChat) -> bytes:
+    """A state as JSON, in ASCII."""
+    fields = _converter(careful=False).unstructure(state)
+    return json.dumps({"version": VERSION, **fields}, separators=(",", ":")).encode("ascii")
+
+
+def read_state(data: bytes) -> FrozenChat:
+    """Read what `write_state` has written, perhaps in another version of the program.
+
+    Raises `StateError` with one line: the version is unknown, or where a field is unknown, missing
+    or of the wrong type.
+    """
+    fields = _load(data)
+    try:
+        return _converter(careful=False).structure(fields, FrozenChat)
+    except Exception:  # noqa: BLE001 - whatever it is, the other converter says where
+        return _read_carefully(fields)
+
+
+def be_prepared() -> None:
+    """Have what writes and reads states made, which takes 20 ms: nobody is to wait for it."""
+    read_state(write_state(FrozenChat("memory", clients=[FrozenClient("", "", "")])))
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"the state is not JSON: {error}") from None
+    if type(fields) is not dict or "version" not in fields:
+        raise StateError("the state has no version")
+    version = fields.pop("version")
+    if type(version) is not int or version != VERSION:
+        shown = json.dumps(version)[:MOST_SHOWN]
+        raise StateError(f"the state has version {shown}, and only {VERSION} is known here")
+    return fields
+
+
+def _read_carefully(fields: dict[str, Any]) -> FrozenChat:
+    try:
+        return _converter(careful=True).structure(fields, FrozenChat)
+    except Exception as error:  # noqa: BLE001 - as above
+        [first, *_] = cattrs.transform_error(error, path="state", format_exception=_sentence)
+        raise StateError(f"the state cannot be read: {first}") from None
+
+
+def _sentence(error: BaseException, _: type | None) -> str:
+    """What is wrong with a value; its place follows."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown field {min(error.extra_fields)!r}"
+    if isinstance(error, KeyError):
+        return f"missing field {error.args[0]!r}"
+    return str(error)
+
+
+@cache
+def _converter(*, careful: bool) -> cattrs.Converter:
+    """What makes plain data of records, and records of plain data.
+
+    A `careful` one takes half as long again, and can tell where something is wrong.
+    """
+    converter = cattrs.Converter(
+        forbid_extra_keys=True,
+        omit_if_default=True,
+        detailed_validation=careful,
+        unstruct_collection_overrides={frozenset: sorted, deque: list},
+    )
+    _be_strict(converter)
+    _add_bytes_and_variants(converter)
+    for union in (Held, Kept):
+        _add_union(converter, union)
+    return converter
+
+
+def _be_strict(converter: cattrs.Converter) -> None:
+    """Take nothing for what it is not: by default "5" is a number, and "abc" a list."""
+    for scalar in (str, int, float, bool):
+        converter.register_structure_hook(scalar, _of_type(scalar))
+    converter.register_structure_hook_factory(attrs.has, _record_hook)
+    converter.register_structure_hook_factory(_is_sequence, _sequence_hook)
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
+
+
+def _of_type(expected: type) -> Hook:
+    def structure(value: Any, _: Any) -> Any:
+        _check_type(value, expected)
+        return value
+
+    return structure
+
+
+def _check_type(value: Any, expected: type) -> None:
+    if type(value) is not expected:
+        shown = repr(value)
+        shown = shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}..."
+        raise TypeError(f"{shown} is no {expected.__name__}")
+
+
+def _record_hook(record: type, converter: cattrs.Converter) -> Hook:
+    read: Hook = converter.gen_structure_attrs_fromdict(record)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check_type(value, dict)
+        return read(value, record)
+
+    return structure
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (list, tuple, deque, frozenset)
+
+
+def _sequence_hook(kind: Any, converter: cattrs.Converter) -> Hook:
+    make: Any = get_origin(kind)
+    items: Any = list[get_args(kind)[0]]  # type: ignore[misc]  # a type made as it runs
+    read = list_structure_factory(items, converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check_type(value, list)
+        return make(read(value, items))
+
+    return structure
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) in (dict, Counter)
+
+
+def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Hook:
+    make: Any = get_origin(kind)
+    read = mapping_structure_factory(dict[str, int], converter)
+
+    def structure(value: Any, _: Any) -> Any:
+        _check_type(value, dict)
+        return make(read(value, dict[str, int]))
+
+    return structure
+
+
+def _add_bytes_and_variants(converter: cattrs.Converter) -> None:
+    """Bytes as base64, variants by name."""
+    names = {variant: name for name, variant in VARIANTS.items()}
+
+    def bytes_of(value: Any, _: Any) -> bytes:
+        _check_type(value, str)
+        return b64decode(value, validate=True)
+
+    def variant_of(value: Any, _: Any) -> Variant:
+        _check_type(value, str)
+        if value not in VARIANTS:
+            raise ValueError(f"unknown variant {value[:MOST_SHOWN]!r}")
+        return VARIANTS[value]
+
+    converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
+    converter.register_structure_hook(bytes, bytes_of)
+    converter.register_unstructure_hook_func(lambda kind: kind is Variant, names.__getitem__)
+    converter.register_structure_hook_func(lambda kind: kind is Variant, variant_of)
+
+
+def _add_union(converter: cattrs.Converter, union: Any) -> None:
+    """A record of one of several kinds, with its kind's name beside its fields."""
+    kinds = {kind.__name__: kind for kind in get_args(union)}
+
+    def unstructure(value: Any) -> dict[str, Any]:
+        return {KIND: type(value).__name__, **converter.unstructure(value)}
+
+    def structure(value: Any, _: Any) -> Any:
+        _check_type(value, dict)
+        fields = dict(value)
+        name = fields.pop(KIND)
+        _check_type(name, str)
+        if name not in kinds:
+            raise ValueError(f"unknown kind {name[:MOST_SHOWN]!r}")
+        return converter.structure(fields, kinds[name])
+
+    converter.register_unstructure_hook(union, unstructure)
+    converter.register_structure_hook(union, structure)

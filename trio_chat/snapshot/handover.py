@@ -1,0 +1,106 @@
+"""What goes from one process to the next when a chat is handed over, and what is checked before."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define, field
+
+from trio_chat.config.settings import SQLITE, Settings
+from trio_chat.config.token import read_token
+from trio_chat.errors import Refused, SettingsError, StateError
+from trio_chat.protocol.names import Name, parse_room
+from trio_chat.roomlog.sqlite.file import check_header, real
+from trio_chat.snapshot.model import FrozenChat
+
+
+@define
+class Handed:
+    """A chat that another one goes on from.
+
+    `clients` are sockets in the order of `state.clients`, of those that are not away. `lock` is the
+    descriptor that holds the right to write the store's file, `None` where there is no file.
+    """
+
+    state: FrozenChat
+    listeners: list[socket.socket]
+    clients: list[socket.socket]
+    lock: int | None = None
+
+
+@define
+class Frozen(Handed):
+    """A chat that stands still; given by `Chat.frozen`.
+
+    The descriptors are the chat's own still: send or duplicate them, and close none.
+    """
+
+    _hand_over: Callable[[], None] = field(kw_only=True, alias="hand_over")
+
+    def hand_over(self) -> None:
+        """Leave all of it to another process; never blocks, and cannot be taken back.
+
+        From here on this chat touches no socket that is handed over, and no file. To be called in
+        the same step in which the other process is told to go on.
+        """
+        self._hand_over()
+
+
+def check_handed(settings: Settings, state: FrozenChat) -> None:
+    """See whether a chat with these settings can go on from a state; for before it is handed over.
+
+    It touches nothing, but for a look at the header of the store's file and at the token of
+    operators. What it lets pass,
+    `open_chat(settings, predecessor=...)` takes, as long as the file can be opened then. Raises
+    `StateError` if the state contradicts itself or was kept in another store, `StoreError` if the
+    file is not one for this version, and `SettingsError` if `keep_rooms` has what is no name or
+    there is no token where `metrics_token_file` says.
+    """
+    kept_rooms_of(settings)
+    if settings.metrics_token_file:
+        read_token(Path(settings.metrics_token_file))
+    old, new = _file_of(state.store), _file_of(settings.store)
+    if old != new:
+        raise StateError(
+            f"rooms are kept in {old or 'memory'}, and would be in {new or 'memory'}: "
+            f"another store needs a restart"
+        )
+    if new is not None:
+        check_header(new)
+    _check_consistent(state)
+
+
+def kept_rooms_of(settings: Settings) -> list[Name]:
+    """The names of rooms that exist without members; raises `SettingsError`."""
+    try:
+        return [parse_room(name, settings.room_chars) for name in settings.keep_rooms]
+    except Refused as refusal:
+        raise SettingsError(f"keep_rooms: {refusal}") from None
+
+
+def _file_of(store: str) -> Path | None:
+    return real(Path(store.removeprefix(SQLITE))) if store.startswith(SQLITE) else None
+
+
+def _check_consistent(state: FrozenChat) -> None:
+    """See that all that is named is there, and nothing twice that can be there once only."""
+    rooms = {room.name for room in state.rooms}
+    ids: set[str] = set()
+    keys: set[str] = set()
+    if len(rooms) != len(state.rooms):
+        raise StateError("the state has a room twice")
+    for client in state.clients:
+        if client.id in ids or not keys.isdisjoint(client.keys):
+            raise StateError(f"the state has the client {client.id} or its nick twice")
+        ids.add(client.id)
+        keys.update(client.keys)
+        if not rooms.issuperset(client.rooms):
+            raise StateError(f"the state has the client {client.id} in a room that is not there")
+        if client.lagging and client.closing is None and set(client.rooms) - set(client.positions):
+            raise StateError(f"the state does not say how far the client {client.id} has got")
+        if client.away is not None and not (client.token and client.lagging):
+            raise StateError(f"the state has the client {client.id} away for ever")
+    if not rooms.issuperset(gone.room for gone in state.gone):
+        raise StateError("the state has someone leave a room that is not there")

@@ -1,0 +1,131 @@
+"""A chat as plain data: what goes from one process to the next.
+
+Times are durations, for each process has a clock of its own. How it is written is `codec`'s
+matter.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import define, field
+
+from trio_chat.config.endpoints import Endpoint
+from trio_chat.dialects import Variant
+from trio_chat.dialects.line import LF, LineDialect
+from trio_chat.hub.state import Counts
+from trio_chat.protocol import commands
+from trio_chat.protocol.events import Kept
+from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.roomlog.memory import FrozenHistories
+from trio_chat.transports.reader import FrozenReader
+
+
+@define
+class HeldCustom:
+    """A command of the embedding program's that waits: its row's name, and its arguments."""
+
+    name: str
+    arguments: str
+    room: str | None = None
+
+
+@define
+class HeldLabelled:
+    """A command that waits and to which its client has given an id."""
+
+    record: Held
+    id: str
+
+
+Held: TypeAlias = (
+    commands.Say
+    | commands.Act
+    | commands.SetTopic
+    | commands.ShowTopic
+    | commands.TakeNick
+    | commands.Join
+    | commands.Leave
+    | commands.ListRooms
+    | commands.ListMembers
+    | commands.Tell
+    | commands.ShowHistory
+    | commands.Search
+    | commands.Help
+    | commands.Ping
+    | commands.Quit
+    | commands.Resume
+    | commands.Refuse
+    | commands.Answer
+    | commands.SwitchVariant
+    | commands.Greet
+    | commands.CameFrom
+    | commands.Disconnected
+    | HeldCustom
+    | HeldLabelled
+)
+"""A record that waits."""
+
+
+@define
+class FrozenClient:
+    """A client; its socket goes over beside this, unless it is away."""
+
+    id: str
+    address: str
+    peer: str
+    nick: str = ANONYMOUS
+    # The folded nick first, then what else no other nick may look like.
+    keys: list[str] = field(factory=list)
+    # Folded names, in the order it came into them.
+    rooms: list[str] = field(factory=list)
+    room_limit: int | None = LineDialect.rooms
+    variant: Variant = LF
+    reader: FrozenReader = field(factory=FrozenReader)
+    # What its connection would not take yet.
+    rest: bytes = b""
+    # Whether it lags, and what it was last given of each room.
+    lagging: bool = False
+    positions: dict[str, int] = field(factory=dict)
+    # Why it is closing, if it is.
+    closing: str | None = None
+    held: list[Held] = field(factory=list)
+    # What it can come back with; and in how many seconds, if it has no connection.
+    token: str = ""
+    away: float | None = None
+
+
+@define
+class FrozenRoom:
+    """A room that has members; see `trio_chat.hub.room.Room`."""
+
+    name: str
+    shown: str
+    topic: str = ""
+    position: int = 0
+    base: int = 0
+    recent: list[Kept] = field(factory=list)
+
+
+@define
+class Gone:
+    """A client that could not go over has left a room, which nobody there has been told yet."""
+
+    room: str
+    id: str
+    nick: str
+
+
+@define
+class FrozenChat:
+    """A chat between two turns. `uptime` is in seconds, `histories` are those of a memory log."""
+
+    store: str
+    uptime: float = 0.0
+    counts: Counts = field(factory=Counts)
+    clients: list[FrozenClient] = field(factory=list)
+    rooms: list[FrozenRoom] = field(factory=list)
+    gone: list[Gone] = field(factory=list)
+    histories: FrozenHistories = field(factory=FrozenHistories)
+    # Where it listens, for each listening socket.
+    listening: list[Endpoint] = field(factory=list)

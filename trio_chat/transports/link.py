@@ -1,0 +1,131 @@
+"""What the links of all connections share: the hub's signals to the task that reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_chat.hub.pause import Standstill
+
+
+class ConnectionLink(ABC):
+    """A link over which bytes travel: the hub writes; the client's task reads, and alone closes.
+
+    `reading` is the scope in which the task reads: it ends when the hub has let go of the link, and
+    when it wants the task to pass on what has arrived and read no more, or to stand still. It is
+    `None` once the task reads no more.
+    """
+
+    __slots__ = (
+        "_discarding",
+        "_released",
+        "address",
+        "gate",
+        "peer",
+        "reading",
+        "released",
+        "rest",
+        "standstill",
+    )
+
+    def __init__(self, peer: str, address: str) -> None:
+        self.peer = peer
+        self.address = address
+        self.reading: trio.CancelScope | None = trio.CancelScope()
+        self.released = False
+        # What the hub wants the task to wait out, or has wanted it to.
+        self.standstill: Standstill | None = None
+        # What the connection would not take yet, if there is anything.
+        self.rest: bytearray | None = None
+        self._discarding = False
+        # Made only where the task has to wait: most connections never need them. As long as there
+        # is a gate, the hub wants nothing to be read.
+        self.gate: trio.Event | None = None
+        self._released: trio.Event | None = None
+
+    # --- for the hub ------------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """Forget the rest, and whatever is written after this."""
+        self.rest = None
+        self._discarding = True
+
+    def keep(self, chunk: bytes | None, more: list[bytes] | None) -> None:
+        """Add chunks to the rest."""
+        if chunk is None or self._discarding:
+            return
+        if self.rest is None:
+            self.rest = bytearray()
+        self.rest += chunk
+        for one in more or ():
+            self.rest += one
+
+    def pause(self) -> None:
+        """Make the client's task read no further."""
+        if self.gate is None:
+            self.gate = trio.Event()
+
+    def resume(self) -> None:
+        """Let it read on."""
+        if self.gate is not None:
+            self.gate.set()
+            self.gate = None
+
+    def read_out(self) -> None:
+        """Make the client's task pass on what has arrived, and end reading."""
+        self.standstill = None  # there may be one that is over, and that it has not got round to
+        self._end_reading("the chat is stopping")
+
+    def freeze(self, standstill: Standstill) -> bool:
+        """Make the client's task stand still until that is over; whether it will say so."""
+        self.standstill = standstill
+        self._end_reading("the chat is to stand still")
+        return self.reading is not None
+
+    def release(self) -> None:
+        """Let go: the hub will not touch this link again."""
+        self.released = True
+        self._end_reading("the hub has let go of this client")
+        if self._released is not None:
+            self._released.set()
+
+    def _end_reading(self, reason: str) -> None:
+        if self.reading is not None:
+            self.reading.cancel(reason)
+
+    # --- for the client's task --------------------------------------------------------------------
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the connection is another process's now, so that nothing more is done with it."""
+        return self.standstill is not None and self.standstill.handed_over is not None
+
+    @abstractmethod
+    async def readable(self) -> None:
+        """Wait until there is something to take, or the end."""
+
+    async def until(self, read: Callable[[], bool]) -> None:
+        """Call `read` whenever there may be something to take, until it returns `True`.
+
+        Raises what that raises.
+        """
+        while True:
+            await self.readable()
+            if read():
+                return
+
+    async def wait_allowed(self) -> None:
+        """Wait as long as the hub wants nothing to be read."""
+        while self.gate is not None:
+            await self.gate.wait()
+
+    async def wait_released(self) -> None:
+        """Wait until the hub has let go."""
+        if not self.released:
+            self._released = trio.Event()
+            await self._released.wait()

@@ -1,0 +1,154 @@
+r"""The PROXY protocol: whom a proxy says it speaks for, and whose word for it is taken.
+
+After haproxy's proxy-protocol.txt (of 2020/03/05), versions 1 and 2. A header stands before all
+else that a connection brings: a line that begins with `PROXY `, or a binary block. Nothing is read
+that the specification does not allow, but that what follows the addresses in version 2 is skipped.
+
+Only TCP has addresses that mean something here. Who came to the proxy by a unix socket or by
+datagrams, or is of a kind that the proxy does not know, keeps the proxy's own address, as the
+specification allows (UNKNOWN in version 1, the fall-back to UNSPEC in version 2).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from attrs import frozen
+
+from trio_chat.config.endpoints import UNIX_ADDRESS
+from trio_chat.protocol.commands import CameFrom
+
+V1 = b"PROXY "
+V2 = b"\r\n\r\n\0\r\nQUIT\n"
+SIGNATURES = (V1, V2)
+
+# Version 1: the longest line, its end included, as the specification reckons it (2.1).
+LINE_BYTES = 107
+# Version 2: the most that may follow the first 16 bytes. The specification means a header to fit
+# into 536 bytes; what proxies add of certificates may take a few kilobytes.
+MOST_BYTES = 4_096
+
+_HEAD_BYTES = 16
+_LOCAL, _PROXY = 0x20, 0x21
+_TCP4, _TCP6 = 0x11, 0x21
+# Version 2: how long the addresses of each family and transport are. Where only one of the two is
+# unspecified, the receiver is free to reject it.
+_ADDRESS_BYTES = {0x00: 0, _TCP4: 12, 0x12: 12, _TCP6: 36, 0x22: 36, 0x31: 216, 0x32: 216}
+
+_UNKNOWN_LINE = re.compile(rb"PROXY UNKNOWN(?: .*)?\r\n")
+_PORT = rb"(0|[1-9][0-9]{0,4})"
+_TCP_LINE = re.compile(
+    rb"PROXY (TCP[46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) %b %b\r\n" % (_PORT, _PORT)
+)
+_LAST_PORT = 65_535
+
+_IPV4_BYTES, _IPV6_BYTES = 4, 16
+# What IPv6 sockets put before the address of an IPv4 client (RFC 4291, 2.5.5.2).
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Malformed(Exception):
+    """A header that is not as the specification has it; the text says where, in a few words."""
+
+
+@frozen
+class Header:
+    """A header that was read: its size in bytes, and the client it names, if it names one.
+
+    `own`: the proxy speaks for itself.
+    """
+
+    size: int
+    client: CameFrom | None
+    own: bool = False
+
+
+def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
+    """Whether an address is one of these, or in one of these networks.
+
+    `proxies` is as the setting `trusted_proxies` has it.
+    """
+    if not proxies:
+        return False
+    if address == UNIX_ADDRESS:
+        return address in proxies
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in _networks(proxies))
+
+
+@lru_cache(maxsize=1)  # it is the same tuple for every connection
+def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(proxy) for proxy in proxies if proxy != UNIX_ADDRESS]
+
+
+def read_header(first: bytes) -> Header | None:
+    """Read the header from bytes that begin with one of `SIGNATURES`; `None` if some are missing.
+
+    Raises `Malformed` as soon as it shows.
+    """
+    return _read_v1(first) if first.startswith(V1) else _read_v2(first)
+
+
+def _read_v1(first: bytes) -> Header | None:
+    size = first.find(b"\n", 0, LINE_BYTES) + 1
+    if not size:
+        if len(first) >= LINE_BYTES:
+            raise Malformed("its line is too long")
+        return None
+    line = first[:size]
+    if _UNKNOWN_LINE.fullmatch(line):
+        return Header(size, None)
+    found = _TCP_LINE.fullmatch(line)
+    if found is None:
+        raise Malformed("its line is not one of version 1")
+    transport, source, target, *ports = (part.decode() for part in found.groups())
+    family = socket.AF_INET if transport == "TCP4" else socket.AF_INET6
+    try:
+        packed, _ = socket.inet_pton(family, source), socket.inet_pton(family, target)
+    except OSError:
+        raise Malformed("its line has a wrong address") from None
+    if any(int(port) > _LAST_PORT for port in ports):
+        raise Malformed("its line has a wrong port")
+    return Header(size, _client(packed, int(ports[0])))
+
+
+def _read_v2(first: bytes) -> Header | None:
+    if len(first) < _HEAD_BYTES:
+        return None
+    command, kind, length = first[12], first[13], int.from_bytes(first[14:16])
+    if command not in (_LOCAL, _PROXY):
+        raise Malformed("its version or command is unknown")
+    if length > MOST_BYTES:
+        raise Malformed(f"it is longer than {MOST_BYTES} bytes")
+    if command == _PROXY:
+        if kind not in _ADDRESS_BYTES:
+            raise Malformed("its address family or transport is unknown")
+        if length < _ADDRESS_BYTES[kind]:
+            raise Malformed("it is shorter than its addresses")
+    size = _HEAD_BYTES + length
+    if len(first) < size:
+        return None
+    if command == _LOCAL:
+        return Header(size, None, own=True)
+    if kind not in (_TCP4, _TCP6):
+        return Header(size, None)
+    width = _IPV4_BYTES if kind == _TCP4 else _IPV6_BYTES
+    # The two addresses come first, then the two ports; the source's before the target's.
+    source, ports = first[_HEAD_BYTES:], first[_HEAD_BYTES + 2 * width :]
+    return Header(size, _client(source[:width], int.from_bytes(ports[:2])))
+
+
+def _client(packed: bytes, port: int) -> CameFrom:
+    """The record for an address, which is written as that of a client that came without a proxy."""
+    packed = packed.removeprefix(_MAPPED)
+    if len(packed) == _IPV4_BYTES:
+        address = socket.inet_ntop(socket.AF_INET, packed)
+        return CameFrom(f"{address}:{port}", address)
+    address = socket.inet_ntop(socket.AF_INET6, packed)
+    return CameFrom(f"[{address}]:{port}", address)

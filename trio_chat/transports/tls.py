@@ -1,0 +1,277 @@
+"""Links over TLS: on top of a TCP link, whose first bytes, read already, begin a handshake.
+
+TLS itself is computed in memory (`ssl.SSLObject`), so that all else is as it is without: the hub
+sends at once, and what comes is read where the socket is found readable. Trio's own stream would
+need a task, and many steps of it, for each chunk that a client gets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from trio_chat.transports.link import ConnectionLink
+from trio_chat.transports.tcp import READ_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_chat.hub.pause import Standstill
+    from trio_chat.transports.tcp import SocketLink
+
+# Three round trips of the slowest network, and time to ask for a certificate in the browser's
+# window. nginx allows 60 s (client_header_timeout), haproxy as long as for a request.
+HANDSHAKE_SECONDS: Final = 10.0
+# For the alert that says why there was none: a few bytes, which a connection takes at once.
+ALERT_SECONDS: Final = 1.0
+# What TLS may have to say by itself to who does not read: a hundred answers to changes of keys.
+PENDING_BYTES: Final = 4_096
+
+
+class HandshakeFailed(Exception):
+    """No connection has come of a hello; the text is for the log."""
+
+
+class TlsLink(ConnectionLink):
+    """A link over TLS that takes the place of the one over TCP alone, and uses that from there on.
+
+    What is written before the handshake is over is the `rest` until then.
+    """
+
+    __slots__ = (
+        "_below",
+        "_ended",
+        "_failure",
+        "_incoming",
+        "_outgoing",
+        "_shaken",
+        "_tls",
+        "_usable",
+    )
+
+    def __init__(self, below: SocketLink, first: bytes, context: ssl.SSLContext) -> None:
+        super().__init__(below.peer, below.address)
+        self._below = below
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._incoming.write(first)
+        # The handshake is over; and it has not failed.
+        self._shaken = trio.Event()
+        self._usable = False
+        # The peer has said that it sends no more, or has sent what is no TLS.
+        self._ended = False
+        self._failure: ssl.SSLError | None = None
+
+    # --- for the hub ------------------------------------------------------------------------------
+
+    @property
+    def left(self) -> int:
+        """How many bytes wait for the connection."""
+        return self._below.left + (0 if self.rest is None else len(self.rest))
+
+    def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
+        """Send what the socket takes at once and keep the rest; see `trio_chat.hub.client.Link`."""
+        if not self._usable:
+            self.keep(chunk, more)
+            return self.left
+        if self.rest is not None:
+            self.keep(chunk, more)
+            chunk, more = bytes(self.rest), None
+            self.rest = None
+        if chunk is not None:
+            self._encrypt(chunk if more is None else b"".join((chunk, *more)))
+        return self._below.write(self._outgoing.read() or None, None)
+
+    def _encrypt(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._tls.write(view) :]
+        except ssl.SSLError as error:
+            raise _broken(self._failure or error) from None
+
+    def discard(self) -> None:
+        """Forget the rest, and whatever is written after this."""
+        super().discard()
+        self._below.discard()
+
+    async def drain(self) -> bool:
+        """Wait for the end of the handshake, or until the socket takes more.
+
+        Raises `trio.BrokenResourceError` if the handshake fails.
+        """
+        shaken = self._shaken.is_set()
+        await self._shaken.wait()
+        if not self._usable:
+            raise trio.BrokenResourceError
+        return await self._below.drain() if shaken else False
+
+    def undelivered(self) -> int:
+        """How many bytes the peer has not acknowledged."""
+        return self._below.undelivered()
+
+    def freeze(self, standstill: Standstill) -> bool:
+        """Make the client's task stand still; see `trio_chat.hub.client.Link`.
+
+        A handshake goes on meanwhile, so that the client can be told why it is sent away.
+        """
+        if self._shaken.is_set():
+            return super().freeze(standstill)
+        self.standstill = standstill
+        return False
+
+    # --- for the client's task --------------------------------------------------------------------
+
+    @property
+    def handed_over(self) -> bool:
+        """Never: the keys cannot leave this process."""
+        return False
+
+    async def until(self, read: Callable[[], bool]) -> None:
+        """Call `read` whenever there may be something to take, until it returns `True`.
+
+        Raises what that raises, and what `readable` does.
+        """
+        if not self._shaken.is_set():
+            await self._shake_hands()
+        await trio.lowlevel.checkpoint_if_cancelled()  # then nothing is to be taken any more
+        # The socket tells nothing of what came together with the end of the handshake.
+        if not self._read(read):
+            await self._below.until(partial(self._read, read))
+
+    def _read(self, read: Callable[[], bool]) -> bool:
+        # Nor does it tell of the end, if that came together with the last bytes.
+        return read() or ((self._ended or self._failure is not None) and read())
+
+    async def readable(self) -> None:
+        """Wait until there may be something to take, or the end; first for the handshake.
+
+        Raises `HandshakeFailed` if that fails.
+        """
+        if self._shaken.is_set():
+            await self._below.readable()
+        else:
+            await self._shake_hands()
+
+    async def _shake_hands(self) -> None:
+        failure = None
+        try:
+            with trio.fail_after(HANDSHAKE_SECONDS):
+                await self._exchange()
+        except trio.TooSlowError:
+            failure = f"no TLS handshake within {HANDSHAKE_SECONDS:g} seconds"
+        except (OSError, trio.ClosedResourceError) as error:
+            failure = f"the TLS handshake failed: {_why(error)}"
+        self._usable = failure is None
+        self._shaken.set()
+        if failure is not None:
+            # An alert says what is wrong (RFC 8446, 6.2).
+            with trio.move_on_after(ALERT_SECONDS), contextlib.suppress(OSError):
+                await self._flush()
+            raise HandshakeFailed(failure)
+        if self.standstill is not None:
+            self._end_reading("the chat stands still")
+
+    async def _exchange(self) -> None:
+        """Take and send until the handshake is over; raises `OSError`, which `ssl.SSLError` is."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._below.readable()
+                self._feed(self._below.take())
+            else:
+                await self._flush()
+                return
+
+    async def _flush(self) -> None:
+        """Send what TLS has to say by itself, all of it."""
+        left = self._below.write(self._outgoing.read() or None, None)
+        while left:
+            await self._below.drain()
+            left = self._below.write(None, None)
+
+    def _feed(self, data: bytes | None) -> None:
+        if data:
+            self._incoming.write(data)
+        elif data is not None:
+            self._incoming.write_eof()
+
+    def take(self) -> bytes | None:
+        """The bytes that have come; `b""` is the end, `None` means that there are none yet.
+
+        Raises `OSError` if the connection is broken: so it is, too, if they are no TLS, or end
+        without saying so.
+        """
+        if not self._usable:
+            return None
+        if self._failure is not None:
+            raise _broken(self._failure)
+        if not self._ended:
+            self._feed(self._below.take())
+        return self._decrypted()
+
+    def _decrypted(self) -> bytes | None:
+        parts: list[bytes] = []
+        try:
+            while data := self._tls.read(READ_BYTES):
+                parts.append(data)
+            self._ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._failure = error
+            if not parts:
+                raise _broken(error) from None
+        if self._outgoing.pending:
+            self._answer()
+        if parts:
+            return b"".join(parts)
+        return b"" if self._ended else None
+
+    def _answer(self) -> None:
+        """Send what TLS has to say by itself; behind what waits for the connection it waits too."""
+        if not self._below.left:
+            self._below.write(self._outgoing.read(), None)
+        elif self._outgoing.pending > PENDING_BYTES:
+            raise OSError(errno.EPROTO, "too many messages of TLS's own")
+
+    async def take_last(self) -> bytes:
+        """The bytes that are there now; raises `HandshakeFailed` if there is no handshake yet."""
+        if not self._usable:
+            self._shaken.set()
+            raise HandshakeFailed("the TLS handshake was given up: the chat is stopping")
+        self._feed(await self._below.take_last() or None)
+        return self._decrypted() or b""
+
+    async def finish(self, seconds: float) -> None:
+        """End TLS and our side of the connection, and read on until the peer has ended its own."""
+        with trio.move_on_after(seconds) as lingering, contextlib.suppress(OSError):
+            if self._usable:
+                with contextlib.suppress(ssl.SSLError):  # that the peer has not done so
+                    self._tls.unwrap()
+            await self._flush()
+        await self._below.finish(max(0.0, lingering.deadline - trio.current_time()))
+
+    def close(self) -> None:
+        """Close the connection at once; does nothing the second time."""
+        self._below.close()
+
+
+def _broken(error: ssl.SSLError) -> OSError:
+    """What is to be raised for this, as for a connection that is broken otherwise."""
+    return OSError(errno.EPROTO, _why(error))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLEOFError):
+        return "the client has gone"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return "the connection is lost"
