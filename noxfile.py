@@ -185,10 +185,10 @@ def bench_store(session: nox.Session) -> None:
 
 
 @nox.session
-def bench_doors(session: nox.Session) -> None:
+def bench_transports(session: nox.Session) -> None:
     """What WebSocket clients cost beside those with lines; `-- --rounds N --loads LOAD ...`."""
     install(session, "bench", ".")
-    session.run("python", "benchmarks/doors.py", *session.posargs)
+    session.run("python", "benchmarks/transports.py", *session.posargs)
 
 
 @nox.session

@@ -12,9 +12,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 from authority import Authority
-from freezing import Next, successor, thawed
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
+from snapshots import Next, continued, successor
 
 from trio_chat import cli
 from trio_chat.config import sources
@@ -127,7 +127,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         daemon.kill()
 
 
-@pytest.fixture(params=[thawed, successor])
+@pytest.fixture(params=[continued, successor])
 def goes_on(request) -> Next:
-    """What comes after a standstill: the same chat, or another one."""
+    """What comes after a pause: the same chat, or another one."""
     return request.param

@@ -13,7 +13,7 @@ from frames import REQUEST, frame
 
 from trio_chat.dialects import documents
 from trio_chat.http.request import HEAD_BYTES
-from trio_chat.protocol.commands import Answer, Greet, Record, Refuse, SwitchVariant
+from trio_chat.protocol.commands import Answer, Greet, Record, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal
 from trio_chat.protocol.table import make_table
 from trio_chat.transports.detection import FirstBytes
@@ -28,13 +28,13 @@ MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16)
 
 @frozen
 class Way:
-    """How bytes come to a dialect: in pieces of a size, with a standstill before one of them.
+    """How bytes come to a dialect: in pieces of a size, with a pause before one of them.
 
     `limit` is how many records are taken at once.
     """
 
     size: int
-    standstill: int
+    pause: int
     limit: int
 
 
@@ -43,7 +43,7 @@ def check_feeding(start: bytes, data: bytes, way: Way, *, trusted: bool = False)
     at_once = new_dialect(trusted=trusted).feed(start + data)
     for record in at_once:
         check_record(record)
-    unlimited = Way(way.size, way.standstill, len(start + data) + 1)
+    unlimited = Way(way.size, way.pause, len(start + data) + 1)
     assert list(in_pieces(start, data, unlimited, trusted=trusted)) == at_once
     # Answers that telnet wants do not wait for a limit, so that they may come sooner.
     limited = in_pieces(start, data, way, trusted=trusted)
@@ -51,7 +51,7 @@ def check_feeding(start: bytes, data: bytes, way: Way, *, trusted: bool = False)
 
 
 def asked(records: Iterator[Record] | list[Record]) -> Iterator[Record]:
-    return (record for record in records if not isinstance(record, Answer | SwitchVariant))
+    return (record for record in records if not isinstance(record, Answer | SwitchEncoding))
 
 
 def new_dialect(*, trusted: bool) -> FirstBytes:
@@ -62,10 +62,10 @@ def in_pieces(start: bytes, data: bytes, way: Way, *, trusted: bool) -> Iterator
     pieces = [data[at : at + way.size] for at in range(0, len(data), way.size)]
     dialect = new_dialect(trusted=trusted)
     for number, piece in enumerate([start, *pieces]):
-        if number == way.standstill:
-            frozen = dialect.frozen()
-            dialect = FirstBytes.thawed(TABLE, SETTINGS, frozen, clock=float, reading=None)
-            assert dialect.frozen() == frozen
+        if number == way.pause:
+            snapshot = dialect.snapshot()
+            dialect = FirstBytes.restored(TABLE, SETTINGS, snapshot, clock=float, reading=None)
+            assert dialect.snapshot() == snapshot
         yield from dialect.feed(piece, way.limit)
         rounds = len(start + data)
         while dialect.pending:
@@ -77,10 +77,12 @@ def in_pieces(start: bytes, data: bytes, way: Way, *, trusted: bool) -> Iterator
 
 def kept(dialect: FirstBytes) -> int:
     """How many bytes it has kept."""
-    frozen = dialect.frozen()
-    size = len(frozen.first or b"") + len(frozen.lines.buffer) + len(frozen.lines.telnet or b"")
-    if frozen.frames is not None:
-        size += len(frozen.frames.buffer) + len(frozen.frames.fragments)
+    snapshot = dialect.snapshot()
+    size = (
+        len(snapshot.first or b"") + len(snapshot.lines.buffer) + len(snapshot.lines.telnet or b"")
+    )
+    if snapshot.frames is not None:
+        size += len(snapshot.frames.buffer) + len(snapshot.frames.fragments)
     return size
 
 
@@ -89,7 +91,7 @@ def check_record(record: object) -> None:
     if isinstance(record, Refuse):
         check_text(record.reason)
         documents.write(Refusal(record.reason)).encode()
-    if isinstance(record, Greet | SwitchVariant):
+    if isinstance(record, Greet | SwitchEncoding):
         return
     for value in [getattr(record, field.name) for field in fields(type(record))]:
         if isinstance(value, str):
@@ -177,6 +179,6 @@ def feed_any(name: str, data: bytes) -> None:
     way, rest = data[:WAY_BYTES].ljust(WAY_BYTES, b"\1"), data[WAY_BYTES:]
     if name == "documents":
         rest = frame(0x81, rest)
-    size, standstill, limit = way
-    how = Way(max(1, size), standstill, limit % 8 + 1)
+    size, pause, limit = way
+    how = Way(max(1, size), pause, limit % 8 + 1)
     check_feeding(target.start, rest, how, trusted=target.trusted)

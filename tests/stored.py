@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Stored(NamedTuple):
-    """One kept entry; its kind is "s", "a" or "t"."""
+    """One persistent entry; its kind is "s", "a" or "t"."""
 
     room: str
     position: int

@@ -10,8 +10,8 @@ import pytest
 import trio
 from loopback import PATIENCE, chat_on_tcp, dial, until, watch_links
 from stored import stored
-from test_lagging import LIMIT, lines, slow_client, talk, talker
-from test_lagging import running as running_small
+from test_slow_consumer import LIMIT, lines, slow_client, talk, talker
+from test_slow_consumer import running as running_small
 
 from trio_chat.roomlog.sqlite.log import SqliteLog
 from trio_chat.testing import line_client

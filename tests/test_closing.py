@@ -167,7 +167,7 @@ async def test_the_last_line_comes_after_a_backlog_that_is_read_late(narrow: Lin
         helps = await client_help(client)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.stream.send_all, b"/help\n" * 1000 + b"/quit\n")
-            await until(lambda: any(link.left for link in narrow.all))
+            await until(lambda: any(link.unsent_bytes for link in narrow.all))
             await ticks()
             assert chat.statistics().clients == 1
             lines = await client.rest()
@@ -396,7 +396,7 @@ async def test_a_reset_while_the_goodbye_waits_to_be_read(narrow: Links) -> None
         client = await dial(port, receive_buffer=4096)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.stream.send_all, b"/help\n" * 1000 + b"/quit\n")
-            await until(lambda: any(link.left for link in narrow.all))
+            await until(lambda: any(link.unsent_bytes for link in narrow.all))
         await ticks()
         reset(client)
         await until(lambda: chat.statistics().clients == 0)

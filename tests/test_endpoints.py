@@ -19,7 +19,7 @@ from trio_chat.config.sources import load
 from trio_chat.daemon.addresses import announce
 from trio_chat.protocol.table import make_table
 from trio_chat.snapshot.codec import read_state, write_state
-from trio_chat.snapshot.model import FrozenChat
+from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.transports.detection import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
 from trio_chat.transports.proxy_protocol import is_trusted
 
@@ -256,11 +256,13 @@ async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
             assert b"sad to see you go" in await stream.receive_some()
 
 
-def test_who_has_not_told_yet_keeps_what_its_door_takes_and_its_time_in_an_upgrade() -> None:
+def test_who_has_not_told_yet_keeps_what_its_endpoint_takes_and_its_time_in_an_upgrade() -> None:
     began = FirstBytes(TABLE, Settings(), accept=("http",), clock=lambda: 0.0)
     assert began.feed(b"GE") == []
     went = trio.CancelScope()
-    first = FirstBytes.thawed(TABLE, Settings(), began.frozen(), clock=lambda: 100.0, reading=went)
+    first = FirstBytes.restored(
+        TABLE, Settings(), began.snapshot(), clock=lambda: 100.0, reading=went
+    )
     assert went.deadline == 100.0 + UNDECIDED_SECONDS
     assert "this address takes only HTTP" in repr(first.feed(b"O\n"))
 
@@ -335,7 +337,7 @@ async def test_its_path_is_gone_too_if_the_chat_is_cancelled(tmp_path: Path) -> 
 
 def test_where_it_listens_goes_over() -> None:
     listening = [Endpoint(port=1, accept=("tls",)), Endpoint(unix="/run/x", mode=0o660)]
-    state = FrozenChat("memory", listening=listening)
+    state = ChatSnapshot("memory", listening=listening)
     assert read_state(write_state(state)).listening == listening
 
 

@@ -24,6 +24,7 @@ from loopback import chat_on_tcp
 from processes import PATIENCE, Daemon, Start
 from websockets.sync.client import connect
 
+import trio_chat
 from trio_chat import open_chat
 from trio_chat.config import sources
 from trio_chat.metrics.catalogue import metrics
@@ -73,7 +74,7 @@ async def test_rules_are_about_metrics_there_are() -> None:
 
 
 def test_reasons_that_rules_look_for_are_given_somewhere() -> None:
-    package = Path(sources.__file__).parent
+    package = Path(trio_chat.__file__).parent
     source = "".join(path.read_text() for path in package.rglob("*.py"))
     [expression] = [rule["expr"] for rule in rules() if "reason=~" in rule["expr"]]
     for reason in re.search('reason=~"(.*)"', expression)[1].split("|"):

@@ -144,7 +144,7 @@ async def test_a_client_that_asks_for_help_without_end_and_never_reads(
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(rest) > 0
-        assert link.left < 4 * 262_144
+        assert link.unsent_bytes < 4 * 262_144
         assert peak - before < 8_000_000
         assert chat.statistics().lagging == 1
         reset(flood)

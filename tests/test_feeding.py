@@ -1,4 +1,4 @@
-"""Any bytes, for any dialect: nothing breaks, and pieces, standstills and limits change nothing."""
+"""Any bytes, for any dialect: nothing breaks, and pieces, pauses and limits change nothing."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def log(monkeypatch):
     log = SlowLog()
 
     @asynccontextmanager
-    async def open_log(settings, handed):
+    async def open_log(settings, handover):
         yield log
 
     monkeypatch.setattr(server, "_open_log", open_log)
@@ -182,7 +182,7 @@ async def test_only_rooms_one_is_in(chat, jack, autojump_clock):
             "> you have left #b",
             "err: you are in no room; use /join ROOM first",
         ]
-        # Who comes later sees what was said before, and by a room's folded name.
+        # Who comes later sees what was said before, and by a room's casefolded name.
         await mary.send("/join #A", "/search SECRET")
         assert (await mary.sync())[-1] == shown(1, "jack: secret")
 

@@ -300,7 +300,7 @@ async def test_a_bot_that_does_not_read_is_neither_stuck_nor_dropped(autojump_cl
         await bot.say("and now")
         assert "bot" in await other.members()
         assert chat.statistics().lagging >= 1
-        assert bot._link.left <= 262_144 + 200
+        assert bot._link.unsent_bytes <= 262_144 + 200
         # Read now, it is all there, or said to be missed.
         await bot.__anext__()  # other has joined
         position = 0
@@ -852,7 +852,7 @@ async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeyp
     closed = []
 
     @asynccontextmanager
-    async def noted(settings, handed):
+    async def noted(settings, handover):
         try:
             yield MemoryLog(Retention(10, 10))
         finally:

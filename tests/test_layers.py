@@ -89,7 +89,7 @@ def test_imports_between_packages_point_down_only(module: str) -> None:
     ("source", "found"),
     [
         ("import trio_chat", {"trio_chat"}),
-        ("import trio_chat.transports.tcp as door", {"transports.tcp"}),
+        ("import trio_chat.transports.tcp as transport", {"transports.tcp"}),
         ("from trio_chat import server, Settings", {"server", "trio_chat"}),
         ("from trio_chat.transports import tcp, stream", {"transports.tcp", "transports.stream"}),
         ("from trio_chat.hub.hub import Hub", {"hub.hub"}),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
-from trio_chat.dialects.line import CRLF, LF, LineDialect, LineVariant
+from trio_chat.dialects.line import CRLF, LF, LineDialect, LineEncoding
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.commands import Record, Refuse
 from trio_chat.protocol.names import parse_nick, parse_room
@@ -37,8 +37,8 @@ def nick(text: str) -> commands.TakeNick:
     return commands.TakeNick(parse_nick(text, 32))
 
 
-def written(event: events.Event, variant: LineVariant = LF) -> bytes:
-    return variant.join(variant.render([event]))
+def written(event: events.Event, encoding: LineEncoding = LF) -> bytes:
+    return encoding.join(encoding.render([event]))
 
 
 # --- what is read ---------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ def test_each_event_has_its_line(event: events.Event, line: str) -> None:
 
 
 def test_no_event_is_without_a_line() -> None:
-    for_documents = {events.Hello, events.Resumed, events.Done, events.Labelled}
+    for_documents = {events.Hello, events.SessionResumed, events.Done, events.LabelledEvent}
     others = {events.Answered} | for_documents
     assert {type(event) for event, _ in EVENTS} | others == set(events.Event.__args__)
 
@@ -497,5 +497,5 @@ def test_lines_are_joined_in_their_order() -> None:
 
 
 def test_a_variant_is_a_key() -> None:
-    # Entries are rendered once a variant.
+    # Entries are rendered once an encoding.
     assert len({LF, CRLF, LF}) == 2

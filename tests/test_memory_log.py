@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.protocol.events import Said
-from trio_chat.roomlog.memory import FrozenHistories, History, MemoryLog
+from trio_chat.roomlog.memory import HistoriesSnapshot, History, MemoryLog
 from trio_chat.roomlog.retention import Retention
 
 
@@ -78,26 +78,26 @@ async def test_a_frozen_one_goes_on_as_if_it_had_not_been(
     log = MemoryLog(Retention(entries, rooms))
     for turn in turns:
         await log.append([said(room) for room in turn])
-    frozen = log.frozen()
-    copies = [History(h.room, deque(h.entries), h.position, h.topic) for h in frozen.rooms]
-    thawed = MemoryLog.thawed(log._retention, FrozenHistories(copies, frozen.forgotten))
+    snapshot = log.snapshot()
+    copies = [History(h.room, deque(h.entries), h.position, h.topic) for h in snapshot.rooms]
+    restored = MemoryLog.restored(log._retention, HistoriesSnapshot(copies, snapshot.forgotten))
     for turn in more:
-        assert [e.position for e in await thawed.append([said(room) for room in turn])] == [
+        assert [e.position for e in await restored.append([said(room) for room in turn])] == [
             e.position for e in await log.append([said(room) for room in turn])
         ]
     for room in ROOMS:
-        assert await positions(thawed, room) == await positions(log, room)
+        assert await positions(restored, room) == await positions(log, room)
 
 
 async def test_a_frozen_one_goes_on_by_what_is_kept_then() -> None:
     log = MemoryLog(Retention(10, 10))
     for room in ("#a", "#b", "#c"):
         await say(log, room, 5)
-    thawed = MemoryLog.thawed(Retention(3, 2), log.frozen())
-    assert await positions(thawed, "#a") == []
-    assert await positions(thawed, "#c") == [3, 4, 5]
-    assert await say(thawed, "#c", 2) == [6, 7]
-    assert await positions(thawed, "#c") == [5, 6, 7]
+    restored = MemoryLog.restored(Retention(3, 2), log.snapshot())
+    assert await positions(restored, "#a") == []
+    assert await positions(restored, "#c") == [3, 4, 5]
+    assert await say(restored, "#c", 2) == [6, 7]
+    assert await positions(restored, "#c") == [5, 6, 7]
 
 
 async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
@@ -105,5 +105,5 @@ async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
     assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
     assert await say(log, "#b") == [1]
     assert await say(log, "#c") == [6]
-    thawed = MemoryLog.thawed(Retention(10, 2), log.frozen())
-    assert await say(thawed, "#d") == [6]
+    restored = MemoryLog.restored(Retention(10, 2), log.snapshot())
+    assert await say(restored, "#d") == [6]

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from trio_chat.errors import Refused
 from trio_chat.protocol import names
-from trio_chat.protocol.names import MAX_MARKS, RESERVED, Name, fold_room, parse_nick, parse_room
+from trio_chat.protocol.names import (
+    MAX_MARKS,
+    RESERVED,
+    Name,
+    casefold_room,
+    parse_nick,
+    parse_room,
+)
 from trio_chat.protocol.text import clean_text
 
 LIMIT: Final = 32
@@ -57,7 +64,7 @@ def clash(one: str, other: str) -> bool:
     ],
 )  # fmt: skip
 def test_good_nicks_are_shown_as_they_were_written(text: str) -> None:
-    assert parse_nick(text, LIMIT).shown == text
+    assert parse_nick(text, LIMIT).display == text
 
 
 @pytest.mark.parametrize(
@@ -90,13 +97,13 @@ def test_refused_nicks(text: str, reason: str) -> None:
 
 
 def test_a_nick_may_hold_what_it_may_not_begin_with() -> None:
-    assert parse_nick("john>", LIMIT).shown == "john>"
+    assert parse_nick("john>", LIMIT).display == "john>"
 
 
 def test_length_is_counted_after_enforcement() -> None:
-    assert parse_nick("\u03b1\u0313\u0300\u0345" * LIMIT, LIMIT).shown == "\u1f82" * LIMIT
+    assert parse_nick("\u03b1\u0313\u0300\u0345" * LIMIT, LIMIT).display == "\u1f82" * LIMIT
     assert "at most 2" in sentence(parse_nick, "\ufb03", 2)
-    assert parse_nick("\ufb03", 3).shown == "ffi"
+    assert parse_nick("\ufb03", 3).display == "ffi"
 
 
 @pytest.mark.parametrize("parse", PARSERS)
@@ -114,7 +121,7 @@ def test_joiners_that_precis_allows_are_invisible_in_a_name(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["general", "#general", "/@:*!>", ">", "\u2100"])
 def test_good_rooms(text: str) -> None:
-    assert parse_room(text, LIMIT).shown == unicodedata.normalize("NFKC", text)
+    assert parse_room(text, LIMIT).display == unicodedata.normalize("NFKC", text)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def test_rooms_are_compared_folded_and_no_further() -> None:
     assert room.keys == parse_room("#GENERAL", LIMIT).keys
     assert room.keys.isdisjoint(parse_room("general", LIMIT).keys)
     assert room.keys.isdisjoint(parse_room("#genera1", LIMIT).keys)
-    assert parse_room("anonymous", LIMIT).folded == "anonymous"
+    assert parse_room("anonymous", LIMIT).casefolded == "anonymous"
 
 
 @pytest.mark.parametrize(
@@ -197,10 +204,10 @@ def test_ordinary_numbered_nicks_do_not_clash() -> None:
 
 
 def test_folded_names_the_nick_whatever_the_case() -> None:
-    assert parse_nick("John", LIMIT).folded == "john"
-    assert parse_nick("\u0408\u043e\u04bbN", LIMIT).folded == "\u0458\u043e\u04bbn"
+    assert parse_nick("John", LIMIT).casefolded == "john"
+    assert parse_nick("\u0408\u043e\u04bbN", LIMIT).casefolded == "\u0458\u043e\u04bbn"
     mary = parse_nick("Mary0", LIMIT)
-    assert mary.folded in mary.keys
+    assert mary.casefolded in mary.keys
 
 
 @pytest.mark.parametrize("word", RESERVED)
@@ -211,7 +218,7 @@ def test_reserved_nicks_and_what_looks_like_them(word: str) -> None:
 
 
 def test_reserved_words_are_no_more_than_whole_nicks() -> None:
-    assert parse_nick("anonymous2", LIMIT).shown == "anonymous2"
+    assert parse_nick("anonymous2", LIMIT).display == "anonymous2"
 
 
 @pytest.mark.parametrize("parse", PARSERS)
@@ -223,11 +230,11 @@ def test_any_text_is_a_safe_name_or_refused(parse: Parse, text: str) -> None:
         sentence = str(refused)
         assert clean_text(sentence, what="sentence", limit=100) == sentence
         return
-    assert parse(name.shown, LIMIT) == name
-    assert parse_room(name.folded, 9 * LIMIT).folded == name.folded
-    assert 1 <= len(name.shown) <= LIMIT
-    assert not set(name.shown) & set(INVISIBLE + BIDI + CONTROLS + SPACES + ",")
-    kinds = [unicodedata.category(char) for char in name.shown]
+    assert parse(name.display, LIMIT) == name
+    assert parse_room(name.casefolded, 9 * LIMIT).casefolded == name.casefolded
+    assert 1 <= len(name.display) <= LIMIT
+    assert not set(name.display) & set(INVISIBLE + BIDI + CONTROLS + SPACES + ",")
+    kinds = [unicodedata.category(char) for char in name.display]
     assert not {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"} & set(kinds)
     assert kinds[0][0] != "M"
     assert "M" * (MAX_MARKS + 1) not in "".join(kind[0] for kind in kinds)
@@ -236,7 +243,7 @@ def test_any_text_is_a_safe_name_or_refused(parse: Parse, text: str) -> None:
 @given(ANY_TEXT)
 def test_nicks_leave_out_what_the_server_writes_around_them(text: str) -> None:
     try:
-        shown = parse_nick(text, LIMIT).shown
+        shown = parse_nick(text, LIMIT).display
     except Refused:
         return
     assert not set(shown) & set("#/@:,*!")
@@ -247,8 +254,8 @@ def test_nicks_leave_out_what_the_server_writes_around_them(text: str) -> None:
 def test_the_short_way_for_ascii_ends_where_precis_does(text: str) -> None:
     name = parse_room(text.replace(",", ""), len(text)) if text.strip(",") else None
     if name:
-        expected = names._apply_precis(name.shown, "room name")
-        assert (name.shown, name.folded) == expected
+        expected = names._apply_precis(name.display, "room name")
+        assert (name.display, name.casefolded) == expected
 
 
 def test_the_ascii_prototypes_are_those_of_the_whole_table() -> None:
@@ -295,11 +302,11 @@ def test_a_name_that_becomes_too_long_is_refused_before_that_takes_time(
 @given(st.text(min_size=1, max_size=8))
 def test_the_short_way_to_fold_a_room_is_the_long_one(text: str) -> None:
     try:
-        folded = parse_room(text, 999).folded
+        folded = parse_room(text, 999).casefolded
     except Refused:
         return
-    assert fold_room(text) == folded
-    assert fold_room(parse_room(text, 999).shown) == folded
+    assert casefold_room(text) == folded
+    assert casefold_room(parse_room(text, 999).display) == folded
 
 
 def test_each_character_is_folded_the_same_in_both_ways() -> None:
@@ -308,7 +315,7 @@ def test_each_character_is_folded_the_same_in_both_ways() -> None:
             continue
         text = f"#a{char}b"
         try:
-            folded = parse_room(text, 999).folded
+            folded = parse_room(text, 999).casefolded
         except Refused:
             continue
-        assert fold_room(text) == folded, hex(ord(char))
+        assert casefold_room(text) == folded, hex(ord(char))

@@ -219,8 +219,8 @@ async def test_a_stop_gives_an_upgrade_up_before_it_is_answered(
 async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     stays = trio.Event()
 
-    async def hand_over(_: object, __: object, handed: Callable[[int], None]) -> Outcome:
-        handed(4711)
+    async def hand_over(_: object, __: object, handed_over: Callable[[int], None]) -> Outcome:
+        handed_over(4711)
         # What stops from now on has come too late.
         ours.begin_stop()
         await stays.wait()
@@ -248,9 +248,9 @@ async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.Monkey
 async def test_who_has_handed_over_ends_whatever_goes_wrong_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def hand_over(_: object, __: object, handed: Callable[[int], None]) -> Outcome:
+    async def hand_over(_: object, __: object, handed_over: Callable[[int], None]) -> Outcome:
         await trio.lowlevel.checkpoint()
-        handed(4711)
+        handed_over(4711)
         raise RuntimeError("hush")
 
     monkeypatch.setattr(operations, "hand_over", hand_over)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from loopback import until
 
 from trio_chat.protocol.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
-from trio_chat.protocol.text import folded, parse_words
+from trio_chat.protocol.text import casefolded, parse_words
 from trio_chat.roomlog import RoomLog
 from trio_chat.roomlog.memory import STRETCH, MemoryLog
 from trio_chat.roomlog.retention import Retention
@@ -132,16 +132,16 @@ async def test_entries_come_back_in_the_order_of_their_drafts(log: RoomLog) -> N
 
 
 async def test_passing_entries_have_no_position_and_are_not_kept(log: RoomLog) -> None:
-    passing = [
+    transient = [
         Joined("#a", "1", "n"),
         Left("#a", "1", "n"),
         Renamed("#a", "1", "n", "m"),
         Told("2", "1", "n", "t"),
     ]
-    before = [repr(entry) for entry in passing]
-    assert [repr(entry) for entry in await log.append(passing)] == before
+    before = [repr(entry) for entry in transient]
+    assert [repr(entry) for entry in await log.append(transient)] == before
     assert await say(log, "#a") == [1]
-    mixed = [*passing, said("#a"), *passing]
+    mixed = [*transient, said("#a"), *transient]
     assert [repr(entry) for entry in await log.append(mixed)][:4] == before
     assert await positions(log, "#a") == [1, 2]
 
@@ -681,5 +681,5 @@ async def test_any_text_is_found_by_itself_in_both(text: str, file) -> None:
     async with another(file).open(Retention(100, 10)) as log:
         for one in (memory, log):
             await one.append([said("#a", text)])
-            for words in (parse_words(text), [folded(text)]):
+            for words in (parse_words(text), [casefolded(text)]):
                 assert [entry.text for entry in await one.search("#a", words, 9)] == [text]

@@ -125,7 +125,7 @@ def environment() -> dict[str, str]:
 # may be loaded from where only root may read.
 DAEMONS = f"""
 import encodings.idna, json, os, signal, sys
-import trio_chat.daemon
+import trio_chat.daemon.run
 from trio_chat import cli
 if sys.argv[1] == "nobody":
     os.setgroups([])
@@ -245,7 +245,7 @@ def test_what_a_kill_left_of_a_new_file_is_replaced(path: Path) -> None:
 KILLED_AT_EACH_STEP = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from trio_chat.roomlog import sqlite_file
+from trio_chat.roomlog.sqlite import file
 
 def attempt(path, step, after):
     steps = 0
@@ -265,7 +265,7 @@ def attempt(path, step, after):
     connect = sqlite3.connect
     sqlite3.connect = lambda *a, **kw: connect(*a, **kw, factory=Connection)
     sys.addaudithook(count)
-    sqlite_file.open_store(path, "process")
+    file.open_store(path, "process")
     os._exit(0)
 
 directory = Path(sys.argv[1])
@@ -276,7 +276,7 @@ for step in range(1, 100):
         attempt(path, step, False)
     _, status = os.waitpid(pid, 0)
     left = sorted(e.name.removeprefix(f"{step}.db") for e in directory.glob(f"{step}.db*"))
-    sqlite_file.open_store(path, "process").close()
+    file.open_store(path, "process").close()
     print(step, status, left)
     if status == 0:
         break

@@ -1,4 +1,4 @@
-"""The TCP door: bytes as they come over a real socket, its ends, and half-open peers."""
+"""TCP: bytes as they come over a real socket, its ends, and half-open peers."""
 
 from __future__ import annotations
 

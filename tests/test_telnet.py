@@ -12,7 +12,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LineDialect
 from trio_chat.dialects.telnet import TelnetFilter
 from trio_chat.protocol import commands
-from trio_chat.protocol.commands import Answer, Record, SwitchVariant
+from trio_chat.protocol.commands import Answer, Record, SwitchEncoding
 from trio_chat.protocol.table import make_table
 
 # RFC 854
@@ -136,14 +136,14 @@ def test_answers_cannot_be_taken_for_requests(data: bytes) -> None:
 
 
 def test_a_client_that_sends_a_command_gets_cr_lf_from_then_on() -> None:
-    assert feed(IAC + DO + b"\x01") == [SwitchVariant(CRLF), Answer(IAC + WONT + b"\x01")]
-    assert feed(IAC + NOP) == [SwitchVariant(CRLF)]
-    assert feed(IAC) == [SwitchVariant(CRLF)]
+    assert feed(IAC + DO + b"\x01") == [SwitchEncoding(CRLF), Answer(IAC + WONT + b"\x01")]
+    assert feed(IAC + NOP) == [SwitchEncoding(CRLF)]
+    assert feed(IAC) == [SwitchEncoding(CRLF)]
 
 
 def test_it_is_switched_over_once() -> None:
     records = feed(IAC + NOP + IAC + NOP, IAC + DO + b"\x01", b"/rooms\n", IAC + NOP)
-    assert records.count(SwitchVariant(CRLF)) == 1
+    assert records.count(SwitchEncoding(CRLF)) == 1
 
 
 def test_a_client_that_sends_none_is_left_as_it_is() -> None:
@@ -184,7 +184,7 @@ def test_an_option_that_looks_like_the_end_of_a_line_is_answered(option: bytes) 
 def test_lines_before_a_command_are_answered_before_it() -> None:
     records = feed(b"x" + IAC + NOP, b"\n/rooms\n" + IAC + DO + b"\x01" + b"/who\n")
     assert records == [
-        SwitchVariant(CRLF),
+        SwitchEncoding(CRLF),
         commands.Refuse("unknown command: x"),
         commands.ListRooms(),
         Answer(IAC + WONT + b"\x01"),
@@ -194,7 +194,7 @@ def test_lines_before_a_command_are_answered_before_it() -> None:
 
 def test_lines_before_the_first_command_end_as_they_did() -> None:
     records = feed(b"/rooms\n" + IAC + NOP + b"/who\n")
-    assert records == [commands.ListRooms(), SwitchVariant(CRLF), commands.ListMembers()]
+    assert records == [commands.ListRooms(), SwitchEncoding(CRLF), commands.ListMembers()]
 
 
 def test_what_waits_for_the_rate_does_not_hold_up_an_answer() -> None:
@@ -210,7 +210,7 @@ def test_what_waits_for_the_rate_does_not_hold_up_an_answer() -> None:
 def test_iac_iac_within_a_line_is_no_utf8() -> None:
     records = feed(b"/msg a" + IAC + IAC + b"b\n")
     assert records == [
-        SwitchVariant(CRLF),
+        SwitchEncoding(CRLF),
         commands.Refuse(
             "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
         ),

@@ -12,10 +12,10 @@ from trio_chat.errors import NoConnection
 from trio_chat.protocol.events import Hello, Limits, Said, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed
 from trio_chat.terminal.conversation import Conversation
-from trio_chat.terminal.given import Given
-from trio_chat.terminal.glance import Glance
 from trio_chat.terminal.lines import Line
 from trio_chat.terminal.screen import Screen
+from trio_chat.terminal.thread_queue import ThreadQueue
+from trio_chat.terminal.ui_state import UiState
 
 EVENTS = {
     "history": Welcomed("#a", "#a"),
@@ -69,8 +69,8 @@ class Shown:
     """A screen that keeps what it is to show, until there is a line with some text."""
 
     def __init__(self, text: str) -> None:
-        self.typed: Given[tuple[str, str | None]] = Given(9)
-        self.steps: Given[int] = Given(9)
+        self.typed: ThreadQueue[tuple[str, str | None]] = ThreadQueue(9)
+        self.steps: ThreadQueue[int] = ThreadQueue(9)
         self.text = text
         self.over = trio.Event()
 
@@ -82,7 +82,7 @@ class Shown:
         if any(self.text in "".join(text for _, text in line) for line in lines):
             self.over.set()
 
-    def set_glance(self, _: Glance) -> None:
+    def set_ui_state(self, _: UiState) -> None:
         pass
 
 

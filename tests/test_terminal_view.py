@@ -32,12 +32,12 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
-from trio_chat.terminal.comings import Comings
 from trio_chat.terminal.completion import Words, completions
-from trio_chat.terminal.glance import glance
+from trio_chat.terminal.presence import Presence
 from trio_chat.terminal.room import MOST_LINES
 from trio_chat.terminal.screen import CALLED, FAULT, NICK_COLOURS, QUIET
 from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
+from trio_chat.terminal.ui_state import ui_state
 from trio_chat.terminal.view import View
 
 NOW = 1_769_860_800.0  # a noon in January
@@ -88,7 +88,7 @@ def test_what_others_rooms_say_is_counted_and_shown_once_they_are_on_screen(view
     assert view.take(said("John, tea?", 2)) == []
     assert view.take(Joined("#a", "3", "jim")) == []
     assert view.take(TopicSet("#a", "#A", "2", "jack", "cake", 3, NOW)) == []
-    status = texts([glance(view, []).status])[0]
+    status = texts([ui_state(view, []).status])[0]
     assert "#A 2!" in status
     assert texts(view.switch("#a")) == [
         "── #A · 3 people · cake",
@@ -97,7 +97,7 @@ def test_what_others_rooms_say_is_counted_and_shown_once_they_are_on_screen(view
         f"{HOUR} · jim joined",
         f"{HOUR} topic by jack: cake",
     ]
-    assert "#A" not in texts([glance(view, []).status])[0]
+    assert "#A" not in texts([ui_state(view, []).status])[0]
 
 
 @pytest.mark.parametrize(
@@ -127,28 +127,28 @@ def test_of_a_flood_in_another_room_the_last_lines_are_kept(view: View):
     assert len(view.switch("#a")) == 11
 
 
-def test_comings_are_one_line_when_there_is_time_or_something_is_said(view: View):
+def test_presence_changes_are_one_line_when_there_is_time_or_something_is_said(view: View):
     assert view.take(Joined("#b", "3", "jim")) == []
     assert view.take(Renamed("#b", "2", "jack", "Jack")) == []
     assert view.gathering
-    assert texts(view.pass_comings()) == [f"{HOUR} · jim joined; jack is now Jack"]
+    assert texts(view.flush_presence()) == [f"{HOUR} · jim joined; jack is now Jack"]
     assert not view.gathering
     view.take(Left("#b", "3", "jim"))
     assert texts(view.take(said("bye", 1, "#b"))) == [f"{HOUR} · jim left", f"{HOUR} jack: bye"]
 
 
-def test_comings_that_come_to_nothing_are_not_said():
-    comings = Comings()
-    comings.add("1", None, "a")
-    comings.add("1", "a", "b")
-    comings.add("1", "b", None)
-    comings.add("2", "c", None)
-    comings.add("2", None, "c")
-    assert not comings
+def test_presence_changes_that_come_to_nothing_are_not_said():
+    presence = Presence()
+    presence.add("1", None, "a")
+    presence.add("1", "a", "b")
+    presence.add("1", "b", None)
+    presence.add("2", "c", None)
+    presence.add("2", None, "c")
+    assert not presence
     for number in range(20):
-        comings.add(f"j{number}", None, str(number))
-    assert comings.text() == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more joined"
-    assert comings.text() == ""
+        presence.add(f"j{number}", None, str(number))
+    assert presence.text() == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more joined"
+    assert presence.text() == ""
 
 
 def test_members_are_known(view: View):
@@ -170,7 +170,7 @@ def test_private_messages_are_seen_in_whatever_room(view: View):
 
 def test_answers(view: View):
     assert texts(view.answered(RoomsListed(["#a", "#c"]), "/rooms")) == ["available rooms: #a, #c"]
-    assert "#c" in glance(view, []).words.rooms
+    assert "#c" in ui_state(view, []).words.rooms
     none = f"{HOUR} · there are no rooms yet; /join makes one"
     assert texts(view.answered(RoomsListed([]), "/rooms")) == [none]
     assert texts(view.answered(EntriesShown("#b", "#B", [said("x", 1), said("y", 2)]), "")) == [
@@ -192,7 +192,7 @@ def test_leaving_a_room_brings_another_on_screen(view: View):
     ]
     assert "no room: /join ROOM" in texts(view.take(Departed("#a", "#A")))[1]
     assert view.neighbour(1) is None
-    assert texts([glance(view, []).prompt]) == ["no room> "]
+    assert texts([ui_state(view, []).prompt]) == ["no room> "]
 
 
 def test_rooms_go_round(view: View):
@@ -202,7 +202,7 @@ def test_rooms_go_round(view: View):
 def test_a_connection_that_breaks_and_comes_back(view: View):
     view.take(said("one", 7, "#b"))
     assert texts(view.take(Disconnected("it broke"))) == [f"{HOUR} · it broke; connecting again"]
-    assert "no connection" in texts([glance(view, []).status])[0]
+    assert "no connection" in texts([ui_state(view, []).status])[0]
     shown = view.take(Resumed("anonymous", ("#b",), anew=True))
     assert texts(shown) == [
         f"{HOUR} · connected again, as anonymous",
@@ -243,9 +243,9 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line(view: View):
         Resumed(NASTY, ("#c",), anew=False),
         Departed("#c", NASTY),
     ]
-    shown = [line for event in events for line in [*view.take(event), *view.pass_comings()]]
+    shown = [line for event in events for line in [*view.take(event), *view.flush_presence()]]
     view.known_rooms = [NASTY]
-    around = glance(view, [])
+    around = ui_state(view, [])
     for line in [*shown, around.prompt, around.status, *view.answered(RoomsListed([NASTY]), "")]:
         assert all(text.isprintable() for _, text in line), line
     assert "<b>[link=x]" in texts(shown)[1]  # which means nothing here
@@ -335,7 +335,7 @@ def test_those_who_spoke_last_come_first(view: View):
         view.take(Joined("#b", nick, nick))
         if nick != "bob":
             view.take(said("x", number + 1, "#b", who=Member(nick, nick)))
-    assert glance(view, []).words.nicks == ("ann", "zoe", "bob", "jack")
+    assert ui_state(view, []).words.nicks == ("ann", "zoe", "bob", "jack")
 
 
 def test_help_says_what_is_otherwise_here():

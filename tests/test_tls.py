@@ -15,7 +15,6 @@ import pytest
 import trio
 import trio.testing
 from authority import Authority
-from freezing import Next, successor, thawed
 from loopback import (
     FAREWELL,
     HOST,
@@ -28,14 +27,15 @@ from loopback import (
     until,
     watch_links,
 )
+from snapshots import Next, continued, successor
 
 from trio_chat import Chat, Settings, SettingsError
 from trio_chat.config.certificate import read_certificate
 from trio_chat.dialects.line import LF
 from trio_chat.hub.client import Client
-from trio_chat.hub.handlers.connections import Attendance
+from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.outcomes import Outcomes
-from trio_chat.hub.pause import Standstill
+from trio_chat.hub.pause import Pause
 from trio_chat.hub.state import State
 from trio_chat.protocol.commands import Secured
 from trio_chat.remote import Disconnected, Resumed, open_client, session
@@ -554,7 +554,7 @@ async def test_lines_go_on_or_are_told_to_come_again(
         await jane.expect("> john joined the room")
         async with goes_on(chat):
             await john.send("/msg there?")
-            if goes_on is thawed:
+            if goes_on is continued:
                 await jane.expect("> john: there?")
                 await jane.stream.aclose()
             else:
@@ -565,7 +565,7 @@ async def test_lines_go_on_or_are_told_to_come_again(
                 await again.send("/msg back")
                 assert (await john.lines(2))[1] == "> jane: back"
                 await again.stream.aclose()
-    if goes_on is thawed:
+    if goes_on is continued:
         links.check()
 
 
@@ -588,8 +588,8 @@ async def test_a_handshake_goes_on_while_all_stands_still(
                     assert await jane.rest() == [UPGRADING]
                     await jane.stream.aclose()
                 return
-            async with chat.frozen() as frozen:
-                assert not frozen.clients
+            async with chat.frozen() as paused:
+                assert not paused.clients
                 stream.go_on.set()
                 await ticks(200)
                 assert chat._channel.statistics().current_buffer_used == 0
@@ -645,7 +645,7 @@ async def test_what_does_not_tell_yet_goes_over(authority: Authority) -> None:
 
 @pytest.mark.parametrize("steps", range(0, 40, 3))
 @pytest.mark.parametrize("ends", [True, False])
-async def test_a_standstill_at_any_step_of_a_hello(
+async def test_a_pause_at_any_step_of_a_hello(
     authority: Authority, steps: int, *, ends: bool, links: Links
 ) -> None:
     async with running(authority) as (chat, port), trio.open_nursery() as nursery:
@@ -654,7 +654,7 @@ async def test_a_standstill_at_any_step_of_a_hello(
         nursery.start_soon(jane.send, "/nick jane")
         await ticks(steps)
         if not ends:
-            async with thawed(chat):
+            async with continued(chat):
                 await ticks()
             await jane.expect("> all right, I will call you jane")
         else:
@@ -673,7 +673,7 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
 ) -> None:
     """A hello that was being read when the hub said so is a record that comes after that."""
     state = State(Settings())
-    handler = Attendance(state, Outcomes(state)).handlers[Secured]
+    handler = Connections(state, Outcomes(state)).handlers[Secured]
     ours, theirs = socket.socketpair()
     old = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))
@@ -684,14 +684,14 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     if wanted == "to stop":
         state.stopping = True
     else:
-        state.standstill = Standstill()
+        state.pause = Pause()
     record = Secured(link)
     handler(client, record)
     assert record.taken
     assert client.link is link
     assert old.released
     assert link.reading.cancel_called is (wanted == "to stop")
-    assert link.standstill is state.standstill
+    assert link.pause is state.pause
     for one in (ours, old, link):
         one.close()
 

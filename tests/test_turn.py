@@ -15,7 +15,7 @@ from trio_chat.hub.client import Client
 from trio_chat.hub.hub import Hub, Stop
 from trio_chat.hub.state import State
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import KEPT, Joined, Left, Renamed, Said, Told
+from trio_chat.protocol.events import PERSISTENT, Joined, Left, Renamed, Said, Told
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import MemoryLog
@@ -28,7 +28,7 @@ class FakeLink:
 
     def __init__(self, address="192.0.2.1") -> None:
         self.peer = self.address = address
-        self.left = 0
+        self.unsent_bytes = 0
         self.writes = []
         self.released = False
         self.paused = False
@@ -46,13 +46,13 @@ class FakeLink:
     def discard(self):
         pass
 
-    def pause(self):
+    def pause_reading(self):
         self.paused = True
 
-    def resume(self):
+    def resume_reading(self):
         self.paused = False
 
-    def read_out(self):
+    def drain_input(self):
         pass
 
     def release(self):
@@ -97,8 +97,8 @@ class Running:
         self.log = log
         self.channel = channel
 
-    def client(self, variant=LF) -> Client:
-        client = Client(FakeLink(), variant, self.channel.clone(), room_limit=1)
+    def client(self, encoding=LF) -> Client:
+        client = Client(FakeLink(), encoding, self.channel.clone(), room_limit=1)
         self.post(client, commands.Connected())
         return client
 
@@ -390,7 +390,7 @@ async def test_kept_entries_have_dense_positions_in_their_room_and_passing_ones_
     await hub.settle()
     await hub.turn(june, join("#a"), say("5"))
     drafts = [draft for batch in hub.log.batches for draft in batch]
-    kept = [draft for draft in drafts if type(draft) in KEPT]
+    kept = [draft for draft in drafts if type(draft) in PERSISTENT]
     places = [(draft.room, draft.position, draft.text) for draft in kept]
     assert [place for place in places if place[0] == "#a"] == [
         ("#a", number, str(number)) for number in range(1, 6)
@@ -592,7 +592,7 @@ async def test_everyone_sees_the_same_order_without_their_own(hub):
 async def test_a_variant_switched_after_a_leave_in_one_turn(hub):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     hub.post(jill, commands.Leave())
-    hub.post(jill, commands.SwitchVariant(CRLF))
+    hub.post(jill, commands.SwitchEncoding(CRLF))
     await hub.settle()
     assert [line.strip() for line in jill.link.lines()] == ["> you have left #a"]
     await hub.turn(jack, say("behind your back"))
@@ -604,7 +604,7 @@ async def test_a_variant_switched_while_moving_in_one_turn(hub):
     june = await hub.member("june", "#b")
     jill.link.lines()
     hub.post(jill, join("#b"))
-    hub.post(jill, commands.SwitchVariant(CRLF))
+    hub.post(jill, commands.SwitchEncoding(CRLF))
     hub.post(jack, say("a"))
     hub.post(june, say("b"))
     await hub.settle()

@@ -398,7 +398,7 @@ def ask_on(john: Talker) -> None:
         time.sleep(0.01)  # not as fast as may be: this goes on for a while
 
 
-def wait_for_standstill(john: Talker) -> None:
+def wait_for_pause(john: Talker) -> None:
     """Ask until there is no answer, which then is to come."""
     john.socket.settimeout(0.3)
     with pytest.raises(TimeoutError):
@@ -427,7 +427,7 @@ def hanging(
     daemon.logs("upgrading")
     wait_until(lambda: children(daemon.process.pid))
     if step == "send loaded":
-        wait_for_standstill(john)
+        wait_for_pause(john)
     yield daemon, john, asking
     asking.kill()
     asking.communicate()

@@ -14,7 +14,7 @@ from trio_chat import Settings
 from trio_chat.dialects import documents, websocket
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.protocol import events
-from trio_chat.protocol.commands import Answer, Disconnected, Labelled, Refuse, Resume, Say
+from trio_chat.protocol.commands import Answer, Disconnected, LabelledCommand, Refuse, Resume, Say
 from trio_chat.protocol.table import make_table
 
 SETTINGS = Settings()
@@ -53,7 +53,7 @@ def test_a_message_is_the_same_wherever_it_is_split() -> None:
     pongs = [record for record in whole if isinstance(record, Answer)]
     assert len(pongs) == 5
     assert [record for record in whole if not isinstance(record, Answer)] == [
-        *(say, say, Labelled(Say("x" * 1000, "#a"), "1")),
+        *(say, say, LabelledCommand(Say("x" * 1000, "#a"), "1")),
         Refuse("this is not valid JSON"),
     ]
     for at in range(len(sent)):
@@ -120,7 +120,7 @@ def test_the_longest_message_fits_with_every_character_escaped() -> None:
     sent = json.dumps(document)
     assert len(sent) > 12 * SETTINGS.message_chars
     [record] = feed([frame(sent)])
-    assert record == Labelled(Say(text, "\u00e4" * 64), "\u00e9" * 64)
+    assert record == LabelledCommand(Say(text, "\u00e4" * 64), "\u00e9" * 64)
     filling = " " * (SETTINGS.document_bytes - len(sent))
     assert feed([frame(sent + filling)]) == [record]
     assert feed([frame(sent[:100], fin=False), b"\x80" + frame(sent[100:])[1:]]) == [record]
@@ -207,7 +207,7 @@ EVENTS = [
     events.Hello(
         "id", "anonymous", "t", 60.0, events.Limits(*range(7)), [events.Usage("a", "b", "c")]
     ),
-    events.Resumed("id", "jack", [events.RoomAgain("#a", "#A", "tea")]),
+    events.SessionResumed("id", "jack", [events.RoomAgain("#a", "#A", "tea")]),
     events.NickTaken("jack"),
     events.Welcomed("#a", "#A", "tea", 7, [MEMBER], 2),
     events.Departed("#a", "#A"),
@@ -231,7 +231,7 @@ def test_each_event_has_its_document(event: events.Event) -> None:
     document = json.loads(documents.write(event))
     check(document)
     VALIDATORS["any_event"].validate(document)
-    labelled = json.loads(documents.write(events.Labelled(event, 'a "1"')))
+    labelled = json.loads(documents.write(events.LabelledEvent(event, 'a "1"')))
     assert labelled == {"id": 'a "1"', **document}
 
 
@@ -263,7 +263,7 @@ def test_a_way_of_its_own_comes_to_the_same(event: events.Event) -> None:
         (events.Stopping(), 1001),
         (events.Stopping(restarting=True), 1012),
         (events.Ended("too many", 1008), 1008),
-        (events.Labelled(events.Goodbye(), "1"), 1000),
+        (events.LabelledEvent(events.Goodbye(), "1"), 1000),
     ],
 )
 def test_what_ends_the_connection_says_so_in_a_frame(event: events.Event, code: int) -> None:

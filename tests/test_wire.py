@@ -131,7 +131,7 @@ def test_a_nick_is_one_word_that_is_nobody_elses(nick: str) -> None:
             except Refused:
                 return
             if len(lines) > 1 and lines[1].startswith("> "):
-                assert lines[-1] == f"> {taken.shown}: hi"
+                assert lines[-1] == f"> {taken.display}: hi"
 
     run(take)
 

@@ -18,10 +18,10 @@ from trio_chat.config.settings import AT_A_RESTART, SQLITE, Settings, changed, c
 from trio_chat.errors import ChatClosed, Refused
 from trio_chat.http.operators import Operators
 from trio_chat.hub.client import Client, Item, Note
-from trio_chat.hub.hub import Beat, Hub, Reload, Stop, Tell
-from trio_chat.hub.pause import Freeze, Standstill
+from trio_chat.hub.hub import Heartbeat, Hub, Reload, Stop, TellClient
+from trio_chat.hub.pause import Pause, PauseRequested
 from trio_chat.metrics.histogram import SECONDS, Histogram
-from trio_chat.metrics.loop_lag import measure_lateness
+from trio_chat.metrics.loop_lag import measure_loop_lag
 from trio_chat.metrics.statistics import Health, Statistics, take
 from trio_chat.protocol.commands import Connected, Disconnected
 from trio_chat.protocol.table import make_table
@@ -29,10 +29,10 @@ from trio_chat.protocol.text import clean_text
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
-from trio_chat.snapshot.handover import Frozen, Handed, kept_rooms_of
-from trio_chat.snapshot.model import FrozenChat
-from trio_chat.snapshot.restore import Thaw
-from trio_chat.snapshot.take import freeze, going_over
+from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
+from trio_chat.snapshot.model import ChatSnapshot
+from trio_chat.snapshot.restore import Restore
+from trio_chat.snapshot.take import going_over, take_snapshot
 from trio_chat.transports.connection import TURNED_AWAY, new_reader, run_connection
 from trio_chat.transports.listener import Listeners, open_sockets
 from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
@@ -57,7 +57,7 @@ logger = logging.getLogger("trio_chat")
 # and a client's few.
 CHANNEL_ITEMS = 1_024
 # For everyone to stand still.
-FREEZE_SECONDS = 5.0
+PAUSE_SECONDS = 5.0
 # For an in-process client to say that it has left, when the program is being cancelled.
 LEAVE_SECONDS = 1.0
 
@@ -81,15 +81,15 @@ class Chat:
         self._hub = hub
         self._log = log
         self._started = trio.current_time() - uptime
-        self._late_seconds = Histogram(SECONDS)
-        self._operators = Operators(partial(take, hub, self._late_seconds), self.health, token)
+        self._loop_lag = Histogram(SECONDS)
+        self._operators = Operators(partial(take, hub, self._loop_lag), self.health, token)
         self._tls = tls
         self._readiness = readiness
         self._turned_away = trio.Semaphore(TURNED_AWAY)
         self._clients: trio.Nursery
         self._listeners = Listeners()
         # Held while everything stands still. A stop waits for it.
-        self._freezing = trio.Lock()
+        self._pausing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
@@ -157,7 +157,7 @@ class Chat:
             sockets = [closing.enter_context(sock) for sock in sockets]
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
-            listening = self._listeners.add(sockets, endpoints, paused=self._freezing.locked())
+            listening = self._listeners.add(sockets, endpoints, paused=self._pausing.locked())
             closing.pop_all()
         for one in listening:
             serve = partial(self._accept, accept=one.endpoint.accept)
@@ -247,7 +247,7 @@ class Chat:
 
         Raises `Refused` for text that may not be shown, `ChatClosed` once the chat has stopped.
         """
-        note = Tell(client, clean_text(text, what="line", limit=self.settings.message_chars))
+        note = TellClient(client, clean_text(text, what="line", limit=self.settings.message_chars))
         await self._ask(note)
         return note.told
 
@@ -256,9 +256,9 @@ class Chat:
 
         For watchdogs. Raises `ChatClosed` once the chat has stopped.
         """
-        await self._ask(Beat())
+        await self._ask(Heartbeat())
 
-    async def _ask(self, note: Tell | Beat | Reload) -> None:
+    async def _ask(self, note: TellClient | Heartbeat | Reload) -> None:
         await self._post(note)
         await note.done.wait()
 
@@ -293,7 +293,7 @@ class Chat:
 
     def statistics(self) -> Statistics:
         """How the chat does, at this moment."""
-        return take(self._hub, self._late_seconds)
+        return take(self._hub, self._loop_lag)
 
     def health(self) -> Health:
         """Whether the chat gets on, and whether it is there for new clients."""
@@ -309,69 +309,69 @@ class Chat:
         Run it in a nursery of the program's own, as the daemon does; a clock of tests that jumps
         goes on with it.
         """
-        await measure_lateness(self._late_seconds)
+        await measure_loop_lag(self._loop_lag)
 
     # --- handing over -----------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def frozen(self) -> AsyncGenerator[Frozen, None]:
+    async def frozen(self) -> AsyncGenerator[PausedChat, None]:
         """Have everything stand still for the length of a block, between two turns.
 
         Nothing is read, written or accepted within it: what comes waits in the kernel. Leaving the
-        block goes on as if nothing had happened, unless `Frozen.hand_over` was called: then this
-        chat ends, without a word to the clients that were handed over. Those that cannot be (the
-        ones on streams) are told to connect again; in the other process those that can come back
-        are away until they do.
+        block goes on as if nothing had happened, unless `PausedChat.hand_over` was called: then
+        this chat ends, without a word to the clients that were handed over. Those that cannot be
+        (the ones on streams) are told to connect again; in the other process those that can come
+        back are away until they do.
 
         Raises `ChatClosed` once the chat is stopping, `Refused` if there are in-process clients,
         and `trio.TooSlowError`, after everything has gone on, if it does not stand still in time.
         """
-        async with self._freezing:
+        async with self._pausing:
             await self._check_open()
-            standstill = Standstill()
+            pause = Pause()
             try:
-                with trio.fail_after(FREEZE_SECONDS):
-                    await self._stand_still(standstill)
-                yield self._frozen(standstill)
+                with trio.fail_after(PAUSE_SECONDS):
+                    await self._pause(pause)
+                yield self._paused_chat(pause)
             finally:
-                self._end_standstill(standstill)
+                self._end_pause(pause)
 
-    async def _stand_still(self, standstill: Standstill) -> None:
+    async def _pause(self, pause: Pause) -> None:
         await self._listeners.pause()
         # Each connection's task has begun by then, and its first record stands before the note.
         await trio.lowlevel.checkpoint()
-        await self._post(Freeze(standstill))
-        await standstill.reached.wait()
+        await self._post(PauseRequested(pause))
+        await pause.reached.wait()
         if self._ended.is_set():
             await trio.lowlevel.checkpoint_if_cancelled()
             raise ChatClosed("the chat has stopped")
         if any(client.local for client in self._hub.state.clients.values()):
             raise Refused("a chat with in-process clients cannot be handed over")
-        await self._log.stand_still()
+        await self._log.pause()
 
-    def _frozen(self, standstill: Standstill) -> Frozen:
+    def _paused_chat(self, pause: Pause) -> PausedChat:
         state = self._hub.state
         clients = going_over(state)
 
         def hand_over() -> None:
-            standstill.handed_over = clients
+            pause.handed_over = clients
 
-        return Frozen(
-            state=freeze(state, self._log, standstill, self.uptime, self.listening),
+        return PausedChat(
+            state=take_snapshot(state, self._log, pause, self.uptime, self.listening),
             listeners=self._listeners.sockets,
             clients=[c.link.socket for c in clients if isinstance(c.link, SocketLink)],
             lock=self._log.lock,
             hand_over=hand_over,
         )
 
-    def _end_standstill(self, standstill: Standstill) -> None:
-        if standstill.handed_over is not None:
+    def _end_pause(self, pause: Pause) -> None:
+        if pause.handed_over is not None:
             self._stop_wanted.set()
             self._listeners.let_go()
         else:
-            self._log.go_on()
+            self._log.resume()
             self._listeners.resume()
-        standstill.over.set()
+        pause.over.set()
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -416,7 +416,7 @@ class Chat:
                         self._clients.start_soon(self._run_reader, reader)
                     task_status.started()
                     await self._stop_wanted.wait()
-                    async with self._freezing:
+                    async with self._pausing:
                         await self._end_clients(self._clients)
             finally:
                 self._stop_wanted.set()
@@ -436,7 +436,7 @@ async def open_chat(
     *,
     commands: Iterable[Row] = (),
     before_say: BeforeSay | None = None,
-    predecessor: Handed | None = None,
+    predecessor: Handover | None = None,
 ) -> AsyncGenerator[Chat, None]:
     """Run a chat for the length of a block.
 
@@ -456,27 +456,27 @@ async def open_chat(
     kept_rooms = kept_rooms_of(settings)
     token, certificate = await read_secrets(settings, start_without=predecessor is not None)
     tls = Tls(certificate)
-    handed = predecessor or Handed(FrozenChat(settings.store), [], [])
+    handover = predecessor or Handover(ChatSnapshot(settings.store), [], [])
     with ExitStack() as unused:
-        for sock in handed.clients:
+        for sock in handover.clients:
             unused.enter_context(sock)
         readiness = unused.enter_context(open_readiness())
-        async with _open_log(settings, handed) as log, trio.open_nursery() as nursery:
+        async with _open_log(settings, handover) as log, trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
-            thaw = Thaw(settings, table, handed.state)
-            thaw.state.counts.upgrades += predecessor is not None
-            readers = list(thaw.clients(handed.clients, send, readiness))
+            restore = Restore(settings, table, handover.state)
+            restore.state.counts.upgrades += predecessor is not None
+            readers = list(restore.clients(handover.clients, send, readiness))
             hub = Hub(
-                state=thaw.state,
+                state=restore.state,
                 log=log,
                 table=table,
                 before_say=before_say,
                 kept_rooms=kept_rooms,
                 channel=receive,
                 nursery=nursery,
-                owed=thaw.owed(),
+                undelivered=restore.undelivered(),
             )
-            chat = Chat(table, send, hub, log, handed.state.uptime, token, tls, readiness)
+            chat = Chat(table, send, hub, log, handover.state.uptime, token, tls, readiness)
             if readiness is not None:
                 nursery.start_soon(readiness.run)
             nursery.start_soon(chat._run_hub)
@@ -488,13 +488,13 @@ async def open_chat(
 
 
 @asynccontextmanager
-async def _open_log(settings: Settings, handed: Handed) -> AsyncGenerator[RoomLog, None]:
+async def _open_log(settings: Settings, handover: Handover) -> AsyncGenerator[RoomLog, None]:
     keep = retention(settings)
     if not settings.store.startswith(SQLITE):
-        yield MemoryLog.thawed(keep, handed.state.histories)
+        yield MemoryLog.restored(keep, handover.state.histories)
         return
     path = Path(settings.store.removeprefix(SQLITE))
-    async with open_sqlite_log(path, settings.durability, keep, lock=handed.lock) as log:
+    async with open_sqlite_log(path, settings.durability, keep, lock=handover.lock) as log:
         yield log
 
 

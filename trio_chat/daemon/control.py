@@ -35,7 +35,7 @@ CONNECTIONS: Final = 16
 ROOT: Final = 0
 CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: process, user and group
 
-Answer: TypeAlias = Mapping[str, object]
+Response: TypeAlias = Mapping[str, object]
 
 logger = logging.getLogger("trio_chat")
 
@@ -49,7 +49,7 @@ class Command:
     stays open to the end of `serve_control`, so that who asked can wait for it.
     """
 
-    run: Callable[[], Awaitable[Answer]]
+    run: Callable[[], Awaitable[Response]]
     then: Callable[[], None] | None = None
 
 

@@ -12,7 +12,7 @@ from attrs import asdict, define, field
 
 from trio_chat.config.settings import Changes, Settings, changes
 from trio_chat.daemon import systemd
-from trio_chat.daemon.control import Answer, Command
+from trio_chat.daemon.control import Command, Response
 from trio_chat.daemon.upgrade.predecessor import DaemonState, hand_over
 from trio_chat.errors import ChatClosed, ControlError, HandoverError, Refused, SettingsError
 from trio_chat.metrics.process import usage
@@ -56,7 +56,7 @@ class Operations:
             "stop": Command(self.stop, then=self.begin_stop),
         }
 
-    async def status(self) -> Answer:
+    async def status(self) -> Response:
         """What the chat knows of itself; seconds where it is a time."""
         await trio.lowlevel.checkpoint()
         self._check_ours()
@@ -78,7 +78,7 @@ class Operations:
 
     # --- stop -------------------------------------------------------------------------------------
 
-    async def stop(self) -> Answer:
+    async def stop(self) -> Response:
         """Who stops, and how long that may take; it begins once this has been said."""
         await trio.lowlevel.checkpoint()
         self._check_ours()
@@ -93,7 +93,7 @@ class Operations:
 
     # --- reload -----------------------------------------------------------------------------------
 
-    async def reload(self) -> Answer:
+    async def reload(self) -> Response:
         """Read the settings again and take those that can change, or keep the old ones whole.
 
         Gives `changes`, the settings that differ and when each changes, with the fingerprint of the
@@ -107,7 +107,7 @@ class Operations:
             await systemd.ready()
             return answer
 
-    async def _reload(self) -> Answer:
+    async def _reload(self) -> Response:
         before = self.chat.certificate
         try:
             differing = await self._take(await self._read())
@@ -138,7 +138,7 @@ class Operations:
 
     # --- upgrade ----------------------------------------------------------------------------------
 
-    async def upgrade(self) -> Answer:
+    async def upgrade(self) -> Response:
         """Hand everything over to the program and settings that are on disk now, or go on.
 
         Gives `process`, `clients` and `seconds` of who has taken over, or else `problems`. Raises
@@ -159,10 +159,10 @@ class Operations:
             self._upgrading = None
         raise ChatClosed("the daemon is stopping")
 
-    async def _upgrade(self) -> Answer:
+    async def _upgrade(self) -> Response:
         logger.info("upgrading")
         try:
-            outcome = await hand_over(self.chat, self.own, self._handed)
+            outcome = await hand_over(self.chat, self.own, self._handed_over)
         except HandoverError as error:
             problems = str(error).split("\n")
             for problem in problems:
@@ -173,7 +173,7 @@ class Operations:
         logger.info("handed over", extra={"successor": outcome.process, **told})
         return {"process": outcome.process, **told}
 
-    def _handed(self, successor: int) -> None:
+    def _handed_over(self, successor: int) -> None:
         # There is no way back from here, and nothing that a stop could give up.
         self.successor, self._upgrading = successor, None
 

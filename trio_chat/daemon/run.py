@@ -25,7 +25,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.config.store_path import with_store
 from trio_chat.daemon import systemd
 from trio_chat.daemon.addresses import announce, told
-from trio_chat.daemon.control import Answer, serve_control
+from trio_chat.daemon.control import Response, serve_control
 from trio_chat.daemon.control_path import ControlListener, claim, default_path
 from trio_chat.daemon.operations import Operations
 from trio_chat.daemon.process import STDIN, configure, in_foreground, lighten_collections
@@ -138,22 +138,21 @@ class Daemon:
     async def take_over(self, wire: Wire, control: trio.Nursery) -> None:
         """Go on with another daemon's chat, if that one lets it go."""
         fixed = self.fixed()
-        inheritance = await succession.receive(wire, fixed)
-        estate = inheritance.estate
-        self.settings = with_store(self.settings, estate.instance)
-        await succession.take_over(wire, self.settings, inheritance)
-        async with open_chat(self.settings, predecessor=inheritance.handed) as chat:
-            handed = inheritance.handed
+        received = await succession.receive(wire, fixed)
+        handover = received.daemon
+        self.settings = with_store(self.settings, handover.instance)
+        await succession.take_over(wire, self.settings, received)
+        async with open_chat(self.settings, predecessor=received.chat) as chat:
             # The paths of given sockets are not the daemon's to remove.
-            own_places = () if estate.listens_on_given else handed.state.listening
-            chat.listen_on(handed.listeners, own_places)
-            logger.info("took over", extra=inheritance.account())
+            own_places = () if handover.listens_on_given else received.chat.state.listening
+            chat.listen_on(received.chat.listeners, own_places)
+            logger.info("took over", extra=received.account())
             succession.serving(wire)
             own = DaemonState(
                 fixed,
-                estate.instance,
-                estate.listens_on_given,
-                control=succession.control_listener(inheritance),
+                handover.instance,
+                handover.listens_on_given,
+                control=succession.control_listener(received),
             )
             await self.attend(chat, own, control)
 
@@ -276,7 +275,7 @@ class Daemon:
         else:
             self.operations.begin_stop()
 
-    async def obey(self, name: str, do: Callable[[Operations], Awaitable[Answer]]) -> None:
+    async def obey(self, name: str, do: Callable[[Operations], Awaitable[Response]]) -> None:
         """Reload or upgrade, as soon as it serves; the log tells what came of it."""
         await self.serving.wait()
         if self.operations is None:

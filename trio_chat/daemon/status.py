@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, TypeAlias, cast
 
+from trio_chat.daemon.control import Response
 from trio_chat.daemon.logs import escaped
 from trio_chat.metrics.catalogue import kinds
 
-Answer: TypeAlias = Mapping[str, object]
-Shown: TypeAlias = Callable[[Answer], str]
+Shown: TypeAlias = Callable[[Response], str]
 
 
-def status_lines(answer: Answer) -> list[str]:
+def status_lines(answer: Response) -> list[str]:
     """The groups, each with its name; nothing in them can move a terminal's cursor."""
     lines: list[str] = []
     for group, rows in GROUPS.items():
@@ -31,7 +31,7 @@ def status_lines(answer: Answer) -> list[str]:
 def plain(name: str) -> Shown:
     """The value as it is; several with commas between; nothing if the daemon does not say it."""
 
-    def show(answer: Answer) -> str:
+    def show(answer: Response) -> str:
         value = answer.get(name)
         if isinstance(value, bool):
             return "yes" if value else "no"
@@ -45,7 +45,7 @@ def plain(name: str) -> Shown:
 def counted(name: str) -> Shown:
     """A number for each of several things."""
 
-    def show(answer: Answer) -> str:
+    def show(answer: Response) -> str:
         counts = answer.get(name)
         if not isinstance(counts, Mapping):
             return ""
@@ -60,26 +60,26 @@ def size(name: str) -> Shown:
     return lambda answer: _size(_number(answer.get(name)))
 
 
-def uptime(answer: Answer) -> str:
+def uptime(answer: Response) -> str:
     """Days, hours, minutes, seconds."""
     return str(timedelta(seconds=int(_number(answer.get("uptime")))))
 
 
-def state(answer: Answer) -> str:
+def state(answer: Response) -> str:
     """Whether all is well, or else what is not."""
     if answer.get("stopping"):
         return "stopping"
     return plain("problems")(answer) or "ready"
 
 
-def clients(answer: Answer) -> str:
+def clients(answer: Response) -> str:
     """How many of how many, and what they speak."""
     there, most = plain("clients")(answer), plain("max_clients")(answer) or "unknown"
     spoken = counted("dialects")(answer)
     return f"{there} of {most}" + (f" ({spoken})" if answer.get("dialects") else "")
 
 
-def ended(answer: Answer) -> str:
+def ended(answer: Response) -> str:
     """How many connections, by reason, without what differs from one to another."""
     left = answer.get("left")
     if not isinstance(left, Mapping):
@@ -87,17 +87,17 @@ def ended(answer: Answer) -> str:
     return counted("left")({"left": kinds(cast("Mapping[str, int]", left))})
 
 
-def lagging(answer: Answer) -> str:
+def lagging(answer: Response) -> str:
     """How many now, and how often since the start."""
     return f"{plain('lagging')(answer)} now, {plain('lagged')(answer)} times since the start"
 
 
-def outboxes(answer: Answer) -> str:
+def outboxes(answer: Response) -> str:
     """What waits in all of them, and in the fullest."""
     return f"{size('outbox_bytes')(answer)} in all, {size('outbox_most')(answer)} at most"
 
 
-def open_files(answer: Answer) -> str:
+def open_files(answer: Response) -> str:
     """How many of how many."""
     return f"{plain('open_files')(answer) or 'unknown'} of {plain('max_files')(answer)}"
 
@@ -105,7 +105,7 @@ def open_files(answer: Answer) -> str:
 def spread(name: str, *, seconds: bool = True) -> Shown:
     """What a histogram says of nearly all values, and of their mean."""
 
-    def show(answer: Answer) -> str:
+    def show(answer: Response) -> str:
         histogram = answer.get(name)
         if not isinstance(histogram, Mapping):
             return ""

@@ -90,8 +90,8 @@ async def notify(*assignments: str) -> None:
 # --- the watchdog ---------------------------------------------------------------------------------
 
 
-async def keep_alive(beat: Callable[[], Awaitable[None]]) -> None:
-    """Tell the watchdog, if there is one, that the chat lives: each time after a `beat` of it.
+async def keep_alive(heartbeat: Callable[[], Awaitable[None]]) -> None:
+    """Tell the watchdog, if there is one, that the chat lives: each time after a `heartbeat` of it.
 
     That is twice in each of the watchdog's intervals, until the chat has stopped or this is
     cancelled. Nothing is wanted while the daemon stops: systemd has a time limit for that.
@@ -101,7 +101,7 @@ async def keep_alive(beat: Callable[[], Awaitable[None]]) -> None:
         return
     with suppress(ChatClosed):
         while True:
-            await beat()
+            await heartbeat()
             await notify("WATCHDOG=1")
             await trio.sleep(seconds / 2)  # between two signs of life
 

@@ -1,8 +1,8 @@
 """Dialects: bytes to command records, events to bytes, and no I/O.
 
 A dialect has two halves. What reads keeps the state of one connection (a `Dialect`). What writes
-has none: what an event looks like depends on the event and on a hashable `Variant` alone, so that
-it is rendered once a variant and not once a client.
+has none: what an event looks like depends on the event and on a hashable `Encoding` alone, so that
+it is rendered once an encoding and not once a client.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from trio_chat.protocol.events import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.dialects.line import FrozenLines
-    from trio_chat.dialects.websocket import FrozenFrames
+    from trio_chat.dialects.line import LinesSnapshot
+    from trio_chat.dialects.websocket import FramesSnapshot
     from trio_chat.protocol.commands import Record
 
 # One event rendered, and several of them joined: text or bytes, then bytes on a wire; or the events
@@ -39,25 +39,25 @@ class Dialect(Protocol):
         """
         ...
 
-    def frozen(self) -> FrozenLines | FrozenFrames:
+    def snapshot(self) -> LinesSnapshot | FramesSnapshot:
         """What it knows as plain data, from which another of its kind goes on."""
         ...
 
 
-class Variant(Protocol):
+class Encoding(Protocol):
     """The writing half; equal and hashable by identity."""
 
     dialect: str
     """What operators are told its clients speak."""
 
-    mirrors: bool
+    echoes: bool
     """Whether its clients keep a picture of their rooms.
 
     They get their own entries too, and the members anew after changes they have not got.
     """
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
-        """What a client of this variant gets for each of these events."""
+        """What a client of this encoding gets for each of these events."""
         ...
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:

@@ -15,9 +15,15 @@ from attrs import fields, has
 
 from trio_chat.dialects.forms import FORMS
 from trio_chat.errors import Refused
-from trio_chat.protocol.commands import Labelled, Refuse
-from trio_chat.protocol.events import Answered, EntriesShown, Event, Said
-from trio_chat.protocol.events import Labelled as LabelledEvent
+from trio_chat.protocol.commands import LabelledCommand, Refuse
+from trio_chat.protocol.events import (
+    Answered,
+    EntriesShown,
+    Event,
+    LabelledEvent,
+    Said,
+    SessionResumed,
+)
 from trio_chat.protocol.text import printable
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ def _type_name(kind: type) -> str:
 # The events that go out as documents of their own.
 TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind) for kind in get_args(Event) if kind not in (Answered, LabelledEvent)
-}
+} | {SessionResumed: "resumed"}
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -91,7 +97,7 @@ def read(text: str, context: Context) -> Record:
     label = document.pop("id")
     if not (isinstance(label, str) and 0 < len(label) <= ID_CHARS and label.isprintable()):
         return Refuse(f"an id must be a string of 1 to {ID_CHARS} printable characters")
-    return Labelled(_command(document, context), label)
+    return LabelledCommand(_command(document, context), label)
 
 
 def _command(document: dict[str, object], context: Context) -> Record:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from trio_chat.errors import Refused
 from trio_chat.protocol import commands
-from trio_chat.protocol.names import fold_room, parse_nick, parse_room
+from trio_chat.protocol.names import casefold_room, parse_nick, parse_room
 from trio_chat.protocol.table import read_command
 from trio_chat.protocol.text import clean_text, parse_words
 
@@ -102,7 +102,7 @@ def _line(value: object, context: Context) -> Record:
 
 
 def _room(value: object, context: Context) -> str:
-    """The folded name of a room that the client is in.
+    """The casefolded name of a room that the client is in.
 
     It need not be a good name: then there is no such room. What would take long to fold, or could
     not be sent, is looked at more closely, and refused.
@@ -111,8 +111,8 @@ def _room(value: object, context: Context) -> str:
     if name.isascii():
         return name.lower()
     if len(name) > context.settings.room_chars or SURROGATE.search(name):
-        return _room_name(name, context).folded
-    return fold_room(name)
+        return _room_name(name, context).casefolded
+    return casefold_room(name)
 
 
 def _room_name(value: object, context: Context) -> Name:

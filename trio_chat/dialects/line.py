@@ -15,7 +15,7 @@ from attrs import define
 
 from trio_chat.dialects.telnet import TelnetFilter
 from trio_chat.errors import Refused
-from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchVariant
+from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
 from trio_chat.protocol.events import (
     Acted,
     Answered,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
     from trio_chat.protocol.commands import Record
-    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.events import PersistentEntry
     from trio_chat.protocol.table import Row
 
 
@@ -90,8 +90,8 @@ def _entries_shown(event: EntriesShown) -> str:
     return "\n".join(map(_dated, event.entries))
 
 
-def _dated(entry: Kept) -> str:
-    """A kept entry as it was shown, with its position and time (UTC) before it."""
+def _dated(entry: PersistentEntry) -> str:
+    """A persistent entry as it was shown, with its position and time (UTC) before it."""
     minute, second = divmod(int(entry.time), 60)
     shown = (
         f"{entry.nick}: {entry.text}" if isinstance(entry, Said) else _LINES[type(entry)](entry)[2:]
@@ -132,13 +132,13 @@ _LINES: dict[type[Event], Callable[..., str]] = {
 }
 
 
-class LineVariant:
+class LineEncoding:
     r"""How lines look: with `\n` at their end, or with `\r\n`."""
 
     __slots__ = ("_end",)
 
     dialect = "line"
-    mirrors = False
+    echoes = False
 
     def __init__(self, end: str) -> None:
         self._end = end
@@ -163,8 +163,8 @@ class LineVariant:
         return "".join(cast("Sequence[str]", pieces)).encode("utf-8", "surrogateescape")
 
 
-LF = LineVariant("\n")
-CRLF = LineVariant("\r\n")
+LF = LineEncoding("\n")
+CRLF = LineEncoding("\r\n")
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def _half_end(skipped: bytes) -> bytes:
 
 
 @define
-class FrozenLines:
+class LinesSnapshot:
     """A line dialect as plain data.
 
     What is no whole line yet, or waits for a limit; whether that is the rest of a line too long;
@@ -235,20 +235,20 @@ class LineDialect:
         self.pending = False
 
     @classmethod
-    def thawed(
-        cls, table: Mapping[str, Row], settings: Settings, frozen: FrozenLines
+    def restored(
+        cls, table: Mapping[str, Row], settings: Settings, snapshot: LinesSnapshot
     ) -> LineDialect:
-        """A dialect that goes on where another one was frozen."""
+        """A dialect that goes on from another one's snapshot."""
         dialect = cls(table, settings)
-        dialect._buffer, dialect._skipping = frozen.buffer, frozen.skipping
-        dialect._telnet = None if frozen.telnet is None else TelnetFilter(frozen.telnet)
-        dialect.pending = frozen.pending
+        dialect._buffer, dialect._skipping = snapshot.buffer, snapshot.skipping
+        dialect._telnet = None if snapshot.telnet is None else TelnetFilter(snapshot.telnet)
+        dialect.pending = snapshot.pending
         return dialect
 
-    def frozen(self) -> FrozenLines:
+    def snapshot(self) -> LinesSnapshot:
         """This dialect as plain data."""
         telnet = None if self._telnet is None else self._telnet.command
-        return FrozenLines(self._buffer, self._skipping, self.pending, telnet)
+        return LinesSnapshot(self._buffer, self._skipping, self.pending, telnet)
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere; give the records that are complete.
@@ -273,19 +273,19 @@ class LineDialect:
             data = b"\xff" + data
             records += self._feed_lines(plain, limit)
             limit = None if limit is None else max(0, limit - len(records))
-            records.append(SwitchVariant(CRLF))
-        held: list[bytes] = []
+            records.append(SwitchEncoding(CRLF))
+        queued: list[bytes] = []
         for text, answer in self._telnet.feed(data):
-            held.append(text)
+            queued.append(text)
             # Lines before an answer are answered before it, but for those that wait.
             if answer and (b"\n" in text or b"\0" in text) and not self.pending:
-                lines = self._feed_lines(b"".join(held), limit)
+                lines = self._feed_lines(b"".join(queued), limit)
                 limit = None if limit is None else max(0, limit - len(lines))
                 records += lines
-                held.clear()
+                queued.clear()
             if answer:
                 records.append(Answer(answer))
-        return records + self._feed_lines(b"".join(held), limit)
+        return records + self._feed_lines(b"".join(queued), limit)
 
     def _feed_lines(self, data: bytes, limit: int | None) -> list[Record]:
         if self._buffer:

@@ -15,7 +15,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFail
 from trio_chat.dialects import documents
 from trio_chat.dialects.forms import Context
 from trio_chat.protocol.commands import Answer, Disconnected
-from trio_chat.protocol.events import Answered, Ended, Goodbye, Labelled, Stopping
+from trio_chat.protocol.events import Answered, Ended, Goodbye, LabelledEvent, Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,13 +73,13 @@ def _farewell(event: Event) -> bytes:
     return b""
 
 
-class DocumentVariant:
+class DocumentEncoding:
     """How events look: a document each, in a frame each."""
 
     __slots__ = ()
 
     dialect = "websocket"
-    mirrors = True
+    echoes = True
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """Give the frames of events."""
@@ -89,14 +89,14 @@ class DocumentVariant:
         if isinstance(event, Answered):
             return event.data
         frame = text_frame(documents.write(event))
-        return frame + _farewell(event.event if isinstance(event, Labelled) else event)
+        return frame + _farewell(event.event if isinstance(event, LabelledEvent) else event)
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
         """Give the bytes of several frames."""
         return b"".join(cast("Sequence[bytes]", pieces))
 
 
-DOCUMENTS: Final = DocumentVariant()
+DOCUMENTS: Final = DocumentEncoding()
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def _unmasked(mask: bytes, payload: bytes) -> bytes:
 
 
 @define
-class FrozenFrames:
+class FramesSnapshot:
     """A WebSocket dialect as plain data.
 
     What has come of a frame, and of a message in frames; whether the end has come, or whole frames
@@ -159,20 +159,20 @@ class WebSocketDialect:
         self.pending = False
 
     @classmethod
-    def thawed(
-        cls, table: Mapping[str, Row], settings: Settings, frozen: FrozenFrames
+    def restored(
+        cls, table: Mapping[str, Row], settings: Settings, snapshot: FramesSnapshot
     ) -> WebSocketDialect:
-        """A dialect that goes on where another one was frozen."""
+        """A dialect that goes on from another one's snapshot."""
         dialect = cls(table, settings)
-        dialect._limit = frozen.most or settings.document_bytes
-        dialect._buffer, dialect._fragments = frozen.buffer, bytearray(frozen.fragments)
-        dialect._over, dialect.pending = frozen.over, frozen.pending
+        dialect._limit = snapshot.most or settings.document_bytes
+        dialect._buffer, dialect._fragments = snapshot.buffer, bytearray(snapshot.fragments)
+        dialect._over, dialect.pending = snapshot.over, snapshot.pending
         return dialect
 
-    def frozen(self) -> FrozenFrames:
+    def snapshot(self) -> FramesSnapshot:
         """This dialect as plain data."""
         fragments = bytes(self._fragments)
-        return FrozenFrames(self._buffer, fragments, self._over, self.pending, self._limit)
+        return FramesSnapshot(self._buffer, fragments, self._over, self.pending, self._limit)
 
     def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     import trio
 
-    from trio_chat.dialects import Variant
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.dialects import Encoding
+    from trio_chat.hub.pause import Pause
     from trio_chat.hub.room import Room
-    from trio_chat.protocol.commands import Labelled, Record, Search, ShowHistory
+    from trio_chat.protocol.commands import LabelledCommand, Record, Search, ShowHistory
 
 
 # The positions of a client that does not lag: one empty dict for all of them, never changed.
@@ -58,15 +58,15 @@ class Link(Protocol):
     """The whole address, for logs."""
 
     @property
-    def left(self) -> int:
+    def unsent_bytes(self) -> int:
         """How many bytes are kept because the connection would not take them yet."""
         ...
 
     def write(self, chunk: Any | None, more: list[Any] | None) -> int:
-        """Send what can be sent without blocking, after what is left; keep the rest; give `left`.
+        """Send what can be sent without blocking, after what is unsent; give `unsent_bytes`.
 
-        The chunk and those after it, or what is left alone. Raises `OSError` if the connection is
-        broken.
+        The chunk and those after it, or what is unsent alone. The rest is kept. Raises `OSError` if
+        the connection is broken.
         """
         ...
 
@@ -86,19 +86,19 @@ class Link(Protocol):
         """Forget the rest."""
         ...
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Make the client's task read no further."""
         ...
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Let it read on."""
         ...
 
-    def read_out(self) -> None:
+    def drain_input(self) -> None:
         """Make the client's task pass on what has arrived and end reading: the chat is stopping."""
         ...
 
-    def freeze(self, standstill: Standstill) -> bool:
+    def pause_for(self, pause: Pause) -> bool:
         """Make the client's task stand still until that is over.
 
         Whether it will say so: it does not if it reads no more.
@@ -123,6 +123,7 @@ class Client:
         "chunk",
         "closing",
         "draining",
+        "encoding",
         "halted",
         "held",
         "id",
@@ -143,13 +144,12 @@ class Client:
         "rooms",
         "successor",
         "token",
-        "variant",
     )
 
     def __init__(
         self,
         link: Link,
-        variant: Variant,
+        encoding: Encoding,
         channel: trio.MemorySendChannel[Item],
         *,
         room_limit: int | None,
@@ -158,7 +158,7 @@ class Client:
         # 96 random bits: unique for ever, on however many servers.
         self.id = secrets.token_urlsafe(12)
         self.link = link
-        self.variant = variant
+        self.encoding = encoding
         # The client's own clone of the hub's channel, for what its link has to say. It closes with
         # the client.
         self.channel = channel
@@ -166,14 +166,15 @@ class Client:
         self.local = local
         self.room_limit = room_limit
         self.nick = ANONYMOUS
-        # The folded nick first, then what else no other nick may look like; nothing if anonymous.
+        # The casefolded nick first, then what else no other nick may look like; nothing if
+        # anonymous.
         self.keys: tuple[str, ...] = ()
         self.rooms: dict[str, Room] = {}
         # The room it is in, if that is just one: what a record without a room means.
         self.only_room: Room | None = None
 
-        # This turn's output, in chunks of the variant's kind, which the link knows how to take: the
-        # first one, which mostly is all, and those after it; and the size of its replies.
+        # This turn's output, in chunks of the encoding's kind, which the link knows how to take:
+        # the first one, which mostly is all, and those after it; and the size of its replies.
         self.chunk: Any = None
         self.more: list[Any] | None = None
         self.queued = 0
@@ -181,10 +182,10 @@ class Client:
         self.held: deque[Record] | None = None
         self.halted = False
         # What it asked that is being read from the room log; it is halted until then.
-        self.looking: ShowHistory | Search | Labelled | None = None
+        self.looking: ShowHistory | Search | LabelledCommand | None = None
         # A task waits for the link to take more.
         self.draining = False
-        # Past its limit: what it was last given of each room's kept entries.
+        # Past its limit: what it was last given of each room's persistent entries.
         self.lagging = False
         self.positions: dict[str, int] = NOT_BEHIND
         self.paging = False

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import ChatClosed, Refused
-from trio_chat.hub.handlers.connections import Attendance
+from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.messages import Speech, something
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.sessions import Sessions
@@ -51,7 +51,7 @@ class Apply:
         self._state = state
         self._outcomes = outcomes
         self._table = table
-        attendance = Attendance(state, outcomes)
+        attendance = Connections(state, outcomes)
         self._speech = Speech(state, outcomes, before_say)
         self.close = attendance.close
         self._handlers: Handlers = {
@@ -63,9 +63,9 @@ class Apply:
             commands.Custom: self._custom,
             commands.Refuse: self._refuse,
             commands.Answer: self._answer,
-            commands.SwitchVariant: self._switch_variant,
+            commands.SwitchEncoding: self._switch_encoding,
             commands.Request: self._on_request,
-            commands.Labelled: self._on_labelled,
+            commands.LabelledCommand: self._on_labelled,
         }
 
     def records(self, client: Client, records: Sequence[Record], most: int) -> None:
@@ -144,7 +144,7 @@ class Apply:
         finally:
             self._outcomes.request = None
 
-    def _on_labelled(self, client: Client, labelled: commands.Labelled) -> None:
+    def _on_labelled(self, client: Client, labelled: commands.LabelledCommand) -> None:
         outcomes, record = self._outcomes, labelled.record
         outcomes.label, before = labelled.id, outcomes.size
         try:
@@ -185,10 +185,10 @@ class Apply:
     def _answer(self, client: Client, record: commands.Answer) -> None:
         self._outcomes.reply(client, events.Answered(record.data))
 
-    def _switch_variant(self, client: Client, record: commands.SwitchVariant) -> None:
+    def _switch_encoding(self, client: Client, record: commands.SwitchEncoding) -> None:
         listening = [room for room in client.rooms.values() if room.hears(client)]
         for room in listening:
             room.unlisten(client)
-        client.variant = record.variant
+        client.encoding = record.encoding
         for room in listening:
             room.listen(client)

@@ -32,7 +32,7 @@ from trio_chat.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from trio_chat.dialects import Piece, Variant
+    from trio_chat.dialects import Encoding, Piece
     from trio_chat.hub.client import Client
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.outcomes import Outcome, Run
@@ -140,14 +140,14 @@ class Deliver:
         self._put(room, run, {entry.author for entry in run})
 
     def _put(self, room: Room, run: Sequence[RoomEntry], authors: Collection[str]) -> None:
-        """Put entries, rendered once a variant, into the outboxes of who hears them.
+        """Put entries, rendered once an encoding, into the outboxes of who hears them.
 
         Nobody hears their own words.
         """
         touched, counts = self._outboxes.touched, self._state.counts
-        for variant, listeners in room.audience.items():
-            pieces = variant.render(run)
-            chunk = variant.join(pieces)
+        for encoding, listeners in room.audience.items():
+            pieces = encoding.render(run)
+            chunk = encoding.join(pieces)
             for client in listeners:
                 # As `Outboxes.put` does: here it is worth writing out.
                 if client.chunk is None:
@@ -160,9 +160,9 @@ class Deliver:
             counts.deliveries += len(run) * len(listeners)
             if isinstance(chunk, bytes):
                 counts.bytes_out += len(chunk) * len(listeners)
-            if variant.mirrors:
+            if encoding.echoes:
                 if self._labels:
-                    self._acknowledge(variant, listeners, pieces, run)
+                    self._acknowledge(encoding, listeners, pieces, run)
                 continue
             for author_id in authors:
                 author = self._state.clients.get(author_id)
@@ -173,7 +173,7 @@ class Deliver:
 
     def _acknowledge(
         self,
-        variant: Variant,
+        encoding: Encoding,
         listeners: Mapping[Client, None],
         pieces: list[Piece],
         run: Sequence[RoomEntry],
@@ -185,19 +185,19 @@ class Deliver:
             if author is not None and author in listeners:
                 self._outboxes.take_back(author)
                 mine = [
-                    variant.render((labelled(entry, labels.get(id(entry))),))[0]
+                    encoding.render((labelled(entry, labels.get(id(entry))),))[0]
                     if entry.author == author_id
                     else piece
                     for piece, entry in zip(pieces, run, strict=True)
                 ]
-                self._outboxes.put(author, variant.join(mine))
+                self._outboxes.put(author, encoding.join(mine))
 
     def _put_others(self, author: Client, pieces: list[Piece], run: Sequence[RoomEntry]) -> int:
         """Give an author of this run what the others said in it; how much that is."""
         pairs = zip(pieces, run, strict=True)
         rest = [piece for piece, entry in pairs if entry.author != author.id]
         if rest:
-            self._outboxes.put(author, author.variant.join(rest))
+            self._outboxes.put(author, author.encoding.join(rest))
         return len(rest)
 
     def _no_draft(self, outcome: Reply | WithTopic | RoomMade | Lookup) -> None:

@@ -23,10 +23,10 @@ from trio_chat.hub.decide import Apply
 from trio_chat.hub.deliver import Deliver
 from trio_chat.hub.outboxes import Drained, Outboxes, Page
 from trio_chat.hub.outcomes import Outcomes, RoomMade, discard
-from trio_chat.hub.pause import Freeze
+from trio_chat.hub.pause import PauseRequested
 from trio_chat.hub.queries import Found, Lookups, abandon
 from trio_chat.hub.resume import Absences, GraceOver
-from trio_chat.protocol.events import KEPT, Notice, Stopping
+from trio_chat.protocol.events import PERSISTENT, Notice, Stopping
 from trio_chat.roomlog.retention import retention
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.hub.client import Client, Item
     from trio_chat.hub.handlers.messages import BeforeSay
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import Entry
@@ -60,7 +60,7 @@ class Stop(Note):
 
 
 @define
-class Tell(Note):
+class TellClient(Note):
     """A line from the embedding program to one client; `told` becomes true if it was there."""
 
     to: str
@@ -70,7 +70,7 @@ class Tell(Note):
 
 
 @define
-class Beat(Note):
+class Heartbeat(Note):
     """Asks whether the hub is alive; `done` once it has gone through a turn."""
 
     done: trio.Event = field(factory=trio.Event)
@@ -99,15 +99,15 @@ class Hub:
         kept_rooms: Sequence[Name],
         channel: trio.MemoryReceiveChannel[Item],
         nursery: trio.Nursery,
-        owed: Sequence[Entry] = (),
+        undelivered: Sequence[Entry] = (),
     ) -> None:
-        """`owed` is what those in `state` have not been told yet, to begin with."""
+        """`undelivered` is what those in `state` have not been told yet, to begin with."""
         self.state = state
         self._log = log
         self._channel = channel
         self._keep_rooms(kept_rooms)
         self._outcomes = Outcomes(self.state)
-        for draft in owed:
+        for draft in undelivered:
             self._outcomes.draft(draft)
         self._apply = Apply(self.state, self._outcomes, table, before_say, log.topic)
         self._outboxes = Outboxes(self.state, log, nursery)
@@ -135,8 +135,8 @@ class Hub:
                 await self._turn()
                 self._measures.turn_seconds.add(perf_counter() - self._began)
                 self._began = 0.0
-                if self.state.standstill is not None:
-                    await self._stand_still(self.state.standstill)
+                if self.state.pause is not None:
+                    await self._pause(self.state.pause)
         finally:
             self._last_words()
 
@@ -237,7 +237,7 @@ class Hub:
     async def _append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Have the log order the drafts.
 
-        If it fails altogether, kept ones are refused and passing ones pass.
+        If it fails altogether, persistent ones are refused and transient ones pass.
         """
         try:
             return await self._log.append(drafts)
@@ -246,7 +246,7 @@ class Hub:
             refusal = Refused(
                 "not said: the server cannot save messages now; please try again later"
             )
-            return [refusal if isinstance(draft, KEPT) else draft for draft in drafts]
+            return [refusal if isinstance(draft, PERSISTENT) else draft for draft in drafts]
 
     def _read_notes(self) -> None:
         notes, self._notes = self._notes, []
@@ -263,14 +263,14 @@ class Hub:
 
     def _do_as_asked(self, note: Note) -> None:
         match note:
-            case Tell():
+            case TellClient():
                 self._tell(note)
-            case Beat():
+            case Heartbeat():
                 note.done.set()
             case Reload():
                 self._reload(note)
-            case Freeze(standstill=standstill):
-                self._freeze(standstill)
+            case PauseRequested(pause=pause):
+                self._begin_pause(pause)
             case Stop():
                 self._stop()
 
@@ -310,7 +310,7 @@ class Hub:
         self._outcomes.listed.clear()
         self._outboxes.flush()
 
-    def _tell(self, note: Tell) -> None:
+    def _tell(self, note: TellClient) -> None:
         client = self.state.clients.get(note.to)
         if client is not None and client.closing is None and not client.lagging:
             self._outcomes.tell(client, Notice(note.text))
@@ -332,22 +332,22 @@ class Hub:
 
     # --- standing still ---------------------------------------------------------------------------
 
-    def _freeze(self, standstill: Standstill) -> None:
-        self.state.standstill = standstill
+    def _begin_pause(self, pause: Pause) -> None:
+        self.state.pause = pause
         for client in self.state.clients.values():
-            standstill.stop(client)
+            pause.stop(client)
 
-    async def _stand_still(self, standstill: Standstill) -> None:
-        """Once nothing moves any more, do nothing either until the standstill is over."""
+    async def _pause(self, pause: Pause) -> None:
+        """Once nothing moves any more, do nothing either until the pause is over."""
         # What those who stand still had at hand they have put there.
         waiting = self._channel.statistics().current_buffer_used
-        if standstill.moving or waiting or self._outboxes.broken or self._absences.over:
+        if pause.moving or waiting or self._outboxes.broken or self._absences.over:
             return
-        standstill.reached.set()
-        await standstill.over.wait()
-        self.state.standstill = None
-        if standstill.handed_over is not None:
-            self._let_go_of(standstill.handed_over)
+        pause.reached.set()
+        await pause.over.wait()
+        self.state.pause = None
+        if pause.handed_over is not None:
+            self._let_go_of(pause.handed_over)
 
     def _let_go_of(self, handed_over: list[Client]) -> None:
         """Forget the clients that are another process's now, and send away those that are not."""
@@ -371,8 +371,8 @@ class Hub:
         """Let go of a client whose last bytes are on their way; its own task closes the link."""
         del self.state.closing[client]
         del self.state.clients[client.id]
-        if self.state.standstill is not None:
-            self.state.standstill.forget(client)
+        if self.state.pause is not None:
+            self.state.pause.forget(client)
         self.state.forget_address(client.link.address)
         client.link.release()
         reason = client.closing or ""
@@ -390,7 +390,7 @@ class Hub:
             if client.local:
                 client.read_out = True
             elif client.closing is None:
-                client.link.read_out()
+                client.link.drain_input()
             if client.lagging and client.closing is None:
                 self.state.go_on(client)
 
@@ -414,11 +414,11 @@ class Hub:
 
         Where the hub ends before its time, with one last send that does not wait.
         """
-        standstill = self.state.standstill
-        if standstill is not None:
-            standstill.reached.set()
-            if standstill.handed_over is not None:
-                self._let_go_of(standstill.handed_over)
+        pause = self.state.pause
+        if pause is not None:
+            pause.reached.set()
+            if pause.handed_over is not None:
+                self._let_go_of(pause.handed_over)
         self._outboxes.last_words(list(self.state.clients.values()))
         discard(self._outcomes.requests)
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
@@ -430,10 +430,10 @@ class Hub:
                     item[0].link.release()
                     discard(item[1])
         for note in self._notes:
-            if isinstance(note, (Tell, Beat, Reload)):
+            if isinstance(note, (TellClient, Heartbeat, Reload)):
                 note.done.set()
-            elif isinstance(note, Freeze):
-                note.standstill.reached.set()
+            elif isinstance(note, PauseRequested):
+                note.pause.reached.set()
             elif isinstance(note, Found):
                 abandon(note.lookup)
         self._channel.close()

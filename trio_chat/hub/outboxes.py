@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.client import Client
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
-    from trio_chat.protocol.events import Entry, Event, Kept
+    from trio_chat.protocol.events import Entry, Event, PersistentEntry
     from trio_chat.roomlog import RoomLog
 
 logger = logging.getLogger("trio_chat")
@@ -33,10 +33,10 @@ def hears(client: Client, entry: Entry) -> bool:
 
     Topics are, its own words are not, unless it keeps a picture of its rooms.
     """
-    return entry.author != client.id or client.variant.mirrors or entry.__class__ is TopicSet
+    return entry.author != client.id or client.encoding.echoes or entry.__class__ is TopicSet
 
 
-# Kept entries read from the log at once for a client that catches up.
+# Persistent entries read from the log at once for a client that catches up.
 PAGE_ENTRIES = 200
 
 
@@ -49,12 +49,12 @@ class Drained(Note):
 
 @define
 class Page(Note):
-    """Kept entries of a room after a position, for a client that has fallen behind."""
+    """Persistent entries of a room after a position, for a client that has fallen behind."""
 
     client: Client
     room: str
     after: int
-    entries: list[Kept]
+    entries: list[PersistentEntry]
 
 
 class Outboxes:
@@ -91,7 +91,7 @@ class Outboxes:
 
     def put_event(self, client: Client, event: Event) -> None:
         """Add an event."""
-        self.put(client, client.variant.join(client.variant.render((event,))))
+        self.put(client, client.encoding.join(client.encoding.render((event,))))
 
     def flush(self) -> None:
         """Send what this turn has put into outboxes, once a client."""
@@ -128,7 +128,7 @@ class Outboxes:
         note: Note = Drained(client)
         try:
             more = True
-            while more and not (client.lagging and client.link.left < self._half()):
+            while more and not (client.lagging and client.link.unsent_bytes < self._half()):
                 undelivered = client.link.undelivered()
                 patience = self._state.settings.stall_timeout
                 with trio.move_on_after(patience) as stalled:
@@ -154,7 +154,7 @@ class Outboxes:
         self.suspend(client)
         if not client.local and not self._state.stopping:
             self._state.halt(client)
-            client.link.pause()
+            client.link.pause_reading()
         self._state.counts.lagged += 1
 
     def suspend(self, client: Client) -> None:
@@ -172,7 +172,7 @@ class Outboxes:
         for room in client.rooms.values():
             room.listen(client)
         self._state.go_on(client)
-        if client.variant.mirrors and client.rooms:
+        if client.encoding.echoes and client.rooms:
             # Who came and went meanwhile is not repeated.
             most = listable(self._state.settings, len(client.rooms))
             for room in client.rooms.values():
@@ -201,7 +201,7 @@ class Outboxes:
         if upto > note.after:
             client.positions[room.name] = upto
             self.put_event(client, Missed(room.name, room.shown, upto - note.after))
-        self._fill(client, room, entries, self._half() - client.link.left)
+        self._fill(client, room, entries, self._half() - client.link.unsent_bytes)
         self._send(client)
         self.catch_up(client)
 
@@ -213,7 +213,7 @@ class Outboxes:
             and client.closing is None
             and client.away is None
             and not client.paging
-            and client.link.left < half
+            and client.link.unsent_bytes < half
         ):
             room = next(
                 (room for room in client.rooms.values() if self._is_behind(client, room)), None
@@ -223,7 +223,7 @@ class Outboxes:
                 return
             entries = room.since(self._position(client, room))
             if entries and entries[0].position == self._position(client, room) + 1:
-                self._fill(client, room, entries, half - client.link.left)
+                self._fill(client, room, entries, half - client.link.unsent_bytes)
                 self._send(client)
             else:
                 client.paging = True
@@ -242,7 +242,7 @@ class Outboxes:
     def _is_behind(self, client: Client, room: Room) -> bool:
         return self._position(client, room) < room.position
 
-    def _fill(self, client: Client, room: Room, entries: list[Kept], space: int) -> None:
+    def _fill(self, client: Client, room: Room, entries: list[PersistentEntry], space: int) -> None:
         """Put entries into a client's outbox until the space is full.
 
         One at the least, so that it gets on.
@@ -251,7 +251,7 @@ class Outboxes:
             client.positions[room.name] = entry.position
             if not hears(client, entry):
                 continue
-            chunk = client.variant.join(client.variant.render((entry,)))
+            chunk = client.encoding.join(client.encoding.render((entry,)))
             self.put(client, chunk)
             space -= size_of(chunk)
             if space <= 0:

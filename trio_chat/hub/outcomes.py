@@ -10,11 +10,11 @@ from trio_chat.errors import ChatClosed
 from trio_chat.hub.client import Client
 from trio_chat.protocol.commands import Request, Search, ShowHistory
 from trio_chat.protocol.events import (
-    KEPT,
+    PERSISTENT,
     Acted,
     Entry,
     Goodbye,
-    Labelled,
+    LabelledEvent,
     Missed,
     Said,
     Stopping,
@@ -49,7 +49,7 @@ class Reply:
         """Render an event for whoever asked."""
         if isinstance(asker, Request):
             return cls(asker, event, b"")
-        return cls(asker, event, asker.variant.join(asker.variant.render((event,))))
+        return cls(asker, event, asker.encoding.join(asker.encoding.render((event,))))
 
 
 @define
@@ -106,7 +106,7 @@ Outcome: TypeAlias = Reply | WithTopic | RoomMade | Lookup | Requested | Run | E
 LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
 
 # Drafts that are the answer to a command; to what leads to others there is a reply.
-ANSWERS = (*KEPT, Told)
+ANSWERS = (*PERSISTENT, Told)
 
 
 class Outcomes:
@@ -192,7 +192,7 @@ class Outcomes:
 
 def labelled(event: Event, label: str | None) -> Event:
     """An event as the answer to the command that was given this id, if it was given one."""
-    return event if label is None else Labelled(event, label)
+    return event if label is None else LabelledEvent(event, label)
 
 
 def discard(records: Iterable[Record]) -> None:

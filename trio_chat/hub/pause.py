@@ -1,4 +1,4 @@
-"""A standstill: it is asked for, reached once everyone stands still, and over.
+"""A pause: it is asked for, reached once everyone stands still, and over.
 
 Those who stop take themselves off a list. A note of each would take as long as all the rest.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @define(eq=False)
-class Standstill:
+class Pause:
     """One of them. The hub reaches it; who has asked for it says when it is over."""
 
     # Clients whose tasks have not said yet that they stand still; what those that have know.
@@ -31,7 +31,7 @@ class Standstill:
 
     def stop(self, client: Client) -> None:
         """Have a client's task stand still."""
-        if client.link.freeze(self):
+        if client.link.pause_for(self):
             self.moving.add(client)
 
     def stands(self, client: Client, reader: Reader) -> bool:
@@ -52,12 +52,12 @@ class Standstill:
 
 
 @define
-class Freeze(Note):
+class PauseRequested(Note):
     """The hub is to stand still between two turns, and everyone before it."""
 
-    standstill: Standstill
+    pause: Pause
 
 
 @define
-class Still(Note):
+class AllPaused(Note):
     """All clients' tasks stand still."""

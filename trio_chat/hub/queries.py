@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.outcomes import Lookup
     from trio_chat.hub.state import State
-    from trio_chat.protocol.events import Event, Kept
+    from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.roomlog import RoomLog
 
 logger = logging.getLogger("trio_chat")
@@ -85,7 +85,7 @@ class Lookups:
             entries = self._newest(entries)
         return EntriesShown(room.name, room.shown, entries)
 
-    def _newest(self, entries: list[Kept]) -> list[Kept]:
+    def _newest(self, entries: list[PersistentEntry]) -> list[PersistentEntry]:
         """As many of the newest as half an outbox holds, and one at the least."""
         space = self._state.settings.outbox_bytes // 2
         for index in range(len(entries) - 1, -1, -1):
@@ -113,7 +113,7 @@ class Lookups:
                 self._state.go_on(client)
 
 
-def _size(entry: Kept) -> int:
+def _size(entry: PersistentEntry) -> int:
     names = entry.nick + (entry.room_name if isinstance(entry, TopicSet) else "")
     return ENTRY_BYTES + len((names + entry.text).encode())
 

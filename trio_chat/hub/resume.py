@@ -16,15 +16,15 @@ from attrs import define
 
 from trio_chat.hub.client import NOT_BEHIND, Client, Note
 from trio_chat.hub.outcomes import discard, labelled
-from trio_chat.protocol.events import Ended, Refusal, Resumed, RoomAgain
+from trio_chat.protocol.events import Ended, Refusal, RoomAgain, SessionResumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.dialects import Variant
+    from trio_chat.dialects import Encoding
     from trio_chat.hub.client import Item
     from trio_chat.hub.outboxes import Outboxes
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.hub.state import Comeback, State
 
 logger = logging.getLogger("trio_chat")
@@ -49,7 +49,7 @@ class NoLink:
 
     __slots__ = ("_channel", "address", "peer", "until")
 
-    left = 0
+    unsent_bytes = 0
 
     def __init__(
         self, peer: str, address: str, channel: trio.MemorySendChannel[Item], until: float
@@ -76,18 +76,18 @@ class NoLink:
     def discard(self) -> None:
         """Nothing: there is no rest."""
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Nothing: nobody reads."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Nothing: nobody reads."""
 
-    def read_out(self) -> None:
+    def drain_input(self) -> None:
         """Nothing: nobody reads."""
 
-    def freeze(self, standstill: Standstill) -> bool:
+    def pause_for(self, pause: Pause) -> bool:
         """Nothing: nobody reads."""
-        del standstill
+        del pause
         return False
 
     def release(self) -> None:
@@ -98,7 +98,7 @@ class NoLink:
 def absent(
     peer: str,
     address: str,
-    variant: Variant,
+    encoding: Encoding,
     channel: trio.MemorySendChannel[Item],
     *,
     room_limit: int | None,
@@ -106,7 +106,7 @@ def absent(
 ) -> Client:
     """A client without a connection, that `Absences` have to wait for."""
     channel = channel.clone()
-    client = Client(NoLink(peer, address, channel, until), variant, channel, room_limit=room_limit)
+    client = Client(NoLink(peer, address, channel, until), encoding, channel, room_limit=room_limit)
     client.read_out = client.halted = True
     client.away = trio.CancelScope()
     return client
@@ -157,7 +157,7 @@ class Absences:
             client = absent(
                 old.link.peer,
                 old.link.address,
-                old.variant,
+                old.encoding,
                 old.channel,
                 room_limit=old.room_limit,
                 until=trio.current_time() + self._state.settings.resume_grace,
@@ -213,7 +213,7 @@ class Absences:
         }
         logger.info("client has come back", extra={"address": new.link.peer, "client": new.id})
         rooms = [RoomAgain(room.name, room.shown, room.topic) for room in new.rooms.values()]
-        resumed = Resumed(new.id, new.nick, rooms)
+        resumed = SessionResumed(new.id, new.nick, rooms)
         self._outboxes.put_event(new, labelled(resumed, comeback.label))
         self._outboxes.flush()
         self._outboxes.catch_up(new)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.config.settings import Settings
-    from trio_chat.dialects import Variant
+    from trio_chat.dialects import Encoding
     from trio_chat.hub.client import Client
-    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.events import PersistentEntry
 
 # Members in one list for a program; it may ask for no more of them, but is told how many they are.
 MEMBERS_LISTED = 1_000
@@ -33,7 +33,7 @@ class Room:
 
     `members` is what the records applied so far have come to. `audience` is who hears the entries
     delivered now: it follows as joins and leaves are delivered, and leaves out clients that lag. It
-    is kept by variant, because an entry is rendered once a variant.
+    is kept by encoding, because an entry is rendered once an encoding.
     """
 
     __slots__ = (
@@ -53,27 +53,27 @@ class Room:
         self.shown = shown
         self.topic = ""
         self.members: dict[Client, None] = {}
-        self.audience: dict[Variant, dict[Client, None]] = {}
+        self.audience: dict[Encoding, dict[Client, None]] = {}
         # The newest position delivered, and the one before the first that was; 0 as long as there
         # is none.
         self.position = 0
         self.base = 0
         self._recent_limit = recent
         # Made with the first entry: many rooms never have one, and an empty deque takes 600 bytes.
-        self.recent: deque[Kept] | None = None
+        self.recent: deque[PersistentEntry] | None = None
 
     def listen(self, client: Client) -> None:
         """Let the client hear what is delivered from now on."""
-        self.audience.setdefault(client.variant, {})[client] = None
+        self.audience.setdefault(client.encoding, {})[client] = None
 
     def unlisten(self, client: Client) -> None:
         """Let it hear no more."""
-        # Not only by its variant, which may have been switched since it began to listen.
-        for variant, listeners in self.audience.items():
+        # Not only by its encoding, which may have been switched since it began to listen.
+        for encoding, listeners in self.audience.items():
             if client in listeners:
                 del listeners[client]
                 if not listeners:
-                    del self.audience[variant]
+                    del self.audience[encoding]
                 return
 
     def hears(self, client: Client) -> bool:
@@ -86,7 +86,7 @@ class Room:
         members.sort(key=lambda member: member.nick)
         return MembersListed(self.name, self.shown, members[:most], max(0, len(members) - most))
 
-    def keep(self, entries: Sequence[Kept]) -> None:
+    def keep(self, entries: Sequence[PersistentEntry]) -> None:
         """Take note of entries that are being delivered; they stay at hand."""
         if not self.position:
             self.base = entries[0].position - 1
@@ -101,7 +101,7 @@ class Room:
         if self.recent is not None:
             self.recent = deque(self.recent, recent)
 
-    def since(self, position: int) -> list[Kept]:
+    def since(self, position: int) -> list[PersistentEntry]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""
         missing = self.position - position
         if missing <= 0 or self.recent is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.hub.client import Client
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Resume
     from trio_chat.protocol.names import Name
 
@@ -63,7 +63,7 @@ class State:
     settings: Settings
     clients: dict[str, Client] = field(factory=dict)
     rooms: dict[str, Room] = field(factory=dict)
-    # Who has which nick, by its folded form, to find people; and who holds each key of a nick,
+    # Who has which nick, by its casefolded form, to find people; and who holds each key of a nick,
     # which says what would be taken for it (see `trio_chat.protocol.names`). The second never
     # finds people: "rnary" is a key of "mary".
     nicks: dict[str, Client] = field(factory=dict)
@@ -71,7 +71,7 @@ class State:
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
     measures: Measures = field(factory=Measures)
-    # Rooms that exist without members too, by their folded names.
+    # Rooms that exist without members too, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
     # Rooms that have gone, and clients on their way out, to be seen to when the turn is delivered.
     gone: list[Room] = field(factory=list)
@@ -83,7 +83,7 @@ class State:
     holding: dict[Client, None] = field(factory=dict)
     stopping: bool = False
     # Who stands still, if anyone does; and whether those with sockets are another process's now.
-    standstill: Standstill | None = None
+    pause: Pause | None = None
     handed_over: bool = False
 
     def count_refusal(self, limit: str | None) -> None:
@@ -104,9 +104,9 @@ class State:
     def give_nick(self, client: Client, name: Name) -> None:
         """Give a free nick to a client, in place of the one it had."""
         self.take_nick(client)
-        client.nick = name.shown
-        client.keys = (name.folded, *(name.keys - {name.folded}))
-        self.nicks[name.folded] = client
+        client.nick = name.display
+        client.keys = (name.casefolded, *(name.keys - {name.casefolded}))
+        self.nicks[name.casefolded] = client
         self.holders.update(dict.fromkeys(client.keys, client))
 
     def take_nick(self, client: Client) -> None:
@@ -152,21 +152,21 @@ class State:
 
     def keep_rooms(self, names: Iterable[Name]) -> list[Room]:
         """Have just these rooms exist without members; gives those that had to be made."""
-        kept = {name.folded: name for name in names}
+        kept = {name.casefolded: name for name in names}
         dropped, self.kept_rooms = self.kept_rooms - kept.keys(), frozenset(kept)
         for name in dropped:
             self._let_go(self.rooms[name])
         made = [
-            Room(name.folded, name.shown, self.settings.recent_entries)
+            Room(name.casefolded, name.display, self.settings.recent_entries)
             for name in kept.values()
-            if name.folded not in self.rooms
+            if name.casefolded not in self.rooms
         ]
         self.rooms.update((room.name, room) for room in made)
         return made
 
     def hold(self, client: Client) -> None:
         """Note that records of this client wait, and let its task read no further."""
-        client.link.pause()
+        client.link.pause_reading()
         if not client.halted:
             self.holding[client] = None
 
@@ -175,7 +175,7 @@ class State:
         client.held = None
         self.holding.pop(client, None)
         if not client.halted:
-            client.link.resume()
+            client.link.resume_reading()
 
     def halt(self, client: Client) -> None:
         """Have no more of the client's records applied."""
@@ -190,4 +190,4 @@ class State:
         if client.held:
             self.holding[client] = None
         else:
-            client.link.resume()
+            client.link.resume_reading()

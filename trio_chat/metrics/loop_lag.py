@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 SECONDS: Final = 1.0
 
 
-async def measure_lateness(late: Histogram) -> NoReturn:
+async def measure_loop_lag(lags: Histogram) -> NoReturn:
     """Sleep again and again, and note how much later than it should each sleep has ended."""
     while True:
         due = trio.current_time() + SECONDS
         await trio.sleep_until(due)  # this is what is measured
-        late.add(trio.current_time() - due)
+        lags.add(trio.current_time() - due)

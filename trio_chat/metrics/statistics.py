@@ -75,7 +75,7 @@ class Health:
         return problems
 
 
-def take(hub: Hub, late: Histogram, besides: Client | None = None) -> Statistics:
+def take(hub: Hub, loop_lag: Histogram, besides: Client | None = None) -> Statistics:
     """Look at everything once, but for one client that is none."""
     state = hub.state
     counts, measures = state.counts, state.measures
@@ -84,15 +84,15 @@ def take(hub: Hub, late: Histogram, besides: Client | None = None) -> Statistics
     for client in state.clients.values():
         if client is besides:
             continue
-        dialects[client.variant.dialect] += 1
+        dialects[client.encoding.dialect] += 1
         if client.away is not None:
             away += 1
         elif client.lagging:
             lagging += 1
         if client.draining or client.local:  # with all others nothing is left
-            left = client.link.left
-            outbox_bytes += left
-            outbox_most = max(outbox_most, left)
+            unsent = client.link.unsent_bytes
+            outbox_bytes += unsent
+            outbox_most = max(outbox_most, unsent)
     return Statistics(
         clients=dialects.total(),
         dialects=dict(dialects),
@@ -118,5 +118,5 @@ def take(hub: Hub, late: Histogram, besides: Client | None = None) -> Statistics
         turn_records=measures.turn_records.copy(),
         turn_seconds=measures.turn_seconds.copy(),
         commit_seconds=hub.log_commits.seconds.copy(),
-        late_seconds=late.copy(),
+        late_seconds=loop_lag.copy(),
     )

@@ -1,8 +1,8 @@
 """What clients ask for: one record a command, as the dialects make them and the hub takes them.
 
-In a record that concerns a room, `room` is its folded name; `None` means "the one I am in", which
-the hub resolves. Texts and names in a record are clean already: whoever makes one has put them
-through `trio_chat.protocol.text` and `trio_chat.protocol.names`.
+In a record that concerns a room, `room` is its casefolded name; `None` means "the one I am in",
+which the hub resolves. Texts and names in a record are clean already: whoever makes one has put
+them through `trio_chat.protocol.text` and `trio_chat.protocol.names`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import define, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trio_chat.dialects import Variant
+    from trio_chat.dialects import Encoding
     from trio_chat.protocol.events import Event, Notice
     from trio_chat.protocol.names import Name
     from trio_chat.transports.tls import TlsLink
@@ -103,7 +103,7 @@ class Tell:
 
 @define
 class ShowHistory:
-    """Ask for the newest kept entries of a room, before a position if one is given."""
+    """Ask for the newest persistent entries of a room, before a position if one is given."""
 
     limit: int
     before: int | None = None
@@ -112,7 +112,7 @@ class ShowHistory:
 
 @define
 class Search:
-    """Ask for the newest kept entries of a room that hold all these words, folded."""
+    """Ask for the newest persistent entries of a room that hold all these words, casefolded."""
 
     words: tuple[str, ...]
     room: str | None = None
@@ -139,7 +139,7 @@ class Quit:
 class Caller:
     """Who uses a custom command.
 
-    Its client id, its nick, and the folded names of the rooms it is in.
+    Its client id, its nick, and the casefolded names of the rooms it is in.
     """
 
     id: str
@@ -164,7 +164,7 @@ class Custom:
 class Resume:
     """Be the client again that has this id and token.
 
-    Kept entries after `positions` (by folded names of rooms) are given anew.
+    Persistent entries after `positions` (by casefolded names of rooms) are given anew.
     """
 
     client: str
@@ -173,14 +173,14 @@ class Resume:
 
 
 @define
-class Labelled:
+class LabelledCommand:
     """A command to which its client has given an id, which comes back in the answer."""
 
     record: Record
     id: str
 
 
-# --- what a dialect or a door says of its own accord ----------------------------------------------
+# --- what a dialect or a transport says of its own accord -----------------------------------------
 
 
 @define
@@ -204,17 +204,17 @@ class Answer:
 
 
 @define
-class SwitchVariant:
-    """Render for this client in another variant of its dialect from now on."""
+class SwitchEncoding:
+    """Render for this client in another encoding of its dialect from now on."""
 
-    variant: Variant
+    encoding: Encoding
 
 
 @define
 class Greet:
-    """Tell the client what it has to know, in this variant; it may come back if it breaks off."""
+    """Tell the client what it has to know, in this encoding; it may come back if it breaks off."""
 
-    variant: Variant
+    encoding: Encoding
 
 
 @define
@@ -298,11 +298,11 @@ Record: TypeAlias = (
     | Ping
     | Quit
     | Resume
-    | Labelled
+    | LabelledCommand
     | Custom
     | Refuse
     | Answer
-    | SwitchVariant
+    | SwitchEncoding
     | Greet
     | Connected
     | CameFrom

@@ -1,9 +1,9 @@
 """What clients are told: the entries of rooms, and the replies to one client.
 
-Entries go through a room log before anyone sees them. *Kept* ones (`Said`, `Acted`, `TopicSet`) get
-a dense position in their room and are stored; *passing* ones (`Joined`, `Left`, `Renamed`, `Told`)
-take the same way in the same order, without either. An entry without its position is called a
-draft. Replies go to the one client that asked.
+Entries go through a room log before anyone sees them. *Persistent* ones (`Said`, `Acted`,
+`TopicSet`) get a dense position in their room and are stored; *transient* ones (`Joined`, `Left`,
+`Renamed`, `Told`) take the same way in the same order, without either. An entry without its
+position is called a draft. Replies go to the one client that asked.
 
 Records are attrs classes with slots. They are not frozen, which would triple the cost of making
 one; by convention nobody changes an event but the log, which fills in `position` and `time`.
@@ -20,7 +20,7 @@ from attrs import define, field
 
 @define
 class Said:
-    """A message; `room` is a folded name, `author` a client id, `time` in seconds since 1970."""
+    """A message; `room` is a casefolded name, `author` a client id, `time` seconds since 1970."""
 
     room: str
     author: str
@@ -96,13 +96,13 @@ class Told:
     text: str
 
 
-Kept: TypeAlias = Said | Acted | TopicSet
-RoomEntry: TypeAlias = Kept | Joined | Left | Renamed
+PersistentEntry: TypeAlias = Said | Acted | TopicSet
+RoomEntry: TypeAlias = PersistentEntry | Joined | Left | Renamed
 Entry: TypeAlias = RoomEntry | Told
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
-KEPT = (Said, Acted, TopicSet)
+PERSISTENT = (Said, Acted, TopicSet)
 
 # --- replies --------------------------------------------------------------------------------------
 
@@ -149,7 +149,7 @@ class Usage:
 
 
 @define
-class Resumed:
+class SessionResumed:
     """The asker is the client again that it was before its connection broke."""
 
     client: str
@@ -185,8 +185,9 @@ class Member:
 class Welcomed:
     """The asker is now in the room; `topic` is empty if it has none.
 
-    `position` is that of the last kept entry before; 0 if none has come since the room was made.
-    Who keeps a picture of its rooms gets the members too; `more` is how many the list leaves out.
+    `position` is that of the last persistent entry before; 0 if none has come since the room was
+    made. Who keeps a picture of its rooms gets the members too; `more` is how many the list leaves
+    out.
     """
 
     room: str
@@ -234,11 +235,11 @@ class TopicShown:
 
 @define
 class EntriesShown:
-    """Kept entries of a room, oldest first: its history, or what a search has found."""
+    """Persistent entries of a room, oldest first: its history, or what a search has found."""
 
     room: str
     room_name: str
-    entries: list[Kept]
+    entries: list[PersistentEntry]
 
 
 @define
@@ -304,7 +305,7 @@ class Answered:
 
 
 @define
-class Labelled:
+class LabelledEvent:
     """An event that answers a command to which its client has given this id."""
 
     event: Event
@@ -313,7 +314,7 @@ class Labelled:
 
 Reply: TypeAlias = (
     Hello
-    | Resumed
+    | SessionResumed
     | NickTaken
     | Welcomed
     | Departed
@@ -330,7 +331,7 @@ Reply: TypeAlias = (
     | Missed
     | Stopping
     | Answered
-    | Labelled
+    | LabelledEvent
 )
 Event: TypeAlias = Entry | Reply
 

@@ -43,8 +43,8 @@ _NEVER: Final = r"\s\x00-\x1f\x7f-\x9f" + _BLANK
 _NOT_IN_NICKS: Final = re.compile(f"[{_NEVER}#/@:,*!{_COLONS}]")
 _NOT_IN_ROOMS: Final = re.compile(f"[{_NEVER},]")
 
-_SHOWN: Final = get_profile("NicknameCasePreserved")
-_FOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
+_DISPLAY: Final = get_profile("NicknameCasePreserved")
+_CASEFOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
 
 # The ASCII rows of the table below, so that a chat in ASCII never loads it.
 _ASCII_PROTOTYPES: Final = str.maketrans(
@@ -56,49 +56,49 @@ _ASCII_PROTOTYPES: Final = str.maketrans(
 class Name:
     """A nick or a room's name that was found good.
 
-    `shown` is what people see, `folded` what it is looked up by, whatever the case.
+    `display` is what people see, `casefolded` what it is looked up by, whatever the case.
     Two names clash, so that only one of them can be taken, when their `keys` have any in common.
     """
 
-    shown: str
-    folded: str
+    display: str
+    casefolded: str
     keys: frozenset[str]
 
 
 def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     """Return the nick that `text` stands for, by the Nickname profile of PRECIS (RFC 8264, 8266).
 
-    A nick has one to `limit` characters, counted in `shown`. It holds no white space, no control,
+    A nick has one to `limit` characters, counted in `display`. It holds no white space, no control,
     invisible or bidi control characters (the joiners of Persian or of emoji among them), none of
     `# / @ : , * !` or what looks like `:`, no more than `MAX_MARKS` combining marks in a row; it
     does not begin with such a mark or with `>`, and looks like none of `RESERVED`. With `reserved`
     it may: that is for looking someone up.
     It clashes with nicks equal but for case and with those that look the same (UTS #39).
-    Parsing `shown` again gives the same. Raises `Refused` with the first rule that is broken.
+    Parsing `display` again gives the same. Raises `Refused` with the first rule that is broken.
     """
-    shown, folded = _enforce(text, limit, "nick", _NOT_IN_NICKS)
-    if shown.startswith(">"):
+    display, casefolded = _enforce(text, limit, "nick", _NOT_IN_NICKS)
+    if display.startswith(">"):
         raise Refused("a nick may not begin with '>'")
-    keys = _nick_keys(shown, folded)
+    keys = _nick_keys(display, casefolded)
     if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
-        raise Refused(f"the nick '{printable(shown)}' is reserved: please choose another")
-    return Name(shown, folded, keys)
+        raise Refused(f"the nick '{printable(display)}' is reserved: please choose another")
+    return Name(display, casefolded, keys)
 
 
 def parse_room(text: str, limit: int) -> Name:
     """Return the room's name that `text` stands for, by the Nickname profile of PRECIS.
 
-    It has one to `limit` characters, counted in `shown`; holds no white space, no control,
+    It has one to `limit` characters, counted in `display`; holds no white space, no control,
     invisible or bidi control characters, no comma, no more than `MAX_MARKS` combining marks in a
     row; and does not begin with such a mark. `general` and `#general` are two rooms; `#General`
     is the second of them. Raises `Refused` with the first rule that is broken.
     """
-    shown, folded = _enforce(text, limit, "room name", _NOT_IN_ROOMS)
-    return Name(shown, folded, frozenset((folded,)))
+    display, casefolded = _enforce(text, limit, "room name", _NOT_IN_ROOMS)
+    return Name(display, casefolded, frozenset((casefolded,)))
 
 
-def fold_room(text: str) -> str:
-    """Return the folded form of a room's name that is known to be good.
+def casefold_room(text: str) -> str:
+    """Return the casefolded form of a room's name that is known to be good.
 
     It takes a hundredth of the time of `parse_room`, and makes of other text the name of no room.
     """
@@ -109,7 +109,7 @@ def fold_room(text: str) -> str:
 
 
 def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
-    """Return `text` as it is shown, and folded."""
+    """Return `text` as it is shown, and casefolded."""
     if not text:
         raise Refused(f"a {what} may not be empty")
     _refuse_characters(text, what, unwanted)
@@ -120,16 +120,16 @@ def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tup
     # PRECIS changes nothing in what is left of ASCII.
     if text.isascii():
         return text, text.lower()
-    shown, folded = _apply_precis(text, what)
+    display, casefolded = _apply_precis(text, what)
     # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
-    _refuse_characters(shown, what, unwanted)
-    _refuse_marks(shown, what)
-    return shown, folded
+    _refuse_characters(display, what, unwanted)
+    _refuse_marks(display, what)
+    return display, casefolded
 
 
 def _apply_precis(text: str, what: str) -> tuple[str, str]:
     try:
-        return _SHOWN.enforce(text), _FOLDED.enforce(text)
+        return _DISPLAY.enforce(text), _CASEFOLDED.enforce(text)
     except UnicodeEncodeError as error:
         char = error.object[error.start]
         raise Refused(f"a {what} may not contain {_describe(char)}") from None
@@ -163,18 +163,18 @@ def _describe(char: str) -> str:
     return f"'{char}'" if char.isascii() else f"the character U+{ord(char):04X}"
 
 
-def _nick_keys(shown: str, folded: str) -> frozenset[str]:
-    # The folded form: john is JOHN. (Its look says so too; it is here as what people type.)
-    # How the folded form looks: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
-    # How the shown form looks: JOHN is \u0408\u041e\u041dN, whose Cyrillic letters look like Latin
-    # ones only as capitals; and Ivan, with a capital I, is lvan, with a small L; ivan is not.
-    return frozenset((folded, _likeness(folded), _likeness(shown)))
+def _nick_keys(display: str, casefolded: str) -> frozenset[str]:
+    # The casefolded form: john is JOHN. (Its look says so too; it is here as what people type.)
+    # How the casefolded form looks: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
+    # How the display form looks: JOHN is \u0408\u041e\u041dN, whose Cyrillic letters look like
+    # Latin ones only as capitals; and Ivan, with a capital I, is lvan, with a small L; ivan is not.
+    return frozenset((casefolded, _likeness(casefolded), _likeness(display)))
 
 
 def _likeness(text: str) -> str:
     """Return what all names that look like `text`, whatever the case, have in common."""
-    # Looks first: a capital I looks like an l, and would be an i once folded. Then again: folding
-    # makes letters with a look of their own, an m (which looks like rn) of an M.
+    # Looks first: a capital I looks like an l, and would be an i once casefolded. Then again:
+    # folding makes letters with a look of their own, an m (which looks like rn) of an M.
     return _skeleton(_skeleton(text).casefold())
 
 

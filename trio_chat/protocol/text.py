@@ -84,14 +84,14 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else _NEVER_SHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def folded(text: str) -> str:
+def casefolded(text: str) -> str:
     """The form in which texts are searched: what differs in case alone is the same there."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 def parse_words(text: str) -> tuple[str, ...]:
-    """The words to search for, folded; raises `Refused` for more than `MAX_WORDS`."""
-    words = tuple(dict.fromkeys(folded(text).split()))
+    """The words to search for, casefolded; raises `Refused` for more than `MAX_WORDS`."""
+    words = tuple(dict.fromkeys(casefolded(text).split()))
     if len(words) > MAX_WORDS:
         raise Refused(f"a search may have at most {MAX_WORDS} words; this one has {len(words)}")
     return words

@@ -24,12 +24,12 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.remote.session import Answer, Session
+from trio_chat.remote.session import PendingAnswer, Session
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Event, Hello, Kept
+    from trio_chat.protocol.events import Event, Hello, PersistentEntry
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.remote.socket import Document
 
@@ -123,16 +123,16 @@ class RemoteClient:
 
     async def history(
         self, room: str, limit: int = SOME_HISTORY, *, before: int | None = None
-    ) -> list[Kept]:
-        """The newest kept entries of a room, or those before a position, oldest first."""
+    ) -> list[PersistentEntry]:
+        """The newest persistent entries of a room, or those before a position, oldest first."""
         fields: Document = {} if before is None else {"before": before}
         shown = await self._ask(EntriesShown, "show_history", room=room, limit=limit, **fields)
         if before is None:
             self._session.set_position(shown.room, shown.entries)
         return shown.entries
 
-    async def search(self, words: str, room: str) -> list[Kept]:
-        """The newest kept entries of a room that hold all these words, oldest first."""
+    async def search(self, words: str, room: str) -> list[PersistentEntry]:
+        """The newest persistent entries of a room that hold all these words, oldest first."""
         return (await self._ask(EntriesShown, "search", room=room, words=words)).entries
 
     async def rooms(self) -> list[str]:
@@ -175,7 +175,7 @@ async def open_client(
     and `ValueError` for what is no such URL. What the block itself raises comes in a group, as
     nurseries raise it. Leaving the block leaves the chat, within a second.
     """
-    session, first = Session(url, nick, ssl_context, buffer), Answer()
+    session, first = Session(url, nick, ssl_context, buffer), PendingAnswer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run, first)
         await first.done.wait()

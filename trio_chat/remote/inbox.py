@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from attrs import define
 
-from trio_chat.protocol.events import KEPT, Event, Missed
+from trio_chat.protocol.events import PERSISTENT, Event, Missed
 
 if TYPE_CHECKING:
-    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.events import PersistentEntry
 
 
 @define
@@ -23,7 +23,7 @@ class Disconnected:
 
 @define
 class Resumed:
-    """The client is connected again, under this nick, in these rooms (by their folded names).
+    """The client is connected again, under this nick, in these rooms (by their casefolded names).
 
     `anew`: the server did not know it any more, so that the others saw it leave and come.
     """
@@ -37,7 +37,7 @@ RemoteEvent: TypeAlias = Event | Disconnected | Resumed
 
 
 class Inbox:
-    """At most `limit` events. What comes beyond that is left out, kept entries as `Missed`."""
+    """At most `limit` events; what comes beyond is left out, persistent entries as `Missed`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -62,12 +62,12 @@ class Inbox:
         self._arrived.set()
 
     def _leave_out(self, event: RemoteEvent) -> None:
-        if isinstance(event, KEPT):
+        if isinstance(event, PERSISTENT):
             self._count(event, 1)
         elif isinstance(event, Missed):
             self._count(event, event.count)
 
-    def _count(self, event: Kept | Missed, count: int) -> None:
+    def _count(self, event: PersistentEntry | Missed, count: int) -> None:
         name = getattr(event, "room_name", event.room)
         self._missed.setdefault(event.room, Missed(event.room, name, 0)).count += count
 

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from trio_chat.errors import ChatClosed, NoConnection, Refused
 from trio_chat.protocol.commands import MAX_HISTORY
 from trio_chat.protocol.events import (
-    KEPT,
+    PERSISTENT,
     Departed,
     Done,
     Ended,
@@ -20,10 +20,10 @@ from trio_chat.protocol.events import (
     Missed,
     NickTaken,
     Refusal,
+    SessionResumed,
     Stopping,
     Welcomed,
 )
-from trio_chat.protocol.events import Resumed as ResumedEvent
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
 from trio_chat.remote.parse import Malformed, parse_event
@@ -32,7 +32,7 @@ from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Event, Kept
+    from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
@@ -43,7 +43,7 @@ FIRST_WAIT = 0.5
 LAST_WAIT = 30.0
 
 # Entries of a room that may wait for those before them.
-MOST_HELD = 1_000
+MOST_QUEUED = 1_000
 
 # What the first event of a connection answers, which no command does.
 HELLO = "hello"
@@ -54,7 +54,7 @@ FOR_GOOD = (1000, 1008)
 
 
 @define
-class Answer:
+class PendingAnswer:
     """What a command waits for; with `echo` it is an event for the program besides."""
 
     echo: bool = False
@@ -76,7 +76,7 @@ class _Room:
     name: str
     position: int | None
     # Entries that came while those before them are still being asked for.
-    held: list[Kept] | None = None
+    queued: list[PersistentEntry] | None = None
 
 
 class Session:
@@ -97,7 +97,7 @@ class Session:
         self._url = url
         self._ssl_context = ssl_context
         self._rooms: dict[str, _Room] = {}
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, PendingAnswer] = {}
         self._asked = 0
         # Whether there is a connection, as events tell it; commands may have to wait even so, until
         # this client is settled in.
@@ -122,7 +122,7 @@ class Session:
         known = self._rooms.get(room)
         return known is not None and known.position is None
 
-    def set_position(self, room: str, entries: list[Kept]) -> None:
+    def set_position(self, room: str, entries: list[PersistentEntry]) -> None:
         """Take the last of these for it, unless others have come meanwhile."""
         if self.needs_position(room):
             self._rooms[room].position = entries[-1].position if entries else 0
@@ -155,7 +155,7 @@ class Session:
     ) -> Event:
         """Send a command over this connection; the event that answers it."""
         self._asked += 1
-        label, answer = str(self._asked), Answer(echo)
+        label, answer = str(self._asked), PendingAnswer(echo)
         self._answers[label] = answer
         try:
             await socket.send({"type": type, "id": label, **fields})
@@ -185,13 +185,13 @@ class Session:
                 # One read may bring hundreds: a program that does read them gets its turns.
                 await trio.lowlevel.checkpoint()
 
-    def _take(self, event: Event, answer: Answer | None) -> None:
+    def _take(self, event: Event, answer: PendingAnswer | None) -> None:
         self._note(event)
         if answer is not None and answer.done.is_set():
             answer = None  # a typed command may lead to more than its first answer
         shown = answer is None or answer.echo
-        if isinstance(event, KEPT):
-            self._kept(event, shown=shown)
+        if isinstance(event, PERSISTENT):
+            self._pass_on(event, shown=shown)
         elif shown and not isinstance(event, UNSAID):
             self.inbox.put(event)
         if answer is not None:
@@ -213,7 +213,7 @@ class Session:
                 known = self._rooms.get(room)
                 if known is not None and known.position is not None:
                     known.position += count
-            case ResumedEvent(nick=nick, rooms=rooms):
+            case SessionResumed(nick=nick, rooms=rooms):
                 self.nick = nick
                 self._put_resumed(tuple(room.room for room in rooms))
 
@@ -221,15 +221,15 @@ class Session:
         self.connected = True
         self.inbox.put(Resumed(self.nick, rooms, self._anew))
 
-    def _kept(self, entry: Kept, *, shown: bool = True) -> None:
+    def _pass_on(self, entry: PersistentEntry, *, shown: bool = True) -> None:
         """Pass on an entry that is new and to be shown; say what is missing before it."""
         room = self._rooms.get(entry.room)
         if room is None:
             return  # it has been left
-        if room.held is not None:
-            room.held.append(entry)
-            if len(room.held) > MOST_HELD:  # what is let go is missed
-                del room.held[0]
+        if room.queued is not None:
+            room.queued.append(entry)
+            if len(room.queued) > MOST_QUEUED:  # what is let go is missed
+                del room.queued[0]
             return
         last, room.position = room.position, max(entry.position, room.position or 0)
         if last is not None and entry.position > last + 1:
@@ -239,7 +239,7 @@ class Session:
 
     # --- connections ------------------------------------------------------------------------------
 
-    async def run(self, first: Answer) -> None:
+    async def run(self, first: PendingAnswer) -> None:
         """Be connected, again and again, until the client ends; `first` tells how it began."""
         while self._ended is None:
             try:
@@ -260,11 +260,11 @@ class Session:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _serve(self, socket: Socket, first: Answer) -> None:
+    async def _serve(self, socket: Socket, first: PendingAnswer) -> None:
         """Use a connection until it ends."""
-        self._answers[HELLO] = greeted = Answer()
+        self._answers[HELLO] = greeted = PendingAnswer()
         for room in self._rooms.values():
-            room.held = None
+            room.queued = None
         reason = ""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._begin, socket, greeted, first)
@@ -283,7 +283,7 @@ class Session:
             nursery.cancel_scope.cancel()
         first.set(None, NoConnection(f"{self._url} does not serve this client: {reason}"))
 
-    async def _begin(self, socket: Socket, greeted: Answer, first: Answer) -> None:
+    async def _begin(self, socket: Socket, greeted: PendingAnswer, first: PendingAnswer) -> None:
         """Be who this client was, or a new one, and let it be used."""
         with trio.move_on_after(CONNECT_SECONDS):
             await greeted.done.wait()
@@ -329,7 +329,7 @@ class Session:
         positions = {name: room.position or 0 for name, room in self._rooms.items()}
         fields = {"client": old.client, "token": old.token, "positions": positions}
         try:
-            resumed = await self._exchange(socket, ResumedEvent, "resume", **fields)
+            resumed = await self._exchange(socket, SessionResumed, "resume", **fields)
         except Refused:
             return None
         self.hello = evolve(hello, client=old.client, token=old.token)
@@ -337,7 +337,7 @@ class Session:
 
     async def _join(self, socket: Socket, name: str) -> None:
         room = self._rooms[name]
-        room.held = []
+        room.queued = []
         try:
             await self._exchange(socket, Welcomed, "join", room=room.name)
         except Refused:
@@ -356,11 +356,11 @@ class Session:
             if not older:
                 break
             entries = older + entries
-        held, room.held = room.held or [], None
-        for entry in (*entries, *held):
+        queued, room.queued = room.queued or [], None
+        for entry in (*entries, *queued):
             if entry.position > room.position:
-                self._kept(entry)
+                self._pass_on(entry)
 
-    async def _past(self, socket: Socket, name: str, before: int | None) -> list[Kept]:
+    async def _past(self, socket: Socket, name: str, before: int | None) -> list[PersistentEntry]:
         fields = {"room": name, "limit": MAX_HISTORY} | ({"before": before} if before else {})
         return (await self._exchange(socket, EntriesShown, "show_history", **fields)).entries

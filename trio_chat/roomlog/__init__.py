@@ -9,9 +9,9 @@ from trio_chat.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Entry, Kept
+    from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog.commits import Commits
-    from trio_chat.roomlog.memory import FrozenHistories
+    from trio_chat.roomlog.memory import HistoriesSnapshot
     from trio_chat.roomlog.retention import Retention
 
     Result: TypeAlias = Entry | Refused
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RoomLog(Protocol):
     """Where drafts become entries. Delivery comes from here, never from the command.
 
-    Rooms are named by their folded names. What the log knows of a room outlives its members.
+    Rooms are named by their casefolded names. What the log knows of a room outlives its members.
     """
 
     commits: Commits
@@ -36,29 +36,29 @@ class RoomLog(Protocol):
         Where all are taken and are the entries themselves, `drafts` is given back, which spares
         those who deliver them a look at each.
 
-        The log owns the drafts from here on. Kept ones get a dense position in their room, and a
-        time; passing ones come back as they are, whatever state the log is in. However short it
-        takes, other tasks get to run. Once begun, an append is carried to its end even if its
-        caller is cancelled.
+        The log owns the drafts from here on. Persistent ones get a dense position in their room,
+        and a time; transient ones come back as they are, whatever state the log is in. However
+        short it takes, other tasks get to run. Once begun, an append is carried to its end even if
+        its caller is cancelled.
         """
         ...
 
-    async def read(self, room: str, after: int, limit: int) -> list[Kept]:
-        """The kept entries of a room after a position, oldest first, at most `limit`.
+    async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
+        """The persistent entries of a room after a position, oldest first, at most `limit`.
 
         Fewer if they are kept no more.
         """
         ...
 
-    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
-        """The newest `limit` kept entries before a position, oldest first; `None`: of all."""
+    async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
+        """The newest `limit` persistent entries before a position, oldest first; `None`: of all."""
         ...
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
-        """The newest `limit` kept entries that hold all these words, oldest first.
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
+        """The newest `limit` persistent entries that hold all these words, oldest first.
 
-        A word may stand within another. `words` are folded (`trio_chat.protocol.text.folded`), and
-        so are the texts they are looked for in.
+        A word may stand within another. `words` are folded (`trio_chat.protocol.text.casefolded`),
+        and so are the texts they are looked for in.
         """
         ...
 
@@ -67,16 +67,16 @@ class RoomLog(Protocol):
         """The descriptor that holds the right to write, where there is one to be had."""
         ...
 
-    def frozen(self) -> FrozenHistories:
+    def snapshot(self) -> HistoriesSnapshot:
         """What would be lost with this process, as plain data; it is shared with the log."""
         ...
 
-    async def stand_still(self) -> None:
-        """Touch nothing that outlives this process until `go_on`; nothing is appended meanwhile."""
+    async def pause(self) -> None:
+        """Touch nothing that outlives this process until `resume`; nothing is appended by then."""
         ...
 
-    def go_on(self) -> None:
-        """Be as before, whether or not `stand_still` has come to its end. Never blocks."""
+    def resume(self) -> None:
+        """Be as before, whether or not `pause` has come to its end. Never blocks."""
         ...
 
     def retain(self, retention: Retention) -> None:

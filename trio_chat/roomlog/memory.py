@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.protocol.events import KEPT, Kept, TopicSet
-from trio_chat.protocol.text import folded
+from trio_chat.protocol.events import PERSISTENT, PersistentEntry, TopicSet
+from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog.commits import Commits
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ STRETCH = 250
 
 @define
 class History:
-    """What is kept of a room, up to a position; its name is a folded one."""
+    """What is kept of a room, up to a position; its name is a casefolded one."""
 
     room: str
-    entries: deque[Kept]
+    entries: deque[PersistentEntry]
     position: int
     topic: str = ""
 
 
 @define
-class FrozenHistories:
+class HistoriesSnapshot:
     """A memory log as plain data; those that spoke last come last."""
 
     rooms: list[History] = field(factory=list)
@@ -59,25 +59,25 @@ class MemoryLog:
     lock: None = field(default=None, init=False)
 
     @classmethod
-    def thawed(cls, retention: Retention, frozen: FrozenHistories) -> MemoryLog:
-        """A log that goes on from where another one was frozen."""
+    def restored(cls, retention: Retention, snapshot: HistoriesSnapshot) -> MemoryLog:
+        """A log that goes on from another one's snapshot."""
         log = cls(retention)
-        log._forgotten = frozen.forgotten
-        for history in frozen.rooms:
+        log._forgotten = snapshot.forgotten
+        for history in snapshot.rooms:
             history.entries = deque(history.entries, retention.entries)
             log._histories[history.room] = history
         log._forget_down_to(retention.rooms)
         return log
 
-    def frozen(self) -> FrozenHistories:
+    def snapshot(self) -> HistoriesSnapshot:
         """All of it as plain data."""
-        return FrozenHistories(list(self._histories.values()), self._forgotten)
+        return HistoriesSnapshot(list(self._histories.values()), self._forgotten)
 
-    async def stand_still(self) -> None:
+    async def pause(self) -> None:
         """Nothing: it ends with this process."""
         await trio.lowlevel.checkpoint()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Nothing."""
 
     def topic(self, room: str) -> str:
@@ -91,7 +91,7 @@ class MemoryLog:
         now = time.time()
         history = None
         for draft in drafts:
-            if not isinstance(draft, KEPT):
+            if not isinstance(draft, PERSISTENT):
                 continue
             if history is None or draft.room != history.room:
                 history = self._history(draft.room)
@@ -134,23 +134,23 @@ class MemoryLog:
         while history.entries and history.entries[0].time < limit:
             history.entries.popleft()
 
-    def _kept(self, room: str) -> deque[Kept]:
+    def _kept(self, room: str) -> deque[PersistentEntry]:
         history = self._histories.get(room)
         if history is None:
             return deque()
         self._age(history)
         return history.entries
 
-    async def read(self, room: str, after: int, limit: int) -> list[Kept]:
-        """The kept entries of a room after a position, oldest first, at most `limit`."""
+    async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
+        """The persistent entries of a room after a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         first = max(0, after + 1 - entries[0].position) if entries else 0
         first = min(first, len(entries))
         return list(islice(entries, first, first + limit))
 
-    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
-        """The newest kept entries before a position, oldest first, at most `limit`."""
+    async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
+        """The newest persistent entries before a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         end = len(entries)
@@ -158,9 +158,9 @@ class MemoryLog:
             end = min(end, max(0, position - entries[0].position))
         return list(islice(entries, max(0, end - limit), end))
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
-        """The newest kept entries that hold all the words, oldest first, at most `limit`."""
-        found: list[Kept] = []
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
+        """The newest persistent entries that hold all the words, oldest first, at most `limit`."""
+        found: list[PersistentEntry] = []
         entries = list(self._kept(room))
         while entries and len(found) < limit:
             # A stretch at a time, so that a long search delays nobody.
@@ -171,6 +171,6 @@ class MemoryLog:
         return found[:limit][::-1]
 
 
-def _holds(entry: Kept, words: Sequence[str]) -> bool:
-    text = folded(entry.text)
+def _holds(entry: PersistentEntry, words: Sequence[str]) -> bool:
+    text = casefolded(entry.text)
     return all(word in text for word in words)

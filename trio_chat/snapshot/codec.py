@@ -14,16 +14,24 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
 
 import attrs
 import cattrs
+from cattrs import override
 from cattrs.cols import list_structure_factory, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
-from trio_chat.dialects import Variant
+from trio_chat.dialects import Encoding
 from trio_chat.dialects.line import CRLF, LF
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import StateError
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import Kept
+from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import Name
-from trio_chat.snapshot.model import FrozenChat, FrozenClient, Held
+from trio_chat.snapshot.model import (
+    ChatSnapshot,
+    ClientSnapshot,
+    QueuedCustom,
+    QueuedLabelled,
+    QueuedRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +42,24 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 # By the names they have in a state.
-VARIANTS: Final[dict[str, Variant]] = {"lf": LF, "crlf": CRLF, "documents": DOCUMENTS}
+ENCODINGS: Final[dict[str, Encoding]] = {"lf": LF, "crlf": CRLF, "documents": DOCUMENTS}
 
 # The field that tells which of several records one is.
 KIND: Final = "kind"
+
+# Names in a state that differ from those in the code: kinds of records, and fields.
+KINDS: Final[dict[type, str]] = {
+    QueuedCustom: "HeldCustom",
+    QueuedLabelled: "HeldLabelled",
+    commands.SwitchEncoding: "SwitchVariant",
+}
+FIELDS: Final = {
+    "casefolded": "folded",
+    "display": "shown",
+    "encoding": "variant",
+    "queued": "held",
+    "unsent": "rest",
+}
 
 # Of a value that is wrong, characters that are repeated.
 MOST_SHOWN: Final = 40
@@ -46,17 +68,17 @@ MOST_SHOWN: Final = 40
 attrs.resolve_types(commands.TakeNick, localns={"Name": Name})
 attrs.resolve_types(commands.Join, localns={"Name": Name})
 attrs.resolve_types(commands.Tell, localns={"Name": Name})
-attrs.resolve_types(commands.SwitchVariant, localns={"Variant": Variant})
-attrs.resolve_types(commands.Greet, localns={"Variant": Variant})
+attrs.resolve_types(commands.SwitchEncoding, localns={"Encoding": Encoding})
+attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 
 
-def write_state(state: FrozenChat) -> bytes:
+def write_state(state: ChatSnapshot) -> bytes:
     """A state as JSON, in ASCII."""
     fields = _converter(careful=False).unstructure(state)
     return json.dumps({"version": VERSION, **fields}, separators=(",", ":")).encode("ascii")
 
 
-def read_state(data: bytes) -> FrozenChat:
+def read_state(data: bytes) -> ChatSnapshot:
     """Read what `write_state` has written, perhaps in another version of the program.
 
     Raises `StateError` with one line: the version is unknown, or where a field is unknown, missing
@@ -64,14 +86,14 @@ def read_state(data: bytes) -> FrozenChat:
     """
     fields = _load(data)
     try:
-        return _converter(careful=False).structure(fields, FrozenChat)
+        return _converter(careful=False).structure(fields, ChatSnapshot)
     except Exception:  # noqa: BLE001 - whatever it is, the other converter says where
         return _read_carefully(fields)
 
 
 def be_prepared() -> None:
     """Have what writes and reads states made, which takes 20 ms: nobody is to wait for it."""
-    read_state(write_state(FrozenChat("memory", clients=[FrozenClient("", "", "")])))
+    read_state(write_state(ChatSnapshot("memory", clients=[ClientSnapshot("", "", "")])))
 
 
 def _load(data: bytes) -> dict[str, Any]:
@@ -88,9 +110,9 @@ def _load(data: bytes) -> dict[str, Any]:
     return fields
 
 
-def _read_carefully(fields: dict[str, Any]) -> FrozenChat:
+def _read_carefully(fields: dict[str, Any]) -> ChatSnapshot:
     try:
-        return _converter(careful=True).structure(fields, FrozenChat)
+        return _converter(careful=True).structure(fields, ChatSnapshot)
     except Exception as error:  # noqa: BLE001 - as above
         [first, *_] = cattrs.transform_error(error, path="state", format_exception=_sentence)
         raise StateError(f"the state cannot be read: {first}") from None
@@ -117,9 +139,10 @@ def _converter(*, careful: bool) -> cattrs.Converter:
         detailed_validation=careful,
         unstruct_collection_overrides={frozenset: sorted, deque: list},
     )
+    converter.register_unstructure_hook_factory(attrs.has, _plain_hook)
     _be_strict(converter)
-    _add_bytes_and_variants(converter)
-    for union in (Held, Kept):
+    _add_bytes_and_encodings(converter)
+    for union in (QueuedRecord, PersistentEntry):
         _add_union(converter, union)
     return converter
 
@@ -149,13 +172,30 @@ def _check_type(value: Any, expected: type) -> None:
 
 
 def _record_hook(record: type, converter: cattrs.Converter) -> Hook:
-    read: Hook = converter.gen_structure_attrs_fromdict(record)
+    read: Hook = make_dict_structure_fn(
+        record,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=converter.detailed_validation,
+        **_renamed(record),
+    )
 
     def structure(value: Any, _: Any) -> Any:
         _check_type(value, dict)
         return read(value, record)
 
     return structure
+
+
+def _plain_hook(record: type, converter: cattrs.Converter) -> Callable[[Any], Any]:
+    return make_dict_unstructure_fn(
+        record, converter, _cattrs_omit_if_default=True, **_renamed(record)
+    )
+
+
+def _renamed(record: type) -> dict[str, Any]:
+    names = [field.name for field in attrs.fields(record) if field.name in FIELDS]
+    return {name: override(rename=FIELDS[name]) for name in names}
 
 
 def _is_sequence(kind: Any) -> bool:
@@ -189,32 +229,33 @@ def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Hook:
     return structure
 
 
-def _add_bytes_and_variants(converter: cattrs.Converter) -> None:
-    """Bytes as base64, variants by name."""
-    names = {variant: name for name, variant in VARIANTS.items()}
+def _add_bytes_and_encodings(converter: cattrs.Converter) -> None:
+    """Bytes as base64, encodings by name."""
+    names = {encoding: name for name, encoding in ENCODINGS.items()}
 
     def bytes_of(value: Any, _: Any) -> bytes:
         _check_type(value, str)
         return b64decode(value, validate=True)
 
-    def variant_of(value: Any, _: Any) -> Variant:
+    def encoding_of(value: Any, _: Any) -> Encoding:
         _check_type(value, str)
-        if value not in VARIANTS:
-            raise ValueError(f"unknown variant {value[:MOST_SHOWN]!r}")
-        return VARIANTS[value]
+        if value not in ENCODINGS:
+            raise ValueError(f"unknown encoding {value[:MOST_SHOWN]!r}")
+        return ENCODINGS[value]
 
     converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
     converter.register_structure_hook(bytes, bytes_of)
-    converter.register_unstructure_hook_func(lambda kind: kind is Variant, names.__getitem__)
-    converter.register_structure_hook_func(lambda kind: kind is Variant, variant_of)
+    converter.register_unstructure_hook_func(lambda kind: kind is Encoding, names.__getitem__)
+    converter.register_structure_hook_func(lambda kind: kind is Encoding, encoding_of)
 
 
 def _add_union(converter: cattrs.Converter, union: Any) -> None:
     """A record of one of several kinds, with its kind's name beside its fields."""
-    kinds = {kind.__name__: kind for kind in get_args(union)}
+    kinds = {KINDS.get(kind, kind.__name__): kind for kind in get_args(union)}
+    names = {kind: name for name, kind in kinds.items()}
 
     def unstructure(value: Any) -> dict[str, Any]:
-        return {KIND: type(value).__name__, **converter.unstructure(value)}
+        return {KIND: names[type(value)], **converter.unstructure(value)}
 
     def structure(value: Any, _: Any) -> Any:
         _check_type(value, dict)

@@ -13,25 +13,25 @@ from trio_chat.config.token import read_token
 from trio_chat.errors import Refused, SettingsError, StateError
 from trio_chat.protocol.names import Name, parse_room
 from trio_chat.roomlog.sqlite.file import check_header, real
-from trio_chat.snapshot.model import FrozenChat
+from trio_chat.snapshot.model import ChatSnapshot
 
 
 @define
-class Handed:
+class Handover:
     """A chat that another one goes on from.
 
     `clients` are sockets in the order of `state.clients`, of those that are not away. `lock` is the
     descriptor that holds the right to write the store's file, `None` where there is no file.
     """
 
-    state: FrozenChat
+    state: ChatSnapshot
     listeners: list[socket.socket]
     clients: list[socket.socket]
     lock: int | None = None
 
 
 @define
-class Frozen(Handed):
+class PausedChat(Handover):
     """A chat that stands still; given by `Chat.frozen`.
 
     The descriptors are the chat's own still: send or duplicate them, and close none.
@@ -48,7 +48,7 @@ class Frozen(Handed):
         self._hand_over()
 
 
-def check_handed(settings: Settings, state: FrozenChat) -> None:
+def check_handover(settings: Settings, state: ChatSnapshot) -> None:
     """See whether a chat with these settings can go on from a state; for before it is handed over.
 
     It touches nothing, but for a look at the header of the store's file and at the token of
@@ -84,7 +84,7 @@ def _file_of(store: str) -> Path | None:
     return real(Path(store.removeprefix(SQLITE))) if store.startswith(SQLITE) else None
 
 
-def _check_consistent(state: FrozenChat) -> None:
+def _check_consistent(state: ChatSnapshot) -> None:
     """See that all that is named is there, and nothing twice that can be there once only."""
     rooms = {room.name for room in state.rooms}
     ids: set[str] = set()

@@ -11,18 +11,18 @@ from typing import TypeAlias
 from attrs import define, field
 
 from trio_chat.config.endpoints import Endpoint
-from trio_chat.dialects import Variant
+from trio_chat.dialects import Encoding
 from trio_chat.dialects.line import LF, LineDialect
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import Kept
+from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
-from trio_chat.roomlog.memory import FrozenHistories
-from trio_chat.transports.reader import FrozenReader
+from trio_chat.roomlog.memory import HistoriesSnapshot
+from trio_chat.transports.reader import ReaderSnapshot
 
 
 @define
-class HeldCustom:
+class QueuedCustom:
     """A command of the embedding program's that waits: its row's name, and its arguments."""
 
     name: str
@@ -31,14 +31,14 @@ class HeldCustom:
 
 
 @define
-class HeldLabelled:
+class QueuedLabelled:
     """A command that waits and to which its client has given an id."""
 
-    record: Held
+    record: QueuedRecord
     id: str
 
 
-Held: TypeAlias = (
+QueuedRecord: TypeAlias = (
     commands.Say
     | commands.Act
     | commands.SetTopic
@@ -57,46 +57,46 @@ Held: TypeAlias = (
     | commands.Resume
     | commands.Refuse
     | commands.Answer
-    | commands.SwitchVariant
+    | commands.SwitchEncoding
     | commands.Greet
     | commands.CameFrom
     | commands.Disconnected
-    | HeldCustom
-    | HeldLabelled
+    | QueuedCustom
+    | QueuedLabelled
 )
 """A record that waits."""
 
 
 @define
-class FrozenClient:
+class ClientSnapshot:
     """A client; its socket goes over beside this, unless it is away."""
 
     id: str
     address: str
     peer: str
     nick: str = ANONYMOUS
-    # The folded nick first, then what else no other nick may look like.
+    # The casefolded nick first, then what else no other nick may look like.
     keys: list[str] = field(factory=list)
     # Folded names, in the order it came into them.
     rooms: list[str] = field(factory=list)
     room_limit: int | None = LineDialect.rooms
-    variant: Variant = LF
-    reader: FrozenReader = field(factory=FrozenReader)
+    encoding: Encoding = LF
+    reader: ReaderSnapshot = field(factory=ReaderSnapshot)
     # What its connection would not take yet.
-    rest: bytes = b""
+    unsent: bytes = b""
     # Whether it lags, and what it was last given of each room.
     lagging: bool = False
     positions: dict[str, int] = field(factory=dict)
     # Why it is closing, if it is.
     closing: str | None = None
-    held: list[Held] = field(factory=list)
+    queued: list[QueuedRecord] = field(factory=list)
     # What it can come back with; and in how many seconds, if it has no connection.
     token: str = ""
     away: float | None = None
 
 
 @define
-class FrozenRoom:
+class RoomSnapshot:
     """A room that has members; see `trio_chat.hub.room.Room`."""
 
     name: str
@@ -104,7 +104,7 @@ class FrozenRoom:
     topic: str = ""
     position: int = 0
     base: int = 0
-    recent: list[Kept] = field(factory=list)
+    recent: list[PersistentEntry] = field(factory=list)
 
 
 @define
@@ -117,15 +117,15 @@ class Gone:
 
 
 @define
-class FrozenChat:
+class ChatSnapshot:
     """A chat between two turns. `uptime` is in seconds, `histories` are those of a memory log."""
 
     store: str
     uptime: float = 0.0
     counts: Counts = field(factory=Counts)
-    clients: list[FrozenClient] = field(factory=list)
-    rooms: list[FrozenRoom] = field(factory=list)
+    clients: list[ClientSnapshot] = field(factory=list)
+    rooms: list[RoomSnapshot] = field(factory=list)
     gone: list[Gone] = field(factory=list)
-    histories: FrozenHistories = field(factory=FrozenHistories)
+    histories: HistoriesSnapshot = field(factory=HistoriesSnapshot)
     # Where it listens, for each listening socket.
     listening: list[Endpoint] = field(factory=list)

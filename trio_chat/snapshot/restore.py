@@ -12,9 +12,9 @@ from trio_chat.hub.client import NOT_BEHIND, Client
 from trio_chat.hub.resume import absent
 from trio_chat.hub.room import Room
 from trio_chat.hub.state import State
-from trio_chat.protocol.commands import Custom, Labelled, Refuse
+from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse
 from trio_chat.protocol.events import Left
-from trio_chat.snapshot.model import HeldCustom, HeldLabelled
+from trio_chat.snapshot.model import QueuedCustom, QueuedLabelled
 from trio_chat.transports.detection import FirstBytes
 from trio_chat.transports.rate_limit import TokenBucket
 from trio_chat.transports.reader import Reader, bucket_of
@@ -28,20 +28,22 @@ if TYPE_CHECKING:
     from trio_chat.hub.client import Item
     from trio_chat.protocol.commands import Record
     from trio_chat.protocol.table import Row
-    from trio_chat.snapshot.model import FrozenChat, FrozenClient, FrozenRoom, Held
-    from trio_chat.transports.reader import FrozenReader
+    from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot, QueuedRecord, RoomSnapshot
+    from trio_chat.transports.reader import ReaderSnapshot
     from trio_chat.transports.readiness import Readiness
 
 
-class Thaw:
+class Restore:
     """Makes the state of a chat, link by link and room by room. Times go on from now."""
 
-    def __init__(self, settings: Settings, table: Mapping[str, Row], frozen: FrozenChat) -> None:
+    def __init__(
+        self, settings: Settings, table: Mapping[str, Row], snapshot: ChatSnapshot
+    ) -> None:
         self._settings = settings
         self._table = table
-        self._frozen = frozen
-        self.state = State(settings, counts=frozen.counts)
-        self.state.rooms.update((room.name, self._room(room)) for room in frozen.rooms)
+        self._snapshot = snapshot
+        self.state = State(settings, counts=snapshot.counts)
+        self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 
     def clients(
         self,
@@ -54,93 +56,93 @@ class Thaw:
         Gives their readers, to be run.
         """
         left = iter(sockets)
-        for frozen in self._frozen.clients:
-            if frozen.away is None:
+        for snapshot in self._snapshot.clients:
+            if snapshot.away is None:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(next(left)))
                 link = SocketLink(stream, self._settings.keepalive, readiness)
-                yield self._client(frozen, link, channel)
+                yield self._client(snapshot, link, channel)
             else:
-                self._absent(frozen, frozen.away, channel)
+                self._absent(snapshot, snapshot.away, channel)
 
-    def owed(self) -> list[Left]:
+    def undelivered(self) -> list[Left]:
         """What the members have not been told yet."""
-        return [Left(gone.room, gone.id, gone.nick) for gone in self._frozen.gone]
+        return [Left(gone.room, gone.id, gone.nick) for gone in self._snapshot.gone]
 
-    def _room(self, frozen: FrozenRoom) -> Room:
-        room = Room(frozen.name, frozen.shown, self._settings.recent_entries)
-        room.topic, room.position, room.base = frozen.topic, frozen.position, frozen.base
-        if frozen.recent:
-            room.recent = deque(frozen.recent, self._settings.recent_entries)
+    def _room(self, snapshot: RoomSnapshot) -> Room:
+        room = Room(snapshot.name, snapshot.shown, self._settings.recent_entries)
+        room.topic, room.position, room.base = snapshot.topic, snapshot.position, snapshot.base
+        if snapshot.recent:
+            room.recent = deque(snapshot.recent, self._settings.recent_entries)
         return room
 
     def _client(
-        self, frozen: FrozenClient, link: SocketLink, channel: trio.MemorySendChannel[Item]
+        self, snapshot: ClientSnapshot, link: SocketLink, channel: trio.MemorySendChannel[Item]
     ) -> Reader:
-        link.address, link.peer = frozen.address, frozen.peer
-        link.keep(frozen.rest or None, None)
-        client = Client(link, frozen.variant, channel, room_limit=frozen.room_limit)
-        self._enter(client, frozen)
-        self._set_going(client, frozen)
-        return self._reader(client, link, channel, frozen.reader)
+        link.address, link.peer = snapshot.address, snapshot.peer
+        link.keep(snapshot.unsent or None, None)
+        client = Client(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
+        self._enter(client, snapshot)
+        self._set_going(client, snapshot)
+        return self._reader(client, link, channel, snapshot.reader)
 
     def _absent(
-        self, frozen: FrozenClient, seconds: float, channel: trio.MemorySendChannel[Item]
+        self, snapshot: ClientSnapshot, seconds: float, channel: trio.MemorySendChannel[Item]
     ) -> None:
         client = absent(
-            frozen.peer,
-            frozen.address,
-            frozen.variant,
+            snapshot.peer,
+            snapshot.address,
+            snapshot.encoding,
             channel,
-            room_limit=frozen.room_limit,
+            room_limit=snapshot.room_limit,
             until=trio.current_time() + seconds,
         )
-        self._enter(client, frozen)
-        client.lagging, client.positions = True, dict(frozen.positions)
+        self._enter(client, snapshot)
+        client.lagging, client.positions = True, dict(snapshot.positions)
 
-    def _enter(self, client: Client, frozen: FrozenClient) -> None:
+    def _enter(self, client: Client, snapshot: ClientSnapshot) -> None:
         """Have the state know a client: by its id, address, nick and rooms."""
-        client.id, client.token = frozen.id, frozen.token
-        client.nick, client.keys = frozen.nick, tuple(frozen.keys)
+        client.id, client.token = snapshot.id, snapshot.token
+        client.nick, client.keys = snapshot.nick, tuple(snapshot.keys)
         state = self.state
         state.clients[client.id] = client
         state.addresses[client.link.address] += 1
         if client.keys:
             state.nicks[client.keys[0]] = client
             state.holders.update(dict.fromkeys(client.keys, client))
-        for name in frozen.rooms:
+        for name in snapshot.rooms:
             room = state.rooms[name]
             state.enter(client, room)
-            if not frozen.lagging:
+            if not snapshot.lagging:
                 room.listen(client)
 
-    def _set_going(self, client: Client, frozen: FrozenClient) -> None:
+    def _set_going(self, client: Client, snapshot: ClientSnapshot) -> None:
         """Have it lag, close or have its records wait, as it did."""
-        client.lagging = frozen.lagging
-        client.positions = dict(frozen.positions) if frozen.lagging else NOT_BEHIND
-        client.closing = frozen.closing
-        client.halted = frozen.lagging or frozen.closing is not None
-        if frozen.closing is not None:
+        client.lagging = snapshot.lagging
+        client.positions = dict(snapshot.positions) if snapshot.lagging else NOT_BEHIND
+        client.closing = snapshot.closing
+        client.halted = snapshot.lagging or snapshot.closing is not None
+        if snapshot.closing is not None:
             self.state.closing[client] = None
-        elif frozen.lagging:
-            client.link.pause()
-        if frozen.held:
-            client.held = deque(map(self._record, frozen.held))
+        elif snapshot.lagging:
+            client.link.pause_reading()
+        if snapshot.queued:
+            client.held = deque(map(self._record, snapshot.queued))
             self.state.hold(client)
 
-    def _record(self, held: Held) -> Record:
-        if isinstance(held, HeldLabelled):
-            return Labelled(self._record(held.record), held.id)
-        if not isinstance(held, HeldCustom):
-            return held
-        row = self._table.get(held.name)
+    def _record(self, queued: QueuedRecord) -> Record:
+        if isinstance(queued, QueuedLabelled):
+            return LabelledCommand(self._record(queued.record), queued.id)
+        if not isinstance(queued, QueuedCustom):
+            return queued
+        row = self._table.get(queued.name)
         if row is None:
-            return Refuse(f"unknown command: /{held.name}")
+            return Refuse(f"unknown command: /{queued.name}")
         try:
-            record = row.record(held.arguments, self._settings)
+            record = row.record(queued.arguments, self._settings)
         except Refused as refusal:
             return Refuse(str(refusal))
         if isinstance(record, Custom):
-            record.room = held.room
+            record.room = queued.room
         return record
 
     def _reader(
@@ -148,18 +150,18 @@ class Thaw:
         client: Client,
         link: SocketLink,
         channel: trio.MemorySendChannel[Item],
-        frozen: FrozenReader,
+        snapshot: ReaderSnapshot,
     ) -> Reader:
-        dialect = FirstBytes.thawed(
+        dialect = FirstBytes.restored(
             self._table,
             self._settings,
-            frozen.dialect,
+            snapshot.dialect,
             clock=trio.current_time,
             reading=link.reading,
         )
         bucket = bucket_of(self._settings)
-        if bucket is not None and frozen.bucket is not None:
-            bucket = TokenBucket.thawed(
-                bucket.rate, bucket.burst, frozen.bucket, trio.current_time()
+        if bucket is not None and snapshot.bucket is not None:
+            bucket = TokenBucket.restored(
+                bucket.rate, bucket.burst, snapshot.bucket, trio.current_time()
             )
         return Reader(client, link, channel, dialect, bucket)

@@ -9,12 +9,12 @@ import trio
 from trio_chat.hub.resume import NoLink
 from trio_chat.protocol import commands
 from trio_chat.snapshot.model import (
-    FrozenChat,
-    FrozenClient,
-    FrozenRoom,
+    ChatSnapshot,
+    ClientSnapshot,
     Gone,
-    HeldCustom,
-    HeldLabelled,
+    QueuedCustom,
+    QueuedLabelled,
+    RoomSnapshot,
 )
 from trio_chat.transports.tcp import SocketLink
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     from trio_chat.config.endpoints import Endpoint
     from trio_chat.hub.client import Client
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
     from trio_chat.protocol.commands import Record
     from trio_chat.roomlog import RoomLog
-    from trio_chat.snapshot.model import Held
+    from trio_chat.snapshot.model import QueuedRecord
 
 
-def freeze(
+def take_snapshot(
     state: State,
     log: RoomLog,
-    standstill: Standstill,
+    pause: Pause,
     uptime: float,
     listening: Sequence[Endpoint],
-) -> FrozenChat:
-    """What goes over of a chat whose hub has reached a standstill.
+) -> ChatSnapshot:
+    """What goes over of a chat whose hub has reached a pause.
 
     The clients are those that go over, and beside them those that can come back: for the other
     process these have lost their connections. Of the rest it says which rooms they are in. It
@@ -50,11 +50,11 @@ def freeze(
     members = {client for client in clients if client.closing is None}
     # Of a room that none of them is in there is nothing that the room log does not know.
     rooms = [room for room in state.rooms.values() if not members.isdisjoint(room.members)]
-    return FrozenChat(
+    return ChatSnapshot(
         store=state.settings.store,
         uptime=uptime,
         counts=state.counts,
-        clients=[_client(client, state, standstill) for client in clients],
+        clients=[_client(client, state, pause) for client in clients],
         rooms=[_room(room) for room in rooms],
         gone=[
             Gone(room.name, member.id, member.nick)
@@ -62,7 +62,7 @@ def freeze(
             for member in room.members
             if member not in members
         ],
-        histories=log.frozen(),
+        histories=log.snapshot(),
         listening=list(listening),
     )
 
@@ -80,17 +80,17 @@ def _can_come_back(client: Client) -> bool:
     return bool(client.token) and client.closing is None
 
 
-def _room(room: Room) -> FrozenRoom:
+def _room(room: Room) -> RoomSnapshot:
     # The room log has them too. Only those who lag need them soon; all of them together would take
     # longer than the rest of the state.
     lagging = any(member.lagging or not _goes_over(member) for member in room.members)
     recent = list(room.recent or ()) if lagging else []
-    return FrozenRoom(room.name, room.shown, room.topic, room.position, room.base, recent)
+    return RoomSnapshot(room.name, room.shown, room.topic, room.position, room.base, recent)
 
 
-def _client(client: Client, state: State, standstill: Standstill) -> FrozenClient:
+def _client(client: Client, state: State, pause: Pause) -> ClientSnapshot:
     link = client.link
-    frozen = FrozenClient(
+    snapshot = ClientSnapshot(
         id=client.id,
         address=link.address,
         peer=link.peer,
@@ -98,46 +98,46 @@ def _client(client: Client, state: State, standstill: Standstill) -> FrozenClien
         keys=list(client.keys),
         rooms=list(client.rooms),
         room_limit=client.room_limit,
-        variant=client.variant,
+        encoding=client.encoding,
         lagging=client.lagging,
         positions=client.positions,
         token=client.token,
     )
     if isinstance(link, SocketLink):
-        _add_connection(frozen, client, link, standstill)
+        _add_connection(snapshot, client, link, pause)
     elif isinstance(link, NoLink):
-        frozen.away = max(0.0, link.until - trio.current_time())
+        snapshot.away = max(0.0, link.until - trio.current_time())
     else:
-        frozen.away = float(state.settings.resume_grace)
+        snapshot.away = float(state.settings.resume_grace)
         if not client.lagging:
-            frozen.lagging, frozen.positions = True, client.reached
-    return frozen
+            snapshot.lagging, snapshot.positions = True, client.reached
+    return snapshot
 
 
 def _add_connection(
-    frozen: FrozenClient, client: Client, link: SocketLink, standstill: Standstill
+    snapshot: ClientSnapshot, client: Client, link: SocketLink, pause: Pause
 ) -> None:
-    reader = standstill.readers.get(client)  # None if its input is at its end
+    reader = pause.readers.get(client)  # None if its input is at its end
     if reader is not None:
-        frozen.reader = reader.frozen()
-    frozen.rest = bytes(link.rest or b"")
-    frozen.closing = client.closing
+        snapshot.reader = reader.snapshot()
+    snapshot.unsent = bytes(link.unsent or b"")
+    snapshot.closing = client.closing
     if client.closing is None:
-        frozen.held += _held(client)
+        snapshot.queued += _queued(client)
 
 
-def _held(client: Client) -> Iterator[Held]:
+def _queued(client: Client) -> Iterator[QueuedRecord]:
     """The records that wait; first what is being looked up, which is begun anew."""
     if client.looking is not None:
-        yield _as_held(client.looking)
+        yield _as_queued(client.looking)
     for record in client.held or ():
-        yield _as_held(record)
+        yield _as_queued(record)
 
 
-def _as_held(record: Record) -> Held:
+def _as_queued(record: Record) -> QueuedRecord:
     if isinstance(record, commands.Custom):
-        return HeldCustom(record.name, record.arguments, record.room)
-    if isinstance(record, commands.Labelled):
-        return HeldLabelled(_as_held(record.record), record.id)
+        return QueuedCustom(record.name, record.arguments, record.room)
+    if isinstance(record, commands.LabelledCommand):
+        return QueuedLabelled(_as_queued(record.record), record.id)
     # The others never wait: they come first, or at the end of a chat, or from in-process clients.
-    return cast("Held", record)
+    return cast("QueuedRecord", record)

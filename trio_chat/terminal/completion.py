@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from trio_chat.protocol.text import folded
+from trio_chat.protocol.text import casefolded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,4 +53,4 @@ def completions(text: str, words: Words) -> list[tuple[str, str]]:
 
 
 def _begun(names: Iterable[str], start: str, end: str) -> list[tuple[str, str]]:
-    return [(name, end) for name in names if folded(name).startswith(folded(start))]
+    return [(name, end) for name in names if casefolded(name).startswith(casefolded(start))]

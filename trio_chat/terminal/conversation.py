@@ -12,9 +12,9 @@ from trio_chat.protocol.events import HelpShown, Welcomed
 from trio_chat.protocol.table import help_lines
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
-from trio_chat.terminal.glance import glance
 from trio_chat.terminal.lines import Line
 from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
+from trio_chat.terminal.ui_state import ui_state
 from trio_chat.terminal.view import View
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Conversation:
 
     async def run(self) -> str:
         """Go on until the person leaves, or the client has; why it has, empty if the person did."""
-        self._glance()
+        self._ui_state()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._show)
             nursery.start_soon(self._follow)
@@ -61,11 +61,11 @@ class Conversation:
             nursery.cancel_scope.cancel()
         return self._ended
 
-    def _glance(self) -> None:
-        self._screen.set_glance(glance(self._view, self._usages))
+    def _ui_state(self) -> None:
+        self._screen.set_ui_state(ui_state(self._view, self._usages))
 
     async def _add(self, shown: list[Line]) -> None:
-        self._glance()
+        self._ui_state()
         if not shown:
             return
         try:
@@ -102,7 +102,7 @@ class Conversation:
                     await self._screen.end()
                     return
             if event is None:
-                await self._add(self._view.pass_comings())
+                await self._add(self._view.flush_presence())
             else:
                 await self._take(event)
 
@@ -142,7 +142,7 @@ class Conversation:
             return
         with suppress(NoConnection, ChatClosed):
             self._view.known_rooms = await self._client.rooms()
-        self._glance()
+        self._ui_state()
 
     async def _look_around(self, rooms: tuple[str, ...]) -> None:
         """Learn who is in these rooms."""

@@ -18,7 +18,7 @@ from trio_chat.protocol.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.protocol.events import Event, Kept
+    from trio_chat.protocol.events import Event, PersistentEntry
 
 Line: TypeAlias = list[tuple[str, str]]
 
@@ -49,17 +49,17 @@ def clock(seconds: float) -> tuple[str, str]:
     return ("time", time.strftime("%H:%M ", time.localtime(seconds)))
 
 
-def entry(kept: Kept, *, called: bool = False) -> Line:
+def entry(event: PersistentEntry, *, called: bool = False) -> Line:
     """A message, an action or a new topic; `called`: it names this person."""
-    nick = (nick_style(kept.nick), kept.nick)
-    text = ("called" if called else "", kept.text)
-    match kept:
+    nick = (nick_style(event.nick), event.nick)
+    text = ("called" if called else "", event.text)
+    match event:
         case Said():
-            return line(clock(kept.time), nick, ("", ": "), text)
+            return line(clock(event.time), nick, ("", ": "), text)
         case Acted():
-            return line(clock(kept.time), ("", "* "), nick, ("", " "), text)
+            return line(clock(event.time), ("", "* "), nick, ("", " "), text)
         case _:
-            return line(clock(kept.time), ("quiet", "topic by "), nick, ("quiet", ": "), text)
+            return line(clock(event.time), ("quiet", "topic by "), nick, ("quiet", ": "), text)
 
 
 def private(now: float, from_nick: str, to_nick: str, text: str) -> Line:

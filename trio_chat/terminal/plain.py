@@ -13,7 +13,7 @@ import trio
 
 from trio_chat.dialects.line import LF
 from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.protocol.events import KEPT, Departed, Done, MembersListed, Told, Welcomed
+from trio_chat.protocol.events import PERSISTENT, Departed, Done, MembersListed, Told, Welcomed
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal.typed import Help, Quit, Send, read_typed
@@ -126,7 +126,7 @@ class Plain:
             case Departed():
                 self._room = None
         # What one says oneself is no news.
-        if not isinstance(answer, (*KEPT, Told, Done)):
+        if not isinstance(answer, (*PERSISTENT, Told, Done)):
             await self._write(answer)
 
 

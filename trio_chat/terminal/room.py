@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from trio_chat.terminal.comings import Comings
+from trio_chat.terminal.presence import Presence
 
 if TYPE_CHECKING:
     from trio_chat.terminal.lines import Line
@@ -32,6 +32,6 @@ class Room:
     called: bool = False
     position: int = 0
     day: tuple[int, ...] = ()
-    comings: Comings = field(factory=Comings)
+    presence: Presence = field(factory=Presence)
     # Nicks of those who have spoken, the latest last.
     spoke: dict[str, None] = field(factory=dict)

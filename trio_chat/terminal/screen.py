@@ -1,8 +1,8 @@
 """The terminal itself: prompt_toolkit in a thread, lines above the one that is being typed.
 
 prompt_toolkit's applications need asyncio, so this one runs in a thread of its own. What it shows
-is given to it (`show`, `set_glance`); what is typed waits in `typed`, and keys for another room in
-`steps`.
+is given to it (`show`, `set_ui_state`); what is typed waits in `typed`, and keys for another room
+in `steps`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
 from trio_chat.terminal.completion import completions
-from trio_chat.terminal.given import Given
-from trio_chat.terminal.glance import Glance
 from trio_chat.terminal.lines import cut, wrapped
+from trio_chat.terminal.thread_queue import ThreadQueue
+from trio_chat.terminal.ui_state import UiState
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,10 +86,10 @@ class Screen:
 
     def __init__(self) -> None:
         # Lines with the room they are meant for, which is the one in the prompt.
-        self.typed: Given[tuple[str, str | None]] = Given(MOST_WAITING)
+        self.typed: ThreadQueue[tuple[str, str | None]] = ThreadQueue(MOST_WAITING)
         # Steps to other rooms.
-        self.steps: Given[int] = Given(MOST_WAITING)
-        self._glance = Glance()
+        self.steps: ThreadQueue[int] = ThreadQueue(MOST_WAITING)
+        self._ui_state = UiState()
         self._started = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,7 +97,7 @@ class Screen:
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=self._input,
-            completer=_Completer(lambda: self._glance),
+            completer=_Completer(lambda: self._ui_state),
             complete_style=CompleteStyle.READLINE_LIKE,
             complete_while_typing=False,
             enable_suspend=True,
@@ -139,10 +139,10 @@ class Screen:
         await self._started.wait()  # a thread that has only just begun will start its application
         self._soon(self._leave)
 
-    def set_glance(self, glance: Glance) -> None:
+    def set_ui_state(self, ui_state: UiState) -> None:
         """Show this around the line that is typed from now on."""
-        if glance != self._glance:
-            self._glance = glance
+        if ui_state != self._ui_state:
+            self._ui_state = ui_state
             self._app.invalidate()
 
     async def show(self, lines: Sequence[Line]) -> None:
@@ -208,21 +208,21 @@ class Screen:
     def _prompt(self) -> FormattedText:
         """How things stand, in a row of its own, and what stands before what is typed."""
         columns = self._app.output.get_size().columns
-        status = [("status", "─ "), *self._glance.status]
-        if self.typed and not self._glance.connected:
+        status = [("status", "─ "), *self._ui_state.status]
+        if self.typed and not self._ui_state.connected:
             status.insert(1, ("status.fault", f"{len(self.typed)} to send · "))
         status = cut(status, columns - 1, get_cwidth)
         rest = columns - sum(get_cwidth(text) for _, text in status)
         rule = ("status", f" {'─' * (rest - 1)}\n")
-        return _formatted([*status, rule, *self._glance.prompt])
+        return _formatted([*status, rule, *self._ui_state.prompt])
 
     def _accept(self, buffer: Buffer) -> bool:
         """Take what was typed; whether it stays there, which is when too much waits already."""
-        glance = self._glance
-        if buffer.text.strip() == "/quit" and not glance.connected:
+        ui_state = self._ui_state
+        if buffer.text.strip() == "/quit" and not ui_state.connected:
             self._leave()  # what waits would keep it waiting
             return False
-        return not self.typed.give([(line, glance.room) for line in buffer.text.splitlines()])
+        return not self.typed.give([(line, ui_state.room) for line in buffer.text.splitlines()])
 
     def _tell_trio(self, call: Callable[[], object]) -> None:
         if self._token is not None:
@@ -258,8 +258,8 @@ class Screen:
 
 
 class _Completer(Completer):
-    def __init__(self, glance: Callable[[], Glance]) -> None:
-        self._glance = glance
+    def __init__(self, ui_state: Callable[[], UiState]) -> None:
+        self._ui_state = ui_state
 
     def get_completions(
         self,
@@ -268,7 +268,7 @@ class _Completer(Completer):
     ) -> Iterable[Completion]:
         text = document.text_before_cursor
         start = -len(text.rpartition(" ")[2])
-        found = completions(text, self._glance().words)
+        found = completions(text, self._ui_state().words)
         for word, end in found:
             yield Completion(word + end, start, display=word)
 

@@ -28,7 +28,7 @@ class Send:
 
 @frozen
 class Switch:
-    """Bring this room on screen, by its folded name."""
+    """Bring this room on screen, by its casefolded name."""
 
     room: str
 
@@ -49,7 +49,7 @@ Meaning: TypeAlias = Send | Switch | Help | Quit
 
 
 def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
-    """What a line means for a client in these rooms (by folded names); `None` for an empty one."""
+    """What a line means for a client in these (casefolded) rooms; `None` for an empty one."""
     match text.split():
         case []:
             return None

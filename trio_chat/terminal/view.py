@@ -31,13 +31,13 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.protocol.text import folded
+from trio_chat.protocol.text import casefolded
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.room import Room
 
 if TYPE_CHECKING:
-    from trio_chat.protocol.events import Event, Kept
+    from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.terminal.lines import Line
 
@@ -56,7 +56,7 @@ class View:
         self.me = me
         self.nick = nick
         self.rooms: dict[str, Room] = {}
-        # The room on screen, by its folded name.
+        # The room on screen, by its casefolded name.
         self.current: str | None = None
         self.connected = True
         # Names of rooms that there are on the server.
@@ -95,7 +95,7 @@ class View:
     def switch(self, name: str) -> list[Line]:
         """Bring a room on screen: its heading, and what has come since it was there."""
         room = self.rooms[name]
-        self._pass_comings(room)
+        self._flush_presence(room)
         self.current = name
         count = max(SEEN_AGAIN, room.unseen)
         shown = list(room.lines)[-count:]
@@ -134,28 +134,28 @@ class View:
         handler = self._handlers.get(type(event))
         return [] if handler is None else handler(event)
 
-    def fill(self, name: str, entries: list[Kept]) -> list[Line]:
+    def fill(self, name: str, entries: list[PersistentEntry]) -> list[Line]:
         """Take the newest entries of a room that has just been joined."""
         if not entries and name in self.rooms:
             text = "nothing has been said here yet; what you type is said to all who are here"
             return self._put(self.rooms[name], lines.quiet(self._now(), text))
         return [line for entry in entries for line in self._entry(entry)]
 
-    def pass_comings(self) -> list[Line]:
+    def flush_presence(self) -> list[Line]:
         """Say who came and went in the room on screen; there is time for it now."""
-        return self._pass_comings(self.room) if self.room is not None else []
+        return self._flush_presence(self.room) if self.room is not None else []
 
     @property
     def gathering(self) -> bool:
-        """Whether something waits for `pass_comings`."""
-        return self.room is not None and bool(self.room.comings)
+        """Whether something waits for `flush_presence`."""
+        return self.room is not None and bool(self.room.presence)
 
-    def _entry(self, entry: Kept) -> list[Line]:
+    def _entry(self, entry: PersistentEntry) -> list[Line]:
         room = self.rooms.get(entry.room)
         if room is None or entry.position <= room.position:
             return []
         room.position = entry.position
-        before = self._pass_comings(room)
+        before = self._flush_presence(room)
         if isinstance(entry, TopicSet):
             room.topic = entry.text
         room.spoke.pop(entry.nick, None)
@@ -172,8 +172,8 @@ class View:
         return before + self._put(room, lines.entry(entry, called=called))
 
     def _is_called(self, text: str) -> bool:
-        nick = re.escape(folded(self.nick))
-        return re.search(rf"(?<!\w){nick}(?!\w)", folded(text)) is not None
+        nick = re.escape(casefolded(self.nick))
+        return re.search(rf"(?<!\w){nick}(?!\w)", casefolded(text)) is not None
 
     def _come(self, event: Joined | Left | Renamed) -> list[Line]:
         room = self.rooms.get(event.room)
@@ -186,15 +186,15 @@ class View:
             return []
         match event:
             case Joined():
-                room.comings.add(event.author, None, event.nick)
+                room.presence.add(event.author, None, event.nick)
             case Left():
-                room.comings.add(event.author, event.nick, None)
+                room.presence.add(event.author, event.nick, None)
             case _:
-                room.comings.add(event.author, old or event.old, event.nick)
+                room.presence.add(event.author, old or event.old, event.nick)
         return []
 
-    def _pass_comings(self, room: Room) -> list[Line]:
-        text = room.comings.text()
+    def _flush_presence(self, room: Room) -> list[Line]:
+        text = room.presence.text()
         return self._put(room, lines.quiet(self._now(), text)) if text else []
 
     def _put(self, room: Room, line: Line) -> list[Line]:

@@ -50,8 +50,8 @@ def new_reader(
 ) -> Reader:
     """Make the reader of one who has just connected, whom the hub does not know yet.
 
-    `channel` is the hub's. `accept` is what is taken at this door. `trusted`: the peer is a proxy
-    that may say where the client really comes from.
+    `channel` is the hub's. `accept` is what is taken at this endpoint. `trusted`: the peer is a
+    proxy that may say where the client really comes from.
     """
     client = Client(link, LF, channel, room_limit=LineDialect.rooms)
     dialect = FirstBytes(

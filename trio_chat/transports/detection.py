@@ -6,7 +6,7 @@ gets an HTTP answer, and a room only by an upgrade that no page from elsewhere c
 
 A trusted proxy may say first whom it speaks for, once; what follows are its client's first bytes.
 Whoever else says so would choose its own address, and is closed. Then TLS may begin, once; the
-first bytes inside of it tell anew. Where a door takes only some of these, the others are told.
+first bytes inside of it tell anew. Where a transport takes only some of these, the others are told.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import trio
 from attrs import define, field, frozen
 
 from trio_chat.config.endpoints import ALL, Speech
-from trio_chat.dialects.line import LF, FrozenLines, LineDialect
-from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames, WebSocketDialect
+from trio_chat.dialects.line import LF, LineDialect, LinesSnapshot
+from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot, WebSocketDialect
 from trio_chat.http.request import Unserved, answer_unserved, read_opening
 from trio_chat.protocol.commands import Answer, Disconnected, Greet, Refuse
 from trio_chat.protocol.events import Refusal
@@ -73,7 +73,7 @@ UNDECIDED_SECONDS = 10.0
 
 
 @define
-class FrozenFirstBytes:
+class FirstBytesSnapshot:
     """First bytes as plain data: those that do not tell yet, and what they have led to.
 
     `left`: the seconds in which they have to tell, or in which the head of a request has to come.
@@ -82,9 +82,9 @@ class FrozenFirstBytes:
     first: bytes | None = None
     over: bool = False
     trusted: bool = False
-    lines: FrozenLines = field(factory=FrozenLines)
+    lines: LinesSnapshot = field(factory=LinesSnapshot)
     # There once they have told of a WebSocket; then there are no lines.
-    frames: FrozenFrames | None = None
+    frames: FramesSnapshot | None = None
     left: float | None = None
     # Where it comes from, for what operators are told; nowhere, if that is not known.
     address: str = ""
@@ -171,59 +171,59 @@ class FirstBytes:
             self._reading.deadline = clock() + UNDECIDED_SECONDS
 
     @classmethod
-    def thawed(
+    def restored(
         cls,
         table: Mapping[str, Row],
         settings: Settings,
-        frozen: FrozenFirstBytes,
+        snapshot: FirstBytesSnapshot,
         *,
         clock: Callable[[], float],
         reading: trio.CancelScope | None,
     ) -> FirstBytes:
-        """First bytes that go on where others were frozen."""
+        """First bytes that go on from a snapshot of others."""
         first = cls(
             table,
             settings,
-            address=frozen.address,
-            accept=frozen.accept,
-            trusted=frozen.trusted,
+            address=snapshot.address,
+            accept=snapshot.accept,
+            trusted=snapshot.trusted,
             clock=clock,
             reading=reading,
         )
-        first._first, first._over = frozen.first, frozen.over
-        if frozen.first is None:
-            first._told = b"" if frozen.frames is None else b"GET "
-        if frozen.frames is None:
-            first._dialect = LineDialect.thawed(table, settings, frozen.lines)
+        first._first, first._over = snapshot.first, snapshot.over
+        if snapshot.first is None:
+            first._told = b"" if snapshot.frames is None else b"GET "
+        if snapshot.frames is None:
+            first._dialect = LineDialect.restored(table, settings, snapshot.lines)
         else:
-            first._dialect = WebSocketDialect.thawed(table, settings, frozen.frames)
-        if frozen.left is not None:
-            due = clock() + frozen.left
-            if is_http(frozen.first or b"") or not first._takes("line"):
+            first._dialect = WebSocketDialect.restored(table, settings, snapshot.frames)
+        if snapshot.left is not None:
+            due = clock() + snapshot.left
+            if is_http(snapshot.first or b"") or not first._takes("line"):
                 first._reading.deadline = due
             else:
                 first._since = due - UNDECIDED_SECONDS
         return first
 
-    def frozen(self) -> FrozenFirstBytes:
+    def snapshot(self) -> FirstBytesSnapshot:
         """These as plain data, with the dialect behind them."""
-        frozen = FrozenFirstBytes(
+        snapshot = FirstBytesSnapshot(
             self._first, self._over, self._trusted, address=self._address if self._first else ""
         )
         if self._first is not None:
-            frozen.accept = self._accept
-        behind = self._dialect.frozen()
-        if isinstance(behind, FrozenLines):
-            frozen.lines = behind
+            snapshot.accept = self._accept
+        behind = self._dialect.snapshot()
+        if isinstance(behind, LinesSnapshot):
+            snapshot.lines = behind
         else:
-            frozen.frames = behind
+            snapshot.frames = behind
         due = self._reading.deadline if self._since is None else self._since + UNDECIDED_SECONDS
         if due != math.inf:
-            frozen.left = due - self._clock()
-        return frozen
+            snapshot.left = due - self._clock()
+        return snapshot
 
     def go_on(self, reading: trio.CancelScope, stood: float) -> None:
-        """Go on after a standstill of so many seconds, which do not count, in another scope."""
+        """Go on after a pause of so many seconds, which do not count, in another scope."""
         reading.deadline = self._reading.deadline + stood
         self._reading = reading
         if self._since is not None:

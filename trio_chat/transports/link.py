@@ -10,7 +10,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
 
 
 class ConnectionLink(ABC):
@@ -25,12 +25,12 @@ class ConnectionLink(ABC):
         "_discarding",
         "_released",
         "address",
-        "gate",
+        "pause",
+        "paused",
         "peer",
         "reading",
         "released",
-        "rest",
-        "standstill",
+        "unsent",
     )
 
     def __init__(self, peer: str, address: str) -> None:
@@ -39,51 +39,51 @@ class ConnectionLink(ABC):
         self.reading: trio.CancelScope | None = trio.CancelScope()
         self.released = False
         # What the hub wants the task to wait out, or has wanted it to.
-        self.standstill: Standstill | None = None
+        self.pause: Pause | None = None
         # What the connection would not take yet, if there is anything.
-        self.rest: bytearray | None = None
+        self.unsent: bytearray | None = None
         self._discarding = False
-        # Made only where the task has to wait: most connections never need them. As long as there
-        # is a gate, the hub wants nothing to be read.
-        self.gate: trio.Event | None = None
+        # Made only where the task has to wait: most connections never need them. As long as
+        # `paused` is there, the hub wants nothing to be read.
+        self.paused: trio.Event | None = None
         self._released: trio.Event | None = None
 
     # --- for the hub ------------------------------------------------------------------------------
 
     def discard(self) -> None:
-        """Forget the rest, and whatever is written after this."""
-        self.rest = None
+        """Forget what is unsent, and whatever is written after this."""
+        self.unsent = None
         self._discarding = True
 
     def keep(self, chunk: bytes | None, more: list[bytes] | None) -> None:
-        """Add chunks to the rest."""
+        """Add chunks to what is unsent."""
         if chunk is None or self._discarding:
             return
-        if self.rest is None:
-            self.rest = bytearray()
-        self.rest += chunk
+        if self.unsent is None:
+            self.unsent = bytearray()
+        self.unsent += chunk
         for one in more or ():
-            self.rest += one
+            self.unsent += one
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Make the client's task read no further."""
-        if self.gate is None:
-            self.gate = trio.Event()
+        if self.paused is None:
+            self.paused = trio.Event()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Let it read on."""
-        if self.gate is not None:
-            self.gate.set()
-            self.gate = None
+        if self.paused is not None:
+            self.paused.set()
+            self.paused = None
 
-    def read_out(self) -> None:
+    def drain_input(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
-        self.standstill = None  # there may be one that is over, and that it has not got round to
+        self.pause = None  # there may be one that is over, and that it has not got round to
         self._end_reading("the chat is stopping")
 
-    def freeze(self, standstill: Standstill) -> bool:
+    def pause_for(self, pause: Pause) -> bool:
         """Make the client's task stand still until that is over; whether it will say so."""
-        self.standstill = standstill
+        self.pause = pause
         self._end_reading("the chat is to stand still")
         return self.reading is not None
 
@@ -103,7 +103,7 @@ class ConnectionLink(ABC):
     @property
     def handed_over(self) -> bool:
         """Whether the connection is another process's now, so that nothing more is done with it."""
-        return self.standstill is not None and self.standstill.handed_over is not None
+        return self.pause is not None and self.pause.handed_over is not None
 
     @abstractmethod
     async def readable(self) -> None:
@@ -121,8 +121,8 @@ class ConnectionLink(ABC):
 
     async def wait_allowed(self) -> None:
         """Wait as long as the hub wants nothing to be read."""
-        while self.gate is not None:
-            await self.gate.wait()
+        while self.paused is not None:
+            await self.paused.wait()
 
     async def wait_released(self) -> None:
         """Wait until the hub has let go."""

@@ -69,8 +69,8 @@ class Listening:
         self._accepting = trio.CancelScope()
         self._idle = trio.Event()
         self._ended = False
-        # As long as there is a gate, nothing is to be accepted.
-        self._gate = trio.Event() if paused else None
+        # As long as this is there, nothing is to be accepted.
+        self._paused = trio.Event() if paused else None
 
     async def run(
         self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
@@ -79,12 +79,12 @@ class Listening:
         with self.socket:
             try:
                 while not self._ended:
-                    if self._gate is None:
+                    if self._paused is None:
                         with self._accepting:
                             await self._accept(serve, nursery)
                     else:
                         self._idle.set()
-                        await self._gate.wait()
+                        await self._paused.wait()
             finally:
                 if self._file is not None and not self.handed_over:
                     self._file.remove()
@@ -105,17 +105,17 @@ class Listening:
 
     async def pause(self) -> None:
         """Accept no more until `resume`; returns once that is so."""
-        if self._gate is None:
-            self._gate = trio.Event()
+        if self._paused is None:
+            self._paused = trio.Event()
             self._accepting.cancel("the chat is to stand still")
         await self._idle.wait()
 
     def resume(self) -> None:
         """Accept again."""
-        if self._gate is not None:
+        if self._paused is not None:
             self._accepting, self._idle = trio.CancelScope(), trio.Event()
-            self._gate.set()
-            self._gate = None
+            self._paused.set()
+            self._paused = None
 
     def end(self) -> None:
         """Accept no more, and close the socket."""

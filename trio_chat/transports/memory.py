@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
     from trio_chat.hub.client import Client, Item
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Record
-    from trio_chat.protocol.events import Event, Kept
+    from trio_chat.protocol.events import Event, PersistentEntry
 
 E = TypeVar("E")
 
 
-class EventVariant:
+class EventEncoding:
     """Renders an event as itself."""
 
     __slots__ = ()
 
     dialect = "in-process"
-    mirrors = False
+    echoes = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """Give the events."""
@@ -58,7 +58,7 @@ class EventVariant:
         return cast("list[Event]", list(pieces))
 
 
-EVENTS = EventVariant()
+EVENTS = EventEncoding()
 
 
 class EventLink:
@@ -72,14 +72,14 @@ class EventLink:
         "address",
         "channel",
         "ended",
-        "left",
         "peer",
+        "unsent_bytes",
     )
 
     def __init__(self, channel: trio.MemorySendChannel[Item], limit: int) -> None:
         self.peer = self.address = "in-process"
         self.channel = channel
-        self.left = 0
+        self.unsent_bytes = 0
         self.ended = False
         self._limit = limit
         # Whether the hub has been told that there is room again, since it last wrote.
@@ -93,10 +93,10 @@ class EventLink:
         """Take events; see `trio_chat.hub.client.Link`."""
         for one in [chunk or [], *(more or [])]:
             self._queue.extend(one)
-            self.left += size_of(one)
+            self.unsent_bytes += size_of(one)
         self._told = False
         self._arrived.set()
-        return self.left
+        return self.unsent_bytes
 
     async def drain(self) -> bool:
         """Not called for an in-process client, which takes its events itself."""
@@ -110,20 +110,20 @@ class EventLink:
     def discard(self) -> None:
         """Forget what has not been taken."""
         self._queue.clear()
-        self.left = 0
+        self.unsent_bytes = 0
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Nothing: its calls wait for their own results, which is all it can send."""
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Nothing."""
 
-    def read_out(self) -> None:
+    def drain_input(self) -> None:
         """Nothing: there is no reader."""
 
-    def freeze(self, standstill: Standstill) -> bool:
+    def pause_for(self, pause: Pause) -> bool:
         """Nothing: there is no reader."""
-        del standstill
+        del pause
         return False
 
     def release(self) -> None:
@@ -144,12 +144,12 @@ class EventLink:
                 self._arrived = trio.Event()
             await self._arrived.wait()
         event = self._queue.popleft()
-        self.left -= size_of([event])
+        self.unsent_bytes -= size_of([event])
         return event
 
     def has_room_again(self) -> bool:
         """Whether half of the outbox is free and the hub has not been told; true once each time."""
-        if self._told or self.left >= self._limit // 2:
+        if self._told or self.unsent_bytes >= self._limit // 2:
             return False
         self._told = True
         return True
@@ -164,8 +164,8 @@ class InProcessClient:
     any more. One that is cancelled may or may not have been carried out.
 
     A client that does not read its events is lagging, but never dropped: past the outbox limit it
-    gets no more of them; once it reads, it gets the kept ones it has not had, or `Missed` in place
-    of those that are kept no more.
+    gets no more of them; once it reads, it gets the persistent ones it has not had, or `Missed` in
+    place of those that are kept no more.
 
     `room` is the name of a room; `None` means the one the client is in, if there is just one.
     """
@@ -203,12 +203,12 @@ class InProcessClient:
         """Be called `nick` from now on."""
         name = parse_nick(nick, self._settings.nick_chars)
         await self.perform(commands.TakeNick(name))
-        self._nick = name.shown
+        self._nick = name.display
 
     async def join(self, room: str) -> str:
         """Go into a room, and stay in those it is in.
 
-        Gives the room's folded name, which events carry as `room`.
+        Gives the room's casefolded name, which events carry as `room`.
         """
         name = self._room_name(room)
         await self.perform(commands.Join(parse_room(room, self._settings.room_chars)))
@@ -256,8 +256,8 @@ class InProcessClient:
         *,
         before: int | None = None,
         room: str | None = None,
-    ) -> list[Kept]:
-        """The newest kept entries of a room, or those before a position, oldest first.
+    ) -> list[PersistentEntry]:
+        """The newest persistent entries of a room, or those before a position, oldest first.
 
         At most `limit`, which may be 500.
         """
@@ -266,8 +266,8 @@ class InProcessClient:
         record = commands.ShowHistory(limit, before, self._maybe_room(room))
         return (await self._ask(record, EntriesShown)).entries
 
-    async def search(self, words: str, *, room: str | None = None) -> list[Kept]:
-        """The newest kept entries of a room that hold all these words, oldest first; at most 50."""
+    async def search(self, words: str, *, room: str | None = None) -> list[PersistentEntry]:
+        """The newest persistent entries that hold all these words, oldest first; at most 50."""
         text = self._text(words, "word", self._settings.message_chars)
         record = commands.Search(parse_words(text), self._maybe_room(room))
         return (await self._ask(record, EntriesShown)).entries
@@ -282,7 +282,7 @@ class InProcessClient:
         return [member.nick for member in (await self._ask(record, MembersListed)).members]
 
     def _room_name(self, room: str) -> str:
-        return parse_room(room, self._settings.room_chars).folded
+        return parse_room(room, self._settings.room_chars).casefolded
 
     def _maybe_room(self, room: str | None) -> str | None:
         return None if room is None else self._room_name(room)

@@ -6,7 +6,7 @@ from attrs import define, field
 
 
 @define
-class FrozenBucket:
+class BucketSnapshot:
     """A bucket as plain data: what it held so many seconds ago, if it has ever been asked."""
 
     tokens: float
@@ -29,16 +29,16 @@ class TokenBucket:
         self._tokens = float(self.burst)
 
     @classmethod
-    def thawed(cls, rate: float, burst: int, frozen: FrozenBucket, now: float) -> TokenBucket:
-        """A bucket that goes on where another one was frozen, by its own rate and burst."""
+    def restored(cls, rate: float, burst: int, snapshot: BucketSnapshot, now: float) -> TokenBucket:
+        """A bucket that goes on from another one's snapshot, by its own rate and burst."""
         bucket = cls(rate, burst)
-        bucket._tokens = min(float(burst), frozen.tokens)
-        bucket._filled_at = None if frozen.age is None else now - frozen.age
+        bucket._tokens = min(float(burst), snapshot.tokens)
+        bucket._filled_at = None if snapshot.age is None else now - snapshot.age
         return bucket
 
-    def frozen(self, now: float) -> FrozenBucket:
+    def snapshot(self, now: float) -> BucketSnapshot:
         """This bucket as plain data."""
-        return FrozenBucket(
+        return BucketSnapshot(
             self._tokens, None if self._filled_at is None else now - self._filled_at
         )
 

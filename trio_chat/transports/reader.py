@@ -11,16 +11,16 @@ import trio
 from attrs import define, field
 
 from trio_chat.hub.client import Client, Lost
-from trio_chat.hub.pause import Still
+from trio_chat.hub.pause import AllPaused
 from trio_chat.protocol.commands import Answer, Connected, Disconnected, ReadOut, Secured
 from trio_chat.transports.detection import (
     NO_TLS,
     AnswerAtOnce,
     FirstBytes,
-    FrozenFirstBytes,
+    FirstBytesSnapshot,
     TlsHello,
 )
-from trio_chat.transports.rate_limit import FrozenBucket, TokenBucket
+from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 from trio_chat.transports.tcp import SocketLink
 from trio_chat.transports.tls import HandshakeFailed, TlsLink
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.http.operators import Operators
     from trio_chat.hub.client import Item
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Record
     from trio_chat.transports.stream import StreamLink
 
@@ -59,14 +59,14 @@ def bucket_of(settings: Settings) -> TokenBucket | None:
 
 
 @define
-class FrozenReader:
+class ReaderSnapshot:
     """What is known of a client's input, as plain data.
 
     That it is at its end need not be known: who reads on finds the end again.
     """
 
-    dialect: FrozenFirstBytes = field(factory=FrozenFirstBytes)
-    bucket: FrozenBucket | None = None
+    dialect: FirstBytesSnapshot = field(factory=FirstBytesSnapshot)
+    bucket: BucketSnapshot | None = None
 
 
 class Reader:
@@ -112,10 +112,10 @@ class Reader:
         """Have operators answered, if this is one."""
         self._dialect.report_by(partial(operators.report, self.client))
 
-    def frozen(self) -> FrozenReader:
+    def snapshot(self) -> ReaderSnapshot:
         """What it knows as plain data, while it stands still."""
-        bucket = None if self._bucket is None else self._bucket.frozen(trio.current_time())
-        return FrozenReader(self._dialect.frozen(), bucket)
+        bucket = None if self._bucket is None else self._bucket.snapshot(trio.current_time())
+        return ReaderSnapshot(self._dialect.snapshot(), bucket)
 
     def go_inside(self) -> bool:
         """Go on inside of TLS, if the hub does; whether it does."""
@@ -140,9 +140,7 @@ class Reader:
         try:
             while link.reading is not None:
                 with link.reading as reading:
-                    if link.standstill is not None and await self._wait_out(
-                        link.standstill, reading
-                    ):
+                    if link.pause is not None and await self._wait_out(link.pause, reading):
                         return
                     while not self._at_end:
                         await self._go_on()
@@ -152,11 +150,11 @@ class Reader:
                     break
                 if self._records and not link.released:
                     await self._send()
-                if link.released or link.standstill is None:
+                if link.released or link.pause is None:
                     break
                 link.reading = trio.CancelScope()
-                if link.standstill.stands(self.client, self):
-                    await self._channel.send(Still())
+                if link.pause.stands(self.client, self):
+                    await self._channel.send(AllPaused())
             if isinstance(end, ReadOut) and not link.released:
                 await self._read_last()
         except AnswerAtOnce as answer:
@@ -169,24 +167,24 @@ class Reader:
         else:
             await self._channel.send((self.client, (end,), 0))
         link.reading = None
-        if link.standstill is not None and link.standstill.stands(self.client, self):
-            await self._channel.send(Still())
+        if link.pause is not None and link.pause.stands(self.client, self):
+            await self._channel.send(AllPaused())
 
-    async def _wait_out(self, standstill: Standstill, reading: trio.CancelScope) -> bool:
-        """Wait until a standstill is over; whether the connection is another process's now."""
+    async def _wait_out(self, pause: Pause, reading: trio.CancelScope) -> bool:
+        """Wait until a pause is over; whether the connection is another process's now."""
         since = trio.current_time()
-        await standstill.over.wait()
+        await pause.over.wait()
         if self.link.handed_over:
             return True
         self._dialect.go_on(reading, trio.current_time() - since)
-        if self.link.standstill is standstill:
-            self.link.standstill = None
+        if self.link.pause is pause:
+            self.link.pause = None
         return False
 
     def _read(self) -> bool:
         """Read what has come and pass it on; whether there is something that has to wait."""
         link = self.link
-        if link.gate is not None:
+        if link.paused is not None:
             return True
         data = link.take()
         if not data:

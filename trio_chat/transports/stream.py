@@ -24,32 +24,32 @@ class StreamLink(ConnectionLink):
         super().__init__(peer, peer)
         self._stream = stream
         self._sending = 0
-        # What was read and not taken yet: the hub may have closed the gate, or ended reading.
+        # What was read and not taken yet: the hub may have paused reading, or ended it.
         self._taken: bytes | None = None
 
     @property
-    def left(self) -> int:
+    def unsent_bytes(self) -> int:
         """How many bytes the stream has not taken yet."""
-        return self._sending + (0 if self.rest is None else len(self.rest))
+        return self._sending + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
         """Keep these bytes for `drain`; see `trio_chat.hub.client.Link`."""
         self.keep(chunk, more)
-        return self.left
+        return self.unsent_bytes
 
     async def drain(self) -> bool:
-        """Send some of the rest; whether there is more."""
-        rest = self.rest or bytearray()
-        data = bytes(rest[:SEND_BYTES])
-        del rest[:SEND_BYTES]
-        if not rest:
-            self.rest = None
+        """Send some of what is unsent; whether there is more."""
+        unsent = self.unsent or bytearray()
+        data = bytes(unsent[:SEND_BYTES])
+        del unsent[:SEND_BYTES]
+        if not unsent:
+            self.unsent = None
         self._sending = len(data)
         try:
             await self._stream.send_all(data)
         finally:
             self._sending = 0
-        return self.rest is not None
+        return self.unsent is not None
 
     def undelivered(self) -> int:
         """A stream does not tell how far it has got: nothing but `drain` shows progress."""

@@ -65,14 +65,14 @@ class SocketLink(ConnectionLink):
         return self._socket
 
     @property
-    def left(self) -> int:
+    def unsent_bytes(self) -> int:
         """How many bytes wait for the connection."""
-        return 0 if self.rest is None else len(self.rest)
+        return 0 if self.unsent is None else len(self.unsent)
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
-        """Send what the socket takes at once and keep the rest; see `trio_chat.hub.client.Link`."""
-        if self.rest is not None or chunk is None:
-            return self._write_after_rest(chunk, more)
+        """Send what the socket takes at once; see `trio_chat.hub.client.Link`."""
+        if self.unsent is not None or chunk is None:
+            return self._write_after_unsent(chunk, more)
         data = chunk if more is None else b"".join((chunk, *more))
         try:
             sent = self._send(data)
@@ -80,22 +80,22 @@ class SocketLink(ConnectionLink):
             sent = 0
         if sent == len(data):
             return 0
-        self.rest = bytearray(memoryview(data)[sent:])
-        return len(self.rest)
+        self.unsent = bytearray(memoryview(data)[sent:])
+        return len(self.unsent)
 
-    def _write_after_rest(self, chunk: bytes | None, more: list[bytes] | None) -> int:
+    def _write_after_unsent(self, chunk: bytes | None, more: list[bytes] | None) -> int:
         self.keep(chunk, more)
-        rest = self.rest
-        if rest is None:
+        unsent = self.unsent
+        if unsent is None:
             return 0
         with contextlib.suppress(BlockingIOError):
-            del rest[: self._send(rest)]
-        if not rest:
-            self.rest = None
-        return len(rest)
+            del unsent[: self._send(unsent)]
+        if not unsent:
+            self.unsent = None
+        return len(unsent)
 
     def discard(self) -> None:
-        """Forget the rest, and whatever is written after this."""
+        """Forget what is unsent, and whatever is written after this."""
         super().discard()
         self._send = len  # it is as if all had been sent
 

@@ -21,7 +21,7 @@ from trio_chat.transports.tcp import READ_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.hub.pause import Standstill
+    from trio_chat.hub.pause import Pause
     from trio_chat.transports.tcp import SocketLink
 
 # Three round trips of the slowest network, and time to ask for a certificate in the browser's
@@ -40,7 +40,7 @@ class HandshakeFailed(Exception):
 class TlsLink(ConnectionLink):
     """A link over TLS that takes the place of the one over TCP alone, and uses that from there on.
 
-    What is written before the handshake is over is the `rest` until then.
+    What is written before the handshake is over is the `unsent` until then.
     """
 
     __slots__ = (
@@ -70,19 +70,19 @@ class TlsLink(ConnectionLink):
     # --- for the hub ------------------------------------------------------------------------------
 
     @property
-    def left(self) -> int:
+    def unsent_bytes(self) -> int:
         """How many bytes wait for the connection."""
-        return self._below.left + (0 if self.rest is None else len(self.rest))
+        return self._below.unsent_bytes + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
-        """Send what the socket takes at once and keep the rest; see `trio_chat.hub.client.Link`."""
+        """Send what the socket takes at once; see `trio_chat.hub.client.Link`."""
         if not self._usable:
             self.keep(chunk, more)
-            return self.left
-        if self.rest is not None:
+            return self.unsent_bytes
+        if self.unsent is not None:
             self.keep(chunk, more)
-            chunk, more = bytes(self.rest), None
-            self.rest = None
+            chunk, more = bytes(self.unsent), None
+            self.unsent = None
         if chunk is not None:
             self._encrypt(chunk if more is None else b"".join((chunk, *more)))
         return self._below.write(self._outgoing.read() or None, None)
@@ -96,7 +96,7 @@ class TlsLink(ConnectionLink):
             raise _broken(self._failure or error) from None
 
     def discard(self) -> None:
-        """Forget the rest, and whatever is written after this."""
+        """Forget what is unsent, and whatever is written after this."""
         super().discard()
         self._below.discard()
 
@@ -115,14 +115,14 @@ class TlsLink(ConnectionLink):
         """How many bytes the peer has not acknowledged."""
         return self._below.undelivered()
 
-    def freeze(self, standstill: Standstill) -> bool:
+    def pause_for(self, pause: Pause) -> bool:
         """Make the client's task stand still; see `trio_chat.hub.client.Link`.
 
         A handshake goes on meanwhile, so that the client can be told why it is sent away.
         """
         if self._shaken.is_set():
-            return super().freeze(standstill)
-        self.standstill = standstill
+            return super().pause_for(pause)
+        self.pause = pause
         return False
 
     # --- for the client's task --------------------------------------------------------------------
@@ -174,7 +174,7 @@ class TlsLink(ConnectionLink):
             with trio.move_on_after(ALERT_SECONDS), contextlib.suppress(OSError):
                 await self._flush()
             raise HandshakeFailed(failure)
-        if self.standstill is not None:
+        if self.pause is not None:
             self._end_reading("the chat stands still")
 
     async def _exchange(self) -> None:
@@ -192,10 +192,10 @@ class TlsLink(ConnectionLink):
 
     async def _flush(self) -> None:
         """Send what TLS has to say by itself, all of it."""
-        left = self._below.write(self._outgoing.read() or None, None)
-        while left:
+        unsent = self._below.write(self._outgoing.read() or None, None)
+        while unsent:
             await self._below.drain()
-            left = self._below.write(None, None)
+            unsent = self._below.write(None, None)
 
     def _feed(self, data: bytes | None) -> None:
         if data:
@@ -237,7 +237,7 @@ class TlsLink(ConnectionLink):
 
     def _answer(self) -> None:
         """Send what TLS has to say by itself; behind what waits for the connection it waits too."""
-        if not self._below.left:
+        if not self._below.unsent_bytes:
             self._below.write(self._outgoing.read(), None)
         elif self._outgoing.pending > PENDING_BYTES:
             raise OSError(errno.EPROTO, "too many messages of TLS's own")

@@ -19,8 +19,8 @@ from attrs import asdict, define, frozen
 from trio_chat.daemon import systemd
 from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
-from trio_chat.daemon.upgrade.process import start_heir
-from trio_chat.daemon.upgrade.protocol import Estate, Fixed
+from trio_chat.daemon.upgrade.process import start_successor
+from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
 from trio_chat.errors import HandoverError, Refused
 from trio_chat.snapshot.codec import be_prepared, write_state
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio_chat.daemon.control_path import ControlListener
-    from trio_chat.daemon.upgrade.process import Heir
+    from trio_chat.daemon.upgrade.process import SuccessorProcess
     from trio_chat.server import Chat
-    from trio_chat.snapshot.handover import Frozen
+    from trio_chat.snapshot.handover import PausedChat
 
 # To start and read its settings: nobody waits for it, and a machine may be slow.
 START_SECONDS: Final = 30.0
@@ -84,30 +84,30 @@ def check_possible() -> None:
         raise Refused("this daemon does not know what command has started it: restart it instead")
 
 
-async def hand_over(chat: Chat, own: DaemonState, handed: Callable[[int], None]) -> Outcome:
+async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], None]) -> Outcome:
     """Start the successor and give it all there is; nothing is left to this process then.
 
-    `handed` is called with the successor's process id in the step in which that is decided. Raises
-    `HandoverError` if it does not come to that, `Refused` where it cannot, and `ChatClosed`
+    `handed_over` is called with the successor's process id in the step in which that is decided.
+    Raises `HandoverError` if it does not come to that, `Refused` where it cannot, and `ChatClosed`
     if the chat is stopping; the chat then goes on as if nothing had been. So it does if this is
     cancelled before the successor has been told to go on.
     """
     check_possible()
-    async with start_heir() as heir:
+    async with start_successor() as successor:
         with within(START_SECONDS, "started"):
-            ready = await heir.wire.receive(protocol.READY)
+            ready = await successor.wire.receive(protocol.READY)
         check_fixed(own, protocol.read(Fixed, ready.content))
         be_prepared()
         begun = time.monotonic()
         try:
             async with chat.frozen() as still:
-                await pass_to(heir, still, own, begun)
-                handed(heir.process.pid)
-                await systemd.handed_over(heir.process.pid)
+                await pass_to(successor, still, own, begun)
+                handed_over(successor.process.pid)
+                await systemd.handed_over(successor.process.pid)
         except trio.TooSlowError:
             raise HandoverError("the chat was too busy to be handed over: try again") from None
-        serves = await has_begun(heir)
-        return Outcome(heir.process.pid, serves, len(still.clients), time.monotonic() - begun)
+        serves = await has_begun(successor)
+        return Outcome(successor.process.pid, serves, len(still.clients), time.monotonic() - begun)
 
 
 def check_fixed(own: DaemonState, ready: Fixed) -> None:
@@ -128,30 +128,34 @@ def shown(value: object) -> str:
     return "not given" if value == "" else str(value)
 
 
-async def pass_to(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
+async def pass_to(
+    successor: SuccessorProcess, still: PausedChat, own: DaemonState, begun: float
+) -> None:
     """Give the successor what stands still; it is killed unless it can go on with it."""
     try:
         with within(SEND_SECONDS, "taken what it was sent"):
-            await send(heir, still, own, begun)
+            await send(successor, still, own, begun)
         with within(LOAD_SECONDS, "read what it was sent"):
-            await heir.wire.receive(protocol.LOADED)
+            await successor.wire.receive(protocol.LOADED)
         # From here on nothing else runs: what was asked up to now counts, and nothing later.
         await trio.lowlevel.checkpoint_if_cancelled()
-        heir.go()
+        successor.go()
     except BaseException:
-        heir.kill()
+        successor.kill()
         raise
     still.hand_over()
     if own.control is not None:
         own.control.let_go()
 
 
-async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> None:
+async def send(
+    successor: SuccessorProcess, still: PausedChat, own: DaemonState, begun: float
+) -> None:
     """Send all there is."""
     stderr = [STDERR] if is_open(STDERR) else []
     control = [] if own.control is None else [own.control.fileno()]
     lock = [] if still.lock is None else [still.lock]
-    estate = Estate(
+    handover = DaemonHandover(
         process=os.getpid(),
         instance=own.instance,
         listens_on_given=own.listens_on_given,
@@ -164,8 +168,8 @@ async def send(heir: Heir, still: Frozen, own: DaemonState, begun: float) -> Non
     # In a thread, so that a lot of it can be late like anything else.
     state = await trio.to_thread.run_sync(write_state, still.state, abandon_on_cancel=True)
     sockets = [sock.fileno() for sock in (*still.listeners, *still.clients)]
-    await heir.wire.send(protocol.ESTATE, protocol.written(estate))
-    await heir.wire.send(protocol.STATE, state, [*stderr, *control, *lock, *sockets])
+    await successor.wire.send(protocol.HANDOVER, protocol.written(handover))
+    await successor.wire.send(protocol.STATE, state, [*stderr, *control, *lock, *sockets])
 
 
 def is_open(descriptor: int) -> bool:
@@ -176,11 +180,11 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-async def has_begun(heir: Heir) -> bool:
+async def has_begun(successor: SuccessorProcess) -> bool:
     """Wait until the successor serves; whether it has said so."""
     try:
         with within(SERVE_SECONDS, "begun"):
-            await heir.wire.receive(protocol.SERVING)
+            await successor.wire.receive(protocol.SERVING)
     except HandoverError:
         return False
     return True

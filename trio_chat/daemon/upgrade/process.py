@@ -40,7 +40,7 @@ WATCHDOG_PID: Final = "WATCHDOG_PID"
 
 
 @define
-class Heir:
+class SuccessorProcess:
     """A successor that has been started, and is killed unless it is told to go on."""
 
     process: trio.Process
@@ -86,31 +86,31 @@ class Heir:
 
 
 @asynccontextmanager
-async def start_heir() -> AsyncGenerator[Heir, None]:
+async def start_successor() -> AsyncGenerator[SuccessorProcess, None]:
     """Start a successor, which at the end of the block goes on by itself or is gone.
 
     Raises `HandoverError` if it cannot be started. A `PeerEnded` in the block, from before it has
     been told to go on, becomes one that says why it ended.
     """
     with ExitStack() as closing:
-        heir = await _start(closing)
+        successor = await _start(closing)
         try:
-            yield heir
+            yield successor
         except PeerEnded:
-            if heir.free:
+            if successor.free:
                 raise
             with trio.move_on_after(END_SECONDS, shield=True):
-                await heir.process.wait()
-            raise HandoverError(heir.fate()) from None
+                await successor.process.wait()
+            raise HandoverError(successor.fate()) from None
         finally:
-            if not heir.free:
-                heir.kill()
+            if not successor.free:
+                successor.kill()
                 with trio.move_on_after(END_SECONDS, shield=True):
-                    await heir.process.wait()
-            heir.pass_on()
+                    await successor.process.wait()
+            successor.pass_on()
 
 
-async def _start(closing: ExitStack) -> Heir:
+async def _start(closing: ExitStack) -> SuccessorProcess:
     environ = {name: value for name, value in os.environ.items() if name != WATCHDOG_PID}
     try:
         with ExitStack() as its_own:
@@ -129,4 +129,4 @@ async def _start(closing: ExitStack) -> Heir:
             )
     except OSError as error:
         raise HandoverError(f"the new process cannot be started: {error.strerror}") from None
-    return Heir(process, wire, reading)
+    return SuccessorProcess(process, wire, reading)

@@ -1,9 +1,9 @@
 """What a daemon and its successor say to each other at an upgrade.
 
 The successor says `READY`, with the settings that an upgrade cannot change; the daemon, once its
-chat stands still, `ESTATE` and `STATE`; the successor, once it has read them, `LOADED`; the daemon
-`GO`, after which it touches nothing any more; the successor `SERVING`. Until `GO`, who does not
-like something just ends the connection, and the daemon serves on.
+chat stands still, `HANDOVER` and `STATE`; the successor, once it has read them, `LOADED`; the
+daemon `GO`, after which it touches nothing any more; the successor `SERVING`. Until `GO`, who does
+not like something just ends the connection, and the daemon serves on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROTOCOL: Final = 2
 VARIABLE: Final = "TRIOCHAT_PREDECESSOR"
 
 READY: Final = "ready"
-ESTATE: Final = "estate"
+HANDOVER: Final = "estate"  # as the first version called it
 STATE: Final = "state"
 LOADED: Final = "loaded"
 GO: Final = "go"
@@ -41,7 +41,7 @@ class Fixed:
 
 
 @frozen
-class Estate:
+class DaemonHandover:
     """What goes on in the successor, beside the chat.
 
     `STATE` comes with descriptors: standard error, the control socket and the store's lock, as far
@@ -62,10 +62,10 @@ class Estate:
     listeners: int
 
 
-Said = TypeVar("Said", Fixed, Estate)
+Said = TypeVar("Said", Fixed, DaemonHandover)
 
 
-def written(said: Fixed | Estate) -> bytes:
+def written(said: Fixed | DaemonHandover) -> bytes:
     """What is said, as JSON."""
     return json.dumps({"protocol": PROTOCOL, **asdict(said)}).encode()
 

@@ -19,11 +19,11 @@ from trio_chat.config.settings import Settings
 from trio_chat.daemon.control_path import ControlListener
 from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
-from trio_chat.daemon.upgrade.protocol import VARIABLE, Estate, Fixed
+from trio_chat.daemon.upgrade.protocol import VARIABLE, DaemonHandover, Fixed
 from trio_chat.daemon.upgrade.wire import Wire
 from trio_chat.errors import HandoverError, SettingsError
 from trio_chat.snapshot.codec import be_prepared, read_state
-from trio_chat.snapshot.handover import Handed, check_handed
+from trio_chat.snapshot.handover import Handover, check_handover
 
 
 def predecessor(environ: MutableMapping[str, str]) -> Wire | None:
@@ -46,24 +46,24 @@ def predecessor(environ: MutableMapping[str, str]) -> Wire | None:
 
 
 @define
-class Inheritance:
+class Received:
     """All that a daemon leaves; nothing of it may be used before `take_over` has returned."""
 
-    estate: Estate
-    handed: Handed
+    daemon: DaemonHandover
+    chat: Handover
     control: socket.socket | None
     stderr: int | None
 
     def account(self) -> dict[str, object]:
         """From whom, how many clients, and how long they have stood still, for the log."""
         return {
-            "predecessor": self.estate.process,
-            "clients": len(self.handed.clients),
-            "seconds": round(time.monotonic() - self.estate.still_since, 3),
+            "predecessor": self.daemon.process,
+            "clients": len(self.chat.clients),
+            "seconds": round(time.monotonic() - self.daemon.still_since, 3),
         }
 
 
-async def receive(wire: Wire, fixed: Fixed) -> Inheritance:
+async def receive(wire: Wire, fixed: Fixed) -> Received:
     """Be ready with these settings, and wait for what there is to inherit.
 
     Raises `HandoverError` if the daemon has given the upgrade up, `StateError` if this version
@@ -71,24 +71,24 @@ async def receive(wire: Wire, fixed: Fixed) -> Inheritance:
     """
     be_prepared()
     await wire.send(protocol.READY, protocol.written(fixed))
-    estate = protocol.read(Estate, (await wire.receive(protocol.ESTATE)).content)
+    handover = protocol.read(DaemonHandover, (await wire.receive(protocol.HANDOVER)).content)
     message = await wire.receive(protocol.STATE)
-    return _inheritance(estate, message.content, message.descriptors)
+    return _received(handover, message.content, message.descriptors)
 
 
-async def take_over(wire: Wire, settings: Settings, inheritance: Inheritance) -> None:
+async def take_over(wire: Wire, settings: Settings, received: Received) -> None:
     """See that all of it can be used, and return once it is this process's.
 
     Raises `HandoverError` if the daemon has given the upgrade up; if something cannot be used,
     `StateError`, `StoreError` or `SettingsError`.
     """
-    check_handed(settings, inheritance.handed.state)
+    check_handover(settings, received.chat.state)
     await wire.send(protocol.LOADED)
     await wire.receive(protocol.GO)
-    if inheritance.stderr is not None:
+    if received.stderr is not None:
         # The daemon reads what was written so far, and would have told it if this had failed.
-        os.dup2(inheritance.stderr, STDERR)
-        os.close(inheritance.stderr)
+        os.dup2(received.stderr, STDERR)
+        os.close(received.stderr)
 
 
 def serving(wire: Wire) -> None:
@@ -98,26 +98,26 @@ def serving(wire: Wire) -> None:
     wire.close()
 
 
-def control_listener(inheritance: Inheritance) -> ControlListener | None:
+def control_listener(received: Received) -> ControlListener | None:
     """The control socket, to go on with; its path has been there all the time."""
-    path = inheritance.estate.control
-    if inheritance.control is None or path is None:
+    path = received.daemon.control
+    if received.control is None or path is None:
         return None
-    return ControlListener(Path(path), inheritance.control)
+    return ControlListener(Path(path), received.control)
 
 
-def _inheritance(estate: Estate, content: bytes, descriptors: list[int]) -> Inheritance:
-    """Who gets which descriptor; see `Estate`."""
+def _received(handover: DaemonHandover, content: bytes, descriptors: list[int]) -> Received:
+    """Who gets which descriptor; see `DaemonHandover`."""
     state = read_state(content)
     left = iter(descriptors)
-    fixed = estate.has_stderr + (estate.control is not None) + estate.has_lock
+    fixed = handover.has_stderr + (handover.control is not None) + handover.has_lock
     connected = sum(client.away is None for client in state.clients)
-    if len(descriptors) != fixed + estate.listeners + connected:
+    if len(descriptors) != fixed + handover.listeners + connected:
         raise HandoverError("not those descriptors have come that the daemon speaks of")
-    stderr = next(left) if estate.has_stderr else None
-    control = None if estate.control is None else socket.socket(fileno=next(left))
-    lock = next(left) if estate.has_lock else None
-    listeners = [socket.socket(fileno=next(left)) for _ in range(estate.listeners)]
+    stderr = next(left) if handover.has_stderr else None
+    control = None if handover.control is None else socket.socket(fileno=next(left))
+    lock = next(left) if handover.has_lock else None
+    listeners = [socket.socket(fileno=next(left)) for _ in range(handover.listeners)]
     clients = [socket.socket(fileno=descriptor) for descriptor in left]
-    handed = Handed(state, listeners, clients, lock)
-    return Inheritance(estate, handed, control, stderr)
+    chat = Handover(state, listeners, clients, lock)
+    return Received(handover, chat, control, stderr)

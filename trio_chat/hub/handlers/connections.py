@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_chat")
 
 
-class Attendance:
+class Connections:
     """Handles the records of clients that come, and that go."""
 
     def __init__(self, state: State, outcomes: Outcomes) -> None:
@@ -46,7 +46,7 @@ class Attendance:
         elif client.local:
             client.read_out = state.stopping
         elif state.stopping:
-            client.link.read_out()
+            client.link.drain_input()
         elif len(state.clients) > settings.max_clients:
             self._turn_away(client, "max_clients", "the server is full; please try again later")
         elif not record.trusted:
@@ -67,10 +67,10 @@ class Attendance:
         old, client.link = client.link, record.link
         client.link.peer, client.link.address = old.peer, old.address
         record.taken = True
-        if self._state.standstill is not None:
-            client.link.freeze(self._state.standstill)
+        if self._state.pause is not None:
+            client.link.pause_for(self._state.pause)
         if self._state.stopping:
-            client.link.read_out()
+            client.link.drain_input()
         old.release()
 
     def _check_address(self, client: Client) -> None:

@@ -67,9 +67,9 @@ class Speech:
         self._outcomes.say(draft)
 
     def _tell(self, client: Client, record: commands.Tell) -> None:
-        target = self._state.nicks.get(record.name.folded)
+        target = self._state.nicks.get(record.name.casefolded)
         if target is None:
-            raise Refused(f"no one here is called {record.name.shown}")
+            raise Refused(f"no one here is called {record.name.display}")
         if target.away is not None:
             raise Refused(f"{target.nick} has lost the connection; please try again later")
         if target.lagging:

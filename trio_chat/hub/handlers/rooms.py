@@ -44,28 +44,29 @@ class Rooms:
         name, old = record.name, client.nick
         if not self._state.is_free(name, client):
             raise Refused(
-                f"the nick {name.shown} is taken, or looks like one that is: please choose another"
+                f"the nick {name.display} is taken, or looks like one that is: "
+                "please choose another"
             )
         self._state.give_nick(client, name)
-        if name.shown != old:
+        if name.display != old:
             for room in client.rooms.values():
-                self._outcomes.draft(events.Renamed(room.name, client.id, old, name.shown))
-        self._outcomes.reply(client, events.NickTaken(name.shown))
+                self._outcomes.draft(events.Renamed(room.name, client.id, old, name.display))
+        self._outcomes.reply(client, events.NickTaken(name.display))
 
     def _join(self, client: Client, record: commands.Join) -> None:
         name = record.name
-        if name.folded in client.rooms:
-            raise Refused(f"you are in {client.rooms[name.folded].shown} already")
+        if name.casefolded in client.rooms:
+            raise Refused(f"you are in {client.rooms[name.casefolded].shown} already")
         if client.room_limit is not None and len(client.rooms) >= client.room_limit > 1:
             sentence = f"you are in {client.room_limit} rooms, which is the most; leave one"
             raise Refused(sentence, limit="rooms_per_client")
-        room = self._state.rooms.get(name.folded) or self._make_room(name)
+        room = self._state.rooms.get(name.casefolded) or self._make_room(name)
         if len(client.rooms) == client.room_limit == 1:
             self._go_out(client, next(iter(client.rooms.values())))
         self._outcomes.draft(events.Joined(room.name, client.id, client.nick))
         self._state.enter(client, room)
         welcome = events.Welcomed(room.name, room.shown)
-        if client.variant.mirrors:
+        if client.encoding.echoes:
             listed = room.listed(listable(self._state.settings))
             welcome.members, welcome.more = listed.members, listed.more
         self._outcomes.with_topic(client, room, welcome)
@@ -76,9 +77,9 @@ class Rooms:
                 "there are too many rooms; please join one that exists (/rooms lists them)",
                 limit="max_rooms",
             )
-        room = Room(name.folded, name.shown, self._state.settings.recent_entries)
+        room = Room(name.casefolded, name.display, self._state.settings.recent_entries)
         room.topic = self._topic(room.name)
-        self._state.rooms[name.folded] = room
+        self._state.rooms[name.casefolded] = room
         self._outcomes.listed.append(RoomMade(room))
         return room
 
@@ -98,7 +99,7 @@ class Rooms:
 
     def _list_members(self, client: Client, record: commands.ListMembers) -> None:
         room = room_meant(client, record.room)
-        most = listable(self._state.settings) if client.variant.mirrors else LIST_LENGTH
+        most = listable(self._state.settings) if client.encoding.echoes else LIST_LENGTH
         self._outcomes.reply(client, room.listed(most))
 
     def _show_topic(self, client: Client, record: commands.ShowTopic) -> None:
@@ -112,7 +113,7 @@ class Rooms:
         if request is not None:
             request.looking = True
         else:
-            client.looking = record if label is None else commands.Labelled(record, label)
+            client.looking = record if label is None else commands.LabelledCommand(record, label)
             self._state.halt(client)
 
 

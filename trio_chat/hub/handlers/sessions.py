@@ -38,7 +38,7 @@ class Sessions:
 
     def _greet(self, client: Client, record: commands.Greet) -> None:
         settings = self._state.settings
-        client.variant = record.variant
+        client.encoding = record.encoding
         client.room_limit = settings.rooms_per_client
         if settings.resume_grace:
             client.token = secrets.token_urlsafe(TOKEN_BYTES)

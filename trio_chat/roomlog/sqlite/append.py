@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from trio_chat.protocol.events import KEPT, TopicSet
+from trio_chat.protocol.events import PERSISTENT, TopicSet
 from trio_chat.roomlog.sqlite import rows
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Entry, Kept
+    from trio_chat.protocol.events import Entry, PersistentEntry
 
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
@@ -44,7 +44,7 @@ class Batch:
 
 @define(eq=False)
 class RoomRows:
-    """What is known of a room: its kept entries are those above `floor`, up to `position`."""
+    """What is known of a room: its persistent entries are those above `floor`, up to `position`."""
 
     id: int
     name: str
@@ -57,7 +57,7 @@ class RoomRows:
 
 
 @define
-class Rooms:
+class StoredRooms:
     """What is known of all rooms; `by_name` has those that spoke last at its end.
 
     Positions of new rooms begin above `positions_from`, ids of batches above `last_batch`.
@@ -70,11 +70,11 @@ class Rooms:
     forgotten: list[RoomRows] = field(factory=list)
 
 
-def load(connection: sqlite3.Connection) -> Rooms:
+def load(connection: sqlite3.Connection) -> StoredRooms:
     """Read from the file what is known of its rooms."""
     [(positions_from,)] = connection.execute("SELECT forgotten FROM positions")
     [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
-    rooms = Rooms(positions_from=positions_from, last_batch=last_batch)
+    rooms = StoredRooms(positions_from=positions_from, last_batch=last_batch)
     spoken: list[tuple[float, RoomRows]] = []
     for key, name, shown, topic, floor in connection.execute(
         "SELECT id, name, shown, topic, floor FROM rooms"
@@ -102,14 +102,14 @@ class Speaking:
     room: RoomRows
     position: int
     topic: TopicSet | None = None
-    entries: list[Kept] = field(factory=list)
+    entries: list[PersistentEntry] = field(factory=list)
     batch: Batch | None = None
 
 
 class Append:
     """One transaction. `rooms` changes once it is committed, and not before."""
 
-    def __init__(self, connection: sqlite3.Connection, rooms: Rooms, most_rooms: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, rooms: StoredRooms, most_rooms: int) -> None:
         self._connection = connection
         self._rooms = rooms
         self._most_rooms = most_rooms
@@ -127,7 +127,7 @@ class Append:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
         for draft in drafts:
-            if isinstance(draft, KEPT):
+            if isinstance(draft, PERSISTENT):
                 self._add(draft)
         new: list[rows.Value] = []
         grown: list[tuple[rows.Lines, int]] = []
@@ -143,7 +143,7 @@ class Append:
                 )
         self._connection.execute("COMMIT")
 
-    def _add(self, draft: Kept) -> None:
+    def _add(self, draft: PersistentEntry) -> None:
         speaking = self._speaking.get(draft.room) or self._begin(draft.room)
         speaking.position += 1
         draft.position = speaking.position

@@ -18,19 +18,19 @@ import trio
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import KEPT, TopicSet
+from trio_chat.protocol.events import PERSISTENT, TopicSet
 from trio_chat.roomlog.commits import Commits
-from trio_chat.roomlog.memory import FrozenHistories
+from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
-from trio_chat.roomlog.sqlite.reader import Query, Reader
-from trio_chat.roomlog.sqlite.writer import GoOn, Job, Jobs, Pause, Writer
+from trio_chat.roomlog.sqlite.reader import Query, StoreReader
+from trio_chat.roomlog.sqlite.writer import Job, Jobs, PauseJob, ResumeJob, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from trio_chat.config.settings import Durability
-    from trio_chat.protocol.events import Entry, Kept
+    from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.retention import Retention
 
@@ -148,7 +148,7 @@ class SqliteLog:
 
     def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
         """To be made before the writer runs."""
-        self._reader = Reader(reader)
+        self._reader = StoreReader(reader)
         self._jobs = jobs
         self._topics = writer.topics()
         self.lock = writer.lock
@@ -159,8 +159,8 @@ class SqliteLog:
         return self._topics.get(room, "")
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place; kept ones are refused if the file cannot be written."""
-        if not any(isinstance(draft, KEPT) for draft in drafts):
+        """Give each draft its place; persistent ones are refused if the file cannot be written."""
+        if not any(isinstance(draft, PERSISTENT) for draft in drafts):
             await trio.lowlevel.checkpoint()
             return drafts
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -185,38 +185,38 @@ class SqliteLog:
             if isinstance(result, TopicSet):
                 self._topics[result.room] = result.text
 
-    def frozen(self) -> FrozenHistories:
+    def snapshot(self) -> HistoriesSnapshot:
         """Nothing: all of it is in the file."""
-        return FrozenHistories()
+        return HistoriesSnapshot()
 
-    async def stand_still(self) -> None:
+    async def pause(self) -> None:
         """Close the connection that writes; what reads makes no checkpoints, and may stay."""
-        pause = Pause()
+        pause = PauseJob()
         self._jobs.put(pause)
         await pause.done.wait()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Open it again, if it was closed or is going to be."""
-        self._jobs.put(GoOn())
+        self._jobs.put(ResumeJob())
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on."""
         self._jobs.put(retention)
 
-    async def read(self, room: str, after: int, limit: int) -> list[Kept]:
-        """The kept entries of a room after a position, oldest first, at most `limit`."""
+    async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
+        """The persistent entries of a room after a position, oldest first, at most `limit`."""
         after = _known(after)
         return await self._reader.read(
             Query(room, FROM, [after], limit, newest=False, first=after + 1)
         )
 
-    async def before(self, room: str, position: int | None, limit: int) -> list[Kept]:
-        """The newest kept entries before a position, oldest first, at most `limit`."""
+    async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
+        """The newest persistent entries before a position, oldest first, at most `limit`."""
         last = MAX_POSITION if position is None else _known(position - 1)
         return await self._reader.read(Query(room, "position <= ?", [last], limit, last=last))
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[Kept]:
-        """The newest kept entries that hold all the words, oldest first, at most `limit`."""
+    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
+        """The newest persistent entries that hold all the words, oldest first, at most `limit`."""
         # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub. LIKE
         # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the texts.
         patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]

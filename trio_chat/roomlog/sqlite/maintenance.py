@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trio_chat.roomlog.retention import Retention
-    from trio_chat.roomlog.sqlite.append import RoomRows, Rooms
+    from trio_chat.roomlog.sqlite.append import RoomRows, StoredRooms
 
 # Entries deleted at once, beside as many as were just appended: about a millisecond.
 BITE_ENTRIES: Final = 256
@@ -34,7 +34,9 @@ RETRY_SECONDS: Final = 5.0
 class Tidy:
     """What there is to tidy, and how it is done."""
 
-    def __init__(self, connection: sqlite3.Connection, rooms: Rooms, retention: Retention) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, rooms: StoredRooms, retention: Retention
+    ) -> None:
         self._connection = connection
         self._rooms = rooms
         self._retention = retention

@@ -24,7 +24,7 @@ from trio_chat.roomlog.sqlite import rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.events import PersistentEntry
 
 # As the nice(1) command without a number.
 NICENESS: Final = 10
@@ -33,7 +33,7 @@ NICEST: Final = 19
 
 @define(eq=False)
 class Query:
-    """Which kept entries of a room to read, and what came of it once `done` is set.
+    """Which persistent entries of a room to read, and what came of it once `done` is set.
 
     Those from `first` to `last` that hold all the words, at most `limit`, oldest first; they are in
     batches that meet `condition`, the newest first if `newest`.
@@ -47,13 +47,13 @@ class Query:
     first: int = 0
     last: int = MAX_POSITION
     words: Sequence[str] = ()
-    entries: list[Kept] = field(factory=list)
+    entries: list[PersistentEntry] = field(factory=list)
     error: Exception | None = None
     abandoned: bool = False
     done: trio.Event = field(factory=trio.Event)
 
 
-class Reader:
+class StoreReader:
     """Reads one query after the other, through a connection that cannot write."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -66,7 +66,7 @@ class Reader:
         self._token = trio.lowlevel.current_trio_token()
         threading.Thread(target=self._run, name="trio_chat reads", daemon=True).start()
 
-    async def read(self, query: Query) -> list[Kept]:
+    async def read(self, query: Query) -> list[PersistentEntry]:
         """The entries; raises `sqlite3.Error`."""
         self._queries.put(query)
         try:
@@ -114,9 +114,9 @@ class Reader:
             self._token.run_sync_soon(event.set)
 
 
-def _chosen(query: Query, batches: sqlite3.Cursor) -> list[Kept]:
+def _chosen(query: Query, batches: sqlite3.Cursor) -> list[PersistentEntry]:
     """What a query asks for, from batches in its order: few more are read than it takes."""
-    found: list[Kept] = []
+    found: list[PersistentEntry] = []
     step = -1 if query.newest else 1
     # As many as it takes if they are full. SQLite lets go of the GIL for each row: with Python run
     # in between, the hub and this thread would wait for each other once a row. In a search it is

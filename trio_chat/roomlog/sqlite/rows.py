@@ -1,4 +1,4 @@
-"""What kept entries look like as rows, how rows are written, and what entries a row holds.
+"""What persistent entries look like as rows, how rows are written, and what entries a row holds.
 
 A row is a batch: what was said in a room one after the other, with a line an entry in each column.
 """
@@ -9,12 +9,12 @@ import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from trio_chat.protocol.events import Acted, Said, TopicSet
-from trio_chat.protocol.text import folded
+from trio_chat.protocol.text import casefolded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from trio_chat.protocol.events import Kept
+    from trio_chat.protocol.events import PersistentEntry
 
 Value: TypeAlias = int | float | str
 Columns: TypeAlias = tuple[str, int, int, str, str, str, str, str, str]
@@ -72,10 +72,10 @@ class Lines(NamedTuple):
     authors: str
     nicks: str
     texts: str
-    folded: str
+    casefolded: str
 
 
-def lines(entries: Sequence[Kept]) -> Lines:
+def lines(entries: Sequence[PersistentEntry]) -> Lines:
     """These entries, which have one time, as a batch holds them.
 
     Raises `sqlite3.DataError` where an entry cannot be told from the next.
@@ -94,7 +94,7 @@ def lines(entries: Sequence[Kept]) -> Lines:
         nicks,
         texts,
         # Not NULL: for each of those, Python's sqlite3 looks in vain for a way to adapt it.
-        "" if texts.isascii() else folded(texts),
+        "" if texts.isascii() else casefolded(texts),
     )
 
 
@@ -115,12 +115,12 @@ def grow(connection: sqlite3.Connection, batches: Sequence[tuple[Lines, int]]) -
     if not batches:
         return
     # Not by number (`?1`): some Pythons 3.12 warn of that.
-    values = [(*added, added.folded or added.texts.lower(), batch) for added, batch in batches]
+    values = [(*added, added.casefolded or added.texts.lower(), batch) for added, batch in batches]
     if connection.executemany(GROW, values).rowcount != len(batches):
         raise sqlite3.IntegrityError("a batch is gone")
 
 
-def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[Kept]:
+def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[PersistentEntry]:
     """The entries of a row that are kept and hold all the words, oldest first.
 
     Their room's name as shown is the newest. Raises `sqlite3.DataError` for a damaged row.

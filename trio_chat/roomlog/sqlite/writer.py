@@ -15,7 +15,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.errors import Refused
-from trio_chat.protocol.events import KEPT
+from trio_chat.protocol.events import PERSISTENT
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.append import Append, load
 from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
@@ -45,18 +45,18 @@ class Job:
 
 
 @define(eq=False)
-class Pause:
-    """The file is to be left alone until there is a `GoOn`; `done` is set once it is closed."""
+class PauseJob:
+    """The file is to be left alone until a `ResumeJob` comes; `done` is set once it is closed."""
 
     done: trio.Event = field(factory=trio.Event)
 
 
 @define(eq=False)
-class GoOn:
+class ResumeJob:
     """The file is to be written again."""
 
 
-Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | Pause | GoOn | None]"
+Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | PauseJob | ResumeJob | None]"
 """What the thread is to do: append, keep more or less from now on, pause, go on, or end."""
 
 
@@ -92,7 +92,7 @@ class Writer:
                 elif isinstance(job, Retention):
                     self._retention = job
                     self._tidy.retain(job)
-                elif isinstance(job, Pause):
+                elif isinstance(job, PauseJob):
                     self._connection.close()
                     token.run_sync_soon(job.done.set)
                     if jobs.get() is None:
@@ -103,7 +103,7 @@ class Writer:
                 self._connection.close()
             self._file.close()
 
-    def _next(self, jobs: Jobs) -> Job | Retention | Pause | GoOn | None:
+    def _next(self, jobs: Jobs) -> Job | Retention | PauseJob | ResumeJob | None:
         while True:
             try:
                 return jobs.get(timeout=self._tidy.wait())
@@ -120,7 +120,7 @@ class Writer:
             raise
 
     def _append(self, job: Job) -> int:
-        """Append a job's drafts; refuse the kept ones if that fails.
+        """Append a job's drafts; refuse the persistent ones if that fails.
 
         Gives how many pages it took, none if it has failed.
         """
@@ -130,7 +130,7 @@ class Writer:
         except sqlite3.Error as error:
             self._failed(error)
             refusal = Refused(NOT_SAID)
-            job.results = [refusal if isinstance(d, KEPT) else d for d in job.drafts]
+            job.results = [refusal if isinstance(d, PERSISTENT) else d for d in job.drafts]
             return 0
         job.results = job.drafts
         spoken, forgotten = append.committed()

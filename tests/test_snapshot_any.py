@@ -1,4 +1,4 @@
-"""Whatever is said, and wherever a standstill falls: each client gets what it would have got."""
+"""Whatever is said, and wherever a pause falls: each client gets what it would have got."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 from attrs import evolve, frozen
-from freezing import hand_over, succeed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, dial, ticks
+from snapshots import hand_over, succeed
 
 PEOPLE = 3
 LINES = [
@@ -54,7 +54,7 @@ class Step:
     who: int
     data: bytes
     cut: int
-    standstill: str
+    pause: str
 
 
 steps = st.lists(
@@ -81,12 +81,12 @@ async def transcripts(played: list[Step], **changed) -> list[list[str]]:
         for step in played:
             client = clients[step.who]
             await client.stream.send_all(step.data[: step.cut])
-            if step.standstill == "go on":
+            if step.pause == "go on":
                 async with chat.frozen():
                     await ticks(3)
-            elif step.standstill == "hand over":
-                handed = await hand_over(chat)
-                chat = await chats.enter_async_context(succeed(handed, chat.settings))
+            elif step.pause == "hand over":
+                handover = await hand_over(chat)
+                chat = await chats.enter_async_context(succeed(handover, chat.settings))
             await client.stream.send_all(step.data[step.cut :])
             # Who sent it is first: what the others hear of it is there when they are asked.
             for number in sorted(range(PEOPLE), key=lambda number: number != step.who):
@@ -95,9 +95,9 @@ async def transcripts(played: list[Step], **changed) -> list[list[str]]:
 
 
 async def check(played: list[Step], *stores: str) -> None:
-    """Play it without standstills, and with them; `stores` are one for each."""
+    """Play it without pauses, and with them; `stores` are one for each."""
     one, other = stores or ("memory", "memory")
-    still = [evolve(step, standstill="none") for step in played]
+    still = [evolve(step, pause="none") for step in played]
     with trio.fail_after(30):
         expected = await transcripts(still, store=one)
         assert await transcripts(played, store=other) == expected
@@ -122,8 +122,8 @@ async def test_with_a_file(played: list[Step]) -> None:
         await check(played, f"sqlite:{one}/x.db", f"sqlite:{other}/x.db")
 
 
-@pytest.mark.parametrize("standstill", ["go on", "hand over"])
-async def test_each_line_cut_at_each_byte(standstill: str) -> None:
+@pytest.mark.parametrize("pause", ["go on", "hand over"])
+async def test_each_line_cut_at_each_byte(pause: str) -> None:
     data = b"\xff\xf1/nick jo\xc3\xa9\r\n"
     for cut in range(len(data) + 1):
-        await check([Step(0, data, cut, standstill), Step(1, "/tell joé hi\n".encode(), 0, "none")])
+        await check([Step(0, data, cut, pause), Step(1, "/tell joé hi\n".encode(), 0, "none")])

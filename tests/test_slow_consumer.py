@@ -119,14 +119,14 @@ async def test_past_its_limit_a_client_gets_no_more_entries(autojump_clock):
         assert chat.statistics().lagging == 0
         await talk(bot, TAKEN - 1, TAKEN)
         assert chat.statistics().lagging == chat.statistics().lagged == 1
-        left = slow.known.link.left
+        left = slow.known.link.unsent_bytes
         assert LIMIT < left <= LIMIT + len(line(0)) + 1
         await talk(bot, TAKEN, 60)
         await bot.set_topic("Trains")
         await bot.take_nick("jim")
-        assert slow.known.link.left == left
+        assert slow.known.link.unsent_bytes == left
         await slow.expect(*lines(0, 60), "> topic of #a: Trains")
-        # Passing entries are not caught up.
+        # Transient entries are not caught up.
         assert await slow.sync() == []
 
 
@@ -157,7 +157,7 @@ async def test_it_cannot_pile_up_replies(autojump_clock):
         read = slow.read.count
         await slow.send(*["/help"] * 999)
         assert slow.read.count == read
-        assert slow.known.link.left <= LIMIT + 900
+        assert slow.known.link.unsent_bytes <= LIMIT + 900
         answer = await slow.lines(13)
         for _ in range(1999):
             await slow.expect(*answer)
@@ -214,11 +214,11 @@ async def test_under_half_its_limit_it_gets_more_up_to_that_half(autojump_clock)
         assert known.positions == {"#a": TAKEN}
         await slow.expect(line(0))
         await trio.testing.wait_all_tasks_blocked()
-        assert known.link.left > LIMIT // 2
+        assert known.link.unsent_bytes > LIMIT // 2
         assert known.positions == {"#a": TAKEN}
         await slow.expect(*lines(1, TAKEN))
         await trio.testing.wait_all_tasks_blocked()
-        assert LIMIT // 2 <= known.link.left <= LIMIT // 2 + len(line(0)) + 1
+        assert LIMIT // 2 <= known.link.unsent_bytes <= LIMIT // 2 + len(line(0)) + 1
         assert TAKEN < known.positions["#a"] < 2 * TAKEN
         assert known.lagging
         await slow.expect(*lines(TAKEN, 100))
@@ -303,7 +303,7 @@ async def test_it_is_live_again_in_the_turn_in_which_it_reaches_the_head(autojum
         await slow.expect(*lines(0, TAKEN))
         await trio.testing.wait_all_tasks_blocked()
         # The rest has been added, and was not over half of the limit.
-        assert slow.known.link.left > 0
+        assert slow.known.link.unsent_bytes > 0
         assert chat.statistics().lagging == 0
         await bot.take_nick("jim")
         await bot.say("Hi")
@@ -420,7 +420,7 @@ async def test_a_page_read_for_an_earlier_stay_is_not_shown(autojump_clock, monk
         await slow.join("#a")
         await slow.join("#b")
         await talk(bot, 0, 50, "#a")
-        while slow._link.left:
+        while slow._link.unsent_bytes:
             await slow.__anext__()
         await trio.testing.wait_all_tasks_blocked()
         await slow.leave("#a")

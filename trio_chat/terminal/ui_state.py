@@ -1,6 +1,6 @@
-"""What stands around the line that is typed: the prompt, the line below, words to complete.
+"""The UI state around the line that is typed: the prompt, the line below, words to complete.
 
-A glance is a record that nobody changes, so that the thread of the terminal may read it.
+It is a record that nobody changes, so that the thread of the terminal may read it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ MOST_PROMPT = 20
 
 
 @frozen
-class Glance:
+class UiState:
     """How things stand at one moment."""
 
     prompt: Line = field(factory=list)
     status: Line = field(factory=list)
     words: Words = field(factory=Words)
-    # The room on screen, by its folded name.
+    # The room on screen, by its casefolded name.
     room: str | None = None
     connected: bool = True
 
 
-def glance(view: View, commands: Iterable[Usage]) -> Glance:
+def ui_state(view: View, commands: Iterable[Usage]) -> UiState:
     """How things stand now."""
     room = view.room
     name = "no room" if room is None else _short(room.name)
-    return Glance(
+    return UiState(
         lines.line(("room", f"{name}> ")),
         lines.line(*_status(view)),
         Words(

@@ -10,8 +10,8 @@ import time
 import pytest
 import trio
 from documents import dial_documents
-from freezing import hand_over, passed_on, succeed
 from loopback import HOST, chat_on_tcp, descriptors, dial, ticks, until, watch_links
+from snapshots import hand_over, passed_on, succeed
 
 from trio_chat import Settings, open_chat
 from trio_chat.testing import LineClient, line_client
@@ -22,10 +22,10 @@ TALKERS = 8
 LINES = 400
 
 
-async def talk(client: LineClient, name: str, standstills: trio.Event) -> None:
+async def talk(client: LineClient, name: str, pauses: trio.Event) -> None:
     """Numbered lines, in pieces of any size; at least so many, and until all is over."""
     number = 0
-    while number < LINES or not standstills.is_set():
+    while number < LINES or not pauses.is_set():
         data = "".join(f"/msg {name} {number + more}\n" for more in range(7)).encode()
         number += 7
         cut = number % len(data)
@@ -52,10 +52,10 @@ async def listen(client: LineClient, heard: dict[str, list[int]]) -> None:
 
 
 class Talk:
-    """All talk at once, until the standstills are over and each has heard all that was said."""
+    """All talk at once, until the pauses are over and each has heard all that was said."""
 
     def __init__(self) -> None:
-        self.standstills_over = trio.Event()
+        self.pauses_over = trio.Event()
         self.ended = trio.Event()
 
     async def run(self, port: int, *, task_status) -> None:
@@ -67,7 +67,7 @@ class Talk:
         async with trio.open_nursery() as nursery:
             for name, client in zip(names, clients, strict=True):
                 all_heard.append({})
-                nursery.start_soon(talk, client, name, self.standstills_over)
+                nursery.start_soon(talk, client, name, self.pauses_over)
                 nursery.start_soon(listen, client, all_heard[-1])
             task_status.started()
         check_each_line_once_and_in_order(all_heard)
@@ -84,7 +84,7 @@ def check_each_line_once_and_in_order(all_heard: list[dict[str, list[int]]]) -> 
 
 
 @pytest.mark.parametrize("rate_limit", [None, 20_000.0])
-async def test_twenty_standstills_under_load(rate_limit: float | None) -> None:
+async def test_twenty_pauses_under_load(rate_limit: float | None) -> None:
     talk = Talk()
     async with trio.open_nursery() as nursery, chat_on_tcp(rate_limit=rate_limit) as (chat, port):
         await nursery.start(talk.run, port)
@@ -92,7 +92,7 @@ async def test_twenty_standstills_under_load(rate_limit: float | None) -> None:
             await ticks(number)
             async with chat.frozen():
                 await ticks(number % 3)
-        talk.standstills_over.set()
+        talk.pauses_over.set()
         await talk.ended.wait()
 
 
@@ -103,9 +103,9 @@ async def test_ten_handings_over_under_load() -> None:
         await nursery.start(talk.run, port)
         for number in range(10):
             await ticks(3 * number)
-            handed = await hand_over(chat)
-            chat = await chats.enter_async_context(succeed(handed, chat.settings))
-        talk.standstills_over.set()
+            handover = await hand_over(chat)
+            chat = await chats.enter_async_context(succeed(handover, chat.settings))
+        talk.pauses_over.set()
         await talk.ended.wait()
 
 
@@ -127,8 +127,8 @@ class CancelAfter(trio.abc.Instrument):
                 self.scope.cancel()
 
 
-async def freezing_alone(cancel: CancelAfter) -> None:
-    """Only who freezes is cancelled: the chat goes on."""
+async def pausing_alone(cancel: CancelAfter) -> None:
+    """Only who pauses is cancelled: the chat goes on."""
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x")
@@ -150,7 +150,7 @@ async def freezing_alone(cancel: CancelAfter) -> None:
 async def everything(cancel: CancelAfter) -> None:
     """The whole chat is cancelled; once it has handed over, its clients see nothing of that."""
     clients: list[LineClient] = []
-    handed = None
+    handover = None
     is_over = False
     with trio.CancelScope() as scope:
         async with open_chat(Settings(stop_grace=1)) as chat:
@@ -158,21 +158,21 @@ async def everything(cancel: CancelAfter) -> None:
             clients += [await dial(port, nick=f"john{number}", room="#x") for number in range(2)]
             async with line_client(chat, nick="jack", room="#x"):
                 cancel.scope = scope
-                async with chat.frozen() as frozen:
-                    handed = passed_on(frozen)
+                async with chat.frozen() as paused:
+                    handover = passed_on(paused)
                     await ticks(2)
-                    frozen.hand_over()
+                    paused.hand_over()
                     is_over = True
                     await ticks(2)
                 await ticks(2)
     cancel.scope = None
     if is_over:
-        async with succeed(handed, Settings(stop_grace=1)):
+        async with succeed(handover, Settings(stop_grace=1)):
             await clients[0].send("/msg hi")
             await clients[1].expect("> jack joined the room", "> jack has left the room")
             await clients[1].expect("> john0: hi")
-    elif handed is not None:
-        for sock in (*handed.clients, *handed.listeners):
+    elif handover is not None:
+        for sock in (*handover.clients, *handover.listeners):
             sock.close()
     for client in clients:
         await client.stream.aclose()
@@ -186,20 +186,20 @@ async def taking_over(cancel: CancelAfter) -> None:
         program, lost = [await dial_documents(port, rooms=("#x",)) for _ in range(2)]
         await lost.stream.aclose()
         await until(lambda: chat.statistics().away == 1)
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         await chat.stop()
         with trio.CancelScope() as scope:
             cancel.scope = scope
-            async with succeed(handed, chat.settings):
+            async with succeed(handover, chat.settings):
                 await john.send("/msg hi")
                 await jack.sync()
                 await program.sync()
         cancel.scope = None
-        for sock in handed.listeners:
+        for sock in handover.listeners:
             sock.close()
 
 
-@pytest.mark.parametrize("play", [freezing_alone, everything, taking_over])
+@pytest.mark.parametrize("play", [pausing_alone, everything, taking_over])
 def test_a_cancel_at_any_step_leaves_nothing_undone(play, monkeypatch) -> None:
     links = watch_links(monkeypatch)
     whole = CancelAfter(math.inf)

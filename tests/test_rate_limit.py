@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.transports.rate_limit import FrozenBucket, TokenBucket
+from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:
@@ -105,13 +105,13 @@ def test_a_frozen_one_goes_on_by_another_clock(spent, pause: float, later: float
         now += seconds
         bucket.available(now)
         bucket.spend(lines)
-    frozen = bucket.frozen(now + pause)
-    thawed = TokenBucket.thawed(3, 20, frozen, now=7.0)
-    assert thawed.in_debt == bucket.in_debt
-    assert abs(thawed.available(7.0 + later) - bucket.available(now + pause + later)) <= 1
-    assert thawed.wait() == pytest.approx(bucket.wait(), abs=1e-6)
+    snapshot = bucket.snapshot(now + pause)
+    restored = TokenBucket.restored(3, 20, snapshot, now=7.0)
+    assert restored.in_debt == bucket.in_debt
+    assert abs(restored.available(7.0 + later) - bucket.available(now + pause + later)) <= 1
+    assert restored.wait() == pytest.approx(bucket.wait(), abs=1e-6)
 
 
 def test_a_frozen_one_holds_no_more_than_the_new_burst() -> None:
-    bucket = TokenBucket.thawed(1, 5, FrozenBucket(20.0, 1.0), now=7.0)
+    bucket = TokenBucket.restored(1, 5, BucketSnapshot(20.0, 1.0), now=7.0)
     assert bucket.available(7.0) == 5

@@ -1,4 +1,4 @@
-"""Who is turned away is told so in what it speaks, and takes up nothing for long."""
+"""Clients that are rejected are told so in what they speak, and take up nothing for long."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import trio
 from attrs import evolve, frozen
 from documents import DocumentClient, dial_documents, frame
-from freezing import hand_over, succeed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, ticks, until
+from snapshots import hand_over, succeed
 
 PROGRAMS = 3
 ROOM = {"room": "#x"}
@@ -53,7 +53,7 @@ class Step:
     who: int
     data: bytes
     cut: int
-    standstill: str
+    pause: str
     breaks: bool
 
 
@@ -96,7 +96,7 @@ class Play:
             await self.clients[other].stream.aclose()
             await until(lambda: self.chat.statistics().away == 1)
         await client.stream.send_all(step.data[: step.cut])
-        await self.stand_still(step.standstill)
+        await self.pause(step.pause)
         await client.stream.send_all(step.data[step.cut :])
         self.heard[step.who] += await client.sync()
         if step.breaks:
@@ -104,13 +104,13 @@ class Play:
         for number, each in enumerate(self.clients):
             self.heard[number] += await each.sync()
 
-    async def stand_still(self, how: str) -> None:
+    async def pause(self, how: str) -> None:
         if how == "go on":
             async with self.chat.frozen():
                 await ticks(3)
         elif how == "hand over":
-            handed = await hand_over(self.chat)
-            self.chat = await self.chats.enter_async_context(succeed(handed, self.chat.settings))
+            handover = await hand_over(self.chat)
+            self.chat = await self.chats.enter_async_context(succeed(handover, self.chat.settings))
 
     async def come_back(self, number: int) -> DocumentClient:
         client, hello = await dial_documents(self.port), self.hellos[number]
@@ -148,6 +148,6 @@ async def transcripts(played: list[Step]) -> list[str]:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 async def test_each_gets_what_it_would_have_got(played: list[Step]) -> None:
-    still = [evolve(step, standstill="none") for step in played]
+    still = [evolve(step, pause="none") for step in played]
     with trio.fail_after(30):
         assert await transcripts(played) == await transcripts(still)

@@ -8,7 +8,7 @@ from trio_chat.terminal.lines import named
 
 
 @define
-class Comings:
+class Presence:
     """What has changed since the last line: by client, the nick before and after it, if any.
 
     Who came and went within that time is not in it, nor who went and came back.

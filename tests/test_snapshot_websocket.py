@@ -12,12 +12,12 @@ import pytest
 import trio
 import trio.testing
 from documents import Closed, DocumentClient, dial_documents, document_client, frame, mine
-from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import Links, chat_on_tcp, dial, ticks, until, watch_links
+from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import Notice, Say, custom
 from trio_chat.hub import hub
-from trio_chat.hub.pause import Standstill
+from trio_chat.hub.pause import Pause
 from trio_chat.hub.resume import GraceOver
 from trio_chat.transports.detection import UNDECIDED_SECONDS
 
@@ -487,23 +487,23 @@ async def test_one_whose_time_is_over_just_then(monkeypatch: pytest.MonkeyPatch)
         jack = await dial(port, nick="jack", room="#x")
         await lose(chat, john)
         away = next(c for c in chat._hub.state.clients.values() if c.away is not None)
-        stands = Standstill.stands
+        stands = Pause.stands
 
-        def be_over_with_the_last(standstill, *who) -> bool:
-            last = stands(standstill, *who)
+        def be_over_with_the_last(pause, *who) -> bool:
+            last = stands(pause, *who)
             if last:
                 chat._channel.send_nowait(GraceOver(away))
             return last
 
-        monkeypatch.setattr(Standstill, "stands", be_over_with_the_last)
-        async with chat.frozen() as frozen:
-            assert [client.nick for client in frozen.state.clients] == ["jack"]
+        monkeypatch.setattr(Pause, "stands", be_over_with_the_last)
+        async with chat.frozen() as paused:
+            assert [client.nick for client in paused.state.clients] == ["jack"]
         assert await jack.sync() == ["> john has left the room"]
 
 
-async def freeze_behind(chat, gate: Gate, act) -> None:
+async def pause_behind(chat, gate: Gate, act) -> None:
     """Do this while the hub is in a turn at whose end it hears that it is to stand still."""
-    await until(chat._freezing.locked)
+    await until(chat._pausing.locked)
     await ticks()
     await act()
     await ticks()
@@ -532,7 +532,7 @@ async def test_one_that_breaks_or_comes_back_just_then(
                 await resume(again, john.hello)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(freeze_behind, chat, gate, act)
+            nursery.start_soon(pause_behind, chat, gate, act)
             async with goes_on(chat) as new:
                 if what == "breaks":
                     await until(lambda: new.statistics().away == 1)
@@ -618,8 +618,8 @@ async def test_one_of_them_that_lags_gets_what_it_has_not_got(autojump_clock) ->
             said += 1
         await jack.send("/msg last")
         await jack.sync()
-        handed = await hand_over(chat)
-        async with succeed(handed, chat.settings):
+        handover = await hand_over(chat)
+        async with succeed(handover, chat.settings):
             texts = []
             while (document := await john.receive())["type"] == "said":
                 texts.append(document["text"])
@@ -645,13 +645,13 @@ async def test_what_is_at_hand_for_one_of_them_goes_over(autojump_clock) -> None
                 assert mine(await again.receive(), "type", "text") == ("said", "two")
 
 
-async def test_after_a_standstill_alone_they_go_on() -> None:
+async def test_after_a_pause_alone_they_go_on() -> None:
     async with chat_on_tcp() as (chat, port):
         jack = await dial(port, nick="jack", room="#x")
         async with document_client(chat, nick="john", rooms=("#x",)) as john:
             await jack.expect("> john joined the room")
-            async with chat.frozen() as frozen:
-                away = [c.nick for c in passed_on_without_sockets(frozen) if c.away is not None]
+            async with chat.frozen() as paused:
+                away = [c.nick for c in passed_on_without_sockets(paused) if c.away is not None]
                 assert away == ["john"]
                 await john.send("say", room="#x", text="one")
                 await ticks()
@@ -660,11 +660,11 @@ async def test_after_a_standstill_alone_they_go_on() -> None:
             assert chat.statistics().away == 0
 
 
-def passed_on_without_sockets(frozen):
-    handed = passed_on(frozen)
-    for sock in (*handed.clients, *handed.listeners):
+def passed_on_without_sockets(paused):
+    handover = passed_on(paused)
+    for sock in (*handover.clients, *handover.listeners):
         sock.close()
-    return handed.state.clients
+    return handover.state.clients
 
 
 async def test_without_a_grace_they_have_left() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from freezing import hand_over, passed_on, succeed, successor
 from loopback import chat_on_tcp, descriptors, dial, ticks
+from snapshots import hand_over, passed_on, succeed, successor
 from stored import stored
 
 from trio_chat import StoreError, open_chat, server
@@ -44,7 +44,7 @@ def writers(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
     return made
 
 
-async def test_nothing_is_written_in_a_standstill_and_all_of_it_after(
+async def test_nothing_is_written_in_a_pause_and_all_of_it_after(
     tmp_path: Path, store: str, writers, monkeypatch
 ) -> None:
     """Not even what is to be tidied, of which there is some."""
@@ -78,14 +78,14 @@ async def test_two_chats_one_after_the_other_on_one_lock(tmp_path: Path, store: 
         await john.send("/msg one", "/topic bees")
         await john.expect("> topic of #x: bees")
         in_use(tmp_path)
-        async with chat.frozen() as frozen:
+        async with chat.frozen() as paused:
             in_use(tmp_path)
-            handed = passed_on(frozen)
-            frozen.hand_over()
+            handover = passed_on(paused)
+            paused.hand_over()
         in_use(tmp_path)
         await chat.stop()
         in_use(tmp_path)
-        async with succeed(handed, chat.settings):
+        async with succeed(handover, chat.settings):
             in_use(tmp_path)
             await john.send("/msg two", "/history", "/join #y", "/msg three", "/join #x")
             shown = await john.lines(3)
@@ -108,15 +108,15 @@ async def test_positions_go_on_in_the_file(store: str) -> None:
         for number in range(3):
             await john.send(f"/msg {number}")
         await john.sync()
-        async with chat.frozen() as frozen:
-            assert [room.position for room in frozen.state.rooms] == [3]
-            assert frozen.state.histories.rooms == []
+        async with chat.frozen() as paused:
+            assert [room.position for room in paused.state.rooms] == [3]
+            assert paused.state.histories.rooms == []
         async with successor(chat) as new:
             await john.send("/msg 3")
             await john.sync()
-            async with new.frozen() as frozen:
-                assert [room.position for room in frozen.state.rooms] == [4]
-                assert frozen.state.rooms[0].recent == []  # nobody lags who would need them soon
+            async with new.frozen() as paused:
+                assert [room.position for room in paused.state.rooms] == [4]
+                assert paused.state.rooms[0].recent == []  # nobody lags who would need them soon
             await john.send("/history")
             shown = await john.lines(4)
             assert [line[:4] for line in shown] == [f"> [{number}" for number in (1, 2, 3, 4)]
@@ -125,10 +125,10 @@ async def test_positions_go_on_in_the_file(store: str) -> None:
 async def test_nothing_is_checked_or_locked_again(store: str, monkeypatch) -> None:
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         for name in ("_lock", "_make", "_check_content", "check_header"):
             monkeypatch.setattr(sqlite_file, name, None)
-        async with succeed(handed, chat.settings):
+        async with succeed(handover, chat.settings):
             await john.send("/topic bees")
             await john.expect("> topic of #x: bees")
 
@@ -139,9 +139,9 @@ async def test_a_file_that_cannot_be_opened_at_once_is_tried_again(
     caplog.set_level(logging.WARNING, "trio_chat")
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         tries = fail_to_open(monkeypatch, times=3)
-        async with succeed(handed, chat.settings):
+        async with succeed(handover, chat.settings):
             await john.send("/topic bees")
             await john.expect("> topic of #x: bees")
         assert len(tries) == 4
@@ -155,13 +155,13 @@ async def test_a_file_that_cannot_be_opened_at_all_ends_the_chat_and_is_free(
     before = descriptors()
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         await chat.stop()
         fail_to_open(monkeypatch, times=1_000)
         with pytest.raises(StoreError, match=r"^cannot use .*: disk I/O error$"):
-            async with open_chat(chat.settings, predecessor=handed):
+            async with open_chat(chat.settings, predecessor=handover):
                 pytest.fail("it was opened")
-        for listener in handed.listeners:
+        for listener in handover.listeners:
             listener.close()
         assert await john.line() == ""
     monkeypatch.undo()
@@ -198,10 +198,10 @@ async def test_a_writer_that_hangs_is_not_waited_for(store: str, monkeypatch) ->
         await john.send("/topic a")
         await john.expect("> topic of #x: a")
         with monkeypatch.context() as patch:
-            patch.setattr(server, "FREEZE_SECONDS", 0.2)
+            patch.setattr(server, "PAUSE_SECONDS", 0.2)
             with pytest.raises(trio.TooSlowError):
                 async with chat.frozen():
-                    pytest.fail("it was frozen")
+                    pytest.fail("it was paused")
         hanging.set()
         await john.send("/topic b")
         await john.expect("> topic of #x: b")

@@ -11,7 +11,7 @@ import trio
 T = TypeVar("T")
 
 
-class Given(Generic[T]):
+class ThreadQueue(Generic[T]):
     """Things that wait; made in Trio. Each stays until what it asks for is done."""
 
     def __init__(self, limit: int) -> None:

@@ -16,7 +16,7 @@ from loopback import descriptors
 from trio_chat import Settings, open_chat
 from trio_chat.daemon.upgrade import predecessor, wire
 from trio_chat.daemon.upgrade.predecessor import DaemonState, hand_over
-from trio_chat.daemon.upgrade.process import start_heir
+from trio_chat.daemon.upgrade.process import start_successor
 from trio_chat.daemon.upgrade.protocol import GO, LOADED, READY, Fixed, written
 from trio_chat.daemon.upgrade.wire import Message
 from trio_chat.errors import HandoverError, PeerEnded
@@ -37,8 +37,8 @@ def runs(monkeypatch: pytest.MonkeyPatch):
 async def heard() -> bytes:
     """What comes from a successor."""
     with trio.fail_after(PATIENCE):
-        async with start_heir() as heir:
-            return (await heir.wire.receive(READY)).content
+        async with start_successor() as successor:
+            return (await successor.wire.receive(READY)).content
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ async def test_it_gets_the_command_and_the_environment(runs, monkeypatch, tmp_pa
 async def test_one_that_is_left_behind_is_gone(runs) -> None:
     runs("import time; time.sleep(99)")  # until killed
     with trio.move_on_after(0.3):
-        async with start_heir() as heir:
-            pid = heir.process.pid
-            await heir.wire.receive(READY)
+        async with start_successor() as successor:
+            pid = successor.process.pid
+            await successor.wire.receive(READY)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
@@ -168,7 +168,7 @@ class PlayedWire:
         self.said.append(kind)
 
 
-class PlayedHeir:
+class PlayedSuccessor:
     def __init__(self, moment) -> None:
         self.wire = PlayedWire(moment)
         self.process = SimpleNamespace(pid=4711)
@@ -182,14 +182,14 @@ class PlayedHeir:
         self.killed = True
 
 
-async def hand_over_to(heir: PlayedHeir, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+async def hand_over_to(successor: PlayedSuccessor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Hand a chat over; whom it was told to be handed to."""
 
     @asynccontextmanager
     async def start():
-        yield heir
+        yield successor
 
-    monkeypatch.setattr(predecessor, "start_heir", start)
+    monkeypatch.setattr(predecessor, "start_successor", start)
     handed: list[int] = []
     async with open_chat(Settings()) as chat:
         await chat.listen(port=0)
@@ -199,28 +199,28 @@ async def hand_over_to(heir: PlayedHeir, monkeypatch: pytest.MonkeyPatch) -> lis
 
 async def test_what_is_asked_before_it_is_told_to_go_on_counts(monkeypatch) -> None:
     with trio.CancelScope() as scope:
-        heir = PlayedHeir(scope.cancel)
-        await hand_over_to(heir, monkeypatch)
+        successor = PlayedSuccessor(scope.cancel)
+        await hand_over_to(successor, monkeypatch)
     assert scope.cancelled_caught
-    assert GO not in heir.wire.said
-    assert heir.killed
+    assert GO not in successor.wire.said
+    assert successor.killed
 
 
 async def test_it_is_told_to_go_on_once_and_nothing_comes_in_between(monkeypatch) -> None:
-    heir = PlayedHeir(lambda: None)
-    assert await hand_over_to(heir, monkeypatch) == [4711]
-    assert heir.wire.said == ["estate", "state", GO]
-    assert not heir.killed
+    successor = PlayedSuccessor(lambda: None)
+    assert await hand_over_to(successor, monkeypatch) == [4711]
+    assert successor.wire.said == ["estate", "state", GO]
+    assert not successor.killed
 
 
 async def test_one_that_ends_at_the_last_moment_has_taken_nothing(monkeypatch) -> None:
-    heir = PlayedHeir(lambda: None)
+    successor = PlayedSuccessor(lambda: None)
 
     def gone() -> None:
         raise PeerEnded("the other process has ended")
 
-    heir.go = gone
+    successor.go = gone
     with pytest.raises(ExceptionGroup) as caught:  # the chat's
-        await hand_over_to(heir, monkeypatch)
+        await hand_over_to(successor, monkeypatch)
     assert caught.group_contains(PeerEnded)
-    assert heir.killed
+    assert successor.killed

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, custom
-from trio_chat.dialects.line import CRLF, LF, FrozenLines
-from trio_chat.dialects.websocket import DOCUMENTS, FrozenFrames
+from trio_chat.dialects.line import CRLF, LF, LinesSnapshot
+from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot
 from trio_chat.errors import StateError
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
@@ -39,31 +39,31 @@ from trio_chat.protocol.commands import (
     SetTopic,
     ShowHistory,
     ShowTopic,
-    SwitchVariant,
+    SwitchEncoding,
     TakeNick,
     Tell,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import FrozenHistories, History
+from trio_chat.roomlog.memory import HistoriesSnapshot, History
 from trio_chat.snapshot.codec import VERSION, read_state, write_state
-from trio_chat.snapshot.handover import check_handed
+from trio_chat.snapshot.handover import check_handover
 from trio_chat.snapshot.model import (
-    FrozenChat,
-    FrozenClient,
-    FrozenRoom,
+    ChatSnapshot,
+    ClientSnapshot,
     Gone,
-    Held,
-    HeldCustom,
-    HeldLabelled,
+    QueuedCustom,
+    QueuedLabelled,
+    QueuedRecord,
+    RoomSnapshot,
 )
-from trio_chat.transports.detection import FrozenFirstBytes
-from trio_chat.transports.rate_limit import FrozenBucket
-from trio_chat.transports.reader import FrozenReader
+from trio_chat.transports.detection import FirstBytesSnapshot
+from trio_chat.transports.rate_limit import BucketSnapshot
+from trio_chat.transports.reader import ReaderSnapshot
 
 DATA = Path(__file__).parent / "data"
 
-HELD: list[Held] = [
+QUEUED: list[QueuedRecord] = [
     Say("hi"),
     Act("waves", "#x"),
     SetTopic("bees"),
@@ -80,19 +80,19 @@ HELD: list[Held] = [
     Quit(),
     Refuse("this line is not valid UTF-8"),
     Answer(b"\xff\xfc\x06"),
-    SwitchVariant(CRLF),
+    SwitchEncoding(CRLF),
     CameFrom("192.0.2.1:99", "192.0.2.1"),
     Disconnected("closed by the client"),
-    HeldCustom("roll", "2d6"),
+    QueuedCustom("roll", "2d6"),
 ]
 # And those of programs.
-HELD_OF_PROGRAMS: list[Held] = [
+QUEUED_OF_PROGRAMS: list[QueuedRecord] = [
     Greet(DOCUMENTS),
     Resume("idm", "t0ken", {"#x": 7}),
     Ping(),
-    HeldLabelled(Say("hi", "#x"), "1"),
-    HeldLabelled(HeldCustom("roll", "2d6", "#x"), "2"),
-    HeldLabelled(Refuse("this is not valid JSON"), "3"),
+    QueuedLabelled(Say("hi", "#x"), "1"),
+    QueuedLabelled(QueuedCustom("roll", "2d6", "#x"), "2"),
+    QueuedLabelled(Refuse("this is not valid JSON"), "3"),
     Disconnected("closed with 1000", for_good=True),
 ]
 KEPT = [
@@ -102,57 +102,59 @@ KEPT = [
 ]
 
 
-def rich() -> FrozenChat:
+def rich() -> ChatSnapshot:
     """One with something in every field."""
-    lines = FrozenLines(b"/msg \xc3", skipping=True, pending=True, telnet=b"\xff\xfa")
-    halfway = FrozenReader(
-        FrozenFirstBytes(b"PROXY", over=True, trusted=True, lines=lines),
-        FrozenBucket(-1.5, 0.25),
+    lines = LinesSnapshot(b"/msg \xc3", skipping=True, pending=True, telnet=b"\xff\xfa")
+    halfway = ReaderSnapshot(
+        FirstBytesSnapshot(b"PROXY", over=True, trusted=True, lines=lines),
+        BucketSnapshot(-1.5, 0.25),
     )
-    john = FrozenClient(
+    john = ClientSnapshot(
         id="idj",
         address="192.0.2.7",
         peer="192.0.2.7:99",
         nick="john",
         keys=["john", "jolhn"],
         rooms=["#x"],
-        variant=CRLF,
+        encoding=CRLF,
         reader=halfway,
-        rest=b"> rest \xff",
+        unsent=b"> rest \xff",
         lagging=True,
         positions={"#x": 5},
-        held=HELD,
+        queued=QUEUED,
     )
-    jack = FrozenClient("idk", "::1", "[::1]:98", closing="quit", rest=b"> sad to see you go =(\n")
-    return FrozenChat(
+    jack = ClientSnapshot(
+        "idk", "::1", "[::1]:98", closing="quit", unsent=b"> sad to see you go =(\n"
+    )
+    return ChatSnapshot(
         store="memory",
         uptime=86_400.5,
         counts=Counts(9, 8, 7, 6, Counter({"quit": 3, "closed by the client": 2}), 5, 4),
         clients=[john, jack],
-        rooms=[FrozenRoom("#x", "#X", "bees", 9, 3, KEPT), FrozenRoom("#kept", "#kept")],
+        rooms=[RoomSnapshot("#x", "#X", "bees", 9, 3, KEPT), RoomSnapshot("#kept", "#kept")],
         gone=[Gone("#x", "ids", "über")],
-        histories=FrozenHistories([History("#x", deque(KEPT), 9, "bees")], 4),
+        histories=HistoriesSnapshot([History("#x", deque(KEPT), 9, "bees")], 4),
     )
 
 
-def with_programs() -> FrozenChat:
+def with_programs() -> ChatSnapshot:
     """One with something in every field that programs have beside people."""
-    frames = FrozenFrames(b"\x81\xfe", b"\x01\x81abcdx", over=True, pending=True, most=26_624)
-    jim = FrozenClient(
+    frames = FramesSnapshot(b"\x81\xfe", b"\x01\x81abcdx", over=True, pending=True, most=26_624)
+    jim = ClientSnapshot(
         id="idm",
         address="192.0.2.7",
         peer="192.0.2.7:97",
         rooms=["#x", "#y"],
         room_limit=50,
-        variant=DOCUMENTS,
-        reader=FrozenReader(FrozenFirstBytes(None, frames=frames), FrozenBucket(3.5, 0.5)),
-        rest=b"\x81\x02{}",
-        held=HELD_OF_PROGRAMS,
+        encoding=DOCUMENTS,
+        reader=ReaderSnapshot(FirstBytesSnapshot(None, frames=frames), BucketSnapshot(3.5, 0.5)),
+        unsent=b"\x81\x02{}",
+        queued=QUEUED_OF_PROGRAMS,
         token="t0ken",
     )
-    half = FrozenFirstBytes(b"GET /ws HTTP/1.1\r\nHo", left=7.5)
-    jane = FrozenClient("idn", "::1", "[::1]:96", reader=FrozenReader(half))
-    mary = FrozenClient(
+    half = FirstBytesSnapshot(b"GET /ws HTTP/1.1\r\nHo", left=7.5)
+    jane = ClientSnapshot("idn", "::1", "[::1]:96", reader=ReaderSnapshot(half))
+    mary = ClientSnapshot(
         id="ido",
         address="::1",
         peer="[::1]:95",
@@ -160,16 +162,16 @@ def with_programs() -> FrozenChat:
         keys=["mary", "rnary"],
         rooms=["#y"],
         room_limit=50,
-        variant=DOCUMENTS,
+        encoding=DOCUMENTS,
         lagging=True,
         positions={"#y": 0},
         token="t1ken",
         away=12.5,
     )
-    return FrozenChat(
+    return ChatSnapshot(
         "memory",
         clients=[jim, jane, mary],
-        rooms=[FrozenRoom("#x", "#X"), FrozenRoom("#y", "#y")],
+        rooms=[RoomSnapshot("#x", "#X"), RoomSnapshot("#y", "#y")],
     )
 
 
@@ -177,17 +179,19 @@ def with_programs() -> FrozenChat:
 
 
 @pytest.mark.parametrize("state", [rich(), with_programs()])
-def test_all_that_can_be_in_a_state_is_read_as_it_was_written(state: FrozenChat) -> None:
+def test_all_that_can_be_in_a_state_is_read_as_it_was_written(state: ChatSnapshot) -> None:
     assert read_state(write_state(state)) == state
 
 
 def test_each_record_that_can_wait_is_tried_here() -> None:
-    tried = [*HELD, *HELD_OF_PROGRAMS]
-    assert {type(record) for record in tried} == set(Held.__args__)
+    tried = [*QUEUED, *QUEUED_OF_PROGRAMS]
+    assert {type(record) for record in tried} == set(QueuedRecord.__args__)
 
 
 def test_what_is_as_by_default_takes_no_place() -> None:
-    written = json.loads(write_state(FrozenChat("memory", clients=[FrozenClient("a", "b", "c")])))
+    written = json.loads(
+        write_state(ChatSnapshot("memory", clients=[ClientSnapshot("a", "b", "c")]))
+    )
     assert written == {
         "version": VERSION,
         "store": "memory",
@@ -206,30 +210,30 @@ kept = (
     | st.builds(TopicSet, texts, texts, texts, texts, texts, numbers, seconds)
 )
 readers = st.builds(
-    FrozenReader,
+    ReaderSnapshot,
     st.builds(
-        FrozenFirstBytes,
+        FirstBytesSnapshot,
         st.none() | data,
         st.booleans(),
         st.booleans(),
-        st.builds(FrozenLines, data, st.booleans(), st.booleans(), st.none() | data),
-        st.none() | st.builds(FrozenFrames, data, data, st.booleans(), st.booleans(), numbers),
+        st.builds(LinesSnapshot, data, st.booleans(), st.booleans(), st.none() | data),
+        st.none() | st.builds(FramesSnapshot, data, data, st.booleans(), st.booleans(), numbers),
         st.none() | seconds,
     ),
-    st.none() | st.builds(FrozenBucket, seconds, st.none() | seconds),
+    st.none() | st.builds(BucketSnapshot, seconds, st.none() | seconds),
 )
 held = (
-    st.sampled_from(HELD)
+    st.sampled_from(QUEUED)
     | st.builds(Say, texts, maybe)
     | st.builds(ShowHistory, numbers, st.none() | numbers, maybe)
     | st.builds(Search, st.lists(texts, max_size=3).map(tuple), maybe)
     | st.builds(Answer, data)
-    | st.builds(HeldCustom, texts, texts, maybe)
+    | st.builds(QueuedCustom, texts, texts, maybe)
     | st.builds(Resume, texts, texts, st.dictionaries(texts, numbers, max_size=3))
 )
-held |= st.sampled_from(HELD_OF_PROGRAMS) | st.builds(HeldLabelled, held, texts)
+held |= st.sampled_from(QUEUED_OF_PROGRAMS) | st.builds(QueuedLabelled, held, texts)
 clients = st.builds(
-    FrozenClient,
+    ClientSnapshot,
     id=texts,
     address=texts,
     peer=texts,
@@ -237,32 +241,32 @@ clients = st.builds(
     keys=st.lists(texts, max_size=3),
     rooms=st.lists(texts, max_size=3),
     room_limit=st.none() | numbers,
-    variant=st.sampled_from([LF, CRLF, DOCUMENTS]),
+    encoding=st.sampled_from([LF, CRLF, DOCUMENTS]),
     reader=readers,
-    rest=data,
+    unsent=data,
     lagging=st.booleans(),
     positions=st.dictionaries(texts, numbers, max_size=3),
     closing=maybe,
-    held=st.lists(held, max_size=3),
+    queued=st.lists(held, max_size=3),
     token=texts,
     away=st.none() | seconds,
 )
-rooms = st.builds(FrozenRoom, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
+rooms = st.builds(RoomSnapshot, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
 histories = st.builds(History, texts, st.lists(kept, max_size=3).map(deque), numbers, texts)
 states = st.builds(
-    FrozenChat,
+    ChatSnapshot,
     store=texts,
     uptime=seconds,
     counts=st.builds(Counts, turns=numbers, left=st.dictionaries(texts, numbers).map(Counter)),
     clients=st.lists(clients, max_size=3),
     rooms=st.lists(rooms, max_size=3),
     gone=st.lists(st.builds(Gone, texts, texts, texts), max_size=2),
-    histories=st.builds(FrozenHistories, st.lists(histories, max_size=2), numbers),
+    histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers),
 )
 
 
 @given(states)
-def test_any_state_is_read_as_it_was_written(state: FrozenChat) -> None:
+def test_any_state_is_read_as_it_was_written(state: ChatSnapshot) -> None:
     written = write_state(state)
     assert read_state(written) == state
     assert written.isascii()
@@ -297,10 +301,13 @@ def client(fields: dict) -> dict:
             lambda f: client(f)["reader"]["dialect"]["lines"].update(x=1),
             "unknown field 'x' @ state.clients[0].reader.dialect.lines",
         ),
-        (lambda f: client(f)["held"][0].update(x=1), "'x' @ state.clients[0].held[0]"),
+        (lambda f: client(f)["held"][0].update(x=1), "'x' @ state.clients[0].queued[0]"),
         (lambda f: client(f)["held"][0].update(kind="Shout"), "unknown kind 'Shout' @ state.cl"),
-        (lambda f: client(f)["held"][0].pop("kind"), "missing field 'kind' @ state.clients[0].h"),
-        (lambda f: client(f)["held"].append(5), "5 is no dict @ state.clients[0].held[20]"),
+        (
+            lambda f: client(f)["held"][0].pop("kind"),
+            "missing field 'kind' @ state.clients[0].queued",
+        ),
+        (lambda f: client(f)["held"].append(5), "5 is no dict @ state.clients[0].queued[20]"),
         (lambda f: client(f).pop("id"), "missing field 'id' @ state.clients[0].id"),
         (lambda f: client(f).update(id=5), "5 is no str @ state.clients[0].id"),
         (lambda f: client(f).update(id=None), "None is no str @ state.clients[0].id"),
@@ -311,9 +318,9 @@ def client(fields: dict) -> dict:
         (lambda f: client(f)["positions"].update(a="5"), "'5' is no int @ state.clients[0].pos"),
         (lambda f: client(f)["positions"].update(a=5.0), "5.0 is no int @ state.clients[0].pos"),
         (lambda f: client(f)["positions"].update(a=True), "True is no int @ state.clients[0].po"),
-        (lambda f: client(f).update(variant="ebcdic"), "unknown variant 'ebcdic' @ state.clients"),
-        (lambda f: client(f).update(rest="ä"), " @ state.clients[0].rest"),
-        (lambda f: client(f).update(rest="*abc"), "@ state.clients[0].rest"),
+        (lambda f: client(f).update(variant="ebcdic"), "unknown encoding 'ebcdic' @ state.clients"),
+        (lambda f: client(f).update(rest="ä"), " @ state.clients[0].unsent"),
+        (lambda f: client(f).update(rest="*abc"), "@ state.clients[0].unsent"),
         (lambda f: client(f).update(reader=[]), "[] is no dict @ state.clients[0].reader"),
         (lambda f: client(f)["reader"]["bucket"].update(tokens=2), "2 is no float @ state.client"),
         (lambda f: f.update(clients={}), "{} is no list @ state.clients"),
@@ -340,7 +347,7 @@ def test_what_is_no_state_at_all_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("missing", ["uptime", "counts", "clients", "rooms", "gone", "histories"])
 def test_a_missing_field_takes_its_default(missing: str) -> None:
-    default = getattr(FrozenChat("memory"), missing)
+    default = getattr(ChatSnapshot("memory"), missing)
     state = read_state(changed(lambda fields: fields.pop(missing)))
     assert state == evolve(rich(), **{missing: default})
 
@@ -351,7 +358,7 @@ def test_a_missing_field_takes_its_default(missing: str) -> None:
 @pytest.mark.parametrize(
     ("name", "state"), [("state_1", rich()), ("state_1_programs", with_programs())]
 )
-def test_a_state_of_version_1(name: str, state: FrozenChat) -> None:
+def test_a_state_of_version_1(name: str, state: ChatSnapshot) -> None:
     """They were written from these, as they were then; see tests/data/README.md."""
     assert read_state((DATA / f"{name}.json").read_bytes()) == state
 
@@ -359,16 +366,18 @@ def test_a_state_of_version_1(name: str, state: FrozenChat) -> None:
 # --- what is seen to before a chat is handed over -------------------------------------------------
 
 
-def two(**of_the_second: object) -> FrozenChat:
-    first = FrozenClient("a", "::1", "[::1]:1", "john", ["john"], ["#x"])
-    second = evolve(FrozenClient("b", "::1", "[::1]:2", "jack", ["jack"], ["#x"]), **of_the_second)
-    return FrozenChat("memory", clients=[first, second], rooms=[FrozenRoom("#x", "#x")])
+def two(**of_the_second: object) -> ChatSnapshot:
+    first = ClientSnapshot("a", "::1", "[::1]:1", "john", ["john"], ["#x"])
+    second = evolve(
+        ClientSnapshot("b", "::1", "[::1]:2", "jack", ["jack"], ["#x"]), **of_the_second
+    )
+    return ChatSnapshot("memory", clients=[first, second], rooms=[RoomSnapshot("#x", "#x")])
 
 
 def test_what_is_in_order_passes() -> None:
-    check_handed(Settings(store="memory"), two())
-    check_handed(Settings(store="memory"), rich())
-    check_handed(Settings(store="memory"), with_programs())
+    check_handover(Settings(store="memory"), two())
+    check_handover(Settings(store="memory"), rich())
+    check_handover(Settings(store="memory"), with_programs())
 
 
 @pytest.mark.parametrize(
@@ -381,18 +390,18 @@ def test_what_is_in_order_passes() -> None:
         (two(away=5.0, token="t"), "the state has the client b away for ever"),
         (two(away=5.0, lagging=True, positions={"#x": 0}), "the client b away for ever"),
         (evolve(two(), gone=[Gone("#y", "c", "jim")]), "leave a room that is not there"),
-        (evolve(two(), rooms=[FrozenRoom("#x", "#x")] * 2), "the state has a room twice"),
+        (evolve(two(), rooms=[RoomSnapshot("#x", "#x")] * 2), "the state has a room twice"),
         (evolve(two(), store="sqlite:/x.db"), "rooms are kept in /x.db, and would be in memory: "),
     ],
 )
-def test_a_state_that_contradicts_itself_is_refused(state: FrozenChat, problem: str) -> None:
+def test_a_state_that_contradicts_itself_is_refused(state: ChatSnapshot, problem: str) -> None:
     with pytest.raises(StateError, match=problem):
-        check_handed(Settings(store="memory"), state)
+        check_handover(Settings(store="memory"), state)
 
 
 def test_settings_that_no_chat_can_be_opened_with_are_refused() -> None:
     with pytest.raises(SettingsError, match="keep_rooms: "):
-        check_handed(Settings(store="memory", keep_rooms=("a,b",)), two())
+        check_handover(Settings(store="memory", keep_rooms=("a,b",)), two())
 
 
 def test_a_file_that_is_of_a_newer_version_is_refused(tmp_path: Path) -> None:
@@ -404,13 +413,13 @@ def test_a_file_that_is_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     store = f"sqlite:{path}"
     with pytest.raises(StoreError, match="written by a newer trio-chat"):
-        check_handed(Settings(store=store), evolve(two(), store=store))
+        check_handover(Settings(store=store), evolve(two(), store=store))
 
 
 def test_one_file_by_two_names_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "chat.db")
     state = evolve(two(), store=f"sqlite:{tmp_path}/chat.db")
-    check_handed(Settings(store=f"sqlite:{tmp_path}/link.db"), state)
+    check_handover(Settings(store=f"sqlite:{tmp_path}/link.db"), state)
 
 
 def test_a_custom_command_is_known_by_the_name_of_its_row() -> None:

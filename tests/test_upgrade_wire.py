@@ -15,14 +15,14 @@ from loopback import descriptors
 
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade import wire as handover_wire
-from trio_chat.daemon.upgrade.protocol import PROTOCOL, Estate, Fixed
+from trio_chat.daemon.upgrade.protocol import PROTOCOL, DaemonHandover, Fixed
 from trio_chat.daemon.upgrade.wire import PIECE_BYTES, PIECE_DESCRIPTORS, Message, Wire, pair
 from trio_chat.errors import HandoverError, PeerEnded
 
 PATIENCE = 20  # seconds until a test gives up
 
 FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
-ESTATE = Estate(
+HANDOVER = DaemonHandover(
     process=1,
     instance="8888",
     listens_on_given=False,
@@ -263,8 +263,8 @@ async def test_a_cancelled_receive_leaves_nothing_open() -> None:
 # --- what is said ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", [FIXED, ESTATE])
-def test_what_is_said_is_read(said: Fixed | Estate) -> None:
+@pytest.mark.parametrize("said", [FIXED, HANDOVER])
+def test_what_is_said_is_read(said: Fixed | DaemonHandover) -> None:
     assert protocol.read(type(said), protocol.written(said)) == said
 
 

@@ -9,16 +9,16 @@ import trio
 from attrs import evolve
 
 from trio_chat.daemon.upgrade import protocol, successor
-from trio_chat.daemon.upgrade.protocol import Estate, Fixed
+from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
 from trio_chat.daemon.upgrade.wire import Wire, pair
 from trio_chat.errors import HandoverError
 from trio_chat.snapshot.codec import write_state
-from trio_chat.snapshot.model import FrozenChat, FrozenClient
+from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot
 
 PATIENCE = 20  # seconds until a test gives up
 
 FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
-ESTATE = Estate(
+HANDOVER = DaemonHandover(
     process=1,
     instance="8888",
     listens_on_given=False,
@@ -29,11 +29,11 @@ ESTATE = Estate(
     listeners=0,
 )
 # One of these two has no socket.
-CHAT = FrozenChat(
+CHAT = ChatSnapshot(
     "memory",
     clients=[
-        FrozenClient("a", "::1", "[::1]:1"),
-        FrozenClient("b", "::1", "[::1]:2", lagging=True, token="t", away=5.0),
+        ClientSnapshot("a", "::1", "[::1]:1"),
+        ClientSnapshot("b", "::1", "[::1]:2", lagging=True, token="t", away=5.0),
     ],
 )
 
@@ -41,9 +41,9 @@ CHAT = FrozenChat(
 @pytest.mark.parametrize(("listeners", "sent"), [(1, 2), (1, 3), (0, 2), (0, 4)])
 async def test_descriptors_have_to_be_those_that_it_speaks_of(listeners: int, sent: int) -> None:
     ours, theirs = pair()
-    daemon, estate = Wire(theirs), evolve(ESTATE, listeners=listeners)
+    daemon, handover = Wire(theirs), evolve(HANDOVER, listeners=listeners)
     with os.fdopen(os.memfd_create("x")) as file:
-        await daemon.send(protocol.ESTATE, protocol.written(estate))
+        await daemon.send(protocol.HANDOVER, protocol.written(handover))
         await daemon.send(protocol.STATE, write_state(CHAT), [file.fileno()] * sent)
         with trio.fail_after(PATIENCE), pytest.raises(HandoverError, match="not those desc"):
             await successor.receive(ours, FIXED)

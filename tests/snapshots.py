@@ -13,28 +13,28 @@ from loopback import dialled, ticks
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.snapshot.codec import read_state, write_state
-from trio_chat.snapshot.handover import Frozen, Handed, check_handed
+from trio_chat.snapshot.handover import Handover, PausedChat, check_handover
 
 Next = Callable[..., AbstractAsyncContextManager]
 
 
-def passed_on(frozen: Frozen) -> Handed:
+def passed_on(paused: PausedChat) -> Handover:
     """What arrives in another process: what was written, and descriptors of its own."""
-    return Handed(
-        read_state(write_state(frozen.state)),
-        [listener.dup() for listener in frozen.listeners],
-        [client.dup() for client in frozen.clients],
-        None if frozen.lock is None else os.dup(frozen.lock),
+    return Handover(
+        read_state(write_state(paused.state)),
+        [listener.dup() for listener in paused.listeners],
+        [client.dup() for client in paused.clients],
+        None if paused.lock is None else os.dup(paused.lock),
     )
 
 
-async def hand_over(chat: Chat, settings: Settings | None = None) -> Handed:
-    """Freeze a chat, have it checked as a successor does, and hand it over."""
-    async with chat.frozen() as frozen:
-        handed = passed_on(frozen)
-        check_handed(settings or chat.settings, handed.state)
-        frozen.hand_over()
-    return handed
+async def hand_over(chat: Chat, settings: Settings | None = None) -> Handover:
+    """Pause a chat, have it checked as a successor does, and hand it over."""
+    async with chat.frozen() as paused:
+        handover = passed_on(paused)
+        check_handover(settings or chat.settings, handover.state)
+        paused.hand_over()
+    return handover
 
 
 @asynccontextmanager
@@ -46,9 +46,9 @@ async def successor(chat: Chat, *, open_with=None, **changed) -> AsyncIterator[C
 
 
 @asynccontextmanager
-async def succeed(handed: Handed, settings: Settings, open_with=None) -> AsyncIterator[Chat]:
-    async with open_chat(settings, predecessor=handed, **(open_with or {})) as new:
-        new.listen_on(handed.listeners)
+async def succeed(handover: Handover, settings: Settings, open_with=None) -> AsyncIterator[Chat]:
+    async with open_chat(settings, predecessor=handover, **(open_with or {})) as new:
+        new.listen_on(handover.listeners)
         try:
             yield new
         finally:
@@ -57,11 +57,11 @@ async def succeed(handed: Handed, settings: Settings, open_with=None) -> AsyncIt
 
 
 @asynccontextmanager
-async def thawed(chat, *, open_with=None, **changed) -> AsyncIterator:
+async def continued(chat, *, open_with=None, **changed) -> AsyncIterator:
     """The same chat, after it has stood still."""
     assert not changed
-    async with chat.frozen() as frozen:
-        passed = passed_on(frozen)
+    async with chat.frozen() as paused:
+        passed = passed_on(paused)
         await ticks()
     for sock in (*passed.clients, *passed.listeners):
         sock.close()

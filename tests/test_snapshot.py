@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.lowlevel
-from freezing import Gate, Next, hand_over, passed_on, succeed, successor
 from loopback import (
     FAREWELL,
     HOST,
@@ -22,11 +21,12 @@ from loopback import (
     until,
     watch_links,
 )
+from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import ChatClosed, Notice, Refused, custom, server
 from trio_chat.hub import hub
 from trio_chat.hub.client import Lost
-from trio_chat.hub.pause import Standstill
+from trio_chat.hub.pause import Pause
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
@@ -134,29 +134,29 @@ async def test_who_speaks_telnet_gets_crlf_from_then_on(goes_on: Next) -> None:
 
 async def test_who_connects_meanwhile_waits_and_is_not_refused(links: Links) -> None:
     async with chat_on_tcp() as (chat, port):
-        async with chat.frozen() as frozen:
+        async with chat.frozen() as paused:
             late = await dial(port)
             await late.send("/who")
             await ticks()
             assert len(links.all) == 0
-            handed = passed_on(frozen)
-            frozen.hand_over()
-        async with succeed(handed, chat.settings):
+            handover = passed_on(paused)
+            paused.hand_over()
+        async with succeed(handover, chat.settings):
             await late.expect("err: you are in no room; use /join ROOM first")
 
 
-async def test_within_a_standstill_nothing_is_read_or_written(links: Links) -> None:
+async def test_within_a_pause_nothing_is_read_or_written(links: Links) -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x")
         await john.expect("> jack joined the room")
-        async with chat.frozen() as frozen:
+        async with chat.frozen() as paused:
             turns = chat.statistics().turns
             await john.send("/msg hi", "/quit")
             await ticks()
             with pytest.raises(BlockingIOError):
                 jack.stream.socket._sock.recv(1, socket.MSG_DONTWAIT)
-            assert [len(sock.recv(99, socket.MSG_PEEK)) for sock in frozen.clients[:1]] == [14]
+            assert [len(sock.recv(99, socket.MSG_PEEK)) for sock in paused.clients[:1]] == [14]
             assert chat.statistics().turns == turns
         await john.expect("> sad to see you go =(")
         await jack.expect("> john: hi", "> john has left the room")
@@ -216,8 +216,8 @@ async def test_those_who_wait_for_the_hub(goes_on: Next, gate, crowded) -> None:
 
 
 async def crowd(chat, clients: list[LineClient], gate) -> None:
-    """Say what comes behind the note that a standstill is wanted."""
-    await until(chat._freezing.locked)
+    """Say what comes behind the note that a pause is wanted."""
+    await until(chat._pausing.locked)
     await ticks()
     for client in clients[:3]:
         await client.send("/msg b")
@@ -358,10 +358,10 @@ async def test_what_is_at_hand_for_one_that_lags_goes_over(narrow: Links, *, at_
         for number in range(20):
             await john.send(f"/msg {number}")
         await john.sync()
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         if not at_hand:
-            handed.state.rooms[0].recent.clear()
-        async with succeed(handed, chat.settings):
+            handover.state.rooms[0].recent.clear()
+        async with succeed(handover, chat.settings):
             before = [f"> john: {LONG[5:]}"] * said
             assert await jack.lines(said) == before
             if at_hand:
@@ -378,9 +378,9 @@ async def test_a_token_that_is_gone_by_then_costs_nobody_the_connection(tmp_path
     token.chmod(0o600)
     async with chat_on_tcp(metrics_token_file=str(token)) as (chat, port):
         john = await dial(port, nick="john", room="#x")
-        handed = await hand_over(chat)
+        handover = await hand_over(chat)
         token.unlink()
-        async with succeed(handed, chat.settings):
+        async with succeed(handover, chat.settings):
             await john.send("/who")
             await john.expect("> in #x: john")
     assert "neither the token nor the certificate is in use" in caplog.text
@@ -391,7 +391,10 @@ async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        while not (left := [c.link.left for c in chat._hub.state.clients.values()][1]) > 10_000:
+        while (
+            not (left := [c.link.unsent_bytes for c in chat._hub.state.clients.values()][1])
+            > 10_000
+        ):
             await john.send(LONG)
             await john.sync()
         assert left < 50_000
@@ -462,7 +465,7 @@ async def test_one_whose_input_ends_just_then_gets_all_that_waits(
 async def fill(chat, talker: LineClient) -> int:
     """Talk until much waits for the second client; the number of lines that took."""
     said = 0
-    while [client.link.left for client in chat._hub.state.clients.values()][1] < 10_000:
+    while [client.link.unsent_bytes for client in chat._hub.state.clients.values()][1] < 10_000:
         await talker.send(LONG)
         await talker.sync()
         said += 1
@@ -493,20 +496,20 @@ async def test_a_connection_that_is_lost_meanwhile(how, links: Links) -> None:
             john = await dial(port, nick="john", room="#x")
             jack = await dial(port, nick="jack", room="#x")
             await john.expect("> jack joined the room")
-            async with chat.frozen() as frozen:
+            async with chat.frozen() as paused:
                 how(jack)
                 await ticks()
-                handed = passed_on(frozen)
+                handover = passed_on(paused)
                 if handing:
-                    frozen.hand_over()
-            async with succeed(handed, chat.settings) if handing else keep(handed, chat):
+                    paused.hand_over()
+            async with succeed(handover, chat.settings) if handing else keep(handover, chat):
                 await john.expect("> jack has left the room")
         links.check()
 
 
 @asynccontextmanager
-async def keep(handed, chat) -> AsyncIterator:
-    for sock in (*handed.clients, *handed.listeners):
+async def keep(handover, chat) -> AsyncIterator:
+    for sock in (*handover.clients, *handover.listeners):
         sock.close()
     yield chat
 
@@ -518,17 +521,17 @@ async def test_one_that_has_already_failed_is_not_taken_along(monkeypatch) -> No
         jack = await dial(port, nick="jack", room="#x")
         await john.expect("> jack joined the room")
         client = next(c for c in chat._hub.state.clients.values() if c.nick == "jack")
-        stands = Standstill.stands
+        stands = Pause.stands
 
-        def fail_with_the_last(standstill, *who) -> bool:
-            last = stands(standstill, *who)
+        def fail_with_the_last(pause, *who) -> bool:
+            last = stands(pause, *who)
             if last:
                 chat._channel.send_nowait(Lost(client, "nothing could be delivered"))
             return last
 
-        monkeypatch.setattr(Standstill, "stands", fail_with_the_last)
-        async with chat.frozen() as frozen:
-            assert [client.nick for client in frozen.state.clients] == ["john"]
+        monkeypatch.setattr(Pause, "stands", fail_with_the_last)
+        async with chat.frozen() as paused:
+            assert [client.nick for client in paused.state.clients] == ["john"]
         await john.expect("> jack has left the room")
         await jack.stream.aclose()
 
@@ -582,7 +585,7 @@ async def test_one_that_lagged_before_anything_was_said_gets_nothing_older(
 # --- those who cannot go --------------------------------------------------------------------------
 
 
-async def test_streams_see_nothing_of_a_standstill() -> None:
+async def test_streams_see_nothing_of_a_pause() -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         async with line_client(chat, nick="jack", room="#x") as jack:
@@ -640,12 +643,12 @@ async def test_a_stream_that_is_cancelled_meanwhile_holds_nobody_up(gate: Gate) 
         await until(lambda: gate.reached)
         nursery.start_soon(cancel_behind_the_note, chat, nursery.cancel_scope, gate)
         with trio.CancelScope(shield=True):
-            async with chat.frozen() as frozen:
-                assert [client.nick for client in frozen.state.clients] == ["john"]
+            async with chat.frozen() as paused:
+                assert [client.nick for client in paused.state.clients] == ["john"]
 
 
 async def cancel_behind_the_note(chat, scope: trio.CancelScope, gate: Gate) -> None:
-    await until(chat._freezing.locked)
+    await until(chat._pausing.locked)
     await ticks()
     scope.cancel()
     with trio.CancelScope(shield=True):
@@ -669,13 +672,13 @@ async def test_a_stream_that_comes_meanwhile_is_told_too() -> None:
     async with chat_on_tcp() as (chat, _):
         ours, theirs = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
-            async with chat.frozen() as frozen:
+            async with chat.frozen() as paused:
                 nursery.start_soon(chat.serve_stream, theirs)
                 await ours.send_all(b"/nick jack\n/join #x\n/msg hi\n")
                 await ticks()
-                for sock in passed_on(frozen).listeners:
+                for sock in passed_on(paused).listeners:
                     sock.close()
-                frozen.hand_over()
+                paused.hand_over()
             assert await LineClient(ours).rest() == [UPGRADING]
             await ours.aclose()
         assert chat._log._histories == {}
@@ -687,7 +690,7 @@ async def test_with_in_process_clients_it_is_refused() -> None:
         john = await dial(port, nick="john", room="#x")
         with pytest.raises(Refused, match="in-process"):
             async with chat.frozen():
-                pytest.fail("it was frozen")
+                pytest.fail("it was paused")
         await john.send("/msg hi")
         await john.sync()
         await dial(port, nick="jack", room="#x")
@@ -700,23 +703,23 @@ async def test_a_chat_that_is_stopping_or_handed_over_cannot_be_frozen() -> None
     async with chat_on_tcp() as (chat, _), successor(chat), trio.open_nursery() as nursery:
         with pytest.raises(ChatClosed):
             async with chat.frozen():
-                pytest.fail("it was frozen")
+                pytest.fail("it was paused")
         nursery.start_soon(chat.stop)
     with pytest.raises(ChatClosed):
         async with chat.frozen():
-            pytest.fail("it was frozen")
+            pytest.fail("it was paused")
 
 
-async def test_a_stop_waits_for_the_standstill_to_be_over(links: Links) -> None:
+async def test_a_stop_waits_for_the_pause_to_be_over(links: Links) -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port)
         await john.sync()
         async with trio.open_nursery() as nursery:
-            async with chat.frozen() as frozen:
+            async with chat.frozen() as paused:
                 nursery.start_soon(chat.stop)
                 await ticks()
                 assert links.closes == {}
-                assert [listener.fileno() == -1 for listener in frozen.listeners] == [False]
+                assert [listener.fileno() == -1 for listener in paused.listeners] == [False]
             assert await john.rest() == [FAREWELL]
             await john.stream.aclose()
 
@@ -732,7 +735,7 @@ async def test_a_hub_that_does_not_get_to_stand_still(gate: Gate, autojump_clock
         await john.send("/msg two")
         with pytest.raises(trio.TooSlowError):
             async with chat.frozen():
-                pytest.fail("it was frozen")
+                pytest.fail("it was paused")
         gate.opened.set()
         await jack.expect("> john: hi", "> john: two")
         async with chat.frozen():
@@ -745,7 +748,7 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
     gate: Gate, crowded, monkeypatch
 ) -> None:
     """Some had begun to stand still, and had not got round to reading on."""
-    monkeypatch.setattr(server, "FREEZE_SECONDS", 0.1)
+    monkeypatch.setattr(server, "PAUSE_SECONDS", 0.1)
     async with chat_on_tcp(stop_grace=60) as (chat, port):
         clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(4)]
         for client in clients:
@@ -757,7 +760,7 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
         await until(lambda: gate.reached)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(too_slow, chat)
-            await until(chat._freezing.locked)
+            await until(chat._pausing.locked)
             await ticks()
             await clients[1].send("/msg b")
             await ticks()
@@ -780,27 +783,27 @@ async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None
         john = await dial(port)
         await john.sync()
         [client] = chat._hub.state.clients.values()
-        standstill = Standstill()
-        standstill.stop(client)
-        standstill.over.set()
-        client.link.read_out()
+        pause = Pause()
+        pause.stop(client)
+        pause.over.set()
+        client.link.drain_input()
         await until(lambda: client.read_out)
 
 
 async def too_slow(chat) -> None:
     with pytest.raises(trio.TooSlowError):
         async with chat.frozen():
-            pytest.fail("it was frozen")
+            pytest.fail("it was paused")
 
 
 @pytest.mark.parametrize("when", ["before the note is read", "after it is"])
 async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
     when: str, gate: Gate, crowded
 ) -> None:
-    async def freeze(chat) -> None:
+    async def pause_chat(chat) -> None:
         with pytest.raises(ChatClosed):
             async with chat.frozen():
-                pytest.fail("it was frozen")
+                pytest.fail("it was paused")
 
     begun = time.monotonic()
     async with trio.open_nursery() as outside:
@@ -812,8 +815,8 @@ async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
                 gate.shut()
                 await john.send("/msg hi")
                 await until(lambda: gate.reached)
-                outside.start_soon(freeze, chat)
-                await until(chat._freezing.locked)
+                outside.start_soon(pause_chat, chat)
+                await until(chat._pausing.locked)
                 await ticks()
                 if when == "after it is":
                     for client in (jack, jim):
@@ -823,17 +826,17 @@ async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
                         gate.opened.set()
                         gate.shut()
                         await until(lambda: gate.reached)
-                    assert chat._hub.state.standstill is not None
+                    assert chat._hub.state.pause is not None
                 scope.cancel()
     assert time.monotonic() - begun < 4
 
 
-async def test_standstills_come_one_after_the_other() -> None:
+async def test_pauses_come_one_after_the_other() -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port)
         held = 0
 
-        async def freeze() -> None:
+        async def pause_chat() -> None:
             nonlocal held
             async with chat.frozen():
                 assert held == 0
@@ -843,7 +846,7 @@ async def test_standstills_come_one_after_the_other() -> None:
 
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                nursery.start_soon(freeze)
+                nursery.start_soon(pause_chat)
         assert await john.sync() == []
 
 
