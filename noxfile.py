@@ -192,6 +192,13 @@ def bench_transports(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_beside(session: nox.Session) -> None:
+    """What this code costs beside another commit of it; `-- --against REV [--quick]`."""
+    session.install(*DEPENDENCIES)
+    session.run("python", "benchmarks/beside.py", *session.posargs)
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Gather the fragments in changes/ into CHANGELOG.md; needs `-- --version X.Y.Z`."""
     install(session, "changelog")

@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import median
 
 from peers import BUILD, OURS, PEERS, MissingError, Peer, compiled, running
-from plot import draw
 
 LOAD_SECONDS = 300  # a load that takes longer than this is stuck
 CPU = "server_cpu_us_per"
@@ -98,18 +97,23 @@ def prepare(names: list[str]) -> tuple[list[tuple[Peer, str]], list[str]]:
     return peers, missing
 
 
+def figures_in(told: str) -> Figures:
+    """What `fanout` has printed, by name."""
+    return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", told)}
+
+
 def put_under(fanout: str, load: Load, peer: Peer, port: int, pid: int) -> Figures:
     """Put a server that is running under a load; no figures when it fails, which is said."""
     command = [fanout, str(port), peer.protocol, *load.arguments, str(pid)]
     try:
         result = subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=LOAD_SECONDS
+            command, check=True, input="", capture_output=True, text=True, timeout=LOAD_SECONDS
         )
     except subprocess.SubprocessError as exc:
         said = getattr(exc, "stderr", None) or exc
         print(f"failed: {load.name} against {peer.name}: {said}", file=sys.stderr)
         return {}
-    return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", result.stdout)}
+    return figures_in(result.stdout)
 
 
 def measure(fanout: str, load: Load, peer: Peer, program: str) -> Figures:
@@ -174,7 +178,9 @@ def table(runs: list[Run], loads: list[Load], peers: list[str]) -> str:
 
 
 def plot(runs: list[Run], loads: list[Load], peers: list[str], output: Path) -> None:
-    """Draw the medians, where matplotlib is installed."""
+    """Draw the medians."""
+    from plot import draw  # noqa: PLC0415 - matplotlib, which no other script needs
+
     panels = {}
     for load in loads:
         rounds = {peer: figures_of(runs, load, peer).values() for peer in peers}
