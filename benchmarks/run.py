@@ -177,16 +177,14 @@ def table(runs: list[Run], loads: list[Load], peers: list[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def plot(runs: list[Run], loads: list[Load], peers: list[str], output: Path) -> None:
-    """Draw the medians."""
-    from plot import draw  # noqa: PLC0415 - matplotlib, which no other script needs
-
+def panels_of(runs: list[Run], loads: list[Load], peers: list[str]) -> dict[str, Figures]:
+    """The medians by peer, by the title of a panel of the plot."""
     panels = {}
     for load in loads:
         rounds = {peer: figures_of(runs, load, peer).values() for peer in peers}
         bars = {peer: median(figures) for peer, figures in rounds.items() if figures}
         panels[f"{load.says}\n{load.unit}"] = bars
-    draw(panels, OURS, output / "benchmark")
+    return panels
 
 
 def machine() -> dict[str, str | int | None]:
@@ -227,6 +225,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    from plot import draw  # noqa: PLC0415 - matplotlib, which the other scripts do without
+
     arguments = parse_arguments()
     raise_descriptor_limit()
     loads = [load for load in LOADS if load.name in arguments.loads]
@@ -244,7 +244,7 @@ def main() -> int:
     results = {"machine": machine(), "runs": [asdict(run) for run in runs]}
     (arguments.output / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.output / "benchmark.md").write_text(written + "\n", encoding="utf-8")
-    plot(runs, loads, names, arguments.output)
+    draw(panels_of(runs, loads, names), OURS, arguments.output / "benchmark")
     return 0 if all(run.figures for run in runs) else 1
 
 
