@@ -20,6 +20,8 @@ from trio_chat import cli
 from trio_chat.config import sources
 from trio_chat.daemon.control_path import default_directory
 
+pytest_plugins = ["needs", "pytester"]
+
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile(
     "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from loopback import chat_on_tcp, until
+from needs import needs
 
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
 from trio_chat.config.endpoints import from_text
@@ -348,7 +349,12 @@ def say(sock: Path, *lines: str) -> list[str]:
     """Say lines with nc, and give what it has shown."""
     told = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(
-        ["nc", "-U", str(sock)], input=told, capture_output=True, text=True, timeout=30, check=True
+        [needs("nc"), "-U", str(sock)],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     return done.stdout.splitlines()
 
@@ -373,7 +379,7 @@ def test_a_daemon_with_several_ways_in_is_upgraded(
     assert say(sock, "/quit") == ["> sad to see you go =("]
     host, _, port = places[1].partition("=")[0].partition(":")
     told = subprocess.run(
-        ["nc", "-q", "5", host, port],
+        [needs("nc"), "-q", "5", host, port],
         input="/rooms\n",
         capture_output=True,
         text=True,

@@ -28,6 +28,7 @@ import pytest
 import trio
 import trio.testing
 from loopback import PATIENCE, descriptors, until
+from needs import needs
 from processes import wait_until
 from stored import stored
 
@@ -165,10 +166,8 @@ class TinyDisk(Full):
     def __init__(self, path: Path) -> None:
         disk = path.parent / "disk"
         disk.mkdir()
-        if shutil.which("unshare") is None:
-            pytest.skip("there is no unshare(1) to mount a tiny file system with")
         script = 'mount -t tmpfs -o size=4m none "$0" && exec "$@"'
-        prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(disk)]
+        prefix = [needs("unshare"), "--map-root-user", "--mount", "sh", "-c", script, str(disk)]
         super().__init__(disk / path.name, prefix)
         if not self.port:
             problem = self.end().strip()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from needs import needs
 from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import Crowd, Serve, Served, children, ends, open_files, program
 
@@ -119,11 +120,9 @@ def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> N
 
 @pytest.mark.parametrize("program", ["telnet", "nc"])
 def test_what_people_come_in_with_stays_connected(program: str, serve: Serve) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
     daemon = serve()
     client = subprocess.Popen(
-        [program, "127.0.0.1", str(daemon.port)],
+        [needs(program), "127.0.0.1", str(daemon.port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
