@@ -42,6 +42,10 @@ FUZZ_TARGETS = (
 )
 
 
+# Sessions with a single test that takes minutes: what hangs is given up later.
+PATIENT = ("-o", "faulthandler_timeout=1200")
+
+
 def install(session: nox.Session, group: str, *requirements: str) -> None:
     """Install a dependency group of pyproject.toml and, with it, REQUIREMENTS."""
     session.install(*nox.project.dependency_groups(PROJECT, group), *requirements)
@@ -135,7 +139,7 @@ def tests_on(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Ten thousand connects and drops; memory and descriptors must be where they were."""
     install(session, "test", ".")
-    session.run("pytest", "-k", "connects_and_drops", env={"CONNECTS": "10000"})
+    session.run("pytest", *PATIENT, "-k", "connects_and_drops", env={"CONNECTS": "10000"})
 
 
 @nox.session
@@ -154,7 +158,7 @@ def upgrade(session: nox.Session) -> None:
     """Ten upgrades of a daemon with a thousand clients who talk; how long they wait is printed."""
     install(session, "test", ".")
     env = {"UPGRADE_CLIENTS": "1000", "UPGRADE_ROOMS": "50", "UPGRADES": "10"}
-    session.run("pytest", "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
+    session.run("pytest", *PATIENT, "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
 
 
 @nox.session

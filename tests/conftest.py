@@ -20,7 +20,7 @@ from trio_chat import cli
 from trio_chat.config import sources
 from trio_chat.daemon.control_path import default_directory
 
-pytest_plugins = ["needs", "pytester"]
+pytest_plugins = ["deadline", "needs", "pytester"]
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile(
