@@ -31,7 +31,7 @@ def terminal(_tmux) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def open_terminal(columns: int = 80, rows: int = 24, **variables: str) -> Terminal:
-        variables = {**environment(), "COLORTERM": "", **variables}
+        variables = {**environment(), "TERM": "screen", "COLORTERM": "", **variables}
         opened.append(Terminal(f"t{next(numbers)}", variables, columns, rows))
         return opened[-1]
 
