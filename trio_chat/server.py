@@ -157,26 +157,29 @@ class Chat:
             sockets = [closing.enter_context(sock) for sock in sockets]
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
-            listening = self._listeners.add(sockets, endpoints, paused=self._pausing.locked())
+            paused = self._pausing.locked()
+            added = self._listeners.add(sockets, endpoints, self._link, paused=paused)
             closing.pop_all()
-        for one in listening:
-            serve = partial(self._accept, accept=one.endpoint.accept)
-            self._clients.start_soon(one.run, serve, self._clients)
-        found = [one.endpoint for one in listening]
-        return [(endpoint.host, endpoint.port) for endpoint in found if not endpoint.unix]
+        for listener, endpoint in added.items():
+            serve = partial(self._serve, accept=endpoint.accept)
+            self._clients.start_soon(self._listeners.serve, listener, serve, self._clients)
+        return [(place.host, place.port) for place in added.values() if not place.unix]
 
     @property
     def listening(self) -> tuple[Endpoint, ...]:
         """Where it listens."""
         return self._listeners.endpoints
 
-    def _accept(
-        self, stream: trio.SocketStream, *, accept: tuple[Speech, ...]
+    def _link(self, stream: trio.SocketStream) -> SocketLink:
+        # Trio keeps what was accepted as long as its task runs, and a link is less than a stream.
+        return SocketLink(stream, self.settings.keepalive, self._readiness)
+
+    def _serve(
+        self, link: SocketLink, *, accept: tuple[Speech, ...]
     ) -> Coroutine[None, None, None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
         settings = self.settings
-        link = SocketLink(stream, settings.keepalive, self._readiness)
         trusted = is_trusted(link.address, settings.trusted_proxies)
         return self._run_reader(
             new_reader(link, self._channel, settings, self._table, accept=accept, trusted=trusted)
@@ -367,7 +370,7 @@ class Chat:
     def _end_pause(self, pause: Pause) -> None:
         if pause.handed_over is not None:
             self._stop_wanted.set()
-            self._listeners.let_go()
+            self._listeners.hand_over()
         else:
             self._log.resume()
             self._listeners.resume()

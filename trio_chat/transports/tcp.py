@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 READ_BYTES = 65_536
 
 
-class SocketLink(ConnectionLink):
+class SocketLink(ConnectionLink, trio.abc.AsyncResource):
     """A link over a TCP or unix socket."""
 
     __slots__ = ("_readiness", "_send", "_socket")
@@ -166,6 +166,11 @@ class SocketLink(ConnectionLink):
                 self._readiness.forget(self._socket.fileno())
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    async def aclose(self) -> None:
+        """Close the socket, as `trio.serve_listeners` has it after the connection's task."""
+        self.close()
+        await trio.lowlevel.checkpoint()
 
 
 def _keep_alive(sock: socket.socket, seconds: float) -> None:

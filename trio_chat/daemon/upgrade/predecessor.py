@@ -145,7 +145,7 @@ async def pass_to(
         raise
     still.hand_over()
     if own.control is not None:
-        own.control.let_go()
+        own.control.hand_over()
 
 
 async def send(
@@ -153,7 +153,7 @@ async def send(
 ) -> None:
     """Send all there is."""
     stderr = [STDERR] if is_open(STDERR) else []
-    control = [] if own.control is None else [own.control.fileno()]
+    control = [] if own.control is None else [own.control.socket.fileno()]
     lock = [] if still.lock is None else [still.lock]
     handover = DaemonHandover(
         process=os.getpid(),
@@ -161,7 +161,7 @@ async def send(
         listens_on_given=own.listens_on_given,
         still_since=begun,
         has_stderr=bool(stderr),
-        control=None if own.control is None else os.fspath(own.control.path),
+        control=None if own.control is None else str(own.control.path),
         has_lock=bool(lock),
         listeners=len(still.listeners),
     )
