@@ -25,6 +25,8 @@ from trio_chat.remote import open_client
 from trio_chat.transports.connection import TURNED_AWAY_SECONDS
 from trio_chat.transports.detection import NO_ROOM, VERBS
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 FULL = b"err: the server is full; please try again later\n"
 SENTENCE = b"The server is full; please try again later.\n"
 

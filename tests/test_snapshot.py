@@ -29,6 +29,8 @@ from trio_chat.hub.client import Lost
 from trio_chat.hub.pause import Pause
 from trio_chat.testing import LineClient, line_client
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
 UPGRADING = "> the server is being upgraded: please connect again"

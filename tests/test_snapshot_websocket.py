@@ -21,6 +21,8 @@ from trio_chat.hub.pause import Pause
 from trio_chat.hub.resume import GraceOver
 from trio_chat.transports.detection import UNDECIDED_SECONDS
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -44,6 +44,8 @@ from trio_chat.transports.detection import NO_ROOM, NO_TLS, UNDECIDED_SECONDS
 from trio_chat.transports.tcp import SocketLink
 from trio_chat.transports.tls import HANDSHAKE_SECONDS, TlsLink
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 UPGRADING = "> the server is being upgraded: please connect again"
 # How the hello of any client begins, and with what else it can be told from lines.
 HELLO = b"\x16\x03"

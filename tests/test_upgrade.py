@@ -41,9 +41,17 @@ def plan(tmp_path: Path) -> Plan:
 # --- one that works -------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["epoll", "no epoll"])
+def waiting_program(request: pytest.FixtureRequest, plan: Plan) -> list[str]:
+    """What to run for a daemon, and its successors, that wait for sockets so."""
+    return plan(limits={"transports.readiness.EPOLL": request.param == "epoll"})
+
+
 @pytest.mark.parametrize("store", ["memory", "sqlite:chat.db"])
-def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None:
-    daemon = serve("--store", store)
+def test_clients_talk_on(
+    store: str, waiting_program: list[str], serve: Serve, talk: Talk, run: Run
+) -> None:
+    daemon = serve("--store", store, program=waiting_program)
     john = talk(daemon, "/nick john", "/join #general", "/topic upgrades")
     john.hears("> all right, I will call you john", "> welcome to #general")
     john.hears("> topic of #general: upgrades")
@@ -100,8 +108,10 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
     assert daemon.process.stdout.read() == ""  # the first line was the only one
 
 
-def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> None:
-    daemon = serve("--store", "sqlite:chat.db")
+def test_a_daemon_can_be_upgraded_again_and_again(
+    waiting_program: list[str], serve: Serve, talk: Talk
+) -> None:
+    daemon = serve("--store", "sqlite:chat.db", program=waiting_program)
     john, jack = talk(daemon, "/nick john"), talk(daemon)
     john.hears("> all right, I will call you john")
     files = open_files(daemon.process.pid)

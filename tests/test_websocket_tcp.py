@@ -22,6 +22,8 @@ from loopback import (
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 
 @pytest.fixture
 def links(monkeypatch):
