@@ -57,7 +57,7 @@ from trio_chat.snapshot.model import (
     QueuedRecord,
     RoomSnapshot,
 )
-from trio_chat.transports.detection import FirstBytesSnapshot
+from trio_chat.transports.first_bytes import FirstBytesSnapshot
 from trio_chat.transports.rate_limit import BucketSnapshot
 from trio_chat.transports.reader import ReaderSnapshot
 

@@ -203,6 +203,34 @@ async def test_listening_and_stopping_at_the_same_time() -> None:
 # --- last lines -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("first", "answer"),
+    [
+        ([b"/nick john\n"], "> all right, I will call you john"),
+        ([b"G", b"ET / HTTP/1.1\r\n\r\n"], "HTTP/1.1 400 Bad Request"),
+        ([b"GET / HTTP/1.1\r\n", b"\r\n"], "HTTP/1.1 400 Bad Request"),
+    ],
+)
+async def test_first_bytes_that_have_arrived_are_answered(
+    first: list[bytes], answer: str, links: Links
+) -> None:
+    async with chat_on_tcp() as (chat, port):
+        client = await dial(port)
+        await until(lambda: chat.statistics().clients == 1)
+        [there] = chat._hub.state.clients.values()
+        *earlier, last = first
+        for data in earlier:
+            await client.stream.send_all(data)
+            await ticks()
+        there.link.pause_reading()  # as if it came in the moment of stopping
+        await client.stream.send_all(last)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            assert await client.line() == answer
+            await client.stream.aclose()
+    links.check()
+
+
 async def test_lines_that_wait_for_the_rate_are_passed_on_without_it(mock_clock) -> None:
     async with chat_on_tcp(rate_limit=0.1, rate_burst=2) as (chat, port):
         watcher = await dial(port, nick="john", room="#x")

@@ -29,7 +29,7 @@ from loopback import (
 )
 from snapshots import Next, continued, successor
 
-from trio_chat import Chat, Settings, SettingsError
+from trio_chat import Chat, Endpoint, Settings, SettingsError
 from trio_chat.config.certificate import read_certificate
 from trio_chat.dialects.line import LF
 from trio_chat.hub.client import Client
@@ -40,9 +40,10 @@ from trio_chat.hub.state import State
 from trio_chat.protocol.commands import Secured
 from trio_chat.remote import Disconnected, Resumed, open_client, session
 from trio_chat.testing import LineClient
-from trio_chat.transports.detection import NO_ROOM, NO_TLS, UNDECIDED_SECONDS
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
+from trio_chat.transports.rejection import NO_ROOM, NO_TLS
 from trio_chat.transports.tcp import SocketLink
-from trio_chat.transports.tls import HANDSHAKE_SECONDS, TlsLink
+from trio_chat.transports.tls import HANDSHAKE_SECONDS, PENDING_BYTES, TlsLink
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
@@ -669,6 +670,31 @@ async def test_a_pause_at_any_step_of_a_hello(
         await jane.stream.aclose()
 
 
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_handshake_that_has_begun_goes_on_in_a_pause(
+    authority: Authority, steps: int
+) -> None:
+    async with running(authority) as (chat, port), trio.open_nursery() as nursery:
+        stream = (await dial(port)).stream
+        client = trio.SSLStream(stream, authority.trusting, server_hostname=HOST)
+        shaken = trio.Event()
+
+        async def shake_hands() -> None:
+            await client.do_handshake()
+            shaken.set()
+
+        nursery.start_soon(shake_hands)
+        await ticks(steps)
+        async with chat.frozen():
+            if any(isinstance(each.link, TlsLink) for each in chat._hub.state.clients.values()):
+                await until(shaken.is_set)
+        await until(shaken.is_set)
+        jane = LineClient(client)
+        await jane.send("/nick jane")
+        await jane.expect("> all right, I will call you jane")
+        await client.aclose()
+
+
 @pytest.mark.parametrize("wanted", ["to stand still", "to stop"])
 async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     authority: Authority, wanted: str
@@ -692,9 +718,30 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     assert record.taken
     assert client.link is link
     assert old.released
-    assert link.reading.cancel_called is (wanted == "to stop")
-    assert link.pause is state.pause
+    assert link.reading.cancel_called is link.ending is (wanted == "to stop")
+    assert link._after_handshake is state.pause
     for one in (ours, old, link):
+        one.close()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_tls_itself_has_to_say_waits_within_a_bound(
+    authority: Authority, more: int
+) -> None:
+    """A client that reads nothing could ask for answers of TLS's own, as for new keys, for ever."""
+    ours, theirs = socket.socketpair()
+    below = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
+    certificate = read_certificate(Settings(**authority.settings))
+    assert certificate is not None
+    link = TlsLink(below, b"", certificate.context)
+    below.keep(b"what the connection does not take", None)
+    link._outgoing.write(bytes(PENDING_BYTES + more))
+    if more:
+        with pytest.raises(OSError, match="too many messages of TLS's own"):
+            link._answer()
+    else:
+        link._answer()
+    for one in (ours, link):
         one.close()
 
 
@@ -720,13 +767,44 @@ async def test_a_program_comes_by_wss_and_back_after_an_upgrade(
                     await john.expect("> jane: still me")
 
 
+async def test_a_hello_that_is_read_last_is_given_up(authority: Authority) -> None:
+    async with running(authority) as (chat, port):
+        client = (await dial(port)).stream
+        await until(lambda: chat.statistics().clients == 1)
+        [there] = chat._hub.state.clients.values()
+        there.link.pause_reading()
+        await client.send_all(HELLO)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await client.receive_some():
+                    pass
+            await client.aclose()
+        given_up = "the TLS handshake was given up: the chat is stopping"
+        assert chat.statistics().left == {given_up: 1}
+
+
+async def test_clients_may_take_their_time_inside_of_tls(authority: Authority, mock_clock) -> None:
+    """Though where only TLS is taken, that has to begin in time."""
+    async with running(authority) as (chat, _):
+        [(_, port)] = await chat.listen_at(Endpoint(accept=("tls",)))
+        client = await dial_tls(port, authority)
+        await client.stream.do_handshake()
+        await ticks(200)
+        mock_clock.jump(FIRST_BYTES_SECONDS + 1)
+        await ticks(200)
+        await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await client.line() == "HTTP/1.1 200 OK"
+        await trio.aclose_forcefully(client.stream)
+
+
 async def test_a_request_has_so_long_inside_of_tls_too(authority: Authority, mock_clock) -> None:
     async with running(authority) as (chat, port):
         client = await dial_tls(port, authority)
         await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: ")
         await until(lambda: chat.statistics().bytes_in > 0)
         await ticks(200)
-        mock_clock.jump(UNDECIDED_SECONDS + 0.1)
+        mock_clock.jump(FIRST_BYTES_SECONDS + 0.1)
         assert await client.line() == "HTTP/1.1 408 Request Timeout"
         await client.stream.aclose()
 

@@ -33,7 +33,7 @@ from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.snapshot.restore import Restore
 from trio_chat.snapshot.take import going_over, take_snapshot
-from trio_chat.transports.connection import TURNED_AWAY, new_reader, run_connection
+from trio_chat.transports.connection import TURNED_AWAY, Connection, new_reader
 from trio_chat.transports.listener import Listeners, open_sockets
 from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.transports.proxy_protocol import is_trusted
@@ -181,19 +181,19 @@ class Chat:
         # each either: `_run_clients` closes it when the last of them has ended.
         settings = self.settings
         trusted = is_trusted(link.address, settings.trusted_proxies)
-        return self._run_reader(
-            new_reader(link, self._channel, settings, self._table, accept=accept, trusted=trusted)
-        )
+        reader = new_reader(link, self._channel, settings, accept=accept, trusted=trusted)
+        return self._run_reader(reader)
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
-        return run_connection(
+        return Connection(
             reader,
             self._channel,
             self.settings,
+            self._table,
             turned_away=self._turned_away,
             operators=self._operators,
             tls=self._tls,
-        )
+        ).run()
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -206,14 +206,15 @@ class Chat:
             self._streams.add(scope)
             try:
                 link = StreamLink(stream, peer)
-                reader = new_reader(link, channel, self.settings, self._table)
-                await run_connection(
-                    reader,
+                connection = Connection(
+                    new_reader(link, channel, self.settings),
                     channel,
                     self.settings,
+                    self._table,
                     turned_away=self._turned_away,
                     operators=self._operators,
                 )
+                await connection.run()
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)

@@ -15,8 +15,6 @@ from trio_chat.hub.state import State
 from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse
 from trio_chat.protocol.events import Left
 from trio_chat.snapshot.model import QueuedCustom, QueuedLabelled
-from trio_chat.transports.detection import FirstBytes
-from trio_chat.transports.rate_limit import TokenBucket
 from trio_chat.transports.reader import Reader, bucket_of
 from trio_chat.transports.tcp import SocketLink
 
@@ -152,16 +150,6 @@ class Restore:
         channel: trio.MemorySendChannel[Item],
         snapshot: ReaderSnapshot,
     ) -> Reader:
-        dialect = FirstBytes.restored(
-            self._table,
-            self._settings,
-            snapshot.dialect,
-            clock=trio.current_time,
-            reading=link.reading,
-        )
-        bucket = bucket_of(self._settings)
-        if bucket is not None and snapshot.bucket is not None:
-            bucket = TokenBucket.restored(
-                bucket.rate, bucket.burst, snapshot.bucket, trio.current_time()
-            )
-        return Reader(client, link, channel, dialect, bucket)
+        reader = Reader(client, link, channel, bucket_of(self._settings))
+        reader.thaw(snapshot, self._table, self._settings)
+        return reader
