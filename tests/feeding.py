@@ -90,7 +90,7 @@ def check_record(record: object) -> None:
     """Whether a record may go to the hub: its texts can be sent, and refusals can be shown."""
     if isinstance(record, Refuse):
         check_text(record.reason)
-        documents.write(Refusal(record.reason)).encode()
+        documents.write(Refusal(record.reason, record.code)).encode()
     if isinstance(record, Greet | SwitchEncoding):
         return
     for value in [getattr(record, field.name) for field in fields(type(record))]:

@@ -6,6 +6,7 @@ import pytest
 import trio.testing
 
 from trio_chat import Settings, open_chat
+from trio_chat.errors import Code
 from trio_chat.protocol.commands import Answer, Disconnected, Refuse
 from trio_chat.protocol.table import make_table
 from trio_chat.testing import line_client
@@ -140,10 +141,12 @@ def test_tls_tells_by_two_bytes_and_once() -> None:
     assert (caught.value.records, caught.value.data) == ([], b"\x16\x03\x01")
     first.go_inside(None)
     assert first.feed(b"\x16") == []
-    assert first.feed(b"\x03\n/dance\n")[-1] == Refuse("unknown command: /dance")
+    assert first.feed(b"\x03\n/dance\n")[-1] == Refuse(
+        "unknown command: /dance", Code.UNKNOWN_COMMAND
+    )
 
 
 def test_what_is_no_tls_is_a_line() -> None:
     first = FirstBytes(make_table(), SETTINGS)
     assert first.feed(b"\x16") == []
-    assert first.feed(b"\n/dance\n")[-1] == Refuse("unknown command: /dance")
+    assert first.feed(b"\n/dance\n")[-1] == Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)

@@ -254,7 +254,7 @@ def test_nicks_leave_out_what_the_server_writes_around_them(text: str) -> None:
 def test_the_short_way_for_ascii_ends_where_precis_does(text: str) -> None:
     name = parse_room(text.replace(",", ""), len(text)) if text.strip(",") else None
     if name:
-        expected = names._apply_precis(name.display, "room name")
+        expected = names._apply_precis(name.display, names._ROOM)
         assert (name.display, name.casefolded) == expected
 
 

@@ -18,6 +18,7 @@ from loopback import chat_on_tcp, dial, until
 from trio_chat import Settings, open_chat
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects.line import LineDialect
+from trio_chat.errors import Code
 from trio_chat.protocol.commands import Answer, CameFrom, Disconnected, Refuse
 from trio_chat.protocol.table import make_table
 from trio_chat.testing import LineClient, line_client
@@ -262,14 +263,14 @@ def test_a_trusted_header_may_be_split_anywhere(name: str) -> None:
     data, client = HEADERS[name]
     who = [] if client is None else [client]
     for records in split_everywhere(data + b"/dance\r\n"):
-        assert records == [*who, Refuse("unknown command: /dance")]
+        assert records == [*who, Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)]
 
 
 @pytest.mark.parametrize(("data", "where"), MALFORMED)
 def test_a_malformed_header_is_the_end_wherever_it_is_split(data: bytes, where: str) -> None:
     for records in split_everywhere(data + b"\n/dance\r\n"):
         assert records == [
-            Refuse(f"the PROXY header is malformed: {where}"),
+            Refuse(f"the PROXY header is malformed: {where}", Code.NOT_SERVED),
             Disconnected(f"sent a malformed PROXY header: {where}"),
         ]
 
@@ -278,7 +279,7 @@ def test_a_malformed_header_is_the_end_wherever_it_is_split(data: bytes, where: 
 def test_an_untrusted_header_is_the_end_wherever_it_is_split(data: bytes) -> None:
     for records in split_everywhere(data + b"/dance\r\n", trusted=False):
         assert records == [
-            Refuse(NOT_TRUSTED),
+            Refuse(NOT_TRUSTED, Code.NOT_SERVED),
             Disconnected("sent a PROXY header and is no trusted proxy"),
         ]
 
@@ -296,7 +297,7 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
         one = dialect()
         records = one.feed(data + other + b"/dance\r\n")
         assert records[:-2] == who
-        assert records[-2] == Refuse(NOT_TRUSTED)
+        assert records[-2] == Refuse(NOT_TRUSTED, Code.NOT_SERVED)
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -311,7 +312,7 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
 )
 def test_a_line_that_begins_like_a_header_is_a_line(line: bytes, *, trusted: bool) -> None:
     expected = LineDialect(make_table(()), SETTINGS).feed(line + b"/dance\n")
-    assert expected[-1] == Refuse("unknown command: /dance")
+    assert expected[-1] == Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)
     for records in split_everywhere(line + b"/dance\n", trusted=trusted):
         assert records == expected
 
@@ -319,10 +320,13 @@ def test_a_line_that_begins_like_a_header_is_a_line(line: bytes, *, trusted: boo
 def test_lines_after_a_header_wait_for_the_rate_as_others_do() -> None:
     data, client = HEADERS["v2 TCP4"]
     one = dialect()
-    assert one.feed(data + b"/a\n/b\n/c\n", 1) == [client, Refuse("unknown command: /a")]
+    assert one.feed(data + b"/a\n/b\n/c\n", 1) == [
+        client,
+        Refuse("unknown command: /a", Code.UNKNOWN_COMMAND),
+    ]
     assert one.pending
-    assert one.feed(b"", 1) == [Refuse("unknown command: /b")]
-    assert one.feed(b"", 1) == [Refuse("unknown command: /c")]
+    assert one.feed(b"", 1) == [Refuse("unknown command: /b", Code.UNKNOWN_COMMAND)]
+    assert one.feed(b"", 1) == [Refuse("unknown command: /c", Code.UNKNOWN_COMMAND)]
     assert not one.pending
 
 

@@ -12,6 +12,7 @@ import trio.testing
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
 from trio_chat.dialects.line import LF
+from trio_chat.errors import Code
 from trio_chat.hub.client import Client, Lost
 from trio_chat.hub.outboxes import Outboxes
 from trio_chat.hub.room import Room
@@ -167,8 +168,9 @@ async def test_a_tell_to_it_is_refused(autojump_clock):
     async with running() as chat, talker(chat) as bot, slow_client(chat) as slow:
         await bot.tell("slow", "in time")
         await talk(bot, 0, 30)
-        with pytest.raises(Refused, match="slow's connection is too slow just now"):
+        with pytest.raises(Refused, match="slow's connection is too slow just now") as caught:
             await bot.tell("slow", "too late")
+        assert caught.value.code == Code.UNREACHABLE
         assert not await chat.tell(slow.known.id, "too late")
         await slow.expect("> jack (to you): in time", *lines(0, 30))
         await bot.tell("slow", "in time again")

@@ -24,6 +24,7 @@ from loopback import (
 from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import ChatClosed, Notice, Refused, custom, server
+from trio_chat.errors import Code
 from trio_chat.hub import hub
 from trio_chat.hub.client import Lost
 from trio_chat.hub.pause import Pause
@@ -688,9 +689,10 @@ async def test_with_in_process_clients_it_is_refused() -> None:
     async with chat_on_tcp() as (chat, port), chat.connect(nick="bot") as bot:
         await bot.join("#x")
         john = await dial(port, nick="john", room="#x")
-        with pytest.raises(Refused, match="in-process"):
+        with pytest.raises(Refused, match="in-process") as caught:
             async with chat.frozen():
                 pytest.fail("it was paused")
+        assert caught.value.code == Code.CANNOT_HAND_OVER
         await john.send("/msg hi")
         await john.sync()
         await dial(port, nick="jack", room="#x")

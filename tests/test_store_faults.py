@@ -33,7 +33,7 @@ from stored import stored
 
 import trio_chat
 from trio_chat import Settings, open_chat
-from trio_chat.errors import Refused, StoreError
+from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
@@ -374,6 +374,7 @@ async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tupl
         if any(isinstance(result, Refused) for result in results):
             for result, draft in zip(results, drafts, strict=True):
                 assert isinstance(draft, Joined) == (result == draft)
+                assert result == draft or result.code == Code.CANNOT_WRITE
             return False
         expected = copied(drafts)
         await memory.append(expected)

@@ -15,7 +15,7 @@ from trio_chat.config.certificate import Tls
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.config.secrets import read_secrets
 from trio_chat.config.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
-from trio_chat.errors import ChatClosed, Refused
+from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.http.operators import Operators
 from trio_chat.hub.client import Client, Item, Note
 from trio_chat.hub.hub import Heartbeat, Hub, Reload, Stop, TellClient
@@ -346,7 +346,9 @@ class Chat:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise ChatClosed("the chat has stopped")
         if any(client.local for client in self._hub.state.clients.values()):
-            raise Refused("a chat with in-process clients cannot be handed over")
+            raise Refused(
+                "a chat with in-process clients cannot be handed over", code=Code.CANNOT_HAND_OVER
+            )
         await self._log.pause()
 
     def _paused_chat(self, pause: Pause) -> PausedChat:

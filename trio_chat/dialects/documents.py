@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from attrs import fields, has
 
 from trio_chat.dialects.forms import FORMS
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
     Answered,
@@ -43,6 +43,9 @@ TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind) for kind in get_args(Event) if kind not in (Answered, LabelledEvent)
 } | {SessionResumed: "resumed"}
 
+# Values that JSON has as they are.
+_PLAIN: Final = frozenset({str, int, bool, Code})
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -68,7 +71,7 @@ def write(event: Event) -> str:
 def _plain(value: object) -> object:
     """A record as JSON has it, and what is in it."""
     kind: Any = value.__class__
-    if kind in (str, int, bool):
+    if kind in _PLAIN:
         return value
     if kind is list:
         return [_plain(part) for part in cast("list[object]", value)]
@@ -89,14 +92,16 @@ def read(text: str, context: Context) -> Record:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return Refuse("this is not valid JSON")
+        return Refuse("this is not valid JSON", Code.BAD_DOCUMENT)
     if not isinstance(document, dict):
-        return Refuse("a command must be a JSON object")
+        return Refuse("a command must be a JSON object", Code.BAD_DOCUMENT)
     if "id" not in document:
         return _command(document, context)
     label = document.pop("id")
     if not (isinstance(label, str) and 0 < len(label) <= ID_CHARS and label.isprintable()):
-        return Refuse(f"an id must be a string of 1 to {ID_CHARS} printable characters")
+        return Refuse(
+            f"an id must be a string of 1 to {ID_CHARS} printable characters", Code.BAD_DOCUMENT
+        )
     return LabelledCommand(_command(document, context), label)
 
 
@@ -104,22 +109,26 @@ def _command(document: dict[str, object], context: Context) -> Record:
     try:
         return _read(document, context)
     except Refused as refusal:
-        return Refuse(str(refusal), refusal.limit)
+        return Refuse(str(refusal), refusal.code, refusal.limit)
 
 
 def _read(document: dict[str, object], context: Context) -> Record:
     kind = document.pop("type", None)
     form = FORMS.get(kind) if isinstance(kind, str) else None
     if form is None:
-        raise Refused(f"there is no command of the type {printable(str(kind))}")
+        raise Refused(
+            f"there is no command of the type {printable(str(kind))}", code=Code.UNKNOWN_COMMAND
+        )
     values: list[object] = []
     for name, field in form.fields.items():
         if name in document:
             values.append(field.read(document.pop(name), context))
         elif field.required:
-            raise Refused(f"{kind} needs the field {name}")
+            raise Refused(f"{kind} needs the field {name}", code=Code.BAD_DOCUMENT)
         else:
             values.append(field.default)
     if document:
-        raise Refused(f"{kind} has no field {printable(next(iter(document)))}")
+        raise Refused(
+            f"{kind} has no field {printable(next(iter(document)))}", code=Code.BAD_DOCUMENT
+        )
     return form.make(*values)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from attrs import define
 
 from trio_chat.dialects.telnet import TelnetFilter
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
 from trio_chat.protocol.events import (
     Acted,
@@ -315,6 +315,7 @@ class LineDialect:
     def _too_long(self) -> Refuse:
         return Refuse(
             f"a line may have at most {self._settings.line_bytes} bytes; this one was ignored",
+            Code.TOO_LONG,
             limit="line_bytes",
         )
 
@@ -327,12 +328,13 @@ class LineDialect:
             text = line.decode()
         except UnicodeDecodeError:
             return Refuse(
-                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8",
+                Code.BAD_TEXT,
             )
         try:
             return self._command(text)
         except Refused as refusal:
-            return Refuse(str(refusal), refusal.limit)
+            return Refuse(str(refusal), refusal.code, refusal.limit)
 
     def _command(self, text: str) -> Record | None:
         if self._settings.bare_lines and not text.startswith("/") and text.strip():

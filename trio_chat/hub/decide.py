@@ -118,7 +118,7 @@ class Apply:
         """A record was refused; or it failed, which ends its sender, and nobody else."""
         if isinstance(error, Refused):
             self._state.count_refusal(error.limit)
-            self._outcomes.reply(client, events.Refusal(str(error)))
+            self._outcomes.reply(client, events.Refusal(str(error), error.code))
             return
         logger.error(
             "a command failed",
@@ -151,7 +151,7 @@ class Apply:
             self._handlers[record.__class__](client, record)
         except Refused as refusal:
             self._state.count_refusal(refusal.limit)
-            outcomes.reply(client, events.Refusal(str(refusal)))
+            outcomes.reply(client, events.Refusal(str(refusal), refusal.code))
         else:
             if outcomes.size == before and not client.halted:
                 outcomes.reply(client, events.Done())
@@ -180,7 +180,7 @@ class Apply:
 
     def _refuse(self, client: Client, record: commands.Refuse) -> None:
         self._state.count_refusal(record.limit)
-        self._outcomes.reply(client, events.Refusal(record.reason))
+        self._outcomes.reply(client, events.Refusal(record.reason, record.code))
 
     def _answer(self, client: Client, record: commands.Answer) -> None:
         self._outcomes.reply(client, events.Answered(record.data))

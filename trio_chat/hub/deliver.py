@@ -234,7 +234,8 @@ class Deliver:
         client = self._state.clients.get(draft.author)
         if client is not None:
             label = self._labels.get(id(draft))
-            self._outboxes.put_event(client, labelled(Refusal(str(refusal)), label))
+            event = Refusal(str(refusal), refusal.code)
+            self._outboxes.put_event(client, labelled(event, label))
 
     def _told(self, told: Told) -> None:
         target = self._state.clients.get(told.to)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.client import Lost, Note
 from trio_chat.hub.decide import Apply
 from trio_chat.hub.deliver import Deliver
@@ -244,7 +244,8 @@ class Hub:
         except Exception:
             logger.exception("the room log failed")
             refusal = Refused(
-                "not said: the server cannot save messages now; please try again later"
+                "not said: the server cannot save messages now; please try again later",
+                code=Code.CANNOT_WRITE,
             )
             return [refusal if isinstance(draft, PERSISTENT) else draft for draft in drafts]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.client import Note
 from trio_chat.hub.outcomes import discard, labelled
 from trio_chat.protocol.commands import MAX_FOUND, ShowHistory
@@ -80,7 +80,10 @@ class Lookups:
                 entries = await self._log.search(room.name, record.words, MAX_FOUND)
         except Exception:
             logger.exception("the room log cannot be read", extra={"room": room.name})
-            return Refusal("the messages of this room cannot be read now; please try again later")
+            return Refusal(
+                "the messages of this room cannot be read now; please try again later",
+                Code.CANNOT_READ,
+            )
         if lookup.request is None:
             entries = self._newest(entries)
         return EntriesShown(room.name, room.shown, entries)
@@ -101,7 +104,7 @@ class Lookups:
             abandon(lookup)
         elif lookup.request is not None:
             if isinstance(note.event, Refusal):
-                lookup.request.refusal = Refused(note.event.reason)
+                lookup.request.refusal = Refused(note.event.reason, code=note.event.code)
             lookup.request.events.append(note.event)
             lookup.request.done.set()
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define
 
+from trio_chat.errors import Code
 from trio_chat.hub.client import NOT_BEHIND, Client, Note
 from trio_chat.hub.outcomes import discard, labelled
 from trio_chat.protocol.events import Ended, Refusal, RoomAgain, SessionResumed
@@ -198,7 +199,10 @@ class Absences:
         new, record = comeback.client, comeback.record
         old = self._state.clients.get(record.client)
         if old is None or old is new or not self._may_be(old, record.token):
-            refusal = Refusal("there is nobody to come back as: the time is over, or never was")
+            refusal = Refusal(
+                "there is nobody to come back as: the time is over, or never was",
+                Code.CANNOT_RESUME,
+            )
             self._outboxes.put_event(new, labelled(refusal, comeback.label))
             self._outboxes.flush()
             self._state.go_on(new)

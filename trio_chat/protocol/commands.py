@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from attrs import define, field
 
+from trio_chat.errors import Code
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -187,11 +189,12 @@ class LabelledCommand:
 class Refuse:
     """The client's input cannot be taken.
 
-    It is told why, in its turn among the answers to its other lines. `limit` is the setting that
-    has it so, if one has.
+    It is told why, in its turn among the answers to its other lines. `code` and `limit` are as in
+    `Refused`.
     """
 
     reason: str
+    code: str = Code.REFUSED
     # For counting alone: two that are told the same are the same.
     limit: str | None = field(default=None, eq=False)
 

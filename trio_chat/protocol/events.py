@@ -256,9 +256,10 @@ class Goodbye:
 
 @define
 class Refusal:
-    """What the asker wanted is not possible; `reason` is a sentence."""
+    """What the asker wanted is not possible: `reason` is a sentence, `code` a word for programs."""
 
     reason: str
+    code: str
 
 
 @define

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 from precis_i18n import get_profile
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.text import printable
 
 ANONYMOUS = "anonymous"
@@ -65,6 +65,27 @@ class Name:
     keys: frozenset[str]
 
 
+@frozen
+class _Kind:
+    """A kind of names: what they may not hold, and what is said of one that breaks a rule.
+
+    `setting` says how long they may be.
+    """
+
+    noun: str
+    code: Code
+    setting: str
+    unwanted: re.Pattern[str]
+
+    def refusal(self, rule: str, *, limit: str | None = None) -> Refused:
+        """Make the exception for a name that breaks a rule."""
+        return Refused(f"a {self.noun} {rule}", code=self.code, limit=limit)
+
+
+_NICK: Final = _Kind("nick", Code.BAD_NICK, "nick_chars", _NOT_IN_NICKS)
+_ROOM: Final = _Kind("room name", Code.BAD_ROOM_NAME, "room_chars", _NOT_IN_ROOMS)
+
+
 def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     """Return the nick that `text` stands for, by the Nickname profile of PRECIS (RFC 8264, 8266).
 
@@ -76,12 +97,15 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     It clashes with nicks equal but for case and with those that look the same (UTS #39).
     Parsing `display` again gives the same. Raises `Refused` with the first rule that is broken.
     """
-    display, casefolded = _enforce(text, limit, "nick", _NOT_IN_NICKS)
+    display, casefolded = _enforce(text, limit, _NICK)
     if display.startswith(">"):
-        raise Refused("a nick may not begin with '>'")
+        raise _NICK.refusal("may not begin with '>'")
     keys = _nick_keys(display, casefolded)
     if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
-        raise Refused(f"the nick '{printable(display)}' is reserved: please choose another")
+        raise Refused(
+            f"the nick '{printable(display)}' is reserved: please choose another",
+            code=Code.NICK_RESERVED,
+        )
     return Name(display, casefolded, keys)
 
 
@@ -93,7 +117,7 @@ def parse_room(text: str, limit: int) -> Name:
     row; and does not begin with such a mark. `general` and `#general` are two rooms; `#General`
     is the second of them. Raises `Refused` with the first rule that is broken.
     """
-    display, casefolded = _enforce(text, limit, "room name", _NOT_IN_ROOMS)
+    display, casefolded = _enforce(text, limit, _ROOM)
     return Name(display, casefolded, frozenset((casefolded,)))
 
 
@@ -108,47 +132,44 @@ def casefold_room(text: str) -> str:
     return unicodedata.normalize("NFKC", normal.casefold())
 
 
-def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
+def _enforce(text: str, limit: int, kind: _Kind) -> tuple[str, str]:
     """Return `text` as it is shown, and casefolded."""
     if not text:
-        raise Refused(f"a {what} may not be empty")
-    _refuse_characters(text, what, unwanted)
+        raise kind.refusal("may not be empty")
+    _refuse_characters(text, kind)
     # As long as PRECIS makes it, which takes its time for each character, and makes 18 of U+FDFA.
     if len(text) > limit * _MOST_COMPOSED or len(unicodedata.normalize("NFKC", text)) > limit:
-        setting = "nick_chars" if what == "nick" else "room_chars"
-        raise Refused(f"a {what} may have at most {limit} characters", limit=setting)
+        raise kind.refusal(f"may have at most {limit} characters", limit=kind.setting)
     # PRECIS changes nothing in what is left of ASCII.
     if text.isascii():
         return text, text.lower()
-    display, casefolded = _apply_precis(text, what)
+    display, casefolded = _apply_precis(text, kind)
     # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
-    _refuse_characters(display, what, unwanted)
-    _refuse_marks(display, what)
+    _refuse_characters(display, kind)
+    _refuse_marks(display, kind)
     return display, casefolded
 
 
-def _apply_precis(text: str, what: str) -> tuple[str, str]:
+def _apply_precis(text: str, kind: _Kind) -> tuple[str, str]:
     try:
         return _DISPLAY.enforce(text), _CASEFOLDED.enforce(text)
     except UnicodeEncodeError as error:
         char = error.object[error.start]
-        raise Refused(f"a {what} may not contain {_describe(char)}") from None
+        raise kind.refusal(f"may not contain {_describe(char)}") from None
 
 
-def _refuse_characters(text: str, what: str, unwanted: re.Pattern[str]) -> None:
-    found = unwanted.search(text)
+def _refuse_characters(text: str, kind: _Kind) -> None:
+    found = kind.unwanted.search(text)
     if found:
-        raise Refused(f"a {what} may not contain {_describe(found[0])}")
+        raise kind.refusal(f"may not contain {_describe(found[0])}")
 
 
-def _refuse_marks(text: str, what: str) -> None:
+def _refuse_marks(text: str, kind: _Kind) -> None:
     kinds = "".join(unicodedata.category(char)[0] for char in text)
     if kinds.startswith("M"):
-        raise Refused(f"a {what} may not begin with an accent or mark: a letter comes first")
+        raise kind.refusal("may not begin with an accent or mark: a letter comes first")
     if "M" * (MAX_MARKS + 1) in kinds:
-        raise Refused(
-            f"a {what} may not contain more than {MAX_MARKS} accents or marks on one letter"
-        )
+        raise kind.refusal(f"may not contain more than {MAX_MARKS} accents or marks on one letter")
 
 
 def _describe(char: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.text import clean_text, parse_words, printable
@@ -53,7 +53,7 @@ class Row:
             return self.parse(arguments, settings)
         except Misused as error:
             missing = f"{error}, " if str(error) else ""
-            raise Refused(f"{missing}usage: {self.usage}") from None
+            raise Refused(f"{missing}usage: {self.usage}", code=Code.BAD_USAGE) from None
 
 
 # --- how arguments are read -----------------------------------------------------------------------
@@ -221,7 +221,7 @@ def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Rec
         return None
     row = table.get(word[1:]) if word.startswith("/") else None
     if row is None:
-        raise Refused(f"unknown command: {printable(word)}")
+        raise Refused(f"unknown command: {printable(word)}", code=Code.UNKNOWN_COMMAND)
     return row.record(arguments, settings)
 
 
@@ -231,5 +231,7 @@ def help_lines(table: Mapping[str, Row | Usage], command: str | None) -> list[st
         return [f"{row.usage} - {row.help}" for row in table.values()]
     row = table.get(command)
     if row is None:
-        raise Refused("there is no such command; /help alone lists them all")
+        raise Refused(
+            "there is no such command; /help alone lists them all", code=Code.UNKNOWN_COMMAND
+        )
     return [f"{row.usage} - {row.help}"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.client import NOT_BEHIND, Client
 from trio_chat.hub.resume import absent
 from trio_chat.hub.room import Room
@@ -136,11 +136,11 @@ class Restore:
             return queued
         row = self._table.get(queued.name)
         if row is None:
-            return Refuse(f"unknown command: /{queued.name}")
+            return Refuse(f"unknown command: /{queued.name}", Code.UNKNOWN_COMMAND)
         try:
             record = row.record(queued.arguments, self._settings)
         except Refused as refusal:
-            return Refuse(str(refusal))
+            return Refuse(str(refusal), refusal.code)
         if isinstance(record, Custom):
             record.room = queued.room
         return record

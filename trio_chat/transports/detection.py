@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 from trio_chat.config.endpoints import ALL, Speech
 from trio_chat.dialects.line import LF, LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot, WebSocketDialect
+from trio_chat.errors import Code
 from trio_chat.http.request import Unserved, answer_unserved, read_opening
 from trio_chat.protocol.commands import Answer, Disconnected, Greet, Refuse
 from trio_chat.protocol.events import Refusal
@@ -255,7 +256,7 @@ class FirstBytes:
             return NO_ROOM
         if is_http(told):
             return answer_unserved(told, Unserved(503, f"{reason[0].upper()}{reason[1:]}."))
-        return LF.join(LF.render((Refusal(reason),)))
+        return LF.join(LF.render((Refusal(reason, Code.NOT_SERVED),)))
 
     @property
     def pending(self) -> bool:
@@ -305,7 +306,8 @@ class FirstBytes:
     def _feed_lines(self, first: bytes, limit: int | None) -> list[Record]:
         self._told = b""
         if not self._takes("line"):
-            return self._not_taken(Refuse(f"this address {self._takes_only()}"), "lines")
+            refusal = Refuse(f"this address {self._takes_only()}", Code.NOT_SERVED)
+            return self._not_taken(refusal, "lines")
         self._first, self._reports = None, None
         return self._dialect.feed(first, limit)
 
@@ -352,12 +354,12 @@ class FirstBytes:
 
     def _feed_header(self, first: bytes, limit: int | None) -> list[Record]:
         if not self._trusted:
-            refusal = Refuse("only a trusted proxy may send a PROXY header here")
+            refusal = Refuse("only a trusted proxy may send a PROXY header here", Code.NOT_SERVED)
             return self._end(refusal, "sent a PROXY header and is no trusted proxy")
         try:
             header = read_header(first)
         except Malformed as error:
-            refusal = Refuse(f"the PROXY header is malformed: {error}")
+            refusal = Refuse(f"the PROXY header is malformed: {error}", Code.NOT_SERVED)
             return self._end(refusal, f"sent a malformed PROXY header: {error}")
         if header is None:
             return []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
-from trio_chat.errors import ChatClosed, Refused
+from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub.outboxes import Drained
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import Request
@@ -262,7 +262,9 @@ class InProcessClient:
         At most `limit`, which may be 500.
         """
         if not 0 < limit <= commands.MAX_HISTORY:
-            raise Refused(f"the limit must be from 1 to {commands.MAX_HISTORY}")
+            raise Refused(
+                f"the limit must be from 1 to {commands.MAX_HISTORY}", code=Code.BAD_USAGE
+            )
         record = commands.ShowHistory(limit, before, self._maybe_room(room))
         return (await self._ask(record, EntriesShown)).entries
 
@@ -289,7 +291,7 @@ class InProcessClient:
 
     def _text(self, text: str, what: str, limit: int) -> str:
         if not text.strip():
-            raise Refused(f"{what} is required")
+            raise Refused(f"{what} is required", code=Code.BAD_TEXT)
         return clean_text(text, what=what, limit=limit)
 
     async def _ask(self, record: Record, kind: type[E]) -> E:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.events import Acted, Said, Told, TopicSet
@@ -69,12 +69,16 @@ class Speech:
     def _tell(self, client: Client, record: commands.Tell) -> None:
         target = self._state.nicks.get(record.name.casefolded)
         if target is None:
-            raise Refused(f"no one here is called {record.name.display}")
+            raise Refused(f"no one here is called {record.name.display}", code=Code.NO_SUCH_NICK)
         if target.away is not None:
-            raise Refused(f"{target.nick} has lost the connection; please try again later")
+            raise Refused(
+                f"{target.nick} has lost the connection; please try again later",
+                code=Code.UNREACHABLE,
+            )
         if target.lagging:
             raise Refused(
-                f"{target.nick}'s connection is too slow just now; please try again later"
+                f"{target.nick}'s connection is too slow just now; please try again later",
+                code=Code.UNREACHABLE,
             )
         draft = events.Told(target.id, client.id, client.nick, record.text)
         self._ask_hook(draft, "message", self._state.settings.message_chars)
@@ -95,5 +99,5 @@ def something(text: str, what: str, limit: int) -> str:
     """A text of the embedding program's own, cleaned; raises `Refused` if nothing is left of it."""
     text = clean_text(text, what=what, limit=limit)
     if not text.strip():
-        raise Refused("nothing is left of that to be said")
+        raise Refused("nothing is left of that to be said", code=Code.REFUSED)
     return text

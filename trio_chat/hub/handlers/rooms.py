@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.outcomes import Lookup, RoomMade
 from trio_chat.hub.room import Room, listable
 from trio_chat.protocol import commands, events
@@ -45,7 +45,8 @@ class Rooms:
         if not self._state.is_free(name, client):
             raise Refused(
                 f"the nick {name.display} is taken, or looks like one that is: "
-                "please choose another"
+                "please choose another",
+                code=Code.NICK_TAKEN,
             )
         self._state.give_nick(client, name)
         if name.display != old:
@@ -56,10 +57,13 @@ class Rooms:
     def _join(self, client: Client, record: commands.Join) -> None:
         name = record.name
         if name.casefolded in client.rooms:
-            raise Refused(f"you are in {client.rooms[name.casefolded].shown} already")
+            raise Refused(
+                f"you are in {client.rooms[name.casefolded].shown} already",
+                code=Code.ALREADY_IN_ROOM,
+            )
         if client.room_limit is not None and len(client.rooms) >= client.room_limit > 1:
             sentence = f"you are in {client.room_limit} rooms, which is the most; leave one"
-            raise Refused(sentence, limit="rooms_per_client")
+            raise Refused(sentence, code=Code.IN_TOO_MANY_ROOMS, limit="rooms_per_client")
         room = self._state.rooms.get(name.casefolded) or self._make_room(name)
         if len(client.rooms) == client.room_limit == 1:
             self._go_out(client, next(iter(client.rooms.values())))
@@ -75,6 +79,7 @@ class Rooms:
         if len(self._state.rooms) >= self._state.settings.max_rooms:
             raise Refused(
                 "there are too many rooms; please join one that exists (/rooms lists them)",
+                code=Code.TOO_MANY_ROOMS,
                 limit="max_rooms",
             )
         room = Room(name.casefolded, name.display, self._state.settings.recent_entries)
@@ -122,10 +127,10 @@ def room_meant(client: Client, name: str | None) -> Room:
     if name is not None:
         room = client.rooms.get(name)
         if room is None:
-            raise Refused("you are not in that room")
+            raise Refused("you are not in that room", code=Code.NOT_IN_ROOM)
         return room
     if client.only_room is not None:
         return client.only_room
     if client.rooms:
-        raise Refused("say which room: you are in several")
-    raise Refused("you are in no room; use /join ROOM first")
+        raise Refused("say which room: you are in several", code=Code.SAY_WHICH_ROOM)
+    raise Refused("you are in no room; use /join ROOM first", code=Code.NOT_IN_ROOM)

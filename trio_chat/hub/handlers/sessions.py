@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.state import Comeback
 from trio_chat.protocol import commands, events
 from trio_chat.version import version
@@ -65,7 +65,7 @@ class Sessions:
     def _resume(self, client: Client, record: commands.Resume) -> None:
         """Have it done between turns: within one, what the client missed is still under way."""
         if client.rooms or client.keys:
-            raise Refused("resume comes before a nick and rooms")
+            raise Refused("resume comes before a nick and rooms", code=Code.CANNOT_RESUME)
         self._state.halt(client)
         self._state.comebacks.append(Comeback(client, record, self._outcomes.label))
 

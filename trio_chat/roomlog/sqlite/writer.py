@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import trio
 from attrs import define, field
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import PERSISTENT
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.append import Append, load
@@ -129,7 +129,7 @@ class Writer:
             append.write(job.drafts)
         except sqlite3.Error as error:
             self._failed(error)
-            refusal = Refused(NOT_SAID)
+            refusal = Refused(NOT_SAID, code=Code.CANNOT_WRITE)
             job.results = [refusal if isinstance(d, PERSISTENT) else d for d in job.drafts]
             return 0
         job.results = job.drafts
