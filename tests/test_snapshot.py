@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -28,6 +29,8 @@ from trio_chat.errors import Code
 from trio_chat.hub import hub
 from trio_chat.hub.client import Lost
 from trio_chat.hub.pause import Pause
+from trio_chat.protocol import commands, table
+from trio_chat.protocol.names import parse_nick
 from trio_chat.testing import LineClient, line_client
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
@@ -87,6 +90,50 @@ async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> Non
                 f"err: the nick {nick} is taken, or looks like one that is: please choose another"
                 for nick in ("rnary", "Mary")
             ]
+
+
+@pytest.mark.parametrize("nick", ["?john", "jo?hn", "+john", "$john", "anonymous-1", "admin"])
+async def test_who_has_a_nick_that_nobody_can_take_now_keeps_it_until_it_leaves(
+    nick: str, goes_on: Next, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chat_on_tcp() as (chat, port):
+        jack = await dial(port, nick="jack", room="#x")
+        with monkeypatch.context() as patch:  # as an earlier version had it
+            patch.setattr(table, "parse_nick", partial(parse_nick, reserved=True))
+            john = await dial(port, nick=nick, room="#x")
+        await jack.expect(f"> {nick} joined the room")
+        async with goes_on(chat) as new:
+            await jack.send("/who", f"/tell {nick} Hi", f"/tell {nick.upper()} again")
+            assert await jack.sync() == [f"> in #x: {', '.join(sorted((nick, 'jack')))}"]
+            await john.expect("> jack (to you): Hi", "> jack (to you): again")
+            await john.send("/msg I am still here", f"/nick {nick}")
+            [line] = await john.sync()
+            assert line.startswith("err: ")
+            await jack.expect(f"> {nick}: I am still here")
+            async with new.connect(nick="bot") as bot:
+                await bot.tell(nick, "from a bot")
+                await john.expect("> bot (to you): from a bot")
+                await john.send("/quit")
+                await jack.expect(f"> {nick} has left the room")
+                with pytest.raises(Refused) as caught:
+                    await bot.tell(nick, "too late")
+                assert caught.value.code == Code.NO_SUCH_NICK
+                with pytest.raises(Refused):
+                    await bot.take_nick(nick)
+            await jack.send(f"/nick {nick}")
+            assert await jack.sync() == [line]
+
+
+async def test_a_nick_that_was_asked_for_before_is_held_to_the_rules_of_now() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john")
+        handover = await hand_over(chat)
+        [paused] = handover.state.clients
+        paused.held = [
+            commands.TakeNick(parse_nick(nick, 32, reserved=True)) for nick in ("?john", "jim")
+        ]
+        async with succeed(handover, chat.settings):
+            await john.expect("err: a nick may not contain '?'", "> all right, I will call you jim")
 
 
 SPLIT = [

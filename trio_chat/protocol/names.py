@@ -25,6 +25,9 @@ RESERVED: Final = (
     "everyone", "nobody", "you",  # words the server's own sentences use of people
 )  # fmt: skip
 
+# Nor can anybody take one that begins so. IRC will call people without a nick by this and their id.
+RESERVED_BEGINNING: Final = "anonymous-"
+
 # Vietnamese and the Indic scripts stack three at most; a nick is one line high.
 MAX_MARKS: Final = 4
 
@@ -42,6 +45,11 @@ _COLONS: Final = "\u02d0\u02f8\u0589\u05c3\u0703\u0704\u16ec\u1803\u1809\u205a\u
 _NEVER: Final = r"\s\x00-\x1f\x7f-\x9f" + _BLANK
 _NOT_IN_NICKS: Final = re.compile(f"[{_NEVER}#/@:,*!{_COLONS}]")
 _NOT_IN_ROOMS: Final = re.compile(f"[{_NEVER},]")
+
+# In IRC these would make a room, someone with a rank or a mask of servers of a nick. "?" is a
+# wildcard there, as "*" is. Clients that came over an upgrade may have such a nick still.
+_NOT_FIRST_IN_NEW_NICKS: Final = "$&+%~"
+_NOT_IN_NEW_NICKS: Final = "?"
 
 _DISPLAY: Final = get_profile("NicknameCasePreserved")
 _CASEFOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
@@ -91,9 +99,13 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
 
     A nick has one to `limit` characters, counted in `display`. It holds no white space, no control,
     invisible or bidi control characters (the joiners of Persian or of emoji among them), none of
-    `# / @ : , * !` or what looks like `:`, no more than `MAX_MARKS` combining marks in a row; it
-    does not begin with such a mark or with `>`, and looks like none of `RESERVED`. With `reserved`
-    it may: that is for looking someone up.
+    `# / @ : , * ! ?`, nothing that looks like `:`, and no more than `MAX_MARKS` combining marks in
+    a row. It does not begin with such a mark, nor with one of `> $ & + % ~`. It looks like
+    none of `RESERVED`, and does not begin with what looks like `RESERVED_BEGINNING`.
+
+    `reserved` is for looking someone up, who may have a nick since an earlier version that nobody
+    can take now. Then it may hold `?`, begin with one of `$ & + % ~`, and be reserved.
+
     It clashes with nicks equal but for case and with those that look the same (UTS #39).
     Parsing `display` again gives the same. Raises `Refused` with the first rule that is broken.
     """
@@ -101,11 +113,8 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     if display.startswith(">"):
         raise _NICK.refusal("may not begin with '>'")
     keys = _nick_keys(display, casefolded)
-    if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
-        raise Refused(
-            f"the nick '{printable(display)}' is reserved: please choose another",
-            code=Code.NICK_RESERVED,
-        )
+    if not reserved:
+        _refuse_new_nick(display, keys)
     return Name(display, casefolded, keys)
 
 
@@ -172,6 +181,19 @@ def _refuse_marks(text: str, kind: _Kind) -> None:
         raise kind.refusal(f"may not contain more than {MAX_MARKS} accents or marks on one letter")
 
 
+def _refuse_new_nick(display: str, keys: frozenset[str]) -> None:
+    """Refuse what nobody can take, though someone may have it since an earlier version."""
+    if display[0] in _NOT_FIRST_IN_NEW_NICKS:
+        raise _NICK.refusal(f"may not begin with '{display[0]}'")
+    if _NOT_IN_NEW_NICKS in display:
+        raise _NICK.refusal(f"may not contain '{_NOT_IN_NEW_NICKS}'")
+    if keys & _RESERVED_KEYS or any(key.startswith(_RESERVED_BEGINNINGS) for key in keys):
+        raise Refused(
+            f"the nick '{printable(display)}' is reserved: please choose another",
+            code=Code.NICK_RESERVED,
+        )
+
+
 def _describe(char: str) -> str:
     if char.isspace():
         return "white space"
@@ -228,3 +250,4 @@ def _prototypes() -> dict[int, str]:
 
 
 _RESERVED_KEYS: Final = frozenset[str]().union(*(_nick_keys(word, word) for word in RESERVED))
+_RESERVED_BEGINNINGS: Final = tuple(_nick_keys(RESERVED_BEGINNING, RESERVED_BEGINNING))

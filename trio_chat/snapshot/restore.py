@@ -12,8 +12,9 @@ from trio_chat.hub.client import NOT_BEHIND, Client
 from trio_chat.hub.resume import absent
 from trio_chat.hub.room import Room
 from trio_chat.hub.state import State
-from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse
+from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse, TakeNick
 from trio_chat.protocol.events import Left
+from trio_chat.protocol.names import parse_nick
 from trio_chat.snapshot.model import QueuedCustom, QueuedLabelled
 from trio_chat.transports.detection import FirstBytes
 from trio_chat.transports.rate_limit import TokenBucket
@@ -132,15 +133,19 @@ class Restore:
     def _record(self, queued: QueuedRecord) -> Record:
         if isinstance(queued, QueuedLabelled):
             return LabelledCommand(self._record(queued.record), queued.id)
-        if not isinstance(queued, QueuedCustom):
-            return queued
-        row = self._table.get(queued.name)
-        if row is None:
-            return Refuse(f"unknown command: /{queued.name}", Code.UNKNOWN_COMMAND)
         try:
-            record = row.record(queued.arguments, self._settings)
+            if isinstance(queued, TakeNick):
+                # Earlier versions let one take what nobody can take now.
+                return TakeNick(parse_nick(queued.name.display, self._settings.nick_chars))
+            return self._custom(queued) if isinstance(queued, QueuedCustom) else queued
         except Refused as refusal:
             return Refuse(str(refusal), refusal.code)
+
+    def _custom(self, queued: QueuedCustom) -> Record:
+        row = self._table.get(queued.name)
+        if row is None:
+            raise Refused(f"unknown command: /{queued.name}", code=Code.UNKNOWN_COMMAND)
+        record = row.record(queued.arguments, self._settings)
         if isinstance(record, Custom):
             record.room = queued.room
         return record

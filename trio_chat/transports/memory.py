@@ -234,7 +234,7 @@ class InProcessClient:
 
     async def tell(self, nick: str, text: str) -> None:
         """Say something to one client alone."""
-        name = parse_nick(nick, self._settings.nick_chars)
+        name = parse_nick(nick, self._settings.nick_chars, reserved=True)
         await self.perform(
             commands.Tell(name, self._text(text, "message", self._settings.message_chars))
         )
