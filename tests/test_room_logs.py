@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopback import until
 
-from trio_chat.protocol.events import Acted, Joined, Left, Renamed, Said, Told, TopicSet
+from trio_chat.errors import Refused
+from trio_chat.protocol.events import (
+    Acted,
+    Entered,
+    Entry,
+    Exited,
+    Gone,
+    Joined,
+    Left,
+    NickChanged,
+    Renamed,
+    Said,
+    Told,
+    TopicSet,
+)
+from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.text import casefolded, parse_words
 from trio_chat.roomlog import RoomLog
 from trio_chat.roomlog.memory import STRETCH, MemoryLog
@@ -184,6 +199,85 @@ async def test_many_appends_and_reads_at_once(log: RoomLog) -> None:
         for _ in range(5):
             nursery.start_soon(talk)
     assert sorted(seen) == list(range(1, 151))
+
+
+async def test_drafts_themselves_come_back_where_all_are_taken(log: RoomLog) -> None:
+    name = parse_nick("mary", 30)
+    for drafts in (
+        [said("#a") for _ in range(50)],
+        [Joined("#a", "1", "n"), said("#a"), NickChanged("1", "n", name), topic("#a", "tea")],
+        [Entered("1", "mary", "#a", "#a"), Exited("1", "mary", "#a"), Gone("1", "mary")],
+        [],
+    ):
+        assert await log.append(drafts) is drafts
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def changed_nick(user: str, nick: str) -> NickChanged:
+    return NickChanged(user, "anonymous", parse_nick(nick, 30))
+
+
+def codes(results: Sequence[Entry | Refused]) -> list[str]:
+    return [result.code if isinstance(result, Refused) else "" for result in results]
+
+
+async def test_claims_are_decided_in_the_order_of_drafts_within_an_append(log: RoomLog) -> None:
+    drafts = [
+        changed_nick("1", "mary"), said("#a", "one"), changed_nick("2", "mary"),
+        changed_nick("1", "jack"), topic("#a", "two"), changed_nick("3", "mary"),
+    ]  # fmt: skip
+    results = await log.append(drafts)
+    assert codes(results) == ["", "", "nick_taken", "", "", ""]
+    assert [result for result in results if not isinstance(result, Refused)] == [
+        *drafts[:2], *drafts[3:],
+    ]  # fmt: skip
+    # What is refused is in nobody's way.
+    assert [(e.position, e.text) for e in await log.read("#a", 0, 9)] == [(1, "one"), (2, "two")]
+
+
+async def test_claims_are_decided_in_the_order_of_appends(log: RoomLog) -> None:
+    log.claims.allow(1, ())
+    steps: list[tuple[Entry, str]] = [
+        (Entered("1", "n", "#a", "#a"), ""),
+        (Entered("2", "n", "#b", "#b"), "too_many_rooms"),
+        (changed_nick("1", "mary"), ""),
+        (Exited("1", "mary", "#a"), ""),
+        (changed_nick("2", "Mary"), "nick_taken"),
+        (Entered("2", "n", "#b", "#b"), ""),
+        (Gone("1", "mary"), ""),
+        (changed_nick("2", "Mary"), ""),
+    ]
+    for number, (draft, code) in enumerate(steps):
+        # Whether or not there is anything to write.
+        others = [said("#a")] if number % 2 else []
+        assert codes(await log.append([draft, *others])) == [code, *("" for _ in others)]
+    assert await positions(log, "#a") == [1, 2, 3, 4]
+
+
+async def test_appends_that_wait_for_each_other_decide_as_they_began(log: RoomLog) -> None:
+    taken: dict[str, list[str]] = {}
+
+    async def claim(user: str) -> None:
+        taken[user] = codes(await log.append([changed_nick(user, "mary"), said("#a", user)]))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(9):
+            nursery.start_soon(claim, f"{number}")
+    assert sorted(taken.values()) == [["", ""], *[["nick_taken", ""]] * 8]
+    # And so is the order of what was said.
+    first = (await log.read("#a", 0, 1))[0]
+    assert taken[first.text] == ["", ""]
+
+
+async def test_an_append_cancelled_before_it_begins_claims_nothing(log: RoomLog) -> None:
+    for others in ([], [said("#a")]):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await log.append([changed_nick("1", "mary"), *others])
+        assert scope.cancelled_caught
+    assert codes(await log.append([changed_nick("2", "mary")])) == [""]
 
 
 # --- reading --------------------------------------------------------------------------------------

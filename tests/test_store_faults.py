@@ -34,7 +34,8 @@ from stored import stored
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused, StoreError
-from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
+from trio_chat.protocol.events import Acted, Joined, NickChanged, Said, TopicSet
+from trio_chat.protocol.names import parse_nick
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import file, maintenance, writer
@@ -580,6 +581,25 @@ async def test_held_for_long_nothing_is_said_and_all_else_goes_on(path: Path, bu
     messages = [r.getMessage() for r in caplog.records if "room log" in r.getMessage()]
     assert messages[0] == "the room log cannot be written"
     assert messages.count("the room log cannot be written") == 1
+
+
+async def test_claims_do_not_fail_with_the_file(path: Path, busy) -> None:
+    busy(0.01)
+    mary = parse_nick("mary", 30)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        with holding(path):
+            drafts = [NickChanged("1", "", mary), said("#a", "lost"), NickChanged("2", "", mary)]
+            claimed, lost, taken = await log.append(drafts)
+            assert claimed is drafts[0]
+            assert isinstance(lost, Refused)
+            assert isinstance(taken, Refused)
+            assert (str(lost), taken.code) == (writer.NOT_SAID, "nick_taken")
+        drafts = [NickChanged("2", "", mary), said("#a", "kept"), NickChanged("1", "", mary)]
+        taken, kept, claimed = await log.append(drafts)
+        assert [kept, claimed] == drafts[1:]
+        assert isinstance(taken, Refused)
+        assert log.commits.writable
+    assert held(path) == [("#a", 1, "kept")]
 
 
 async def test_held_for_a_moment_what_is_said_waits(path: Path, busy) -> None:

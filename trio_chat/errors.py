@@ -14,12 +14,13 @@ class SettingsError(ChatError):
 class Refused(ChatError):
     """What was asked for is not possible; the message is the sentence a person is shown.
 
-    `limit` is the setting that has it so, if one has.
+    `limit` is the setting that has it so, if one has; `code` says why in a word, for programs.
     """
 
-    def __init__(self, sentence: str, *, limit: str | None = None) -> None:
+    def __init__(self, sentence: str, *, limit: str | None = None, code: str = "") -> None:
         super().__init__(sentence)
         self.limit = limit
+        self.code = code
 
 
 class ChatClosed(ChatError):

@@ -19,6 +19,7 @@ from trio_chat.hub.outcomes import (
 )
 from trio_chat.protocol.commands import Request
 from trio_chat.protocol.events import (
+    CLAIMS,
     SPOKEN,
     Joined,
     Left,
@@ -99,11 +100,13 @@ class Deliver:
         if isinstance(result, Refused):
             self._refuse(draft, request, result)
             return
+        if isinstance(result, CLAIMS):
+            return  # nothing asks for one yet
         self._entry(result)
         if request is not None:
             request.events.append(result)
 
-    def _entry(self, entry: Entry) -> None:
+    def _entry(self, entry: RoomEntry | Told) -> None:
         if isinstance(entry, SPOKEN):
             self._speak([entry])
         elif isinstance(entry, Told):

@@ -11,9 +11,12 @@ one; by convention nobody changes an event but the log, which fills in `position
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    from trio_chat.protocol.names import Name
 
 # --- entries --------------------------------------------------------------------------------------
 
@@ -96,13 +99,62 @@ class Told:
     text: str
 
 
+# --- entries: who is who and who is where ---------------------------------------------------------
+
+# The room log may refuse them (`trio_chat.roomlog.claims`). Each is about one person, whatever the
+# number of rooms it concerns. They are no documents: who is told gets other events of them.
+
+
+@define
+class NickChanged:
+    """A client that was called `old` is called `name.display`; nobody else may hold `name.keys`."""
+
+    author: str
+    old: str
+    name: Name
+
+
+@define
+class Entered:
+    """A client came into a room, and out of the room `leaving` in the same step, if that is one.
+
+    `room_name` is the room's name as the client has written it.
+    """
+
+    author: str
+    nick: str
+    room: str
+    room_name: str
+    leaving: str | None = None
+
+
+@define
+class Exited:
+    """A client went out of a room."""
+
+    author: str
+    nick: str
+    room: str
+
+
+@define
+class Gone:
+    """A client left the chat, and with it all its rooms; its nick is free."""
+
+    author: str
+    nick: str
+    reason: str = ""
+
+
 PersistentEntry: TypeAlias = Said | Acted | TopicSet
 RoomEntry: TypeAlias = PersistentEntry | Joined | Left | Renamed
-Entry: TypeAlias = RoomEntry | Told
+Claim: TypeAlias = NickChanged | Entered | Exited | Gone
+Entry: TypeAlias = RoomEntry | Told | Claim
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
 PERSISTENT = (Said, Acted, TopicSet)
+CLAIMS = (NickChanged, Entered, Exited, Gone)
 
 # --- replies --------------------------------------------------------------------------------------
 
@@ -333,7 +385,7 @@ Reply: TypeAlias = (
     | Answered
     | LabelledEvent
 )
-Event: TypeAlias = Entry | Reply
+Event: TypeAlias = RoomEntry | Told | Reply
 
 
 # What an event in an in-process client's stream counts beside its text.

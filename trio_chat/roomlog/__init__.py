@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.protocol.events import Entry, PersistentEntry
+    from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.memory import HistoriesSnapshot
     from trio_chat.roomlog.retention import Retention
@@ -26,6 +27,12 @@ class RoomLog(Protocol):
     commits: Commits
     """How it goes with writing; one in memory has nothing to say there."""
 
+    claims: Claims
+    """By these it decides drafts that may turn out impossible.
+
+    Those who use the log tell them the rules, and the users of a predecessor.
+    """
+
     def topic(self, room: str) -> str:
         """The newest topic appended for a room, empty if there is none. Never blocks."""
         ...
@@ -33,13 +40,13 @@ class RoomLog(Protocol):
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order: the entry, or why it is refused.
 
-        Where all are taken and are the entries themselves, `drafts` is given back, which spares
-        those who deliver them a look at each.
+        If all are taken and are the entries themselves, `drafts` is given back, which spares those
+        who deliver them a look at each.
 
         The log owns the drafts from here on. Persistent ones get a dense position in their room,
-        and a time; transient ones come back as they are, whatever state the log is in. However
-        short it takes, other tasks get to run. Once begun, an append is carried to its end even if
-        its caller is cancelled.
+        and a time. Transient ones come back as they are, whatever state the log is in, but for
+        claims that cannot be granted. However short it takes, other tasks get to run. Once begun,
+        an append is carried to its end even if its caller is cancelled.
         """
         ...
 

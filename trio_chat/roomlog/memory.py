@@ -12,6 +12,7 @@ from attrs import define, field
 
 from trio_chat.protocol.events import PERSISTENT, PersistentEntry, TopicSet
 from trio_chat.protocol.text import casefolded
+from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ class MemoryLog:
     _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
     commits: Commits = field(factory=Commits, init=False)
+    claims: Claims = field(init=False)
     lock: None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.claims = Claims(self._retention.rooms)
 
     @classmethod
     def restored(cls, retention: Retention, snapshot: HistoriesSnapshot) -> MemoryLog:
@@ -86,11 +91,12 @@ class MemoryLog:
         return "" if history is None else history.topic
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place, in order; a memory log refuses none."""
+        """Give each draft its place, in order; a memory log refuses claims alone."""
         await trio.lowlevel.checkpoint()
+        results = self.claims.decide_all(drafts)
         now = time.time()
         history = None
-        for draft in drafts:
+        for draft in results:
             if not isinstance(draft, PERSISTENT):
                 continue
             if history is None or draft.room != history.room:
@@ -100,7 +106,7 @@ class MemoryLog:
             history.entries.append(draft)
             if isinstance(draft, TopicSet):
                 history.topic = draft.text
-        return drafts
+        return results
 
     def _history(self, room: str) -> History:
         history = self._histories.get(room)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Entry, PersistentEntry
+    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog import Result
 
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
@@ -123,7 +124,7 @@ class Append:
         self._forgotten: dict[str, RoomRows] = {}
         self._oldest = iter(rooms.by_name.values())
 
-    def write(self, drafts: Sequence[Entry]) -> None:
+    def write(self, drafts: Sequence[Result]) -> None:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
         for draft in drafts:

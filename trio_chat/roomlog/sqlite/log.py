@@ -19,6 +19,7 @@ import trio
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import PERSISTENT, TopicSet
+from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
@@ -76,7 +77,7 @@ async def open_sqlite_log(
         # Not ended by who cancels the chat, which may have an append to finish, but by the block.
         writing = trio.CancelScope(shield=True)
         nursery.start_soon(_write, writer, jobs, writing)
-        log = SqliteLog(reader, jobs, writer)
+        log = SqliteLog(reader, jobs, writer, Claims(retention.rooms))
         try:
             yield log
         finally:
@@ -146,12 +147,15 @@ async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
 class SqliteLog:
     """See `trio_chat.roomlog.RoomLog`; made by `open_sqlite_log`."""
 
-    def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
+    def __init__(
+        self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer, claims: Claims
+    ) -> None:
         """To be made before the writer runs."""
         self._reader = StoreReader(reader)
         self._jobs = jobs
         self._topics = writer.topics()
         self.lock = writer.lock
+        self.claims = claims
         self.commits = Commits()
 
     def topic(self, room: str) -> str:
@@ -160,11 +164,14 @@ class SqliteLog:
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place; persistent ones are refused if the file cannot be written."""
-        if not any(isinstance(draft, PERSISTENT) for draft in drafts):
-            await trio.lowlevel.checkpoint()
-            return drafts
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = Job(drafts)
+        # Here, in the order of the appends. What is refused is nothing to the writer, and what is
+        # granted stays so if it cannot write: claims never fail with the disk.
+        decided = self.claims.decide_all(drafts)
+        if not any(isinstance(draft, PERSISTENT) for draft in decided):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return decided
+        job = Job(decided)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -175,7 +182,7 @@ class SqliteLog:
             raise
         finally:
             self._keep_topics(job)
-        self.commits.note(perf_counter() - began, worked=job.results is job.drafts)
+        self.commits.note(perf_counter() - began, worked=job.results is decided)
         return job.results
 
     def _keep_topics(self, job: Job) -> None:

@@ -24,7 +24,6 @@ from trio_chat.roomlog.sqlite.maintenance import Tidy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Entry
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.sqlite.file import StoreFile
 
@@ -37,7 +36,8 @@ NOT_SAID: Final = "not said: the server cannot save messages now; please try aga
 class Job:
     """Drafts to append, and what came of them once `done` is set."""
 
-    drafts: Sequence[Entry]
+    # Some may be refused already.
+    drafts: Sequence[Result]
     results: Sequence[Result] = ()
     # Rooms that have been forgotten, to make place for new ones.
     forgotten: Sequence[str] = ()
