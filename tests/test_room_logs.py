@@ -379,7 +379,7 @@ async def test_a_room_nobody_spoke_in_has_nothing(log: RoomLog) -> None:
         assert await log.read(room, 0, 9) == []
         assert await log.before(room, None, 9) == []
         assert await log.search(room, ["hi"], 9) == []
-        assert log.topic(room) == ""
+        assert log.snapshot(room) == log.snapshot("#none")
 
 
 async def test_what_was_said_at_once_can_be_had_from_any_position_on(log: RoomLog) -> None:
@@ -478,12 +478,39 @@ async def test_sixteen_words(log: RoomLog) -> None:
 
 
 async def test_the_newest_topic_counts(log: RoomLog) -> None:
-    assert log.topic("#a") == ""
+    assert log.snapshot("#a").topic == ""
     await log.append([topic("#a", "one"), said("#a"), topic("#b", "b"), topic("#a", "two")])
-    assert (log.topic("#a"), log.topic("#b"), log.topic("#c")) == ("two", "b", "")
+    assert [log.snapshot(room).topic for room in ("#a", "#b", "#c")] == ["two", "b", ""]
     await log.append([topic("#a", "three")])
     await say(log, "#a", 5)
-    assert log.topic("#a") == "three"
+    assert log.snapshot("#a").topic == "three"
+
+
+async def test_a_snapshot_has_what_was_appended(log: RoomLog, clock) -> None:
+    nothing = log.snapshot("#a")
+    assert attrs.astuple(nothing)[:5] == ("", "", "", 0.0, 0)
+    await log.append([said("#a"), Joined("#a", "1", "n"), said("#b")])
+    assert log.snapshot("#a") == attrs.evolve(nothing, position=1)
+    _, tea, _ = await log.append([said("#a"), topic("#a", "tea"), said("#a")])
+    clock.now += 1
+    assert log.snapshot("#a") == attrs.evolve(
+        nothing, topic="tea", author="author", nick="nick", time=tea.time, position=4
+    )
+    rum = TopicSet("#a", "#A", "id", "mary", "rum")
+    await log.append([topic("#a", "no rum"), rum])
+    assert log.snapshot("#a") == attrs.evolve(
+        nothing, topic="rum", author="id", nick="mary", time=rum.time, position=6
+    )
+    await log.append([said("#b")])
+    assert log.snapshot("#a").position == 6
+    assert log.snapshot("#b") == attrs.evolve(nothing, position=2)
+
+
+async def test_a_position_outlives_its_entry(kind) -> None:
+    async with kind.open(Retention(0, 10)) as log:
+        await say(log, "#a", 3)
+        await kind.settled(log)
+        assert log.snapshot("#a").position == 3
 
 
 async def test_a_topic_outlives_its_entry(kind) -> None:
@@ -491,7 +518,7 @@ async def test_a_topic_outlives_its_entry(kind) -> None:
         await log.append([topic("#a", "tea")])
         await say(log, "#a", 200)
         await kind.settled(log)
-        assert log.topic("#a") == "tea"
+        assert log.snapshot("#a").topic == "tea"
         assert await log.search("#a", ["tea"], 9) == []
 
 
@@ -562,7 +589,7 @@ async def test_what_is_too_old_is_kept_no_more(kind, clock) -> None:
         assert await positions(log, "#b") == await positions(log, "#b", 500) == []
         assert [entry.text for entry in await log.before("#a", None, 9)] == ["newer"]
         assert await log.before("#a", 3, 9) == await log.search("#a", ["old"], 9) == []
-        assert log.topic("#a") == "tea"
+        assert log.snapshot("#a").topic == "tea"
         # Positions do not start over.
         assert await say(log, "#b") == [601]
         assert await positions(log, "#b", 599) == [601]
@@ -596,7 +623,7 @@ async def test_the_room_that_has_been_silent_for_longest_is_let_go(kind) -> None
         await say(log, "#a")
         await say(log, "#c")  # in the place of #b
         assert await positions(log, "#b") == await log.search("#b", [], 9) == []
-        assert log.topic("#b") == ""
+        assert log.snapshot("#b") == log.snapshot("#none")
         assert await positions(log, "#a") == [1, 2, 3, 4]
         assert len(await positions(log, "#c")) == 1
 
@@ -620,7 +647,8 @@ async def test_a_room_may_make_place_and_be_made_anew_in_one_append(kind) -> Non
         assert [entry.text for entry in await log.read("#a", 0, 9)] == ["2", "new"]
         assert [entry.text for entry in await log.read("#c", 0, 9)] == ["1", "3"]
         assert await log.read("#b", 0, 9) == []
-        assert (log.topic("#a"), log.topic("#b"), log.topic("#c")) == ("new", "", "")
+        assert [log.snapshot(room).topic for room in ("#a", "#b", "#c")] == ["new", "", ""]
+        assert [log.snapshot(room).position for room in ("#a", "#b", "#c")] == [9, 0, 4]
         await kind.settled(log)
         assert await positions(log, "#a") == [8, 9]
 
@@ -698,7 +726,8 @@ def rounds(room: st.SearchStrategy[list[str]]) -> st.SearchStrategy[list[Round]]
 async def compare(memory: MemoryLog, log: RoomLog, asked: Round) -> None:
     words = parse_words(asked.words)
     for room in ROOMS:
-        assert log.topic(room) == memory.topic(room)
+        for what in ("topic", "position"):
+            assert getattr(log.snapshot(room), what) == getattr(memory.snapshot(room), what)
         for position, limit in [(0, ALL), (asked.position, asked.limit)]:
             expected = await memory.read(room, position, limit)
             assert await log.read(room, position, limit) == expected

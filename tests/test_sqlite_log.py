@@ -53,7 +53,8 @@ async def test_what_was_appended_is_there_after_a_restart(path) -> None:
         assert list(entries) == drafts
         assert [getattr(entry, "position", None) for entry in entries] == [1, None, 2, 1]
     async with log_in(path) as log:
-        assert log.topic("#a") == "tea"
+        assert log.snapshot("#a").topic == "tea"
+        assert [log.snapshot(room).position for room in ("#a", "#b", "#c")] == [2, 1, 0]
         assert await log.read("#a", 0, 10) == [entries[0], entries[2]]
         assert await log.before("#b", None, 10) == [entries[3]]
         assert (await log.append([said("#a")]))[0].position == 3
@@ -263,6 +264,7 @@ async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
         for room in ("#a", "#b", "#c"):
             await log.append([said(room)])
         assert [len(await log.read(room, 0, 9)) for room in ("#27", "#28", "#a")] == [0, 1, 1]
+        assert set(log._known) == {"#28", "#29", "#a", "#b", "#c"}  # nor are others remembered
     names = {name for (name,) in asked(path, "SELECT name FROM rooms WHERE name IS NOT NULL")}
     assert names == {"#28", "#29", "#a", "#b", "#c"}
 

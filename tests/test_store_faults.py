@@ -395,7 +395,7 @@ async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tupl
     alone.close()
     plan.made = made
     return {
-        room: (memory.topic(room), [(e.position, e.text) for e in entries])
+        room: (memory.snapshot(room).topic, [(e.position, e.text) for e in entries])
         for room in ("#a", "#b", "#c")
         if (entries := await memory.read(room, 0, 99))
     }
@@ -405,11 +405,14 @@ def what_is_there(path: Path) -> dict[str, tuple]:
     """What a file holds; first, as far as that could not be done, it is tidied."""
     alone = Alone(path, FEW)
     alone.tidy()
-    topics = alone.writer.topics()
+    known = alone.writer.known()
     alone.close()
     found: dict[str, tuple] = {}
     for room, position, text in held(path):
-        found.setdefault(room, (topics.get(room, ""), []))[1].append((position, text))
+        topic = known[room][1]
+        found.setdefault(room, ("" if topic is None else topic.text, []))[1].append(
+            (position, text)
+        )
     return found
 
 
@@ -594,6 +597,7 @@ async def test_claims_do_not_fail_with_the_file(path: Path, busy) -> None:
             assert isinstance(lost, Refused)
             assert isinstance(taken, Refused)
             assert (str(lost), taken.code) == (writer.NOT_SAID, "nick_taken")
+            assert log.snapshot("#a") == log.snapshot("#none")
         drafts = [NickChanged("2", "", mary), said("#a", "kept"), NickChanged("1", "", mary)]
         taken, kept, claimed = await log.append(drafts)
         assert [kept, claimed] == drafts[1:]
@@ -808,7 +812,7 @@ async def test_what_was_appended_counts_even_if_who_asked_is_cancelled(path: Pat
                 nursery.start_soon(log.append, [topic("#a", "tea")])
                 await trio.testing.wait_all_tasks_blocked()
                 scope.cancel()
-        assert log.topic("#a") == "tea"
+        assert log.snapshot("#a").topic == "tea"
         assert [entry.text for entry in await log.read("#a", 0, 9)] == ["tea"]
 
 

@@ -703,9 +703,9 @@ async def test_a_file_of_any_schema_is_read_whole(kept: Path, path: Path) -> Non
     async with open_sqlite_log(path, "process", KEEP) as log:
         assert await log.read("#general", 0, 100) == general
         assert await log.before("#general", 9, 2) == general[1:3]
-        assert log.topic("#general") == "tea & cake"
+        assert log.snapshot("#general").topic == "tea & cake"
         assert await log.read("#strasse", 0, 100) == street
-        assert log.topic("#strasse") == "Чай и 🍰"
+        assert log.snapshot("#strasse").topic == "Чай и 🍰"
         assert await log.read("#gone", 0, 100) == []
         assert await log.read("#new", 0, 100) == [
             Said("#new", "id-jack", "jack", "first here", 4, later + 60)

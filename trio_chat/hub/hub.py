@@ -109,7 +109,7 @@ class Hub:
         self._outcomes = Outcomes(self.state)
         for draft in undelivered:
             self._outcomes.draft(draft)
-        self._apply = Apply(self.state, self._outcomes, table, before_say, log.topic)
+        self._apply = Apply(self.state, self._outcomes, table, before_say, self._topic)
         self._outboxes = Outboxes(self.state, log, nursery)
         self._lookups = Lookups(self.state, self._outboxes, log, nursery)
         self._deliver = Deliver(self.state, self._outboxes, self._lookups)
@@ -159,8 +159,11 @@ class Hub:
         """Have these rooms exist without members, and no others; those that had to be made."""
         made = self.state.keep_rooms(names)
         for room in made:
-            room.topic = self._log.topic(room.name)
+            room.topic = self._topic(room.name)
         return made
+
+    def _topic(self, room: str) -> str:
+        return self._log.snapshot(room).topic
 
     # --- steps 1 and 2: take and apply ------------------------------------------------------------
 

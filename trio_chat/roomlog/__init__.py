@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from attrs import frozen
+
 from trio_chat.errors import Refused
 
 if TYPE_CHECKING:
@@ -16,6 +18,22 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
 
     Result: TypeAlias = Entry | Refused
+
+
+@frozen
+class RoomSnapshot:
+    """A room as its log knows it at one moment.
+
+    `topic` is the newest one, empty if there is none. Its `author` is a client id, `nick` the
+    author's nick then, `time` in seconds since 1970; these are empty and 0 if the log does not
+    know. `position` is that of the newest persistent entry, 0 if there is none.
+    """
+
+    topic: str = ""
+    author: str = ""
+    nick: str = ""
+    time: float = 0.0
+    position: int = 0
 
 
 class RoomLog(Protocol):
@@ -33,8 +51,8 @@ class RoomLog(Protocol):
     Those who use the log tell them the rules, and the users of a predecessor.
     """
 
-    def topic(self, room: str) -> str:
-        """The newest topic appended for a room, empty if there is none. Never blocks."""
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room by all that has been appended so far. Never blocks."""
         ...
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:

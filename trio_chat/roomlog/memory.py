@@ -12,6 +12,7 @@ from attrs import define, field
 
 from trio_chat.protocol.events import PERSISTENT, PersistentEntry, TopicSet
 from trio_chat.protocol.text import casefolded
+from trio_chat.roomlog import RoomSnapshot
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 
@@ -35,6 +36,20 @@ class History:
     entries: deque[PersistentEntry]
     position: int
     topic: str = ""
+    topic_author: str = ""
+    topic_nick: str = ""
+    topic_time: float = 0.0
+
+    def snapshot(self) -> RoomSnapshot:
+        """The room at this moment."""
+        return RoomSnapshot(
+            self.topic, self.topic_author, self.topic_nick, self.topic_time, self.position
+        )
+
+    def note_topic(self, entry: TopicSet) -> None:
+        """Take note of the newest topic."""
+        self.topic, self.topic_time = entry.text, entry.time
+        self.topic_author, self.topic_nick = entry.author, entry.nick
 
 
 @define
@@ -85,10 +100,10 @@ class MemoryLog:
     def resume(self) -> None:
         """Nothing."""
 
-    def topic(self, room: str) -> str:
-        """The newest topic of a room."""
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room at this moment."""
         history = self._histories.get(room)
-        return "" if history is None else history.topic
+        return RoomSnapshot() if history is None else history.snapshot()
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order; a memory log refuses claims alone."""
@@ -105,7 +120,7 @@ class MemoryLog:
             draft.time = now
             history.entries.append(draft)
             if isinstance(draft, TopicSet):
-                history.topic = draft.text
+                history.note_topic(draft)
         return results
 
     def _history(self, room: str) -> History:

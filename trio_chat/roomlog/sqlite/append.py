@@ -49,8 +49,7 @@ class RoomRows:
 
     id: int
     name: str
-    shown: str
-    topic: str
+    topic: TopicSet | None
     floor: int
     position: int
     forgotten: bool = False
@@ -77,7 +76,7 @@ def load(connection: sqlite3.Connection) -> StoredRooms:
     [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
     rooms = StoredRooms(positions_from=positions_from, last_batch=last_batch)
     spoken: list[tuple[float, RoomRows]] = []
-    for key, name, shown, topic, floor in connection.execute(
+    for key, name, shown, text, floor in connection.execute(
         "SELECT id, name, shown, topic, floor FROM rooms"
     ).fetchall():
         newest = connection.execute(
@@ -86,7 +85,8 @@ def load(connection: sqlite3.Connection) -> StoredRooms:
             (key,),
         ).fetchone()
         position, when = newest or (floor, 0.0)
-        room = RoomRows(key, name or "", shown, topic, floor, position, forgotten=name is None)
+        topic = TopicSet(name, shown, "", "", text) if text else None
+        room = RoomRows(key, name or "", topic, floor, position, forgotten=name is None)
         if room.forgotten:
             rooms.forgotten.append(room)
         else:
@@ -192,7 +192,7 @@ class Append:
         ).lastrowid
         if key is None:
             raise AssertionError("an INSERT that made no row")
-        return RoomRows(key, name, name, "", floor, floor)
+        return RoomRows(key, name, None, floor, floor)
 
     def _forget_one(self) -> None:
         """Have the room that has been silent longest make place; its rows are deleted later."""
@@ -217,10 +217,9 @@ class Append:
         rooms.positions_from = self._positions_from
         rooms.last_batch = self._last_batch
         for name, speaking in self._speaking.items():
-            room, topic = speaking.room, speaking.topic
+            room = speaking.room
             room.position, room.batch = speaking.position, speaking.batch
-            if topic is not None:
-                room.topic, room.shown = topic.text, topic.room_name
+            room.topic = speaking.topic or room.topic
             rooms.by_name[name] = room
             rooms.by_name.move_to_end(name)
         spoken = [speaking.room for speaking in self._speaking.values()]

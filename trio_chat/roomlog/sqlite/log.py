@@ -18,7 +18,8 @@ import trio
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import PERSISTENT, TopicSet
+from trio_chat.protocol.events import PERSISTENT
+from trio_chat.roomlog import RoomSnapshot
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
@@ -153,20 +154,23 @@ class SqliteLog:
         """To be made before the writer runs."""
         self._reader = StoreReader(reader)
         self._jobs = jobs
-        self._topics = writer.topics()
+        self._known = writer.known()
         self.lock = writer.lock
         self.claims = claims
         self.commits = Commits()
 
-    def topic(self, room: str) -> str:
-        """The newest topic of a room."""
-        return self._topics.get(room, "")
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room at this moment."""
+        position, topic = self._known.get(room, (0, None))
+        if topic is None:
+            return RoomSnapshot(position=position)
+        return RoomSnapshot(topic.text, topic.author, topic.nick, topic.time, position)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place; persistent ones are refused if the file cannot be written."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        # Here, in the order of the appends. What is refused is nothing to the writer, and what is
-        # granted stays so if it cannot write: claims never fail with the disk.
+        # Here, in the order of the appends. The writer leaves refusals as they are. Claims never
+        # fail with the disk: one that was granted stays so if nothing can be written.
         decided = self.claims.decide_all(drafts)
         if not any(isinstance(draft, PERSISTENT) for draft in decided):
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -181,16 +185,15 @@ class SqliteLog:
                 await job.done.wait()
             raise
         finally:
-            self._keep_topics(job)
+            self._note(job)
         self.commits.note(perf_counter() - began, worked=job.results is decided)
         return job.results
 
-    def _keep_topics(self, job: Job) -> None:
+    def _note(self, job: Job) -> None:
+        """Take note of what has been committed; a room may be forgotten and there again."""
         for name in job.forgotten:
-            self._topics.pop(name, None)
-        for result in job.results:
-            if isinstance(result, TopicSet):
-                self._topics[result.room] = result.text
+            self._known.pop(name, None)
+        self._known.update(job.spoken)
 
     def snapshot(self) -> HistoriesSnapshot:
         """Nothing: all of it is in the file."""

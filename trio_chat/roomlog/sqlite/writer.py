@@ -22,14 +22,20 @@ from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
 from trio_chat.roomlog.sqlite.maintenance import Tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from trio_chat.protocol.events import TopicSet
     from trio_chat.roomlog import Result
+    from trio_chat.roomlog.sqlite.append import RoomRows
     from trio_chat.roomlog.sqlite.file import StoreFile
 
 logger = logging.getLogger("trio_chat")
 
 NOT_SAID: Final = "not said: the server cannot save messages now; please try again later"
+
+
+KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None]]"
+"""The newest position of rooms, by their names, and the newest topic of those that have one."""
 
 
 @define(eq=False)
@@ -39,7 +45,8 @@ class Job:
     # Some may be refused already.
     drafts: Sequence[Result]
     results: Sequence[Result] = ()
-    # Rooms that have been forgotten, to make place for new ones.
+    # The rooms that have spoken, and the names of those forgotten to make place for new ones.
+    spoken: KnownRooms = field(factory=dict)
     forgotten: Sequence[str] = ()
     done: trio.Event = field(factory=trio.Event)
 
@@ -61,7 +68,7 @@ Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | PauseJob | ResumeJob | No
 
 
 class Writer:
-    """What the thread does; all of it runs there but `topics` and `lock`."""
+    """What the thread does; all of it runs there but `known` and `lock`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
@@ -75,9 +82,9 @@ class Writer:
         """The descriptor that holds the right to write the file."""
         return self._file.lock
 
-    def topics(self) -> dict[str, str]:
-        """The topics of all rooms that have one; to be asked before `run`."""
-        return {name: room.topic for name, room in self._rooms.by_name.items() if room.topic}
+    def known(self) -> KnownRooms:
+        """All rooms there are; to be asked before `run`."""
+        return _known(self._rooms.by_name.values())
 
     def run(self, jobs: Jobs, token: trio.lowlevel.TrioToken) -> None:
         """Do jobs until there is a `None`, tidy in between, and close the file."""
@@ -134,6 +141,7 @@ class Writer:
             return 0
         job.results = job.drafts
         spoken, forgotten = append.committed()
+        job.spoken = _known(spoken)
         job.forgotten = [room.name for room in forgotten]
         self._tidy.look_at(spoken)
         self._tidy.look_at(forgotten)
@@ -190,3 +198,7 @@ class Writer:
             self._failed(error)
             return False
         return True
+
+
+def _known(rooms: Iterable[RoomRows]) -> KnownRooms:
+    return {room.name: (room.position, room.topic) for room in rooms}
