@@ -252,7 +252,17 @@ clients = st.builds(
     away=st.none() | seconds,
 )
 rooms = st.builds(RoomSnapshot, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
-histories = st.builds(History, texts, st.lists(kept, max_size=3).map(deque), numbers, texts)
+histories = st.builds(
+    History,
+    room=texts,
+    entries=st.lists(kept, max_size=3).map(deque),
+    position=numbers,
+    topic=texts,
+    topic_author=texts,
+    topic_nick=texts,
+    topic_time=seconds,
+    newest=numbers,
+)
 states = st.builds(
     ChatSnapshot,
     store=texts,
@@ -261,7 +271,7 @@ states = st.builds(
     clients=st.lists(clients, max_size=3),
     rooms=st.lists(rooms, max_size=3),
     gone=st.lists(st.builds(Gone, texts, texts, texts), max_size=2),
-    histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers),
+    histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers, texts),
 )
 
 

@@ -425,7 +425,7 @@ ALL_OF_IT = (
         "SET topic",
         "SET name = NULL",
     ),
-    *("UPDATE positions", "COMMIT", "DELETE FROM batches", "SET floor", "DELETE FROM rooms"),
+    *("UPDATE log", "COMMIT", "DELETE FROM batches", "SET floor", "DELETE FROM rooms"),
     *("SELECT position + length", "wal_checkpoint"),
 )
 

@@ -26,7 +26,9 @@ class RoomSnapshot:
 
     `topic` is the newest one, empty if there is none. Its `author` is a client id, `nick` the
     author's nick then, `time` in seconds since 1970; these are empty and 0 if the log does not
-    know. `position` is that of the newest persistent entry, 0 if there is none.
+    know. `position` is that of the newest persistent entry, 0 if there is none. `log` is the
+    identity of the log: positions of one that has another are not comparable, as its history is
+    another.
     """
 
     topic: str = ""
@@ -34,6 +36,7 @@ class RoomSnapshot:
     nick: str = ""
     time: float = 0.0
     position: int = 0
+    log: str = ""
 
 
 class RoomLog(Protocol):

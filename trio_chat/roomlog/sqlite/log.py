@@ -107,7 +107,7 @@ def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Con
             reader = opened.enter_context(contextlib.closing(file.reader()))
             # From now on it holds the file open: else the writer would take itself for the last one
             # when it pauses, and bring all of the write-ahead log into the file.
-            reader.execute("SELECT forgotten FROM positions").fetchall()
+            reader.execute("SELECT forgotten FROM log").fetchall()
             writer = Writer(file, retention)
         except sqlite3.Error as error:
             raise StoreError(f"cannot use {file.path}: {error}") from None
@@ -155,6 +155,7 @@ class SqliteLog:
         self._reader = StoreReader(reader)
         self._jobs = jobs
         self._known = writer.known()
+        self._identity = writer.identity
         self.lock = writer.lock
         self.claims = claims
         self.commits = Commits()
@@ -163,8 +164,9 @@ class SqliteLog:
         """A room at this moment."""
         position, topic = self._known.get(room, (0, None))
         if topic is None:
-            return RoomSnapshot(position=position)
-        return RoomSnapshot(topic.text, topic.author, topic.nick, topic.time, position)
+            return RoomSnapshot(position=position, log=self._identity)
+        author, nick, time = topic.author, topic.nick, topic.time
+        return RoomSnapshot(topic.text, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place; persistent ones are refused if the file cannot be written."""

@@ -68,7 +68,7 @@ Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | PauseJob | ResumeJob | No
 
 
 class Writer:
-    """What the thread does; all of it runs there but `known` and `lock`."""
+    """What the thread does; all of it runs there but `known`, `identity` and `lock`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
@@ -81,6 +81,11 @@ class Writer:
     def lock(self) -> int:
         """The descriptor that holds the right to write the file."""
         return self._file.lock
+
+    @property
+    def identity(self) -> str:
+        """The log's; to be asked before `run`."""
+        return self._rooms.identity
 
     def known(self) -> KnownRooms:
         """All rooms there are; to be asked before `run`."""
