@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -39,6 +40,10 @@ FUZZ_TARGETS = (
     *("first_bytes", "lines", "telnet", "http", "websocket", "documents", "proxy", "proxy2"),
     *("chat", "tls"),
 )
+
+
+# Sessions with a single test that takes minutes: what hangs is given up later.
+PATIENT = ("-o", "faulthandler_timeout=1200")
 
 
 def install(session: nox.Session, group: str, *requirements: str) -> None:
@@ -88,10 +93,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The page in Debian's Chromium, which has to be installed, and in Firefox if it is there.
+    """The page in Debian's Chromium, without which it is skipped, and in Firefox if it is there.
 
     `-- ARGS` go to pytest.
     """
+    lacks = ("python", "tests/programs.py", "chromium")
+    if package := str(session.run(*lacks, silent=True)).strip():
+        end = session.error if os.environ.get("CI") == "true" else session.skip
+        end(f"needs chromium: apt-get install {package}")
     install(session, "browser", ".")
     folder = Path(session.create_tmp()).absolute()
     packages = ("axe-core@4", "puppeteer-core@24")
@@ -99,7 +108,13 @@ def browser(session: nox.Session) -> None:
     axe = folder / "node_modules" / "axe-core" / "axe.min.js"
     # A daemon and what talks to it are those of the other tests.
     arguments = ("-o", "pythonpath=tests", "-rs", "browser", *session.posargs)
-    session.run("pytest", *arguments, env={"AXE": str(axe), "NODE_FOLDER": str(folder)})
+    env = {
+        "AXE": str(axe),
+        "NODE_FOLDER": str(folder),
+        # Playwright's own node needs a library, libatomic, that a minimal Debian lacks.
+        "PLAYWRIGHT_NODEJS_PATH": str(Path(session.bin, "node").absolute()),
+    }
+    session.run("pytest", *arguments, env=env)
 
 
 def run_tests(session: nox.Session) -> None:
@@ -124,7 +139,7 @@ def tests_on(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Ten thousand connects and drops; memory and descriptors must be where they were."""
     install(session, "test", ".")
-    session.run("pytest", "-k", "connects_and_drops", env={"CONNECTS": "10000"})
+    session.run("pytest", *PATIENT, "-k", "connects_and_drops", env={"CONNECTS": "10000"})
 
 
 @nox.session
@@ -143,7 +158,7 @@ def upgrade(session: nox.Session) -> None:
     """Ten upgrades of a daemon with a thousand clients who talk; how long they wait is printed."""
     install(session, "test", ".")
     env = {"UPGRADE_CLIENTS": "1000", "UPGRADE_ROOMS": "50", "UPGRADES": "10"}
-    session.run("pytest", "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
+    session.run("pytest", *PATIENT, "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
 
 
 @nox.session
@@ -189,6 +204,13 @@ def bench_transports(session: nox.Session) -> None:
     """What WebSocket clients cost beside those with lines; `-- --rounds N --loads LOAD ...`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/transports.py", *session.posargs)
+
+
+@nox.session
+def bench_beside(session: nox.Session) -> None:
+    """What this code costs beside another commit of it; `-- --against REV [--quick]`."""
+    session.install(*DEPENDENCIES)
+    session.run("python", "benchmarks/beside.py", *session.posargs)
 
 
 @nox.session

@@ -8,9 +8,10 @@
  * go out and whose latency is told. PROTOCOL is line, irc, nats or ws (trio_chat's documents by
  * WebSocket), or mixed, where every other member has ws and the others line. PID is the server's
  * process, whose CPU time and memory are read. With 0 MESSAGES the clients only sit there: memory alone.
+ * Each line IN_FLIGHT MESSAGES on standard input is one more load for the same clients; its end is the end.
  *
- * Prints one line of NAME=FIGURE. Ends with 1 when the server closes a connection, or brings nothing
- * for STALL_SECONDS while something is owed.
+ * Prints one line of NAME=FIGURE when the clients are connected, and one after each load. Ends with 1 when
+ * the server closes a connection, or brings nothing for STALL_SECONDS while something is owed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -431,6 +432,43 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory)
+        die("out of memory");
+    return memory;
+}
+
+/* Runs the load and prints its figures. */
+static void measure(int epoll, pid_t pid)
+{
+    for (int room = 0; room < room_count; room++)
+        rooms[room] = (Room){.sent_at = allocate(message_count, sizeof(double))};
+    double *latencies = allocate(room_count * message_count, sizeof *latencies);
+
+    long owed = room_count * message_count * (member_count - 1), timed = 0, reads = 0;
+    double server_cpu = cpu_seconds(pid), own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    double start = now();
+    long delivered = run_load(epoll, owed, latencies, &timed, &reads);
+    double elapsed = now() - start;
+    server_cpu = cpu_seconds(pid) - server_cpu;
+    own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own_cpu;
+
+    if (delivered > 0 && timed > 0) {
+        qsort(latencies, timed, sizeof *latencies, by_size);
+        printf("deliveries=%ld rate=%.0f/s server_cpu_us_per=%.3f load_cpu=%.0f%% ", delivered,
+               delivered / elapsed, server_cpu * 1e6 / delivered, 100 * own_cpu / elapsed);
+        printf("p50=%.2fms p99=%.2fms max=%.2fms reads=%ld\n", latencies[timed / 2] * 1e3,
+               latencies[(long)(timed * 0.99)] * 1e3, latencies[timed - 1] * 1e3, reads);
+    }
+    if (delivered != owed)
+        die("stalled at %ld of %ld deliveries", delivered, owed);
+    free(latencies);
+    for (int room = 0; room < room_count; room++)
+        free(rooms[room].sent_at);
+}
+
 /* --- the command line --- */
 
 static long number(const char *text, const char *name, long low, long high)
@@ -453,14 +491,6 @@ static void choose_protocol(const char *name)
     }
     if (!protocols[0])
         die("PROTOCOL must be line, irc, nats, ws or mixed, not %s", name);
-}
-
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory)
-        die("out of memory");
-    return memory;
 }
 
 static void raise_descriptor_limit(void)
@@ -490,9 +520,6 @@ int main(int count, char **arguments)
     payload[0] = MARK;
     clients = allocate((size_t)room_count * member_count, sizeof *clients);
     rooms = allocate(room_count, sizeof *rooms);
-    for (int room = 0; room < room_count; room++)
-        rooms[room].sent_at = allocate(message_count, sizeof(double));
-    double *latencies = allocate(room_count * message_count, sizeof *latencies);
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
 
@@ -502,25 +529,12 @@ int main(int count, char **arguments)
     double set_up = now() - start;
     drain(epoll);
     memory = resident_kilobytes(pid) - memory;
+    printf("setup=%.2fs(%.0f/s) rss/conn=%.2fKB\n", set_up, connections / set_up, memory / connections);
 
-    long owed = room_count * message_count * (member_count - 1), timed = 0, reads = 0;
-    double server_cpu = cpu_seconds(pid), own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
-    start = now();
-    long delivered = run_load(epoll, owed, latencies, &timed, &reads);
-    double elapsed = now() - start;
-    server_cpu = cpu_seconds(pid) - server_cpu;
-    own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own_cpu;
-
-    if (delivered > 0 && timed > 0) {
-        qsort(latencies, timed, sizeof *latencies, by_size);
-        printf("deliveries=%ld rate=%.0f/s server_cpu_us_per=%.3f load_cpu=%.0f%% ", delivered,
-               delivered / elapsed, server_cpu * 1e6 / delivered, 100 * own_cpu / elapsed);
-        printf("p50=%.2fms p99=%.2fms max=%.2fms ", latencies[timed / 2] * 1e3,
-               latencies[(long)(timed * 0.99)] * 1e3, latencies[timed - 1] * 1e3);
-    }
-    printf("setup=%.2fs(%.0f/s) rss/conn=%.1fKB reads=%ld\n", set_up, connections / set_up,
-           memory / connections, reads);
-    if (delivered != owed)
-        die("stalled at %ld of %ld deliveries", delivered, owed);
+    do {
+        if (message_count > 0)
+            measure(epoll, pid);
+        fflush(stdout);
+    } while (scanf("%d %ld", &in_flight, &message_count) == 2);
     return 0;
 }

@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import median
 
 from peers import BUILD, OURS, PEERS, MissingError, Peer, compiled, running
-from plot import draw
 
 LOAD_SECONDS = 300  # a load that takes longer than this is stuck
 CPU = "server_cpu_us_per"
@@ -98,18 +97,23 @@ def prepare(names: list[str]) -> tuple[list[tuple[Peer, str]], list[str]]:
     return peers, missing
 
 
+def figures_in(told: str) -> Figures:
+    """What `fanout` has printed, by name."""
+    return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", told)}
+
+
 def put_under(fanout: str, load: Load, peer: Peer, port: int, pid: int) -> Figures:
     """Put a server that is running under a load; no figures when it fails, which is said."""
     command = [fanout, str(port), peer.protocol, *load.arguments, str(pid)]
     try:
         result = subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=LOAD_SECONDS
+            command, check=True, input="", capture_output=True, text=True, timeout=LOAD_SECONDS
         )
     except subprocess.SubprocessError as exc:
         said = getattr(exc, "stderr", None) or exc
         print(f"failed: {load.name} against {peer.name}: {said}", file=sys.stderr)
         return {}
-    return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", result.stdout)}
+    return figures_in(result.stdout)
 
 
 def measure(fanout: str, load: Load, peer: Peer, program: str) -> Figures:
@@ -173,14 +177,14 @@ def table(runs: list[Run], loads: list[Load], peers: list[str]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def plot(runs: list[Run], loads: list[Load], peers: list[str], output: Path) -> None:
-    """Draw the medians, where matplotlib is installed."""
+def panels_of(runs: list[Run], loads: list[Load], peers: list[str]) -> dict[str, Figures]:
+    """The medians by peer, by the title of a panel of the plot."""
     panels = {}
     for load in loads:
         rounds = {peer: figures_of(runs, load, peer).values() for peer in peers}
         bars = {peer: median(figures) for peer, figures in rounds.items() if figures}
         panels[f"{load.says}\n{load.unit}"] = bars
-    draw(panels, OURS, output / "benchmark")
+    return panels
 
 
 def machine() -> dict[str, str | int | None]:
@@ -221,6 +225,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    from plot import draw  # noqa: PLC0415 - matplotlib, which the other scripts do without
+
     arguments = parse_arguments()
     raise_descriptor_limit()
     loads = [load for load in LOADS if load.name in arguments.loads]
@@ -238,7 +244,7 @@ def main() -> int:
     results = {"machine": machine(), "runs": [asdict(run) for run in runs]}
     (arguments.output / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.output / "benchmark.md").write_text(written + "\n", encoding="utf-8")
-    plot(runs, loads, names, arguments.output)
+    draw(panels_of(runs, loads, names), OURS, arguments.output / "benchmark")
     return 0 if all(run.figures for run in runs) else 1
 
 

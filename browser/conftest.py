@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from cable import Cable
+from needs import needs
 from netcat import Netcat
 from playwright.sync_api import Browser, expect, sync_playwright
 from processes import Daemon, Talker, environment
 from visitor import Visitor
+
+pytest_plugins = ["needs"]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -31,8 +33,7 @@ SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "these tests need Debian's chromium: apt-get install chromium"
+    path = needs("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -113,7 +114,5 @@ def talk() -> Iterator[Callable[..., Talker]]:
 @pytest.fixture
 def netcat() -> Iterator[Callable[[Daemon], Netcat]]:
     """Comes in with nc itself."""
-    if not shutil.which("nc"):
-        pytest.skip("nc is not installed")
     with ExitStack() as stack:
         yield lambda daemon: stack.enter_context(closing(Netcat(daemon)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 
+from needs import needs
 from processes import PATIENCE, Daemon, Talker
 
 
@@ -15,7 +16,7 @@ class Netcat(Talker):
         self.socket, its_end = socket.socketpair()
         self.socket.settimeout(PATIENCE)
         with its_end:
-            command = ["nc", "127.0.0.1", str(daemon.port)]
+            command = [needs("nc"), "127.0.0.1", str(daemon.port)]
             self.process = subprocess.Popen(command, stdin=its_end, stdout=its_end)
         self.file = self.socket.makefile("r", encoding="utf-8", newline="\n")
         self.say(*lines)

@@ -19,6 +19,7 @@ from trio_chat import Settings, SettingsError, open_chat
 from trio_chat.config.sources import flag, variable, written
 from trio_chat.dialects.documents import TYPES
 from trio_chat.dialects.forms import FORMS
+from trio_chat.errors import Code
 from trio_chat.protocol.table import ROWS
 from trio_chat.testing import line_client
 
@@ -191,9 +192,14 @@ def events() -> str:
     return markdown(["type", "fields", "what it says"], rows)
 
 
+def codes() -> str:
+    """The codes of refusals."""
+    return markdown(["code", "what it says"], [[f"`{code}`", code.meaning] for code in Code])
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     maker.__name__: maker
-    for maker in (commands, documents, errors, events, exchanges, limits, settings)
+    for maker in (codes, commands, documents, errors, events, exchanges, limits, settings)
 }
 
 

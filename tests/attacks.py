@@ -101,7 +101,7 @@ def check_nick(nick: str) -> None:
     assert not nick.startswith(">")
     name = parse_nick(nick, SETTINGS.nick_chars)
     for taken in ("Ann", "Bob", "Web"):
-        assert not name.keys & parse_nick(taken, 32).keys
+        assert set(name.keys).isdisjoint(parse_nick(taken, 32).keys)
 
 
 def check_text(text: str) -> None:

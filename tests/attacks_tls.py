@@ -106,7 +106,7 @@ async def _attack(where: int, version: ssl.TLSVersion, pieces: list[bytes]) -> N
         async with open_chat(settings()) as chat, line_client(chat, nick="Ann") as ann:
             theirs, ours = socket.socketpair()
             accepted = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-            chat._clients.start_soon(partial(chat._accept, accept=ALL), accepted)
+            chat._clients.start_soon(partial(chat._serve, accept=ALL), chat._link(accepted))
             async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
                 if where == AT_FIRST:
                     check_records(await _first(stream, [HELLO, *pieces]))

@@ -19,6 +19,9 @@ from snapshots import Next, continued, successor
 from trio_chat import cli
 from trio_chat.config import sources
 from trio_chat.daemon.control_path import default_directory
+from trio_chat.transports import readiness
+
+pytest_plugins = ["deadline", "needs", "pytester"]
 
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile(
@@ -125,6 +128,15 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield start
     for daemon in daemons:
         daemon.kill()
+
+
+@pytest.fixture(params=["epoll", "no epoll"])
+def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a chat waits for its sockets: all in one task, or each in its client's own."""
+    if request.param == "no epoll":
+        monkeypatch.setattr(readiness, "EPOLL", False)
+    elif not readiness.EPOLL:
+        pytest.skip("this system has no epoll")
 
 
 @pytest.fixture(params=[continued, successor])

@@ -1,26 +1,27 @@
-"""Bytes of any kind for the dialects, and what must hold whatever they are.
+"""Bytes of any kind for connections and dialects, and what must hold whatever they are.
 
 Tests feed bytes of their own; `fuzz/fuzz.py` feeds what a fuzzer makes of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from attacks import SETTINGS, check_text
 from attrs import fields, frozen, has
 from frames import REQUEST, frame
+from opening import TABLE, records
 
-from trio_chat.dialects import documents
+from trio_chat.dialects import Dialect, documents
+from trio_chat.dialects.line import LineDialect, LinesSnapshot
+from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
 from trio_chat.http.request import HEAD_BYTES
-from trio_chat.protocol.commands import Answer, Greet, Record, Refuse, SwitchEncoding
+from trio_chat.protocol.commands import Answer, Command, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal
-from trio_chat.protocol.table import make_table
-from trio_chat.transports.detection import FirstBytes
 from trio_chat.transports.proxy_protocol import MOST_BYTES, V1, V2
+from trio_chat.transports.reader import Reader
 
 WAY_BYTES = 3
-TABLE = make_table(())
 # What may be kept of what came, beside the piece that came last: the head of a frame and a message
 # in frames, the head of a request, or a PROXY header.
 MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16)
@@ -28,69 +29,95 @@ MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16)
 
 @frozen
 class Way:
-    """How bytes come to a dialect: in pieces of a size, with a pause before one of them.
+    """How bytes come: in pieces of a size, with a pause before one of them.
 
     `limit` is how many records are taken at once.
     """
 
     size: int
     pause: int
-    limit: int
+    limit: int | None
 
 
-def check_feeding(start: bytes, data: bytes, way: Way, *, trusted: bool = False) -> None:
-    """Feed a connection's bytes in two ways: what comes of them is the same, and in order."""
-    at_once = new_dialect(trusted=trusted).feed(start + data)
+@frozen
+class Target:
+    """A kind of first bytes, and examples of what may come after them.
+
+    Without a `dialect`, which is fed alone, they come to a connection.
+    """
+
+    start: bytes
+    seeds: tuple[bytes, ...]
+    trusted: bool = False
+    dialect: type[LineDialect | WebSocketDialect] | None = None
+
+
+def check_feeding(target: Target, data: bytes, way: Way) -> None:
+    """Feed bytes in two ways: what comes of them is the same, and in order."""
+    whole = target.start + data
+    at_once = list(fed(target, [whole], Way(len(whole), 0, None)))
     for record in at_once:
         check_record(record)
-    unlimited = Way(way.size, way.pause, len(start + data) + 1)
-    assert list(in_pieces(start, data, unlimited, trusted=trusted)) == at_once
+    cut = [data[at : at + way.size] for at in range(0, len(data), way.size)]
+    pieces = [target.start, *cut] if target.start else cut
+    assert list(fed(target, pieces, Way(way.size, way.pause, None))) == at_once
     # Answers that telnet wants do not wait for a limit, so that they may come sooner.
-    limited = in_pieces(start, data, way, trusted=trusted)
-    assert list(asked(limited)) == list(asked(at_once))
+    assert list(asked(fed(target, pieces, way))) == list(asked(at_once))
 
 
-def asked(records: Iterator[Record] | list[Record]) -> Iterator[Record]:
-    return (record for record in records if not isinstance(record, Answer | SwitchEncoding))
+def asked(some: Iterable[Command]) -> Iterator[Command]:
+    return (record for record in some if not isinstance(record, Answer | SwitchEncoding))
 
 
-def new_dialect(*, trusted: bool) -> FirstBytes:
-    return FirstBytes(TABLE, SETTINGS, trusted=trusted, clock=float)
+def fed(target: Target, pieces: Sequence[bytes], way: Way) -> Iterable[Command]:
+    if target.dialect is not None:
+        return fed_alone(target.dialect, pieces, way)
+
+    def check(reader: Reader) -> None:
+        snapshot = reader.snapshot().dialect
+        size = len(snapshot.first or b"") + kept(snapshot.frames or snapshot.lines)
+        assert size <= MOST_KEPT + max(map(len, pieces), default=0)
+
+    return records(
+        pieces,
+        settings=SETTINGS,
+        trusted=target.trusted,
+        limit=way.limit,
+        pause=way.pause,
+        check=check,
+    )
 
 
-def in_pieces(start: bytes, data: bytes, way: Way, *, trusted: bool) -> Iterator[Record]:
-    pieces = [data[at : at + way.size] for at in range(0, len(data), way.size)]
-    dialect = new_dialect(trusted=trusted)
-    for number, piece in enumerate([start, *pieces]):
+def fed_alone(
+    kind: type[LineDialect | WebSocketDialect], pieces: Sequence[bytes], way: Way
+) -> Iterator[Command]:
+    dialect: Dialect = kind(TABLE, SETTINGS)
+    for number, piece in enumerate(pieces):
         if number == way.pause:
             snapshot = dialect.snapshot()
-            dialect = FirstBytes.restored(TABLE, SETTINGS, snapshot, clock=float, reading=None)
+            dialect = kind.restored(TABLE, SETTINGS, snapshot)
             assert dialect.snapshot() == snapshot
         yield from dialect.feed(piece, way.limit)
-        rounds = len(start + data)
+        rounds = sum(map(len, pieces))
         while dialect.pending:
             assert rounds, "what is pending never comes"
             rounds -= 1
             yield from dialect.feed(b"", way.limit)
-        assert kept(dialect) <= MOST_KEPT + way.size
+        assert kept(dialect.snapshot()) <= MOST_KEPT + len(piece)
 
 
-def kept(dialect: FirstBytes) -> int:
-    """How many bytes it has kept."""
-    snapshot = dialect.snapshot()
-    size = (
-        len(snapshot.first or b"") + len(snapshot.lines.buffer) + len(snapshot.lines.telnet or b"")
-    )
-    if snapshot.frames is not None:
-        size += len(snapshot.frames.buffer) + len(snapshot.frames.fragments)
-    return size
+def kept(snapshot: LinesSnapshot | FramesSnapshot) -> int:
+    """How many bytes a dialect has kept."""
+    if isinstance(snapshot, FramesSnapshot):
+        return len(snapshot.buffer) + len(snapshot.fragments)
+    return len(snapshot.buffer) + len(snapshot.telnet or b"")
 
 
 def check_record(record: object) -> None:
     """Whether a record may go to the hub: its texts can be sent, and refusals can be shown."""
     if isinstance(record, Refuse):
         check_text(record.reason)
-        documents.write(Refusal(record.reason)).encode()
+        documents.write(Refusal(record.reason, record.code)).encode()
     if isinstance(record, Greet | SwitchEncoding):
         return
     for value in [getattr(record, field.name) for field in fields(type(record))]:
@@ -98,15 +125,6 @@ def check_record(record: object) -> None:
             value.encode()
         elif has(type(value)):
             check_record(value)
-
-
-@frozen
-class Target:
-    """A kind of first bytes, and examples of what may come after them."""
-
-    start: bytes
-    seeds: tuple[bytes, ...]
-    trusted: bool = False
 
 
 SAY = b'{"type":"say","room":"#a","text":"Hi","id":"1"}'
@@ -132,21 +150,24 @@ TARGETS = {
             b"nick eve\n/join #a\n/msg Hi\r\n/me waves\r\0/topic tea\n/tell Ann x\n",
             b"history 5\n/search a b\n/who\n/rooms\n/help nick\n/leave\n/quit\n",
         ),
+        dialect=LineDialect,
     ),
     "telnet": Target(
         b"\xff",
         (b"\xfd\x01/msg \xff\xffx\xff\xf6\n", b"\xfa\x18\x00xterm\xff\xf0/who\n\xff\xfb\x1f"),
+        dialect=LineDialect,
     ),
     "http": Target(
         b"GET ",
         (
             REQUEST[4:],
+            REQUEST[4:] + frame(0x81, SAY) + frame(0x81, SAY),
             b"/ HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: *\r\n\r\n",
             b"x HTTP/2\n\n",
         ),
     ),
     "websocket": Target(
-        REQUEST,
+        b"",
         (
             *(frame(0x81, command) for command in COMMANDS),
             frame(0x01, SAY[:9]) + frame(0x89, b"?") + frame(0x80, SAY[9:]) + frame(0x81, SAY),
@@ -154,8 +175,10 @@ TARGETS = {
             frame(0x82, b"binary") + frame(0x8A, b"pong"),
             frame(0x81, SAY, length=200),
         ),
+        dialect=WebSocketDialect,
     ),
-    "documents": Target(REQUEST, (SAY, *COMMANDS)),  # each in a frame of its own
+    # Each in a frame of its own.
+    "documents": Target(b"", (SAY, *COMMANDS), dialect=WebSocketDialect),
     "proxy": Target(
         V1,
         (b"TCP4 192.0.2.1 192.0.2.2 1 2\r\n/who\n", b"TCP6 ::1 ::2 1 2\r\n", b"UNKNOWN\r\nGET "),
@@ -181,4 +204,4 @@ def feed_any(name: str, data: bytes) -> None:
         rest = frame(0x81, rest)
     size, pause, limit = way
     how = Way(max(1, size), pause, limit % 8 + 1)
-    check_feeding(target.start, rest, how, trusted=target.trusted)
+    check_feeding(target, rest, how)

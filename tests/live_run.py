@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 class LiveRun:
     """`call` runs an async function to its end; what it starts in `nursery` lives on after it.
 
-    Trio's ticks go round in the caller's own thread, while it is in `call`.
+    Trio's ticks go round in the caller's own thread, while it is in `call`. `clock` is Trio's own
+    unless one is given.
     """
 
     nursery: trio.Nursery
 
-    def __init__(self) -> None:
+    def __init__(self, clock: trio.abc.Clock | None = None) -> None:
         self._ticks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._ended: list[object] = []
         started: list[bool] = []
@@ -28,6 +29,7 @@ class LiveRun:
             started,
             run_sync_soon_threadsafe=self._ticks.put,
             done_callback=self._ended.append,
+            clock=clock,
         )
         self._go_on_until(started)
 
@@ -55,8 +57,8 @@ class LiveRun:
         return results[0]
 
     def close(self) -> None:
-        """End the run; raises what any of its tasks has raised."""
+        """End the run; raises what any of its tasks has raised, unless `call` did."""
         if not self._ended:
             self._token.run_sync_soon(self.nursery.cancel_scope.cancel)
             self._go_on_until(self._ended)
-        self._ended[0].unwrap()
+            self._ended[0].unwrap()

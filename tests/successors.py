@@ -1,7 +1,8 @@
 """A daemon whose successors fail as a file says: `python successors.py PLAN serve …`.
 
-The file is JSON: `at` and `do` say where a successor fails and how, `limits` shortens time limits
-(of the daemon that reads it at its start), `replace` has a successor be of another version.
+The file is JSON: `at` and `do` say where a successor fails and how, `limits` replaces constants,
+such as time limits (of any daemon that reads it at its start), `replace` has a successor be of
+another version.
 """
 
 from __future__ import annotations

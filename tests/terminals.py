@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from needs import needs
 from processes import wait_until
 
 # A server of its own, without anyone's configuration.
-TMUX = ["tmux", "-L", f"trio-chat-tests-{os.getpid()}", "-f", "/dev/null"]
+OPTIONS = ["-L", f"trio-chat-tests-{os.getpid()}", "-f", "/dev/null"]
 
 
 def tmux(*arguments: str) -> str:
-    return subprocess.run([*TMUX, *arguments], check=True, capture_output=True, text=True).stdout
+    command = [needs("tmux"), *OPTIONS, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @contextmanager

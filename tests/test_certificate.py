@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
+from needs import needs
 from processes import Run
 
 from trio_chat import Settings, SettingsError, open_chat
@@ -112,7 +113,10 @@ def test_an_encrypted_key(authority: Authority) -> None:
     plain = authority.key.with_name("plain")
     authority.key.rename(plain)
     subprocess.run(
-        ["openssl", "pkey", "-in", plain, "-aes256", "-passout", "pass:x", "-out", authority.key],
+        [
+            *(needs("openssl"), "pkey", "-aes256", "-passout", "pass:x"),
+            *("-in", plain, "-out", authority.key),
+        ],
         check=True,
     )
     authority.key.chmod(0o600)

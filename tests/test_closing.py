@@ -25,6 +25,8 @@ from loopback import (
 from trio_chat.dialects.line import LineDialect
 from trio_chat.testing import LineClient
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 GOODBYE = "> sad to see you go =("
 MORE_THAN_ONE_READ = b"/msg nobody will read this\n" * 40_000  # 1 MB
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}

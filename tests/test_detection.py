@@ -3,51 +3,88 @@
 from __future__ import annotations
 
 import pytest
+import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from opening import records, run, split
 
 from trio_chat import Settings, open_chat
+from trio_chat.errors import Code
 from trio_chat.protocol.commands import Answer, Disconnected, Refuse
-from trio_chat.protocol.table import make_table
 from trio_chat.testing import line_client
-from trio_chat.transports.detection import UNDECIDED_SECONDS, VERBS, FirstBytes, TlsHello, is_http
+from trio_chat.transports import proxy_protocol
+from trio_chat.transports.detection import (
+    HTTP,
+    INSIDE_TLS,
+    PROXY,
+    SIGNATURES,
+    TLS,
+    VERBS,
+    Signature,
+    detect,
+)
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
 
 SETTINGS = Settings(rate_limit=None)
 REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\n\r\n/nick evil\n/join #a\n/msg gotcha\n"
+STARTS = [(signature, start) for signature in SIGNATURES for start in signature.starts]
+
+# --- the table ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_and_its_space_are_a_browsers(verb: bytes) -> None:
-    assert verb.endswith(b" ")
-    assert is_http(verb) is True
-    assert is_http(verb + b"/ HTTP/1.1\r\n") is True
-    for length in range(len(verb)):
-        assert is_http(verb[:length]) is None
+@pytest.mark.parametrize(("signature", "start"), STARTS)
+def test_each_opening_tells_by_its_last_byte(signature: Signature, start: bytes) -> None:
+    for length in range(len(start)):
+        assert detect(start[:length]) is None
+        assert detect(start[:length], late=True) == "line"
+        assert detect(start[:length] + b"?") == "line"
+    for after in (b"", b"/ HTTP/1.1\r\n", b"\n", b"\xff", start):
+        assert detect(start + after) == signature.opening
+        assert detect(start + after, late=True) == signature.opening
 
 
 def test_all_verbs_that_browsers_and_tools_send_are_known() -> None:
     names = "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PRI"
-    assert {verb.decode().strip() for verb in VERBS} == set(names.split())
+    assert {verb.decode() for verb in VERBS} == {f"{name} " for name in names.split()}
+    assert {signature.opening: signature.starts for signature in SIGNATURES} == {
+        "proxy": proxy_protocol.SIGNATURES,
+        "tls": (b"\x16\x03",),
+        "http": VERBS,
+    }
+
+
+def test_no_opening_begins_another() -> None:
+    for _, start in STARTS:
+        assert [other for _, other in STARTS if other.startswith(start)] == [start]
 
 
 @pytest.mark.parametrize(
     "first",
     [
-        *(
-            b"/nick john\n",
-            b"/",
-            b"\n",
-            b"\r\n",
-            b" GET / ",
-            b"get / ",
-            b"GETTING",
-            b"GET\n",
-            b"H ",
-        ),
-        *(b"PO\n", b"PUTS", b"\xff\xfb\x01", b"\x16\x03\x01", b"x", b"\0"),
+        *(b"/nick john\n", b"/", b"\n", b"\r\r", b" GET / ", b"get / ", b"GETTING", b"GET\n"),
+        *(b"H ", b"PO\n", b"PUTS", b"PROXIES", b"\xff\xfb\x01", b"\x16\x02", b"x", b"\0"),
     ],
 )
 def test_anything_else_is_a_persons(first: bytes) -> None:
-    assert is_http(first) is False
+    assert detect(first) == "line"
+
+
+def test_inside_of_tls_no_other_begins() -> None:
+    assert INSIDE_TLS == (PROXY, HTTP)
+    assert detect(b"\x16", INSIDE_TLS) == detect(b"\x16\x03", INSIDE_TLS) == "line"
+    assert detect(b"\x16", (TLS,)) is None
+    assert detect(b"GET ", (TLS,)) == "line"
+
+
+@given(st.sampled_from([b"", *(start for _, start in STARTS)]), st.binary(max_size=20), st.data())
+def test_what_a_beginning_tells_stays_true(start: bytes, after: bytes, data: st.DataObject) -> None:
+    whole = start + after
+    beginning = whole[: data.draw(st.integers(0, len(whole)))]
+    assert detect(beginning) in (None, detect(whole))
+
+
+# --- what comes of it -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at", [*range(1, 8), len(REQUEST)])
@@ -73,7 +110,7 @@ async def test_first_bytes_that_do_not_tell_are_lines_after_a_while(
 ) -> None:
     async with open_chat(SETTINGS) as chat, line_client(chat) as ann:
         await ann.stream.send_all(b"GE")
-        await trio.sleep(UNDECIDED_SECONDS + 1)  # on the virtual clock
+        await trio.sleep(FIRST_BYTES_SECONDS + 1)  # on the virtual clock
         await ann.stream.send_all(b"T / HTTP/1.1\n")
         await ann.expect("err: unknown command: GET")
 
@@ -99,22 +136,22 @@ async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
             nursery.start_soon(chat.serve_stream, theirs)
             started = trio.current_time()
             await ours.send_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
-            await trio.sleep(UNDECIDED_SECONDS - 1)  # on the virtual clock
+            await trio.sleep(FIRST_BYTES_SECONDS - 1)  # on the virtual clock
             await ours.send_all(b"Upgrade: ")
             answer = b"".join([data async for data in ours])
-            assert trio.current_time() - started == pytest.approx(UNDECIDED_SECONDS)
+            assert trio.current_time() - started == pytest.approx(FIRST_BYTES_SECONDS)
             await ours.aclose()
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert chat.statistics().left == {"spoke HTTP: answered 408": 1}
 
 
-def test_a_request_that_is_whole_too_late_is_too_late() -> None:
-    """What has become of its connection's time is the same whoever looks first."""
-    now = 0.0
-    first = FirstBytes(make_table(), SETTINGS, clock=lambda: now)
-    assert first.feed(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n") == []
-    now = UNDECIDED_SECONDS
-    answer, end = first.feed(b"Upgrade: websocket\r\n\r\n")
+async def test_a_request_has_its_time_from_its_first_byte(autojump_clock: object) -> None:
+    begun = trio.current_time()
+    seconds = FIRST_BYTES_SECONDS / 2
+    answer, end = await run(
+        [b"GE", seconds, b"T /ws HTTP/1.1\r\n", seconds + 1, b"Host: x\r\n\r\n"]
+    )
+    assert trio.current_time() - begun == pytest.approx(FIRST_BYTES_SECONDS)
     assert isinstance(answer, Answer)
     assert answer.data.startswith(b"HTTP/1.1 408 ")
     assert isinstance(end, Disconnected)
@@ -132,18 +169,27 @@ async def test_a_stop_does_not_wait_for_a_request(autojump_clock: object) -> Non
             await ours.aclose()
 
 
-def test_tls_tells_by_two_bytes_and_once() -> None:
-    first = FirstBytes(make_table(), SETTINGS)
-    assert first.feed(b"\x16") == []
-    with pytest.raises(TlsHello) as caught:
-        first.feed(b"\x03\x01")
-    assert (caught.value.records, caught.value.data) == ([], b"\x16\x03\x01")
-    first.go_inside(None)
-    assert first.feed(b"\x16") == []
-    assert first.feed(b"\x03\n/dance\n")[-1] == Refuse("unknown command: /dance")
+@pytest.mark.parametrize("pieces", split(b"\x16\x03\n/dance\n"))
+def test_tls_tells_by_two_bytes_and_once(pieces: list[bytes]) -> None:
+    answer, end = records(pieces)
+    assert isinstance(answer, Answer)
+    assert end == Disconnected("spoke TLS, and there is no certificate for that: see tls_cert")
 
 
 def test_what_is_no_tls_is_a_line() -> None:
-    first = FirstBytes(make_table(), SETTINGS)
-    assert first.feed(b"\x16") == []
-    assert first.feed(b"\n/dance\n")[-1] == Refuse("unknown command: /dance")
+    assert records([b"\x16", b"\n/dance\n"])[-1] == Refuse(
+        "unknown command: /dance", Code.UNKNOWN_COMMAND
+    )
+
+
+# --- the rate -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [b"/", b"GET /", b"PROXY "], ids=["lines", "http", "proxy"])
+async def test_each_read_counts_against_the_rate(start: bytes, autojump_clock: object) -> None:
+    """Else small reads, of which telnets send one for each key, would cost the server alone."""
+    settings, begun = Settings(rate_limit=10.0, rate_burst=5), trio.current_time()
+    await run([start, *[b"x"] * 240], settings=settings, trusted=True)  # fifty of them are a line
+    assert trio.current_time() == begun
+    await run([start, *[b"x"] * 260], settings=settings, trusted=True)
+    assert trio.current_time() - begun > 1 / settings.rate_limit

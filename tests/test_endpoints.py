@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from loopback import chat_on_tcp, until
+from needs import needs
+from opening import records, run
 
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
 from trio_chat.config.endpoints import from_text
 from trio_chat.config.sources import load
 from trio_chat.daemon.addresses import announce
-from trio_chat.protocol.table import make_table
 from trio_chat.snapshot.codec import read_state, write_state
 from trio_chat.snapshot.model import ChatSnapshot
-from trio_chat.transports.detection import NO_TLS, UNDECIDED_SECONDS, FirstBytes, TlsHello
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
 from trio_chat.transports.proxy_protocol import is_trusted
+from trio_chat.transports.rejection import NO_TLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from served import Serve
-
-TABLE = make_table(())
 
 # --- as a setting ---------------------------------------------------------------------------------
 
@@ -186,13 +186,7 @@ def test_the_start_line_names_them_all(listen: str, told: str, capsys) -> None:
 
 def fed(accept: tuple, data: bytes, *, inside: bool = False) -> str:
     """What comes of first bytes where this is taken; each byte for itself."""
-    first = FirstBytes(TABLE, Settings(), accept=accept)
-    if inside:
-        first.go_inside(None)
-    try:
-        return repr([record for byte in data for record in first.feed(bytes([byte]))])
-    except TlsHello:
-        return "TLS"
+    return repr(records([bytes([byte]) for byte in data], accept=accept, inside=inside))
 
 
 LINE, REQUEST, HELLO = b"/rooms\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01"
@@ -201,11 +195,16 @@ LINE, REQUEST, HELLO = b"/rooms\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 @pytest.mark.parametrize(
     ("accept", "line", "request_", "hello"),
     [
-        (("line", "http", "tls"), "ListRooms", "200 OK", "TLS"),
+        (("line", "http", "tls"), "ListRooms", "200 OK", "tls_cert"),
         (("line",), "ListRooms", "This address takes only lines.", repr(NO_TLS)),
         (("http",), "this address takes only HTTP'", "200 OK", repr(NO_TLS)),
-        (("tls",), "this address takes only TLS'", "This address takes only TLS.", "TLS"),
-        (("line", "tls"), "ListRooms", "This address takes only lines and TLS.", "TLS"),
+        (
+            ("tls",),
+            "this address takes only TLS'",
+            "This address takes only TLS.",
+            "no certificate",
+        ),
+        (("line", "tls"), "ListRooms", "This address takes only lines and TLS.", "no certificate"),
     ],
 )
 def test_only_what_is_accepted_is_taken(
@@ -235,7 +234,7 @@ async def test_who_does_not_tell_in_time_is_told_where_no_lines_are_taken(
                 await stream.send_all(said)
             told = b"".join([part async for part in stream])
         assert told.startswith(b"err: this address takes only ")
-        assert UNDECIDED_SECONDS <= trio.current_time() - chat_began < 2 * UNDECIDED_SECONDS
+        assert FIRST_BYTES_SECONDS <= trio.current_time() - chat_began < 2 * FIRST_BYTES_SECONDS
 
 
 async def test_a_request_that_begins_and_does_not_end_is_told_so(autojump_clock) -> None:
@@ -251,20 +250,26 @@ async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
     async with open_chat() as chat:
         (address,) = await chat.listen_at(Endpoint(accept=("line", "http")))
         async with await trio.open_tcp_stream(*address) as stream:
-            await trio.sleep(10 * UNDECIDED_SECONDS)  # on the virtual clock
+            await trio.sleep(10 * FIRST_BYTES_SECONDS)  # on the virtual clock
             await stream.send_all(b"/quit\n")
             assert b"sad to see you go" in await stream.receive_some()
 
 
-def test_who_has_not_told_yet_keeps_what_its_endpoint_takes_and_its_time_in_an_upgrade() -> None:
-    began = FirstBytes(TABLE, Settings(), accept=("http",), clock=lambda: 0.0)
-    assert began.feed(b"GE") == []
-    went = trio.CancelScope()
-    first = FirstBytes.restored(
-        TABLE, Settings(), began.snapshot(), clock=lambda: 100.0, reading=went
-    )
-    assert went.deadline == 100.0 + UNDECIDED_SECONDS
-    assert "this address takes only HTTP" in repr(first.feed(b"O\n"))
+@pytest.mark.parametrize(
+    ("accept", "said", "more", "told"),
+    [
+        (("http",), b"GE", b"T", "this address takes only HTTP'"),
+        (("http",), b"GET / HTTP/1.1\r\n", b"Host: x\r\n", "408 Request Timeout"),
+        (("line", "http"), b"GE", b"T", "[]"),
+        (("line", "http"), b"GET / HTTP/1.1\r\n", b"Host: x\r\n", "408 Request Timeout"),
+    ],
+)
+async def test_who_has_not_told_yet_keeps_what_is_taken_and_its_time_in_an_upgrade(
+    accept: tuple, said: bytes, more: bytes, told: str, autojump_clock
+) -> None:
+    began = trio.current_time()
+    assert told in repr(await run([said, 6.0, more, 60.0], accept=accept, pause=2))
+    assert trio.current_time() - began == pytest.approx(FIRST_BYTES_SECONDS)
 
 
 def test_a_post_is_never_lines() -> None:
@@ -348,7 +353,12 @@ def say(sock: Path, *lines: str) -> list[str]:
     """Say lines with nc, and give what it has shown."""
     told = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(
-        ["nc", "-U", str(sock)], input=told, capture_output=True, text=True, timeout=30, check=True
+        [needs("nc"), "-U", str(sock)],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     return done.stdout.splitlines()
 
@@ -373,7 +383,7 @@ def test_a_daemon_with_several_ways_in_is_upgraded(
     assert say(sock, "/quit") == ["> sad to see you go =("]
     host, _, port = places[1].partition("=")[0].partition(":")
     told = subprocess.run(
-        ["nc", "-q", "5", host, port],
+        [needs("nc"), "-q", "5", host, port],
         input="/rooms\n",
         capture_output=True,
         text=True,

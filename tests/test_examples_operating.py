@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 import trio
 import yaml
 from loopback import chat_on_tcp
+from needs import needs
 from processes import PATIENCE, Daemon, Start
 from websockets.sync.client import connect
 
@@ -114,19 +114,17 @@ def own_address() -> str:
 @pytest.fixture
 def behind_haproxy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int]]:
     """A daemon, and the port at which haproxy serves it with the example's settings."""
-    haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    if haproxy is None:
-        pytest.skip("haproxy is not installed")
+    haproxy, openssl = needs("haproxy"), needs("openssl")
     token = tmp_path / "token"
     token.touch(mode=0o600)
     token.write_text("0123456789abcdef")
     options = ["--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org"]
     daemon = start(*options, "--metrics-token-file", str(token))
     key, certificate = tmp_path / "key", tmp_path / "certificate"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=chat.example.org"
+    make = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=chat.example.org"
     subject = ["-addext", "subjectAltName=DNS:chat.example.org"]
     files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*make.split(), *subject, *files], check=True, capture_output=True)
+    subprocess.run([openssl, *make.split(), *subject, *files], check=True, capture_output=True)
     pair = tmp_path / "chat.pem"
     pair.write_text(certificate.read_text() + key.read_text())
     text, port = (EXAMPLES / "haproxy" / "haproxy.cfg").read_text(), free_port()
@@ -217,7 +215,6 @@ def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: P
 
 # --- Caddy ----------------------------------------------------------------------------------------
 
-CADDY = shutil.which("caddy")
 PROXY_PROTOCOL = """
 		# The chat counts and logs the client's own address, not Caddy's.
 		transport http {
@@ -233,8 +230,6 @@ def behind_caddy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int, ss
 
     The certificate is Caddy's own. What a version before 2.7 does not know is left out.
     """
-    if CADDY is None:
-        pytest.skip("caddy is not installed")
     daemon = start("--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org")
     text, port = (EXAMPLES / "caddy" / "Caddyfile").read_text(), free_port()
     examples = {
@@ -250,7 +245,7 @@ def behind_caddy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int, ss
     alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\n"
     settings.write_text(alone + text)
     home = {name: str(tmp_path) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    command = [CADDY, "run", "--adapter", "caddyfile", "--config", settings]
+    command = [needs("caddy"), "run", "--adapter", "caddyfile", "--config", settings]
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | home) as process,
@@ -278,8 +273,9 @@ def trusting_caddy(home: Path, port: int) -> ssl.SSLContext:
 
 
 def knows_proxy_protocol() -> bool:
-    told = subprocess.run([CADDY, "version"], check=True, capture_output=True, text=True).stdout
-    major, minor = re.match(r"v?(\d+)\.(\d+)", told).groups()
+    command = [needs("caddy"), "version"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    major, minor = re.match(r"v?(\d+)\.(\d+)", told.stdout).groups()
     return (int(major), int(minor)) >= (2, 7)
 
 

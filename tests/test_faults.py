@@ -394,15 +394,15 @@ async def test_after_many_connects_and_drops_all_is_as_it_was() -> None:
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        # A client at rest takes about 5 KB.
-        assert after - before < 30 * CONNECTS + 20_000
+        # A client at rest takes about 5 KB. Tables that were once this full keep their size.
+        assert after - before < 30 * CONNECTS + 50_000
         assert (chat.statistics().clients, chat.statistics().rooms) == (1, 0)
         state = chat._hub.state
         assert list(state.nicks) == ["john"]
-        assert set(state.holders.values()) == set(state.clients.values())
+        assert set(chat._hub._log.claims._holders.values()) == set(state.users)
         assert sum(state.addresses.values()) == 1
         assert not state.closing
-        assert not state.holding
+        assert not state.backlog
         assert chat.statistics().connected == 1 + CONNECTS // 3 + CONNECTS
         assert sum(chat.statistics().left.values()) == CONNECTS // 3 + CONNECTS
         assert len(chat.statistics().left) < 10

@@ -28,7 +28,7 @@ def test_how_bytes_come_changes_nothing(name: str, way: bytes, data: st.DataObje
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_examples_come_to_the_same_a_byte_at_a_time(name: str) -> None:
     for seed in TARGETS[name].seeds:
-        check_feeding(TARGETS[name].start, seed, Way(1, 5, 1), trusted=TARGETS[name].trusted)
+        check_feeding(TARGETS[name], seed, Way(1, 5, 1))
 
 
 FRAMES = st.builds(

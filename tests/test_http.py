@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opening import records, split
 
 from trio_chat import Settings
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.http.request import HEAD_BYTES, HEADERS, read_opening
 from trio_chat.protocol.commands import Answer, Disconnected, Greet
-from trio_chat.protocol.table import make_table
-from trio_chat.transports.detection import FirstBytes
 
 SETTINGS = Settings()
 # The example of RFC 6455, 1.3.
@@ -157,19 +156,13 @@ def test_an_origin_may_be_one_of_the_setting() -> None:
     assert status(two, settings) == 403
 
 
-def feed(pieces: list[bytes]) -> list[object]:
-    dialect = FirstBytes(make_table(()), SETTINGS)
-    return [record for piece in pieces for record in dialect.feed(piece)]
-
-
 @pytest.mark.parametrize("first", [request(), request(target="/nothing")])
 def test_a_head_may_be_split_anywhere(first: bytes) -> None:
     # A close and what comes after it.
     sent = first + b"\x88\x80abcd/join #a\n"
-    whole = feed([sent])
-    for at in range(len(sent)):
-        assert feed([sent[:at], sent[at:]]) == whole
-    assert feed([bytes((byte,)) for byte in sent]) == whole
+    whole = records([sent])
+    for pieces in split(sent, cuts=40):
+        assert records(pieces) == whole
     if first == request():
         assert isinstance(whole[0], Answer)
         assert whole[1] == Greet(DOCUMENTS)
@@ -186,5 +179,5 @@ def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> N
         assert opening is not None or not late
         assert all(
             isinstance(record, Answer | Disconnected | Greet) or start == request()[:-2]
-            for record in feed([start, data])
+            for record in records([start + data])
         )

@@ -159,6 +159,8 @@ REFUSED = [
     (lambda bot: bot.topic("#c"), "you are not in that room"),
     (lambda bot: bot.members("#c"), "you are not in that room"),
     (lambda bot: bot.tell("jim", "x"), "no one here is called jim"),
+    (lambda bot: bot.tell("admin", "x"), "no one here is called admin"),
+    (lambda bot: bot.tell("?jim", "x"), "no one here is called [?]jim"),
     (lambda bot: bot.tell("john", "\u202e"), "override"),
     *(
         (call, "say which room: you are in several")

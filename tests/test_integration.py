@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from needs import needs
 
 import trio_chat
 
 PATIENCE = 20  # seconds until a test gives up
 HOST = "127.0.0.1"
 FAREWELL = "> the server is shutting down"
-
-needs_telnet = pytest.mark.skipif(not shutil.which("telnet"), reason="telnet is not installed")
-needs_nc = pytest.mark.skipif(not shutil.which("nc"), reason="nc is not installed")
 
 
 def command() -> list[str]:
@@ -175,7 +172,7 @@ Run = Callable[..., Terminal]
 
 
 def telnet(run: Run, daemon: Daemon) -> Terminal:
-    terminal = run("telnet", daemon.host, daemon.port)
+    terminal = run(needs("telnet"), daemon.host, daemon.port)
     terminal.shows(
         f"Trying {daemon.host}...", f"Connected to {daemon.host}.", "Escape character is '^]'."
     )
@@ -183,7 +180,7 @@ def telnet(run: Run, daemon: Daemon) -> Terminal:
 
 
 def nc(run: Run, daemon: Daemon) -> Terminal:
-    return run("nc", daemon.host, daemon.port)
+    return run(needs("nc"), daemon.host, daemon.port)
 
 
 # What a program says once the server has closed.
@@ -193,10 +190,10 @@ END = {telnet: ["Connection closed by foreign host."], nc: []}
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        pytest.param(telnet, telnet, marks=needs_telnet, id="telnet"),
-        pytest.param(telnet, nc, marks=[needs_telnet, needs_nc], id="telnet and nc"),
-        pytest.param(nc, telnet, marks=[needs_telnet, needs_nc], id="nc and telnet"),
-        pytest.param(nc, nc, marks=needs_nc, id="nc"),
+        pytest.param(telnet, telnet, id="telnet"),
+        pytest.param(telnet, nc, id="telnet and nc"),
+        pytest.param(nc, telnet, id="nc and telnet"),
+        pytest.param(nc, nc, id="nc"),
     ],
 )
 def test_the_seeds_transcript_to_the_letter(first, second, daemon: Daemon, run: Run) -> None:
@@ -226,7 +223,6 @@ def test_the_seeds_transcript_to_the_letter(first, second, daemon: Daemon, run: 
     assert not re.search(r"\bHi\b", log)  # ids of clients may have these letters in them
 
 
-@needs_nc
 def test_lines_piped_into_nc(daemon: Daemon) -> None:
     # Some kinds of nc end our side at the end of their input only when told to.
     with_end = "-N" if b"-N" in nc_help() else "-q1"
@@ -246,7 +242,7 @@ def test_lines_piped_into_nc(daemon: Daemon) -> None:
 
 
 def nc_help() -> bytes:
-    ran = subprocess.run(["nc", "-h"], check=False, capture_output=True, timeout=PATIENCE)
+    ran = subprocess.run([needs("nc"), "-h"], check=False, capture_output=True, timeout=PATIENCE)
     return ran.stdout + ran.stderr
 
 
@@ -267,7 +263,6 @@ def test_a_browser_is_told_where_it_is(daemon: Daemon) -> None:
     assert "spoke HTTP" in log
 
 
-@needs_telnet
 def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:
     """It sends IAC IP, and DO TIMING-MARK, until whose answer telnet may show nothing more."""
     one = telnet(run, daemon)
@@ -312,8 +307,6 @@ def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None
         assert received == b"\xff\xfe\x18\xff\xfc\x01\xff\xfe\x1f> available rooms:\r\n"
 
 
-@needs_telnet
-@needs_nc
 def test_a_stop_reaches_both(daemon: Daemon, run: Run) -> None:
     one, two = telnet(run, daemon), nc(run, daemon)
     for terminal, nick in ((one, "john"), (two, "jack")):

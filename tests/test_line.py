@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LF, LineDialect, LineEncoding
+from trio_chat.errors import Code
 from trio_chat.protocol import commands, events
-from trio_chat.protocol.commands import Record, Refuse
+from trio_chat.protocol.commands import Command, Refuse
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.table import make_table
 
 SETTINGS = Settings()
 SMALL = Settings(line_bytes=32, message_chars=8)
-TOO_LONG = Refuse("a line may have at most 32 bytes; this one was ignored")
-NOT_UTF8 = Refuse("this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8")
+TOO_LONG = Refuse("a line may have at most 32 bytes; this one was ignored", Code.TOO_LONG)
+NOT_UTF8 = Refuse(
+    "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8", Code.BAD_TEXT
+)
 ROOMS = commands.ListRooms()
 WHO = commands.ListMembers()
 
@@ -27,7 +30,7 @@ def dialect(settings: Settings = SETTINGS) -> LineDialect:
     return LineDialect(make_table(), settings)
 
 
-def feed(*pieces: bytes, settings: Settings = SETTINGS) -> list[Record]:
+def feed(*pieces: bytes, settings: Settings = SETTINGS) -> list[Command]:
     """The records of bytes that came in these pieces."""
     line = dialect(settings)
     return [record for piece in pieces for record in line.feed(piece)]
@@ -77,63 +80,86 @@ def written(event: events.Event, encoding: LineEncoding = LF) -> bytes:
         ("/help /nick", commands.Help("nick")),
     ],
 )
-def test_each_command_has_its_record(line: str, record: Record) -> None:
+def test_each_command_has_its_record(line: str, record: Command) -> None:
     assert feed(f"{line}\n".encode()) == [record]
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("line", "reason", "code"),
     [
-        ("/nick", "nick is required, usage: /nick NAME"),
-        ("/nick ", "nick is required, usage: /nick NAME"),
-        ("/join", "room is required, usage: /join ROOM"),
-        ("/msg", "message is required, usage: /msg TEXT"),
-        ("/msg   ", "message is required, usage: /msg TEXT"),
-        ("/me", "action is required, usage: /me TEXT"),
-        ("/tell", "nick is required, usage: /tell NICK TEXT"),
-        ("/tell john", "message is required, usage: /tell NICK TEXT"),
-        ("/tell john  ", "message is required, usage: /tell NICK TEXT"),
-        ("/nick john smith", "usage: /nick NAME"),
-        ("/join #a #b", "usage: /join ROOM"),
-        ("/rooms all", "usage: /rooms"),
-        ("/leave #general", "usage: /leave"),
-        ("/who john", "usage: /who"),
-        ("/quit now", "usage: /quit"),
-        ("/help nick join", "usage: /help [COMMAND]"),
-        ("hello", "unknown command: hello"),
-        ("hello there", "unknown command: hello"),
-        ("/", "unknown command: /"),
-        ("/NICK john", "unknown command: /NICK"),
-        ("/frob it", "unknown command: /frob"),
-        ("//nick john", "unknown command: //nick"),
-        ("/\x1b[31m", "unknown command: /\ufffd[31m"),
-        ("\u202ekcin/ x", "unknown command: \ufffdkcin/"),
-        ("/" + "x" * 100, "unknown command: /" + "x" * 62 + "…"),
-        ("/nick a:b", "a nick may not contain ':'"),
-        ("/nick >john", "a nick may not begin with '>'"),
-        ("/nick anonymous", "the nick 'anonymous' is reserved: please choose another"),
-        ("/nick " + "x" * 33, "a nick may have at most 32 characters"),
-        ("/join a,b", "a room name may not contain ','"),
+        ("/nick", "nick is required, usage: /nick NAME", Code.BAD_USAGE),
+        ("/nick ", "nick is required, usage: /nick NAME", Code.BAD_USAGE),
+        ("/join", "room is required, usage: /join ROOM", Code.BAD_USAGE),
+        ("/msg", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
+        ("/msg   ", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
+        ("/me", "action is required, usage: /me TEXT", Code.BAD_USAGE),
+        ("/tell", "nick is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
+        ("/tell john", "message is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
+        ("/tell john  ", "message is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
+        ("/nick john smith", "usage: /nick NAME", Code.BAD_USAGE),
+        ("/join #a #b", "usage: /join ROOM", Code.BAD_USAGE),
+        ("/rooms all", "usage: /rooms", Code.BAD_USAGE),
+        ("/leave #general", "usage: /leave", Code.BAD_USAGE),
+        ("/who john", "usage: /who", Code.BAD_USAGE),
+        ("/quit now", "usage: /quit", Code.BAD_USAGE),
+        ("/help nick join", "usage: /help [COMMAND]", Code.BAD_USAGE),
+        ("hello", "unknown command: hello", Code.UNKNOWN_COMMAND),
+        ("hello there", "unknown command: hello", Code.UNKNOWN_COMMAND),
+        ("/", "unknown command: /", Code.UNKNOWN_COMMAND),
+        ("/NICK john", "unknown command: /NICK", Code.UNKNOWN_COMMAND),
+        ("/frob it", "unknown command: /frob", Code.UNKNOWN_COMMAND),
+        ("//nick john", "unknown command: //nick", Code.UNKNOWN_COMMAND),
+        ("/\x1b[31m", "unknown command: /\ufffd[31m", Code.UNKNOWN_COMMAND),
+        ("\u202ekcin/ x", "unknown command: \ufffdkcin/", Code.UNKNOWN_COMMAND),
+        ("/" + "x" * 100, "unknown command: /" + "x" * 62 + "…", Code.UNKNOWN_COMMAND),
+        ("/nick a:b", "a nick may not contain ':'", Code.BAD_NICK),
+        ("/nick >john", "a nick may not begin with '>'", Code.BAD_NICK),
+        (
+            "/nick anonymous",
+            "the nick 'anonymous' is reserved: please choose another",
+            Code.NICK_RESERVED,
+        ),
+        ("/nick " + "x" * 33, "a nick may have at most 32 characters", Code.BAD_NICK),
+        ("/join a,b", "a room name may not contain ','", Code.BAD_ROOM_NAME),
         (
             "/msg \x1b[31mred",
             "a message may not contain control characters, such as arrow keys send",
+            Code.BAD_TEXT,
         ),
         (
             "/msg \x9b31mred",
             "a message may not contain control characters, such as arrow keys send",
+            Code.BAD_TEXT,
         ),
-        ("/msg a\rb", "a message may not contain control characters, such as arrow keys send"),
+        (
+            "/msg a\rb",
+            "a message may not contain control characters, such as arrow keys send",
+            Code.BAD_TEXT,
+        ),
         (
             "/me \u202egnp.exe",
             "an action may not contain characters that override the direction of text",
+            Code.BAD_TEXT,
         ),
-        ("/topic \x07", "a topic may not contain control characters, such as arrow keys send"),
-        ("/msg " + "x" * 2001, "a message may have at most 2000 characters; this one has 2001"),
-        ("/topic " + "x" * 301, "a topic may have at most 300 characters; this one has 301"),
+        (
+            "/topic \x07",
+            "a topic may not contain control characters, such as arrow keys send",
+            Code.BAD_TEXT,
+        ),
+        (
+            "/msg " + "x" * 2001,
+            "a message may have at most 2000 characters; this one has 2001",
+            Code.TOO_LONG,
+        ),
+        (
+            "/topic " + "x" * 301,
+            "a topic may have at most 300 characters; this one has 301",
+            Code.TOO_LONG,
+        ),
     ],
 )
-def test_what_cannot_be_taken_is_refused(line: str, reason: str) -> None:
-    assert feed(f"{line}\n".encode()) == [Refuse(reason)]
+def test_what_cannot_be_taken_is_refused(line: str, reason: str, code: Code) -> None:
+    assert feed(f"{line}\n".encode()) == [Refuse(reason, code)]
 
 
 @pytest.mark.parametrize("line", [b"", b" ", b"   ", b"\t", b"\r", b" \r"])
@@ -155,9 +181,15 @@ def test_cr_nul_ends_a_line_when_split_between_reads() -> None:
 
 
 def test_nul_alone_and_cr_alone_end_no_line() -> None:
-    assert feed(b"/rooms\0/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
-    assert feed(b"/rooms\r/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
-    assert feed(b"/rooms", b"\0/who\n") == [Refuse("unknown command: /rooms\ufffd/who")]
+    assert feed(b"/rooms\0/who\n") == [
+        Refuse("unknown command: /rooms\ufffd/who", Code.UNKNOWN_COMMAND)
+    ]
+    assert feed(b"/rooms\r/who\n") == [
+        Refuse("unknown command: /rooms\ufffd/who", Code.UNKNOWN_COMMAND)
+    ]
+    assert feed(b"/rooms", b"\0/who\n") == [
+        Refuse("unknown command: /rooms\ufffd/who", Code.UNKNOWN_COMMAND)
+    ]
 
 
 def test_a_line_without_its_end_waits() -> None:
@@ -192,15 +224,21 @@ def test_a_character_may_be_split_between_reads() -> None:
         ("> Hi", commands.Say("> Hi")),
         ("/rooms", ROOMS),
         ("/msg Hi", commands.Say("Hi")),
-        ("/frob", Refuse("unknown command: /frob")),
-        ("a\x1bb", Refuse("a message may not contain control characters, such as arrow keys send")),
+        ("/frob", Refuse("unknown command: /frob", Code.UNKNOWN_COMMAND)),
+        (
+            "a\x1bb",
+            Refuse(
+                "a message may not contain control characters, such as arrow keys send",
+                Code.BAD_TEXT,
+            ),
+        ),
         (
             "x" * 2001,
-            Refuse("a message may have at most 2000 characters; this one has 2001"),
+            Refuse("a message may have at most 2000 characters; this one has 2001", Code.TOO_LONG),
         ),
     ],
 )
-def test_a_line_without_a_slash_is_a_message_if_wanted(line: str, record: Record) -> None:
+def test_a_line_without_a_slash_is_a_message_if_wanted(line: str, record: Command) -> None:
     assert feed(f"{line}\n".encode(), settings=Settings(bare_lines=True)) == [record]
 
 
@@ -460,7 +498,7 @@ EVENTS = [
         "> /nick NAME - a name\n> /rooms - a list",
     ),
     (events.Goodbye(), "> sad to see you go =("),
-    (events.Refusal("unknown command: x"), "err: unknown command: x"),
+    (events.Refusal("unknown command: x", Code.UNKNOWN_COMMAND), "err: unknown command: x"),
     (events.Ended("the server is full", 1008), "err: the server is full"),
     (events.Notice("tea is ready"), "> tea is ready"),
     (events.Missed("#a", "#A", 1), "> you missed 1 message in #A"),

@@ -1,114 +1,190 @@
-"""Accepting connections: as long as it may, and again once the system has what it takes."""
+"""Listeners: Trio accepts from them, in pauses it does not, and at the end their path is free."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from loopback import HOST, ticks, until
 
 from trio_chat.config.endpoints import Endpoint
-from trio_chat.transports.listener import Listening
+from trio_chat.transports.listener import Listeners, PausableListener
+from trio_chat.transports.tcp import SocketLink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+SECONDS = 5.0  # far more than any of this takes
+
+Listener = PausableListener[trio.SocketStream]
+
+
+def listener_at(path: Path | None = None, *, paused: bool = False) -> Listener:
+    if path is None:
+        sock = socket.create_server((HOST, 0))
+    else:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        sock.listen()
+    return PausableListener(sock, lambda stream: stream, path=path, paused=paused)
 
 
 @pytest.fixture
-def listening() -> Listening:
-    return Listening(socket.create_server((HOST, 0)), Endpoint())
+def listener() -> Listener:
+    return listener_at()
 
 
-class Served:
-    """Takes note of who came, and hangs up."""
+class Handler:
+    """Counts the connections, and closes each."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.came = trio.Event()
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         self.count += 1
-        self.came.set()
         await trio.aclose_forcefully(stream)
 
 
-async def test_who_comes_in_a_pause_waits(listening: Listening) -> None:
-    served = Served()
+@asynccontextmanager
+async def serving(listener: Listener) -> AsyncGenerator[Handler, None]:
+    """Trio accepts from the listener for the length of a block, and closes it at the end."""
+    handler = Handler()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(listening.run, served, nursery)
-        for pauses in range(1, 4):
-            await listening.pause()
-            with socket.create_connection(listening.socket.getsockname()):
-                await ticks()
-                assert served.count == pauses - 1
-                listening.resume()
-                await until(lambda pauses=pauses: served.count == pauses)
-        listening.end()
-    assert listening.socket.fileno() == -1
+        nursery.start_soon(trio.serve_listeners, handler, [listener])
+        with trio.fail_after(SECONDS):
+            yield handler
+        nursery.cancel_scope.cancel()
+    assert listener.socket.fileno() == -1
 
 
-async def test_one_may_begin_with_a_pause() -> None:
-    listening, served = (
-        Listening(socket.create_server((HOST, 0)), Endpoint(), paused=True),
-        Served(),
-    )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listening.run, served, nursery)
-        with socket.create_connection(listening.socket.getsockname()):
+def connection_to(listener: Listener) -> socket.socket:
+    return socket.create_connection(listener.socket.getsockname())
+
+
+# --- pauses ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["running", "paused", "not begun"])
+async def test_in_a_pause_connections_wait_in_the_backlog(first: str) -> None:
+    listener = listener_at(paused=first == "paused")
+    async with serving(listener) as handler:
+        if first == "running":
             await ticks()
-            assert served.count == 0
-            listening.resume()
-            await until(lambda: served.count == 1)
-        listening.end()
+        for pauses in range(1, 4):
+            await listener.pause()
+            with connection_to(listener):
+                await ticks()
+                assert handler.count == pauses - 1
+                listener.resume()
+                await until(lambda pauses=pauses: handler.count == pauses)
 
 
-async def test_it_may_end_in_a_pause(listening: Listening) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listening.run, Served(), nursery)
-        await listening.pause()
-        listening.end()
-    assert listening.socket.fileno() == -1
+async def test_all_who_were_accepted_have_tasks_when_a_pause_has_begun(listener: Listener) -> None:
+    """Else one could miss the word of a pause."""
+    async with serving(listener) as handler:
+        await ticks()
+        for round_ in range(1, 101):
+            clients = [connection_to(listener) for _ in range(3)]
+            # Chance decides how far the task that accepts has come with them.
+            await ticks(round_ % 6)
+            await listener.pause()
+            await trio.lowlevel.checkpoint()
+            came = handler.count
+            await ticks()
+            assert handler.count == came
+            listener.resume()
+            await until(lambda count=3 * round_: handler.count == count)
+            for client in clients:
+                client.close()
 
 
-async def test_a_pause_that_is_over_at_once_changes_nothing(listening: Listening) -> None:
-    served = Served()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listening.run, served, nursery)
+@pytest.mark.parametrize("resumed_for", [0, 1, 50])
+async def test_pauses_that_follow_each_other_at_once_are_pauses(
+    listener: Listener, resumed_for: int
+) -> None:
+    async with serving(listener) as handler:
+        await ticks()
+        await listener.pause()
+        listener.resume()
+        await ticks(resumed_for)
+        await listener.pause()
+        with connection_to(listener):
+            await ticks()
+            assert handler.count == 0
+
+
+async def test_a_pause_that_is_over_at_once_changes_nothing(listener: Listener) -> None:
+    async with serving(listener) as handler:
         await ticks()
         with trio.move_on_after(0):
-            await listening.pause()
-        listening.resume()
-        with socket.create_connection(listening.socket.getsockname()):
-            await until(lambda: served.count == 1)
-        listening.end()
+            await listener.pause()
+        listener.resume()
+        with connection_to(listener):
+            await until(lambda: handler.count == 1)
+
+
+async def test_to_pause_twice_or_to_resume_what_runs_is_no_error(listener: Listener) -> None:
+    async with serving(listener) as handler:
+        listener.resume()
+        await ticks()
+        await listener.pause()
+        await listener.pause()
+        listener.resume()
+        listener.resume()
+        with connection_to(listener):
+            await until(lambda: handler.count == 1)
+
+
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
-async def test_what_the_system_is_out_of_is_waited_for(
-    number: int, listening: Listening, autojump_clock, caplog
+async def test_trio_tries_again_where_the_system_is_out_of_something(
+    number: int, listener: Listener, autojump_clock, caplog
 ) -> None:
-    fail(listening, number, times=3)
-    served = Served()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(listening.run, served, nursery)
-        with socket.create_connection(listening.socket.getsockname()):
-            await served.came.wait()
-        listening.end()
-    assert [record.name for record in caplog.records] == ["trio_chat.accepting"] * 3
+    fail(listener, number, times=3)
+    async with serving(listener) as handler:
+        with connection_to(listener):
+            while not handler.count:  # noqa: ASYNC110 - a second passes at once
+                await trio.sleep(0.05)
+    assert [record.name for record in caplog.records] == ["trio.serve_listeners"] * 3
     assert trio.current_time() == pytest.approx(0.3, abs=0.05)
 
 
-async def test_any_other_error_comes_out(listening: Listening) -> None:
-    fail(listening, errno.EBADF, times=1)
+async def test_a_pause_may_begin_while_trio_waits_for_descriptors(
+    listener: Listener, autojump_clock
+) -> None:
+    fail(listener, errno.EMFILE, times=1)
+    async with serving(listener) as handler:
+        await ticks()
+        begun = trio.current_time()
+        await listener.pause()
+        assert trio.current_time() == begun
+        with connection_to(listener):
+            await trio.sleep(1)
+            assert handler.count == 0
+            listener.resume()
+            await until(lambda: handler.count == 1)
+
+
+async def test_any_other_error_comes_out(listener: Listener) -> None:
+    fail(listener, errno.EBADF, times=1)
     with pytest.raises(ExceptionGroup) as caught:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listening.run, Served(), nursery)
+        async with serving(listener):
+            await trio.sleep_forever()
     assert caught.group_contains(OSError, match="Bad file descriptor")
-    assert listening.socket.fileno() == -1
+    assert listener.socket.fileno() == -1
 
 
-def fail(listening: Listening, number: int, *, times: int) -> None:
-    accept, failed = listening._listener.accept, 0
+def fail(listener: Listener, number: int, *, times: int) -> None:
+    accept, failed = listener._listener.accept, 0
 
     async def accept_later() -> trio.SocketStream:
         nonlocal failed
@@ -117,4 +193,107 @@ def fail(listening: Listening, number: int, *, times: int) -> None:
             raise OSError(number, os.strerror(number))
         return await accept()
 
-    listening._listener.accept = accept_later
+    listener._listener.accept = accept_later
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_it_ends_in_a_pause_and_without_one_and_its_path_is_free(
+    tmp_path: Path, *, paused: bool
+) -> None:
+    path = tmp_path / "socket"
+    listener = listener_at(path)
+    async with serving(listener):
+        await ticks()
+        if paused:
+            await listener.pause()
+        assert path.exists()
+    assert not path.exists()
+
+
+async def test_an_end_that_comes_before_its_beginning_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with serving(listener_at(path)):
+        pass
+    assert not path.exists()
+
+
+async def test_who_waits_for_a_pause_is_not_left_waiting_by_the_end(listener: Listener) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, Handler(), [listener])
+        await ticks()
+        with trio.CancelScope(shield=True), trio.fail_after(SECONDS):
+            nursery.cancel_scope.cancel()
+            await listener.pause()
+
+
+async def test_what_is_handed_over_accepts_no_more_and_leaves_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listener = listener_at(path)
+    with listener.socket.dup() as others, socket.socket(socket.AF_UNIX) as client:
+        async with serving(listener) as handler:
+            await ticks()
+            listener.hand_over()
+            client.connect(str(path))
+            await ticks()
+            assert handler.count == 0
+        assert path.exists()
+        others.accept()[0].close()
+
+
+async def test_another_servers_socket_stays_at_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with serving(listener_at(path)):
+        path.unlink()
+        another = listener_at(path)
+    assert path.exists()
+    await another.aclose()
+    assert not path.exists()
+
+
+# --- all of a chat's ------------------------------------------------------------------------------
+
+
+async def test_a_chats_listeners_make_links_and_pause_and_end_together() -> None:
+    served: list[SocketLink] = []
+
+    async def handler(link: SocketLink) -> None:
+        served.append(link)
+        await trio.sleep_forever()
+
+    listeners, sockets = Listeners(), [socket.create_server((HOST, 0)) for _ in range(2)]
+    link = partial(SocketLink, keepalive=60)
+    added = listeners.add(sockets, [], link, paused=True)
+    assert listeners.sockets == sockets
+    assert listeners.endpoints == tuple(Endpoint(*sock.getsockname()) for sock in sockets)
+    clients = [socket.create_connection(sock.getsockname()) for sock in sockets]
+    async with trio.open_nursery() as nursery:
+        for listener in added:
+            nursery.start_soon(listeners.serve, listener, handler, nursery)
+        await ticks()
+        assert served == []
+        listeners.resume()
+        await until(lambda: len(served) == 2)
+        await listeners.pause()
+        clients.append(socket.create_connection(sockets[0].getsockname()))
+        await ticks()
+        assert len(served) == 2
+        listeners.end()
+        await until(lambda: len(nursery.child_tasks) == 2)
+        assert [sock.fileno() for sock in sockets] == [-1, -1]
+        nursery.cancel_scope.cancel()
+    assert [one.socket.fileno() for one in served] == [-1, -1]  # Trio has closed them
+    for client in clients:
+        client.close()
+
+
+async def test_their_end_may_come_before_they_are_served() -> None:
+    listeners, sock = Listeners(), socket.create_server((HOST, 0))
+    [listener] = listeners.add([sock], [], partial(SocketLink, keepalive=60), paused=False)
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listeners.serve, listener, trio.aclose_forcefully, nursery)
+            listeners.end()
+    assert sock.fileno() == -1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +56,8 @@ async def test_a_rooms_positions_only_grow_and_are_dense_while_it_is_kept(
     newest: dict[str, int] = {}
     spoken: list[str] = []  # by who spoke last
     for turn in turns:
-        for entry in await log.append([said(room) for room in turn]):
+        results = await log.append([said(room) for room in turn])
+        for entry in sorted(results, key=lambda entry: turn.index(entry.room)):
             room = entry.room
             if room in spoken[-rooms:]:
                 assert entry.position == newest[room] + 1
@@ -78,9 +81,11 @@ async def test_a_frozen_one_goes_on_as_if_it_had_not_been(
     log = MemoryLog(Retention(entries, rooms))
     for turn in turns:
         await log.append([said(room) for room in turn])
-    snapshot = log.snapshot()
-    copies = [History(h.room, deque(h.entries), h.position, h.topic) for h in snapshot.rooms]
-    restored = MemoryLog.restored(log._retention, HistoriesSnapshot(copies, snapshot.forgotten))
+    snapshot = log.histories()
+    copies = [attrs.evolve(history, entries=deque(history.entries)) for history in snapshot.rooms]
+    restored = MemoryLog.restored(log._retention, attrs.evolve(snapshot, rooms=copies))
+    for room in ROOMS:
+        assert restored.snapshot(room) == log.snapshot(room)
     for turn in more:
         assert [e.position for e in await restored.append([said(room) for room in turn])] == [
             e.position for e in await log.append([said(room) for room in turn])
@@ -93,7 +98,7 @@ async def test_a_frozen_one_goes_on_by_what_is_kept_then() -> None:
     log = MemoryLog(Retention(10, 10))
     for room in ("#a", "#b", "#c"):
         await say(log, room, 5)
-    restored = MemoryLog.restored(Retention(3, 2), log.snapshot())
+    restored = MemoryLog.restored(Retention(3, 2), log.histories())
     assert await positions(restored, "#a") == []
     assert await positions(restored, "#c") == [3, 4, 5]
     assert await say(restored, "#c", 2) == [6, 7]
@@ -105,5 +110,46 @@ async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
     assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
     assert await say(log, "#b") == [1]
     assert await say(log, "#c") == [6]
-    restored = MemoryLog.restored(Retention(10, 2), log.snapshot())
+    restored = MemoryLog.restored(Retention(10, 2), log.histories())
     assert await say(restored, "#d") == [6]
+
+
+async def test_what_was_said_before_a_handover_is_earlier_than_what_is_after(monkeypatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_769_860_800.0)
+    for entries in (0, 10):
+        log = MemoryLog(Retention(entries, 10))
+        before = await log.append([said("#a"), said("#a")])
+        log = MemoryLog.restored(Retention(entries, 10), log.histories())
+        after = await log.append([said("#a")])
+        assert [e.time for e in (*before, *after)] == [
+            1_769_860_800.0, 1_769_860_800.001, 1_769_860_800.002,
+        ]  # fmt: skip
+
+
+# --- its identity ---------------------------------------------------------------------------------
+
+
+async def test_a_log_that_begins_anew_is_another() -> None:
+    logs = [MemoryLog(Retention(10, 10)) for _ in range(3)]
+    identities = {log.snapshot("#a").log for log in logs}
+    assert len(identities) == 3
+    assert all(len(identity) == 16 for identity in identities)
+    assert await say(logs[0], "#a") == [1]
+    assert logs[0].snapshot("#a").log == logs[0].snapshot("#b").log
+
+
+async def test_a_log_that_goes_on_is_the_same() -> None:
+    log = MemoryLog(Retention(10, 10))
+    again = MemoryLog.restored(Retention(5, 5), log.histories())
+    assert again.snapshot("#a") == log.snapshot("#a")
+
+
+async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times() -> None:
+    entry = Said("#a", "author", "nick", "hi", 7, 4_000_000_000.0004)  # in days to come
+    histories = HistoriesSnapshot([History("#a", deque([entry]), 7, "tea")], 4)
+    log = MemoryLog.restored(Retention(10, 10), histories)
+    snapshot = log.snapshot("#a")
+    assert (snapshot.topic, snapshot.author, snapshot.nick) == ("tea", "", "")
+    assert (snapshot.time, snapshot.position, len(snapshot.log)) == (0.0, 7, 16)
+    [after] = await log.append([said("#a")])
+    assert (after.position, after.time) == (8, 4_000_000_000.001)

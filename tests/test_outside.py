@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from loopback import PATIENCE, chat_on_tcp, dial
+from needs import cannot_run, needs
 
 SCRIPT = Path(__file__).parent / "outside" / "talk.mjs"
 INSTALL_SECONDS = 120
@@ -18,23 +18,20 @@ INSTALL_SECONDS = 120
 @pytest.fixture(scope="module")
 def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where npm has installed the client `ws`."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}, which is not installed")
     folder = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "ws@8"]
+    command = [needs("npm"), "install", "--prefix", folder, "--no-audit", "--no-fund", "ws@8"]
     installed = subprocess.run(
         command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )
     if installed.returncode:
-        pytest.skip(f"npm cannot install ws: {installed.stderr.strip()[:300]}")
+        cannot_run(f"npm cannot install ws: {installed.stderr.strip()[:300]}")
     return folder
 
 
 async def test_a_client_from_npm(npm_folder: Path) -> None:
     async with chat_on_tcp() as (_, port):
         jack = await dial(port, nick="jack", room="#a")
-        command = ["node", SCRIPT, npm_folder, str(port)]
+        command = [needs("node"), SCRIPT, npm_folder, str(port)]
         with trio.fail_after(PATIENCE):
             run = partial(trio.run_process, capture_stdout=True, capture_stderr=True, check=False)
             talked = await run(command)

@@ -14,15 +14,18 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, dial, until
+from opening import records, run, split
 
 from trio_chat import Settings, open_chat
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects.line import LineDialect
-from trio_chat.protocol.commands import Answer, CameFrom, Disconnected, Refuse
+from trio_chat.errors import Code
+from trio_chat.hub.inbox import CameFrom
+from trio_chat.protocol.commands import Answer, Disconnected, Refuse
 from trio_chat.protocol.table import make_table
 from trio_chat.testing import LineClient, line_client
-from trio_chat.transports.connection import new_reader, run_connection
-from trio_chat.transports.detection import VERBS, FirstBytes, TlsHello
+from trio_chat.transports.connection import Connection, new_reader
+from trio_chat.transports.detection import VERBS
 from trio_chat.transports.proxy_protocol import (
     LINE_BYTES,
     MOST_BYTES,
@@ -170,19 +173,9 @@ MALFORMED = [
 ]
 
 
-def dialect(*, trusted: bool = True) -> FirstBytes:
-    return FirstBytes(make_table(()), SETTINGS, trusted=trusted)
-
-
-def split_everywhere(data: bytes, *, trusted: bool = True) -> list[list]:
-    """What comes of this, cut in two at each place, and byte by byte."""
-    cuts = [[data[:at], data[at:]] for at in range(1, len(data))] if len(data) < 600 else []
-    cuts += [[data], [data[at : at + 1] for at in range(len(data))]]
-    outcomes = []
-    for pieces in cuts:
-        one = dialect(trusted=trusted)
-        outcomes.append([record for piece in pieces for record in one.feed(piece)])
-    return outcomes
+def in_each_way(data: bytes, *, trusted: bool = True) -> list[list]:
+    """What comes of this, wherever it is split."""
+    return [records(pieces, trusted=trusted) for pieces in split(data)]
 
 
 # --- reading a header -----------------------------------------------------------------------------
@@ -261,24 +254,24 @@ def test_an_address_is_written_as_the_kernel_writes_it() -> None:
 def test_a_trusted_header_may_be_split_anywhere(name: str) -> None:
     data, client = HEADERS[name]
     who = [] if client is None else [client]
-    for records in split_everywhere(data + b"/dance\r\n"):
-        assert records == [*who, Refuse("unknown command: /dance")]
+    for came in in_each_way(data + b"/dance\r\n"):
+        assert came == [*who, Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)]
 
 
 @pytest.mark.parametrize(("data", "where"), MALFORMED)
 def test_a_malformed_header_is_the_end_wherever_it_is_split(data: bytes, where: str) -> None:
-    for records in split_everywhere(data + b"\n/dance\r\n"):
-        assert records == [
-            Refuse(f"the PROXY header is malformed: {where}"),
+    for came in in_each_way(data + b"\n/dance\r\n"):
+        assert came == [
+            Refuse(f"the PROXY header is malformed: {where}", Code.NOT_SERVED),
             Disconnected(f"sent a malformed PROXY header: {where}"),
         ]
 
 
 @pytest.mark.parametrize("data", [SIGNATURES[0], V2, *[data for data, _ in HEADERS.values()]])
 def test_an_untrusted_header_is_the_end_wherever_it_is_split(data: bytes) -> None:
-    for records in split_everywhere(data + b"/dance\r\n", trusted=False):
-        assert records == [
-            Refuse(NOT_TRUSTED),
+    for came in in_each_way(data + b"/dance\r\n", trusted=False):
+        assert came == [
+            Refuse(NOT_TRUSTED, Code.NOT_SERVED),
             Disconnected("sent a PROXY header and is no trusted proxy"),
         ]
 
@@ -288,15 +281,34 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
     data, client = HEADERS[name]
     who = [] if client is None else [client]
     for verb in VERBS:
-        for records in split_everywhere(data + verb + b"/ HTTP/1.1\r\n\r\n/dance\r\n"):
-            assert records[:-2] == who
-            assert isinstance(records[-2], Answer)
-            assert records[-1] == Disconnected("spoke HTTP: answered 400")
+        for came in in_each_way(data + verb + b"/ HTTP/1.1\r\n\r\n/dance\r\n"):
+            assert came[:-2] == who
+            assert isinstance(came[-2], Answer)
+            assert came[-1] == Disconnected("spoke HTTP: answered 400")
     for other, _ in HEADERS.values():
-        one = dialect()
-        records = one.feed(data + other + b"/dance\r\n")
-        assert records[:-2] == who
-        assert records[-2] == Refuse(NOT_TRUSTED)
+        came = records([data + other + b"/dance\r\n"], trusted=True)
+        assert came[:-2] == who
+        assert came[-2] == Refuse(NOT_TRUSTED, Code.NOT_SERVED)
+
+
+def test_nor_is_there_a_second_header_after_an_upgrade() -> None:
+    data, client = HEADERS["v1 TCP4"]
+    came = records([data, data], trusted=True, pause=1)
+    assert came[:2] == [client, Refuse(NOT_TRUSTED, Code.NOT_SERVED)]
+
+
+async def test_what_follows_a_header_has_its_own_time(autojump_clock) -> None:
+    data, _ = HEADERS["v1 TCP4"]
+    pieces = [data[:9], 9.0, data[9:], 60.0, b"GE", 9.0, b"T / HTTP/1.1\r\n\r\n"]
+    *_, end = await run(pieces, trusted=True)
+    assert end == Disconnected("spoke HTTP: answered 400")
+
+
+async def test_a_header_that_takes_too_long_is_a_line(autojump_clock) -> None:
+    data, _ = HEADERS["v1 TCP4"]
+    assert await run([data[:9], 11.0, data[9:]], trusted=True) == [
+        Refuse("unknown command: PROXY", Code.UNKNOWN_COMMAND)
+    ]
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -311,48 +323,34 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
 )
 def test_a_line_that_begins_like_a_header_is_a_line(line: bytes, *, trusted: bool) -> None:
     expected = LineDialect(make_table(()), SETTINGS).feed(line + b"/dance\n")
-    assert expected[-1] == Refuse("unknown command: /dance")
-    for records in split_everywhere(line + b"/dance\n", trusted=trusted):
-        assert records == expected
+    assert expected[-1] == Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)
+    for came in in_each_way(line + b"/dance\n", trusted=trusted):
+        assert came == expected
 
 
-def test_lines_after_a_header_wait_for_the_rate_as_others_do() -> None:
+async def test_lines_after_a_header_wait_for_the_rate_as_others_do(autojump_clock) -> None:
     data, client = HEADERS["v2 TCP4"]
-    one = dialect()
-    assert one.feed(data + b"/a\n/b\n/c\n", 1) == [client, Refuse("unknown command: /a")]
-    assert one.pending
-    assert one.feed(b"", 1) == [Refuse("unknown command: /b")]
-    assert one.feed(b"", 1) == [Refuse("unknown command: /c")]
-    assert not one.pending
-
-
-def fed(one: FirstBytes, pieces: list[bytes]) -> list[object]:
-    """The records that come of these, up to where TLS begins."""
-    records: list[object] = []
-    try:
-        for piece in pieces:
-            records += one.feed(piece)
-    except TlsHello as hello:
-        records += hello.records
-    return records
+    settings, begun = Settings(rate_limit=1.0, rate_burst=1), trio.current_time()
+    lines = [Refuse(f"unknown command: /{name}", Code.UNKNOWN_COMMAND) for name in "abc"]
+    came = await run([data + b"/a\n/b\n/c\n"], settings=settings, trusted=True)
+    assert came == [client, *lines]
+    assert trio.current_time() - begun == pytest.approx(2, abs=0.1)
 
 
 @given(data=st.data(), trusted=st.booleans())
 def test_no_bytes_crash_it_and_no_split_matters(data: st.DataObject, *, trusted: bool) -> None:
     starts = st.sampled_from([b"", *SIGNATURES, *(data for data, _ in HEADERS.values())])
     sent = data.draw(starts) + data.draw(st.binary(max_size=200))
-    whole = fed(dialect(trusted=trusted), [sent])
+    whole = records([sent], trusted=trusted)
     pieces, rest = [], sent
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         pieces.append(rest[:size])
         rest = rest[size:]
-    records = fed(dialect(trusted=trusted), pieces)
+    came = records(pieces, trusted=trusted)
     named = (CameFrom, Disconnected)
-    assert [r for r in records if isinstance(r, named)] == [
-        r for r in whole if isinstance(r, named)
-    ]
-    assert sum(isinstance(record, CameFrom) for record in records) <= trusted
+    assert [r for r in came if isinstance(r, named)] == [r for r in whole if isinstance(r, named)]
+    assert sum(isinstance(record, CameFrom) for record in came) <= trusted
 
 
 # --- who is trusted -------------------------------------------------------------------------------
@@ -395,8 +393,9 @@ async def through_proxy(chat, first: bytes = b"", *, trusted: bool = True):
     async def serve() -> None:
         link = StreamLink(theirs, PROXY)
         with chat._channel.clone() as channel:
-            reader = new_reader(link, channel, chat.settings, chat._table, trusted=trusted)
-            await run_connection(reader, channel, chat.settings, turned_away=chat._turned_away)
+            reader = new_reader(link, channel, chat.settings, trusted=trusted)
+            away = chat._turned_away
+            await Connection(reader, channel, chat.settings, chat._table, turned_away=away).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
@@ -411,7 +410,7 @@ async def running(**settings):
         yield chat
         state = chat._hub.state
         await trio.testing.wait_all_tasks_blocked()
-        assert sum(state.addresses.values()) == len(state.clients)
+        assert sum(state.addresses.values()) == state.clients
         assert all(state.addresses.values())
 
 

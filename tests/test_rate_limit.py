@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_chat import Settings, open_chat
+from trio_chat.testing import line_client
 from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 
 
@@ -115,3 +119,21 @@ def test_a_frozen_one_goes_on_by_another_clock(spent, pause: float, later: float
 def test_a_frozen_one_holds_no_more_than_the_new_burst() -> None:
     bucket = TokenBucket.restored(1, 5, BucketSnapshot(20.0, 1.0), now=7.0)
     assert bucket.available(7.0) == 5
+
+
+@pytest.mark.parametrize("size", [1, 200])
+async def test_many_small_reads_count_as_work(size: int, autojump_clock) -> None:
+    """A telnet that sends each key by itself has the server read as often."""
+    line = b"/topic " + b"x" * 192 + b"\n"
+    async with (
+        open_chat(Settings(rate_limit=1, rate_burst=4)) as chat,
+        line_client(chat) as client,
+    ):
+        for start in range(0, len(line), size):
+            await client.stream.send_all(line[start : start + size])
+            await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == 0
+        await client.send("/who")
+        await client.lines(2)
+        # The reads have cost as much as four lines, which is all that may come at once.
+        assert trio.current_time() == pytest.approx(2 if size == 1 else 0, abs=0.1)

@@ -23,7 +23,12 @@ from trio_chat import Chat
 from trio_chat.errors import NoConnection
 from trio_chat.remote import open_client
 from trio_chat.transports.connection import TURNED_AWAY_SECONDS
-from trio_chat.transports.detection import NO_ROOM, VERBS
+from trio_chat.transports.detection import VERBS
+from trio_chat.transports.rejection import NO_ROOM
+
+pytestmark = pytest.mark.usefixtures("waiting")
+
+pytestmark = pytest.mark.usefixtures("waiting")
 
 FULL = b"err: the server is full; please try again later\n"
 SENTENCE = b"The server is full; please try again later.\n"
@@ -141,7 +146,10 @@ async def test_only_so_many_may_wait(mock_clock, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_behind_a_proxy_by_what_comes_after_its_header(*, together: bool) -> None:
+@pytest.mark.parametrize("verb", [b"GET ", b"HEAD "])
+async def test_behind_a_proxy_by_what_comes_after_its_header(
+    verb: bytes, *, together: bool
+) -> None:
     header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
     settings = {"max_clients_per_address": 1, "trusted_proxies": (HOST,)}
     with trio.fail_after(PATIENCE):
@@ -150,13 +158,25 @@ async def test_behind_a_proxy_by_what_comes_after_its_header(*, together: bool) 
             await first.send_all(header)
             await until(lambda: "192.0.2.1" in chat._hub.state.addresses)
             second = (await dial(port)).stream
-            await second.send_all(header + b"GET /ws" * together)
+            await second.send_all(header + verb * together)
             if not together:
                 await until(lambda: chat.statistics().turned_away == 1)
-                await second.send_all(b"GET /ws")
-            answer = await rest(second)
-            assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"\r\n\r\nThere are too many connections from your address;" in answer
+                await second.send_all(verb)
+            head, _, body = (await rest(second)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            sentence = b"There are too many connections from your address; close one first.\n"
+            assert body == (b"" if verb == b"HEAD " else sentence)
+
+
+@pytest.mark.parametrize("at", [0, 3, 20, 36, 38])
+async def test_a_full_chat_looks_behind_a_proxys_header_too(at: int) -> None:
+    said = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nHEAD "
+    async with full_chat(trusted_proxies=(HOST,)) as (chat, port):
+        stream = await turned_away(chat, port, said[:at])
+        await stream.send_all(said[at:])
+        head, _, body = (await rest(stream)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert body == b""
 
 
 async def test_a_program_is_told_the_sentence() -> None:

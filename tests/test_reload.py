@@ -288,8 +288,8 @@ async def test_a_chat_that_ends_in_between_says_so(autojump_clock) -> None:
                     send = chat._channel.send
 
                     async def send_at_last(note) -> None:
-                        await send(note)
                         scope.cancel()
+                        await send(note)
 
                     chat._channel = SimpleNamespace(send=send_at_last)
                     nursery.start_soon(reload, chat)

@@ -10,7 +10,8 @@ import trio.testing
 from documents import Closed, DocumentClient, document_client, mine
 from loopback import until
 
-from trio_chat import Settings, open_chat
+from trio_chat import Refused, Settings, open_chat
+from trio_chat.errors import Code
 from trio_chat.testing import line_client
 
 NOBODY = "there is nobody to come back as: the time is over, or never was"
@@ -172,7 +173,7 @@ async def test_once_the_grace_is_over_it_has_left(autojump_clock):
         await jack.expect("> john has left the room")
         assert chat.statistics().clients == 1
         again, refusal = await program.come_back(john.hello)
-        assert refusal == {"type": "refusal", "reason": NOBODY}
+        assert refusal == {"type": "refusal", "reason": NOBODY, "code": "cannot_resume"}
         # It is the new client of its hello, and the nick is free.
         assert (await again.ask("take_nick", nick="john"))["type"] == "nick_taken"
         assert (await again.ask("join", room="#a"))["type"] == "welcomed"
@@ -240,6 +241,7 @@ async def test_resume_comes_first(autojump_clock):
             assert answer == {
                 "type": "refusal",
                 "reason": "resume comes before a nick and rooms",
+                "code": "cannot_resume",
             }
 
 
@@ -306,6 +308,10 @@ async def test_a_private_message_to_who_is_away_is_refused(autojump_clock):
             "err: john has lost the connection; please try again later",
             "err: the nick john is taken, or looks like one that is: please choose another",
         )
+        async with chat.connect() as bot:
+            with pytest.raises(Refused) as caught:
+                await bot.tell("john", "are you there?")
+            assert caught.value.code == Code.UNREACHABLE
 
 
 async def test_who_is_away_counts_for_the_limits(autojump_clock):
@@ -353,7 +359,7 @@ async def test_the_log_follows_a_client_through_its_connections(autojump_clock, 
         told = [record.message for record in caplog.records if record.client == who]
         assert told == [
             *("client joined", "connection ended", "client has come back"),
-            *("connection ended", "connection ended", "client left"),
+            *("connection ended", "client left"),
         ]
 
 

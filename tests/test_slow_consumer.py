@@ -12,9 +12,10 @@ import trio.testing
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
 from trio_chat.dialects.line import LF
-from trio_chat.hub.client import Client, Lost
+from trio_chat.errors import Code
+from trio_chat.hub.inbox import Lost
 from trio_chat.hub.outboxes import Outboxes
-from trio_chat.hub.room import Room
+from trio_chat.hub.session import Session
 from trio_chat.hub.state import State
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
@@ -74,7 +75,7 @@ class SlowClient(LineClient):
 
     @property
     def known(self):
-        return next(c for c in self.chat._hub.state.clients.values() if c.nick == "slow")
+        return next(c for c in self.chat._hub.state.sessions if c.user.nick == "slow")
 
     async def send(self, *lines: str) -> None:
         await super().send(*lines)
@@ -139,7 +140,7 @@ async def test_it_is_not_read_and_its_commands_wait(autojump_clock):
         await slow.send("/who")
         # One read may have begun before; it is held.
         assert slow.read.count == read
-        assert slow.known.nick == "slow"
+        assert slow.known.user.nick == "slow"
         assert await bot.topic() == ""
         await slow.expect(
             *lines(0, 30),
@@ -167,12 +168,13 @@ async def test_a_tell_to_it_is_refused(autojump_clock):
     async with running() as chat, talker(chat) as bot, slow_client(chat) as slow:
         await bot.tell("slow", "in time")
         await talk(bot, 0, 30)
-        with pytest.raises(Refused, match="slow's connection is too slow just now"):
+        with pytest.raises(Refused, match="slow's connection is too slow just now") as caught:
             await bot.tell("slow", "too late")
-        assert not await chat.tell(slow.known.id, "too late")
+        assert caught.value.code == Code.UNREACHABLE
+        assert not await chat.tell(slow.known.user.id, "too late")
         await slow.expect("> jack (to you): in time", *lines(0, 30))
         await bot.tell("slow", "in time again")
-        assert await chat.tell(slow.known.id, "as before")
+        assert await chat.tell(slow.known.user.id, "as before")
         await slow.expect("> jack (to you): in time again", "> as before")
 
 
@@ -189,7 +191,7 @@ async def test_nobody_else_is_slowed(autojump_clock):
             for other in others:
                 await other.expect(line(number))
         assert trio.current_time() == start
-        lagging = {client.nick for client in chat._hub.state.clients.values() if client.lagging}
+        lagging = {s.user.nick for s in chat._hub.state.sessions if s.slow}
         assert lagging == {"slow", "jack"}  # the bot has not read who came
 
 
@@ -220,7 +222,7 @@ async def test_under_half_its_limit_it_gets_more_up_to_that_half(autojump_clock)
         await trio.testing.wait_all_tasks_blocked()
         assert LIMIT // 2 <= known.link.unsent_bytes <= LIMIT // 2 + len(line(0)) + 1
         assert TAKEN < known.positions["#a"] < 2 * TAKEN
-        assert known.lagging
+        assert known.slow
         await slow.expect(*lines(TAKEN, 100))
 
 
@@ -376,7 +378,7 @@ async def test_in_several_rooms_it_catches_up_in_each(autojump_clock):
             "#b": [text(number) for number in range(1, 300, 3)],
             "#c": [text(0)],
         }
-        assert not slow._client.lagging
+        assert not slow._client.slow
 
 
 async def test_each_room_says_what_is_missed_in_it(autojump_clock):
@@ -567,26 +569,14 @@ async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
     """Before each wait and after it: it gets on three times, and then no more."""
     send, receive = trio.open_memory_channel[Lost](1)
     link = Trickle([900, 800, 800, 700, 700, 699, 699, 699])
-    client = Client(link, LF, send, room_limit=1)
+    client = Session(link, LF, send, room_limit=1)
     async with trio.open_nursery() as nursery:
         state = State(Settings(stall_timeout=60))
         outboxes = Outboxes(state, MemoryLog(Retention(1, 1)), nursery)
         await outboxes._drain(client)
     assert trio.current_time() == 4 * 60
     note = await receive.receive()
-    assert (note.client, note.reason) == (
+    assert (note.session, note.reason) == (
         client,
         "nothing sent could be delivered for 60 seconds",
     )
-
-
-def test_what_came_before_the_first_entry_of_a_room_stays_known() -> None:
-    # Who has had nothing of it yet is given all from there on.
-    room = Room("#a", "#a", 10)
-    for position in range(1, 4):
-        room.keep([Said("#a", "1", "jack", "Hi", position)])
-        assert room.base == 0
-    later = Room("#b", "#b", 10)
-    for position in range(7, 10):
-        later.keep([Said("#b", "1", "jack", "Hi", position)])
-        assert later.base == 6

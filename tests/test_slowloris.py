@@ -18,6 +18,8 @@ from trio_chat.testing import LineClient
 from trio_chat.transports.connection import TURNED_AWAY_SECONDS
 from trio_chat.transports.stream import LAST_READ_SECONDS
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 MINUTE = 60
 MINUTES = 40
 EACH = 8  # of each kind

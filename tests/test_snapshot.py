@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -24,10 +25,15 @@ from loopback import (
 from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import ChatClosed, Notice, Refused, custom, server
+from trio_chat.errors import Code
 from trio_chat.hub import hub
-from trio_chat.hub.client import Lost
+from trio_chat.hub.inbox import Lost
 from trio_chat.hub.pause import Pause
+from trio_chat.protocol import commands, table
+from trio_chat.protocol.names import parse_nick
 from trio_chat.testing import LineClient, line_client
+
+pytestmark = pytest.mark.usefixtures("waiting")
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
@@ -86,6 +92,50 @@ async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> Non
                 f"err: the nick {nick} is taken, or looks like one that is: please choose another"
                 for nick in ("rnary", "Mary")
             ]
+
+
+@pytest.mark.parametrize("nick", ["?john", "jo?hn", "+john", "$john", "anonymous-1", "admin"])
+async def test_who_has_a_nick_that_nobody_can_take_now_keeps_it_until_it_leaves(
+    nick: str, goes_on: Next, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chat_on_tcp() as (chat, port):
+        jack = await dial(port, nick="jack", room="#x")
+        with monkeypatch.context() as patch:  # as an earlier version had it
+            patch.setattr(table, "parse_nick", partial(parse_nick, reserved=True))
+            john = await dial(port, nick=nick, room="#x")
+        await jack.expect(f"> {nick} joined the room")
+        async with goes_on(chat) as new:
+            await jack.send("/who", f"/tell {nick} Hi", f"/tell {nick.upper()} again")
+            assert await jack.sync() == [f"> in #x: {', '.join(sorted((nick, 'jack')))}"]
+            await john.expect("> jack (to you): Hi", "> jack (to you): again")
+            await john.send("/msg I am still here", f"/nick {nick}")
+            [line] = await john.sync()
+            assert line.startswith("err: ")
+            await jack.expect(f"> {nick}: I am still here")
+            async with new.connect(nick="bot") as bot:
+                await bot.tell(nick, "from a bot")
+                await john.expect("> bot (to you): from a bot")
+                await john.send("/quit")
+                await jack.expect(f"> {nick} has left the room")
+                with pytest.raises(Refused) as caught:
+                    await bot.tell(nick, "too late")
+                assert caught.value.code == Code.NO_SUCH_NICK
+                with pytest.raises(Refused):
+                    await bot.take_nick(nick)
+            await jack.send(f"/nick {nick}")
+            assert await jack.sync() == [line]
+
+
+async def test_a_nick_that_was_asked_for_before_is_held_to_the_rules_of_now() -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john")
+        handover = await hand_over(chat)
+        [paused] = handover.state.clients
+        paused.queued = [
+            commands.TakeNick(parse_nick(nick, 32, reserved=True)) for nick in ("?john", "jim")
+        ]
+        async with succeed(handover, chat.settings):
+            await john.expect("err: a nick may not contain '?'", "> all right, I will call you jim")
 
 
 SPLIT = [
@@ -265,7 +315,7 @@ async def test_one_whose_records_are_held(goes_on: Next) -> None:
     async with chat_on_tcp(**with_roll) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         await john.send(*(f"/roll {number}" for number in range(3_000)))
-        await until(lambda: bool(chat._hub.state.holding))
+        await until(lambda: bool(chat._hub.state.backlog))
         async with goes_on(chat, **with_roll):
             await john.expect(*(f"> rolled {number}" for number in range(3_000)))
 
@@ -275,7 +325,7 @@ async def test_a_held_command_that_is_gone_is_unknown() -> None:
     async with chat_on_tcp(open_with={"commands": [rolled]}) as (chat, port):
         john = await dial(port)
         await john.send(*["/roll 1"] * 4_000)
-        await until(lambda: bool(chat._hub.state.holding))
+        await until(lambda: bool(chat._hub.state.backlog))
         async with successor(chat):
             lines = await john.lines(4_000)
             assert lines[0] == "> rolled 1"
@@ -306,8 +356,8 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
             assert new.statistics().lagging == 1
             await jack.send("/x")
             await ticks()
-            [slow] = [c for c in new._hub.state.clients.values() if c.lagging]
-            assert slow.held is None  # it is not read from
+            [slow] = [s for s in new._hub.state.sessions if s.slow]
+            assert slow.queue is None  # it is not read from
             await john.send("/msg last")
             lines = await jack.lines(said + 201)
             assert lines == (
@@ -391,10 +441,7 @@ async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        while (
-            not (left := [c.link.unsent_bytes for c in chat._hub.state.clients.values()][1])
-            > 10_000
-        ):
+        while not (left := [c.link.unsent_bytes for c in chat._hub.state.sessions][1]) > 10_000:
             await john.send(LONG)
             await john.sync()
         assert left < 50_000
@@ -465,7 +512,7 @@ async def test_one_whose_input_ends_just_then_gets_all_that_waits(
 async def fill(chat, talker: LineClient) -> int:
     """Talk until much waits for the second client; the number of lines that took."""
     said = 0
-    while [client.link.unsent_bytes for client in chat._hub.state.clients.values()][1] < 10_000:
+    while [client.link.unsent_bytes for client in chat._hub.state.sessions][1] < 10_000:
         await talker.send(LONG)
         await talker.sync()
         said += 1
@@ -520,7 +567,7 @@ async def test_one_that_has_already_failed_is_not_taken_along(monkeypatch) -> No
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x")
         await john.expect("> jack joined the room")
-        client = next(c for c in chat._hub.state.clients.values() if c.nick == "jack")
+        client = next(c for c in chat._hub.state.sessions if c.user.nick == "jack")
         stands = Pause.stands
 
         def fail_with_the_last(pause, *who) -> bool:
@@ -688,9 +735,10 @@ async def test_with_in_process_clients_it_is_refused() -> None:
     async with chat_on_tcp() as (chat, port), chat.connect(nick="bot") as bot:
         await bot.join("#x")
         john = await dial(port, nick="john", room="#x")
-        with pytest.raises(Refused, match="in-process"):
+        with pytest.raises(Refused, match="in-process") as caught:
             async with chat.frozen():
                 pytest.fail("it was paused")
+        assert caught.value.code == Code.CANNOT_HAND_OVER
         await john.send("/msg hi")
         await john.sync()
         await dial(port, nick="jack", room="#x")
@@ -782,12 +830,12 @@ async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None
     async with chat_on_tcp() as (chat, port):
         john = await dial(port)
         await john.sync()
-        [client] = chat._hub.state.clients.values()
+        [client] = chat._hub.state.sessions
         pause = Pause()
         pause.stop(client)
         pause.over.set()
         client.link.drain_input()
-        await until(lambda: client.read_out)
+        await until(lambda: client.input_ended)
 
 
 async def too_slow(chat) -> None:

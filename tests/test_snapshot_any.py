@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from loopback import chat_on_tcp, dial, ticks
 from snapshots import hand_over, succeed
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 PEOPLE = 3
 LINES = [
     *(f"/nick {nick}" for nick in ("john", "JOHN", "rnary", "mary", "jack")),
@@ -110,13 +112,13 @@ ANY = settings(
 
 
 @given(played=steps)
-@settings(ANY, max_examples=60)
+@settings(ANY, max_examples=30)
 async def test_with_a_log_in_memory(played: list[Step]) -> None:
     await check(played)
 
 
 @given(played=steps)
-@settings(ANY, max_examples=15)
+@settings(ANY, max_examples=8)
 async def test_with_a_file(played: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         await check(played, f"sqlite:{one}/x.db", f"sqlite:{other}/x.db")

@@ -6,6 +6,7 @@ import json
 import re
 from contextlib import AsyncExitStack
 
+import pytest
 import trio
 from attrs import evolve, frozen
 from documents import DocumentClient, dial_documents, frame
@@ -13,6 +14,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import chat_on_tcp, ticks, until
 from snapshots import hand_over, succeed
+
+pytestmark = pytest.mark.usefixtures("waiting")
 
 PROGRAMS = 3
 ROOM = {"room": "#x"}
@@ -144,7 +147,7 @@ async def transcripts(played: list[Step]) -> list[str]:
 
 @given(played=steps)
 @settings(
-    max_examples=40,
+    max_examples=20,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 async def test_each_gets_what_it_would_have_got(played: list[Step]) -> None:

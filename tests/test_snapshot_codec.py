@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, custom
 from trio_chat.dialects.line import CRLF, LF, LinesSnapshot
 from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot
-from trio_chat.errors import StateError
+from trio_chat.errors import Code, StateError
+from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import (
     Act,
     Answer,
-    CameFrom,
     Disconnected,
     Greet,
     Help,
@@ -57,7 +57,7 @@ from trio_chat.snapshot.model import (
     QueuedRecord,
     RoomSnapshot,
 )
-from trio_chat.transports.detection import FirstBytesSnapshot
+from trio_chat.transports.first_bytes import FirstBytesSnapshot
 from trio_chat.transports.rate_limit import BucketSnapshot
 from trio_chat.transports.reader import ReaderSnapshot
 
@@ -228,6 +228,8 @@ held = (
     | st.builds(ShowHistory, numbers, st.none() | numbers, maybe)
     | st.builds(Search, st.lists(texts, max_size=3).map(tuple), maybe)
     | st.builds(Answer, data)
+    | st.builds(Refuse, texts, texts)
+    | st.builds(Refuse, texts, st.sampled_from(Code))
     | st.builds(QueuedCustom, texts, texts, maybe)
     | st.builds(Resume, texts, texts, st.dictionaries(texts, numbers, max_size=3))
 )
@@ -252,7 +254,17 @@ clients = st.builds(
     away=st.none() | seconds,
 )
 rooms = st.builds(RoomSnapshot, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
-histories = st.builds(History, texts, st.lists(kept, max_size=3).map(deque), numbers, texts)
+histories = st.builds(
+    History,
+    room=texts,
+    entries=st.lists(kept, max_size=3).map(deque),
+    position=numbers,
+    topic=texts,
+    topic_author=texts,
+    topic_nick=texts,
+    topic_time=seconds,
+    newest=numbers,
+)
 states = st.builds(
     ChatSnapshot,
     store=texts,
@@ -261,7 +273,7 @@ states = st.builds(
     clients=st.lists(clients, max_size=3),
     rooms=st.lists(rooms, max_size=3),
     gone=st.lists(st.builds(Gone, texts, texts, texts), max_size=2),
-    histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers),
+    histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers, texts),
 )
 
 
@@ -361,6 +373,17 @@ def test_a_missing_field_takes_its_default(missing: str) -> None:
 def test_a_state_of_version_1(name: str, state: ChatSnapshot) -> None:
     """They were written from these, as they were then; see tests/data/README.md."""
     assert read_state((DATA / f"{name}.json").read_bytes()) == state
+
+
+def test_a_refusal_that_waits_keeps_its_code_and_one_of_an_older_version_has_the_default() -> None:
+    waits = Refuse("the nick jack is taken", Code.NICK_TAKEN)
+    state = ChatSnapshot("memory", clients=[ClientSnapshot("a", "b", "c", queued=[waits])])
+    fields = json.loads(write_state(state))
+    assert read_state(json.dumps(fields).encode()) == state
+    [held] = client(fields)["held"]
+    assert held.pop("code") == "nick_taken"
+    [old] = read_state(json.dumps(fields).encode()).clients[0].queued
+    assert old == Refuse("the nick jack is taken", "refused")
 
 
 # --- what is seen to before a chat is handed over -------------------------------------------------

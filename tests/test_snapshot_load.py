@@ -16,6 +16,8 @@ from snapshots import hand_over, passed_on, succeed
 from trio_chat import Settings, open_chat
 from trio_chat.testing import LineClient, line_client
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 # --- under load -----------------------------------------------------------------------------------
 
 TALKERS = 8

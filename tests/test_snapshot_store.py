@@ -19,6 +19,8 @@ from trio_chat.roomlog.sqlite import log, maintenance
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store
 from trio_chat.roomlog.sqlite.writer import Writer
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:

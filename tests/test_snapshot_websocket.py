@@ -17,9 +17,11 @@ from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import Notice, Say, custom
 from trio_chat.hub import hub
+from trio_chat.hub.inbox import GraceOver
 from trio_chat.hub.pause import Pause
-from trio_chat.hub.resume import GraceOver
-from trio_chat.transports.detection import UNDECIDED_SECONDS
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
+
+pytestmark = pytest.mark.usefixtures("waiting")
 
 REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -146,7 +148,7 @@ async def test_a_request_has_the_time_that_is_left(
         john = await dial(port)
         await john.stream.send_all(REQUEST[:30])
         await until(lambda: chat.statistics().clients == 1)
-        await trio.sleep(UNDECIDED_SECONDS - 3)  # on the virtual clock
+        await trio.sleep(FIRST_BYTES_SECONDS - 3)  # on the virtual clock
         async with goes_on(chat):
             begun = trio.current_time()
             assert (await john.line()).startswith("HTTP/1.1 408 ")
@@ -162,7 +164,7 @@ async def test_the_time_that_it_takes_does_not_count(first: bytes, autojump_cloc
         await ticks()
         for _ in range(3):
             async with chat.frozen():
-                await trio.sleep(2 * UNDECIDED_SECONDS)  # on the virtual clock
+                await trio.sleep(2 * FIRST_BYTES_SECONDS)  # on the virtual clock
         await john.stream.send_all(REQUEST[len(first) :])
         assert await john.line() == "HTTP/1.1 101 Switching Protocols"
 
@@ -175,11 +177,26 @@ async def test_first_bytes_that_do_not_tell_are_lines_in_time(
         await john.stream.send_all(b"GE")
         await until(lambda: chat.statistics().clients == 1)
         await ticks()
-        await trio.sleep(UNDECIDED_SECONDS - 3)  # on the virtual clock
+        await trio.sleep(FIRST_BYTES_SECONDS - 3)  # on the virtual clock
         async with goes_on(chat):
             await trio.sleep(4)  # on the virtual clock
             await john.stream.send_all(b"T / HTTP/1.1\n")
             await john.expect("err: unknown command: GET")
+
+
+@pytest.mark.parametrize("first", [b"", b"G", b"GET /healthz HTTP/1.1\r\n"])
+async def test_an_operator_that_has_not_asked_yet_is_one_afterwards(
+    first: bytes, goes_on: Next
+) -> None:
+    async with chat_on_tcp() as (chat, port):
+        operator = await dial(port)
+        await operator.stream.send_all(first)
+        await until(lambda: chat.statistics().clients == 1)
+        await ticks()
+        async with goes_on(chat):
+            request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            await operator.stream.send_all(request[len(first) :])
+            assert await operator.line() == "HTTP/1.1 200 OK"
 
 
 def roll(caller, arguments: str) -> list[Notice | Say]:
@@ -193,7 +210,7 @@ async def test_commands_that_are_held_keep_their_ids(
     goes_on: Next, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More at once than a turn takes of one client: from its greeting on, all of it waits."""
-    monkeypatch.setattr(hub, "CLIENT_RECORDS", 10)
+    monkeypatch.setattr(hub, "SESSION_RECORDS", 10)
     commands = [
         {"type": "join", "room": "#x"},
         {"type": "join", "room": "#y"},
@@ -210,7 +227,7 @@ async def test_commands_that_are_held_keep_their_ids(
     async with chat_on_tcp(**WITH_ROLL) as (chat, port):
         john = await dial(port)
         await john.stream.send_all(REQUEST + b"".join(map(frame, commands)))
-        await until(lambda: bool(chat._hub.state.holding))
+        await until(lambda: any(session.queue for session in chat._hub.state.sessions))
         async with goes_on(chat, **WITH_ROLL):
             documents = await unpacked(john.stream)
     kinds = [mine(document, "type") for document in documents[:3]]
@@ -486,7 +503,7 @@ async def test_one_whose_time_is_over_just_then(monkeypatch: pytest.MonkeyPatch)
         john = await dial_documents(port, nick="john", rooms=("#x",))
         jack = await dial(port, nick="jack", room="#x")
         await lose(chat, john)
-        away = next(c for c in chat._hub.state.clients.values() if c.away is not None)
+        away = next(u for u in chat._hub.state.users.values() if u.detached)
         stands = Pause.stands
 
         def be_over_with_the_last(pause, *who) -> bool:

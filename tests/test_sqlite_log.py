@@ -53,7 +53,8 @@ async def test_what_was_appended_is_there_after_a_restart(path) -> None:
         assert list(entries) == drafts
         assert [getattr(entry, "position", None) for entry in entries] == [1, None, 2, 1]
     async with log_in(path) as log:
-        assert log.topic("#a") == "tea"
+        assert log.snapshot("#a").topic == "tea"
+        assert [log.snapshot(room).position for room in ("#a", "#b", "#c")] == [2, 1, 0]
         assert await log.read("#a", 0, 10) == [entries[0], entries[2]]
         assert await log.before("#b", None, 10) == [entries[3]]
         assert (await log.append([said("#a")]))[0].position == 3
@@ -86,6 +87,27 @@ async def test_positions_do_not_start_over_after_a_restart(path) -> None:
         assert [entry.position for entry in await log.append([said("#c")])] == [11]
         # In the place of #b, which had no more than 3: what was forgotten long ago counts too.
         assert [entry.position for entry in await log.append([said("#d")])] == [10]
+
+
+@pytest.mark.parametrize("entries", [0, 1000])
+async def test_times_go_on_after_a_restart_even_if_the_clock_does_not(
+    path, entries: int, monkeypatch
+) -> None:
+    clock = SimpleNamespace(now=1_769_860_800.0)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
+    async with log_in(path, entries=entries) as log:
+        [topic, _, last] = await log.append(
+            [TopicSet("#a", "#A", "2", "jack", "tea"), said("#a"), said("#a")]
+        )
+        while not entries and await log.read("#a", 0, 9):
+            await log.append([said("#b")])
+        before = log.snapshot("#a")
+    clock.now -= 1000
+    async with log_in(path, entries=entries) as log:
+        assert log.snapshot("#a") == before
+        assert (before.author, before.nick, before.time) == ("2", "jack", topic.time)
+        [entry] = await log.append([said("#a")])
+        assert (entry.position, entry.time) == (4, last.time + 0.001)
 
 
 async def test_a_read_only_connection_reads_what_is_committed(path) -> None:
@@ -152,7 +174,7 @@ async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
     async with log_in(path) as log:
         for text in texts:
             clock.now += 0.1234567
-            said_at.append(clock.now)
+            said_at.append(round(clock.now, 3))
             await log.append([said("#a", text), said("#b")])
         assert asked(path, "SELECT count(*) FROM batches") == [(2,)]
         kept = await log.read("#a", 0, 9)
@@ -169,7 +191,8 @@ async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
         await log.append([said("#b")])
         clock.now -= 2 * BATCH_SECONDS
         await log.append([said("#b")])
-        assert asked(path, "SELECT position FROM batches WHERE room = 2") == [(1,), (8,), (9,)]
+        # But if the clock is set back: then it has been said right after the one before.
+        assert asked(path, "SELECT position FROM batches WHERE room = 2") == [(1,), (8,)]
     async with log_in(path) as log:
         await log.append([said("#b")])
         assert [entry.position for entry in await log.read("#b", 0, 99)] == [*range(1, 11)]
@@ -263,6 +286,7 @@ async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
         for room in ("#a", "#b", "#c"):
             await log.append([said(room)])
         assert [len(await log.read(room, 0, 9)) for room in ("#27", "#28", "#a")] == [0, 1, 1]
+        assert set(log._known) == {"#28", "#29", "#a", "#b", "#c"}  # nor are others remembered
     names = {name for (name,) in asked(path, "SELECT name FROM rooms WHERE name IS NOT NULL")}
     assert names == {"#28", "#29", "#a", "#b", "#c"}
 

@@ -29,6 +29,8 @@ from trio_chat.hub.outboxes import Outboxes
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.testing import LineClient, line_client
 
+pytestmark = pytest.mark.usefixtures("waiting")
+
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
 
@@ -199,6 +201,34 @@ async def test_listening_and_stopping_at_the_same_time() -> None:
 
 
 # --- last lines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "answer"),
+    [
+        ([b"/nick john\n"], "> all right, I will call you john"),
+        ([b"G", b"ET / HTTP/1.1\r\n\r\n"], "HTTP/1.1 400 Bad Request"),
+        ([b"GET / HTTP/1.1\r\n", b"\r\n"], "HTTP/1.1 400 Bad Request"),
+    ],
+)
+async def test_first_bytes_that_have_arrived_are_answered(
+    first: list[bytes], answer: str, links: Links
+) -> None:
+    async with chat_on_tcp() as (chat, port):
+        client = await dial(port)
+        await until(lambda: chat.statistics().clients == 1)
+        [there] = chat._hub.state.sessions
+        *earlier, last = first
+        for data in earlier:
+            await client.stream.send_all(data)
+            await ticks()
+        there.link.pause_reading()  # as if it came in the moment of stopping
+        await client.stream.send_all(last)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            assert await client.line() == answer
+            await client.stream.aclose()
+    links.check()
 
 
 async def test_lines_that_wait_for_the_rate_are_passed_on_without_it(mock_clock) -> None:
@@ -404,6 +434,30 @@ async def test_nobody_waits_for_one_who_falls_behind_while_stopping(
     links.check()
 
 
+async def test_the_hub_rests_while_a_client_is_slow_to_take_its_last_lines(narrow: Links) -> None:
+    settings = SLOW | {"outbox_bytes": 100_000}
+    async with chat_on_tcp(stop_grace=20, **settings) as (chat, port), chat.connect("john") as bot:
+        slow = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await bot.join("#x")
+        while chat.statistics().lagging == 0:
+            await bot.say("x" * 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            [session] = [s for s in chat._hub.state.sessions if not s.local]
+            await until(lambda: session.closing is not None)
+            while session.link.unsent_bytes >= settings["outbox_bytes"] // 2:
+                await slow.line()
+                await ticks(3)
+            await ticks()
+            turns = chat.statistics().turns
+            await ticks(100)
+            assert session.link.unsent_bytes
+            assert chat.statistics().turns - turns < 10
+            assert (await slow.rest())[-1] == FAREWELL
+            await slow.stream.aclose()
+    narrow.check()
+
+
 async def test_nobody_is_said_to_have_missed_their_own_words(narrow: Links) -> None:
     async with chat_on_tcp(stop_grace=20, **SLOW) as (chat, port):
         talker = await dial(port, nick="john", room="#x")
@@ -590,7 +644,7 @@ def leaves(error: BaseException) -> list[type[BaseException]]:
     return [type(error)]
 
 
-@pytest.mark.parametrize("where", ["walk", "flush", "drained"])
+@pytest.mark.parametrize("where", ["turn", "flush", "drained"])
 async def test_a_hub_that_crashes_brings_the_error_out_and_ends_everything(
     where: str, narrow: Links, monkeypatch
 ) -> None:

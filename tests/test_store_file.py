@@ -19,6 +19,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +34,17 @@ from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
 from trio_chat.protocol.events import Acted, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, STEPS, open_store
+from trio_chat.roomlog.sqlite import schema
+from trio_chat.roomlog.sqlite.file import open_store
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.roomlog.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEPS
 from trio_chat.testing import line_client
 
 PAGE = 4096
 KEEP = Retention(1000, 1000)
-SCHEMA_1, SCHEMA_2 = (Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2))
+# Of each version of the schema, a file as it left one.
+KEPT_FILES = {n: Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2, 3)}
+SCHEMA_1 = KEPT_FILES[1]
 NOBODY = 65_534
 
 
@@ -143,7 +148,7 @@ for path in sys.argv[2:]:
         cli.main()
     os.close(writing)
     text = open(output).read()
-    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), text]))
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]), text]), flush=True)
 """
 
 
@@ -486,7 +491,7 @@ def newer_and_killed(path: Path) -> None:
 def a_table_is_gone(path: Path) -> None:
     made(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE positions")
+        connection.execute("DROP TABLE log")
 
 
 def gone_but_for_its_log(path: Path) -> None:
@@ -527,7 +532,7 @@ CASES: dict[Callable[[Path], object], str] = {
     in_a_loop: "cannot read PATH: Too many levels of symbolic links; choose another file",
     newer: "PATH " + NEWER,
     newer_and_killed: "PATH " + NEWER,
-    a_table_is_gone: "cannot use PATH: no such table: positions",
+    a_table_is_gone: "cannot use PATH: no such table: log",
     gone_but_for_its_log: "PATH " + PART,
     empty_but_for_its_log: "PATH " + PART,
 }
@@ -645,6 +650,13 @@ def forbidden(place: Path, name: str, *, mode: int = 0o600, directory: int = 0o7
     return path
 
 
+def readable(path: Path) -> bytes | None:
+    """The content of a file, if there is one that we may read ourselves."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        return path.read_bytes()
+    return None
+
+
 def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
     paths = {
         forbidden(place, "fine"): "192.0.2.1 is no address of this machine: choose another with -",
@@ -664,11 +676,11 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
         killed(left, "Hi")
         give_away(left, Path(f"{left}.lock"), left.parent)
         paths[left] = "cannot write {path}: the permissions of {path}-wal do not let this user"
-    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    before = [readable(path) for path in paths]
     ended = daemons(*paths, user="nobody" if not os.getuid() else "as we are")
     for one, (path, told) in zip(ended, paths.items(), strict=True):
         assert refusal(one).startswith(told.format(path=path))
-    assert {path: path.read_bytes() if path.is_file() else None for path in paths} == before
+    assert [readable(path) for path in paths] == before
     assert not new.exists()
 
 
@@ -676,36 +688,55 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "digest"),
+    ("version", "digest"),
     [
-        (SCHEMA_1, "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"),
-        (SCHEMA_2, "070239e605e5e23281bb7b29d5a275554260e3a9cebca74d251ce46d0955caf0"),
+        (1, "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"),
+        (2, "070239e605e5e23281bb7b29d5a275554260e3a9cebca74d251ce46d0955caf0"),
+        (3, "59c4347375f0f2b6855543c322d08ff983fc2434969f14b4e8b1f1fad5cba61d"),
     ],
 )
-def test_the_kept_files_are_those_they_always_were(kept: Path, digest: str) -> None:
-    assert hashlib.sha256(kept.read_bytes()).hexdigest() == digest
+def test_the_kept_files_are_those_they_always_were(version: int, digest: str) -> None:
+    assert hashlib.sha256(KEPT_FILES[version].read_bytes()).hexdigest() == digest
 
 
-@pytest.mark.parametrize("kept", [SCHEMA_1, SCHEMA_2])
-async def test_a_file_of_any_schema_is_read_whole(kept: Path, path: Path) -> None:
-    shutil.copy(kept, path)
+@pytest.mark.parametrize("version", KEPT_FILES)
+async def test_a_file_of_any_schema_is_read_whole(version: int, path: Path) -> None:
+    shutil.copy(KEPT_FILES[version], path)
     early, later = 1_769_860_860.0, 1_769_861_040.0
+    # They were said at once, with those before, if the file still has them. So they are a
+    # millisecond apart, even if a version that knew none wrote them.
+    first = 0 if version == 1 else 5
     general = [
-        *[Said("#general", "id-jack", "jack", f"number {n}", n, early) for n in (6, 7, 8)],
+        *[
+            Said("#general", "id-jack", "jack", f"number {n}", n, early + (first + n - 6) / 1000)
+            for n in (6, 7, 8)
+        ],
         Said("#general", "id-mary", "mary", "100% of it_is O'Brien's", 9, early + 60),
         Acted("#general", "id-mary", "mary", "waves", 10, early + 120),
     ]
     street = [
         Said("#strasse", "id-жора", "Жора", "Straße, ÄPFEL & Οδυσσεύς", 1, later),
-        TopicSet("#strasse", "#Straße", "id-жора", "Жора", "Чай и 🍰", 2, later),
-        Said("#strasse", "id-jack", "jack", "İstanbul 👩‍👩‍👧", 3, later),
+        TopicSet("#strasse", "#Straße", "id-жора", "Жора", "Чай и 🍰", 2, later + 0.001),
+        Said("#strasse", "id-jack", "jack", "İstanbul 👩‍👩‍👧", 3, later + 0.002),
     ]
     async with open_sqlite_log(path, "process", KEEP) as log:
         assert await log.read("#general", 0, 100) == general
         assert await log.before("#general", 9, 2) == general[1:3]
-        assert log.topic("#general") == "tea & cake"
         assert await log.read("#strasse", 0, 100) == street
-        assert log.topic("#strasse") == "Чай и 🍰"
+        snapshots = [log.snapshot(room) for room in ("#general", "#strasse", "#new")]
+        assert [(known.topic, known.position) for known in snapshots] == [
+            ("tea & cake", 10), ("Чай и 🍰", 3), ("", 4),
+        ]  # fmt: skip
+        authors = [(known.author, known.nick, known.time) for known in snapshots]
+        unknown = ("", "", 0.0)
+        if version < 3:
+            assert authors == [unknown] * 3
+        else:
+            assert authors == [
+                ("id-mary", "mary", early + 0.002), ("id-жора", "Жора", later + 0.001), unknown,
+            ]  # fmt: skip
+        assert len({known.log for known in snapshots}) == 1
+        assert len(snapshots[0].log) == 24
         assert await log.read("#gone", 0, 100) == []
         assert await log.read("#new", 0, 100) == [
             Said("#new", "id-jack", "jack", "first here", 4, later + 60)
@@ -728,21 +759,176 @@ async def test_a_file_of_any_schema_is_read_whole(kept: Path, path: Path) -> Non
         assert connection.execute("SELECT * FROM rooms WHERE name IS NULL").fetchall() == []
 
 
-@pytest.mark.parametrize("statement", range(3))
+@pytest.mark.parametrize(
+    ("step", "done"), [(step, done) for step in STEPS for done in range(1, len(STEPS[step]) + 1)]
+)
 def test_a_file_is_brought_to_this_schema_whole_or_not_at_all(
-    statement: int, path: Path, monkeypatch
+    step: int, done: int, path: Path, monkeypatch
 ) -> None:
     shutil.copy(SCHEMA_1, path)
     with monkeypatch.context() as failing:
-        step = list(STEPS[2])
-        step.insert(statement + 1, "no statement of SQL")
-        failing.setitem(STEPS, 2, tuple(step))
+        changes = [*STEPS[step][:done], "no statement of SQL", *STEPS[step][done:]]
+        failing.setitem(STEPS, step, tuple(changes))
         with pytest.raises(StoreError, match=r"cannot use .*chat\.db: .*syntax error"):
             append(path, "more")
     assert path.read_bytes() == SCHEMA_1.read_bytes()
     assert append(path, "more", room="#general") == [11]
     assert append(path, "and more", room="#general") == [12]
     assert [entry.position for entry in stored(path) if entry.room == "#general"] == [*range(6, 13)]
+
+
+@pytest.mark.parametrize("version", KEPT_FILES)
+def test_a_file_of_any_schema_has_the_columns_of_a_new_one(version: int, path: Path) -> None:
+    new = path.with_name("new.db")
+    for file in (path, new):
+        if file == path:
+            shutil.copy(KEPT_FILES[version], path)
+        append(file, "Hi")
+    assert columns(path) == columns(new)
+
+
+def columns(path: Path) -> dict[str, list[tuple]]:
+    """All tables of a file, and what each column is but for its place."""
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        tables = [name for (name,) in file.execute("SELECT name FROM pragma_table_list")]
+        return {
+            name: sorted(row[1:] for row in file.execute(f"PRAGMA table_info({name})"))
+            for name in tables
+        }
+
+
+# --- the times of files before schema 3 -----------------------------------------------------------
+
+# Of a room: times as seconds after some moment, "" for the same as before, and what is made of them
+# in milliseconds. A row is a batch.
+AT = 1_769_860_800
+OLD_TIMES: dict[str, tuple[list[list[float | str]], list[int]]] = {
+    "as they are now": ([[0.0, 0.5], [1.0]], [0, 500, 1000]),
+    "finer than they are now": ([[0.00049, 1.5004996]], [0, 1500]),
+    "said at once": ([[0.0, "", ""]], [0, 1, 2]),
+    "said at once, in two rows": ([[0.0, ""], [0.0, "", 0.5]], [0, 1, 2, 3, 500]),
+    "in one millisecond": ([[0.0, 0.0001, 0.0002, 0.0019]], [0, 1, 2, 3]),
+    "with a clock set back": ([[10.0, 0.0, ""], [5.0], [10.001]], [*range(10_000, 10_005)]),
+    "caught up by the clock": ([[0.002, "", 0.0, 0.01]], [2, 3, 4, 10]),
+    "one row of each": ([[0.0]] * 3, [0, 1, 2]),
+}
+
+
+def old_file(path: Path, batches: list[tuple[int, list[str]]]) -> None:
+    """A file of schema 2 with these rows: each has a room and the times of its entries."""
+    shutil.copy(KEPT_FILES[2], path)
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("DELETE FROM batches")
+        file.execute("DELETE FROM rooms")
+        for room in sorted({room for room, _ in batches}):
+            file.execute("INSERT INTO rooms VALUES (?, ?, ?, '', 0)", (room, f"#{room}", "#"))
+        positions: dict[int, int] = {}
+        for room, times in batches:
+            position = positions.get(room, 0) + 1
+            positions[room] = position + len(times) - 1
+            stated = [float(line) for line in times if line]
+            lines = ["\n".join(["x"] * len(times))] * 3
+            file.execute(
+                "INSERT INTO batches VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, '')",
+                (room, position, stated[-1], "\n".join(times), "s" * len(times), *lines),
+            )
+
+
+async def times(path: Path, room: str) -> list[float]:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        return [entry.time for entry in await log.read(room, 0, 10_000)]
+
+
+@pytest.mark.parametrize("stretch", [1, 2, 1000])
+async def test_times_of_older_files_are_made_to_grow(stretch: int, path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(schema, "STRETCH", stretch)
+    rooms = dict(enumerate(OLD_TIMES.values(), 1))
+    batches = [
+        (room, [time if time == "" else repr(AT + time) for time in batches[at]])
+        for at in range(5)  # the rooms' rows are among each other
+        for room, (batches, _) in rooms.items()
+        if at < len(batches)
+    ]
+    old_file(path, batches)
+    for room, (_, expected) in rooms.items():
+        assert await times(path, f"#{room}") == [AT + ms / 1000 for ms in expected]
+    # Nothing that is said then is earlier, even if the clock is.
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        for room, (_, expected) in rooms.items():
+            [entry] = await log.append([said("more", f"#{room}")])
+            assert entry.time == AT + (expected[-1] + 1) / 1000
+
+
+async def test_a_row_whose_times_are_none_is_left_as_it_is(path: Path) -> None:
+    nonsense = ["soon", "nan", "inf", "-1.0", "1e300", f"{AT}.0\nsoon"]
+    sound = (1, [f"{AT}.0", ""])
+    old_file(path, [sound, *[(room, ["0.0"]) for room, _ in enumerate(nonsense, 2)], sound])
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        for room, line in enumerate(nonsense, 2):
+            file.execute("UPDATE batches SET times = ? WHERE room = ?", (line, room))
+    assert await times(path, "#1") == [AT, AT + 0.001, AT + 0.002, AT + 0.003]
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        kept = file.execute("SELECT times FROM batches WHERE room > 1 ORDER BY room").fetchall()
+    assert [line for (line,) in kept] == nonsense
+
+
+# --- what a later version may write ---------------------------------------------------------------
+
+
+async def test_entries_of_a_kind_that_is_unknown_are_read_as_messages(path: Path) -> None:
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said(text) for text in "abc"])
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE batches SET kinds = 'snl'")
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        entries = await log.read("#a", 0, 9)
+        assert [(type(entry), entry.position, entry.text) for entry in entries] == [
+            (Said, 1, "a"), (Said, 2, "b"), (Said, 3, "c"),
+        ]  # fmt: skip
+        assert await log.search("#a", ["b"], 9) == entries[1:2]
+        assert [entry.position for entry in await log.append([said("d")])] == [4]
+
+
+# --- its identity ---------------------------------------------------------------------------------
+
+
+def identity(path: Path) -> str:
+    async def main() -> str:
+        async with open_sqlite_log(path, "process", KEEP) as log:
+            assert log.snapshot("#none").log == log.snapshot("#a").log
+            return log.snapshot("#a").log
+
+    return trio.run(main)
+
+
+def test_a_file_keeps_its_identity(path: Path) -> None:
+    new = identity(path)
+    append(path, "Hi")
+    killed(path, "Ho")
+    assert identity(path) == new
+    assert len(new) == 24
+
+
+def test_another_file_has_another_identity(path: Path) -> None:
+    first = identity(path)
+    path.unlink()
+    assert identity(path) != first
+    others = [path.with_name(f"{number}.db") for number in range(3)]
+    assert len({identity(other) for other in others}) == 3
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_gets_an_identity_once(version: int, path: Path) -> None:
+    shutil.copy(KEPT_FILES[version], path)
+    first = identity(path)
+    assert len(first) == 24
+    assert identity(path) == first
+    shutil.copy(KEPT_FILES[version], path)
+    assert identity(path) != first
+
+
+# --- a successor ----------------------------------------------------------------------------------
 
 
 async def test_a_successor_brings_its_predecessors_file_to_this_schema(path: Path, caplog) -> None:
@@ -756,9 +942,9 @@ async def test_a_successor_brings_its_predecessors_file_to_this_schema(path: Pat
     ]
 
 
-@pytest.mark.parametrize("kept", [SCHEMA_1, SCHEMA_2])
-async def test_a_chat_goes_on_with_a_file_of_any_schema(kept: Path, path: Path) -> None:
-    shutil.copy(kept, path)
+@pytest.mark.parametrize("version", KEPT_FILES)
+async def test_a_chat_goes_on_with_a_file_of_any_schema(version: int, path: Path) -> None:
+    shutil.copy(KEPT_FILES[version], path)
     async with (
         open_chat(Settings(store=f"sqlite:{path}")) as chat,
         line_client(chat, nick="john") as john,

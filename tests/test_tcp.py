@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
-from contextlib import nullcontext
 
 import pytest
 import trio
@@ -14,14 +12,7 @@ from loopback import HOST, Links, chat_on_tcp, dial, reset, ticks, until, watch_
 from trio_chat.testing import line_client
 from trio_chat.transports.tcp import SocketLink
 
-
-@pytest.fixture(autouse=True, params=["epoll", "no epoll"])
-def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of these, as the chat waits for its sockets on Linux, and as it does elsewhere."""
-    if request.param == "no epoll":
-        monkeypatch.setattr("trio_chat.server.open_readiness", nullcontext)
-    elif not hasattr(select, "epoll"):
-        pytest.skip("this system has no epoll")
+pytestmark = pytest.mark.usefixtures("waiting")
 
 
 @pytest.fixture

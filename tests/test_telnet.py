@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LineDialect
 from trio_chat.dialects.telnet import TelnetFilter
+from trio_chat.errors import Code
 from trio_chat.protocol import commands
-from trio_chat.protocol.commands import Answer, Record, SwitchEncoding
+from trio_chat.protocol.commands import Answer, Command, SwitchEncoding
 from trio_chat.protocol.table import make_table
 
 # RFC 854
@@ -32,7 +33,7 @@ def through(*pieces: bytes) -> tuple[bytes, bytes]:
     return b"".join(text for text, _ in pairs), b"".join(answer for _, answer in pairs)
 
 
-def feed(*pieces: bytes) -> list[Record]:
+def feed(*pieces: bytes) -> list[Command]:
     line = LineDialect(make_table(), Settings())
     return [record for piece in pieces for record in line.feed(piece)]
 
@@ -185,7 +186,7 @@ def test_lines_before_a_command_are_answered_before_it() -> None:
     records = feed(b"x" + IAC + NOP, b"\n/rooms\n" + IAC + DO + b"\x01" + b"/who\n")
     assert records == [
         SwitchEncoding(CRLF),
-        commands.Refuse("unknown command: x"),
+        commands.Refuse("unknown command: x", Code.UNKNOWN_COMMAND),
         commands.ListRooms(),
         Answer(IAC + WONT + b"\x01"),
         commands.ListMembers(),
@@ -212,7 +213,8 @@ def test_iac_iac_within_a_line_is_no_utf8() -> None:
     assert records == [
         SwitchEncoding(CRLF),
         commands.Refuse(
-            "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+            "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8",
+            Code.BAD_TEXT,
         ),
     ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +15,6 @@ from processes import Daemon, Run, Start, Talk, environment
 from terminals import Terminal, tmux_server
 
 from trio_chat.terminal import command, connect
-
-pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 
 Open = Callable[..., Terminal]
 numbers = count()
@@ -34,7 +31,7 @@ def terminal(_tmux) -> Iterator[Open]:
     opened: list[Terminal] = []
 
     def open_terminal(columns: int = 80, rows: int = 24, **variables: str) -> Terminal:
-        variables = {**environment(), "COLORTERM": "", **variables}
+        variables = {**environment(), "TERM": "screen", "COLORTERM": "", **variables}
         opened.append(Terminal(f"t{next(numbers)}", variables, columns, rows))
         return opened[-1]
 

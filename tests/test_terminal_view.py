@@ -181,7 +181,7 @@ def test_answers(view: View):
     for event in (said("x", 1), NickTaken("x"), Notice("x")):
         assert view.answered(event, "") == []
     assert texts(view.take(Notice("it is late"))) == ["it is late"]
-    assert texts(view.take(Refusal("no"))) == [f"{HOUR} ! no"]
+    assert texts(view.take(Refusal("no", "refused"))) == [f"{HOUR} ! no"]
     assert texts(view.take(Missed("#b", "#B", 1))) == [f"{HOUR} ! 1 message is missing here"]
 
 
@@ -237,7 +237,7 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line(view: View):
         TopicSet("#c", NASTY, "9", NASTY, NASTY, 2, NOW),
         Joined("#c", "9", NASTY),
         Told("1", "9", NASTY, NASTY),
-        Refusal(NASTY),
+        Refusal(NASTY, NASTY),
         Notice(NASTY),
         Disconnected(NASTY),
         Resumed(NASTY, ("#c",), anew=False),

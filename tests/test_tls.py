@@ -10,6 +10,7 @@ import struct
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -29,20 +30,22 @@ from loopback import (
 )
 from snapshots import Next, continued, successor
 
-from trio_chat import Chat, Settings, SettingsError
+from trio_chat import Chat, Endpoint, Settings, SettingsError
 from trio_chat.config.certificate import read_certificate
 from trio_chat.dialects.line import LF
-from trio_chat.hub.client import Client
 from trio_chat.hub.handlers.connections import Connections
-from trio_chat.hub.outcomes import Outcomes
+from trio_chat.hub.inbox import Secured
 from trio_chat.hub.pause import Pause
+from trio_chat.hub.session import Session
 from trio_chat.hub.state import State
-from trio_chat.protocol.commands import Secured
 from trio_chat.remote import Disconnected, Resumed, open_client, session
 from trio_chat.testing import LineClient
-from trio_chat.transports.detection import NO_ROOM, NO_TLS, UNDECIDED_SECONDS
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
+from trio_chat.transports.rejection import NO_ROOM, NO_TLS
 from trio_chat.transports.tcp import SocketLink
-from trio_chat.transports.tls import HANDSHAKE_SECONDS, TlsLink
+from trio_chat.transports.tls import HANDSHAKE_SECONDS, PENDING_BYTES, TlsLink
+
+pytestmark = pytest.mark.usefixtures("waiting")
 
 UPGRADING = "> the server is being upgraded: please connect again"
 # How the hello of any client begins, and with what else it can be told from lines.
@@ -290,8 +293,8 @@ async def test_what_is_said_before_the_handshake_is_over_comes_after_it(
     async with running(authority) as (chat, port):
         jane = ByHand((await dial(port)).stream, authority)
         await jane.shake()
-        [client] = chat._hub.state.clients.values()
-        assert await chat.tell(client.id, "one")
+        [client] = chat._hub.state.sessions
+        assert await chat.tell(client.user.id, "one")
         jane.say(b"/quit\n")
         await jane.send()
         assert await jane.heard() == b"> one\n> sad to see you go =(\n"
@@ -311,7 +314,7 @@ async def test_a_proxy_may_say_before_it_who_comes(authority: Authority, *, toge
         jane = LineClient(tls)
         assert await jane.sync() == []
         assert chat._hub.state.addresses == {"192.0.2.1": 1}
-        [client] = chat._hub.state.clients.values()
+        [client] = chat._hub.state.sessions
         assert (client.link.peer, type(client.link)) == ("192.0.2.1:1", TlsLink)
         await jane.stream.aclose()
         await until(lambda: not chat._hub.state.addresses)
@@ -402,7 +405,7 @@ async def test_a_handshake_has_so_long(
     async with running(authority) as (chat, port):
         stream = (await dial(port)).stream
         await stream.send_all(HELLO)
-        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values()))
+        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.sessions))
         await ticks()
         mock_clock.jump(HANDSHAKE_SECONDS - 0.1)
         await ticks()
@@ -418,7 +421,7 @@ async def test_a_handshake_counts_against_the_limits(authority: Authority) -> No
     async with running(authority, max_clients=1) as (chat, port):
         stream = (await dial(port)).stream
         await stream.send_all(HELLO)
-        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values()))
+        await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.sessions))
         full = "err: the server is full; please try again later"
         assert await (await dial(port)).rest() == [full]
 
@@ -486,9 +489,7 @@ async def test_a_stop_says_farewell_inside_of_tls_and_waits_for_no_handshake(
         jane = await dial_tls(port, authority, "jane")
         late = (await dial(port)).stream
         await late.send_all(HELLO)
-        await until(
-            lambda: [type(c.link) for c in chat._hub.state.clients.values()] == [TlsLink] * 2
-        )
+        await until(lambda: [type(c.link) for c in chat._hub.state.sessions] == [TlsLink] * 2)
         since = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(chat.stop)
@@ -519,8 +520,8 @@ async def test_who_never_reads_does_not_hold_the_stop_up(
     async with running(authority, stop_grace=0.5, outbox_bytes=1 << 16) as (chat, port):
         jane = await dial_tls(port, authority, "jane")
         john = await dial(port, nick="john", room="#x")
-        jane_here = next(c for c in chat._hub.state.clients.values() if c.nick == "jane")
-        while not jane_here.lagging:
+        jane_here = next(c for c in chat._hub.state.sessions if c.user.nick == "jane")
+        while not jane_here.slow:
             await john.send(*[f"/msg {'x' * 900}"] * 50)
             await john.sync()
         since = trio.current_time()
@@ -579,9 +580,7 @@ async def test_a_handshake_goes_on_while_all_stands_still(
         jane = LineClient(trio.SSLStream(stream, authority.trusting, server_hostname=HOST))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(jane.send, "/nick jane")
-            await until(
-                lambda: any(type(c.link) is TlsLink for c in chat._hub.state.clients.values())
-            )
+            await until(lambda: any(type(c.link) is TlsLink for c in chat._hub.state.sessions))
             if ends:
                 async with successor(chat):
                     stream.go_on.set()
@@ -667,20 +666,61 @@ async def test_a_pause_at_any_step_of_a_hello(
         await jane.stream.aclose()
 
 
+def test_what_tls_itself_says_to_a_client_that_does_not_read_is_bounded(
+    authority: Authority,
+) -> None:
+    """Answers to changes of keys wait behind what is unsent: so many, and then it ends."""
+    certificate = read_certificate(Settings(**authority.settings))
+    assert certificate is not None
+    below = SimpleNamespace(peer="p", address="a", unsent_bytes=1)
+    link = TlsLink(below, HELLO, certificate.context)
+    link._outgoing.write(b"x" * PENDING_BYTES)
+    link._answer()
+    assert link._outgoing.pending == PENDING_BYTES
+    link._outgoing.write(b"x")
+    with pytest.raises(OSError, match="too many messages of TLS's own"):
+        link._answer()
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_handshake_that_has_begun_goes_on_in_a_pause(
+    authority: Authority, steps: int
+) -> None:
+    async with running(authority) as (chat, port), trio.open_nursery() as nursery:
+        stream = (await dial(port)).stream
+        client = trio.SSLStream(stream, authority.trusting, server_hostname=HOST)
+        shaken = trio.Event()
+
+        async def shake_hands() -> None:
+            await client.do_handshake()
+            shaken.set()
+
+        nursery.start_soon(shake_hands)
+        await ticks(steps)
+        async with chat.frozen():
+            if any(isinstance(each.link, TlsLink) for each in chat._hub.state.sessions):
+                await until(shaken.is_set)
+        await until(shaken.is_set)
+        jane = LineClient(client)
+        await jane.send("/nick jane")
+        await jane.expect("> all right, I will call you jane")
+        await client.aclose()
+
+
 @pytest.mark.parametrize("wanted", ["to stand still", "to stop"])
 async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     authority: Authority, wanted: str
 ) -> None:
     """A hello that was being read when the hub said so is a record that comes after that."""
     state = State(Settings())
-    handler = Connections(state, Outcomes(state)).handlers[Secured]
+    handler = Connections(state, None, None).handlers[Secured]
     ours, theirs = socket.socketpair()
     old = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))
     assert certificate is not None
     link = TlsLink(old, HELLO, certificate.context)
     channel, _ = trio.open_memory_channel(1)
-    client = Client(old, LF, channel, room_limit=1)
+    client = Session(old, LF, channel, room_limit=1)
     if wanted == "to stop":
         state.stopping = True
     else:
@@ -690,9 +730,30 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     assert record.taken
     assert client.link is link
     assert old.released
-    assert link.reading.cancel_called is (wanted == "to stop")
-    assert link.pause is state.pause
+    assert link.reading.cancel_called is link.ending is (wanted == "to stop")
+    assert link._after_handshake is state.pause
     for one in (ours, old, link):
+        one.close()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_what_tls_itself_has_to_say_waits_within_a_bound(
+    authority: Authority, more: int
+) -> None:
+    """A client that reads nothing could ask for answers of TLS's own, as for new keys, for ever."""
+    ours, theirs = socket.socketpair()
+    below = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
+    certificate = read_certificate(Settings(**authority.settings))
+    assert certificate is not None
+    link = TlsLink(below, b"", certificate.context)
+    below.keep(b"what the connection does not take", None)
+    link._outgoing.write(bytes(PENDING_BYTES + more))
+    if more:
+        with pytest.raises(OSError, match="too many messages of TLS's own"):
+            link._answer()
+    else:
+        link._answer()
+    for one in (ours, link):
         one.close()
 
 
@@ -718,13 +779,44 @@ async def test_a_program_comes_by_wss_and_back_after_an_upgrade(
                     await john.expect("> jane: still me")
 
 
+async def test_a_hello_that_is_read_last_is_given_up(authority: Authority) -> None:
+    async with running(authority) as (chat, port):
+        client = (await dial(port)).stream
+        await until(lambda: chat.statistics().clients == 1)
+        [there] = chat._hub.state.sessions
+        there.link.pause_reading()
+        await client.send_all(HELLO)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.stop)
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await client.receive_some():
+                    pass
+            await client.aclose()
+        given_up = "the TLS handshake was given up: the chat is stopping"
+        assert chat.statistics().left == {given_up: 1}
+
+
+async def test_clients_may_take_their_time_inside_of_tls(authority: Authority, mock_clock) -> None:
+    """Though where only TLS is taken, that has to begin in time."""
+    async with running(authority) as (chat, _):
+        [(_, port)] = await chat.listen_at(Endpoint(accept=("tls",)))
+        client = await dial_tls(port, authority)
+        await client.stream.do_handshake()
+        await ticks(200)
+        mock_clock.jump(FIRST_BYTES_SECONDS + 1)
+        await ticks(200)
+        await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await client.line() == "HTTP/1.1 200 OK"
+        await trio.aclose_forcefully(client.stream)
+
+
 async def test_a_request_has_so_long_inside_of_tls_too(authority: Authority, mock_clock) -> None:
     async with running(authority) as (chat, port):
         client = await dial_tls(port, authority)
         await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: ")
         await until(lambda: chat.statistics().bytes_in > 0)
         await ticks(200)
-        mock_clock.jump(UNDECIDED_SECONDS + 0.1)
+        mock_clock.jump(FIRST_BYTES_SECONDS + 0.1)
         assert await client.line() == "HTTP/1.1 408 Request Timeout"
         await client.stream.aclose()
 

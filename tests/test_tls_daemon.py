@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from authority import Authority
+from needs import needs
 from processes import PATIENCE, Daemon, Run, Start, Talk
 from served import Serve, Served
 from websockets.sync.client import connect
@@ -26,7 +27,7 @@ def openssl(authority: Authority) -> Iterator[OpenSsl]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(port: int, *options: str, quiet: bool = True) -> subprocess.Popen[str]:
-        command = ["openssl", "s_client", *["-quiet"] * quiet, "-verify_return_error",
+        command = [needs("openssl"), "s_client", *["-quiet"] * quiet, "-verify_return_error",
                    "-CAfile", str(authority.trusted), "-verify_hostname", "localhost",
                    "-connect", f"127.0.0.1:{port}", *options]  # fmt: skip
         processes.append(

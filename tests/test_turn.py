@@ -3,141 +3,30 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
-import trio.testing
+from hubs import FULL, act, join, running_hub, say, says, take, tell, told, topic
 
 from trio_chat import Refused, Say, Settings, custom, open_chat
-from trio_chat.dialects.line import CRLF, LF
-from trio_chat.hub.client import Client
-from trio_chat.hub.hub import Hub, Stop
-from trio_chat.hub.state import State
+from trio_chat.dialects.line import CRLF
+from trio_chat.hub.hub import SESSION_RECORDS, TURN_RECORDS
+from trio_chat.hub.inbox import InputEnded, Stop
+from trio_chat.hub.session import Session
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import PERSISTENT, Joined, Left, Renamed, Said, Told
-from trio_chat.protocol.names import parse_nick, parse_room
-from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import MemoryLog
-from trio_chat.roomlog.retention import Retention
+from trio_chat.protocol.events import (
+    PERSISTENT,
+    Acted,
+    Entered,
+    Exited,
+    Gone,
+    NickChanged,
+    Said,
+    Told,
+    TopicSet,
+)
 from trio_chat.testing import line_client
-
-
-class FakeLink:
-    """Takes everything at once, and keeps each write apart."""
-
-    def __init__(self, address="192.0.2.1") -> None:
-        self.peer = self.address = address
-        self.unsent_bytes = 0
-        self.writes = []
-        self.released = False
-        self.paused = False
-        self.failure = None
-
-    def write(self, chunk, more):
-        if self.failure:
-            raise self.failure
-        self.writes.append(b"".join([chunk or b"", *(more or ())]))
-        return 0
-
-    async def drain(self):
-        raise AssertionError("nothing is ever left")
-
-    def discard(self):
-        pass
-
-    def pause_reading(self):
-        self.paused = True
-
-    def resume_reading(self):
-        self.paused = False
-
-    def drain_input(self):
-        pass
-
-    def release(self):
-        self.released = True
-
-    def lines(self) -> list[str]:
-        """What has come since the last look."""
-        data = b"".join(self.writes).decode()
-        self.writes.clear()
-        return data.split("\n")[:-1]
-
-
-class FakeLog(MemoryLog):
-    """A log that can be made to wait, to refuse or to fail; `batches` are what it was given."""
-
-    def __init__(self) -> None:
-        super().__init__(Retention(1000, 1000))
-        self.batches = []
-        self.gate = None
-        self.refused = None
-        self.failure = None
-
-    async def append(self, drafts):
-        self.batches.append(list(drafts))
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        if self.refused is None:
-            return await super().append(drafts)
-        passed = [draft for draft in drafts if self.refused not in getattr(draft, "text", "")]
-        await super().append(passed)
-        refusal = Refused("not said: the disk is full")
-        return [draft if draft in passed else refusal for draft in drafts]
-
-
-class Running:
-    """A hub and what the tests need to play a turn with it."""
-
-    def __init__(self, hub, log, channel) -> None:
-        self.hub = hub
-        self.log = log
-        self.channel = channel
-
-    def client(self, encoding=LF) -> Client:
-        client = Client(FakeLink(), encoding, self.channel.clone(), room_limit=1)
-        self.post(client, commands.Connected())
-        return client
-
-    def post(self, client, *records) -> None:
-        """Put records on the channel: until the test waits, all that is posted is one turn."""
-        self.channel.send_nowait((client, records, 0))
-
-    async def settle(self) -> None:
-        """Wait until the hub has nothing to do."""
-        await trio.testing.wait_all_tasks_blocked()
-
-    async def turn(self, client, *records) -> None:
-        self.post(client, *records)
-        await self.settle()
-
-    async def member(self, nick, room="#a") -> Client:
-        client = self.client()
-        await self.turn(client, take(nick), join(room))
-        client.link.lines()
-        return client
-
-
-@asynccontextmanager
-async def running_hub(*, before_say=None, rows=(), kept=(), **settings):
-    log = FakeLog()
-    send, receive = trio.open_memory_channel(1000)
-    async with trio.open_nursery() as nursery:
-        hub = Hub(
-            state=State(Settings(rate_limit=None, max_clients_per_address=1000, **settings)),
-            log=log,
-            table=make_table(rows),
-            before_say=before_say,
-            kept_rooms=[parse_room(name, 64) for name in kept],
-            channel=receive,
-            nursery=nursery,
-        )
-        nursery.start_soon(hub.run)
-        yield Running(hub, log, send)
-        nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
@@ -146,33 +35,18 @@ async def hub():
         yield running
 
 
-def take(nick):
-    return commands.TakeNick(parse_nick(nick, 32))
-
-
-def join(room):
-    return commands.Join(parse_room(room, 64))
-
-
-def tell(nick, text):
-    return commands.Tell(parse_nick(nick, 32), text)
-
-
-say, act, topic = commands.Say, commands.Act, commands.SetTopic
-
-
 # --- 1: what waits is taken together --------------------------------------------------------------
 
 
-async def test_what_waits_on_the_channel_is_one_turn(hub):
+async def test_what_waits_on_the_channel_is_taken_at_once(hub):
     clients = [hub.client() for _ in range(5)]
     for client in clients:
-        hub.post(client, join("#a"), say("Hi"))
+        hub.post(client, join("#a"), say("Hi"), say("Ho"))
     await hub.settle()
-    assert hub.hub.state.counts.turns == 1
-    assert len(hub.log.batches) == 1
-    assert len(hub.log.batches[0]) == 10
-    assert hub.hub.state.counts.records == 15
+    # The messages behind each join wait for it, all of them for the one next turn.
+    assert hub.hub.state.counts.turns == 2
+    assert [list(map(type, batch)) for batch in hub.log.batches] == [[Entered] * 5, [Said] * 10]
+    assert hub.hub.state.counts.records == 20
 
 
 async def test_a_turn_takes_no_more_than_its_bound(hub):
@@ -203,6 +77,34 @@ async def test_one_who_sends_much_at_once_is_served_in_several_turns(hub):
     assert not jack.link.paused
 
 
+async def test_those_who_have_sent_much_take_turns_while_others_fill_every_turn(hub):
+    jack, jill = await hub.member("jack"), await hub.member("jill")
+    others = [hub.client() for _ in range(TURN_RECORDS // SESSION_RECORDS)]
+    await hub.settle()
+    first = len(hub.log.batches)
+    hub.post(jack, *[say("Hi")] * 1000)
+    hub.post(jill, *[say("Hi")] * 1000)
+    for _ in range(10):
+        for other in others:
+            hub.post(other, *[commands.Ping()] * SESSION_RECORDS)
+    await hub.settle()
+    # One of the two gets on in each turn.
+    assert [{draft.nick for draft in batch} for batch in hub.log.batches[first:]] == [
+        {"jack"},
+        {"jill"},
+    ] * (1000 // SESSION_RECORDS)
+
+
+async def test_a_record_counts_once_however_long_it_waits(hub):
+    jack = await hub.member("jack")
+    count, in_turns = hub.hub.state.counts.records, hub.hub.state.measures.turn_records.sum
+    await hub.turn(
+        jack, *[say("Hi"), commands.ListRooms(), topic("tea")] * 333, say("Ho"), say("!")
+    )
+    assert hub.hub.state.counts.records - count == 1001
+    assert hub.hub.state.measures.turn_records.sum - in_turns == 1001
+
+
 async def test_while_records_wait_their_client_reads_no_further(hub):
     jack = await hub.member("jack")
     hub.log.gate = trio.Event()
@@ -213,10 +115,10 @@ async def test_while_records_wait_their_client_reads_no_further(hub):
     assert not jack.link.paused
 
 
-# --- 2: records are applied in order --------------------------------------------------------------
+# --- 2: each client's own order, and the log's ----------------------------------------------------
 
 
-async def test_replies_and_entries_keep_the_order_of_the_records(hub):
+async def test_replies_and_entries_keep_the_order_of_their_clients_records(hub):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     jack.link.lines()
     hub.post(jack, say("1"), commands.ListMembers(), act("2"))
@@ -224,21 +126,55 @@ async def test_replies_and_entries_keep_the_order_of_the_records(hub):
     hub.post(jack, topic("4"), commands.Refuse("no"), say("5"))
     hub.post(jill, commands.ShowTopic(), commands.Leave())
     await hub.settle()
+    # A command waits for the messages before it, and what is behind a topic for that. Replies tell
+    # of the state before their turn, and stand before its entries.
     assert jack.link.lines() == [
-        "> in #a: jack, jill",
         "> jill: 3",
+        "> in #a: jack, jill",
+        "> jill has left the room",
         "> topic of #a: 4",
         "err: no",
-        "> jill has left the room",
     ]
     assert jill.link.lines() == [
         "> jack: 1",
-        "> * jack 2",
         "> available rooms: #a",
-        "> topic of #a: 4",
-        "> jack: 5",
-        "> topic of #a: 4",
+        "> #a has no topic",
+        "> * jack 2",
         "> you have left #a",
+    ]
+    said = [(draft.nick, draft.text) for draft in hub.log.entries if hasattr(draft, "text")]
+    assert [text for nick, text in said if nick == "jack"] == ["1", "2", "4", "5"]
+
+
+async def test_a_reply_stands_behind_what_its_client_has_said_in_the_same_turn(hub):
+    jack, jill = await hub.member("jack"), await hub.member("jill")
+    jack.link.lines()
+    hub.post(jill, say("1"))
+    hub.post(jack, say("2"), tell("stranger", "3"), say("4"))
+    hub.post(jill, say("5"), tell("stranger", "6"))
+    await hub.settle()
+    assert len(hub.log.batches[-1]) == 4
+    stranger = "err: no one here is called stranger"
+    assert jack.link.lines() == ["> jill: 1", stranger, "> jill: 5"]
+    assert jill.link.lines() == ["> jack: 2", "> jack: 4", stranger]
+
+
+async def test_an_answer_with_nothing_to_say_stands_in_its_place(hub):
+    jack = await hub.program("jack", "#a")
+    silent = commands.Custom(lambda *_: (), "")
+    hub.post(
+        jack,
+        commands.LabelledCommand(say("1", room="#a"), "one"),
+        commands.LabelledCommand(silent, "two"),
+        commands.LabelledCommand(tell("stranger", "3"), "three"),
+        commands.LabelledCommand(commands.Ping(), "four"),
+    )
+    await hub.settle()
+    assert [(answer["id"], answer["type"]) for answer in jack.link.documents()] == [
+        ("one", "said"),
+        ("two", "done"),
+        ("three", "refusal"),
+        ("four", "done"),
     ]
 
 
@@ -268,24 +204,31 @@ async def test_the_hook_sees_each_of_several_messages():
         assert jill.link.lines() == ["> jack: ONE", "> jack: TWO"]
 
 
-async def test_nicks_are_claimed_in_record_order(hub):
+async def test_nicks_are_claimed_in_the_logs_order(hub):
     one, two, three = hub.client(), hub.client(), hub.client()
     hub.post(one, take("john"))
     hub.post(two, take("JOHN"), take("jоhn"), take("jim"))
-    hub.post(one, take("jack"))
-    hub.post(three, take("john"))
     await hub.settle()
-    assert hub.hub.state.counts.turns == 1
-    assert one.link.lines() == [
-        "> all right, I will call you john",
-        "> all right, I will call you jack",
-    ]
+    assert [draft.name.display for draft in hub.log.batches[0]] == ["john", "JOHN"]
+    assert one.link.lines() == ["> all right, I will call you john"]
     assert two.link.lines() == [
         "err: the nick JOHN is taken, or looks like one that is: please choose another",
         "err: the nick jоhn is taken, or looks like one that is: please choose another",
         "> all right, I will call you jim",
     ]
+    # Within one turn, after it is free and before.
+    hub.post(one, take("jack"))
+    hub.post(three, take("john"))
+    await hub.settle()
+    assert one.link.lines() == ["> all right, I will call you jack"]
     assert three.link.lines() == ["> all right, I will call you john"]
+    hub.post(two, take("john"))
+    hub.post(three, take("june"))
+    await hub.settle()
+    assert two.link.lines() == [
+        "err: the nick john is taken, or looks like one that is: please choose another"
+    ]
+    assert three.link.lines() == ["> all right, I will call you june"]
 
 
 async def test_a_nick_set_free_within_a_turn_can_be_had_in_it(hub):
@@ -308,6 +251,16 @@ async def test_max_rooms_holds_within_a_turn(keep):
             "err: there are too many rooms; please join one that exists (/rooms lists them)"
         ]
         assert list(hub.hub.state.rooms) == ["#a"]
+        # A room that is left makes place for those who come after it, if it is not kept.
+        hub.post(jill, join("#b"))
+        hub.post(jack, commands.Leave())
+        await hub.settle()
+        assert [line[:4] for line in jill.link.lines()] == ["err:"]
+        await hub.turn(jack, join("#a"))
+        hub.post(jack, commands.Leave())
+        hub.post(jill, join("#b"))
+        await hub.settle()
+        assert list(hub.hub.state.rooms) == ["#a" if keep else "#b"]
 
 
 async def test_words_carry_the_nick_their_author_had_then(hub):
@@ -316,15 +269,54 @@ async def test_words_carry_the_nick_their_author_had_then(hub):
     assert jill.link.lines() == ["> jack: 1", "> jack is now known as jim", "> jim: 2"]
 
 
+async def test_a_private_message_goes_by_the_nicks_at_its_place_in_the_log(hub):
+    jack, jill = await hub.member("jack"), await hub.member("jill")
+    program, bot, other = await hub.program("program"), hub.bot(), hub.client()
+    jack.link.lines()
+    hub.post(jill, take("june"))
+    hub.post(jack, say("1"), tell("jill", "2"), tell("june", "3"), say("4"))
+    hub.post(program, commands.LabelledCommand(tell("jill", "5"), "a"), tell("june", "6"))
+    calls = [hub.call(bot, tell("jill", "7")), hub.call(bot, tell("june", "8"))]
+    hub.post(other, tell("june", "9"))
+    await hub.settle()
+    assert jack.link.lines() == [
+        "> jill is now known as june",
+        "err: no one here is called jill",
+    ]
+    lines = jill.link.lines()
+    assert [line for line in lines if "jack" in line] == [
+        "> jack: 1",
+        "> jack (to you): 3",
+        "> jack: 4",
+    ]
+    assert sorted(line[-1] for line in lines[1:]) == ["1", "3", "4", "6", "8", "9"]
+    [refusal] = program.link.documents()
+    assert (refusal["type"], refusal["id"]) == ("refusal", "a")
+    with pytest.raises(Refused, match="no one here is called jill"):
+        await calls[0].result()
+    assert [event.text for event in await calls[1].result()] == ["8"]
+
+
+async def test_nobody_is_told_that_someone_is_not_here_whose_leave_is_yet_to_come(hub):
+    jack, jill = await hub.member("jack"), await hub.member("jill")
+    jack.link.lines()
+    hub.post(jill, commands.Quit())
+    hub.post(jack, tell("jill", "are you there?"), say("no"))
+    await hub.settle()
+    assert jack.link.lines() == ["> jill has left the room", "err: no one here is called jill"]
+    assert hub.log.entries[-1].text == "no"
+
+
 async def test_entries_carry_their_authors_id(hub):
     jack = await hub.member("jack")
     jill = await hub.member("jill")
+    first = len(hub.log.entries)
     await hub.turn(jack, say("1"), act("2"), topic("3"), take("jim"), tell("jill", "4"))
-    await hub.turn(jack, commands.Leave())
-    drafts = [draft for batch in hub.log.batches for draft in batch]
-    assert {type(draft) for draft in drafts} > {Said, Joined, Left, Renamed, Told}
-    assert {draft.author for draft in drafts if draft.nick != "jill"} == {jack.id}
-    assert jack.id != jill.id
+    await hub.turn(jack, commands.Leave(), join("#b"), commands.Quit())
+    kinds = [Said, Acted, TopicSet, NickChanged, Told, Exited, Entered, Gone]
+    assert [type(entry) for entry in hub.log.entries[first:]] == kinds
+    assert {entry.author for entry in hub.log.entries[first:]} == {jack.user.id}
+    assert jack.user.id != jill.user.id
 
 
 # --- 3: the log -----------------------------------------------------------------------------------
@@ -341,21 +333,27 @@ async def test_nothing_is_applied_while_a_turn_is_in_its_log(hub):
     hub.post(jack, say("2"))
     hub.post(jack, commands.ListMembers())
     await hub.settle()
-    assert jill.nick == "jill"
-    assert list(jill.rooms) == ["#a"]
+    assert jill.user.nick == "jill"
+    assert list(jill.user.rooms) == ["#a"]
     assert jack.link.writes == jill.link.writes == []
     assert len(hub.log.batches[-1]) == 1
-    # What has arrived meanwhile is the next turn, one for all of it.
+    # The next turn takes all that has arrived meanwhile, but for a leave behind a nick.
     hub.log.gate.set()
     await hub.settle()
-    assert hub.hub.state.counts.turns == turns + 1
-    assert [type(draft) for draft in hub.log.batches[-1]] == [Renamed, Left, Said]
+    assert hub.hub.state.counts.turns == turns + 2
+    batches = [[type(draft) for draft in batch] for batch in hub.log.batches[-2:]]
+    assert batches == [[NickChanged, Said], [Exited]]
     assert jack.link.lines() == [
         "> jill is now known as june",
+        "> in #a: jack, june",
         "> june has left the room",
-        "> in #a: jack",
     ]
-    assert jill.link.lines()[0] == "> jack: 1"
+    assert jill.link.lines() == [
+        "> jack: 1",
+        "> all right, I will call you june",
+        "> jack: 2",
+        "> you have left #a",
+    ]
 
 
 async def test_a_stop_meets_the_hub_between_turns(hub):
@@ -368,8 +366,8 @@ async def test_a_stop_meets_the_hub_between_turns(hub):
     hub.log.gate.set()
     await hub.settle()
     assert hub.hub.state.stopping
-    hub.post(jack, commands.ReadOut())
-    await hub.turn(jill, commands.ReadOut())
+    hub.post(jack, InputEnded())
+    await hub.turn(jill, InputEnded())
     assert jill.link.lines() == ["> jack: 1", "> the server is shutting down"]
     assert jack.link.released
     assert jill.link.released
@@ -377,8 +375,12 @@ async def test_a_stop_meets_the_hub_between_turns(hub):
 
 async def test_a_turn_without_drafts_needs_no_log(hub):
     client = hub.client()
-    await hub.turn(client, commands.ListRooms(), take("jack"))
-    assert client.link.lines() == ["> available rooms:", "> all right, I will call you jack"]
+    await hub.turn(client, commands.ListRooms(), commands.Refuse("no"), say("nowhere"))
+    assert client.link.lines() == [
+        "> available rooms:",
+        "err: no",
+        "err: you are in no room; use /join ROOM first",
+    ]
     assert hub.log.batches == []
 
 
@@ -389,17 +391,22 @@ async def test_kept_entries_have_dense_positions_in_their_room_and_passing_ones_
     hub.post(jill, topic("3"), commands.Leave(), join("#a"), say("4"))
     await hub.settle()
     await hub.turn(june, join("#a"), say("5"))
-    drafts = [draft for batch in hub.log.batches for draft in batch]
-    kept = [draft for draft in drafts if type(draft) in PERSISTENT]
-    places = [(draft.room, draft.position, draft.text) for draft in kept]
-    assert [place for place in places if place[0] == "#a"] == [
-        ("#a", number, str(number)) for number in range(1, 6)
-    ]
-    assert [place for place in places if place[0] == "#b"] == [("#b", 1, "1b"), ("#b", 2, "2b")]
-    assert all(draft.time > 0 for draft in kept)
-    assert not any(hasattr(draft, "position") for draft in drafts if draft not in kept)
+    kept = [entry for entry in hub.log.entries if type(entry) in PERSISTENT]
+    assert all(entry.time > 0 for entry in kept)
+    assert not any(hasattr(entry, "position") for entry in hub.log.entries if entry not in kept)
+    places = {
+        name: [(entry.position, entry.text) for entry in kept if entry.room == name]
+        for name in ("#a", "#b")
+    }
+    assert places["#b"] == [(1, "1b"), (2, "2b")]
+    assert [position for position, _ in places["#a"]] == [1, 2, 3, 4, 5]
+    texts = [text for _, text in places["#a"]]
+    assert sorted(texts) == ["1", "2", "3", "4", "5"]
+    assert texts.index("1") < texts.index("2")  # jack's own order
+    assert texts.index("3") < texts.index("4")  # jill's own order
+    assert texts[-1] == "5"
     stored = await hub.log.read("#a", 0, 100)
-    assert [entry.text for entry in stored] == ["1", "2", "3", "4", "5"]
+    assert [entry.text for entry in stored] == texts
 
 
 async def test_history_outlives_an_empty_room(hub):
@@ -413,24 +420,24 @@ async def test_history_outlives_an_empty_room(hub):
 async def test_a_draft_the_log_refuses_is_told_its_sender_and_seen_by_nobody(hub):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     jack.link.lines()
-    hub.log.refused = "bad"
+    hub.log.refuses = says("bad")
     hub.post(jack, say("1"), say("bad"), take("jim"), act("bad"), topic("bad"), say("2"))
-    hub.post(jill, tell("jim", "hi"), commands.ShowTopic(), say("3"))
+    hub.post(jill, tell("jack", "hi"), commands.ShowTopic(), say("3"))
     await hub.settle()
-    refusal = "err: not said: the disk is full"
+    refusal = f"err: {FULL}"
     assert jack.link.lines() == [
         refusal,
-        "> all right, I will call you jim",
-        refusal,
-        refusal,
         "> jill (to you): hi",
+        "> all right, I will call you jim",
         "> jill: 3",
+        refusal,
+        refusal,
     ]
     assert jill.link.lines() == [
         "> jack: 1",
+        "> #a has no topic",
         "> jack is now known as jim",
         "> jim: 2",
-        "> #a has no topic",
     ]
     assert [entry.position for entry in await hub.log.read("#a", 0, 9)] == [1, 2, 3]
 
@@ -439,46 +446,67 @@ async def test_a_topic_counts_once_the_log_has_it(hub):
     jack = await hub.member("jack")
     await hub.turn(jack, topic("good"))
     assert jack.link.lines() == ["> topic of #a: good"]
-    hub.log.refused = "bad"
+    hub.log.refuses = says("bad")
     newcomer = hub.client()
     hub.post(jack, topic("bad"), commands.ShowTopic())
     hub.post(newcomer, join("#a"))
     await hub.settle()
     assert jack.link.lines() == [
-        "err: not said: the disk is full",
-        "> topic of #a: good",
+        f"err: {FULL}",
         "> anonymous joined the room",
+        "> topic of #a: good",
     ]
     assert newcomer.link.lines() == ["> welcome to #a", "> topic of #a: good"]
-    # One in the same turn, before or after.
+    # Asked in one go, before it and after it.
     hub.post(jack, commands.ShowTopic(), topic("better"), commands.ShowTopic())
     await hub.settle()
     assert jack.link.lines() == [f"> topic of #a: {text}" for text in ("good", "better", "better")]
 
 
-async def test_a_log_that_raises_loses_what_was_said_and_nothing_else(hub, caplog):
+async def test_a_log_that_raises_refuses_what_it_keeps_or_decides_and_nothing_else(hub, caplog):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     jack.link.lines()
     hub.log.failure = OSError("no disk")
     hub.post(jack, say("1"), take("jim"), topic("2"))
-    hub.post(jill, tell("jim", "hi"), commands.Leave())
+    hub.post(jill, tell("jack", "hi"), commands.Leave(), join("#b"))
     await hub.settle()
-    refusal = "err: not said: the server cannot save messages now; please try again later"
+    not_said = "err: not said: the server cannot save messages now; please try again later"
+    not_now = "err: the server cannot do that now; please try again later"
     assert jack.link.lines() == [
-        refusal,
-        "> all right, I will call you jim",
-        refusal,
+        not_said,
         "> jill (to you): hi",
+        not_now,
         "> jill has left the room",
+        not_said,
     ]
-    assert jill.link.lines() == ["> jack is now known as jim", "> you have left #a"]
-    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [hub.log.failure]
+    assert jill.link.lines() == ["> you have left #a", not_now]
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert errors == [hub.log.failure] * 3
     hub.log.failure = None
     await hub.turn(jill, join("#a"), say("3"))
     assert jack.link.lines() == ["> jill joined the room", "> jill: 3"]
 
 
-# --- 4: the walk ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_after_a_log_has_raised_its_claims_are_those_of_the_users(late):
+    async with running_hub(max_rooms=1) as hub:
+        jack, jill = await hub.member("jack"), await hub.member("jill")
+        hub.log.failure, hub.log.fails_late = OSError("no disk"), late
+        hub.post(jack, commands.Quit())
+        hub.post(jill, take("june"))
+        await hub.turn(jill, commands.Leave(), join("#b"))
+        hub.log.failure = None
+        newcomer = hub.client()
+        await hub.turn(newcomer, take("june"), take("jack"), take("jill"), join("#c"))
+        assert newcomer.link.lines() == [
+            "> all right, I will call you june",
+            "> all right, I will call you jack",
+            "err: the nick jill is taken, or looks like one that is: please choose another",
+            "> welcome to #c",
+        ]
+
+
+# --- 4: fold and deliver --------------------------------------------------------------------------
 
 
 async def test_nobody_hears_a_room_from_before_its_join_or_after_its_leave(hub):
@@ -491,57 +519,37 @@ async def test_nobody_hears_a_room_from_before_its_join_or_after_its_leave(hub):
     hub.post(jill, say("6"), commands.Leave(), join("#a"), say("7"))
     hub.post(june, join("#a"), say("8"))
     await hub.settle()
-    assert hub.hub.state.counts.turns == 1
-    assert jack.link.lines() == [
+    said = [(entry.nick, entry.text) for entry in hub.log.entries if isinstance(entry, Said)]
+    assert [text for nick, text in said if nick == "jack"] == ["1", "3", "5"]
+    assert [text for nick, text in said if nick == "jill"] == ["2", "6", "7"]
+    assert [text for nick, text in said if nick == "june"] == ["4", "8"]
+    heard = {client: client.link.lines() for client in (jack, jill, june)}
+    heard[june].remove("err: you are in no room; use /join ROOM first")
+    for client, lines in heard.items():
+        assert lines == told(hub.log, client)
+    assert heard[jack][:3] == [
         "> all right, I will call you jack",
         "> welcome to #a",
         "> jill joined the room",
-        "> jill: 2",
-        "> june joined the room",
-        "> june: 4",
-        "> june has left the room",
-        "> sad to see you go =(",
     ]
-    assert jill.link.lines() == [
-        "> all right, I will call you jill",
-        "> welcome to #a",
-        "> jack: 3",
-        "> june joined the room",
-        "> june: 4",
-        "> june has left the room",
-        "> jack: 5",
-        "> jack has left the room",
-        "> you have left #a",
-        "> welcome to #a",
-        "> june joined the room",
-        "> june: 8",
-    ]
-    assert june.link.lines() == [
-        "> all right, I will call you june",
-        "err: you are in no room; use /join ROOM first",
-        "> welcome to #a",
-        "> you have left #a",
-        "> welcome to #a",
-    ]
+    assert heard[jack][-1] == "> sad to see you go =("
+    assert "> june: 8" in heard[jill]
 
 
 async def test_who_moves_hears_one_room_after_the_other(hub):
-    jack, jill, june = hub.client(), hub.client(), hub.client()
-    hub.post(jill, take("jill"), join("#a"))
-    hub.post(june, take("june"), join("#b"))
-    hub.post(jack, take("jack"), join("#a"))
+    jack, jill = await hub.member("jack"), await hub.member("jill")
+    june = await hub.member("june", "#b")
+    jack.link.lines()
     hub.post(jill, say("a1"))
     hub.post(june, say("b1"))
     hub.post(jack, join("#b"))
     hub.post(jill, say("a2"))
     hub.post(june, say("b2"))
     await hub.settle()
-    assert jack.link.lines()[1:] == [
-        "> welcome to #a",
-        "> jill: a1",
-        "> welcome to #b",
-        "> june: b2",
-    ]
+    assert len(hub.log.batches[-1]) == 5
+    assert jack.link.lines() == ["> jill: a1", "> welcome to #b", "> june: b2"]
+    assert jill.link.lines() == ["> jack has left the room"]
+    assert june.link.lines() == ["> jack joined the room"]
 
 
 async def test_pipelined_clients_hear_what_they_should(autojump_clock):
@@ -622,12 +630,21 @@ async def test_a_turn_costs_one_send_a_client(hub):
     outsider = await hub.member("outsider", "#b")
     for member in members:
         member.link.lines()
+    turns = hub.hub.state.counts.turns
     for _ in range(10):
         for member in members:
-            hub.post(member, say("Hi"), commands.ListMembers(), tell("c0", "psst"))
+            hub.post(member, say("Hi"), act("waves"), tell("c0", "psst"), tell("stranger", "psst"))
     await hub.settle()
+    assert hub.hub.state.counts.turns == turns + 1
     assert [len(member.link.writes) for member in members] == [1] * 4
     assert outsider.link.writes == []
+    # A command behind a message waits for another turn, which costs one more send.
+    for member in members:
+        member.link.lines()
+        hub.post(member, commands.ListMembers(), say("Hi"), commands.ListMembers(), say("Hi"))
+    await hub.settle()
+    assert hub.hub.state.counts.turns == turns + 3
+    assert [len(member.link.writes) for member in members] == [2] * 4
 
 
 async def test_one_whose_send_fails_ends_alone(hub):
@@ -665,7 +682,7 @@ def explode_late(caller, arguments):
     explode()
 
 
-async def crowd(hub) -> list[Client]:
+async def crowd(hub) -> list[Session]:
     members = [hub.client() for _ in range(100)]
     for member in members:
         hub.post(member, join("#a"))
@@ -710,7 +727,7 @@ async def test_a_record_that_raises_ends_only_its_sender(record, heard, caplog):
         assert jack.link.lines() == ["> anonymous: before", ENDED]
         assert jack.link.released
         assert not any(member.link.released for member in members)
-        assert len(hub.hub.state.clients) == 100
+        assert len(hub.hub.state.sessions) == 100
         assert [record.exc_info is not None for record in caplog.records] == [True]
         # Never what was said.
         assert "bang" not in caplog.records[0].getMessage()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from needs import needs
 from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import Crowd, Serve, Served, children, ends, open_files, program
 
@@ -41,9 +42,17 @@ def plan(tmp_path: Path) -> Plan:
 # --- one that works -------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["epoll", "no epoll"])
+def waiting_program(request: pytest.FixtureRequest, plan: Plan) -> list[str]:
+    """What to run for a daemon, and its successors, that wait for sockets so."""
+    return plan(limits={"transports.readiness.EPOLL": request.param == "epoll"})
+
+
 @pytest.mark.parametrize("store", ["memory", "sqlite:chat.db"])
-def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None:
-    daemon = serve("--store", store)
+def test_clients_talk_on(
+    store: str, waiting_program: list[str], serve: Serve, talk: Talk, run: Run
+) -> None:
+    daemon = serve("--store", store, program=waiting_program)
     john = talk(daemon, "/nick john", "/join #general", "/topic upgrades")
     john.hears("> all right, I will call you john", "> welcome to #general")
     john.hears("> topic of #general: upgrades")
@@ -100,8 +109,10 @@ def test_clients_talk_on(store: str, serve: Serve, talk: Talk, run: Run) -> None
     assert daemon.process.stdout.read() == ""  # the first line was the only one
 
 
-def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> None:
-    daemon = serve("--store", "sqlite:chat.db")
+def test_a_daemon_can_be_upgraded_again_and_again(
+    waiting_program: list[str], serve: Serve, talk: Talk
+) -> None:
+    daemon = serve("--store", "sqlite:chat.db", program=waiting_program)
     john, jack = talk(daemon, "/nick john"), talk(daemon)
     john.hears("> all right, I will call you john")
     files = open_files(daemon.process.pid)
@@ -119,11 +130,9 @@ def test_a_daemon_can_be_upgraded_again_and_again(serve: Serve, talk: Talk) -> N
 
 @pytest.mark.parametrize("program", ["telnet", "nc"])
 def test_what_people_come_in_with_stays_connected(program: str, serve: Serve) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
     daemon = serve()
     client = subprocess.Popen(
-        [program, "127.0.0.1", str(daemon.port)],
+        [needs(program), "127.0.0.1", str(daemon.port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

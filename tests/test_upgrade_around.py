@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -18,12 +16,10 @@ from pathlib import Path
 
 import pytest
 from loopback import HOST
+from needs import needs
 from processes import PATIENCE, Run, Talk
 from served import Serve, ends
 from test_systemd import START
-
-HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-OPENSSL = shutil.which("openssl")
 
 
 class Manager:
@@ -159,8 +155,8 @@ def make_certificate(folder: Path) -> Path:
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
-            *[OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"],
-            *["-days", "1", "-keyout", key, "-out", certificate],
+            *[needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"],
+            *["-subj", "/CN=localhost", "-days", "1", "-keyout", key, "-out", certificate],
         ],
         check=True,
         capture_output=True,
@@ -173,12 +169,13 @@ def make_certificate(folder: Path) -> Path:
 @contextmanager
 def haproxy(folder: Path, port: int) -> Iterator[int]:
     """haproxy with TLS before a daemon; its own port."""
+    program = needs("haproxy")
     with socket.create_server((HOST, 0)) as free:
         own = free.getsockname()[1]
     configuration = folder / "haproxy.cfg"
     certificate = make_certificate(folder)
     configuration.write_text(CONFIGURATION.format(own=own, port=port, certificate=certificate))
-    process = subprocess.Popen([HAPROXY, "-db", "-f", configuration], stderr=subprocess.PIPE)
+    process = subprocess.Popen([program, "-db", "-f", configuration], stderr=subprocess.PIPE)
     try:
         end = time.monotonic() + PATIENCE
         while True:
@@ -195,15 +192,13 @@ def haproxy(folder: Path, port: int) -> Iterator[int]:
         process.communicate()
 
 
-@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
-@pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
 def test_tls_clients_of_a_proxy_stay_connected(serve: Serve, talk: Talk, tmp_path: Path) -> None:
     daemon = serve("--trusted-proxies", HOST)
     jack = talk(daemon, "/nick jack", "/join #general")
     jack.hears("> all right, I will call you jack", "> welcome to #general")
     with haproxy(tmp_path, daemon.port) as own:
         client = subprocess.Popen(
-            [OPENSSL, "s_client", "-quiet", "-connect", f"{HOST}:{own}"],
+            [needs("openssl"), "s_client", "-quiet", "-connect", f"{HOST}:{own}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

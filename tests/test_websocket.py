@@ -97,7 +97,11 @@ async def test_a_client_is_in_several_rooms_and_names_them(chat):
         await john.send("say", room="#c", text="not there")
         assert (await john.receive())["room"] == "#a"
         assert (await john.receive())["room"] == "#b"
-        assert await john.receive() == {"type": "refusal", "reason": "you are not in that room"}
+        assert await john.receive() == {
+            "type": "refusal",
+            "reason": "you are not in that room",
+            "code": "not_in_room",
+        }
         assert mine(await jack.receive(), "room", "text") == ("#b", "Hi")
         departed = await jack.ask("leave", room="#b")
         assert departed == {"type": "departed", "room": "#b", "room_name": "#b"}
@@ -117,6 +121,7 @@ async def test_there_is_a_limit_on_rooms(autojump_clock):
         assert await john.ask("join", room="#c") == {
             "type": "refusal",
             "reason": "you are in 2 rooms, which is the most; leave one",
+            "code": "in_too_many_rooms",
         }
         assert (await john.ask("leave", room="#a"))["type"] == "departed"
         assert (await john.ask("join", room="#c"))["type"] == "welcomed"

@@ -7,7 +7,7 @@ import socket
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -15,15 +15,26 @@ from trio_chat.config.certificate import Tls
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.config.secrets import read_secrets
 from trio_chat.config.settings import AT_A_RESTART, SQLITE, Settings, changed, changes
-from trio_chat.errors import ChatClosed, Refused
+from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.http.operators import Operators
-from trio_chat.hub.client import Client, Item, Note
-from trio_chat.hub.hub import Heartbeat, Hub, Reload, Stop, TellClient
-from trio_chat.hub.pause import Pause, PauseRequested
+from trio_chat.hub.hub import Hub
+from trio_chat.hub.inbox import (
+    Connected,
+    Heartbeat,
+    HubEvent,
+    Item,
+    PauseWanted,
+    Reload,
+    Request,
+    Stop,
+    TellClient,
+)
+from trio_chat.hub.pause import Pause
+from trio_chat.hub.session import Session
 from trio_chat.metrics.histogram import SECONDS, Histogram
 from trio_chat.metrics.loop_lag import measure_loop_lag
 from trio_chat.metrics.statistics import Health, Statistics, take
-from trio_chat.protocol.commands import Connected, Disconnected
+from trio_chat.protocol.commands import Disconnected
 from trio_chat.protocol.table import make_table
 from trio_chat.protocol.text import clean_text
 from trio_chat.roomlog.memory import MemoryLog
@@ -33,7 +44,7 @@ from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.snapshot.restore import Restore
 from trio_chat.snapshot.take import going_over, take_snapshot
-from trio_chat.transports.connection import TURNED_AWAY, new_reader, run_connection
+from trio_chat.transports.connection import TURNED_AWAY, Connection, new_reader
 from trio_chat.transports.listener import Listeners, open_sockets
 from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.transports.proxy_protocol import is_trusted
@@ -47,11 +58,13 @@ if TYPE_CHECKING:
     from trio_chat.config.endpoints import Speech
     from trio_chat.hub.handlers.messages import BeforeSay
     from trio_chat.protocol.table import Row
-    from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog import LocalLog, RoomLog, SharedLog
     from trio_chat.transports.reader import Reader
     from trio_chat.transports.readiness import Readiness
 
 logger = logging.getLogger("trio_chat")
+
+T = TypeVar("T")
 
 # Batches that wait for the hub. Each is one read of one client. The rate limit keeps them small,
 # and a client's few.
@@ -118,9 +131,9 @@ class Chat:
 
         There is one for each that `host` stands for.
 
-        What is not given comes from the settings; if neither is, their `listen` counts first, whose
-        unix sockets have no address. Port 0 is any free one, and a different one for each address.
-        Raises like `listen_at`.
+        The settings give a host or a port that is not given here. If neither is, their `listen`
+        counts first, whose unix sockets have no address. Port 0 is any free one, and a different
+        one for each address. Raises like `listen_at`.
         """
         settings, wanted = self.settings, self.settings.endpoints
         if host is not None or port is not None:
@@ -133,9 +146,9 @@ class Chat:
     async def listen_at(self, endpoint: Endpoint) -> list[tuple[str, int]]:
         """Listen at an endpoint, which says what is taken there too; gives its TCP addresses.
 
-        What an earlier server has left at the path of a unix socket is replaced, and the path is
-        removed at the end. Raises `OSError` if it cannot be listened at, `ListenError` if another
-        server has the path, or something else is there, and `ChatClosed` once the chat is stopping.
+        A socket that an earlier server has left at a path is replaced, and the path is removed at
+        the end. Raises `OSError` if it cannot be listened at, and `ListenError` if another server
+        has the path, or something else is there. Raises `ChatClosed` once the chat is stopping.
         """
         await self._check_open()
         sockets = await open_sockets(endpoint)
@@ -146,51 +159,54 @@ class Chat:
     ) -> list[tuple[str, int]]:
         """Listen on sockets that listen already, as systemd hands them over; their TCP addresses.
 
-        `endpoints` has for each what is taken there, and for a unix socket its path, if that is the
-        chat's to remove; without them everything is taken, and no path removed. Those of a
-        predecessor are in its state, as `listening`. The chat takes the sockets over, and closes
-        them: when it stops, and if this raises. Raises
-        `ValueError` if one does not listen, `SettingsError` if one has a path that no setting can
-        have, such as an abstract name, and `ChatClosed` once the chat is stopping.
+        `endpoints` says for each what is taken there, and the path of a unix socket if the chat is
+        to remove it. Without them everything is taken, and no path removed. Those of a predecessor
+        are in its state, as `listening`. The chat takes the sockets over, and closes them when it
+        stops, and if this raises. Raises `ValueError` if one does not listen, and `SettingsError`
+        if one has a path that no setting can have, such as an abstract name. Raises `ChatClosed`
+        once the chat is stopping.
         """
         with ExitStack() as closing:
             sockets = [closing.enter_context(sock) for sock in sockets]
             if self._stop_wanted.is_set():
                 raise ChatClosed("the chat is stopping")
-            listening = self._listeners.add(sockets, endpoints, paused=self._pausing.locked())
+            paused = self._pausing.locked()
+            added = self._listeners.add(sockets, endpoints, self._link, paused=paused)
             closing.pop_all()
-        for one in listening:
-            serve = partial(self._accept, accept=one.endpoint.accept)
-            self._clients.start_soon(one.run, serve, self._clients)
-        found = [one.endpoint for one in listening]
-        return [(endpoint.host, endpoint.port) for endpoint in found if not endpoint.unix]
+        for listener, endpoint in added.items():
+            serve = partial(self._serve, accept=endpoint.accept)
+            self._clients.start_soon(self._listeners.serve, listener, serve, self._clients)
+        return [(place.host, place.port) for place in added.values() if not place.unix]
 
     @property
     def listening(self) -> tuple[Endpoint, ...]:
-        """Where it listens."""
+        """The endpoints at which it listens."""
         return self._listeners.endpoints
 
-    def _accept(
-        self, stream: trio.SocketStream, *, accept: tuple[Speech, ...]
+    def _link(self, stream: trio.SocketStream) -> SocketLink:
+        # Trio keeps what was accepted as long as its task runs, and a link is less than a stream.
+        return SocketLink(stream, self.settings.keepalive, self._readiness)
+
+    def _serve(
+        self, link: SocketLink, *, accept: tuple[Speech, ...]
     ) -> Coroutine[None, None, None]:
         # Not a coroutine of its own, to save each connection a frame. The channel is not cloned for
         # each either: `_run_clients` closes it when the last of them has ended.
         settings = self.settings
-        link = SocketLink(stream, settings.keepalive, self._readiness)
         trusted = is_trusted(link.address, settings.trusted_proxies)
-        return self._run_reader(
-            new_reader(link, self._channel, settings, self._table, accept=accept, trusted=trusted)
-        )
+        reader = new_reader(link, self._channel, settings, accept=accept, trusted=trusted)
+        return self._run_reader(reader)
 
     def _run_reader(self, reader: Reader) -> Coroutine[None, None, None]:
-        return run_connection(
+        return Connection(
             reader,
             self._channel,
             self.settings,
+            self._table,
             turned_away=self._turned_away,
             operators=self._operators,
             tls=self._tls,
-        )
+        ).run()
 
     async def serve_stream(self, stream: trio.abc.Stream, *, peer: str = "stream") -> None:
         """Serve one client over a stream of any kind, by the line protocol, and close the stream.
@@ -203,14 +219,15 @@ class Chat:
             self._streams.add(scope)
             try:
                 link = StreamLink(stream, peer)
-                reader = new_reader(link, channel, self.settings, self._table)
-                await run_connection(
-                    reader,
+                connection = Connection(
+                    new_reader(link, channel, self.settings),
                     channel,
                     self.settings,
+                    self._table,
                     turned_away=self._turned_away,
                     operators=self._operators,
                 )
+                await connection.run()
             finally:
                 self._streams.remove(scope)
                 await trio.aclose_forcefully(stream)
@@ -224,7 +241,7 @@ class Chat:
         await self._check_open()
         with self._channel.clone() as channel:
             link = EventLink(channel, self.settings.outbox_bytes)
-            client = Client(link, EVENTS, channel, room_limit=None, local=True)
+            client = Session(link, EVENTS, channel, room_limit=None, local=True)
             try:
                 await channel.send((client, (Connected(),), 0))
             except trio.BrokenResourceError:
@@ -247,9 +264,8 @@ class Chat:
 
         Raises `Refused` for text that may not be shown, `ChatClosed` once the chat has stopped.
         """
-        note = TellClient(client, clean_text(text, what="line", limit=self.settings.message_chars))
-        await self._ask(note)
-        return note.told
+        text = clean_text(text, what="line", limit=self.settings.message_chars)
+        return await self._ask(TellClient(client, text))
 
     async def beat(self) -> None:
         """Return once the hub has gone through a turn, which one that hangs does not.
@@ -258,13 +274,16 @@ class Chat:
         """
         await self._ask(Heartbeat())
 
-    async def _ask(self, note: TellClient | Heartbeat | Reload) -> None:
-        await self._post(note)
-        await note.done.wait()
-
-    async def _post(self, note: Note) -> None:
+    async def _ask(self, request: Request[T]) -> T:
+        await self._post(request)
         try:
-            await self._channel.send(note)
+            return await request.result()
+        except ChatClosed:
+            raise ChatClosed("the chat has stopped") from None
+
+    async def _post(self, event: HubEvent) -> None:
+        try:
+            await self._channel.send(event)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise ChatClosed("the chat has stopped") from None
 
@@ -275,24 +294,21 @@ class Chat:
         others for clients that come from now on; docs/settings.md says which. Nobody is
         disconnected. Log settings are for the program to act on. The files that
         `metrics_token_file`, `tls_cert` and `tls_key` name are read anew. Raises `SettingsError`,
-        and changes nothing, if that cannot be, or `keep_rooms` has what is no name of a room, and
-        `ChatClosed` once the chat is stopping.
+        and changes nothing, if they cannot be read, or `keep_rooms` has what is no name of a room.
+        Raises `ChatClosed` once the chat is stopping.
         """
         await self._check_open()
         token, certificate = await read_secrets(settings)
         stay = tuple(
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
-        note = Reload(changed(self.settings, settings), kept_rooms_of(settings))
-        await self._ask(note)
-        if not note.taken:
-            raise ChatClosed("the chat has stopped")
+        await self._ask(Reload(changed(self.settings, settings), kept_rooms_of(settings)))
         self._operators.token = token
         self._tls.certificate = certificate
         return stay
 
     def statistics(self) -> Statistics:
-        """How the chat does, at this moment."""
+        """The numbers of the chat, at this moment."""
         return take(self._hub, self._loop_lag)
 
     def health(self) -> Health:
@@ -318,13 +334,14 @@ class Chat:
         """Have everything stand still for the length of a block, between two turns.
 
         Nothing is read, written or accepted within it: what comes waits in the kernel. Leaving the
-        block goes on as if nothing had happened, unless `PausedChat.hand_over` was called: then
-        this chat ends, without a word to the clients that were handed over. Those that cannot be
-        (the ones on streams) are told to connect again; in the other process those that can come
-        back are away until they do.
+        block goes on as if nothing had happened, unless `PausedChat.hand_over` was called. Then
+        this chat ends, without a word to the clients that were handed over. Clients that cannot be
+        (on streams, and with TLS) are told to connect again. Those of them that can come back are
+        detached in the other process until they do.
 
-        Raises `ChatClosed` once the chat is stopping, `Refused` if there are in-process clients,
-        and `trio.TooSlowError`, after everything has gone on, if it does not stand still in time.
+        Raises `ChatClosed` once the chat is stopping, and `Refused` if there are in-process
+        clients. If it does not stand still in time, everything goes on, and `trio.TooSlowError` is
+        raised.
         """
         async with self._pausing:
             await self._check_open()
@@ -340,26 +357,28 @@ class Chat:
         await self._listeners.pause()
         # Each connection's task has begun by then, and its first record stands before the note.
         await trio.lowlevel.checkpoint()
-        await self._post(PauseRequested(pause))
+        await self._post(PauseWanted(pause))
         await pause.reached.wait()
         if self._ended.is_set():
             await trio.lowlevel.checkpoint_if_cancelled()
             raise ChatClosed("the chat has stopped")
-        if any(client.local for client in self._hub.state.clients.values()):
-            raise Refused("a chat with in-process clients cannot be handed over")
+        if any(session.local for session in self._hub.state.sessions):
+            raise Refused(
+                "a chat with in-process clients cannot be handed over", code=Code.CANNOT_HAND_OVER
+            )
         await self._log.pause()
 
     def _paused_chat(self, pause: Pause) -> PausedChat:
         state = self._hub.state
-        clients = going_over(state)
+        sessions = going_over(state)
 
         def hand_over() -> None:
-            pause.handed_over = clients
+            pause.handed_over = [session for session, _ in sessions]
 
         return PausedChat(
             state=take_snapshot(state, self._log, pause, self.uptime, self.listening),
             listeners=self._listeners.sockets,
-            clients=[c.link.socket for c in clients if isinstance(c.link, SocketLink)],
+            clients=[link.socket for _, link in sessions],
             lock=self._log.lock,
             hand_over=hand_over,
         )
@@ -367,7 +386,7 @@ class Chat:
     def _end_pause(self, pause: Pause) -> None:
         if pause.handed_over is not None:
             self._stop_wanted.set()
-            self._listeners.let_go()
+            self._listeners.hand_over()
         else:
             self._log.resume()
             self._listeners.resume()
@@ -426,6 +445,7 @@ class Chat:
         deadline = trio.current_time() + self.settings.stop_grace
         for scope in (clients.cancel_scope, *self._streams):
             scope.deadline = min(scope.deadline, deadline)
+        self._hub.give_up_at(deadline)
         with suppress(trio.BrokenResourceError):
             await self._channel.send(Stop())
 
@@ -443,13 +463,13 @@ async def open_chat(
     Leaving the block stops it gracefully; cancelling it stops it at once.
 
     `commands` are rows beside the built-in ones (`trio_chat.custom`). `before_say` is called in the
-    hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`); it
+    hub with each draft of what is about to be said (`Said`, `Acted`, `TopicSet`, `Told`). It
     returns the text to say, or raises `Refused`, and must not block. Nothing listens yet: see
     `Chat.listen`. `predecessor` is another process's chat to go on from (`Chat.frozen`), once that
-    one has handed it over: its clients' sockets and its lock are this chat's from here on, its
-    listeners are for `Chat.listen_on`. Exceptions come
-    in groups, as nurseries raise them; but for `StoreError`, raised
-    before anything runs if the file that `settings.store` names cannot be used.
+    one has handed it over. Its clients' sockets and its lock are this chat's from here on; its
+    listeners are for `Chat.listen_on`. Exceptions come in groups, as nurseries raise them. But
+    `StoreError` is raised before anything runs, if the file that `settings.store` names cannot be
+    used.
     """
     settings = settings or Settings()
     table = make_table(commands)
@@ -463,9 +483,9 @@ async def open_chat(
         readiness = unused.enter_context(open_readiness())
         async with _open_log(settings, handover) as log, trio.open_nursery() as nursery:
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
-            restore = Restore(settings, table, handover.state)
+            restore = Restore(settings, table, handover.state, log)
             restore.state.counts.upgrades += predecessor is not None
-            readers = list(restore.clients(handover.clients, send, readiness))
+            readers = list(restore.sessions(handover.clients, send, readiness))
             hub = Hub(
                 state=restore.state,
                 log=log,
@@ -483,12 +503,14 @@ async def open_chat(
             await nursery.start(chat._run_clients, readers)
             yield chat
             await chat.stop()
-            # What the hub has had read for it, and nobody waits for any more.
+            # Reads and timers that the hub has started, and that nobody waits for any more.
             nursery.cancel_scope.cancel("the chat has stopped")
 
 
 @asynccontextmanager
-async def _open_log(settings: Settings, handover: Handover) -> AsyncGenerator[RoomLog, None]:
+async def _open_log(
+    settings: Settings, handover: Handover
+) -> AsyncGenerator[LocalLog | SharedLog, None]:
     keep = retention(settings)
     if not settings.store.startswith(SQLITE):
         yield MemoryLog.restored(keep, handover.state.histories)

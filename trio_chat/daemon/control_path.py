@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import platformdirs
 import trio
 
 from trio_chat.errors import ControlError, ListenError
-from trio_chat.transports.unix import SocketFile, listen_at
+from trio_chat.transports.listener import PausableListener
+from trio_chat.transports.unix import listen_at
 
 if TYPE_CHECKING:
     import socket
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".sock"
 # Connections that wait to be accepted.
 BACKLOG: Final = 16
+
+ControlListener: TypeAlias = PausableListener[trio.SocketStream]
 
 
 def default_directory() -> Path:
@@ -41,40 +44,6 @@ def default_path(instance: str) -> Path:
     return default_directory() / f"{instance}{SUFFIX}"
 
 
-class ControlListener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts connections at a path; closing it removes the path first, unless it was let go."""
-
-    def __init__(self, path: Path, listening: socket.socket) -> None:
-        self.path = path
-        self._file = SocketFile(path)
-        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-        self._accepting = trio.CancelScope()
-        # Another process listens here by now.
-        self._another = False
-
-    async def accept(self) -> trio.SocketStream:
-        """Wait for a connection; there is none any more once the path has been let go."""
-        if not self._another:
-            with trio.CancelScope() as self._accepting:
-                return await self._listener.accept()
-        return await trio.sleep_forever()  # until cancelled: nobody comes any more
-
-    def let_go(self) -> None:
-        """Leave the path to another process, which listens there with the same socket."""
-        self._another = True
-        self._accepting.cancel("the control socket is another process's")
-
-    def fileno(self) -> int:
-        """The descriptor of the socket."""
-        return self._listener.socket.fileno()
-
-    async def aclose(self) -> None:
-        """Remove the path, unless another socket is there by now, and listen no more."""
-        if not self._another:
-            self._file.remove()
-        await self._listener.aclose()
-
-
 async def claim(path: Path) -> ControlListener:
     """Listen at a path, for this user alone (mode 0600); its directory is made if it is missing.
 
@@ -87,7 +56,12 @@ async def claim(path: Path) -> ControlListener:
         listening = await listen_at(path, 0o600, BACKLOG)
     except ListenError as error:
         raise ControlError(f"{error} with --control") from None
-    return ControlListener(path, listening)
+    return control_listener(listening, path)
+
+
+def control_listener(sock: socket.socket, path: Path) -> ControlListener:
+    """A listener for a socket that listens at this path."""
+    return PausableListener(sock, lambda stream: stream, path=path)
 
 
 def make_directory(directory: Path) -> None:

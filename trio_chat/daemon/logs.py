@@ -18,7 +18,7 @@ from trio_chat.config.settings import LogFormat, LogLevel
 # What every record has by itself; the rest of its attributes came as `extra`.
 OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
-ACCEPTING: Final = ("trio_chat.accepting", "trio.serve_listeners")
+ACCEPTING: Final = "trio.serve_listeners"
 ACCEPTING_SILENCE: Final = 10.0  # seconds
 FULL: Final = (errno.EMFILE, errno.ENFILE)
 
@@ -64,7 +64,7 @@ class JsonFormatter(logging.Formatter):
 class CannotAccept(logging.Filter):
     """Makes the word on a server out of descriptors short and rare.
 
-    The chat and Trio retry, and log a traceback, every 100 ms for as long as it lasts.
+    Trio retries, and logs a traceback, every 100 ms for as long as it lasts.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class CannotAccept(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let one line pass each `ACCEPTING_SILENCE`; others' records pass as they are."""
         error = record.exc_info[1] if record.exc_info else None
-        if record.name not in ACCEPTING or not isinstance(error, OSError):
+        if record.name != ACCEPTING or not isinstance(error, OSError):
             return True
         if record.created < self.silent_until:
             return False

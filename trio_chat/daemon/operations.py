@@ -14,7 +14,7 @@ from trio_chat.config.settings import Changes, Settings, changes
 from trio_chat.daemon import systemd
 from trio_chat.daemon.control import Command, Response
 from trio_chat.daemon.upgrade.predecessor import DaemonState, hand_over
-from trio_chat.errors import ChatClosed, ControlError, HandoverError, Refused, SettingsError
+from trio_chat.errors import ChatClosed, Code, ControlError, HandoverError, Refused, SettingsError
 from trio_chat.metrics.process import usage
 from trio_chat.server import Chat
 from trio_chat.version import version
@@ -146,7 +146,7 @@ class Operations:
         has taken over, `ChatClosed` if the chat is stopping.
         """
         if self._upgrading is not None:
-            raise Refused("an upgrade is under way")
+            raise Refused("an upgrade is under way", code=Code.CANNOT_HAND_OVER)
         self._check_ours()
         try:
             with trio.CancelScope() as self._upgrading:

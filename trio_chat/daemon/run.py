@@ -152,7 +152,7 @@ class Daemon:
                 fixed,
                 handover.instance,
                 handover.listens_on_given,
-                control=succession.control_listener(received),
+                control=succession.inherited_control(received),
             )
             await self.attend(chat, own, control)
 

@@ -1,8 +1,10 @@
 """Dialects: bytes to command records, events to bytes, and no I/O.
 
-A dialect has two halves. What reads keeps the state of one connection (a `Dialect`). What writes
-has none: what an event looks like depends on the event and on a hashable `Encoding` alone, so that
-it is rendered once an encoding and not once a client.
+A dialect has two halves. The reading half (a `Dialect`) keeps the state of one connection. The
+writing half has none: an event and a hashable `Encoding` are all it needs. So an event is rendered
+once an encoding, and not once a client.
+
+`line` is for people with telnet; `websocket` and `documents` are for programs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from trio_chat.dialects.line import LinesSnapshot
     from trio_chat.dialects.websocket import FramesSnapshot
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
 
 # One event rendered, and several of them joined: text or bytes, then bytes on a wire; or the events
 # themselves in-process.
@@ -32,7 +34,7 @@ class Dialect(Protocol):
         """Whether complete commands wait, as bytes, because of the last call's `limit`."""
         ...
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
+    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
         """Take bytes as they came, split anywhere.
 
         Give the records that are complete, at most `limit` of them.
@@ -40,7 +42,7 @@ class Dialect(Protocol):
         ...
 
     def snapshot(self) -> LinesSnapshot | FramesSnapshot:
-        """What it knows as plain data, from which another of its kind goes on."""
+        """Its state as plain data, from which another of its kind goes on."""
         ...
 
 
@@ -57,7 +59,7 @@ class Encoding(Protocol):
     """
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
-        """What a client of this encoding gets for each of these events."""
+        """Render each of these events as a client of this encoding gets it."""
         ...
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from attrs import fields, has
 
 from trio_chat.dialects.forms import FORMS
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
     Answered,
@@ -28,7 +28,7 @@ from trio_chat.protocol.text import printable
 
 if TYPE_CHECKING:
     from trio_chat.dialects.forms import Context
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
 
 ID_CHARS: Final = 64
 
@@ -42,6 +42,9 @@ def _type_name(kind: type) -> str:
 TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind) for kind in get_args(Event) if kind not in (Answered, LabelledEvent)
 } | {SessionResumed: "resumed"}
+
+# Values that JSON has as they are.
+_PLAIN: Final = frozenset({str, int, bool, Code})
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -68,7 +71,7 @@ def write(event: Event) -> str:
 def _plain(value: object) -> object:
     """A record as JSON has it, and what is in it."""
     kind: Any = value.__class__
-    if kind in (str, int, bool):
+    if kind in _PLAIN:
         return value
     if kind is list:
         return [_plain(part) for part in cast("list[object]", value)]
@@ -84,42 +87,48 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if has(kind) else ()
 
 
-def read(text: str, context: Context) -> Record:
+def read(text: str, context: Context) -> Command:
     """The record for a command; one that says why, if there is none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return Refuse("this is not valid JSON")
+        return Refuse("this is not valid JSON", Code.BAD_DOCUMENT)
     if not isinstance(document, dict):
-        return Refuse("a command must be a JSON object")
+        return Refuse("a command must be a JSON object", Code.BAD_DOCUMENT)
     if "id" not in document:
         return _command(document, context)
     label = document.pop("id")
     if not (isinstance(label, str) and 0 < len(label) <= ID_CHARS and label.isprintable()):
-        return Refuse(f"an id must be a string of 1 to {ID_CHARS} printable characters")
+        return Refuse(
+            f"an id must be a string of 1 to {ID_CHARS} printable characters", Code.BAD_DOCUMENT
+        )
     return LabelledCommand(_command(document, context), label)
 
 
-def _command(document: dict[str, object], context: Context) -> Record:
+def _command(document: dict[str, object], context: Context) -> Command:
     try:
         return _read(document, context)
     except Refused as refusal:
-        return Refuse(str(refusal), refusal.limit)
+        return Refuse(str(refusal), refusal.code, refusal.limit)
 
 
-def _read(document: dict[str, object], context: Context) -> Record:
+def _read(document: dict[str, object], context: Context) -> Command:
     kind = document.pop("type", None)
     form = FORMS.get(kind) if isinstance(kind, str) else None
     if form is None:
-        raise Refused(f"there is no command of the type {printable(str(kind))}")
+        raise Refused(
+            f"there is no command of the type {printable(str(kind))}", code=Code.UNKNOWN_COMMAND
+        )
     values: list[object] = []
     for name, field in form.fields.items():
         if name in document:
             values.append(field.read(document.pop(name), context))
         elif field.required:
-            raise Refused(f"{kind} needs the field {name}")
+            raise Refused(f"{kind} needs the field {name}", code=Code.BAD_DOCUMENT)
         else:
             values.append(field.default)
     if document:
-        raise Refused(f"{kind} has no field {printable(next(iter(document)))}")
+        raise Refused(
+            f"{kind} has no field {printable(next(iter(document)))}", code=Code.BAD_DOCUMENT
+        )
     return form.make(*values)

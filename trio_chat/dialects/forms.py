@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import casefold_room, parse_nick, parse_room
 from trio_chat.protocol.table import read_command
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trio_chat.config.settings import Settings
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
     from trio_chat.protocol.names import Name
     from trio_chat.protocol.table import Row
 
@@ -60,7 +60,7 @@ class Field:
 class Form:
     """A command: what makes its record of its fields' values, in their order; what it is for."""
 
-    make: Callable[..., Record]
+    make: Callable[..., Command]
     fields: Mapping[str, Field]
     help: str
 
@@ -70,14 +70,14 @@ class Form:
 
 def _string(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise Refused(f"{what} must be a string")
+        raise Refused(f"{what} must be a string", code=Code.BAD_DOCUMENT)
     return value
 
 
 def _text(value: object, what: str, limit: int) -> str:
     text = _string(value, what).rstrip()
     if not text:
-        raise Refused(f"{what} is required")
+        raise Refused(f"{what} is required", code=Code.BAD_TEXT)
     return clean_text(text, what=what, limit=limit)
 
 
@@ -93,11 +93,11 @@ def _words(value: object, context: Context) -> tuple[str, ...]:
     return parse_words(_text(value, "word", context.settings.message_chars))
 
 
-def _line(value: object, context: Context) -> Record:
+def _line(value: object, context: Context) -> Command:
     line = _text(value, "line", context.settings.line_bytes)
     record = read_command(line, context.table, context.settings)
     if record is None:
-        raise Refused("line is required")
+        raise Refused("line is required", code=Code.BAD_TEXT)
     return record
 
 
@@ -130,7 +130,9 @@ def _nick_of_someone(value: object, context: Context) -> Name:
 def _number(what: str, least: int, most: int, default: object) -> Field:
     def read(value: object, _: Context) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise Refused(f"{what} must be a whole number from {least} to {most}")
+            raise Refused(
+                f"{what} must be a whole number from {least} to {most}", code=Code.BAD_DOCUMENT
+            )
         return value
 
     schema = {"type": "integer", "minimum": least, "maximum": most}
@@ -140,13 +142,16 @@ def _number(what: str, least: int, most: int, default: object) -> Field:
 def _token(value: object, _: Context) -> str:
     token = _string(value, "a client or token")
     if not token.isascii():
-        raise Refused("client and token must be as the hello said them")
+        raise Refused("client and token must be as the hello said them", code=Code.BAD_DOCUMENT)
     return token
 
 
 def _positions(value: object, context: Context) -> dict[str, int]:
     if not isinstance(value, dict):
-        raise Refused("positions must be an object: a number by the name of each room")
+        raise Refused(
+            "positions must be an object: a number by the name of each room",
+            code=Code.BAD_DOCUMENT,
+        )
     # Of rooms that it is not in there may be hundreds, so that each must cost little.
     return {
         _room(name, context): int(str(POSITION.read(position, context)))
@@ -165,7 +170,7 @@ TOKEN: Final = Field(_token, STRING)
 # --- the rows -------------------------------------------------------------------------------------
 
 
-def _typed(line: Record, room: str | None) -> Record:
+def _typed(line: Command, room: str | None) -> Command:
     """What was typed, in the room for which it was meant."""
     if isinstance(line, commands.IN_A_ROOM) and line.room is None:
         line.room = room

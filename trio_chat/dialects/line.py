@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from attrs import define
 
 from trio_chat.dialects.telnet import TelnetFilter
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
 from trio_chat.protocol.events import (
     Acted,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.protocol.table import Row
 
@@ -250,7 +250,7 @@ class LineDialect:
         telnet = None if self._telnet is None else self._telnet.command
         return LinesSnapshot(self._buffer, self._skipping, self.pending, telnet)
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
+    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
         """Take bytes as they came, split anywhere; give the records that are complete.
 
         Lines past `limit` wait as bytes, and `pending` is true. What telnet's own commands are
@@ -265,8 +265,8 @@ class LineDialect:
                 return [Say(text) for text in texts]
         return self._feed_lines(data, limit)
 
-    def _feed_telnet(self, data: bytes, limit: int | None) -> list[Record]:
-        records: list[Record] = []
+    def _feed_telnet(self, data: bytes, limit: int | None) -> list[Command]:
+        records: list[Command] = []
         if self._telnet is None:
             self._telnet = TelnetFilter()
             plain, _, data = data.partition(b"\xff")
@@ -287,7 +287,7 @@ class LineDialect:
                 records.append(Answer(answer))
         return records + self._feed_lines(b"".join(queued), limit)
 
-    def _feed_lines(self, data: bytes, limit: int | None) -> list[Record]:
+    def _feed_lines(self, data: bytes, limit: int | None) -> list[Command]:
         if self._buffer:
             data = self._buffer + data
         if b"\0" in data:
@@ -301,7 +301,7 @@ class LineDialect:
         lines = data.split(b"\n", -1 if limit is None else limit)
         self._buffer = lines.pop()
         self.pending = limit is not None and b"\n" in self._buffer
-        records: list[Record] = []
+        records: list[Command] = []
         for line in lines:
             record = self._record(line)
             if record is not None:
@@ -315,10 +315,11 @@ class LineDialect:
     def _too_long(self) -> Refuse:
         return Refuse(
             f"a line may have at most {self._settings.line_bytes} bytes; this one was ignored",
+            Code.TOO_LONG,
             limit="line_bytes",
         )
 
-    def _record(self, line: bytes) -> Record | None:
+    def _record(self, line: bytes) -> Command | None:
         """Read one line; an empty one means nothing."""
         if len(line.removesuffix(b"\r")) > self._settings.line_bytes:
             return self._too_long()
@@ -327,14 +328,15 @@ class LineDialect:
             text = line.decode()
         except UnicodeDecodeError:
             return Refuse(
-                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8",
+                Code.BAD_TEXT,
             )
         try:
             return self._command(text)
         except Refused as refusal:
-            return Refuse(str(refusal), refusal.limit)
+            return Refuse(str(refusal), refusal.code, refusal.limit)
 
-    def _command(self, text: str) -> Record | None:
+    def _command(self, text: str) -> Command | None:
         if self._settings.bare_lines and not text.startswith("/") and text.strip():
             return Say(
                 clean_text(text.rstrip(), what="message", limit=self._settings.message_chars)

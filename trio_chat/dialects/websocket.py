@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
     from trio_chat.protocol.events import Event
     from trio_chat.protocol.table import Row
 
@@ -174,15 +174,15 @@ class WebSocketDialect:
         fragments = bytes(self._fragments)
         return FramesSnapshot(self._buffer, fragments, self._over, self.pending, self._limit)
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Record]:
+    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._over:
             return []
         return self._frames(self._buffer + data if self._buffer else data, limit)
 
-    def _frames(self, data: bytes, limit: int | None) -> list[Record]:
+    def _frames(self, data: bytes, limit: int | None) -> list[Command]:
         """What whole frames come to; the rest waits."""
-        records: list[Record] = []
+        records: list[Command] = []
         at = taken = 0
         self.pending = False
         while not self._over and (sizes := _sizes(data, at)) is not None:
@@ -203,7 +203,7 @@ class WebSocketDialect:
         self._buffer = b"" if self._over else data[at:]
         return records
 
-    def _frame(self, frame: bytes, head: int) -> list[Record]:
+    def _frame(self, frame: bytes, head: int) -> list[Command]:
         """What a frame comes to."""
         # Nearly every one is a whole message, masked, its length in as few bytes as can be.
         if frame[0] == _WHOLE_TEXT and not self._fragments and _is_common(head, len(frame) - head):
@@ -221,7 +221,7 @@ class WebSocketDialect:
         except ParseFailed as error:
             return self._end(error.code, str(error), "did not keep to the WebSocket protocol")
 
-    def _data(self, frame: bytes) -> list[Record]:
+    def _data(self, frame: bytes) -> list[Command]:
         if len(self._fragments) + len(frame) > self._limit + (_MASK_BYTES + 10):
             return self._too_big()
         if not frame[0] & _FIN:
@@ -234,7 +234,7 @@ class WebSocketDialect:
         text = "".join(str(part.payload) for part in parts)
         return [documents.read(text, self._context)]
 
-    def _control(self, frame: Frame) -> list[Record]:
+    def _control(self, frame: Frame) -> list[Command]:
         if frame.opcode is Opcode.PING:
             return [Answer(bytes(_WRITER.pong(cast("bytes", frame.payload))))]
         if frame.opcode is Opcode.PONG:
@@ -244,11 +244,11 @@ class WebSocketDialect:
         ended = Disconnected(f"closed with {int(code)}", for_good=code in _FOR_GOOD)
         return [Answer(close_frame(code)), ended]
 
-    def _too_big(self) -> list[Record]:
+    def _too_big(self) -> list[Command]:
         text = f"a message may have at most {self._limit} bytes"
         return self._end(CloseReason.MESSAGE_TOO_BIG, text, "sent too long a message")
 
-    def _end(self, code: int, text: str, reason: str) -> list[Record]:
+    def _end(self, code: int, text: str, reason: str) -> list[Command]:
         self._over = True
         self._fragments.clear()
         return [Answer(close_frame(code, text)), Disconnected(reason, for_good=True)]

@@ -14,7 +14,7 @@ from trio_chat.metrics.catalogue import metrics
 from trio_chat.metrics.process import usage
 
 if TYPE_CHECKING:
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.session import Session
     from trio_chat.metrics.statistics import Health, Statistics
 
 METRICS, HEALTH, LIVE, READY = "/metrics", "/healthz", "/healthz/live", "/healthz/ready"
@@ -35,7 +35,7 @@ class Operators:
 
     def __init__(
         self,
-        statistics: Callable[[Client], Statistics],
+        statistics: Callable[[Session], Statistics],
         health: Callable[[], Health],
         token: bytes | None,
     ) -> None:
@@ -44,9 +44,9 @@ class Operators:
         self.token = token
 
     def report(
-        self, client: Client, path: str, headers: Mapping[str, str], address: str
+        self, session: Session, path: str, headers: Mapping[str, str], address: str
     ) -> Report | None:
-        """The answer to a request that `client` makes; `None` if there is nothing at this path.
+        """The answer to a request that `session` makes; `None` if there is nothing at this path.
 
         `address` is where it comes from, as far as that is known. Raises `Unserved` for who is no
         operator.
@@ -56,7 +56,7 @@ class Operators:
         self._admit(headers, address)
         health = self._health()
         if path == METRICS:
-            statistics = self._statistics(client)
+            statistics = self._statistics(session)
             body = prometheus.render(metrics(statistics, health, usage()))
             return Report(200, prometheus.CONTENT_TYPE, body, at_once=not health.live)
         good = health.live if path == LIVE else not health.problems

@@ -1,7 +1,7 @@
-"""Sends what a turn has put into outboxes, and looks after clients that are slow to take it.
+"""Sends what a turn has put into outboxes, and looks after sessions that are slow to take it.
 
-The last step of a turn, and what goes on between turns: waiting for links that take no more, and
-catching up the clients behind them.
+Sending is the last step of a turn. Between turns, tasks wait for links that take no more, and
+slow consumers catch up.
 """
 
 from __future__ import annotations
@@ -11,283 +11,329 @@ import logging
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import define
 
-from trio_chat.hub.client import NOT_BEHIND, Lost, Note
+from trio_chat.hub.inbox import Drained, HubEvent, Lost, PageRead
 from trio_chat.hub.room import listable
-from trio_chat.protocol.events import Missed, Stopping, TopicSet, size_of
+from trio_chat.hub.session import NO_LABELS, NOT_BEHIND, Reason
+from trio_chat.protocol.events import (
+    Done,
+    Goodbye,
+    LabelledEvent,
+    Missed,
+    Stopping,
+    TopicSet,
+    size_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trio_chat.dialects import Chunk
-    from trio_chat.hub.client import Client
     from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import Entry, Event, PersistentEntry
     from trio_chat.roomlog import RoomLog
 
 logger = logging.getLogger("trio_chat")
 
-
-def hears(client: Client, entry: Entry) -> bool:
-    """Whether an entry is for this client too, if it is its author.
-
-    Topics are, its own words are not, unless it keeps a picture of its rooms.
-    """
-    return entry.author != client.id or client.encoding.echoes or entry.__class__ is TopicSet
-
-
-# Persistent entries read from the log at once for a client that catches up.
+# Persistent entries read from the log at once for a session that catches up.
 PAGE_ENTRIES = 200
 
-
-@define
-class Drained(Note):
-    """A client's link can take more."""
-
-    client: Client
+# A slow consumer is told these whatever it has not read yet.
+LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
 
 
-@define
-class Page(Note):
-    """Persistent entries of a room after a position, for a client that has fallen behind."""
+def hears(session: Session, entry: Entry) -> bool:
+    """Whether an entry is for this session too, if it is its user's own.
 
-    client: Client
-    room: str
-    after: int
-    entries: list[PersistentEntry]
+    Topics are. Its own words are not, unless its encoding echoes them.
+    """
+    if entry.author != session.user.id:
+        return True
+    return session.encoding.echoes or entry.__class__ is TopicSet
 
 
 class Outboxes:
-    """All clients' outboxes. `broken` are those whose links have failed meanwhile, and why."""
+    """All sessions' outboxes. `broken` are those whose links have failed meanwhile, and why."""
 
     def __init__(self, state: State, log: RoomLog, nursery: trio.Nursery) -> None:
         self._state = state
         self._log = log
         self._nursery = nursery
-        # Clients with output in this turn.
-        self.touched: list[Client] = []
-        self.broken: list[tuple[Client, str]] = []
+        # Sessions with output, with replies, and with too many replies in this turn.
+        self._touched: list[Session] = []
+        self._replied: list[Session] = []
+        self._overfull: list[Session] = []
+        self.broken: list[tuple[Session, str]] = []
 
-    def put(self, client: Client, chunk: Chunk) -> None:
-        """Add a chunk to what the client gets in this turn."""
+    def put(self, session: Session, chunk: Chunk) -> None:
+        """Add a chunk to what the session gets in this turn."""
         if isinstance(chunk, bytes):
             self._state.counts.bytes_out += len(chunk)
-        if client.chunk is None:
-            client.chunk = chunk
-            self.touched.append(client)
-        elif client.more is None:
-            client.more = [chunk]
+        if session.chunk is None:
+            session.chunk = chunk
+            self._touched.append(session)
+        elif session.more is None:
+            session.more = [chunk]
         else:
-            client.more.append(chunk)
+            session.more.append(chunk)
 
-    def take_back(self, client: Client) -> None:
+    def put_all(self, sessions: Collection[Session], chunk: Chunk) -> None:
+        """Add one chunk to what each of these sessions gets; most of the hub's time goes here."""
+        touched = self._touched
+        for session in sessions:
+            if session.chunk is None:
+                session.chunk = chunk
+                touched.append(session)
+            elif session.more is None:
+                session.more = [chunk]
+            else:
+                session.more.append(chunk)
+        if isinstance(chunk, bytes):
+            self._state.counts.bytes_out += len(chunk) * len(sessions)
+
+    def take_back(self, session: Session) -> None:
         """Take the chunk back that was added last."""
-        if client.more:
-            chunk = client.more.pop()
+        if session.more:
+            chunk = session.more.pop()
         else:
-            chunk, client.chunk = client.chunk, None
+            chunk, session.chunk = session.chunk, None
         if isinstance(chunk, bytes):
             self._state.counts.bytes_out -= len(chunk)
 
-    def put_event(self, client: Client, event: Event) -> None:
-        """Add an event."""
-        self.put(client, client.encoding.join(client.encoding.render((event,))))
+    def put_event(self, session: Session, event: Event, label: str | None = None) -> Chunk:
+        """Add an event, as the answer to the command with this label if there is one."""
+        if label is not None:
+            event = LabelledEvent(event, label)
+        chunk = session.encoding.join(session.encoding.render((event,)))
+        self.put(session, chunk)
+        return chunk
+
+    def reply(self, session: Session, event: Event, label: str | None = None) -> None:
+        """Add an answer, and count it: an outbox full of replies suspends its session.
+
+        A slow consumer is told nothing more, once the end of the chat lets its commands through.
+        Until then they wait, and an answer is to one that a shared log had in its hands.
+        """
+        let_through = session.slow and Reason.SLOW_CONSUMER not in session.suspended
+        if let_through and not session.local and event.__class__ not in LAST_EVENTS:
+            return
+        if not session.replies:
+            self._replied.append(session)
+        session.replies += size_of(self.put_event(session, event, label))
+        if session.replies > self._state.settings.outbox_bytes and not session.local:
+            if Reason.OUTBOX_FULL not in session.suspended:
+                self._overfull.append(session)
+            self._state.suspend(session, Reason.OUTBOX_FULL)
 
     def flush(self) -> None:
-        """Send what this turn has put into outboxes, once a client."""
-        touched, self.touched = self.touched, []
-        for client in touched:
+        """Send what this turn has put into outboxes, once a session."""
+        touched, self._touched = self._touched, []
+        for session in touched:
             # Its last chunk may have been taken back, or it has been sent already.
-            if client.chunk is not None:
-                self._send(client)
+            if session.chunk is not None:
+                self._send(session)
+        for session in self._replied:
+            session.replies = 0
+        self._replied.clear()
+        for session in self._overfull:
+            self._state.resume(session, Reason.OUTBOX_FULL)
+        self._overfull.clear()
 
-    def _send(self, client: Client) -> None:
-        chunk, more = client.chunk, client.more
-        client.chunk = client.more = None
-        try:
-            left = client.link.write(chunk, more)
-        except OSError as error:
-            self.broken.append((client, f"connection lost: {error.strerror}"))
+    def _send(self, session: Session) -> None:
+        chunk, more = session.chunk, session.more
+        session.chunk = session.more = None
+        if session not in self._state.sessions:  # a shared log has answered too late
             return
-        if left:
-            self._left_over(client, left)
+        try:
+            unsent = session.link.write(chunk, more)
+        except OSError as error:
+            self.broken.append((session, f"connection lost: {error.strerror}"))
+            return
+        if unsent:
+            self._wait_for_room(session, unsent)
 
-    def _left_over(self, client: Client, left: int) -> None:
-        if not client.draining and not client.local:
-            client.draining = True
-            self._nursery.start_soon(self._drain, client)
+    def _wait_for_room(self, session: Session, unsent: int) -> None:
+        if not session.draining and not session.local:
+            session.draining = True
+            self._nursery.start_soon(self._drain, session)
         if (
-            left > self._state.settings.outbox_bytes
-            and not client.lagging
-            and client.closing is None
+            unsent > self._state.settings.outbox_bytes
+            and not session.slow
+            and session.closing is None
         ):
-            self._lag(client)
+            self._fall_behind(session)
 
-    async def _drain(self, client: Client) -> None:
+    async def _drain(self, session: Session) -> None:
         """Wait until the link takes more, and tell the hub."""
-        note: Note = Drained(client)
+        event: HubEvent = Drained(session)
         try:
             more = True
-            while more and not (client.lagging and client.link.unsent_bytes < self._half()):
-                undelivered = client.link.undelivered()
+            while more:
+                undelivered = session.link.undelivered()
                 patience = self._state.settings.stall_timeout
                 with trio.move_on_after(patience) as stalled:
-                    more = await client.link.drain()
-                # A socket takes more only once a good part of its buffer is free, which may be
-                # megabytes: a slow reader gets on long before that.
-                if stalled.cancelled_caught and client.link.undelivered() >= undelivered:
+                    more = await session.link.drain()
+                # A socket takes more only once a good part of its buffer is free. That may be
+                # megabytes, and a slow reader gets on long before.
+                if stalled.cancelled_caught and session.link.undelivered() >= undelivered:
                     reason = f"nothing sent could be delivered for {patience:g} seconds"
-                    note = Lost(client, reason)
+                    event = Lost(session, reason)
                     break
+                if session.slow and session.link.unsent_bytes < self._half():
+                    break  # it can catch up
         except OSError as error:
-            note = Lost(client, f"connection lost: {error.strerror}")
+            event = Lost(session, f"connection lost: {error.strerror}")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            note = Lost(client, "connection lost")
-        # The client's task may have ended meanwhile, or the chat.
+            event = Lost(session, "connection lost")
+        # The session's task may have ended meanwhile, or the chat.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await client.channel.send(note)
+            await session.channel.send(event)
 
-    # --- clients that lag -------------------------------------------------------------------------
+    # --- slow consumers ---------------------------------------------------------------------------
 
-    def _lag(self, client: Client) -> None:
-        """Give a client no more entries until it has caught up, and read nothing from it."""
-        self.suspend(client)
-        if not client.local and not self._state.stopping:
-            self._state.halt(client)
-            client.link.pause_reading()
+    def deafen(self, session: Session) -> None:
+        """Let the session hear nothing of its rooms any more."""
+        for room in session.user.rooms.values():
+            room.unlisten(session)
+
+    def _fall_behind(self, session: Session) -> None:
+        """Give a session no more entries until it has caught up, and read nothing from it."""
+        positions = session.user.positions
+        self.deafen(session)
+        session.slow, session.positions, session.labels = True, positions, {}
+        if not session.local and not self._state.stopping:
+            self._state.suspend(session, Reason.SLOW_CONSUMER)
+            session.link.pause_reading()
         self._state.counts.lagged += 1
 
-    def suspend(self, client: Client) -> None:
-        """Give a client no more entries until it has caught up."""
-        if not client.lagging:
-            client.lagging = True
-            client.positions = client.reached
-            for room in client.rooms.values():
-                room.unlisten(client)
+    def begin_catching_up(self, session: Session, positions: dict[str, int]) -> None:
+        """Have a session that has just been attached to its user get what it missed."""
+        session.slow, session.positions, session.labels = True, positions, {}
+        self._state.suspend(session, Reason.SLOW_CONSUMER)
+        self.catch_up(session)
 
-    def _revive(self, client: Client) -> None:
-        """Let a client that has caught up hear its rooms again, and read on."""
-        client.lagging = False
-        client.positions = NOT_BEHIND
-        for room in client.rooms.values():
-            room.listen(client)
-        self._state.go_on(client)
-        if client.encoding.echoes and client.rooms:
-            # Who came and went meanwhile is not repeated.
-            most = listable(self._state.settings, len(client.rooms))
-            for room in client.rooms.values():
-                self.put_event(client, room.listed(most))
-            self._send(client)
+    def end_suspension(self, session: Session) -> None:
+        """Decide a slow consumer's records all the same: the chat is stopping."""
+        self._state.resume(session, Reason.SLOW_CONSUMER)
 
-    def drained(self, note: Drained) -> None:
-        """Go on sending to a client whose link takes more."""
-        client = note.client
-        client.draining = False
-        self._send(client)
-        self.catch_up(client)
+    def _revive(self, session: Session) -> None:
+        """Let a session that has caught up hear its rooms again, and read on."""
+        session.slow, session.positions, session.labels = False, NOT_BEHIND, NO_LABELS
+        rooms = session.user.rooms
+        for room in rooms.values():
+            room.listen(session)
+        self._state.resume(session, Reason.SLOW_CONSUMER)
+        if session.encoding.echoes and rooms:
+            # The joins and leaves meanwhile are not repeated.
+            most = listable(self._state.settings, len(rooms))
+            for room in rooms.values():
+                self.put_event(session, room.listed(most))
+            self._send(session)
 
-    def page(self, note: Page) -> None:
-        """Use a page of the log to catch up the client it was read for."""
-        client = note.client
-        client.paging = False
-        room = client.rooms.get(note.room)
-        if not client.lagging or client.closing is not None or room is None:
+    def drained(self, event: Drained) -> None:
+        """Go on sending to a session whose link takes more."""
+        session = event.session
+        session.draining = False
+        self._send(session)
+        self.catch_up(session)
+
+    def page_read(self, page: PageRead) -> None:
+        """Use a page of the log to catch up the session it was read for."""
+        session = page.session
+        session.paging = False
+        room = session.user.rooms.get(page.room)
+        if not session.slow or session.closing is not None or room is None:
             return
-        if note.after != self._position(client, room):  # it has left and joined meanwhile
-            self.catch_up(client)
+        if page.after != session.positions[room.name]:  # it has left and joined meanwhile
+            self.catch_up(session)
             return
-        entries = note.entries or room.since(note.after)
+        # A shared log has entries that are not folded yet: they come to everyone once they are.
+        folded = [entry for entry in page.entries if entry.position <= room.position]
+        entries = folded or room.since(page.after)
         upto = entries[0].position - 1 if entries else room.position
-        if upto > note.after:
-            client.positions[room.name] = upto
-            self.put_event(client, Missed(room.name, room.shown, upto - note.after))
-        self._fill(client, room, entries, self._half() - client.link.unsent_bytes)
-        self._send(client)
-        self.catch_up(client)
+        if upto > page.after:
+            session.positions[room.name] = upto
+            self.put_event(session, Missed(room.name, room.shown, upto - page.after))
+            for position in range(page.after + 1, upto + 1) if session.labels else ():
+                if label := session.labels.pop((room.name, position), None):
+                    self.put_event(session, Done(), label)
+        self._fill(session, room, entries, self._half() - session.link.unsent_bytes)
+        self._send(session)
+        self.catch_up(session)
 
-    def catch_up(self, client: Client) -> None:
-        """Add what a lagging client has not got yet, while its outbox is under half its limit."""
-        half = self._half()
+    def catch_up(self, session: Session) -> None:
+        """Add what a slow consumer has not got yet, while its outbox is under half its limit."""
+        half, positions = self._half(), session.positions
         while (
-            client.lagging
-            and client.closing is None
-            and client.away is None
-            and not client.paging
-            and client.link.unsent_bytes < half
+            session.slow
+            and session.closing is None
+            and not session.paging
+            and session.link.unsent_bytes < half
         ):
-            room = next(
-                (room for room in client.rooms.values() if self._is_behind(client, room)), None
-            )
+            rooms = session.user.rooms.values()
+            room = next((room for room in rooms if positions[room.name] < room.position), None)
             if room is None:
-                self._revive(client)
+                self._revive(session)
                 return
-            entries = room.since(self._position(client, room))
-            if entries and entries[0].position == self._position(client, room) + 1:
-                self._fill(client, room, entries, half - client.link.unsent_bytes)
-                self._send(client)
+            entries = room.since(positions[room.name])
+            if entries and entries[0].position == positions[room.name] + 1:
+                self._fill(session, room, entries, half - session.link.unsent_bytes)
+                self._send(session)
             else:
-                client.paging = True
-                self._nursery.start_soon(
-                    self._read_page, client, room.name, self._position(client, room)
-                )
+                session.paging = True
+                self._nursery.start_soon(self._read_page, session, room.name, positions[room.name])
 
     def _half(self) -> int:
         return self._state.settings.outbox_bytes // 2
 
-    def _position(self, client: Client, room: Room) -> int:
-        # Nothing had been delivered in a room whose position was 0: all it has since is new to the
-        # client.
-        return client.positions[room.name] or room.base
-
-    def _is_behind(self, client: Client, room: Room) -> bool:
-        return self._position(client, room) < room.position
-
-    def _fill(self, client: Client, room: Room, entries: list[PersistentEntry], space: int) -> None:
-        """Put entries into a client's outbox until the space is full.
+    def _fill(
+        self, session: Session, room: Room, entries: list[PersistentEntry], space: int
+    ) -> None:
+        """Put entries into a session's outbox until the space is full.
 
         One at the least, so that it gets on.
         """
         for entry in entries:
-            client.positions[room.name] = entry.position
-            if not hears(client, entry):
-                continue
-            chunk = client.encoding.join(client.encoding.render((entry,)))
-            self.put(client, chunk)
-            space -= size_of(chunk)
-            if space <= 0:
-                return
+            session.positions[room.name] = entry.position
+            if hears(session, entry):
+                label = session.labels.pop((room.name, entry.position), None)
+                space -= size_of(self.put_event(session, entry, label))
+                if space <= 0:
+                    return
 
-    async def _read_page(self, client: Client, room: str, after: int) -> None:
+    async def _read_page(self, session: Session, room: str, after: int) -> None:
         try:
             entries = await self._log.read(room, after, PAGE_ENTRIES)
         except Exception:
             logger.exception("the room log cannot be read", extra={"room": room})
             entries = []
-        # The client's task may have ended meanwhile, or the chat.
+        # The session's task may have ended meanwhile, or the chat.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await client.channel.send(Page(client, room, after, entries))
+            await session.channel.send(PageRead(session, room, after, entries))
 
     # --- ends -------------------------------------------------------------------------------------
 
-    def missed(self, client: Client) -> list[Missed]:
-        """What a lagging client will never get: one event for each room it is behind in."""
-        if not client.lagging:
+    def missed(self, session: Session) -> list[Missed]:
+        """The entries that a slow consumer will never get: an event for each such room."""
+        if not session.slow:
             return []
         missed = []
-        for room in client.rooms.values():
-            behind = room.position - self._position(client, room)
+        for room in session.user.rooms.values():
+            behind = room.position - session.positions[room.name]
             recent = room.since(room.position - behind)
             # Its own words are no loss; what is not at hand may have been its own, or not.
-            count = behind - sum(not hears(client, entry) for entry in recent)
+            count = behind - sum(not hears(session, entry) for entry in recent)
             if count:
                 missed.append(Missed(room.name, room.shown, count))
         return missed
 
-    def last_words(self, clients: list[Client]) -> None:
-        """Release each client, with a last send of what it has waiting and a farewell."""
-        for client in clients:
-            if client.closing is None:
-                self.put_event(client, Stopping())
+    def final_flush(self, sessions: list[Session]) -> None:
+        """Release each session, with a last send of what it has waiting and a farewell."""
+        for session in sessions:
+            if session.closing is None:
+                self.put_event(session, Stopping())
             with contextlib.suppress(OSError):
-                client.link.write(client.chunk, client.more)
-            client.link.release()
+                session.link.write(session.chunk, session.more)
+            session.link.release()

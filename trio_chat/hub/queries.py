@@ -1,124 +1,88 @@
-"""Answers that have to be read from the room log: `/history` and `/search`.
+"""Slow work for a command: done in a task of its own, so that it delays only its asker.
 
-They are read off the hub, in a task each, so that a long one delays nobody but who asked. That
-client's further records wait for it, so that answers keep the order of what was asked.
+The session's further records wait for it, so that answers keep the order of what was asked.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 from attrs import define
 
 from trio_chat.errors import Refused
-from trio_chat.hub.client import Note
-from trio_chat.hub.outcomes import discard, labelled
-from trio_chat.protocol.commands import MAX_FOUND, ShowHistory
-from trio_chat.protocol.events import EntriesShown, Refusal, TopicSet
+from trio_chat.hub.inbox import QueryDone
+from trio_chat.hub.session import Reason
+from trio_chat.protocol.commands import LabelledCommand
+from trio_chat.protocol.events import Event, Refusal
 
 if TYPE_CHECKING:
     from trio_chat.hub.outboxes import Outboxes
-    from trio_chat.hub.outcomes import Lookup
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.events import Event, PersistentEntry
-    from trio_chat.roomlog import RoomLog
+    from trio_chat.hub.turn import Origin
+    from trio_chat.protocol.commands import Command
 
-logger = logging.getLogger("trio_chat")
-
-# What a shown entry takes at most beside its text and names: position, time, signs between them.
-ENTRY_BYTES = 64
+Work: TypeAlias = Callable[[], Awaitable[Event]]
+"""Gives the answer to a command. It reads no state of the hub's, and raises nothing."""
 
 
-@define
-class Found(Note):
-    """What a lookup has come to."""
+@define(eq=False)
+class Query:
+    """Slow work under way for a session; its answer goes to the origin."""
 
-    lookup: Lookup
-    event: Event
+    session: Session
+    origin: Origin
+    work: Work
+
+    def abandon(self) -> None:
+        """Tell a call that waits for this that nothing will come of it."""
+        if self.origin.call is not None:
+            self.origin.call.abandon()
 
 
-class Lookups:
-    """Starts lookups, and brings what they found to who asked."""
+class Queries:
+    """Starts queries, and brings their answers to the askers."""
 
-    def __init__(
-        self,
-        state: State,
-        outboxes: Outboxes,
-        log: RoomLog,
-        nursery: trio.Nursery,
-    ) -> None:
+    def __init__(self, state: State, outboxes: Outboxes, nursery: trio.Nursery) -> None:
         self._state = state
         self._outboxes = outboxes
-        self._log = log
         self._nursery = nursery
 
-    def start(self, lookup: Lookup) -> None:
-        """Read what was asked for, and have the hub told."""
-        self._nursery.start_soon(self._look, lookup)
+    def start(self, session: Session, origin: Origin, command: Command, work: Work) -> None:
+        """Begin the work that answers a command."""
+        if origin.call is None:
+            session.querying = (
+                command if origin.label is None else LabelledCommand(command, origin.label)
+            )
+            self._state.suspend(session, Reason.QUERY)
+        self._nursery.start_soon(self._run, Query(session, origin, work))
 
-    async def _look(self, lookup: Lookup) -> None:
+    async def _run(self, query: Query) -> None:
         told = False
         try:
-            event = await self._read(lookup)
-            # The client's task may have ended meanwhile, or the chat.
+            event = await query.work()
+            # The session's task may have ended meanwhile, or the chat.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-                await lookup.client.channel.send(Found(lookup, event))
+                await query.session.channel.send(QueryDone(query, event))
                 told = True
         finally:
             if not told:
-                abandon(lookup)
+                query.abandon()
 
-    async def _read(self, lookup: Lookup) -> Event:
-        record, room = lookup.record, lookup.room
-        try:
-            if isinstance(record, ShowHistory):
-                entries = await self._log.before(room.name, record.before, record.limit)
-            else:
-                entries = await self._log.search(room.name, record.words, MAX_FOUND)
-        except Exception:
-            logger.exception("the room log cannot be read", extra={"room": room.name})
-            return Refusal("the messages of this room cannot be read now; please try again later")
-        if lookup.request is None:
-            entries = self._newest(entries)
-        return EntriesShown(room.name, room.shown, entries)
-
-    def _newest(self, entries: list[PersistentEntry]) -> list[PersistentEntry]:
-        """As many of the newest as half an outbox holds, and one at the least."""
-        space = self._state.settings.outbox_bytes // 2
-        for index in range(len(entries) - 1, -1, -1):
-            space -= _size(entries[index])
-            if space < 0:
-                return entries[min(index + 1, len(entries) - 1) :]
-        return entries
-
-    def found(self, note: Found) -> None:
-        """Answer who asked, and let the client's records go on."""
-        lookup, client = note.lookup, note.lookup.client
-        if client.closing is not None or client.id not in self._state.clients:
-            abandon(lookup)
-        elif lookup.request is not None:
-            if isinstance(note.event, Refusal):
-                lookup.request.refusal = Refused(note.event.reason)
-            lookup.request.events.append(note.event)
-            lookup.request.done.set()
+    def done(self, done: QueryDone) -> None:
+        """Answer, and let the session's records go on."""
+        query, session, call = done.query, done.query.session, done.query.origin.call
+        if session.closing is not None or session not in self._state.sessions:
+            query.abandon()
+        elif call is None:
+            session.querying = None
+            # Even to a slow consumer: there is no more than one of these.
+            self._outboxes.put_event(session, done.event, query.origin.label)
+            self._state.resume(session, Reason.QUERY)
+        elif isinstance(done.event, Refusal):
+            call.fail(Refused(done.event.reason, code=done.event.code))
         else:
-            client.looking = None
-            # Even if it has begun to lag meanwhile: there is no more than one of these.
-            self._outboxes.put_event(client, labelled(note.event, lookup.label))
-            self._outboxes.flush()
-            if not client.lagging:
-                self._state.go_on(client)
-
-
-def _size(entry: PersistentEntry) -> int:
-    names = entry.nick + (entry.room_name if isinstance(entry, TopicSet) else "")
-    return ENTRY_BYTES + len((names + entry.text).encode())
-
-
-def abandon(lookup: Lookup) -> None:
-    """Tell who waits for a lookup that nothing will come of it."""
-    if lookup.request is not None:
-        discard((lookup.request,))
+            call.answer([*call.events, done.event])

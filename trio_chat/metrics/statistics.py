@@ -10,8 +10,8 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.hub.client import Client
     from trio_chat.hub.hub import Hub
+    from trio_chat.hub.session import Session
     from trio_chat.metrics.histogram import Histogram
 
 # A turn takes milliseconds, and one that waits for a slow disk perhaps a second.
@@ -75,22 +75,23 @@ class Health:
         return problems
 
 
-def take(hub: Hub, loop_lag: Histogram, besides: Client | None = None) -> Statistics:
+def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Statistics:
     """Look at everything once, but for one client that is none."""
     state = hub.state
     counts, measures = state.counts, state.measures
     dialects: Counter[str] = Counter()
     lagging = away = outbox_bytes = outbox_most = 0
-    for client in state.clients.values():
-        if client is besides:
-            continue
-        dialects[client.encoding.dialect] += 1
-        if client.away is not None:
+    for user in state.users.values():
+        if user.detached is not None:
+            dialects[user.detached.encoding.dialect] += 1
             away += 1
-        elif client.lagging:
-            lagging += 1
-        if client.draining or client.local:  # with all others nothing is left
-            unsent = client.link.unsent_bytes
+    for session in state.sessions:
+        if session is besides:
+            continue
+        dialects[session.encoding.dialect] += 1
+        lagging += session.slow
+        if session.draining or session.local:  # with all others nothing is left
+            unsent = session.link.unsent_bytes
             outbox_bytes += unsent
             outbox_most = max(outbox_most, unsent)
     return Statistics(

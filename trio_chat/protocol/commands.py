@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-import trio
 from attrs import define, field
+
+from trio_chat.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_chat.dialects import Encoding
-    from trio_chat.protocol.events import Event, Notice
+    from trio_chat.protocol.events import Notice
     from trio_chat.protocol.names import Name
-    from trio_chat.transports.tls import TlsLink
 
 # Messages that `/history` shows at most, and if nobody says how many: what a person scrolls back
 # through, and a screenful. A search shows fewer: who finds so many looks for more words.
@@ -176,7 +176,7 @@ class Resume:
 class LabelledCommand:
     """A command to which its client has given an id, which comes back in the answer."""
 
-    record: Record
+    record: Command
     id: str
 
 
@@ -187,11 +187,12 @@ class LabelledCommand:
 class Refuse:
     """The client's input cannot be taken.
 
-    It is told why, in its turn among the answers to its other lines. `limit` is the setting that
-    has it so, if one has.
+    It is told why, in its turn among the answers to its other lines. `code` and `limit` are as in
+    `Refused`.
     """
 
     reason: str
+    code: str = Code.REFUSED
     # For counting alone: two that are told the same are the same.
     limit: str | None = field(default=None, eq=False)
 
@@ -218,35 +219,6 @@ class Greet:
 
 
 @define
-class Connected:
-    """A client is there: the first record of each. `trusted`: a trusted proxy has connected it."""
-
-    trusted: bool = False
-
-
-@define
-class CameFrom:
-    """Where a client really comes from, said by the trusted proxy that has connected it.
-
-    `peer` is its whole address, for logs; `address` is without the port, for limits.
-    """
-
-    peer: str
-    address: str
-
-
-@define
-class Secured:
-    """TLS begins: from here on the client is reached by this link.
-
-    `taken` becomes true once that is so, and then its task can close the one before.
-    """
-
-    link: TlsLink
-    taken: bool = False
-
-
-@define
 class Disconnected:
     """The client's input is at its end, or is to be; `reason` is for the log.
 
@@ -257,31 +229,7 @@ class Disconnected:
     for_good: bool = False
 
 
-@define
-class ReadOut:
-    """The client's task has passed on all that had arrived.
-
-    It reads no more, for the chat is stopping.
-    """
-
-
-@define
-class Request:
-    """A record whose outcome goes back to the task that asked, not into its client's event stream.
-
-    `done` is set once the turn has delivered. Then `refusal` says why it was not possible, or
-    `events` hold the replies and the entries that came of it.
-    """
-
-    record: Record
-    done: trio.Event = field(factory=trio.Event)
-    events: list[Event] = field(factory=list)
-    refusal: Exception | None = None
-    # What it asks is being read from the room log; it is done once that has come.
-    looking: bool = False
-
-
-Record: TypeAlias = (
+Command: TypeAlias = (
     Say
     | Act
     | SetTopic
@@ -304,12 +252,7 @@ Record: TypeAlias = (
     | Answer
     | SwitchEncoding
     | Greet
-    | Connected
-    | CameFrom
-    | Secured
     | Disconnected
-    | ReadOut
-    | Request
 )
 # Records that concern a room, and may leave it to be found out.
 IN_A_ROOM = (Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom)

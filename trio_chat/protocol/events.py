@@ -1,9 +1,10 @@
-"""What clients are told: the entries of rooms, and the replies to one client.
+"""What goes through the room log, and what clients are told.
 
-Entries go through a room log before anyone sees them. *Persistent* ones (`Said`, `Acted`,
-`TopicSet`) get a dense position in their room and are stored; *transient* ones (`Joined`, `Left`,
-`Renamed`, `Told`) take the same way in the same order, without either. An entry without its
-position is called a draft. Replies go to the one client that asked.
+*Entries* go through a room log before anyone sees them; until then they are called drafts.
+*Persistent* ones (`Said`, `Acted`, `TopicSet`) get a dense position in their room and are stored.
+*Transient* ones (`Told`, and the changes of a person) take the same way in the same order, without
+either. The members of rooms are shown a change of a person as `Joined`, `Left` or `Renamed`.
+*Replies* go to the one client that asked.
 
 Records are attrs classes with slots. They are not frozen, which would triple the cost of making
 one; by convention nobody changes an event but the log, which fills in `position` and `time`.
@@ -11,9 +12,12 @@ one; by convention nobody changes an event but the log, which fills in `position
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import define, field
+
+if TYPE_CHECKING:
+    from trio_chat.protocol.names import Name
 
 # --- entries --------------------------------------------------------------------------------------
 
@@ -96,13 +100,62 @@ class Told:
     text: str
 
 
+# --- entries: who is who and who is where ---------------------------------------------------------
+
+# The room log may refuse them (`trio_chat.roomlog.claims`). Each is about one person, whatever the
+# number of rooms it concerns. They are no documents: who is told gets other events of them.
+
+
+@define
+class NickChanged:
+    """A client that was called `old` is called `name.display`; nobody else may hold `name.keys`."""
+
+    author: str
+    old: str
+    name: Name
+
+
+@define
+class Entered:
+    """A client came into a room, and out of the room `leaving` in the same step, if that is one.
+
+    `room_name` is the room's name as the client has written it.
+    """
+
+    author: str
+    nick: str
+    room: str
+    room_name: str
+    leaving: str | None = None
+
+
+@define
+class Exited:
+    """A client went out of a room."""
+
+    author: str
+    nick: str
+    room: str
+
+
+@define
+class Gone:
+    """A client left the chat, and with it all its rooms; its nick is free."""
+
+    author: str
+    nick: str
+    reason: str = ""
+
+
 PersistentEntry: TypeAlias = Said | Acted | TopicSet
-RoomEntry: TypeAlias = PersistentEntry | Joined | Left | Renamed
-Entry: TypeAlias = RoomEntry | Told
+RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed
+Claim: TypeAlias = NickChanged | Entered | Exited | Gone
+Entry: TypeAlias = PersistentEntry | Told | Claim
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
 PERSISTENT = (Said, Acted, TopicSet)
+CLAIMS = (NickChanged, Entered, Exited, Gone)
 
 # --- replies --------------------------------------------------------------------------------------
 
@@ -185,9 +238,8 @@ class Member:
 class Welcomed:
     """The asker is now in the room; `topic` is empty if it has none.
 
-    `position` is that of the last persistent entry before; 0 if none has come since the room was
-    made. Who keeps a picture of its rooms gets the members too; `more` is how many the list leaves
-    out.
+    `position` is that of the last persistent entry before, 0 if there has been none. Programs that
+    keep a picture of their rooms get the members too; `more` is how many the list leaves out.
     """
 
     room: str
@@ -256,9 +308,10 @@ class Goodbye:
 
 @define
 class Refusal:
-    """What the asker wanted is not possible; `reason` is a sentence."""
+    """What the asker wanted is not possible: `reason` is a sentence, `code` a word for programs."""
 
     reason: str
+    code: str
 
 
 @define
@@ -333,7 +386,7 @@ Reply: TypeAlias = (
     | Answered
     | LabelledEvent
 )
-Event: TypeAlias = Entry | Reply
+Event: TypeAlias = RoomEvent | Told | Reply
 
 
 # What an event in an in-process client's stream counts beside its text.

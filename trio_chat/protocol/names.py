@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 from precis_i18n import get_profile
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.text import printable
 
 ANONYMOUS = "anonymous"
@@ -24,6 +24,9 @@ RESERVED: Final = (
     "admin", "administrator", "moderator", "operator", "root",  # would speak for who runs it
     "everyone", "nobody", "you",  # words the server's own sentences use of people
 )  # fmt: skip
+
+# Nor can anybody take one that begins so. IRC will call people without a nick by this and their id.
+RESERVED_BEGINNING: Final = "anonymous-"
 
 # Vietnamese and the Indic scripts stack three at most; a nick is one line high.
 MAX_MARKS: Final = 4
@@ -43,6 +46,11 @@ _NEVER: Final = r"\s\x00-\x1f\x7f-\x9f" + _BLANK
 _NOT_IN_NICKS: Final = re.compile(f"[{_NEVER}#/@:,*!{_COLONS}]")
 _NOT_IN_ROOMS: Final = re.compile(f"[{_NEVER},]")
 
+# In IRC these would make a room, someone with a rank or a mask of servers of a nick. "?" is a
+# wildcard there, as "*" is. Clients that came over an upgrade may have such a nick still.
+_NOT_FIRST_IN_NEW_NICKS: Final = "$&+%~"
+_NOT_IN_NEW_NICKS: Final = "?"
+
 _DISPLAY: Final = get_profile("NicknameCasePreserved")
 _CASEFOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
 
@@ -58,11 +66,33 @@ class Name:
 
     `display` is what people see, `casefolded` what it is looked up by, whatever the case.
     Two names clash, so that only one of them can be taken, when their `keys` have any in common.
+    The first of these is `casefolded`.
     """
 
     display: str
     casefolded: str
-    keys: frozenset[str]
+    keys: tuple[str, ...]
+
+
+@frozen
+class _Kind:
+    """A kind of names: what they may not hold, and what is said of one that breaks a rule.
+
+    `setting` says how long they may be.
+    """
+
+    noun: str
+    code: Code
+    setting: str
+    unwanted: re.Pattern[str]
+
+    def refusal(self, rule: str, *, limit: str | None = None) -> Refused:
+        """Make the exception for a name that breaks a rule."""
+        return Refused(f"a {self.noun} {rule}", code=self.code, limit=limit)
+
+
+_NICK: Final = _Kind("nick", Code.BAD_NICK, "nick_chars", _NOT_IN_NICKS)
+_ROOM: Final = _Kind("room name", Code.BAD_ROOM_NAME, "room_chars", _NOT_IN_ROOMS)
 
 
 def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
@@ -70,18 +100,22 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
 
     A nick has one to `limit` characters, counted in `display`. It holds no white space, no control,
     invisible or bidi control characters (the joiners of Persian or of emoji among them), none of
-    `# / @ : , * !` or what looks like `:`, no more than `MAX_MARKS` combining marks in a row; it
-    does not begin with such a mark or with `>`, and looks like none of `RESERVED`. With `reserved`
-    it may: that is for looking someone up.
+    `# / @ : , * ! ?`, nothing that looks like `:`, and no more than `MAX_MARKS` combining marks in
+    a row. It does not begin with such a mark, nor with one of `> $ & + % ~`. It looks like
+    none of `RESERVED`, and does not begin with what looks like `RESERVED_BEGINNING`.
+
+    `reserved` is for looking someone up, who may have a nick since an earlier version that nobody
+    can take now. Then it may hold `?`, begin with one of `$ & + % ~`, and be reserved.
+
     It clashes with nicks equal but for case and with those that look the same (UTS #39).
     Parsing `display` again gives the same. Raises `Refused` with the first rule that is broken.
     """
-    display, casefolded = _enforce(text, limit, "nick", _NOT_IN_NICKS)
+    display, casefolded = _enforce(text, limit, _NICK)
     if display.startswith(">"):
-        raise Refused("a nick may not begin with '>'")
+        raise _NICK.refusal("may not begin with '>'")
     keys = _nick_keys(display, casefolded)
-    if not reserved and not keys.isdisjoint(_RESERVED_KEYS):
-        raise Refused(f"the nick '{printable(display)}' is reserved: please choose another")
+    if not reserved:
+        _refuse_new_nick(display, keys)
     return Name(display, casefolded, keys)
 
 
@@ -93,8 +127,8 @@ def parse_room(text: str, limit: int) -> Name:
     row; and does not begin with such a mark. `general` and `#general` are two rooms; `#General`
     is the second of them. Raises `Refused` with the first rule that is broken.
     """
-    display, casefolded = _enforce(text, limit, "room name", _NOT_IN_ROOMS)
-    return Name(display, casefolded, frozenset((casefolded,)))
+    display, casefolded = _enforce(text, limit, _ROOM)
+    return Name(display, casefolded, (casefolded,))
 
 
 def casefold_room(text: str) -> str:
@@ -108,46 +142,58 @@ def casefold_room(text: str) -> str:
     return unicodedata.normalize("NFKC", normal.casefold())
 
 
-def _enforce(text: str, limit: int, what: str, unwanted: re.Pattern[str]) -> tuple[str, str]:
+def _enforce(text: str, limit: int, kind: _Kind) -> tuple[str, str]:
     """Return `text` as it is shown, and casefolded."""
     if not text:
-        raise Refused(f"a {what} may not be empty")
-    _refuse_characters(text, what, unwanted)
+        raise kind.refusal("may not be empty")
+    _refuse_characters(text, kind)
     # As long as PRECIS makes it, which takes its time for each character, and makes 18 of U+FDFA.
     if len(text) > limit * _MOST_COMPOSED or len(unicodedata.normalize("NFKC", text)) > limit:
-        setting = "nick_chars" if what == "nick" else "room_chars"
-        raise Refused(f"a {what} may have at most {limit} characters", limit=setting)
+        raise kind.refusal(f"may have at most {limit} characters", limit=kind.setting)
     # PRECIS changes nothing in what is left of ASCII.
     if text.isascii():
         return text, text.lower()
-    display, casefolded = _apply_precis(text, what)
+    display, casefolded = _apply_precis(text, kind)
     # Again: PRECIS makes "a/c" of U+2100, and a plain comma of a wide one.
-    _refuse_characters(display, what, unwanted)
-    _refuse_marks(display, what)
+    _refuse_characters(display, kind)
+    _refuse_marks(display, kind)
     return display, casefolded
 
 
-def _apply_precis(text: str, what: str) -> tuple[str, str]:
+def _apply_precis(text: str, kind: _Kind) -> tuple[str, str]:
     try:
         return _DISPLAY.enforce(text), _CASEFOLDED.enforce(text)
     except UnicodeEncodeError as error:
         char = error.object[error.start]
-        raise Refused(f"a {what} may not contain {_describe(char)}") from None
+        raise kind.refusal(f"may not contain {_describe(char)}") from None
 
 
-def _refuse_characters(text: str, what: str, unwanted: re.Pattern[str]) -> None:
-    found = unwanted.search(text)
+def _refuse_characters(text: str, kind: _Kind) -> None:
+    found = kind.unwanted.search(text)
     if found:
-        raise Refused(f"a {what} may not contain {_describe(found[0])}")
+        raise kind.refusal(f"may not contain {_describe(found[0])}")
 
 
-def _refuse_marks(text: str, what: str) -> None:
+def _refuse_marks(text: str, kind: _Kind) -> None:
     kinds = "".join(unicodedata.category(char)[0] for char in text)
     if kinds.startswith("M"):
-        raise Refused(f"a {what} may not begin with an accent or mark: a letter comes first")
+        raise kind.refusal("may not begin with an accent or mark: a letter comes first")
     if "M" * (MAX_MARKS + 1) in kinds:
+        raise kind.refusal(f"may not contain more than {MAX_MARKS} accents or marks on one letter")
+
+
+def _refuse_new_nick(display: str, keys: tuple[str, ...]) -> None:
+    """Refuse what nobody can take, though someone may have it since an earlier version."""
+    if display[0] in _NOT_FIRST_IN_NEW_NICKS:
+        raise _NICK.refusal(f"may not begin with '{display[0]}'")
+    if _NOT_IN_NEW_NICKS in display:
+        raise _NICK.refusal(f"may not contain '{_NOT_IN_NEW_NICKS}'")
+    if not _RESERVED_KEYS.isdisjoint(keys) or any(
+        key.startswith(_RESERVED_BEGINNINGS) for key in keys
+    ):
         raise Refused(
-            f"a {what} may not contain more than {MAX_MARKS} accents or marks on one letter"
+            f"the nick '{printable(display)}' is reserved: please choose another",
+            code=Code.NICK_RESERVED,
         )
 
 
@@ -163,12 +209,12 @@ def _describe(char: str) -> str:
     return f"'{char}'" if char.isascii() else f"the character U+{ord(char):04X}"
 
 
-def _nick_keys(display: str, casefolded: str) -> frozenset[str]:
+def _nick_keys(display: str, casefolded: str) -> tuple[str, ...]:
     # The casefolded form: john is JOHN. (Its look says so too; it is here as what people type.)
     # How the casefolded form looks: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
     # How the display form looks: JOHN is \u0408\u041e\u041dN, whose Cyrillic letters look like
     # Latin ones only as capitals; and Ivan, with a capital I, is lvan, with a small L; ivan is not.
-    return frozenset((casefolded, _likeness(casefolded), _likeness(display)))
+    return tuple(dict.fromkeys((casefolded, _likeness(casefolded), _likeness(display))))
 
 
 def _likeness(text: str) -> str:
@@ -207,3 +253,4 @@ def _prototypes() -> dict[int, str]:
 
 
 _RESERVED_KEYS: Final = frozenset[str]().union(*(_nick_keys(word, word) for word in RESERVED))
+_RESERVED_BEGINNINGS: Final = tuple(_nick_keys(RESERVED_BEGINNING, RESERVED_BEGINNING))

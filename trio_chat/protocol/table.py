@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.text import clean_text, parse_words, printable
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from trio_chat.config.settings import Settings
-    from trio_chat.protocol.commands import Handler, Record
+    from trio_chat.protocol.commands import Command, Handler
     from trio_chat.protocol.events import Usage
 
-    Parse: TypeAlias = Callable[[str, Settings], Record]
+    Parse: TypeAlias = Callable[[str, Settings], Command]
 
 
 class Misused(Exception):
@@ -44,7 +44,7 @@ class Row:
     help: str
     parse: Parse
 
-    def record(self, arguments: str, settings: Settings) -> Record:
+    def record(self, arguments: str, settings: Settings) -> Command:
         """Make the record for these arguments.
 
         Raises `Refused` with the sentence the client is shown.
@@ -53,7 +53,7 @@ class Row:
             return self.parse(arguments, settings)
         except Misused as error:
             missing = f"{error}, " if str(error) else ""
-            raise Refused(f"{missing}usage: {self.usage}") from None
+            raise Refused(f"{missing}usage: {self.usage}", code=Code.BAD_USAGE) from None
 
 
 # --- how arguments are read -----------------------------------------------------------------------
@@ -75,8 +75,8 @@ def _text(arguments: str, what: str, limit: int) -> str:
     return clean_text(text, what=what, limit=limit)
 
 
-def _nothing(make: Callable[[], Record]) -> Parse:
-    def parse(arguments: str, _: Settings) -> Record:
+def _nothing(make: Callable[[], Command]) -> Parse:
+    def parse(arguments: str, _: Settings) -> Command:
         if arguments.strip():
             raise Misused
         return make()
@@ -84,23 +84,23 @@ def _nothing(make: Callable[[], Record]) -> Parse:
     return parse
 
 
-def _nick(arguments: str, settings: Settings) -> Record:
+def _nick(arguments: str, settings: Settings) -> Command:
     return commands.TakeNick(parse_nick(_word(arguments, "nick"), settings.nick_chars))
 
 
-def _join(arguments: str, settings: Settings) -> Record:
+def _join(arguments: str, settings: Settings) -> Command:
     return commands.Join(parse_room(_word(arguments, "room"), settings.room_chars))
 
 
-def _say(arguments: str, settings: Settings) -> Record:
+def _say(arguments: str, settings: Settings) -> Command:
     return commands.Say(_text(arguments, "message", settings.message_chars))
 
 
-def _act(arguments: str, settings: Settings) -> Record:
+def _act(arguments: str, settings: Settings) -> Command:
     return commands.Act(_text(arguments, "action", settings.message_chars))
 
 
-def _tell(arguments: str, settings: Settings) -> Record:
+def _tell(arguments: str, settings: Settings) -> Command:
     nick, _, text = arguments.lstrip().partition(" ")
     if not nick:
         raise Misused("nick is required")
@@ -108,14 +108,14 @@ def _tell(arguments: str, settings: Settings) -> Record:
     return commands.Tell(name, _text(text, "message", settings.message_chars))
 
 
-def _topic(arguments: str, settings: Settings) -> Record:
+def _topic(arguments: str, settings: Settings) -> Command:
     text = arguments.strip()
     if not text:
         return commands.ShowTopic()
     return commands.SetTopic(clean_text(text, what="topic", limit=settings.topic_chars))
 
 
-def _history(arguments: str, _: Settings) -> Record:
+def _history(arguments: str, _: Settings) -> Command:
     words = arguments.split()
     before = None
     if words and words[0] == "before":
@@ -138,11 +138,11 @@ def _number(word: str, most: int, wrong: str) -> int:
     raise Misused(wrong)
 
 
-def _search(arguments: str, settings: Settings) -> Record:
+def _search(arguments: str, settings: Settings) -> Command:
     return commands.Search(parse_words(_text(arguments, "word", settings.message_chars)))
 
 
-def _help(arguments: str, _: Settings) -> Record:
+def _help(arguments: str, _: Settings) -> Command:
     words = arguments.split()
     if len(words) > 1:
         raise Misused
@@ -187,7 +187,7 @@ def custom(name: str, usage: str, help: str, handler: Handler) -> Row:
     sent them; it raises `Refused` to say that it cannot.
     """
 
-    def parse(arguments: str, settings: Settings) -> Record:
+    def parse(arguments: str, settings: Settings) -> Command:
         text = clean_text(arguments.strip(), what="line", limit=settings.message_chars)
         return commands.Custom(handler, text, name)
 
@@ -211,7 +211,7 @@ def make_table(custom_rows: Iterable[Row] = ()) -> dict[str, Row]:
     return table
 
 
-def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Record | None:
+def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Command | None:
     """The record for a line that someone has typed; `None` for an empty one.
 
     Raises `Refused` with the sentence the client is shown.
@@ -221,7 +221,7 @@ def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Rec
         return None
     row = table.get(word[1:]) if word.startswith("/") else None
     if row is None:
-        raise Refused(f"unknown command: {printable(word)}")
+        raise Refused(f"unknown command: {printable(word)}", code=Code.UNKNOWN_COMMAND)
     return row.record(arguments, settings)
 
 
@@ -231,5 +231,7 @@ def help_lines(table: Mapping[str, Row | Usage], command: str | None) -> list[st
         return [f"{row.usage} - {row.help}" for row in table.values()]
     row = table.get(command)
     if row is None:
-        raise Refused("there is no such command; /help alone lists them all")
+        raise Refused(
+            "there is no such command; /help alone lists them all", code=Code.UNKNOWN_COMMAND
+        )
     return [f"{row.usage} - {row.help}"]

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 
 # What the Stream-Safe Text Format (UAX #15) allows: no language needs more, taller stacks draw over
 # the lines above, and to sort the marks of one run takes time in the square of its length.
@@ -56,11 +56,12 @@ def clean_text(text: str, *, what: str, limit: int) -> str:
         text = _normalize(text.replace("\t", " "), what)
     if len(text) > limit:
         sentence = f"{_a(what)} may have at most {limit} characters; this one has {len(text)}"
-        raise Refused(sentence, limit="topic_chars" if what == "topic" else "message_chars")
+        limited_by = "topic_chars" if what == "topic" else "message_chars"
+        raise Refused(sentence, code=Code.TOO_LONG, limit=limited_by)
     # All that is never shown is unprintable to Python; few other characters are.
     found = None if text.isprintable() else _NEVER_SHOWN.search(text)
     if found:
-        raise Refused(f"{_a(what)} may not contain {_describe(found[0])}")
+        raise Refused(f"{_a(what)} may not contain {_describe(found[0])}", code=Code.BAD_TEXT)
     return text
 
 
@@ -93,7 +94,10 @@ def parse_words(text: str) -> tuple[str, ...]:
     """The words to search for, casefolded; raises `Refused` for more than `MAX_WORDS`."""
     words = tuple(dict.fromkeys(casefolded(text).split()))
     if len(words) > MAX_WORDS:
-        raise Refused(f"a search may have at most {MAX_WORDS} words; this one has {len(words)}")
+        raise Refused(
+            f"a search may have at most {MAX_WORDS} words; this one has {len(words)}",
+            code=Code.TOO_LONG,
+        )
     return words
 
 
@@ -111,7 +115,8 @@ def _refuse_stacked_marks(text: str, what: str) -> None:
     classes = bytes(map(unicodedata.combining, text))
     if len(text) - classes.count(0) > MAX_MARKS and _TOO_MANY_MARKS.search(classes):
         raise Refused(
-            f"{_a(what)} may not contain more than {MAX_MARKS} accents or marks on one letter"
+            f"{_a(what)} may not contain more than {MAX_MARKS} accents or marks on one letter",
+            code=Code.BAD_TEXT,
         )
 
 

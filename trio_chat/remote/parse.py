@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_type_hints
 
 from attrs import fields
 
 from trio_chat.dialects.documents import TYPES
+from trio_chat.errors import Code
 from trio_chat.protocol import events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_chat.protocol.events import Event
+
+# Fields that came within version 1 of the protocol, and what they are if an earlier server leaves
+# them out.
+ADDED: Final[Mapping[str, Mapping[str, object]]] = {
+    TYPES[events.Refusal]: {"code": Code.REFUSED.value},
+}
 
 KINDS = {name: kind for kind, name in TYPES.items()}
 
@@ -28,8 +35,12 @@ def parse_event(document: Mapping[str, object]) -> Event | None:
     Fields that are not known are left out. Raises `Malformed` for one that is missing, or is of
     another kind.
     """
-    kind = KINDS.get(str(document.get("type")))
-    return None if kind is None else cast("Event", _record(kind, document))
+    name = str(document.get("type"))
+    kind = KINDS.get(name)
+    if kind is None:
+        return None
+    added = ADDED.get(name)
+    return cast("Event", _record(kind, document if added is None else {**added, **document}))
 
 
 @cache

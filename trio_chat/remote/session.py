@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.errors import ChatClosed, NoConnection, Refused
+from trio_chat.errors import ChatClosed, Code, NoConnection, Refused
 from trio_chat.protocol.commands import MAX_HISTORY
 from trio_chat.protocol.events import (
     PERSISTENT,
@@ -195,8 +195,10 @@ class Session:
         elif shown and not isinstance(event, UNSAID):
             self.inbox.put(event)
         if answer is not None:
-            if isinstance(event, Refusal | Ended):
-                answer.set(None, Refused(event.reason))
+            if isinstance(event, Refusal):
+                answer.set(None, Refused(event.reason, code=event.code))
+            elif isinstance(event, Ended):
+                answer.set(None, Refused(event.reason, code=Code.NOT_SERVED))
             else:
                 answer.set(event)
 

@@ -1,8 +1,14 @@
-"""Room logs: what gives the entries of a room their order, and keeps them."""
+"""Room logs: they order drafts, decide claims, and keep entries.
+
+A log of this process (`memory`, `sqlite`) is a `LocalLog`. One that several processes share is a
+`SharedLog`. `claims` and `order` are the same for all.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from attrs import frozen
 
 from trio_chat.errors import Refused
 
@@ -10,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.protocol.events import Entry, PersistentEntry
+    from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.memory import HistoriesSnapshot
     from trio_chat.roomlog.retention import Retention
@@ -17,30 +24,42 @@ if TYPE_CHECKING:
     Result: TypeAlias = Entry | Refused
 
 
-class RoomLog(Protocol):
-    """Where drafts become entries. Delivery comes from here, never from the command.
+@frozen
+class RoomSnapshot:
+    """A room as its log knows it at one moment.
 
-    Rooms are named by their casefolded names. What the log knows of a room outlives its members.
+    `topic` is the newest one, empty if there is none. Its `author` is a client id, `nick` the
+    author's nick then, `time` in seconds since 1970. They are empty and 0 if the log does not
+    know. `position` is that of the newest persistent entry, 0 if there is none. `log` is the
+    identity of the log: positions of one that has another are not comparable, as its history is
+    another.
+    """
+
+    topic: str = ""
+    author: str = ""
+    nick: str = ""
+    time: float = 0.0
+    position: int = 0
+    log: str = ""
+
+
+class RoomLog(Protocol):
+    """Makes entries of drafts. Delivery comes from here, never from the command.
+
+    Rooms are named by their casefolded names. The history of a room outlives its members.
     """
 
     commits: Commits
     """How it goes with writing; one in memory has nothing to say there."""
 
-    def topic(self, room: str) -> str:
-        """The newest topic appended for a room, empty if there is none. Never blocks."""
-        ...
+    claims: Claims
+    """By these it decides drafts that may turn out impossible.
 
-    async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place, in order: the entry, or why it is refused.
+    Those who use the log tell them the rules, and the users of a predecessor.
+    """
 
-        Where all are taken and are the entries themselves, `drafts` is given back, which spares
-        those who deliver them a look at each.
-
-        The log owns the drafts from here on. Persistent ones get a dense position in their room,
-        and a time; transient ones come back as they are, whatever state the log is in. However
-        short it takes, other tasks get to run. Once begun, an append is carried to its end even if
-        its caller is cancelled.
-        """
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room by all that has been appended so far. Never blocks."""
         ...
 
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
@@ -67,8 +86,8 @@ class RoomLog(Protocol):
         """The descriptor that holds the right to write, where there is one to be had."""
         ...
 
-    def snapshot(self) -> HistoriesSnapshot:
-        """What would be lost with this process, as plain data; it is shared with the log."""
+    def histories(self) -> HistoriesSnapshot:
+        """The histories that end with this process, as plain data; it is shared with the log."""
         ...
 
     async def pause(self) -> None:
@@ -81,4 +100,62 @@ class RoomLog(Protocol):
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on. Never blocks."""
+        ...
+
+
+class LocalLog(RoomLog, Protocol):
+    """A log of this process alone: it answers within a turn."""
+
+    shared: Literal[False]
+    """Tells the two kinds apart."""
+
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
+        """Give each draft its place, in order: the entry, or why it is refused.
+
+        If all are taken and are the entries themselves, `drafts` is given back, which spares those
+        who deliver them a look at each.
+
+        The log owns the drafts from here on. Persistent ones get a dense position in their room,
+        and a time. Transient ones come back as they are, whatever state the log is in, but for
+        claims that cannot be granted. However short it takes, other tasks get to run. Once begun,
+        an append is carried to its end even if its caller is cancelled.
+        """
+        ...
+
+
+@frozen
+class FromLog:
+    """What a shared log says at a time: its answer to the turn in flight, or entries of others.
+
+    Those are the entries of one turn of another process.
+    """
+
+    entries: Sequence[Entry] = ()
+    answer: Sequence[Result] | None = None
+
+
+class SharedLog(RoomLog, Protocol):
+    """A log that several processes share: it answers later, and brings the entries of the others.
+
+    All of them get the entries of a room in one order. `snapshot` tells of a room by what was taken
+    so far, while what is read may hold entries that are still to be taken. That a user leaves, a
+    room or the chat, is never refused.
+    """
+
+    shared: Literal[True]
+    """Tells the two kinds apart."""
+
+    def submit(self, drafts: Sequence[Entry]) -> None:
+        """Give the log the drafts of a turn, which it owns from then on. Never blocks.
+
+        There is no next turn until this one is answered, which is once, by `take`.
+        """
+        ...
+
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        ...
+
+    def take(self) -> FromLog | None:
+        """What the log says next, in its order; `None` if there is nothing yet. Never blocks."""
         ...

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections import OrderedDict, deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import define, field
 
-from trio_chat.protocol.events import PERSISTENT, PersistentEntry, TopicSet
+from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.text import casefolded
+from trio_chat.roomlog import RoomSnapshot
+from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
+from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +37,29 @@ class History:
     entries: deque[PersistentEntry]
     position: int
     topic: str = ""
+    topic_author: str = ""
+    topic_nick: str = ""
+    topic_time: float = 0.0
+    # When its newest entry was said, in milliseconds since 1970.
+    newest: int = 0
+
+    def add(self, entries: Sequence[PersistentEntry], clock: int) -> None:
+        """Add what has been said at once, with the clock at so many milliseconds since 1970."""
+        self.newest, topic = put_after(self.position, self.newest, entries, clock)
+        self.position = entries[-1].position
+        self.entries.extend(entries)
+        if topic is not None:
+            self.topic, self.topic_time = topic.text, topic.time
+            self.topic_author, self.topic_nick = topic.author, topic.nick
 
 
 @define
 class HistoriesSnapshot:
-    """A memory log as plain data; those that spoke last come last."""
+    """A memory log as plain data; those that spoke last come last. `log` is its identity."""
 
     rooms: list[History] = field(factory=list)
     forgotten: int = 0
+    log: str = ""
 
 
 @define
@@ -55,23 +73,33 @@ class MemoryLog:
     _retention: Retention
     _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
+    _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
     commits: Commits = field(factory=Commits, init=False)
+    claims: Claims = field(init=False)
     lock: None = field(default=None, init=False)
+    shared: Literal[False] = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.claims = Claims(self._retention.rooms)
 
     @classmethod
     def restored(cls, retention: Retention, snapshot: HistoriesSnapshot) -> MemoryLog:
         """A log that goes on from another one's snapshot."""
         log = cls(retention)
         log._forgotten = snapshot.forgotten
+        # A version that had no identities has handed over none.
+        log._identity = snapshot.log or log._identity
         for history in snapshot.rooms:
+            if history.entries:
+                history.newest = max(history.newest, milliseconds(history.entries[-1].time))
             history.entries = deque(history.entries, retention.entries)
             log._histories[history.room] = history
         log._forget_down_to(retention.rooms)
         return log
 
-    def snapshot(self) -> HistoriesSnapshot:
+    def histories(self) -> HistoriesSnapshot:
         """All of it as plain data."""
-        return HistoriesSnapshot(list(self._histories.values()), self._forgotten)
+        return HistoriesSnapshot(list(self._histories.values()), self._forgotten, self._identity)
 
     async def pause(self) -> None:
         """Nothing: it ends with this process."""
@@ -80,27 +108,23 @@ class MemoryLog:
     def resume(self) -> None:
         """Nothing."""
 
-    def topic(self, room: str) -> str:
-        """The newest topic of a room."""
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room at this moment."""
         history = self._histories.get(room)
-        return "" if history is None else history.topic
+        if history is None:
+            return RoomSnapshot(log=self._identity)
+        author, nick, time = history.topic_author, history.topic_nick, history.topic_time
+        position = history.position
+        return RoomSnapshot(history.topic, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place, in order; a memory log refuses none."""
+        """Give each draft its place, in order; a memory log refuses claims alone."""
         await trio.lowlevel.checkpoint()
-        now = time.time()
-        history = None
-        for draft in drafts:
-            if not isinstance(draft, PERSISTENT):
-                continue
-            if history is None or draft.room != history.room:
-                history = self._history(draft.room)
-            history.position = draft.position = history.position + 1
-            draft.time = now
-            history.entries.append(draft)
-            if isinstance(draft, TopicSet):
-                history.topic = draft.text
-        return drafts
+        results = self.claims.decide_all(drafts)
+        clock = now()
+        for room, entries in by_room(results).items():
+            self._history(room).add(entries, clock)
+        return results
 
     def _history(self, room: str) -> History:
         history = self._histories.get(room)

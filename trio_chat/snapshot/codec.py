@@ -1,7 +1,7 @@
 """A chat as JSON: how it is written for another process, and read there.
 
-It has a version. What is read is taken strictly, since an older or a newer program may have written
-it: a field that is unknown or of the wrong type is refused, one that is missing takes its default.
+It has a version. It is read strictly, since an older or a newer program may have written it. A
+field that is unknown or of the wrong type is refused; one that is missing takes its default.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ FIELDS: Final = {
 # Of a value that is wrong, characters that are repeated.
 MOST_SHOWN: Final = 40
 
-# What the annotations of commands mean, which name types they do not import.
+# The annotations of commands name types that those modules do not import.
 attrs.resolve_types(commands.TakeNick, localns={"Name": Name})
 attrs.resolve_types(commands.Join, localns={"Name": Name})
 attrs.resolve_types(commands.Tell, localns={"Name": Name})
@@ -119,7 +119,7 @@ def _read_carefully(fields: dict[str, Any]) -> ChatSnapshot:
 
 
 def _sentence(error: BaseException, _: type | None) -> str:
-    """What is wrong with a value; its place follows."""
+    """The fault of a value; its place follows."""
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"unknown field {min(error.extra_fields)!r}"
     if isinstance(error, KeyError):
@@ -129,7 +129,7 @@ def _sentence(error: BaseException, _: type | None) -> str:
 
 @cache
 def _converter(*, careful: bool) -> cattrs.Converter:
-    """What makes plain data of records, and records of plain data.
+    """Give a converter from records to plain data and back.
 
     A `careful` one takes half as long again, and can tell where something is wrong.
     """

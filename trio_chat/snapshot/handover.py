@@ -1,4 +1,4 @@
-"""What goes from one process to the next when a chat is handed over, and what is checked before."""
+"""The handover of a chat from one process to the next, and the checks before it."""
 
 from __future__ import annotations
 
@@ -52,11 +52,10 @@ def check_handover(settings: Settings, state: ChatSnapshot) -> None:
     """See whether a chat with these settings can go on from a state; for before it is handed over.
 
     It touches nothing, but for a look at the header of the store's file and at the token of
-    operators. What it lets pass,
-    `open_chat(settings, predecessor=...)` takes, as long as the file can be opened then. Raises
-    `StateError` if the state contradicts itself or was kept in another store, `StoreError` if the
-    file is not one for this version, and `SettingsError` if `keep_rooms` has what is no name or
-    there is no token where `metrics_token_file` says.
+    operators. `open_chat(settings, predecessor=...)` takes a state that passes, as long as the file
+    can be opened then. Raises `StateError` if the state contradicts itself or was kept in another
+    store, and `StoreError` if the file is not one for this version. Raises `SettingsError` if a
+    name in `keep_rooms` is none, or there is no token where `metrics_token_file` says.
     """
     kept_rooms_of(settings)
     if settings.metrics_token_file:

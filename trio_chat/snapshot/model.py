@@ -1,7 +1,6 @@
 """A chat as plain data: what goes from one process to the next.
 
-Times are durations, for each process has a clock of its own. How it is written is `codec`'s
-matter.
+Times are durations, for each process has a clock of its own. `codec` writes and reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from attrs import define, field
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects import Encoding
 from trio_chat.dialects.line import LF, LineDialect
+from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import PersistentEntry
@@ -59,7 +59,7 @@ QueuedRecord: TypeAlias = (
     | commands.Answer
     | commands.SwitchEncoding
     | commands.Greet
-    | commands.CameFrom
+    | CameFrom
     | commands.Disconnected
     | QueuedCustom
     | QueuedLabelled
@@ -82,7 +82,7 @@ class ClientSnapshot:
     room_limit: int | None = LineDialect.rooms
     encoding: Encoding = LF
     reader: ReaderSnapshot = field(factory=ReaderSnapshot)
-    # What its connection would not take yet.
+    # The bytes that its connection would not take yet.
     unsent: bytes = b""
     # Whether it lags, and what it was last given of each room.
     lagging: bool = False
@@ -90,7 +90,7 @@ class ClientSnapshot:
     # Why it is closing, if it is.
     closing: str | None = None
     queued: list[QueuedRecord] = field(factory=list)
-    # What it can come back with; and in how many seconds, if it has no connection.
+    # With this token it can come back, within so many seconds if it has no connection.
     token: str = ""
     away: float | None = None
 
@@ -127,5 +127,5 @@ class ChatSnapshot:
     rooms: list[RoomSnapshot] = field(factory=list)
     gone: list[Gone] = field(factory=list)
     histories: HistoriesSnapshot = field(factory=HistoriesSnapshot)
-    # Where it listens, for each listening socket.
+    # The endpoint of each listening socket.
     listening: list[Endpoint] = field(factory=list)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
-from trio_chat.errors import Refused
-from trio_chat.hub.client import NOT_BEHIND, Client
-from trio_chat.hub.resume import absent
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import Room
+from trio_chat.hub.session import Reason, Session
 from trio_chat.hub.state import State
-from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse
-from trio_chat.protocol.events import Left
+from trio_chat.hub.user import Detached, User
+from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse, TakeNick
+from trio_chat.protocol.events import Exited
+from trio_chat.protocol.names import parse_nick
 from trio_chat.snapshot.model import QueuedCustom, QueuedLabelled
-from trio_chat.transports.detection import FirstBytes
-from trio_chat.transports.rate_limit import TokenBucket
 from trio_chat.transports.reader import Reader, bucket_of
 from trio_chat.transports.tcp import SocketLink
 
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trio_chat.config.settings import Settings
-    from trio_chat.hub.client import Item
-    from trio_chat.protocol.commands import Record
+    from trio_chat.hub.inbox import CameFrom, Item
+    from trio_chat.protocol.commands import Command
     from trio_chat.protocol.table import Row
+    from trio_chat.roomlog import RoomLog
     from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot, QueuedRecord, RoomSnapshot
     from trio_chat.transports.reader import ReaderSnapshot
     from trio_chat.transports.readiness import Readiness
@@ -37,21 +37,22 @@ class Restore:
     """Makes the state of a chat, link by link and room by room. Times go on from now."""
 
     def __init__(
-        self, settings: Settings, table: Mapping[str, Row], snapshot: ChatSnapshot
+        self, settings: Settings, table: Mapping[str, Row], snapshot: ChatSnapshot, log: RoomLog
     ) -> None:
         self._settings = settings
         self._table = table
         self._snapshot = snapshot
+        self._log = log
         self.state = State(settings, counts=snapshot.counts)
         self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 
-    def clients(
+    def sessions(
         self,
         sockets: Sequence[socket.socket],
         channel: trio.MemorySendChannel[Item],
         readiness: Readiness | None,
     ) -> Iterator[Reader]:
-        """Put the clients into the state, each with its socket unless it is away.
+        """Put the users into the state, each with a session on its socket unless it is detached.
 
         Gives their readers, to be run.
         """
@@ -60,108 +61,123 @@ class Restore:
             if snapshot.away is None:
                 stream = trio.SocketStream(trio.socket.from_stdlib_socket(next(left)))
                 link = SocketLink(stream, self._settings.keepalive, readiness)
-                yield self._client(snapshot, link, channel)
+                yield self._session(snapshot, link, channel)
             else:
-                self._absent(snapshot, snapshot.away, channel)
+                self._detached(snapshot, snapshot.away, channel)
+        if self.state.users:
+            users = self.state.users.values()
+            self._log.claims.restore((user.id, user.keys, tuple(user.rooms)) for user in users)
 
-    def undelivered(self) -> list[Left]:
-        """What the members have not been told yet."""
-        return [Left(gone.room, gone.id, gone.nick) for gone in self._snapshot.gone]
+    def undelivered(self) -> list[Exited]:
+        """The leaves that the members of rooms have not been told of yet."""
+        return [Exited(gone.id, gone.nick, gone.room) for gone in self._snapshot.gone]
 
     def _room(self, snapshot: RoomSnapshot) -> Room:
-        room = Room(snapshot.name, snapshot.shown, self._settings.recent_entries)
-        room.topic, room.position, room.base = snapshot.topic, snapshot.position, snapshot.base
+        room = Room(
+            snapshot.name,
+            snapshot.shown,
+            self._settings.recent_entries,
+            self._log.snapshot(snapshot.name),
+        )
+        # An earlier version said 0 where nobody had spoken since the room was made.
+        room.topic, room.position = snapshot.topic, snapshot.position or room.position
         if snapshot.recent:
             room.recent = deque(snapshot.recent, self._settings.recent_entries)
         return room
 
-    def _client(
+    def _session(
         self, snapshot: ClientSnapshot, link: SocketLink, channel: trio.MemorySendChannel[Item]
     ) -> Reader:
         link.address, link.peer = snapshot.address, snapshot.peer
         link.keep(snapshot.unsent or None, None)
-        client = Client(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
-        self._enter(client, snapshot)
-        self._set_going(client, snapshot)
-        return self._reader(client, link, channel, snapshot.reader)
+        session = Session(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
+        session.user = self._user(snapshot)
+        session.user.session = session
+        state = self.state
+        state.sessions[session] = None
+        state.addresses[link.address] += 1
+        session.closing = snapshot.closing
+        if snapshot.closing is not None:
+            state.suspend(session, Reason.CLOSING)
+            state.release(session)
+        elif snapshot.lagging:
+            session.slow, session.positions = True, self._positions(snapshot)
+            state.suspend(session, Reason.SLOW_CONSUMER)
+            link.pause_reading()
+        else:
+            for name in snapshot.rooms:
+                state.rooms[name].listen(session)
+        if snapshot.queued:
+            session.queue = deque(map(self._record, snapshot.queued))
+            state.wait(session)
+        return self._reader(session, link, channel, snapshot.reader)
 
-    def _absent(
+    def _detached(
         self, snapshot: ClientSnapshot, seconds: float, channel: trio.MemorySendChannel[Item]
     ) -> None:
-        client = absent(
-            snapshot.peer,
-            snapshot.address,
-            snapshot.encoding,
-            channel,
+        self._user(snapshot).detached = Detached(
+            peer=snapshot.peer,
+            address=snapshot.address,
+            encoding=snapshot.encoding,
             room_limit=snapshot.room_limit,
+            positions=self._positions(snapshot),
             until=trio.current_time() + seconds,
+            channel=channel.clone(),
         )
-        self._enter(client, snapshot)
-        client.lagging, client.positions = True, dict(snapshot.positions)
 
-    def _enter(self, client: Client, snapshot: ClientSnapshot) -> None:
-        """Have the state know a client: by its id, address, nick and rooms."""
-        client.id, client.token = snapshot.id, snapshot.token
-        client.nick, client.keys = snapshot.nick, tuple(snapshot.keys)
-        state = self.state
-        state.clients[client.id] = client
-        state.addresses[client.link.address] += 1
-        if client.keys:
-            state.nicks[client.keys[0]] = client
-            state.holders.update(dict.fromkeys(client.keys, client))
+    def _positions(self, snapshot: ClientSnapshot) -> dict[str, int]:
+        """Its position in each room; an earlier version said 0 if nobody had spoken."""
+        before = {
+            room.name: room.base if room.position else self.state.rooms[room.name].position
+            for room in self._snapshot.rooms
+        }
+        return {
+            name: position or before.get(name, 0) for name, position in snapshot.positions.items()
+        }
+
+    def _user(self, snapshot: ClientSnapshot) -> User:
+        """Have the state know a user: by its id, nick and rooms."""
+        state, user = self.state, User(snapshot.id, snapshot.nick)
+        user.token, user.keys = snapshot.token, tuple(snapshot.keys)
+        if snapshot.closing is None:
+            state.users[user.id] = user
+        if user.keys:
+            state.nicks[user.keys[0]] = user
         for name in snapshot.rooms:
             room = state.rooms[name]
-            state.enter(client, room)
-            if not snapshot.lagging:
-                room.listen(client)
+            room.members[user] = None
+            user.rooms[name] = room
+        user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
+        return user
 
-    def _set_going(self, client: Client, snapshot: ClientSnapshot) -> None:
-        """Have it lag, close or have its records wait, as it did."""
-        client.lagging = snapshot.lagging
-        client.positions = dict(snapshot.positions) if snapshot.lagging else NOT_BEHIND
-        client.closing = snapshot.closing
-        client.halted = snapshot.lagging or snapshot.closing is not None
-        if snapshot.closing is not None:
-            self.state.closing[client] = None
-        elif snapshot.lagging:
-            client.link.pause_reading()
-        if snapshot.queued:
-            client.held = deque(map(self._record, snapshot.queued))
-            self.state.hold(client)
-
-    def _record(self, queued: QueuedRecord) -> Record:
+    def _record(self, queued: QueuedRecord) -> Command | CameFrom:
         if isinstance(queued, QueuedLabelled):
-            return LabelledCommand(self._record(queued.record), queued.id)
-        if not isinstance(queued, QueuedCustom):
-            return queued
+            # A connection's own notice has no label.
+            return LabelledCommand(cast("Command", self._record(queued.record)), queued.id)
+        try:
+            if isinstance(queued, TakeNick):
+                # Earlier versions let one take what nobody can take now.
+                return TakeNick(parse_nick(queued.name.display, self._settings.nick_chars))
+            return self._custom(queued) if isinstance(queued, QueuedCustom) else queued
+        except Refused as refusal:
+            return Refuse(str(refusal), refusal.code)
+
+    def _custom(self, queued: QueuedCustom) -> Command:
         row = self._table.get(queued.name)
         if row is None:
-            return Refuse(f"unknown command: /{queued.name}")
-        try:
-            record = row.record(queued.arguments, self._settings)
-        except Refused as refusal:
-            return Refuse(str(refusal))
+            raise Refused(f"unknown command: /{queued.name}", code=Code.UNKNOWN_COMMAND)
+        record = row.record(queued.arguments, self._settings)
         if isinstance(record, Custom):
             record.room = queued.room
         return record
 
     def _reader(
         self,
-        client: Client,
+        session: Session,
         link: SocketLink,
         channel: trio.MemorySendChannel[Item],
         snapshot: ReaderSnapshot,
     ) -> Reader:
-        dialect = FirstBytes.restored(
-            self._table,
-            self._settings,
-            snapshot.dialect,
-            clock=trio.current_time,
-            reading=link.reading,
-        )
-        bucket = bucket_of(self._settings)
-        if bucket is not None and snapshot.bucket is not None:
-            bucket = TokenBucket.restored(
-                bucket.rate, bucket.burst, snapshot.bucket, trio.current_time()
-            )
-        return Reader(client, link, channel, dialect, bucket)
+        reader = Reader(session, link, channel, bucket_of(self._settings))
+        reader.restore(snapshot, self._table, self._settings)
+        return reader

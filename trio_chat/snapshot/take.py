@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from trio_chat.hub.resume import NoLink
+from trio_chat.hub.inbox import Broken
+from trio_chat.hub.user import Detached, User
 from trio_chat.protocol import commands
 from trio_chat.snapshot.model import (
     ChatSnapshot,
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trio_chat.config.endpoints import Endpoint
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.inbox import Record
     from trio_chat.hub.pause import Pause
     from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.commands import Record
     from trio_chat.roomlog import RoomLog
     from trio_chat.snapshot.model import QueuedRecord
 
@@ -38,23 +39,33 @@ def take_snapshot(
     uptime: float,
     listening: Sequence[Endpoint],
 ) -> ChatSnapshot:
-    """What goes over of a chat whose hub has reached a pause.
+    """Make plain data of a chat whose hub has reached a pause.
 
     The clients are those that go over, and beside them those that can come back: for the other
     process these have lost their connections. Of the rest it says which rooms they are in. It
     shares what it holds with the chat, and so counts only while that stands still.
     """
-    clients = [
-        client for client in state.clients.values() if _goes_over(client) or _can_come_back(client)
+    sessions = going_over(state)
+    detached = {user: user.detached for user in state.users.values() if user.detached is not None}
+    losing = [
+        session
+        for session in state.sessions
+        if not _goes_over(session) and session.user.token and session.closing is None
     ]
-    members = {client for client in clients if client.closing is None}
+    staying = [*(session for session, _ in sessions), *losing]
+    members = {session.user for session in staying if session.closing is None}
+    members.update(detached)
     # Of a room that none of them is in there is nothing that the room log does not know.
     rooms = [room for room in state.rooms.values() if not members.isdisjoint(room.members)]
     return ChatSnapshot(
         store=state.settings.store,
         uptime=uptime,
         counts=state.counts,
-        clients=[_client(client, state, pause) for client in clients],
+        clients=[
+            *(_session(session, link, pause) for session, link in sessions),
+            *(_losing(session, state) for session in losing),
+            *(_detached(user, kept) for user, kept in detached.items()),
+        ],
         rooms=[_room(room) for room in rooms],
         gone=[
             Gone(room.name, member.id, member.nick)
@@ -62,75 +73,87 @@ def take_snapshot(
             for member in room.members
             if member not in members
         ],
-        histories=log.snapshot(),
+        histories=log.histories(),
         listening=list(listening),
     )
 
 
-def going_over(state: State) -> list[Client]:
-    """The clients that are another process's once it takes over: on sockets, or away already."""
-    return list(filter(_goes_over, state.clients.values()))
+def going_over(state: State) -> list[tuple[Session, SocketLink]]:
+    """The sessions that are another process's once it takes over: those on sockets."""
+    return [
+        (session, session.link)
+        for session in state.sessions
+        if isinstance(session.link, SocketLink)
+    ]
 
 
-def _goes_over(client: Client) -> bool:
-    return isinstance(client.link, SocketLink | NoLink)
-
-
-def _can_come_back(client: Client) -> bool:
-    return bool(client.token) and client.closing is None
+def _goes_over(session: Session) -> bool:
+    return isinstance(session.link, SocketLink)
 
 
 def _room(room: Room) -> RoomSnapshot:
-    # The room log has them too. Only those who lag need them soon; all of them together would take
+    # The room log has them too. Only slow consumers need them soon; all of them together would take
     # longer than the rest of the state.
-    lagging = any(member.lagging or not _goes_over(member) for member in room.members)
-    recent = list(room.recent or ()) if lagging else []
-    return RoomSnapshot(room.name, room.shown, room.topic, room.position, room.base, recent)
-
-
-def _client(client: Client, state: State, pause: Pause) -> ClientSnapshot:
-    link = client.link
-    snapshot = ClientSnapshot(
-        id=client.id,
-        address=link.address,
-        peer=link.peer,
-        nick=client.nick,
-        keys=list(client.keys),
-        rooms=list(client.rooms),
-        room_limit=client.room_limit,
-        encoding=client.encoding,
-        lagging=client.lagging,
-        positions=client.positions,
-        token=client.token,
+    behind = any(
+        user.session is None or user.session.slow or not _goes_over(user.session)
+        for user in room.members
     )
-    if isinstance(link, SocketLink):
-        _add_connection(snapshot, client, link, pause)
-    elif isinstance(link, NoLink):
-        snapshot.away = max(0.0, link.until - trio.current_time())
-    else:
-        snapshot.away = float(state.settings.resume_grace)
-        if not client.lagging:
-            snapshot.lagging, snapshot.positions = True, client.reached
-    return snapshot
+    recent = list(room.recent or ()) if behind else []
+    return RoomSnapshot(room.name, room.shown, room.topic, room.position, recent=recent)
 
 
-def _add_connection(
-    snapshot: ClientSnapshot, client: Client, link: SocketLink, pause: Pause
-) -> None:
-    reader = pause.readers.get(client)  # None if its input is at its end
+def _user(user: User, address: str, peer: str) -> ClientSnapshot:
+    return ClientSnapshot(
+        id=user.id,
+        address=address,
+        peer=peer,
+        nick=user.nick,
+        keys=list(user.keys),
+        rooms=list(user.rooms),
+        token=user.token,
+    )
+
+
+def _session(session: Session, link: SocketLink, pause: Pause) -> ClientSnapshot:
+    """A session on a socket, and its user."""
+    user = session.user
+    if user.session is not session:  # which is detached, or on another connection
+        user = User()
+    snapshot = _user(user, link.address, link.peer)
+    snapshot.room_limit, snapshot.encoding = session.room_limit, session.encoding
+    snapshot.lagging, snapshot.positions = session.slow, session.positions
+    reader = pause.readers.get(session)  # None if its input is at its end
     if reader is not None:
         snapshot.reader = reader.snapshot()
     snapshot.unsent = bytes(link.unsent or b"")
-    snapshot.closing = client.closing
-    if client.closing is None:
-        snapshot.queued += _queued(client)
+    snapshot.closing = session.closing
+    if session.closing is None:
+        snapshot.queued += _queued(session)
+    return snapshot
 
 
-def _queued(client: Client) -> Iterator[QueuedRecord]:
-    """The records that wait; first what is being looked up, which is begun anew."""
-    if client.looking is not None:
-        yield _as_queued(client.looking)
-    for record in client.held or ():
+def _losing(session: Session, state: State) -> ClientSnapshot:
+    """The user of a session that cannot go over: detached, for the other process."""
+    snapshot = _user(session.user, session.link.address, session.link.peer)
+    snapshot.room_limit, snapshot.encoding = session.room_limit, session.encoding
+    snapshot.lagging, snapshot.positions = True, session.reached
+    snapshot.away = float(state.settings.resume_grace)
+    return snapshot
+
+
+def _detached(user: User, detached: Detached) -> ClientSnapshot:
+    snapshot = _user(user, detached.address, detached.peer)
+    snapshot.room_limit, snapshot.encoding = detached.room_limit, detached.encoding
+    snapshot.lagging, snapshot.positions = True, detached.positions
+    snapshot.away = max(0.0, detached.until - trio.current_time())
+    return snapshot
+
+
+def _queued(session: Session) -> Iterator[QueuedRecord]:
+    """The records that wait; first the query under way, which is begun anew."""
+    if session.querying is not None:
+        yield _as_queued(session.querying)
+    for record in session.queue or ():
         yield _as_queued(record)
 
 
@@ -139,5 +162,7 @@ def _as_queued(record: Record) -> QueuedRecord:
         return QueuedCustom(record.name, record.arguments, record.room)
     if isinstance(record, commands.LabelledCommand):
         return QueuedLabelled(_as_queued(record.record), record.id)
+    if isinstance(record, Broken):
+        return commands.Disconnected(record.reason)
     # The others never wait: they come first, or at the end of a chat, or from in-process clients.
     return cast("QueuedRecord", record)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from trio_chat.hub.pause import Pause
 
@@ -25,6 +25,7 @@ class ConnectionLink(ABC):
         "_discarding",
         "_released",
         "address",
+        "ending",
         "pause",
         "paused",
         "peer",
@@ -38,6 +39,8 @@ class ConnectionLink(ABC):
         self.address = address
         self.reading: trio.CancelScope | None = trio.CancelScope()
         self.released = False
+        # The hub wants what has arrived, and no more.
+        self.ending = False
         # What the hub wants the task to wait out, or has wanted it to.
         self.pause: Pause | None = None
         # What the connection would not take yet, if there is anything.
@@ -79,6 +82,7 @@ class ConnectionLink(ABC):
     def drain_input(self) -> None:
         """Make the client's task pass on what has arrived, and end reading."""
         self.pause = None  # there may be one that is over, and that it has not got round to
+        self.ending = True
         self._end_reading("the chat is stopping")
 
     def pause_for(self, pause: Pause) -> bool:
@@ -109,11 +113,14 @@ class ConnectionLink(ABC):
     async def readable(self) -> None:
         """Wait until there is something to take, or the end."""
 
-    async def until(self, read: Callable[[], bool]) -> None:
+    def until(self, read: Callable[[], bool]) -> Coroutine[Any, Any, None]:
         """Call `read` whenever there may be something to take, until it returns `True`.
 
         Raises what that raises.
         """
+        return self._until(read)
+
+    async def _until(self, read: Callable[[], bool]) -> None:
         while True:
             await self.readable()
             if read():

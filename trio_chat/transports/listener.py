@@ -1,17 +1,10 @@
-"""Listening sockets, and the tasks that accept from them: as long as they may.
-
-Trio's own `serve_listeners` closes the socket when it is cancelled. Here accepting can pause, while
-those who connect wait in the socket's backlog.
-"""
+"""Listening sockets: `trio.serve_listeners` accepts from them, and accepting can pause."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 from attrs import evolve
@@ -22,12 +15,9 @@ from trio_chat.transports.unix import SocketFile, listen_at
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-# `trio_chat.daemon.logs` makes what is logged here rare.
-logger = logging.getLogger("trio_chat.accepting")
+    from trio_chat.transports.tcp import SocketLink
 
-# The system is out of something that will be there again, and the wait for it in seconds.
-OUT_OF: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-RETRY_SECONDS: Final = 0.1
+ConnectionT = TypeVar("ConnectionT", bound=trio.abc.AsyncResource)
 
 # Connections that wait at a unix socket to be accepted; as many as Trio lets wait at a TCP one.
 BACKLOG: Final = 65_535
@@ -52,122 +42,141 @@ def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
     return evolve(endpoint, host=host, port=port)
 
 
-class Listening:
-    """Accepts from one socket, which is its own, until `end`.
+class PausableListener(trio.abc.Listener[ConnectionT]):
+    """A listener for `trio.serve_listeners` whose accepting can pause.
 
-    `endpoint` is where that is to be and what is taken there. If it has a path, its file is removed
-    at the end, unless the socket is another process's by then. A unix socket without one was made
-    by who has given it, and its file is theirs.
+    During a pause, new connections wait in the socket's backlog. `connection` makes of an accepted
+    stream what the handler gets. `path` is the file of a unix socket that this process has made.
+    Closing the listener removes that file first, unless another server's socket is there by then.
     """
 
-    def __init__(self, sock: socket.socket, endpoint: Endpoint, *, paused: bool = False) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        connection: Callable[[trio.SocketStream], ConnectionT],
+        *,
+        path: Path | None = None,
+        paused: bool = False,
+    ) -> None:
         self.socket = sock
-        self.endpoint = located(sock, endpoint)
-        self.handed_over = False
-        self._file = SocketFile(Path(endpoint.unix)) if endpoint.unix else None
+        self.path = path
+        self._file = None if path is None else SocketFile(path)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        self._accepting = trio.CancelScope()
-        self._idle = trio.Event()
-        self._ended = False
-        # As long as this is there, nothing is to be accepted.
-        self._paused = trio.Event() if paused else None
+        self._connection = connection
+        # The attempt to accept, while there is one, and the event at its end, for `pause`.
+        self._attempt: trio.CancelScope | None = None
+        self._attempt_over = trio.Event()
+        # The end of the pause, while there is one.
+        self._resumed = trio.Event() if paused else None
 
-    async def run(
-        self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
-    ) -> None:
-        """Start a task for each connection; returns after `end`, with the socket closed."""
-        with self.socket:
-            try:
-                while not self._ended:
-                    if self._paused is None:
-                        with self._accepting:
-                            await self._accept(serve, nursery)
-                    else:
-                        self._idle.set()
-                        await self._paused.wait()
-            finally:
-                if self._file is not None and not self.handed_over:
-                    self._file.remove()
-
-    async def _accept(
-        self, serve: Callable[[trio.SocketStream], Awaitable[None]], nursery: trio.Nursery
-    ) -> None:
+    async def accept(self) -> ConnectionT:
+        """Wait for the end of a pause, then for a connection. Raises like `trio.SocketListener`."""
         while True:
+            while self._resumed is not None:
+                await self._resumed.wait()
+            self._attempt = trio.CancelScope()
             try:
-                stream = await self._listener.accept()
-            except OSError as error:
-                if error.errno not in OUT_OF:
-                    raise
-                logger.exception("cannot accept: %s", os.strerror(error.errno))
-                await trio.sleep(RETRY_SECONDS)  # nobody tells when there is more
-            else:
-                nursery.start_soon(serve, stream)
+                with self._attempt:
+                    return self._connection(await self._listener.accept())
+            finally:
+                self._attempt = None
+                self._attempt_over.set()
 
     async def pause(self) -> None:
-        """Accept no more until `resume`; returns once that is so."""
-        if self._paused is None:
-            self._paused = trio.Event()
-            self._accepting.cancel("the chat is to stand still")
-        await self._idle.wait()
+        """Accept nothing until `resume`; returns once that is so.
+
+        Each connection accepted until then has its task, as Trio starts that at once.
+        """
+        self._stop_accepting()
+        if self._attempt is not None:
+            await self._attempt_over.wait()
 
     def resume(self) -> None:
         """Accept again."""
-        if self._paused is not None:
-            self._accepting, self._idle = trio.CancelScope(), trio.Event()
-            self._paused.set()
-            self._paused = None
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
 
-    def end(self) -> None:
-        """Accept no more, and close the socket."""
-        self.resume()
-        self._ended = True
-        self._accepting.cancel("the chat is stopping")
+    def hand_over(self) -> None:
+        """Leave the socket to another process, and its path: accept nothing, remove nothing."""
+        self._file = None
+        self._stop_accepting()
+
+    def _stop_accepting(self) -> None:
+        if self._resumed is None:
+            self._resumed, self._attempt_over = trio.Event(), trio.Event()
+            if self._attempt is not None:
+                self._attempt.cancel("accepting pauses")
+
+    async def aclose(self) -> None:
+        """Remove the path, then close the socket."""
+        if self._file is not None:
+            self._file.remove()
+        await self._listener.aclose()
 
 
 class Listeners:
-    """All of a chat's."""
+    """All listeners of a chat, each with its endpoint."""
 
     def __init__(self) -> None:
-        self._all: list[Listening] = []
+        self._endpoints: dict[PausableListener[SocketLink], Endpoint] = {}
+        self._serving: dict[PausableListener[SocketLink], trio.CancelScope] = {}
 
     def add(
-        self, sockets: Sequence[socket.socket], endpoints: Sequence[Endpoint], *, paused: bool
-    ) -> list[Listening]:
-        """Have these too, whose tasks are to be run; see `Chat.listen_on`."""
-        known = endpoints or [Endpoint()] * len(sockets)
-        added = [
-            Listening(sock, endpoint, paused=paused)
-            for sock, endpoint in zip(sockets, known, strict=True)
-        ]
-        self._all += added
+        self,
+        sockets: Sequence[socket.socket],
+        endpoints: Sequence[Endpoint],
+        connection: Callable[[trio.SocketStream], SocketLink],
+        *,
+        paused: bool,
+    ) -> dict[PausableListener[SocketLink], Endpoint]:
+        """Make listeners of these too, which are to be served; see `Chat.listen_on`."""
+        added: dict[PausableListener[SocketLink], Endpoint] = {}
+        for sock, endpoint in zip(sockets, endpoints or [Endpoint()] * len(sockets), strict=True):
+            place = located(sock, endpoint)
+            # A unix socket without a path was given to the chat, and so its file is not the chat's.
+            path = Path(endpoint.unix) if endpoint.unix else None
+            added[PausableListener(sock, connection, path=path, paused=paused)] = place
+        self._endpoints |= added
+        self._serving |= {listener: trio.CancelScope() for listener in added}
         return added
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where they listen."""
-        return tuple(one.endpoint for one in self._all)
+        """The endpoints at which they listen."""
+        return tuple(self._endpoints.values())
 
     @property
     def sockets(self) -> list[socket.socket]:
         """Their sockets, in the same order."""
-        return [one.socket for one in self._all]
+        return [listener.socket for listener in self._endpoints]
+
+    async def serve(
+        self,
+        listener: PausableListener[SocketLink],
+        handler: Callable[[SocketLink], Awaitable[None]],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Start the handler's task for each connection, until `end`, and close the listener."""
+        with self._serving[listener]:
+            await trio.serve_listeners(handler, [listener], handler_nursery=nursery)
+
+    def end(self) -> None:
+        """Have all of them closed."""
+        for serving in self._serving.values():
+            serving.cancel("the chat is stopping")
 
     async def pause(self) -> None:
         """Have none of them accept until `resume`; returns once that is so."""
-        for one in self._all:
-            await one.pause()
+        for listener in self._endpoints:
+            await listener.pause()
 
     def resume(self) -> None:
         """Have them accept again."""
-        for one in self._all:
-            one.resume()
+        for listener in self._endpoints:
+            listener.resume()
 
-    def let_go(self) -> None:
-        """Leave the paths to another process, which listens there with the same sockets."""
-        for one in self._all:
-            one.handed_over = True
-
-    def end(self) -> None:
-        """Have them accept no more, and close."""
-        for one in self._all:
-            one.end()
+    def hand_over(self) -> None:
+        """Leave their sockets and paths to another process."""
+        for listener in self._endpoints:
+            listener.hand_over()

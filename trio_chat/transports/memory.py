@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
-from trio_chat.errors import ChatClosed, Refused
-from trio_chat.hub.outboxes import Drained
+from trio_chat.errors import ChatClosed, Code, Refused
+from trio_chat.hub.inbox import Call, Drained
 from trio_chat.protocol import commands
-from trio_chat.protocol.commands import Request
 from trio_chat.protocol.events import (
     Acted,
     EntriesShown,
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
-    from trio_chat.hub.client import Client, Item
+    from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
-    from trio_chat.protocol.commands import Record
+    from trio_chat.hub.session import Session
     from trio_chat.protocol.events import Event, PersistentEntry
 
 E = TypeVar("E")
@@ -90,7 +89,7 @@ class EventLink:
     # --- for the hub ------------------------------------------------------------------------------
 
     def write(self, chunk: list[Event] | None, more: list[list[Event]] | None) -> int:
-        """Take events; see `trio_chat.hub.client.Link`."""
+        """Take events; see `trio_chat.hub.session.Link`."""
         for one in [chunk or [], *(more or [])]:
             self._queue.extend(one)
             self.unsent_bytes += size_of(one)
@@ -170,16 +169,16 @@ class InProcessClient:
     `room` is the name of a room; `None` means the one the client is in, if there is just one.
     """
 
-    def __init__(self, client: Client, link: EventLink, settings: Settings) -> None:
+    def __init__(self, client: Session, link: EventLink, settings: Settings) -> None:
         self._client = client
         self._link = link
         self._settings = settings
-        self._nick = client.nick
+        self._nick = client.user.nick
 
     @property
     def id(self) -> str:
         """The client id, unique for ever; entries carry it as `author`."""
-        return self._client.id
+        return self._client.user.id
 
     @property
     def nick(self) -> str:
@@ -193,7 +192,7 @@ class InProcessClient:
         event = await self._link.take()
         if event is None:
             raise StopAsyncIteration
-        if self._client.lagging and self._link.has_room_again():
+        if self._client.slow and self._link.has_room_again():
             # Once the chat has stopped, there is nothing more to come.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await self._link.channel.send(Drained(self._client))
@@ -234,7 +233,7 @@ class InProcessClient:
 
     async def tell(self, nick: str, text: str) -> None:
         """Say something to one client alone."""
-        name = parse_nick(nick, self._settings.nick_chars)
+        name = parse_nick(nick, self._settings.nick_chars, reserved=True)
         await self.perform(
             commands.Tell(name, self._text(text, "message", self._settings.message_chars))
         )
@@ -262,7 +261,9 @@ class InProcessClient:
         At most `limit`, which may be 500.
         """
         if not 0 < limit <= commands.MAX_HISTORY:
-            raise Refused(f"the limit must be from 1 to {commands.MAX_HISTORY}")
+            raise Refused(
+                f"the limit must be from 1 to {commands.MAX_HISTORY}", code=Code.BAD_USAGE
+            )
         record = commands.ShowHistory(limit, before, self._maybe_room(room))
         return (await self._ask(record, EntriesShown)).entries
 
@@ -289,7 +290,7 @@ class InProcessClient:
 
     def _text(self, text: str, what: str, limit: int) -> str:
         if not text.strip():
-            raise Refused(f"{what} is required")
+            raise Refused(f"{what} is required", code=Code.BAD_TEXT)
         return clean_text(text, what=what, limit=limit)
 
     async def _ask(self, record: Record, kind: type[E]) -> E:
@@ -300,12 +301,9 @@ class InProcessClient:
 
     async def perform(self, record: Record) -> list[Event]:
         """Have a record carried out; gives the replies and entries that came of it."""
-        request = Request(record)
+        call = Call(record)
         try:
-            await self._link.channel.send((self._client, (request,), 0))
+            await self._link.channel.send((self._client, (call,), 0))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise ChatClosed("this client has left the chat, or the chat has stopped") from None
-        await request.done.wait()
-        if request.refusal is not None:
-            raise request.refusal
-        return request.events
+        return await call.result()

@@ -19,7 +19,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from attrs import frozen
 
 from trio_chat.config.endpoints import UNIX_ADDRESS
-from trio_chat.protocol.commands import CameFrom
+from trio_chat.hub.inbox import CameFrom
 
 V1 = b"PROXY "
 V2 = b"\r\n\r\n\0\r\nQUIT\n"

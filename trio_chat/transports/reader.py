@@ -4,39 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+import math
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import trio
 from attrs import define, field
 
-from trio_chat.hub.client import Client, Lost
-from trio_chat.hub.pause import AllPaused
-from trio_chat.protocol.commands import Answer, Connected, Disconnected, ReadOut, Secured
-from trio_chat.transports.detection import (
-    NO_TLS,
-    AnswerAtOnce,
-    FirstBytes,
-    FirstBytesSnapshot,
-    TlsHello,
-)
+from trio_chat.dialects.line import LineDialect, LinesSnapshot
+from trio_chat.dialects.websocket import WebSocketDialect
+from trio_chat.hub.inbox import AllStill, Connected, InputEnded
+from trio_chat.hub.session import Session
+from trio_chat.protocol.commands import Disconnected
+from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes, FirstBytesSnapshot
 from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 from trio_chat.transports.tcp import SocketLink
 from trio_chat.transports.tls import HandshakeFailed, TlsLink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from trio_chat.config.certificate import Tls
     from trio_chat.config.settings import Settings
-    from trio_chat.http.operators import Operators
-    from trio_chat.hub.client import Item
+    from trio_chat.dialects import Dialect
+    from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
-    from trio_chat.protocol.commands import Record
+    from trio_chat.protocol.commands import Command
+    from trio_chat.protocol.table import Row
     from trio_chat.transports.stream import StreamLink
 
     Link: TypeAlias = SocketLink | TlsLink | StreamLink
     Channel: TypeAlias = trio.MemorySendChannel[Item]
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
 
 logger = logging.getLogger("trio_chat")
 
@@ -69,117 +68,181 @@ class ReaderSnapshot:
     bucket: BucketSnapshot | None = None
 
 
+class Decide(Protocol[T_co]):
+    """A function that decides what first bytes tell."""
+
+    def __call__(self, first: bytes, /, *, late: bool) -> T_co | None:
+        """Give what they tell, or `None` if more are needed; if it is `late`, there are no more."""
+        ...
+
+
+class NoDialect:
+    """Stands where no dialect has begun, and nothing is fed."""
+
+    pending = False
+
+    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
+        """Nothing comes of it."""
+        del data, limit
+        return []
+
+    def snapshot(self) -> LinesSnapshot:
+        """Nothing is known."""
+        return LinesSnapshot()
+
+
+NO_DIALECT = NoDialect()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
 class Reader:
     """Reads one client, and keeps what has been read and not sent, so that no cancel loses it."""
 
     __slots__ = (
-        "_at_end",
         "_bucket",
         "_channel",
-        "_dialect",
+        "_end",
         "_records",
-        "_secured",
         "_size",
         "client",
         "connected",
+        "dialect",
+        "first",
         "link",
     )
 
-    link: Link
-
     def __init__(
         self,
-        client: Client,
+        client: Session,
         link: Link,
         channel: Channel,
-        dialect: FirstBytes,
         bucket: TokenBucket | None,
     ) -> None:
         self.client = client
         self.link = link
         self._channel = channel
-        self._dialect = dialect
         self._bucket = bucket
+        # The first record, as long as the hub does not know this client.
+        self.connected: Connected | None = None
+        # As long as no dialect has begun.
+        self.first: FirstBytes | None = None
+        self.dialect: Dialect = NO_DIALECT
         self._records: Sequence[Record] = ()
         self._size = 0
-        self._at_end = False
-        # What the hub is to be told before all else, if it does not know this client yet.
-        self.connected: Connected | None = None
-        # The word to the hub that TLS begins, once it does.
-        self._secured: Secured | None = None
+        # The last record, once nothing more is to be taken.
+        self._end: Record | None = None
 
-    def report_by(self, operators: Operators) -> None:
-        """Have operators answered, if this is one."""
-        self._dialect.report_by(partial(operators.report, self.client))
+    # --- over a pause -----------------------------------------------------------------------------
 
     def snapshot(self) -> ReaderSnapshot:
         """What it knows as plain data, while it stands still."""
         bucket = None if self._bucket is None else self._bucket.snapshot(trio.current_time())
-        return ReaderSnapshot(self._dialect.snapshot(), bucket)
+        return ReaderSnapshot(self._input(), bucket)
 
-    def go_inside(self) -> bool:
-        """Go on inside of TLS, if the hub does; whether it does."""
-        if self._secured is None or not self._secured.taken:
-            return False
-        self.link = self._secured.link
-        self._dialect.go_inside(self.link.reading)
-        return True
+    def _input(self) -> FirstBytesSnapshot:
+        if self.first is not None:
+            return self.first.snapshot()
+        known = self.dialect.snapshot()
+        if isinstance(known, LinesSnapshot):
+            return FirstBytesSnapshot(lines=known)
+        return FirstBytesSnapshot(frames=known)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.link.close()
+    def restore(
+        self, snapshot: ReaderSnapshot, table: Mapping[str, Row], settings: Settings
+    ) -> None:
+        """Go on from what another one knew."""
+        dialect, bucket = snapshot.dialect, self._bucket
+        if dialect.over or dialect.first is not None:
+            self.first = FirstBytes.restored(dialect)
+        elif dialect.frames is not None:
+            self.dialect = WebSocketDialect.restored(table, settings, dialect.frames)
+        else:
+            self.dialect = LineDialect.restored(table, settings, dialect.lines)
+        if bucket is not None and snapshot.bucket is not None:
+            now = trio.current_time()
+            self._bucket = TokenBucket.restored(bucket.rate, bucket.burst, snapshot.bucket, now)
 
-    async def run(self, tls: Tls | None) -> None:  # noqa: C901 - one loop: see below
+    # --- first bytes ------------------------------------------------------------------------------
+
+    async def read_first(self, first: FirstBytes, decide: Decide[T]) -> T | None:
+        """Read until `decide` says what the first bytes tell, and give that.
+
+        They have `FIRST_BYTES_SECONDS` from the first of them. `None`: there are no more of them.
+        """
+        link = self.link
+        while (found := decide(first.data, late=first.late)) is None:
+            if first.data:
+                first.due = min(first.due, trio.current_time() + FIRST_BYTES_SECONDS)
+                self._spend(READ_LINES)
+            scope, before = await self._next_scope(), first.data
+            if scope is None:
+                break
+            with scope:
+                if self._bucket is not None and self._bucket.in_debt:
+                    await trio.sleep(self._bucket.wait())
+                await link.until(self._take_first)
+                await link.wait_allowed()
+            if first.late:  # and so is what has come just now, whoever has seen it first
+                return decide(before, late=True)
+        if found is None and link.ending and not link.released:
+            first.data += await self._take_last()
+            found = decide(first.data, late=first.late)
+        return found
+
+    def _take_first(self) -> bool:
+        """Take what has come of the first bytes; whether there is something to look at."""
+        first = self.first
+        if self.link.paused is not None or first is None:
+            return True
+        data = self.link.take()
+        if data:
+            first.data += data
+        elif data is not None:
+            self._end = Disconnected("closed by the client")
+        return data is not None
+
+    def reject(self, first: FirstBytes, reason: str, *answers: Record) -> None:
+        """Answer a client that is not served, and close it; `reason` is for the log."""
+        self._records = (*answers, Disconnected(reason))
+        self._size = len(first.data)
+        first.over, first.due = True, math.inf
+
+    def go_inside(self, link: TlsLink, first: FirstBytes) -> None:
+        """Go on with the first bytes inside of TLS."""
+        self.link, self._end = link, None
+        first.go_inside()
+
+    def begin(self, dialect: Dialect, data: bytes, *before: Record) -> None:
+        """Go on with a dialect, which is fed what there is already; these records come before."""
+        self.first, self.dialect = None, dialect
+        self._size = len(data)
+        self._feed(data)
+        if before:
+            self._records = [*before, *self._records]
+
+    # --- what a dialect reads ---------------------------------------------------------------------
+
+    async def read_on(self) -> None:
         """Read until the end of the input, or until the hub wants no more, and tell the hub.
 
         The loop stands here, and not in a function of its own, because each one that waits costs
         every idle connection a frame.
         """
-        end: Record = ReadOut()
         link = self.link
-        try:
-            while link.reading is not None:
-                with link.reading as reading:
-                    if link.pause is not None and await self._wait_out(link.pause, reading):
-                        return
-                    while not self._at_end:
-                        await self._go_on()
-                        await link.until(self._read)
-                        await link.wait_allowed()
-                    end = Disconnected("closed by the client")
-                    break
-                if self._records and not link.released:
-                    await self._send()
-                if link.released or link.pause is None:
-                    break
-                link.reading = trio.CancelScope()
-                if link.pause.stands(self.client, self):
-                    await self._channel.send(AllPaused())
-            if isinstance(end, ReadOut) and not link.released:
-                await self._read_last()
-        except AnswerAtOnce as answer:
-            await self._answer(answer.data)
-            await self._channel.send((self.client, (Disconnected(answer.reason),), 0))
-        except TlsHello as hello:
-            await self._begin_tls(hello, tls)
-        except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
-            await self._channel.send(Lost(self.client, self._why(error)))
-        else:
-            await self._channel.send((self.client, (end,), 0))
-        link.reading = None
-        if link.pause is not None and link.pause.stands(self.client, self):
-            await self._channel.send(AllPaused())
-
-    async def _wait_out(self, pause: Pause, reading: trio.CancelScope) -> bool:
-        """Wait until a pause is over; whether the connection is another process's now."""
-        since = trio.current_time()
-        await pause.over.wait()
-        if self.link.handed_over:
-            return True
-        self._dialect.go_on(reading, trio.current_time() - since)
-        if self.link.pause is pause:
-            self.link.pause = None
-        return False
+        while (scope := await self._next_scope()) is not None:
+            with scope:
+                while self._end is None:
+                    await self._go_on()
+                    await link.until(self._read)
+                    await link.wait_allowed()
+        if link.released or link.handed_over:
+            return
+        if link.ending:
+            # Lines that waited for the rate go too.
+            await self.send(self.dialect.feed(await self._take_last()), 0)
+        await self._channel.send((self.client, (self._end or InputEnded(),), 0))
 
     def _read(self) -> bool:
         """Read what has come and pass it on; whether there is something that has to wait."""
@@ -188,8 +251,10 @@ class Reader:
             return True
         data = link.take()
         if not data:
-            self._at_end = data is not None
-            return self._at_end
+            if data is None:
+                return False
+            self._end = Disconnected("closed by the client")
+            return True
         self._size = len(data)
         self._feed(data)
         if self._records:
@@ -204,11 +269,11 @@ class Reader:
     def _waits(self) -> bool:
         """Whether commands wait as bytes, or for the rate."""
         bucket = self._bucket
-        return self._dialect.pending or (bucket is not None and bucket.in_debt)
+        return self.dialect.pending or (bucket is not None and bucket.in_debt)
 
     def _feed(self, data: bytes) -> None:
         """Have records made of what has come, as many as the rate allows; the rest waits."""
-        dialect, bucket = self._dialect, self._bucket
+        dialect, bucket = self.dialect, self._bucket
         if bucket is None:
             self._records = dialect.feed(data)
             return
@@ -217,6 +282,11 @@ class Reader:
         # Empty lines and telnet's commands are work too.
         lines = allowed if dialect.pending else len(records)
         bucket.spend(max(lines, len(records), len(data) / LINE_BYTES, READ_LINES))
+
+    def _spend(self, lines: float) -> None:
+        if self._bucket is not None:
+            self._bucket.available(trio.current_time())
+            self._bucket.spend(lines)
 
     async def _go_on(self) -> None:
         """Pass on what found no room on the channel, and what waits, as fast as the rate allows."""
@@ -229,54 +299,59 @@ class Reader:
             if self._records:
                 await self._send()
 
-    async def turn_away(self, seconds: float) -> None:
-        """Tell who is turned away so, in the terms of its first bytes, which have so long to come.
+    # --- the hub's wishes -------------------------------------------------------------------------
 
-        Without time they must be there already; if they do not come, it is a person. The hub has
-        let go of the link.
+    async def _next_scope(self) -> trio.CancelScope | None:
+        """Give the scope in which to read on, after a pause if one is wanted.
+
+        The records at hand are passed on before. `None`: nothing more is to be read.
         """
-        with trio.move_on_after(seconds), contextlib.suppress(*CONNECTION_LOST):
-            while not self._dialect.told:
-                data = self.link.take()
-                if data is None:
-                    await self.link.readable()
-                elif not data:
-                    break
-                else:
-                    with contextlib.suppress(TlsHello, AnswerAtOnce):
-                        self._dialect.feed(data)
-        await self._answer(self._dialect.turned_away(self.client.refusal))
+        link = self.link
+        if self._records and not link.released:
+            await self._send()
+        while link.pause is not None and not link.handed_over and not link.released:
+            await self._stand_still(link.pause)
+        if self._end is not None or link.ending or link.released or link.handed_over:
+            return None
+        link.reading = scope = trio.CancelScope()
+        if self.first is not None:
+            scope.deadline = self.first.due
+        return scope
 
-    async def _answer(self, data: bytes) -> None:
-        """Send what cannot wait for the hub, which has nothing to send here."""
-        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):
-            left = self.link.write(data, None)
-            while left:
-                await self.link.drain()
-                left = self.link.write(None, None)
+    async def _stand_still(self, pause: Pause) -> None:
+        """Wait until a pause is over, or the hub wants something else."""
+        since, link = trio.current_time(), self.link
+        link.reading = scope = trio.CancelScope()
+        if pause.stands(self.client, self):
+            await self._channel.send(AllStill())
+        with scope:
+            await pause.over.wait()
+        if self.first is not None:
+            self.first.due += trio.current_time() - since
+        if link.pause is pause and not link.handed_over:
+            link.pause = None
 
-    async def _begin_tls(self, hello: TlsHello, tls: Tls | None) -> None:
-        """Have the hub go on with this client over TLS, or turn it away if there is none here."""
-        records: list[Record] = [*hello.records]
-        if tls is not None and tls.certificate is not None and isinstance(self.link, SocketLink):
-            link = TlsLink(self.link, hello.data, tls.certificate.context)
-            self._secured = Secured(link)
-            records.append(self._secured)
-        else:
-            reason = "spoke TLS, and there is no certificate for that: see tls_cert"
-            records += [Answer(NO_TLS), Disconnected(reason)]
-        await self._channel.send((self.client, records, len(hello.data)))
+    async def _take_last(self) -> bytes:
+        """Take what is there when reading ends; nothing the second time."""
+        if self._end is not None:
+            return b""
+        self._end = InputEnded()
+        return await self.link.take_last()
 
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, HandshakeFailed):
-            return str(error)
-        if isinstance(error, OSError):
-            return f"connection lost: {error.strerror}"
-        if isinstance(error, trio.BrokenResourceError):
-            return "connection lost"
-        extra = {"address": self.link.peer, "client": self.client.id}
-        logger.error("a connection's task failed", extra=extra, exc_info=error)
-        return "an error in its task"
+    async def stop(self) -> None:
+        """Read no more, and let a pause wait for nothing."""
+        link = self.link
+        link.reading = None
+        if link.pause is not None and link.pause.stands(self.client, self):
+            await self._channel.send(AllStill())
+
+    # --- what is sent -----------------------------------------------------------------------------
+
+    async def send(self, records: Sequence[Record], size: int) -> None:
+        """Send the hub these records, which come of so many bytes."""
+        self._records, self._size = records, size
+        if records:
+            await self._send()
 
     async def _send(self) -> None:
         """Send the hub the records at hand; they stay at hand if this is cancelled."""
@@ -287,9 +362,26 @@ class Reader:
             await self._channel.send(item)
         self._records = ()
 
-    async def _read_last(self) -> None:
-        """Pass on what waited for the rate, and what one last read gives."""
-        late = self._dialect.overdue()
-        self._records = late or self._dialect.feed(await self.link.take_last())
-        if self._records:
-            await self._send()
+    async def answer(self, data: bytes) -> None:
+        """Send the client what cannot wait for the hub, which has nothing to send there."""
+        with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):
+            left = self.link.write(data, None)
+            while left:
+                await self.link.drain()
+                left = self.link.write(None, None)
+
+    def why(self, error: Exception) -> str:
+        """Why the connection has failed, for the log."""
+        if isinstance(error, HandshakeFailed):
+            return str(error)
+        if isinstance(error, OSError):
+            return f"connection lost: {error.strerror}"
+        if isinstance(error, trio.BrokenResourceError):
+            return "connection lost"
+        extra = {"address": self.link.peer, "client": self.client.user.id}
+        logger.error("a connection's task failed", extra=extra, exc_info=error)
+        return "an error in its task"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.link.close()

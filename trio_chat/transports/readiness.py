@@ -19,6 +19,9 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Tests switch it off, to run as systems without epoll do.
+EPOLL: Final = hasattr(select, "epoll")
+
 # As many as the hub's channel has room for.
 READS: Final = 1_024
 
@@ -96,7 +99,7 @@ def open_readiness() -> Iterator[Readiness | None]:
 
     There Trio waits for each socket by itself.
     """
-    if hasattr(select, "epoll"):
+    if EPOLL:
         with select.epoll() as epoll:
             yield Readiness(epoll)
     else:

@@ -33,7 +33,7 @@ class StreamLink(ConnectionLink):
         return self._sending + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
-        """Keep these bytes for `drain`; see `trio_chat.hub.client.Link`."""
+        """Keep these bytes for `drain`; see `trio_chat.hub.session.Link`."""
         self.keep(chunk, more)
         return self.unsent_bytes
 

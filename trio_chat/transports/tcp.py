@@ -16,7 +16,7 @@ import fcntl
 import socket
 import sys
 import termios
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -24,7 +24,7 @@ from trio_chat.config.endpoints import UNIX, UNIX_ADDRESS, path_of
 from trio_chat.transports.link import ConnectionLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from trio_chat.transports.readiness import Readiness
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 READ_BYTES = 65_536
 
 
-class SocketLink(ConnectionLink):
+class SocketLink(ConnectionLink, trio.abc.AsyncResource):
     """A link over a TCP or unix socket."""
 
     __slots__ = ("_readiness", "_send", "_socket")
@@ -70,7 +70,7 @@ class SocketLink(ConnectionLink):
         return 0 if self.unsent is None else len(self.unsent)
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
-        """Send what the socket takes at once; see `trio_chat.hub.client.Link`."""
+        """Send what the socket takes at once, and keep the rest; see `hub.session.Link`."""
         if self.unsent is not None or chunk is None:
             return self._write_after_unsent(chunk, more)
         data = chunk if more is None else b"".join((chunk, *more))
@@ -114,15 +114,14 @@ class SocketLink(ConnectionLink):
 
     # --- for the client's task --------------------------------------------------------------------
 
-    async def until(self, read: Callable[[], bool]) -> None:
+    def until(self, read: Callable[[], bool]) -> Coroutine[Any, Any, None]:
         """Call `read` whenever there may be something to take, until it returns `True`.
 
-        Raises what that raises.
+        Raises what that raises. Not a coroutine of its own, to save each connection a frame.
         """
         if self._readiness is None:
-            await super().until(read)
-        else:
-            await self._readiness.until(self._socket.fileno(), read)
+            return self._until(read)
+        return self._readiness.until(self._socket.fileno(), read)
 
     async def readable(self) -> None:
         """Wait until there is something to take, or the end."""
@@ -166,6 +165,11 @@ class SocketLink(ConnectionLink):
                 self._readiness.forget(self._socket.fileno())
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    async def aclose(self) -> None:
+        """Close the socket, as `trio.serve_listeners` has it after the connection's task."""
+        self.close()
+        await trio.lowlevel.checkpoint()
 
 
 def _keep_alive(sock: socket.socket, seconds: float) -> None:

@@ -44,6 +44,7 @@ class TlsLink(ConnectionLink):
     """
 
     __slots__ = (
+        "_after_handshake",
         "_below",
         "_ended",
         "_failure",
@@ -63,6 +64,8 @@ class TlsLink(ConnectionLink):
         # The handshake is over; and it has not failed.
         self._shaken = trio.Event()
         self._usable = False
+        # The pause that is to come then, if it is not over.
+        self._after_handshake: Pause | None = None
         # The peer has said that it sends no more, or has sent what is no TLS.
         self._ended = False
         self._failure: ssl.SSLError | None = None
@@ -75,7 +78,7 @@ class TlsLink(ConnectionLink):
         return self._below.unsent_bytes + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
-        """Send what the socket takes at once; see `trio_chat.hub.client.Link`."""
+        """Send what the socket takes at once, and keep the rest; see `hub.session.Link`."""
         if not self._usable:
             self.keep(chunk, more)
             return self.unsent_bytes
@@ -116,13 +119,13 @@ class TlsLink(ConnectionLink):
         return self._below.undelivered()
 
     def pause_for(self, pause: Pause) -> bool:
-        """Make the client's task stand still; see `trio_chat.hub.client.Link`.
+        """Make the client's task stand still; see `trio_chat.hub.session.Link`.
 
         A handshake goes on meanwhile, so that the client can be told why it is sent away.
         """
         if self._shaken.is_set():
             return super().pause_for(pause)
-        self.pause = pause
+        self._after_handshake = pause
         return False
 
     # --- for the client's task --------------------------------------------------------------------
@@ -174,8 +177,8 @@ class TlsLink(ConnectionLink):
             with trio.move_on_after(ALERT_SECONDS), contextlib.suppress(OSError):
                 await self._flush()
             raise HandshakeFailed(failure)
-        if self.pause is not None:
-            self._end_reading("the chat stands still")
+        if self._after_handshake is not None:
+            super().pause_for(self._after_handshake)
 
     async def _exchange(self) -> None:
         """Take and send until the handshake is over; raises `OSError`, which `ssl.SSLError` is."""

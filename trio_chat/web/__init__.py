@@ -39,7 +39,7 @@ _TYPES: Final = {
 
 @frozen
 class Resource:
-    """What is served at a path: its bytes, and its headers but for those of every answer."""
+    """A file at a path: its bytes, and its headers but for those of every answer."""
 
     body: bytes
     etag: str
@@ -47,7 +47,7 @@ class Resource:
 
 
 def find(path: str) -> Resource | None:
-    """What is served at this path, if there is something."""
+    """The file at this path, if there is one."""
     return _resources().get(path)
 
 

@@ -21,7 +21,7 @@ from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.process import start_successor
 from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
-from trio_chat.errors import HandoverError, Refused
+from trio_chat.errors import Code, HandoverError, Refused
 from trio_chat.snapshot.codec import be_prepared, write_state
 
 if TYPE_CHECKING:
@@ -70,18 +70,27 @@ class Outcome:
 def check_possible() -> None:
     """Raise `Refused` where no daemon can be handed over."""
     if sys.platform != "linux":
-        raise Refused("only on Linux can a daemon hand over its clients: restart it instead")
+        raise Refused(
+            "only on Linux can a daemon hand over its clients: restart it instead",
+            code=Code.CANNOT_HAND_OVER,
+        )
     if os.getpid() == INIT:
         raise Refused(
-            "this daemon is process 1, with which its container ends: start a new container instead"
+            "this daemon is process 1, with which its container ends: "
+            "start a new container instead",
+            code=Code.CANNOT_HAND_OVER,
         )
     if systemd.would_end():
         raise Refused(
             "systemd would take an upgrade for the end of this service, unless its unit had "
-            "Type=notify: restart it instead"
+            "Type=notify: restart it instead",
+            code=Code.CANNOT_HAND_OVER,
         )
     if not sys.executable or not sys.orig_argv:
-        raise Refused("this daemon does not know what command has started it: restart it instead")
+        raise Refused(
+            "this daemon does not know what command has started it: restart it instead",
+            code=Code.CANNOT_HAND_OVER,
+        )
 
 
 async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], None]) -> Outcome:
@@ -145,7 +154,7 @@ async def pass_to(
         raise
     still.hand_over()
     if own.control is not None:
-        own.control.let_go()
+        own.control.hand_over()
 
 
 async def send(
@@ -153,7 +162,7 @@ async def send(
 ) -> None:
     """Send all there is."""
     stderr = [STDERR] if is_open(STDERR) else []
-    control = [] if own.control is None else [own.control.fileno()]
+    control = [] if own.control is None else [own.control.socket.fileno()]
     lock = [] if still.lock is None else [still.lock]
     handover = DaemonHandover(
         process=os.getpid(),
@@ -161,7 +170,7 @@ async def send(
         listens_on_given=own.listens_on_given,
         still_since=begun,
         has_stderr=bool(stderr),
-        control=None if own.control is None else os.fspath(own.control.path),
+        control=None if own.control is None else str(own.control.path),
         has_lock=bool(lock),
         listeners=len(still.listeners),
     )

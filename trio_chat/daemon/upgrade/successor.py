@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import define
 
 from trio_chat.config.settings import Settings
-from trio_chat.daemon.control_path import ControlListener
+from trio_chat.daemon.control_path import ControlListener, control_listener
 from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.protocol import VARIABLE, DaemonHandover, Fixed
@@ -98,12 +98,12 @@ def serving(wire: Wire) -> None:
     wire.close()
 
 
-def control_listener(received: Received) -> ControlListener | None:
+def inherited_control(received: Received) -> ControlListener | None:
     """The control socket, to go on with; its path has been there all the time."""
     path = received.daemon.control
     if received.control is None or path is None:
         return None
-    return ControlListener(Path(path), received.control)
+    return control_listener(received.control, Path(path))
 
 
 def _received(handover: DaemonHandover, content: bytes, descriptors: list[int]) -> Received:

@@ -1,4 +1,4 @@
-"""Who comes and goes: connections, where they are from, and how a client is ended."""
+"""Connections that come and go: where they are from, and how sessions and users end."""
 
 from __future__ import annotations
 
@@ -6,135 +6,162 @@ import logging
 from typing import TYPE_CHECKING
 
 from trio_chat.config.endpoints import UNIX_ADDRESS, is_loopback
-from trio_chat.hub.outcomes import discard
+from trio_chat.hub import inbox
+from trio_chat.hub.session import Reason
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
-    from trio_chat.hub.outcomes import Outcomes
+    from trio_chat.hub.resume import Resumption
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
+    from trio_chat.hub.user import User
 
 logger = logging.getLogger("trio_chat")
 
 
 class Connections:
-    """Handles the records of clients that come, and that go."""
+    """Handles the notices of connections, and ends sessions and users."""
 
-    def __init__(self, state: State, outcomes: Outcomes) -> None:
+    def __init__(self, state: State, decide: Decide, resumption: Resumption) -> None:
         self._state = state
-        self._outcomes = outcomes
+        self._decide = decide
+        self._resumption = resumption
         self.handlers: Handlers = {
-            commands.Connected: self._connected,
-            commands.CameFrom: self._came_from,
-            commands.Secured: self._secured,
+            inbox.Connected: self._connected,
+            inbox.CameFrom: self._came_from,
+            inbox.Secured: self._secured,
+            inbox.InputEnded: self._input_ended,
+            inbox.Broken: self._broken,
             commands.Disconnected: self._disconnected,
-            commands.ReadOut: self._read_out,
             commands.Quit: self._quit,
         }
 
-    def _connected(self, client: Client, record: commands.Connected) -> None:
-        state, settings = self._state, self._state.settings
-        state.clients[client.id] = client
-        address = client.link.address
-        state.addresses[address] += 1
+    def _connected(self, session: Session, record: inbox.Connected) -> None:
+        state, user = self._state, session.user
+        state.sessions[session] = None
+        state.users[user.id] = user
+        state.addresses[session.link.address] += 1
         state.counts.connected += 1
-        logger.info("client joined", extra={"address": client.link.peer, "client": client.id})
+        logger.info("client joined", extra={"address": session.link.peer, "client": user.id})
         if state.handed_over:
-            self._outcomes.reply(client, events.Stopping(restarting=True))
-            self.close(client, "could not be handed over")
-        elif client.local:
-            client.read_out = state.stopping
+            self._decide.reply(session, events.Stopping(restarting=True))
+            self.close(session, "could not be handed over")
+        elif session.local:
+            session.input_ended = state.stopping
         elif state.stopping:
-            client.link.drain_input()
-        elif len(state.clients) > settings.max_clients:
-            self._turn_away(client, "max_clients", "the server is full; please try again later")
+            session.link.drain_input()
+        elif state.clients > state.settings.max_clients:
+            self._reject(session, "max_clients", "the server is full; please try again later")
         elif not record.trusted:
-            self._check_address(client)
+            self._check_address(session)
 
-    def _came_from(self, client: Client, record: commands.CameFrom) -> None:
-        link, proxy = client.link, client.link.peer
+    def _came_from(self, session: Session, record: inbox.CameFrom) -> None:
+        link, proxy = session.link, session.link.peer
         self._state.forget_address(link.address)
         link.peer, link.address = record.peer, record.address
         self._state.addresses[link.address] += 1
         logger.info(
             "client came through a proxy",
-            extra={"address": link.peer, "client": client.id, "proxy": proxy},
+            extra={"address": link.peer, "client": session.user.id, "proxy": proxy},
         )
-        self._check_address(client)
+        self._check_address(session)
 
-    def _secured(self, client: Client, record: commands.Secured) -> None:
-        old, client.link = client.link, record.link
-        client.link.peer, client.link.address = old.peer, old.address
+    def _secured(self, session: Session, record: inbox.Secured) -> None:
+        old, session.link = session.link, record.link
+        session.link.peer, session.link.address = old.peer, old.address
         record.taken = True
         if self._state.pause is not None:
-            client.link.pause_for(self._state.pause)
+            session.link.pause_for(self._state.pause)
         if self._state.stopping:
-            client.link.drain_input()
+            session.link.drain_input()
         old.release()
 
-    def _check_address(self, client: Client) -> None:
-        address, most = client.link.address, self._state.settings.max_clients_per_address
+    def _check_address(self, session: Session) -> None:
+        address, most = session.link.address, self._state.settings.max_clients_per_address
         if self._state.addresses[address] > most and not _is_this_machine(address):
-            self._turn_away(
-                client,
+            self._reject(
+                session,
                 "max_clients_per_address",
                 "there are too many connections from your address; close one first",
             )
 
-    def _turn_away(self, client: Client, limit: str, reason: str) -> None:
+    def _reject(self, session: Session, limit: str, reason: str) -> None:
         self._state.counts.turned_away += 1
         self._state.count_refusal(limit)
-        client.refusal = reason
-        self.close(client, f"refused: {reason}", for_good=True)
+        session.refusal = reason
+        self.close(session, f"refused: {reason}", for_good=True)
 
-    def _disconnected(self, client: Client, record: commands.Disconnected) -> None:
-        self.close(client, record.reason, for_good=record.for_good)
+    def _input_ended(self, session: Session, _: inbox.InputEnded) -> None:
+        session.input_ended = True
 
-    def _read_out(self, client: Client, _: commands.ReadOut) -> None:
-        client.read_out = True
+    def _broken(self, session: Session, record: inbox.Broken) -> None:
+        self.close(session, record.reason, broken=True)
 
-    def _quit(self, client: Client, _: commands.Quit) -> None:
-        self._outcomes.reply(client, events.Goodbye())
-        self.close(client, "quit", for_good=True)
+    def _disconnected(self, session: Session, record: commands.Disconnected) -> None:
+        self.close(session, record.reason, for_good=record.for_good)
+
+    def _quit(self, session: Session, _: commands.Quit) -> None:
+        self.close(session, "quit", for_good=True, farewell=events.Goodbye())
 
     def close(
         self,
-        client: Client,
+        session: Session,
         reason: str,
         *,
         broken: bool = False,
-        silently: bool = False,
         for_good: bool = False,
+        farewell: events.Event | None = None,
     ) -> None:
-        """End a client: it leaves its rooms, and what it was told is still sent.
+        """End a session: what it was told is still sent, with the `farewell` behind it.
 
-        `reason` is for the log.
-        `broken`: nothing can be sent any more. `silently`: its rooms are not told. Unless this is
-        `for_good`, a client that can come back stays for the time that it has for that.
+        `reason` is for the log. `broken`: nothing can be sent any more. The user leaves the chat;
+        but unless this is `for_good`, a user that can come back is detached for a while.
         """
         if broken:
-            client.link.discard()
-            client.draining = False
-        if client.closing is not None:
+            session.link.discard()
+            session.draining = False
+        if session.closing is None:
+            self._begin_to_close(session, reason)
+            may_return = bool(session.user.token) and not for_good
+            if not (may_return and self._resumption.detach(session)):
+                self.end_user(session.user, reason, farewell)
+        if broken:
+            self._state.release(session)
+
+    def close_silently(self, session: Session, reason: str) -> None:
+        """End a session and tell nobody: the chat ends, here at least."""
+        self._begin_to_close(session, reason)
+        self._state.release(session)
+
+    def _begin_to_close(self, session: Session, reason: str) -> None:
+        session.closing = reason
+        self._state.suspend(session, Reason.CLOSING)
+        if session.queue is not None:
+            inbox.abandon(session.queue)
+            session.queue.clear()
+
+    def end_user(self, user: User, reason: str, farewell: events.Event | None = None) -> None:
+        """Have a user leave the chat, which its rooms are told once the log has it."""
+        if user.leaving:
             return
-        self._state.halt(client)
-        if client.token and not for_good:
-            if client.away is None:
-                self._state.breaking.setdefault(client, reason)
+        user.leaving = True
+        if (detached := self._resumption.forget(user)) is not None:
+            self._state.counts.left[reason] += 1
+            logger.info(
+                "client left",
+                extra={"address": detached.peer, "client": user.id, "reason": reason},
+            )
+        session = user.session
+        if self._decide.is_known(user):
+            self._decide.draft_gone(user, events.Gone(user.id, user.nick, reason), farewell)
             return
-        client.closing = reason
-        if client.away is not None:
-            client.away.cancel("the client has left")
-        self._state.take_nick(client)
-        for room in list(client.rooms.values()):
-            self._state.leave(client, room)
-            if not silently:
-                self._outcomes.draft(events.Left(room.name, client.id, client.nick))
-        if client.held is not None:
-            discard(client.held)
-            client.held.clear()
-        self._state.closing[client] = None
+        self._state.users.pop(user.id, None)
+        if session is not None:
+            if farewell is not None:
+                self._decide.reply(session, farewell)
+            self._state.release(session)
 
 
 def _is_this_machine(address: str) -> bool:

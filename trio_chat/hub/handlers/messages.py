@@ -1,33 +1,35 @@
-"""What is said: messages, actions, private messages, topics, and the hook that sees them first."""
+"""Messages, actions, private messages and topics, and the hook that sees them first."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
+from trio_chat.hub.authorize import authorize
 from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.protocol import commands, events
+from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Said, Told, TopicSet
 from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
-    from trio_chat.hub.outcomes import Outcomes
+    from trio_chat.hub.inbox import Record
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
 
     # Sees what is about to be said; gives the text to say, or raises `Refused`.
     BeforeSay: TypeAlias = Callable[[Said | Acted | TopicSet | Told], str]
 
 
-class Speech:
+class Messages:
     """Handles the records that say something."""
 
-    def __init__(self, state: State, outcomes: Outcomes, before_say: BeforeSay | None) -> None:
+    def __init__(self, state: State, decide: Decide, before_say: BeforeSay | None) -> None:
         self._state = state
-        self._outcomes = outcomes
+        self._decide = decide
         self._before_say = before_say
         self.handlers: Handlers = {
             commands.Say: self._say,
@@ -36,55 +38,69 @@ class Speech:
             commands.SetTopic: self._set_topic,
         }
 
-    def _say(self, client: Client, record: commands.Say) -> None:
-        room = client.only_room if record.room is None else None
+    def _say(self, session: Session, record: commands.Say) -> None:
+        user = session.user
+        room = user.only_room if record.room is None else None
         if room is None:
-            room = room_meant(client, record.room)
-        draft = Said(room.name, client.id, client.nick, record.text)
+            room = room_meant(user, record.room)
+        draft = Said(room.name, user.id, user.nick, record.text)
         if self._before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
-        self._outcomes.say(draft)
+        self._decide.say(session, draft)
 
-    def say_all(self, client: Client, records: Sequence[commands.Record]) -> bool:
+    def say_all(self, session: Session, records: Sequence[Record]) -> bool:
         """Say several messages in one go, if these are nothing else; whether they are.
 
-        Where many come, they mostly come like this, and each costs less.
+        Many records at once are mostly these, and each costs less so.
         """
-        room = client.only_room
+        user = session.user
+        room = user.only_room
         if room is None or self._before_say is not None:
             return False
-        texts = [r.text for r in records if isinstance(r, commands.Say) and r.room is None]
-        if len(texts) < len(records):
+        says = [r for r in records if isinstance(r, commands.Say) and r.room is None]
+        if len(says) < len(records):
             return False
-        name, author, nick = room.name, client.id, client.nick
-        self._outcomes.say_all([Said(name, author, nick, text) for text in texts])
+        try:
+            for record in says:
+                authorize(user, record)
+        except Refused:
+            return False  # one by one, so that each refusal stands in its place
+        name, author, nick = room.name, user.id, user.nick
+        self._decide.say_all(session, [Said(name, author, nick, say.text) for say in says])
         return True
 
-    def _act(self, client: Client, record: commands.Act) -> None:
-        room = room_meant(client, record.room)
-        draft = events.Acted(room.name, client.id, client.nick, record.text)
+    def _act(self, session: Session, record: commands.Act) -> None:
+        user = session.user
+        draft = Acted(room_meant(user, record.room).name, user.id, user.nick, record.text)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
-        self._outcomes.say(draft)
+        self._decide.say(session, draft)
 
-    def _tell(self, client: Client, record: commands.Tell) -> None:
-        target = self._state.nicks.get(record.name.casefolded)
+    def _tell(self, session: Session, record: commands.Tell) -> None:
+        user, nick = session.user, record.name.casefolded
+        if self._decide.waits_for_nick(session, record, nick):
+            return
+        target = self._state.nicks.get(nick)
         if target is None:
-            raise Refused(f"no one here is called {record.name.display}")
-        if target.away is not None:
-            raise Refused(f"{target.nick} has lost the connection; please try again later")
-        if target.lagging:
+            raise Refused(f"no one here is called {record.name.display}", code=Code.NO_SUCH_NICK)
+        if target.detached is not None:
             raise Refused(
-                f"{target.nick}'s connection is too slow just now; please try again later"
+                f"{target.nick} has lost the connection; please try again later",
+                code=Code.UNREACHABLE,
             )
-        draft = events.Told(target.id, client.id, client.nick, record.text)
+        if target.session is not None and target.session.slow:
+            raise Refused(
+                f"{target.nick}'s connection is too slow just now; please try again later",
+                code=Code.UNREACHABLE,
+            )
+        draft = Told(target.id, user.id, user.nick, record.text)
         self._ask_hook(draft, "message", self._state.settings.message_chars)
-        self._outcomes.draft(draft)
+        self._decide.draft(session, draft)
 
-    def _set_topic(self, client: Client, record: commands.SetTopic) -> None:
-        room = room_meant(client, record.room)
-        draft = events.TopicSet(room.name, room.shown, client.id, client.nick, record.text)
+    def _set_topic(self, session: Session, record: commands.SetTopic) -> None:
+        user, room = session.user, room_meant(session.user, record.room)
+        draft = TopicSet(room.name, room.shown, user.id, user.nick, record.text)
         self._ask_hook(draft, "topic", self._state.settings.topic_chars)
-        self._outcomes.draft(draft)
+        self._decide.claim(session, draft)
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:
         if self._before_say is not None:
@@ -95,5 +111,5 @@ def something(text: str, what: str, limit: int) -> str:
     """A text of the embedding program's own, cleaned; raises `Refused` if nothing is left of it."""
     text = clean_text(text, what=what, limit=limit)
     if not text.strip():
-        raise Refused("nothing is left of that to be said")
+        raise Refused("nothing is left of that to be said", code=Code.REFUSED)
     return text

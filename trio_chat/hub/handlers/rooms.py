@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.errors import Refused
-from trio_chat.hub.outcomes import Lookup, RoomMade
-from trio_chat.hub.room import Room, listable
+from trio_chat.errors import Code, Refused
+from trio_chat.hub.room import listable
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
-    from trio_chat.hub.outcomes import Outcomes
+    from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.names import Name
+    from trio_chat.hub.user import User
 
 # Names in one list: about as many as a person reads, and a reply of a few kilobytes at most.
 LIST_LENGTH = 200
 
 
 class Rooms:
-    """Handles the records about nicks and rooms. `topic` tells what the room log knows of one."""
+    """Handles the records about nicks and rooms."""
 
-    def __init__(self, state: State, outcomes: Outcomes, topic: Callable[[str], str]) -> None:
+    def __init__(self, state: State, decide: Decide) -> None:
         self._state = state
-        self._outcomes = outcomes
-        self._topic = topic
+        self._decide = decide
         self.handlers: Handlers = {
             commands.TakeNick: self._take_nick,
             commands.Join: self._join,
@@ -36,96 +33,59 @@ class Rooms:
             commands.ListRooms: self._list_rooms,
             commands.ListMembers: self._list_members,
             commands.ShowTopic: self._show_topic,
-            commands.ShowHistory: self._look_up,
-            commands.Search: self._look_up,
         }
 
-    def _take_nick(self, client: Client, record: commands.TakeNick) -> None:
-        name, old = record.name, client.nick
-        if not self._state.is_free(name, client):
+    def _take_nick(self, session: Session, record: commands.TakeNick) -> None:
+        user, name = session.user, record.name
+        draft = events.NickChanged(user.id, user.nick, name)
+        self._decide.claim(session, draft, events.NickTaken(name.display))
+
+    def _join(self, session: Session, record: commands.Join) -> None:
+        user, name, limit = session.user, record.name, session.room_limit
+        if name.casefolded in user.rooms:
             raise Refused(
-                f"the nick {name.display} is taken, or looks like one that is: "
-                "please choose another"
+                f"you are in {user.rooms[name.casefolded].shown} already", code=Code.ALREADY_IN_ROOM
             )
-        self._state.give_nick(client, name)
-        if name.display != old:
-            for room in client.rooms.values():
-                self._outcomes.draft(events.Renamed(room.name, client.id, old, name.display))
-        self._outcomes.reply(client, events.NickTaken(name.display))
-
-    def _join(self, client: Client, record: commands.Join) -> None:
-        name = record.name
-        if name.casefolded in client.rooms:
-            raise Refused(f"you are in {client.rooms[name.casefolded].shown} already")
-        if client.room_limit is not None and len(client.rooms) >= client.room_limit > 1:
-            sentence = f"you are in {client.room_limit} rooms, which is the most; leave one"
-            raise Refused(sentence, limit="rooms_per_client")
-        room = self._state.rooms.get(name.casefolded) or self._make_room(name)
-        if len(client.rooms) == client.room_limit == 1:
-            self._go_out(client, next(iter(client.rooms.values())))
-        self._outcomes.draft(events.Joined(room.name, client.id, client.nick))
-        self._state.enter(client, room)
-        welcome = events.Welcomed(room.name, room.shown)
-        if client.encoding.echoes:
-            listed = room.listed(listable(self._state.settings))
-            welcome.members, welcome.more = listed.members, listed.more
-        self._outcomes.with_topic(client, room, welcome)
-
-    def _make_room(self, name: Name) -> Room:
-        if len(self._state.rooms) >= self._state.settings.max_rooms:
+        if limit is not None and len(user.rooms) >= limit > 1:
             raise Refused(
-                "there are too many rooms; please join one that exists (/rooms lists them)",
-                limit="max_rooms",
+                f"you are in {limit} rooms, which is the most; leave one",
+                code=Code.IN_TOO_MANY_ROOMS,
+                limit="rooms_per_client",
             )
-        room = Room(name.casefolded, name.display, self._state.settings.recent_entries)
-        room.topic = self._topic(room.name)
-        self._state.rooms[name.casefolded] = room
-        self._outcomes.listed.append(RoomMade(room))
-        return room
+        leaving = next(iter(user.rooms)) if len(user.rooms) == limit == 1 else None
+        draft = events.Entered(user.id, user.nick, name.casefolded, name.display, leaving)
+        # The log's answer completes it, with what there is in the room by then.
+        self._decide.claim(session, draft, events.Welcomed(name.casefolded, name.display))
 
-    def _go_out(self, client: Client, room: Room) -> None:
-        self._state.leave(client, room)
-        self._outcomes.draft(events.Left(room.name, client.id, client.nick))
+    def _leave(self, session: Session, record: commands.Leave) -> None:
+        user, room = session.user, room_meant(session.user, record.room)
+        draft = events.Exited(user.id, user.nick, room.name)
+        self._decide.claim(session, draft, events.Departed(room.name, room.shown))
 
-    def _leave(self, client: Client, record: commands.Leave) -> None:
-        room = room_meant(client, record.room)
-        self._go_out(client, room)
-        self._outcomes.reply(client, events.Departed(room.name, room.shown))
-
-    def _list_rooms(self, client: Client, _: commands.ListRooms) -> None:
+    def _list_rooms(self, session: Session, _: commands.ListRooms) -> None:
         names = sorted(room.shown for room in self._state.rooms.values())
         more = max(0, len(names) - LIST_LENGTH)
-        self._outcomes.reply(client, events.RoomsListed(names[:LIST_LENGTH], more))
+        self._decide.reply(session, events.RoomsListed(names[:LIST_LENGTH], more))
 
-    def _list_members(self, client: Client, record: commands.ListMembers) -> None:
-        room = room_meant(client, record.room)
-        most = listable(self._state.settings) if client.encoding.echoes else LIST_LENGTH
-        self._outcomes.reply(client, room.listed(most))
+    def _list_members(self, session: Session, record: commands.ListMembers) -> None:
+        room = room_meant(session.user, record.room)
+        most = listable(self._state.settings) if session.encoding.echoes else LIST_LENGTH
+        self._decide.reply(session, room.listed(most))
 
-    def _show_topic(self, client: Client, record: commands.ShowTopic) -> None:
-        room = room_meant(client, record.room)
-        self._outcomes.with_topic(client, room, events.TopicShown(room.name, room.shown))
-
-    def _look_up(self, client: Client, record: commands.ShowHistory | commands.Search) -> None:
-        room = room_meant(client, record.room)
-        request, label = self._outcomes.request, self._outcomes.label
-        self._outcomes.listed.append(Lookup(client, request, room, record, label))
-        if request is not None:
-            request.looking = True
-        else:
-            client.looking = record if label is None else commands.LabelledCommand(record, label)
-            self._state.halt(client)
+    def _show_topic(self, session: Session, record: commands.ShowTopic) -> None:
+        room = room_meant(session.user, record.room)
+        self._decide.reply(session, events.TopicShown(room.name, room.shown, room.topic))
 
 
-def room_meant(client: Client, name: str | None) -> Room:
-    """The room a record means; `None` is the one the client is in."""
+def room_meant(user: User, name: str | None) -> Room:
+    """The room a record means; `None` is the one the user is in. Raises `Refused`."""
     if name is not None:
-        room = client.rooms.get(name)
+        room = user.rooms.get(name)
         if room is None:
-            raise Refused("you are not in that room")
+            raise Refused("you are not in that room", code=Code.NOT_IN_ROOM)
         return room
-    if client.only_room is not None:
-        return client.only_room
-    if client.rooms:
-        raise Refused("say which room: you are in several")
-    raise Refused("you are in no room; use /join ROOM first")
+    if user.only_room is not None:
+        return user.only_room
+    if user.rooms:
+        raise Refused("say which room: you are in several", code=Code.SAY_WHICH_ROOM)
+    raise Refused("you are in no room; use /join ROOM first", code=Code.NOT_IN_ROOM)

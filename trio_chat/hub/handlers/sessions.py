@@ -1,34 +1,44 @@
-"""What a client that speaks documents is told first, and asks if it was here before."""
+"""Sessions of clients that speak documents: their greeting, and resuming."""
 
 from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING
 
-from trio_chat.errors import Refused
-from trio_chat.hub.state import Comeback
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands, events
 from trio_chat.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.hub.client import Client
+    from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
-    from trio_chat.hub.outcomes import Outcomes
+    from trio_chat.hub.outboxes import Outboxes
+    from trio_chat.hub.resume import Resumption
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.protocol.table import Row
 
-# Random bytes of a token: whoever has it is the client.
+# Random bytes of a token: whoever has it is the user.
 TOKEN_BYTES = 24
 
 
 class Sessions:
     """Handles the records of clients that are greeted, and can come back."""
 
-    def __init__(self, state: State, outcomes: Outcomes, table: Mapping[str, Row]) -> None:
+    def __init__(
+        self,
+        state: State,
+        decide: Decide,
+        outboxes: Outboxes,
+        resumption: Resumption,
+        table: Mapping[str, Row],
+    ) -> None:
         self._state = state
-        self._outcomes = outcomes
+        self._decide = decide
+        self._outboxes = outboxes
+        self._resumption = resumption
         self._usages = [events.Usage(row.name, row.usage, row.help) for row in table.values()]
         self.handlers: Handlers = {
             commands.Greet: self._greet,
@@ -36,12 +46,12 @@ class Sessions:
             commands.Ping: self._ping,
         }
 
-    def _greet(self, client: Client, record: commands.Greet) -> None:
-        settings = self._state.settings
-        client.encoding = record.encoding
-        client.room_limit = settings.rooms_per_client
+    def _greet(self, session: Session, record: commands.Greet) -> None:
+        settings, user = self._state.settings, session.user
+        session.encoding = record.encoding
+        session.room_limit = settings.rooms_per_client
         if settings.resume_grace:
-            client.token = secrets.token_urlsafe(TOKEN_BYTES)
+            user.token = secrets.token_urlsafe(TOKEN_BYTES)
         limits = events.Limits(
             document_bytes=settings.document_bytes,
             message_chars=settings.message_chars,
@@ -52,22 +62,28 @@ class Sessions:
             history=commands.MAX_HISTORY,
         )
         hello = events.Hello(
-            client=client.id,
-            nick=client.nick,
-            token=client.token,
+            client=user.id,
+            nick=user.nick,
+            token=user.token,
             grace=settings.resume_grace,
             limits=limits,
             commands=self._usages,
             version=version(),
         )
-        self._outcomes.reply(client, hello)
+        self._decide.reply(session, hello)
 
-    def _resume(self, client: Client, record: commands.Resume) -> None:
-        """Have it done between turns: within one, what the client missed is still under way."""
-        if client.rooms or client.keys:
-            raise Refused("resume comes before a nick and rooms")
-        self._state.halt(client)
-        self._state.comebacks.append(Comeback(client, record, self._outcomes.label))
+    def _resume(self, session: Session, record: commands.Resume) -> None:
+        if session.user.rooms or session.user.keys:
+            raise Refused("resume comes before a nick and rooms", code=Code.CANNOT_RESUME)
+        user = self._resumption.find(session, record)
+        if self._decide.waits_for_drafts(session, record, user):
+            return  # it may be on its way into a room
+        positions = self._resumption.attach(session, user) | {
+            name: position for name, position in record.positions.items() if name in user.rooms
+        }
+        rooms = [events.RoomAgain(r.name, r.shown, r.topic) for r in user.rooms.values()]
+        self._decide.reply(session, events.SessionResumed(user.id, user.nick, rooms))
+        self._outboxes.begin_catching_up(session, positions)
 
-    def _ping(self, client: Client, _: commands.Ping) -> None:
-        """Nothing: who wants an answer gives the command an id."""
+    def _ping(self, session: Session, _: commands.Ping) -> None:
+        """Nothing: a client that wants an answer gives the command an id."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from trio_chat.protocol.events import PERSISTENT, TopicSet
+from trio_chat.protocol.events import TopicSet
+from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
 from trio_chat.roomlog.sqlite import rows
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from trio_chat.protocol.events import Entry, PersistentEntry
+    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog import Result
 
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
@@ -28,30 +29,33 @@ BATCH_CHARS = 4_000
 
 @frozen
 class Batch:
-    """The newest batch of a room, which may take more."""
+    """The newest batch of a room, which may take more; `began` is the time of its first entry."""
 
     id: int
     entries: int
     chars: int
     began: float
 
-    def grown(self, entries: int, chars: int, now: float) -> Batch | None:
-        """What it is like with so many more, if it takes them."""
+    def grown(self, entries: int, chars: int, ends: float) -> Batch | None:
+        """What it is like with so many more, the last of them at `ends`, if it takes them."""
         grown = Batch(self.id, self.entries + entries, self.chars + chars, self.began)
         fits = grown.entries <= rows.MOST and grown.chars <= BATCH_CHARS
-        return grown if fits and 0 <= now - self.began <= BATCH_SECONDS else None
+        return grown if fits and ends - self.began <= BATCH_SECONDS else None
 
 
 @define(eq=False)
 class RoomRows:
-    """What is known of a room: its persistent entries are those above `floor`, up to `position`."""
+    """What is known of a room: its persistent entries are those above `floor`, up to `position`.
+
+    None of them is later than `time`, in milliseconds since 1970.
+    """
 
     id: int
     name: str
-    shown: str
-    topic: str
+    topic: TopicSet | None
     floor: int
     position: int
+    time: int
     forgotten: bool = False
     batch: Batch | None = None
 
@@ -61,8 +65,10 @@ class StoredRooms:
     """What is known of all rooms; `by_name` has those that spoke last at its end.
 
     Positions of new rooms begin above `positions_from`, ids of batches above `last_batch`.
+    `identity` is the log's.
     """
 
+    identity: str = ""
     by_name: OrderedDict[str, RoomRows] = field(factory=OrderedDict)
     positions_from: int = 0
     last_batch: int = 0
@@ -72,27 +78,35 @@ class StoredRooms:
 
 def load(connection: sqlite3.Connection) -> StoredRooms:
     """Read from the file what is known of its rooms."""
-    [(positions_from,)] = connection.execute("SELECT forgotten FROM positions")
+    [(identity, positions_from)] = connection.execute("SELECT identity, forgotten FROM log")
     [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
-    rooms = StoredRooms(positions_from=positions_from, last_batch=last_batch)
-    spoken: list[tuple[float, RoomRows]] = []
-    for key, name, shown, topic, floor in connection.execute(
-        "SELECT id, name, shown, topic, floor FROM rooms"
+    rooms = StoredRooms(identity=identity, positions_from=positions_from, last_batch=last_batch)
+    spoken: list[RoomRows] = []
+    for key, name, shown, floor, floor_time, text, author, nick, when in connection.execute(
+        "SELECT id, name, shown, floor, floor_time, topic, topic_author, topic_nick, topic_time "
+        "FROM rooms"
     ).fetchall():
         newest = connection.execute(
             "SELECT position + length(kinds) - 1, time FROM batches "
             "WHERE room = ? ORDER BY position DESC LIMIT 1",
             (key,),
         ).fetchone()
-        position, when = newest or (floor, 0.0)
-        room = RoomRows(key, name or "", shown, topic, floor, position, forgotten=name is None)
+        position, said = newest or (floor, floor_time)
+        time = milliseconds(_sound(said))
+        topic = TopicSet(name, shown, author, nick, text, 0, _sound(when)) if text else None
+        room = RoomRows(key, name or "", topic, floor, position, time, forgotten=name is None)
         if room.forgotten:
             rooms.forgotten.append(room)
         else:
-            spoken.append((when, room))
-    spoken.sort(key=lambda pair: pair[0])
-    rooms.by_name.update((room.name, room) for _, room in spoken)
+            spoken.append(room)
+    spoken.sort(key=lambda room: room.time)
+    rooms.by_name.update((room.name, room) for room in spoken)
     return rooms
+
+
+def _sound(time: float) -> float:
+    """A time in seconds; 0 if a disk has made one of it that is no date."""
+    return time if 0 <= time <= LAST_SECOND else 0.0
 
 
 @define(eq=False)
@@ -100,9 +114,9 @@ class Speaking:
     """A room that speaks in an append: what is said, and what it is like once that is committed."""
 
     room: RoomRows
-    position: int
-    topic: TopicSet | None = None
-    entries: list[PersistentEntry] = field(factory=list)
+    entries: Sequence[PersistentEntry]
+    time: int
+    topic: TopicSet | None
     batch: Batch | None = None
 
 
@@ -113,7 +127,7 @@ class Append:
         self._connection = connection
         self._rooms = rooms
         self._most_rooms = most_rooms
-        self._now = time.time()
+        self._now = now()
         self._positions_from = rooms.positions_from
         self._last_batch = rooms.last_batch
         # The rooms that speak in this append, by name.
@@ -123,12 +137,11 @@ class Append:
         self._forgotten: dict[str, RoomRows] = {}
         self._oldest = iter(rooms.by_name.values())
 
-    def write(self, drafts: Sequence[Entry]) -> None:
+    def write(self, drafts: Sequence[Result]) -> None:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
-        for draft in drafts:
-            if isinstance(draft, PERSISTENT):
-                self._add(draft)
+        for name, entries in by_room(drafts).items():
+            self._add(name, entries)
         new: list[rows.Value] = []
         grown: list[tuple[rows.Lines, int]] = []
         for speaking in self._speaking.values():
@@ -138,19 +151,20 @@ class Append:
         for speaking in self._speaking.values():
             if (topic := speaking.topic) is not None:
                 self._connection.execute(
-                    "UPDATE rooms SET topic = ?, shown = ? WHERE id = ?",
-                    (topic.text, topic.room_name, speaking.room.id),
+                    "UPDATE rooms SET topic = ?, shown = ?, "
+                    "topic_author = ?, topic_nick = ?, topic_time = ? WHERE id = ?",
+                    (
+                        *(topic.text, topic.room_name),
+                        *(topic.author, topic.nick, topic.time, speaking.room.id),
+                    ),
                 )
         self._connection.execute("COMMIT")
 
-    def _add(self, draft: PersistentEntry) -> None:
-        speaking = self._speaking.get(draft.room) or self._begin(draft.room)
-        speaking.position += 1
-        draft.position = speaking.position
-        draft.time = self._now
-        if isinstance(draft, TopicSet):
-            speaking.topic = draft
-        speaking.entries.append(draft)
+    def _add(self, name: str, entries: Sequence[PersistentEntry]) -> None:
+        known = None if name in self._forgotten else self._rooms.by_name.get(name)
+        room = known or self._make(name)
+        time, topic = put_after(room.position, room.time, entries, self._now)
+        self._speaking[name] = Speaking(room, entries, time, topic)
 
     def _place(
         self,
@@ -164,19 +178,13 @@ class Append:
             part = entries[start : start + rows.MOST]
             held = rows.lines(part)
             count, chars = len(entries), len(held.texts)
-            if room.batch is not None and (batch := room.batch.grown(count, chars, self._now)):
+            if room.batch is not None and (batch := room.batch.grown(count, chars, held.time)):
                 speaking.batch = batch
                 grown.append((held, batch.id))
                 return
             self._last_batch += 1
-            speaking.batch = Batch(self._last_batch, len(part), chars, self._now)
+            speaking.batch = Batch(self._last_batch, len(part), chars, part[0].time)
             new += (self._last_batch, room.id, part[0].position, *held)
-
-    def _begin(self, name: str) -> Speaking:
-        known = None if name in self._forgotten else self._rooms.by_name.get(name)
-        room = known or self._make(name)
-        speaking = self._speaking[name] = Speaking(room, room.position)
-        return speaking
 
     def _make(self, name: str) -> RoomRows:
         for _ in range(FORGET_AT_ONCE):
@@ -191,7 +199,7 @@ class Append:
         ).lastrowid
         if key is None:
             raise AssertionError("an INSERT that made no row")
-        return RoomRows(key, name, name, "", floor, floor)
+        return RoomRows(key, name, None, floor, floor, 0)
 
     def _forget_one(self) -> None:
         """Have the room that has been silent longest make place; its rows are deleted later."""
@@ -201,7 +209,7 @@ class Append:
         self._forgotten[room.name] = room
         self._positions_from = max(self._positions_from, room.position)
         self._connection.execute("UPDATE rooms SET name = NULL WHERE id = ?", (room.id,))
-        self._connection.execute("UPDATE positions SET forgotten = ?", (self._positions_from,))
+        self._connection.execute("UPDATE log SET forgotten = ?", (self._positions_from,))
 
     def pages(self, entries: int) -> int:
         """About how many pages of the file so many entries in these rooms have changed."""
@@ -216,10 +224,10 @@ class Append:
         rooms.positions_from = self._positions_from
         rooms.last_batch = self._last_batch
         for name, speaking in self._speaking.items():
-            room, topic = speaking.room, speaking.topic
-            room.position, room.batch = speaking.position, speaking.batch
-            if topic is not None:
-                room.topic, room.shown = topic.text, topic.room_name
+            room = speaking.room
+            room.position, room.time = speaking.entries[-1].position, speaking.time
+            room.batch = speaking.batch
+            room.topic = speaking.topic or room.topic
             rooms.by_name[name] = room
             rooms.by_name.move_to_end(name)
         spoken = [speaking.room for speaking in self._speaking.values()]

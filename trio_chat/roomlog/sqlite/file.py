@@ -1,4 +1,4 @@
-"""The file of the SQLite room log: who may write it, whether it is sound, and its schema.
+"""The file of the SQLite room log: who may write it, and whether it is sound.
 
 A file that cannot be used is left as it is. Whether it is ours and of which version is read from
 its header (SQLite's file format, 1.3), and whether it is sound through a connection that only
@@ -20,57 +20,7 @@ from attrs import frozen
 
 from trio_chat.config.settings import Durability
 from trio_chat.errors import StoreError
-
-# "trch": tells our files from other programs' (SQLite's "application_id").
-APPLICATION_ID: Final = 0x74726368
-# Raised by one with each change of the schema, together with a step that brings older files there.
-SCHEMA_VERSION: Final = 2
-
-# `floor` is the position up to which a room's entries are kept no more. A room without a name is
-# being forgotten; positions of new rooms begin above `forgotten`, so that no room's start over.
-ROOMS: Final = """
-CREATE TABLE rooms (
-    id INTEGER PRIMARY KEY,
-    name TEXT UNIQUE,
-    shown TEXT NOT NULL,
-    topic TEXT NOT NULL,
-    floor INTEGER NOT NULL
-) STRICT;
-CREATE TABLE positions (forgotten INTEGER NOT NULL) STRICT;
-INSERT INTO positions VALUES (0);
-"""
-# What was said in a room one after the other, from `position` on, the last of it at `time`: each
-# text has a line an entry, `kinds` a letter. Rows are in the order in which they came, so that what
-# an append writes is in few places: in the order of rooms each would be at another. `folded` has
-# the texts as they are searched, where more than ASCII letters are folded; else it is empty.
-BATCHES: Final = """
-CREATE TABLE batches (
-    id INTEGER PRIMARY KEY,
-    room INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    time REAL NOT NULL,
-    times TEXT NOT NULL,
-    kinds TEXT NOT NULL,
-    authors TEXT NOT NULL,
-    nicks TEXT NOT NULL,
-    texts TEXT NOT NULL,
-    folded TEXT NOT NULL,
-    UNIQUE (room, position)
-) STRICT;
-"""
-# What brings a file from the version before to this one. Schema 1 had a row an entry.
-STEPS: Final = {
-    2: (
-        BATCHES,
-        (
-            "INSERT INTO batches "
-            "(room, position, time, times, kinds, authors, nicks, texts, folded) "
-            "SELECT room, position, time, printf('%!.17g', time), substr('sat', kind + 1, 1), "
-            "author, nick, text, coalesce(folded, '') FROM entries"
-        ),
-        "DROP TABLE entries",
-    )
-}
+from trio_chat.roomlog.sqlite.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, update
 
 MAGIC: Final = b"SQLite format 3\0"
 HEADER_BYTES: Final = 100
@@ -106,12 +56,7 @@ class StoreFile:
         if version == SCHEMA_VERSION:
             return False
         with contextlib.closing(_connect(self.path, "rw")) as connection:
-            for step in range(version + 1, SCHEMA_VERSION + 1):
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in STEPS[step]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {step}")
-                connection.execute("COMMIT")
+            update(connection, version)
         return True
 
     def writer(self) -> sqlite3.Connection:
@@ -205,7 +150,7 @@ def _make(path: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.executescript(ROOMS + BATCHES)
+            connection.executescript(SCHEMA)
         new.replace(path)
     except OSError as error:
         raise _cannot("write", path, error) from None

@@ -12,13 +12,15 @@ import queue
 import re
 import sqlite3
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import PERSISTENT, TopicSet
+from trio_chat.protocol.events import PERSISTENT
+from trio_chat.roomlog import RoomSnapshot
+from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
@@ -76,7 +78,7 @@ async def open_sqlite_log(
         # Not ended by who cancels the chat, which may have an append to finish, but by the block.
         writing = trio.CancelScope(shield=True)
         nursery.start_soon(_write, writer, jobs, writing)
-        log = SqliteLog(reader, jobs, writer)
+        log = SqliteLog(reader, jobs, writer, Claims(retention.rooms))
         try:
             yield log
         finally:
@@ -105,7 +107,7 @@ def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Con
             reader = opened.enter_context(contextlib.closing(file.reader()))
             # From now on it holds the file open: else the writer would take itself for the last one
             # when it pauses, and bring all of the write-ahead log into the file.
-            reader.execute("SELECT forgotten FROM positions").fetchall()
+            reader.execute("SELECT forgotten FROM log").fetchall()
             writer = Writer(file, retention)
         except sqlite3.Error as error:
             raise StoreError(f"cannot use {file.path}: {error}") from None
@@ -144,27 +146,40 @@ async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
 
 
 class SqliteLog:
-    """See `trio_chat.roomlog.RoomLog`; made by `open_sqlite_log`."""
+    """See `trio_chat.roomlog.LocalLog`; made by `open_sqlite_log`."""
 
-    def __init__(self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer) -> None:
+    shared: Literal[False] = False
+
+    def __init__(
+        self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer, claims: Claims
+    ) -> None:
         """To be made before the writer runs."""
         self._reader = StoreReader(reader)
         self._jobs = jobs
-        self._topics = writer.topics()
+        self._known = writer.known()
+        self._identity = writer.identity
         self.lock = writer.lock
+        self.claims = claims
         self.commits = Commits()
 
-    def topic(self, room: str) -> str:
-        """The newest topic of a room."""
-        return self._topics.get(room, "")
+    def snapshot(self, room: str) -> RoomSnapshot:
+        """A room at this moment."""
+        position, topic = self._known.get(room, (0, None))
+        if topic is None:
+            return RoomSnapshot(position=position, log=self._identity)
+        author, nick, time = topic.author, topic.nick, topic.time
+        return RoomSnapshot(topic.text, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place; persistent ones are refused if the file cannot be written."""
-        if not any(isinstance(draft, PERSISTENT) for draft in drafts):
-            await trio.lowlevel.checkpoint()
-            return drafts
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = Job(drafts)
+        # Here, in the order of the appends. The writer leaves refusals as they are. Claims never
+        # fail with the disk: one that was granted stays so if nothing can be written.
+        decided = self.claims.decide_all(drafts)
+        if not any(isinstance(draft, PERSISTENT) for draft in decided):
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return decided
+        job = Job(decided)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -174,18 +189,17 @@ class SqliteLog:
                 await job.done.wait()
             raise
         finally:
-            self._keep_topics(job)
-        self.commits.note(perf_counter() - began, worked=job.results is job.drafts)
+            self._note(job)
+        self.commits.note(perf_counter() - began, worked=job.results is decided)
         return job.results
 
-    def _keep_topics(self, job: Job) -> None:
+    def _note(self, job: Job) -> None:
+        """Take note of what has been committed; a room may be forgotten and there again."""
         for name in job.forgotten:
-            self._topics.pop(name, None)
-        for result in job.results:
-            if isinstance(result, TopicSet):
-                self._topics[result.room] = result.text
+            self._known.pop(name, None)
+        self._known.update(job.spoken)
 
-    def snapshot(self) -> HistoriesSnapshot:
+    def histories(self) -> HistoriesSnapshot:
         """Nothing: all of it is in the file."""
         return HistoriesSnapshot()
 

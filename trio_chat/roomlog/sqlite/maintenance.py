@@ -110,7 +110,10 @@ class Tidy:
             if remove:
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
             else:
-                execute("UPDATE rooms SET floor = ? WHERE id = ?", (upto, room.id))
+                execute(
+                    "UPDATE rooms SET floor = ?, floor_time = ? WHERE id = ?",
+                    (upto, room.time / 1000, room.id),
+                )
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:

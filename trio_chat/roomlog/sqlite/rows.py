@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from trio_chat.protocol.events import Acted, Said, TopicSet
 from trio_chat.protocol.text import casefolded
+from trio_chat.roomlog.order import LAST_SECOND, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ Columns: TypeAlias = tuple[str, int, int, str, str, str, str, str, str]
 MOST: Final = 16
 # Between two entries: no text, nick or id may have one in it.
 BETWEEN: Final = "\n"
-# A letter an entry.
+# A letter an entry; what other letters mean is said in the schema.
 KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t"}
 SAID, ACTED, TOPIC_SET = KINDS.values()
 
@@ -54,8 +55,6 @@ UPDATE OR ROLLBACK batches SET
     END
 WHERE id = ?
 """
-# The end of the year 9999: no later time can be shown as a date.
-LAST_SECOND: Final = 253_402_300_799.0
 # What `entries` takes.
 SELECT: Final = (
     "SELECT shown, floor, position, times, kinds, authors, nicks, texts, folded "
@@ -76,19 +75,19 @@ class Lines(NamedTuple):
 
 
 def lines(entries: Sequence[PersistentEntry]) -> Lines:
-    """These entries, which have one time, as a batch holds them.
+    """These entries, which were said at once, as a batch holds them.
 
     Raises `sqlite3.DataError` where an entry cannot be told from the next.
     """
-    time, between = entries[0].time, len(entries) - 1
+    between = len(entries) - 1
     authors = BETWEEN.join([entry.author for entry in entries])
     nicks = BETWEEN.join([entry.nick for entry in entries])
     texts = BETWEEN.join([entry.text for entry in entries])
     if not between == authors.count(BETWEEN) == nicks.count(BETWEEN) == texts.count(BETWEEN):
         raise sqlite3.DataError("an entry of more than one line")
     return Lines(
-        time,
-        repr(time) + BETWEEN * between,  # an empty line is the same once more
+        entries[-1].time,
+        repr(entries[0].time) + BETWEEN * between,  # an empty line is the next millisecond
         "".join([KINDS[entry.__class__] for entry in entries]),
         authors,
         nicks,
@@ -154,12 +153,13 @@ def _lines(column: str, kinds: str) -> list[str]:
 def _times(lines: list[str]) -> list[float]:
     """When each was said; what a disk has made of one may be none, and nobody could look at it."""
     times: list[float] = []
-    time = 0.0
+    said = 0
     for line in lines:
+        said += 1
         if line:
             try:
-                time = min(max(0.0, float(line)), LAST_SECOND)
+                said = milliseconds(min(max(0.0, float(line)), LAST_SECOND))
             except ValueError:
                 raise sqlite3.DataError("a damaged row") from None
-        times.append(time)
+        times.append(said / 1000)
     return times

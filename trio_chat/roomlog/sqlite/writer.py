@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import trio
 from attrs import define, field
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import PERSISTENT
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.append import Append, load
@@ -22,10 +22,11 @@ from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
 from trio_chat.roomlog.sqlite.maintenance import Tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from trio_chat.protocol.events import Entry
+    from trio_chat.protocol.events import TopicSet
     from trio_chat.roomlog import Result
+    from trio_chat.roomlog.sqlite.append import RoomRows
     from trio_chat.roomlog.sqlite.file import StoreFile
 
 logger = logging.getLogger("trio_chat")
@@ -33,13 +34,19 @@ logger = logging.getLogger("trio_chat")
 NOT_SAID: Final = "not said: the server cannot save messages now; please try again later"
 
 
+KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None]]"
+"""The newest position of rooms, by their names, and the newest topic of those that have one."""
+
+
 @define(eq=False)
 class Job:
     """Drafts to append, and what came of them once `done` is set."""
 
-    drafts: Sequence[Entry]
+    # Some may be refused already.
+    drafts: Sequence[Result]
     results: Sequence[Result] = ()
-    # Rooms that have been forgotten, to make place for new ones.
+    # The rooms that have spoken, and the names of those forgotten to make place for new ones.
+    spoken: KnownRooms = field(factory=dict)
     forgotten: Sequence[str] = ()
     done: trio.Event = field(factory=trio.Event)
 
@@ -61,7 +68,7 @@ Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | PauseJob | ResumeJob | No
 
 
 class Writer:
-    """What the thread does; all of it runs there but `topics` and `lock`."""
+    """What the thread does; all of it runs there but `known`, `identity` and `lock`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
@@ -75,9 +82,14 @@ class Writer:
         """The descriptor that holds the right to write the file."""
         return self._file.lock
 
-    def topics(self) -> dict[str, str]:
-        """The topics of all rooms that have one; to be asked before `run`."""
-        return {name: room.topic for name, room in self._rooms.by_name.items() if room.topic}
+    @property
+    def identity(self) -> str:
+        """The log's; to be asked before `run`."""
+        return self._rooms.identity
+
+    def known(self) -> KnownRooms:
+        """All rooms there are; to be asked before `run`."""
+        return _known(self._rooms.by_name.values())
 
     def run(self, jobs: Jobs, token: trio.lowlevel.TrioToken) -> None:
         """Do jobs until there is a `None`, tidy in between, and close the file."""
@@ -129,11 +141,12 @@ class Writer:
             append.write(job.drafts)
         except sqlite3.Error as error:
             self._failed(error)
-            refusal = Refused(NOT_SAID)
+            refusal = Refused(NOT_SAID, code=Code.CANNOT_WRITE)
             job.results = [refusal if isinstance(d, PERSISTENT) else d for d in job.drafts]
             return 0
         job.results = job.drafts
         spoken, forgotten = append.committed()
+        job.spoken = _known(spoken)
         job.forgotten = [room.name for room in forgotten]
         self._tidy.look_at(spoken)
         self._tidy.look_at(forgotten)
@@ -190,3 +203,7 @@ class Writer:
             self._failed(error)
             return False
         return True
+
+
+def _known(rooms: Iterable[RoomRows]) -> KnownRooms:
+    return {room.name: (room.position, room.topic) for room in rooms}

@@ -1,0 +1,55 @@
+"""Answers for clients that are not served, in the terms of their first bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.line import LF
+from trio_chat.errors import Code
+from trio_chat.http.request import Unserved, answer_unserved
+from trio_chat.protocol.commands import Answer, Refuse
+from trio_chat.protocol.events import Refusal
+
+if TYPE_CHECKING:
+    from trio_chat.config.endpoints import Speech
+    from trio_chat.protocol.commands import Command as Record
+    from trio_chat.transports.detection import Opening
+
+# A hello gets a fatal alert, `handshake_failure`, where no TLS is taken (RFC 8446, 6.2).
+NO_TLS: Final = b"\x15\x03\x03\x00\x02\x02\x28"
+
+# It gets a fatal `internal_error` where there is no room, the one that is no fault of the client's.
+# To say more would take a handshake.
+NO_ROOM: Final = b"\x15\x03\x03\x00\x02\x02\x50"
+
+# The names that people have for this.
+SHOWN: Final[dict[Speech, str]] = {"line": "lines", "http": "HTTP", "tls": "TLS"}
+
+
+def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tuple[str, Record]:
+    """Give the reason, for the log, why an opening is not taken where it came in, and the answer.
+
+    `first` are its first bytes, `accept` is what is taken there.
+    """
+    if opening == "proxy":
+        refusal = Refuse("only a trusted proxy may send a PROXY header here", Code.NOT_SERVED)
+        return "sent a PROXY header and is no trusted proxy", refusal
+    only = f"takes only {' and '.join(SHOWN[speech] for speech in accept)}"
+    reason = f"spoke {SHOWN[opening]} to an address that {only}"
+    if opening == "tls":
+        return reason, Answer(NO_TLS)
+    if opening == "http":
+        return reason, Answer(answer_unserved(first, Unserved(400, f"This address {only}.")))
+    return reason, Refuse(f"this address {only}", Code.NOT_SERVED)
+
+
+def turned_away(opening: Opening, first: bytes, reason: str) -> bytes:
+    """Give what a client gets that is not let in, for this reason.
+
+    Nobody knows when there will be room again, so that there is no `Retry-After`.
+    """
+    if opening == "tls":
+        return NO_ROOM
+    if opening == "http":
+        return answer_unserved(first, Unserved(503, f"{reason[0].upper()}{reason[1:]}."))
+    return LF.join(LF.render((Refusal(reason, Code.NOT_SERVED),)))
