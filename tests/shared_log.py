@@ -1,7 +1,7 @@
 """A room log that several chats of one process share: it answers after a while, and may stall.
 
-The engine has the one order, the history and the table of claims. Each chat has a node's log, which
-gets the entries of the other nodes and its own answers in the engine's order, as late as the test
+The engine has the one order, the history and the table of claims. Each chat has the log of a node.
+A node gets the entries of the others and its own answers in the engine's order, as late as the test
 says. All of it runs by the clock of the test.
 """
 
@@ -51,10 +51,9 @@ class Person:
 
 
 class Engine:
-    """What all nodes share. `order` has every entry there has been, as the engine ordered them.
+    """The part that all nodes share. `order` has every entry there has been.
 
-    `refuses` says which drafts are refused, whatever else there is to say of them. That somebody
-    leaves is not.
+    `refuses` says which drafts are refused, whatever else speaks for them. Leaves never are.
     """
 
     def __init__(self, retention: Retention | None = None) -> None:
@@ -63,7 +62,7 @@ class Engine:
         self.people: dict[str, Person] = {}
         self.nodes: list[NodeLog] = []
         self.refuses: Callable[[Entry], bool] = lambda _: False
-        # Rooms with members, and how each is shown.
+        # Rooms with members, and the name that each is shown by.
         self._shown: dict[str, str] = {}
 
     @asynccontextmanager
@@ -84,7 +83,7 @@ class Engine:
                     await self._reap(node)
 
     def _world(self) -> list[Entry]:
-        """Who is there, as one who comes late has to be told."""
+        """Entries that tell a new node of all users and their rooms."""
         world: list[Entry] = []
         for user, person in self.people.items():
             nick = ANONYMOUS if person.name is None else person.name.display
@@ -95,14 +94,8 @@ class Engine:
 
     async def _reap(self, node: NodeLog) -> None:
         """Have all users of a dead node leave."""
-        gone = [
-            Gone(
-                user, ANONYMOUS if person.name is None else person.name.display, "its node is gone"
-            )
-            for user, person in self.people.items()
-            if person.node is node
-        ]
-        await self.turn(None, gone)
+        users = [user for user, person in self.people.items() if person.node is node]
+        await self.turn(None, [Gone(user, ANONYMOUS, "its node is gone") for user in users])
 
     async def turn(self, node: NodeLog | None, drafts: Sequence[Entry]) -> None:
         """Order a node's drafts, and tell each node."""
@@ -155,9 +148,9 @@ class Engine:
 class NodeLog:
     """A node's log (`trio_chat.roomlog.SharedLog`).
 
-    What it is given takes `delay` seconds to the engine, and so does what the engine says on its
-    way back. After a stall all that is due comes at once. `submitted` are the drafts of each turn.
-    `under_way` is how much the engine has said and the hub has not taken.
+    Drafts take `delay` seconds to the engine, and its news take as long on their way back. After a
+    stall all that is due comes at once. `submitted` are the drafts of each turn, `under_way` is the
+    number of news that the hub has not taken.
     """
 
     shared: Literal[True] = True
@@ -175,7 +168,7 @@ class NodeLog:
         self._news, self._next_news = trio.open_memory_channel[tuple[float, FromLog]](math.inf)
         self._flows = trio.Event()
         self._flows.set()
-        # What can be taken, and what each room was at the last thing that was.
+        # News to be taken, and each room as of the last news that was.
         self._arrived: deque[FromLog] = deque()
         self._arrives = trio.Event()
         rooms = [kept.room for kept in engine.log.histories().rooms]
@@ -199,7 +192,7 @@ class NodeLog:
     # --- on the way -------------------------------------------------------------------------------
 
     def tell(self, news: FromLog) -> None:
-        """Send on its way what the engine says. Each node gets entries of its own."""
+        """Send the engine's news on its way. Each node gets entries of its own."""
         self.under_way += 1
         answer = news.answer and [
             result if isinstance(result, Refused) else evolve(result) for result in news.answer
@@ -226,7 +219,7 @@ class NodeLog:
                 on_their_way.append(await self._next_news.receive())
 
     async def _way(self, due: float) -> None:
-        await trio.sleep_until(due)  # what the way takes
+        await trio.sleep_until(due)  # the time that the way takes
         await self._flows.wait()
 
     # --- for the hub ------------------------------------------------------------------------------
@@ -302,7 +295,7 @@ async def chat_on(engine: Engine, **settings) -> AsyncIterator[Chat]:
 async def sharing(count: int = 2, **settings) -> AsyncIterator[tuple[Engine, list[Chat]]]:
     """So many chats that share an engine."""
     engine = Engine()
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # A wait for something that never comes ends then, by a clock that jumps.
     with trio.fail_after(100_000):
         async with AsyncExitStack() as stack:
             chats = [

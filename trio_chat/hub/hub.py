@@ -54,7 +54,7 @@ TURN_RECORDS = 2_000
 TURN_BYTES = 1 << 20
 SESSION_RECORDS = 250
 
-# How often a turn hears a shared log: each time brings a turn of some process.
+# Turns of this and of other processes that one turn of the hub takes from a shared log.
 FROM_LOG = 16
 
 
@@ -113,7 +113,7 @@ class Hub:
         self._began = 0.0
         self._records = 0
         self._bytes = 0
-        # How much has to wait for the turn in flight: what was decided since, and was queued.
+        # The records that wait for the turn in flight: decided since, or queued.
         self._held = self._held_bytes = 0
 
     async def run(self) -> None:
@@ -454,8 +454,6 @@ class Hub:
         user = session.user
         # Else its user is still there: detached, or on another connection.
         left = user.session is session
-        if left:  # if its connection was lost, the log may have to hear of it yet
-            user.session = None
         logger.info(
             "client left" if left else "connection ended",
             extra={"address": session.link.peer, "client": user.id, "reason": reason},

@@ -166,7 +166,7 @@ class Session:
         # Past its limit: it gets no entries but those it catches up with, after these positions.
         self.slow = False
         self.positions: dict[str, int] = NOT_BEHIND
-        # What it asked before, and is answered by one of those: by room and position, the label.
+        # The labels of earlier commands that entries among these answer, by room and position.
         self.labels: dict[tuple[str, int], str] = NO_LABELS
         self.paging = False
         # Why it is rejected, if it is: its task says so, once the hub has let go of the link.

@@ -125,9 +125,9 @@ class LocalLog(RoomLog, Protocol):
 
 @frozen
 class FromLog:
-    """What a shared log says at a time: its answer to the turn in flight, or entries of others.
+    """One piece of news from a shared log: its answer to the turn in flight, or entries of others.
 
-    Those are the entries of one turn of another process.
+    The latter are those of one turn of another process.
     """
 
     entries: Sequence[Entry] = ()
@@ -157,5 +157,8 @@ class SharedLog(RoomLog, Protocol):
         ...
 
     def take(self) -> FromLog | None:
-        """What the log says next, in its order; `None` if there is nothing yet. Never blocks."""
+        """Take the next piece of news, in the order of the log; `None` if there is none yet.
+
+        Never blocks.
+        """
         ...
