@@ -688,10 +688,10 @@ class ThreeChats(RuleBasedStateMachine):
         with trio.fail_after(3 * chat.settings.stop_grace):
             await self.ended[place].wait()
         self.clock.autojump_threshold = math.inf
-        for member in list(self.members):
-            if member.chat is chat:
-                member.cut = True
-                self._let_go(member)
+        for member in (*self.members, *self.gone):
+            member.cut |= member.chat is chat
+        for member in [member for member in self.members if member.cut]:
+            self._let_go(member)
 
     def _let_go(self, member: Member) -> None:
         self.members.remove(member)
