@@ -34,7 +34,7 @@ from trio_chat.protocol import events
 from trio_chat.protocol.events import Entry
 from trio_chat.testing import LineClient
 
-TRIES = int(os.environ.get("TRIES", "60"))
+TRIES = int(os.environ.get("TRIES", "100"))
 CHATS = 3
 PEOPLE = 7
 LOBBY, *_ = ROOMS = ("#lobby", "#a", "#b")
