@@ -117,7 +117,9 @@ class Decide:
         if len(records) > 1 and not session.suspended and self._messages.say_all(session, records):
             return
         for done, record in enumerate(records):
-            if self._has_to_wait(session, record):
+            # Mostly nothing is to be waited for: it is worth not asking.
+            waits = session.suspended or session.user.drafted > self.last_folded
+            if waits and self._has_to_wait(session, record):
                 self._queue(session, records[done:])
                 return
             self._decide(session, record)

@@ -68,7 +68,9 @@ class Outboxes:
         self.broken: list[tuple[Session, str]] = []
 
     def put(self, session: Session, chunk: Chunk) -> None:
-        """Add a chunk to what the session gets in this turn."""
+        """Add a chunk to what the session gets in this turn, unless its link is released."""
+        if session not in self._state.sessions:  # a shared log has answered too late
+            return
         if isinstance(chunk, bytes):
             self._state.counts.bytes_out += len(chunk)
         if session.chunk is None:
@@ -144,8 +146,6 @@ class Outboxes:
     def _send(self, session: Session) -> None:
         chunk, more = session.chunk, session.more
         session.chunk = session.more = None
-        if session not in self._state.sessions:  # a shared log has answered too late
-            return
         try:
             unsent = session.link.write(chunk, more)
         except OSError as error:
