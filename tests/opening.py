@@ -40,7 +40,7 @@ class FedLink(ConnectionLink):
         self.watch()
         await trio.lowlevel.checkpoint()
         if self.pieces and not isinstance(self.pieces[0], bytes):
-            await trio.sleep(self.pieces.pop(0))
+            await trio.sleep(self.pieces.pop(0))  # the wait that the test asks for
 
     def take(self) -> bytes:
         return self.pieces.pop(0) if self.pieces else b""

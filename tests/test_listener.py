@@ -153,7 +153,7 @@ async def test_trio_tries_again_where_the_system_is_out_of_something(
     async with serving(listener) as handler:
         with connection_to(listener):
             while not handler.count:  # noqa: ASYNC110 - a second passes at once
-                await trio.sleep(0.05)
+                await trio.sleep(0.05)  # on the virtual clock
     assert [record.name for record in caplog.records] == ["trio.serve_listeners"] * 3
     assert trio.current_time() == pytest.approx(0.3, abs=0.05)
 
@@ -168,7 +168,7 @@ async def test_a_pause_may_begin_while_trio_waits_for_descriptors(
         await listener.pause()
         assert trio.current_time() == begun
         with connection_to(listener):
-            await trio.sleep(1)
+            await trio.sleep(1)  # on the virtual clock: Trio would have tried again ten times
             assert handler.count == 0
             listener.resume()
             await until(lambda: handler.count == 1)

@@ -46,7 +46,7 @@ async def settle() -> None:
 
 async def quiet() -> None:
     """Let everything happen that is on its way."""
-    await trio.sleep(QUIET_SECONDS)
+    await trio.sleep(QUIET_SECONDS)  # on the virtual clock
 
 
 def connect(chat, nursery) -> trio.StapledStream:
@@ -244,7 +244,7 @@ async def test_records_wait_within_bounds_and_all_of_them_come_through(autojump_
     async def talk(client: LineClient) -> None:
         for number in range(rounds):
             await client.send(*(f"/msg {number * some + each}" for each in range(some)))
-            await trio.sleep(0.01)
+            await trio.sleep(0.01)  # on the virtual clock: the log answers in between
 
     async with AsyncExitStack() as stack:
         engine, [chat] = await stack.enter_async_context(sharing(1))
@@ -376,12 +376,12 @@ async def test_one_order_for_everyone_however_late_each_hears_of_it(autojump_clo
         async def talk(client: LineClient) -> None:
             for number in range(30):
                 await client.send(f"/msg {number}", f"/topic t{number}")
-                await trio.sleep(0.005)
+                await trio.sleep(0.005)  # on the virtual clock: the log answers in between
 
         async with trio.open_nursery() as nursery:
             for client in talkers:
                 nursery.start_soon(talk, client)
-        await trio.sleep(60)
+        await trio.sleep(60)  # on the virtual clock, until everything is delivered
         ordered = [(e.nick, e.text, e.position) for e in engine.order if hasattr(e, "position")]
         assert [position for *_, position in ordered] == list(range(1, len(ordered) + 1))
         assert len(ordered) == 3 * 30 * 2

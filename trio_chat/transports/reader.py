@@ -181,7 +181,7 @@ class Reader:
                 break
             with scope:
                 if self._bucket is not None and self._bucket.in_debt:
-                    await trio.sleep(self._bucket.wait())
+                    await trio.sleep(self._bucket.wait())  # too fast
                 await link.until(self._take_first)
                 await link.wait_allowed()
             if first.late:  # and so is what has come just now, whoever has seen it first
