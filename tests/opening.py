@@ -102,7 +102,7 @@ async def run(
     async def go_on(reader: Reader) -> None:
         if limit is not None:
             reader._bucket = Limit(limit)
-        await Connection(reader, send, settings, TABLE, turned_away=trio.Semaphore(1)).run()
+        await Connection(reader, send, settings, TABLE, rejections=trio.Semaphore(1)).run()
 
     link.watch = lambda: check(reader)
     if pause is not None:

@@ -31,7 +31,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
-from trio_chat.roomlog import FromLog, RoomSnapshot
+from trio_chat.roomlog import FromLog, LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog
@@ -248,14 +248,14 @@ class NodeLog:
             self.in_flight = False
         for entry in news.entries if news.answer is None else news.answer:
             if isinstance(entry, PERSISTENT):
-                before = self._rooms.get(entry.room, RoomSnapshot())
+                before = self._rooms.get(entry.room, LoggedRoom())
                 if isinstance(entry, TopicSet):
-                    before = RoomSnapshot(entry.text, entry.author, entry.nick, entry.time)
+                    before = LoggedRoom(entry.text, entry.author, entry.nick, entry.time)
                 self._rooms[entry.room] = evolve(before, position=entry.position)
         return news
 
-    def snapshot(self, room: str) -> RoomSnapshot:
-        return self._rooms.get(room, RoomSnapshot())
+    def snapshot(self, room: str) -> LoggedRoom:
+        return self._rooms.get(room, LoggedRoom())
 
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
         return await self.engine.log.read(room, after, limit)

@@ -134,13 +134,13 @@ async def test_one_that_falls_behind_meanwhile_gets_its_answer(record, refused, 
     jack.link.block()
     hub.channel.send_nowait(TellClient(jack.user.id, "too much"))
     await hub.settle()
-    assert jack.slow
+    assert jack.slow_consumer
     hub.log.held = False
     hub.log.answer()
     await hub.settle()
     jack.link.unblock()
     await hub.settle()
-    assert not jack.slow
+    assert not jack.slow_consumer
     answers = [document["type"] for document in jack.link.documents() if "id" in document]
     assert answers == [answer]
     assert jill.user.session is jill

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.protocol.events import Said
-from trio_chat.roomlog.memory import HistoriesSnapshot, History, MemoryLog
+from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
 from trio_chat.roomlog.retention import Retention
 
 
@@ -146,7 +146,7 @@ async def test_a_log_that_goes_on_is_the_same() -> None:
 
 async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times() -> None:
     entry = Said("#a", "author", "nick", "hi", 7, 4_000_000_000.0004)  # in days to come
-    histories = HistoriesSnapshot([History("#a", deque([entry]), 7, "tea")], 4)
+    histories = HistoriesSnapshot([RoomHistory("#a", deque([entry]), 7, "tea")], 4)
     log = MemoryLog.restored(Retention(10, 10), histories)
     snapshot = log.snapshot("#a")
     assert (snapshot.topic, snapshot.author, snapshot.nick) == ("tea", "", "")

@@ -32,7 +32,7 @@ from trio_chat.transports.proxy_protocol import (
     SIGNATURES,
     V2,
     Header,
-    Malformed,
+    MalformedHeader,
     is_trusted,
     read_header,
 )
@@ -193,9 +193,9 @@ def test_a_header_is_read_once_it_is_whole(name: str) -> None:
 
 @pytest.mark.parametrize(("data", "where"), MALFORMED)
 def test_what_the_specification_does_not_allow_is_malformed(data: bytes, where: str) -> None:
-    with pytest.raises(Malformed, match=f"^{where}$"):
+    with pytest.raises(MalformedHeader, match=f"^{where}$"):
         read_header(data)
-    with pytest.raises(Malformed, match=f"^{where}$"):
+    with pytest.raises(MalformedHeader, match=f"^{where}$"):
         read_header(data + b"/nick john\r\n")
 
 
@@ -203,7 +203,7 @@ def test_a_line_that_does_not_end_is_given_up_at_its_longest() -> None:
     line = b"PROXY TCP4 ".ljust(LINE_BYTES, b"1")
     for length in range(len(b"PROXY "), LINE_BYTES):
         assert read_header(line[:length]) is None
-    with pytest.raises(Malformed, match="too long"):
+    with pytest.raises(MalformedHeader, match="too long"):
         read_header(line)
 
 
@@ -211,7 +211,7 @@ def test_a_line_that_does_not_end_is_given_up_at_its_longest() -> None:
 def test_bytes_of_any_kind_are_a_header_or_are_not(signature: bytes, rest: bytes) -> None:
     try:
         header = read_header(signature + rest)
-    except Malformed:
+    except MalformedHeader:
         return
     if header is not None:
         assert 0 < header.size <= len(signature + rest)
@@ -394,8 +394,8 @@ async def through_proxy(chat, first: bytes = b"", *, trusted: bool = True):
         link = StreamLink(theirs, PROXY)
         with chat._channel.clone() as channel:
             reader = new_reader(link, channel, chat.settings, trusted=trusted)
-            away = chat._turned_away
-            await Connection(reader, channel, chat.settings, chat._table, turned_away=away).run()
+            away = chat._rejections
+            await Connection(reader, channel, chat.settings, chat._table, rejections=away).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)

@@ -22,7 +22,7 @@ from loopback import (
 from trio_chat import Chat
 from trio_chat.errors import NoConnection
 from trio_chat.remote import open_client
-from trio_chat.transports.connection import TURNED_AWAY_SECONDS
+from trio_chat.transports.connection import REJECTION_SECONDS
 from trio_chat.transports.detection import VERBS
 from trio_chat.transports.rejection import NO_ROOM
 
@@ -97,7 +97,7 @@ async def test_a_person_gets_a_line(data: bytes) -> None:
 async def test_who_says_nothing_is_a_person(data: bytes, mock_clock) -> None:
     async with full_chat() as (chat, port):
         stream = await turned_away(chat, port, data)
-        mock_clock.jump(TURNED_AWAY_SECONDS - 0.01)
+        mock_clock.jump(REJECTION_SECONDS - 0.01)
         await ticks()
         with trio.move_on_after(0) as nothing_yet:
             await stream.receive_some()
@@ -119,7 +119,7 @@ async def test_it_is_held_no_longer_than_any_that_is_closed(linger: float, mock_
         before = descriptors()
         stream = await turned_away(chat, port)
         assert chat.statistics().clients == 1  # the place is free while it waits
-        mock_clock.jump(min(TURNED_AWAY_SECONDS, linger / 2))
+        mock_clock.jump(min(REJECTION_SECONDS, linger / 2))
         assert await stream.receive_some() == FULL
         mock_clock.jump(linger / 2)
         await until(lambda: descriptors() == before + 1)  # its own end
@@ -127,7 +127,7 @@ async def test_it_is_held_no_longer_than_any_that_is_closed(linger: float, mock_
 
 
 async def test_only_so_many_may_wait(mock_clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_chat.server.TURNED_AWAY", 2)
+    monkeypatch.setattr("trio_chat.server.MAX_REJECTIONS", 2)
     async with full_chat() as (chat, port):
         waiting = [await turned_away(chat, port) for _ in range(2)]
         for _ in range(3):
@@ -139,7 +139,7 @@ async def test_only_so_many_may_wait(mock_clock, monkeypatch: pytest.MonkeyPatch
             await sock.send(b"GET /")  # there before it is accepted
             assert (await sock.recv(99)).startswith(b"HTTP/1.1 503 ")
         await waiting.pop().send_all(b"GET ")
-        await until(lambda: chat._turned_away.value == 1)
+        await until(lambda: chat._rejections.value == 1)
         one = await turned_away(chat, port)
         await one.send_all(b"GET ")
         assert (await rest(one)).startswith(b"HTTP/1.1 503 ")
@@ -199,7 +199,7 @@ async def test_a_stop_waits_for_them_no_longer_than_for_others(
                 nursery.start_soon(chat.stop)
                 assert await ann.rest() == [FAREWELL]
                 await ann.stream.aclose()
-            assert trio.current_time() - since < TURNED_AWAY_SECONDS
+            assert trio.current_time() - since < REJECTION_SECONDS
             assert await rest(stream) == FULL
             await stream.aclose()
     links.check()

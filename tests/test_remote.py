@@ -259,7 +259,7 @@ async def test_calls_wait_for_a_connection_and_fail_with_one_that_breaks():
 
 @pytest.mark.parametrize("grace", [60, 0])
 async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
-    settle_in, breaks = session.Session._settle_in, True
+    settle_in, breaks = session.RemoteSession._settle_in, True
 
     async def settle_in_and_break(self, *arguments) -> None:
         await settle_in(self, *arguments)
@@ -274,7 +274,7 @@ async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
     ):
         assert bot.connected
         await bot.join("#a")
-        monkeypatch.setattr(session.Session, "_settle_in", settle_in_and_break)
+        monkeypatch.setattr(session.RemoteSession, "_settle_in", settle_in_and_break)
         line.cut()
         await come(bot, Disconnected)
         assert not bot.connected
@@ -522,7 +522,7 @@ async def test_who_does_read_its_events_gets_all_of_a_flood():
 
 
 async def test_what_has_come_twice_is_one_and_a_gap_is_missed():
-    one = session.Session("ws://localhost/ws", None, None, 10)
+    one = session.RemoteSession("ws://localhost/ws", None, None, 10)
     one._take(Welcomed("#a", "#A", "", 4), None)
     for position in (5, 5, 4, 8):
         one._take(Said("#a", "1", "jack", str(position), position), None)

@@ -635,7 +635,7 @@ async def slow_document_client(chat, nick: str, *rooms: str):
 
 
 def is_slow(chat) -> bool:
-    return any(session.slow for session in chat._hub.state.sessions)
+    return any(session.slow_consumer for session in chat._hub.state.sessions)
 
 
 async def documents(client: DocumentClient) -> list[dict]:

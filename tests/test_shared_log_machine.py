@@ -860,7 +860,7 @@ class ThreeChats(RuleBasedStateMachine):
         assert not state.backlog
         for session in state.sessions:
             assert not session.suspended
-            assert not session.slow
+            assert not session.slow_consumer
             assert not session.queue
             assert not session.labels
             assert session.local or session.link.paused is None

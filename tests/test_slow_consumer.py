@@ -191,7 +191,7 @@ async def test_nobody_else_is_slowed(autojump_clock):
             for other in others:
                 await other.expect(line(number))
         assert trio.current_time() == start
-        lagging = {s.user.nick for s in chat._hub.state.sessions if s.slow}
+        lagging = {s.user.nick for s in chat._hub.state.sessions if s.slow_consumer}
         assert lagging == {"slow", "jack"}  # the bot has not read who came
 
 
@@ -222,7 +222,7 @@ async def test_under_half_its_limit_it_gets_more_up_to_that_half(autojump_clock)
         await trio.testing.wait_all_tasks_blocked()
         assert LIMIT // 2 <= known.link.unsent_bytes <= LIMIT // 2 + len(line(0)) + 1
         assert TAKEN < known.positions["#a"] < 2 * TAKEN
-        assert known.slow
+        assert known.slow_consumer
         await slow.expect(*lines(TAKEN, 100))
 
 
@@ -378,7 +378,7 @@ async def test_in_several_rooms_it_catches_up_in_each(autojump_clock):
             "#b": [text(number) for number in range(1, 300, 3)],
             "#c": [text(0)],
         }
-        assert not slow._client.slow
+        assert not slow._client.slow_consumer
 
 
 async def test_each_room_says_what_is_missed_in_it(autojump_clock):

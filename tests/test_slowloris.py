@@ -15,7 +15,7 @@ from loopback import HOST, chat_on_tcp, dial, dialled, ticks, unread_bytes, unti
 
 from trio_chat import Chat
 from trio_chat.testing import LineClient
-from trio_chat.transports.connection import TURNED_AWAY_SECONDS
+from trio_chat.transports.connection import REJECTION_SECONDS
 from trio_chat.transports.stream import LAST_READ_SECONDS
 
 pytestmark = pytest.mark.usefixtures("waiting")
@@ -170,7 +170,7 @@ async def test_there_are_only_so_many_from_an_address(
         too_many = Slow(port, kind, source="127.0.0.2")
         await until(lambda: chat.statistics().turned_away == 1)
         await ticks()
-        mock_clock.jump(TURNED_AWAY_SECONDS)  # for one that has not said yet what it speaks
+        mock_clock.jump(REJECTION_SECONDS)  # for one that has not said yet what it speaks
         await until(lambda: unread_bytes(too_many.socket) > 0)
         assert b"too many connections from your address" in too_many.socket.recv(999)
         ann = await dial(port, nick="ann", room="#a")

@@ -356,7 +356,7 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
             assert new.statistics().lagging == 1
             await jack.send("/x")
             await ticks()
-            [slow] = [s for s in new._hub.state.sessions if s.slow]
+            [slow] = [s for s in new._hub.state.sessions if s.slow_consumer]
             assert slow.queue is None  # it is not read from
             await john.send("/msg last")
             lines = await jack.lines(said + 201)

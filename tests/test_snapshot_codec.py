@@ -45,13 +45,13 @@ from trio_chat.protocol.commands import (
 )
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import HistoriesSnapshot, History
+from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
 from trio_chat.snapshot.codec import VERSION, read_state, write_state
 from trio_chat.snapshot.handover import check_handover
 from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
-    Gone,
+    LeftBehind,
     QueuedCustom,
     QueuedLabelled,
     QueuedRecord,
@@ -132,8 +132,8 @@ def rich() -> ChatSnapshot:
         counts=Counts(9, 8, 7, 6, Counter({"quit": 3, "closed by the client": 2}), 5, 4),
         clients=[john, jack],
         rooms=[RoomSnapshot("#x", "#X", "bees", 9, 3, KEPT), RoomSnapshot("#kept", "#kept")],
-        gone=[Gone("#x", "ids", "über")],
-        histories=HistoriesSnapshot([History("#x", deque(KEPT), 9, "bees")], 4),
+        gone=[LeftBehind("#x", "ids", "über")],
+        histories=HistoriesSnapshot([RoomHistory("#x", deque(KEPT), 9, "bees")], 4),
     )
 
 
@@ -255,7 +255,7 @@ clients = st.builds(
 )
 rooms = st.builds(RoomSnapshot, texts, texts, texts, numbers, numbers, st.lists(kept, max_size=3))
 histories = st.builds(
-    History,
+    RoomHistory,
     room=texts,
     entries=st.lists(kept, max_size=3).map(deque),
     position=numbers,
@@ -272,7 +272,7 @@ states = st.builds(
     counts=st.builds(Counts, turns=numbers, left=st.dictionaries(texts, numbers).map(Counter)),
     clients=st.lists(clients, max_size=3),
     rooms=st.lists(rooms, max_size=3),
-    gone=st.lists(st.builds(Gone, texts, texts, texts), max_size=2),
+    gone=st.lists(st.builds(LeftBehind, texts, texts, texts), max_size=2),
     histories=st.builds(HistoriesSnapshot, st.lists(histories, max_size=2), numbers, texts),
 )
 
@@ -412,7 +412,7 @@ def test_what_is_in_order_passes() -> None:
         (two(lagging=True), "the state does not say how far the client b has got"),
         (two(away=5.0, token="t"), "the state has the client b away for ever"),
         (two(away=5.0, lagging=True, positions={"#x": 0}), "the client b away for ever"),
-        (evolve(two(), gone=[Gone("#y", "c", "jim")]), "leave a room that is not there"),
+        (evolve(two(), gone=[LeftBehind("#y", "c", "jim")]), "leave a room that is not there"),
         (evolve(two(), rooms=[RoomSnapshot("#x", "#x")] * 2), "the state has a room twice"),
         (evolve(two(), store="sqlite:/x.db"), "rooms are kept in /x.db, and would be in memory: "),
     ],

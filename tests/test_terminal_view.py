@@ -36,7 +36,7 @@ from trio_chat.terminal.completion import Words, completions
 from trio_chat.terminal.presence import Presence
 from trio_chat.terminal.room import MOST_LINES
 from trio_chat.terminal.screen import CALLED, FAULT, NICK_COLOURS, QUIET
-from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
+from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, Switch, read_typed, usages
 from trio_chat.terminal.ui_state import ui_state
 from trio_chat.terminal.view import View
 
@@ -289,10 +289,10 @@ def test_what_is_cut_fits(text: str, columns: int):
         ("/me waves", Send("/me waves")),
         ("/join #new", Send("/join #new")),
         ("/join #A", Switch("#a")),
-        ("/help", Help(None)),
-        ("/help /join", Help("join")),
+        ("/help", ShowHelp(None)),
+        ("/help /join", ShowHelp("join")),
         ("/help me with this", Send("/help me with this")),
-        ("/quit", Quit()),
+        ("/quit", LeaveChat()),
     ],
 )
 def test_what_a_typed_line_means(text: str, meaning):

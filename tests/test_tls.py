@@ -521,7 +521,7 @@ async def test_who_never_reads_does_not_hold_the_stop_up(
         jane = await dial_tls(port, authority, "jane")
         john = await dial(port, nick="john", room="#x")
         jane_here = next(c for c in chat._hub.state.sessions if c.user.nick == "jane")
-        while not jane_here.slow:
+        while not jane_here.slow_consumer:
             await john.send(*[f"/msg {'x' * 900}"] * 50)
             await john.sync()
         since = trio.current_time()

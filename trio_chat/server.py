@@ -44,7 +44,7 @@ from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.snapshot.restore import Restore
 from trio_chat.snapshot.take import going_over, take_snapshot
-from trio_chat.transports.connection import TURNED_AWAY, Connection, new_reader
+from trio_chat.transports.connection import MAX_REJECTIONS, Connection, new_reader
 from trio_chat.transports.listener import Listeners, open_sockets
 from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.transports.proxy_protocol import is_trusted
@@ -98,7 +98,7 @@ class Chat:
         self._operators = Operators(partial(take, hub, self._loop_lag), self.health, token)
         self._tls = tls
         self._readiness = readiness
-        self._turned_away = trio.Semaphore(TURNED_AWAY)
+        self._rejections = trio.Semaphore(MAX_REJECTIONS)
         self._clients: trio.Nursery
         self._listeners = Listeners()
         # Held while everything stands still. A stop waits for it.
@@ -203,7 +203,7 @@ class Chat:
             self._channel,
             self.settings,
             self._table,
-            turned_away=self._turned_away,
+            rejections=self._rejections,
             operators=self._operators,
             tls=self._tls,
         ).run()
@@ -224,7 +224,7 @@ class Chat:
                     channel,
                     self.settings,
                     self._table,
-                    turned_away=self._turned_away,
+                    rejections=self._rejections,
                     operators=self._operators,
                 )
                 await connection.run()

@@ -122,7 +122,12 @@ class Deliver:
     def _promise(self, entry: Entry, origin: Origin) -> None:
         """Have an asker that is a slow consumer by now find its label when it catches up."""
         session = origin.session
-        if session is not None and session.slow and origin.label and isinstance(entry, PERSISTENT):
+        if (
+            session is not None
+            and session.slow_consumer
+            and origin.label
+            and isinstance(entry, PERSISTENT)
+        ):
             session.labels[entry.room, entry.position] = origin.label
 
     def _refuse(self, session: Session, refusal: Refused, label: str | None) -> None:
@@ -181,7 +186,7 @@ class Deliver:
         if session is None:
             if user.detached is not None:
                 user.detached.positions[room.name] = room.position
-        elif session.slow:
+        elif session.slow_consumer:
             session.positions[room.name] = room.position
         elif session.closing is None:
             room.listen(session)

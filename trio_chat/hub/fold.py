@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import RoomEvent
     from trio_chat.protocol.names import Name
-    from trio_chat.roomlog import RoomSnapshot
+    from trio_chat.roomlog import LoggedRoom
 
 Shown: TypeAlias = "list[tuple[Room, RoomEvent]]"
 """What an entry looks like to the members of rooms: an event for each room it concerns."""
@@ -39,7 +39,7 @@ Change: TypeAlias = NickChanged | Entered | Exited | Gone | TopicSet
 class Fold:
     """Folds the entries that change something. `snapshot` tells what the log knows of a room."""
 
-    def __init__(self, state: State, snapshot: Callable[[str], RoomSnapshot]) -> None:
+    def __init__(self, state: State, snapshot: Callable[[str], LoggedRoom]) -> None:
         self._state = state
         self._snapshot = snapshot
         self._folds: dict[type, Callable[..., Shown]] = {

@@ -385,7 +385,7 @@ class Hub:
     def _tell(self, tell: inbox.TellClient) -> None:
         user = self.state.users.get(tell.to)
         session = None if user is None else user.session
-        there = session is not None and session.closing is None and not session.slow
+        there = session is not None and session.closing is None and not session.slow_consumer
         if session is not None and there:
             self._outboxes.reply(session, Notice(tell.text))
         self._decide.answer_later(tell, there)
@@ -467,7 +467,7 @@ class Hub:
                 session.input_ended = True
             elif session.closing is None:
                 session.link.drain_input()
-            if session.slow and session.closing is None:
+            if session.slow_consumer and session.closing is None:
                 self._outboxes.end_suspension(session)
 
     def _say_farewell(self) -> None:

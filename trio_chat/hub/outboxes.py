@@ -118,7 +118,7 @@ class Outboxes:
         A slow consumer is told nothing more, once the end of the chat lets its commands through.
         Until then they wait, and an answer is to one that a shared log had in its hands.
         """
-        let_through = session.slow and Reason.SLOW_CONSUMER not in session.suspended
+        let_through = session.slow_consumer and Reason.SLOW_CONSUMER not in session.suspended
         if let_through and not session.local and event.__class__ not in LAST_EVENTS:
             return
         if not session.replies:
@@ -160,7 +160,7 @@ class Outboxes:
             self._nursery.start_soon(self._drain, session)
         if (
             unsent > self._state.settings.outbox_bytes
-            and not session.slow
+            and not session.slow_consumer
             and session.closing is None
         ):
             self._fall_behind(session)
@@ -181,7 +181,7 @@ class Outboxes:
                     reason = f"nothing sent could be delivered for {patience:g} seconds"
                     event = Lost(session, reason)
                     break
-                if session.slow and session.link.unsent_bytes < self._half():
+                if session.slow_consumer and session.link.unsent_bytes < self._half():
                     break  # it can catch up
         except OSError as error:
             event = Lost(session, f"connection lost: {error.strerror}")
@@ -202,7 +202,7 @@ class Outboxes:
         """Give a session no more entries until it has caught up, and read nothing from it."""
         positions = session.user.positions
         self.deafen(session)
-        session.slow, session.positions, session.labels = True, positions, {}
+        session.slow_consumer, session.positions, session.labels = True, positions, {}
         if not session.local and not self._state.stopping:
             self._state.suspend(session, Reason.SLOW_CONSUMER)
             session.link.pause_reading()
@@ -210,7 +210,7 @@ class Outboxes:
 
     def begin_catching_up(self, session: Session, positions: dict[str, int]) -> None:
         """Have a session that has just been attached to its user get what it missed."""
-        session.slow, session.positions, session.labels = True, positions, {}
+        session.slow_consumer, session.positions, session.labels = True, positions, {}
         self._state.suspend(session, Reason.SLOW_CONSUMER)
         self.catch_up(session)
 
@@ -220,7 +220,7 @@ class Outboxes:
 
     def _revive(self, session: Session) -> None:
         """Let a session that has caught up hear its rooms again, and read on."""
-        session.slow, session.positions, session.labels = False, NOT_BEHIND, NO_LABELS
+        session.slow_consumer, session.positions, session.labels = False, NOT_BEHIND, NO_LABELS
         rooms = session.user.rooms
         for room in rooms.values():
             room.listen(session)
@@ -244,7 +244,7 @@ class Outboxes:
         session = page.session
         session.paging = False
         room = session.user.rooms.get(page.room)
-        if not session.slow or session.closing is not None or room is None:
+        if not session.slow_consumer or session.closing is not None or room is None:
             return
         if page.after != session.positions[room.name]:  # it has left and joined meanwhile
             self.catch_up(session)
@@ -267,7 +267,7 @@ class Outboxes:
         """Add what a slow consumer has not got yet, while its outbox is under half its limit."""
         half, positions = self._half(), session.positions
         while (
-            session.slow
+            session.slow_consumer
             and session.closing is None
             and not session.paging
             and session.link.unsent_bytes < half
@@ -317,7 +317,7 @@ class Outboxes:
 
     def missed(self, session: Session) -> list[Missed]:
         """The entries that a slow consumer will never get: an event for each such room."""
-        if not session.slow:
+        if not session.slow_consumer:
             return []
         missed = []
         for room in session.user.rooms.values():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import PersistentEntry
-    from trio_chat.roomlog import RoomSnapshot
+    from trio_chat.roomlog import LoggedRoom
 
 # Members in one list for a program; it may ask for no more of them, but is told how many they are.
 MEMBERS_LISTED = 1_000
@@ -49,7 +49,7 @@ class Room:
         "topic",
     )
 
-    def __init__(self, name: str, shown: str, recent: int, snapshot: RoomSnapshot) -> None:
+    def __init__(self, name: str, shown: str, recent: int, snapshot: LoggedRoom) -> None:
         self.name = name
         self.shown = shown
         self.topic = snapshot.topic

@@ -126,7 +126,7 @@ class Session:
         "refusal",
         "replies",
         "room_limit",
-        "slow",
+        "slow_consumer",
         "suspended",
         "user",
     )
@@ -164,7 +164,7 @@ class Session:
         # A task waits for the link to take more.
         self.draining = False
         # Past its limit: it gets no entries but those it catches up with, after these positions.
-        self.slow = False
+        self.slow_consumer = False
         self.positions: dict[str, int] = NOT_BEHIND
         # The labels of earlier commands that entries among these answer, by room and position.
         self.labels: dict[tuple[str, int], str] = NO_LABELS
@@ -178,4 +178,4 @@ class Session:
     @property
     def reached(self) -> dict[str, int]:
         """The newest position that it was given in each of its rooms."""
-        return self.positions if self.slow else self.user.positions
+        return self.positions if self.slow_consumer else self.user.positions

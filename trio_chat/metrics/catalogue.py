@@ -12,7 +12,7 @@ from trio_chat.version import version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.metrics.process import Usage
+    from trio_chat.metrics.process import ProcessUsage
     from trio_chat.metrics.prometheus import Kind
     from trio_chat.metrics.statistics import Health, Statistics
 
@@ -45,7 +45,7 @@ def kinds(left: Mapping[str, int]) -> dict[str, int]:
     return dict(found)
 
 
-def metrics(statistics: Statistics, health: Health, usage: Usage) -> list[Metric]:
+def metrics(statistics: Statistics, health: Health, usage: ProcessUsage) -> list[Metric]:
     """All metrics of a chat, and of the process it runs in."""
     return [*_people(statistics), *_traffic(statistics), *_load(statistics, health), *_own(usage)]
 
@@ -133,7 +133,7 @@ def _load(now: Statistics, health: Health) -> list[Metric]:
     ]
 
 
-def _own(usage: Usage) -> list[Metric]:
+def _own(usage: ProcessUsage) -> list[Metric]:
     """Those that all of Prometheus' clients have, by their names."""
     known: list[tuple[str, Kind, str, float | None]] = [
         ("start_time_seconds", "gauge", "When the process began, since 1970.", usage.started),

@@ -15,7 +15,7 @@ _OWN: Final = Path("/proc/self")
 
 
 @frozen
-class Usage:
+class ProcessUsage:
     """Times in seconds, `started` since 1970; what this system does not tell is `None`."""
 
     started: float | None
@@ -25,9 +25,9 @@ class Usage:
     max_files: int
 
 
-def usage() -> Usage:
+def usage() -> ProcessUsage:
     """What this process takes now."""
-    return Usage(
+    return ProcessUsage(
         started=_started(),
         cpu_seconds=time.process_time(),
         resident_bytes=_resident_bytes(),

@@ -89,7 +89,7 @@ def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Stati
         if session is besides:
             continue
         dialects[session.encoding.dialect] += 1
-        lagging += session.slow
+        lagging += session.slow_consumer
         if session.draining or session.local:  # with all others nothing is left
             unsent = session.link.unsent_bytes
             outbox_bytes += unsent

@@ -24,7 +24,7 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.remote.session import PendingAnswer, Session
+from trio_chat.remote.session import PendingAnswer, RemoteSession
 
 if TYPE_CHECKING:
     import ssl
@@ -51,7 +51,7 @@ class RemoteClient:
     `room` is the name of a room.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: RemoteSession) -> None:
         self._session = session
         self._ask = session.ask
 
@@ -175,7 +175,7 @@ async def open_client(
     and `ValueError` for what is no such URL. What the block itself raises comes in a group, as
     nurseries raise it. Leaving the block leaves the chat, within a second.
     """
-    session, first = Session(url, nick, ssl_context, buffer), PendingAnswer()
+    session, first = RemoteSession(url, nick, ssl_context, buffer), PendingAnswer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run, first)
         await first.done.wait()

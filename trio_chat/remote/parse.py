@@ -25,15 +25,15 @@ ADDED: Final[Mapping[str, Mapping[str, object]]] = {
 KINDS = {name: kind for kind, name in TYPES.items()}
 
 
-class Malformed(Exception):
+class MalformedDocument(Exception):
     """A document that is not as the protocol has it."""
 
 
 def parse_event(document: Mapping[str, object]) -> Event | None:
     """The event that a document says; `None` for one of a type that is not known here.
 
-    Fields that are not known are left out. Raises `Malformed` for one that is missing, or is of
-    another kind.
+    Fields that are not known are left out. Raises `MalformedDocument` for one that is missing, or
+    is of another kind.
     """
     name = str(document.get("type"))
     kind = KINDS.get(name)
@@ -53,7 +53,7 @@ def _record(kind: type, document: Mapping[str, object]) -> object:
     try:
         return kind(*[_value(hint, document[name]) for name, hint in _hints(kind).items()])
     except KeyError as missing:
-        raise Malformed(f"{kind.__name__} without {missing}") from None
+        raise MalformedDocument(f"{kind.__name__} without {missing}") from None
 
 
 def _value(hint: Any, value: object) -> object:
@@ -65,5 +65,5 @@ def _value(hint: Any, value: object) -> object:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise Malformed(f"{value!r} is no {hint}")
+        raise MalformedDocument(f"{value!r} is no {hint}")
     return value

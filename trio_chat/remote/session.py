@@ -26,8 +26,8 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
-from trio_chat.remote.parse import Malformed, parse_event
-from trio_chat.remote.socket import CONNECT_SECONDS, Broken, Socket, open_socket
+from trio_chat.remote.parse import MalformedDocument, parse_event
+from trio_chat.remote.socket import CONNECT_SECONDS, Socket, SocketBroken, open_socket
 
 if TYPE_CHECKING:
     import ssl
@@ -79,7 +79,7 @@ class _Room:
     queued: list[PersistentEntry] | None = None
 
 
-class Session:
+class RemoteSession:
     """Asks the server, takes what comes from it, and connects again when cut off.
 
     `inbox` has the events for the program.
@@ -160,7 +160,7 @@ class Session:
         try:
             await socket.send({"type": type, "id": label, **fields})
             await answer.done.wait()
-        except Broken:
+        except SocketBroken:
             raise NoConnection("the connection broke before the answer came") from None
         finally:
             del self._answers[label]
@@ -176,8 +176,8 @@ class Session:
             document = await socket.receive()
             try:
                 event = parse_event(document)
-            except Malformed as error:
-                raise Broken(f"the server does not keep to the protocol: {error}") from None
+            except MalformedDocument as error:
+                raise SocketBroken(f"the server does not keep to the protocol: {error}") from None
             if event is not None:
                 label = HELLO if isinstance(event, Hello) else str(document.get("id"))
                 self._take(event, self._answers.get(label))
@@ -272,7 +272,7 @@ class Session:
             nursery.start_soon(self._begin, socket, greeted, first)
             try:
                 await self._read(socket)
-            except Broken as broken:
+            except SocketBroken as broken:
                 reason = str(broken)
                 if broken.code in FOR_GOOD:
                     self._ended = reason

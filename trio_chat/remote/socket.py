@@ -49,7 +49,7 @@ PING_SECONDS = 25.0
 _OPENSSL = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
-class Broken(Exception):
+class SocketBroken(Exception):
     """The connection has ended; `code` is that of the close, `None` if it ended without one."""
 
     def __init__(self, reason: str, code: int | None = None) -> None:
@@ -70,7 +70,7 @@ class Socket:
         self._heard = trio.current_time()
 
     async def send(self, document: Document) -> None:
-        """Send a document; raises `Broken` if it cannot be sent any more."""
+        """Send a document; raises `SocketBroken` if it cannot be sent any more."""
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         await self._send(TextMessage(text))
 
@@ -79,10 +79,10 @@ class Socket:
             # The frame is whole before it waits, so that a cancel does not cut it.
             await self._frames.send(self._connection.send(event))
         except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
-            raise Broken("the connection is closing") from None
+            raise SocketBroken("the connection is closing") from None
 
     async def receive(self) -> Document:
-        """The next document; raises `Broken` at the end."""
+        """The next document; raises `SocketBroken` at the end."""
         while True:
             for event in self._events:
                 document = await self._take(event)
@@ -95,9 +95,9 @@ class Socket:
             data = await self._stream.receive_some(READ_BYTES)
             self._connection.receive_data(bytes(data) or None)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Broken("the connection broke") from None
+            raise SocketBroken("the connection broke") from None
         except RemoteProtocolError as error:
-            raise Broken(f"the server does not keep to the protocol: {error}") from None
+            raise SocketBroken(f"the server does not keep to the protocol: {error}") from None
         self._heard = trio.current_time()
         self._events = self._connection.events()
 
@@ -106,7 +106,7 @@ class Socket:
             case TextMessage(data=text):
                 self._text.append(text)
                 if sum(map(len, self._text)) > DOCUMENT_BYTES:
-                    raise Broken("the server sends too long a document")
+                    raise SocketBroken("the server sends too long a document")
                 if event.message_finished:
                     text, self._text = "".join(self._text), []
                     return _document(text)
@@ -116,12 +116,12 @@ class Socket:
                     self._frames.send_nowait(self._connection.send(event.response()))
             case CloseConnection():
                 code = int(event.code)
-                raise Broken(event.reason or "the connection was closed", code)
+                raise SocketBroken(event.reason or "the connection was closed", code)
         return None
 
     async def close(self) -> None:
         """Say that this client leaves; whoever reads sees the end."""
-        with suppress(Broken):
+        with suppress(SocketBroken):
             await self._send(CloseConnection(1000))
 
     async def write_out(self) -> None:
@@ -140,7 +140,7 @@ class Socket:
                 await trio.aclose_forcefully(self._stream)
                 return
             if silent >= PING_SECONDS:
-                with trio.move_on_after(PING_SECONDS), suppress(Broken):
+                with trio.move_on_after(PING_SECONDS), suppress(SocketBroken):
                     await self._send(Ping())
             await trio.sleep(PING_SECONDS)  # between two pings
 
@@ -160,7 +160,7 @@ def _document(text: str) -> Document:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise Broken("the server does not keep to the protocol: no JSON object")
+        raise SocketBroken("the server does not keep to the protocol: no JSON object")
     return cast("Document", document)
 
 

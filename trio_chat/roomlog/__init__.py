@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class RoomSnapshot:
+class LoggedRoom:
     """A room as its log knows it at one moment.
 
     `topic` is the newest one, empty if there is none. Its `author` is a client id, `nick` the
@@ -58,7 +58,7 @@ class RoomLog(Protocol):
     Those who use the log tell them the rules, and the users of a predecessor.
     """
 
-    def snapshot(self, room: str) -> RoomSnapshot:
+    def snapshot(self, room: str) -> LoggedRoom:
         """A room by all that has been appended so far. Never blocks."""
         ...
 

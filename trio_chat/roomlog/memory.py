@@ -12,7 +12,7 @@ from attrs import define, field
 
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import RoomSnapshot
+from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
@@ -30,7 +30,7 @@ STRETCH = 250
 
 
 @define
-class History:
+class RoomHistory:
     """What is kept of a room, up to a position; its name is a casefolded one."""
 
     room: str
@@ -57,7 +57,7 @@ class History:
 class HistoriesSnapshot:
     """A memory log as plain data; those that spoke last come last. `log` is its identity."""
 
-    rooms: list[History] = field(factory=list)
+    rooms: list[RoomHistory] = field(factory=list)
     forgotten: int = 0
     log: str = ""
 
@@ -71,7 +71,7 @@ class MemoryLog:
     """
 
     _retention: Retention
-    _histories: OrderedDict[str, History] = field(factory=OrderedDict, init=False)
+    _histories: OrderedDict[str, RoomHistory] = field(factory=OrderedDict, init=False)
     _forgotten: int = field(default=0, init=False)
     _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
     commits: Commits = field(factory=Commits, init=False)
@@ -108,14 +108,14 @@ class MemoryLog:
     def resume(self) -> None:
         """Nothing."""
 
-    def snapshot(self, room: str) -> RoomSnapshot:
+    def snapshot(self, room: str) -> LoggedRoom:
         """A room at this moment."""
         history = self._histories.get(room)
         if history is None:
-            return RoomSnapshot(log=self._identity)
+            return LoggedRoom(log=self._identity)
         author, nick, time = history.topic_author, history.topic_nick, history.topic_time
         position = history.position
-        return RoomSnapshot(history.topic, author, nick, time, position, self._identity)
+        return LoggedRoom(history.topic, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place, in order; a memory log refuses claims alone."""
@@ -126,11 +126,11 @@ class MemoryLog:
             self._history(room).add(entries, clock)
         return results
 
-    def _history(self, room: str) -> History:
+    def _history(self, room: str) -> RoomHistory:
         history = self._histories.get(room)
         if history is None:
             self._forget_down_to(self._retention.rooms - 1)
-            history = self._histories[room] = History(
+            history = self._histories[room] = RoomHistory(
                 room, deque(maxlen=self._retention.entries), self._forgotten
             )
         else:
@@ -151,7 +151,7 @@ class MemoryLog:
             for history in self._histories.values():
                 history.entries = deque(history.entries, retention.entries)
 
-    def _age(self, history: History) -> None:
+    def _age(self, history: RoomHistory) -> None:
         if not self._retention.days:
             return
         limit = self._retention.oldest()

@@ -108,7 +108,7 @@ class RoomSnapshot:
 
 
 @define
-class Gone:
+class LeftBehind:
     """A client that could not go over has left a room, which nobody there has been told yet."""
 
     room: str
@@ -125,7 +125,7 @@ class ChatSnapshot:
     counts: Counts = field(factory=Counts)
     clients: list[ClientSnapshot] = field(factory=list)
     rooms: list[RoomSnapshot] = field(factory=list)
-    gone: list[Gone] = field(factory=list)
+    gone: list[LeftBehind] = field(factory=list)
     histories: HistoriesSnapshot = field(factory=HistoriesSnapshot)
     # The endpoint of each listening socket.
     listening: list[Endpoint] = field(factory=list)

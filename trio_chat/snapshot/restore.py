@@ -101,7 +101,7 @@ class Restore:
             state.suspend(session, Reason.CLOSING)
             state.release(session)
         elif snapshot.lagging:
-            session.slow, session.positions = True, self._positions(snapshot)
+            session.slow_consumer, session.positions = True, self._positions(snapshot)
             state.suspend(session, Reason.SLOW_CONSUMER)
             link.pause_reading()
         else:

@@ -12,7 +12,7 @@ from trio_chat.protocol import commands
 from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
-    Gone,
+    LeftBehind,
     QueuedCustom,
     QueuedLabelled,
     RoomSnapshot,
@@ -68,7 +68,7 @@ def take_snapshot(
         ],
         rooms=[_room(room) for room in rooms],
         gone=[
-            Gone(room.name, member.id, member.nick)
+            LeftBehind(room.name, member.id, member.nick)
             for room in rooms
             for member in room.members
             if member not in members
@@ -95,7 +95,7 @@ def _room(room: Room) -> RoomSnapshot:
     # The room log has them too. Only slow consumers need them soon; all of them together would take
     # longer than the rest of the state.
     behind = any(
-        user.session is None or user.session.slow or not _goes_over(user.session)
+        user.session is None or user.session.slow_consumer or not _goes_over(user.session)
         for user in room.members
     )
     recent = list(room.recent or ()) if behind else []
@@ -121,7 +121,7 @@ def _session(session: Session, link: SocketLink, pause: Pause) -> ClientSnapshot
         user = User()
     snapshot = _user(user, link.address, link.peer)
     snapshot.room_limit, snapshot.encoding = session.room_limit, session.encoding
-    snapshot.lagging, snapshot.positions = session.slow, session.positions
+    snapshot.lagging, snapshot.positions = session.slow_consumer, session.positions
     reader = pause.readers.get(session)  # None if its input is at its end
     if reader is not None:
         snapshot.reader = reader.snapshot()

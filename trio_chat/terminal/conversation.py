@@ -13,7 +13,7 @@ from trio_chat.protocol.table import help_lines
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.lines import Line
-from trio_chat.terminal.typed import Help, Quit, Send, Switch, read_typed, usages
+from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, Switch, read_typed, usages
 from trio_chat.terminal.ui_state import ui_state
 from trio_chat.terminal.view import View
 
@@ -174,9 +174,9 @@ class Conversation:
                 await self._send(line, room)
             case Switch(room=other):
                 await self._add(self._view.switch(other))
-            case Help(command=command):
+            case ShowHelp(command=command):
                 await self._help(command)
-            case Quit():
+            case LeaveChat():
                 await self._screen.end()
 
     async def _help(self, command: str | None) -> None:

@@ -16,7 +16,7 @@ from trio_chat.errors import ChatClosed, NoConnection, Refused
 from trio_chat.protocol.events import PERSISTENT, Departed, Done, MembersListed, Told, Welcomed
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
-from trio_chat.terminal.typed import Help, Quit, Send, read_typed
+from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, read_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,9 +99,9 @@ class Plain:
             self._fail("a line was ignored: it is not valid UTF-8")
             return True
         match read_typed(text, {}):
-            case Quit():
+            case LeaveChat():
                 return False
-            case Help(command=command):
+            case ShowHelp(command=command):
                 await self._send(f"/help {command or ''}")
             case Send(line=said):
                 await self._send(said)

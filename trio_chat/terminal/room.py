@@ -17,7 +17,7 @@ MOST_LINES = 200
 
 
 @define
-class Room:
+class RoomView:
     """A room that this client is in."""
 
     name: str

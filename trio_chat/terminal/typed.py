@@ -34,18 +34,18 @@ class Switch:
 
 
 @frozen
-class Help:
+class ShowHelp:
     """Show how commands are used: one, or all of them."""
 
     command: str | None
 
 
 @frozen
-class Quit:
+class LeaveChat:
     """Leave the chat."""
 
 
-Meaning: TypeAlias = Send | Switch | Help | Quit
+Meaning: TypeAlias = Send | Switch | ShowHelp | LeaveChat
 
 
 def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
@@ -54,11 +54,11 @@ def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
         case []:
             return None
         case ["/quit"]:
-            return Quit()
+            return LeaveChat()
         case ["/join", room] if room.casefold() in rooms:
             return Switch(room.casefold())
         case ["/help", *words] if len(words) <= 1:
-            return Help("".join(words).removeprefix("/") or None)
+            return ShowHelp("".join(words).removeprefix("/") or None)
     # What is indented stays so, but a command by mistake is not said aloud.
     line = text.strip()
     return Send(line if line.startswith("/") else f"/msg {text.rstrip()}")

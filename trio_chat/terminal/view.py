@@ -34,7 +34,7 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.text import casefolded
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
-from trio_chat.terminal.room import Room
+from trio_chat.terminal.room import RoomView
 
 if TYPE_CHECKING:
     from trio_chat.protocol.events import Event, PersistentEntry
@@ -55,7 +55,7 @@ class View:
         # This client's id, which changes if it has to come back as a new one.
         self.me = me
         self.nick = nick
-        self.rooms: dict[str, Room] = {}
+        self.rooms: dict[str, RoomView] = {}
         # The room on screen, by its casefolded name.
         self.current: str | None = None
         self.connected = True
@@ -78,7 +78,7 @@ class View:
         }
 
     @property
-    def room(self) -> Room | None:
+    def room(self) -> RoomView | None:
         """The room on screen."""
         return None if self.current is None else self.rooms[self.current]
 
@@ -193,23 +193,23 @@ class View:
                 room.presence.add(event.author, old or event.old, event.nick)
         return []
 
-    def _flush_presence(self, room: Room) -> list[Line]:
+    def _flush_presence(self, room: RoomView) -> list[Line]:
         text = room.presence.text()
         return self._put(room, lines.quiet(self._now(), text)) if text else []
 
-    def _put(self, room: Room, line: Line) -> list[Line]:
+    def _put(self, room: RoomView, line: Line) -> list[Line]:
         room.lines.append(line)
         if room is self.room:
             return [line]
         room.unseen += 1
         return []
 
-    def _heading(self, room: Room) -> Line:
+    def _heading(self, room: RoomView) -> Line:
         return lines.heading(room.name, lines.people(len(room.members) + room.more), room.topic)
 
     def _welcomed(self, event: Welcomed) -> list[Line]:
         members = {member.client: member.nick for member in event.members}
-        self.rooms[event.room] = Room(event.room_name, event.topic, members, event.more)
+        self.rooms[event.room] = RoomView(event.room_name, event.topic, members, event.more)
         return self.switch(event.room)
 
     def _departed(self, event: Departed) -> list[Line]:

@@ -24,9 +24,9 @@ from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Answer, Greet, Refuse
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
-from trio_chat.transports.proxy_protocol import Header, Malformed, read_header
+from trio_chat.transports.proxy_protocol import Header, MalformedHeader, read_header
 from trio_chat.transports.reader import CONNECTION_LOST, Reader, bucket_of
-from trio_chat.transports.rejection import NO_TLS, not_taken, turned_away
+from trio_chat.transports.rejection import NO_TLS, not_taken, rejection
 from trio_chat.transports.tcp import SocketLink
 from trio_chat.transports.tls import TlsLink
 
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 # For the hub to let go of a link when everything is being cancelled; it needs no time for that.
 RELEASE_SECONDS = 1.0
 
-# So long the first bytes of a client that is turned away may take. A browser sends its request
+# The first bytes of a client that is rejected may take so long. A browser sends its request
 # right behind the packet that completes the connection. The time is taken from that in which the
 # connection would linger, so that it is held no longer than any other. So many may wait at once,
 # for a crowd should be gone soon; the others get no time.
-TURNED_AWAY_SECONDS = 1.0
-TURNED_AWAY = 100
+REJECTION_SECONDS = 1.0
+MAX_REJECTIONS = 100
 
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -81,7 +81,7 @@ def new_reader(
 class Connection:
     """One connection; `run` is its task, and owns nothing else.
 
-    `channel` is the hub's. `turned_away` has room for those who are turned away and have not spoken
+    `channel` is the hub's. `rejections` has room for those who are rejected and have not spoken
     yet. `operators` has what those are told, `tls` what TLS is spoken with.
     """
 
@@ -89,10 +89,10 @@ class Connection:
         "_channel",
         "_operators",
         "_reader",
+        "_rejections",
         "_settings",
         "_table",
         "_tls",
-        "_turned_away",
     )
 
     def __init__(
@@ -102,7 +102,7 @@ class Connection:
         settings: Settings,
         table: Mapping[str, Row],
         *,
-        turned_away: trio.Semaphore,
+        rejections: trio.Semaphore,
         operators: Operators | None = None,
         tls: Tls | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class Connection:
         self._channel = channel
         self._settings = settings
         self._table = table
-        self._turned_away = turned_away
+        self._rejections = rejections
         self._operators = operators
         self._tls = tls
 
@@ -165,7 +165,7 @@ class Connection:
         reader = self._reader
         try:
             header: _Header | None = await reader.read_first(first, _header_or_line)
-        except Malformed as error:
+        except MalformedHeader as error:
             refusal = Refuse(f"the PROXY header is malformed: {error}", Code.NOT_SERVED)
             reader.reject(first, f"sent a malformed PROXY header: {error}", refusal)
             return None
@@ -225,24 +225,22 @@ class Connection:
         reader, settings = self._reader, self._settings
         lingers_until = trio.current_time() + settings.linger_timeout
         if reader.client.refusal:
-            await self._turn_away()
+            await self._reject()
         await reader.link.finish(max(0.0, lingers_until - trio.current_time()))
 
-    async def _turn_away(self) -> None:
-        """Say that the client is turned away, when it has spoken, if it may wait for that."""
+    async def _reject(self) -> None:
+        """Say that the client is rejected, once it has spoken, if it may wait for that."""
         try:
-            self._turned_away.acquire_nowait()
+            self._rejections.acquire_nowait()
         except trio.WouldBlock:
-            await self._tell_turned_away(0)
+            await self._tell_rejected(0)
             return
         try:
-            await self._tell_turned_away(
-                min(TURNED_AWAY_SECONDS, self._settings.linger_timeout / 2)
-            )
+            await self._tell_rejected(min(REJECTION_SECONDS, self._settings.linger_timeout / 2))
         finally:
-            self._turned_away.release()
+            self._rejections.release()
 
-    async def _tell_turned_away(self, seconds: float) -> None:
+    async def _tell_rejected(self, seconds: float) -> None:
         """Say so in the terms of the first bytes, which have so long to come.
 
         Without time they must be there already; if they do not come, it is a person. The hub has
@@ -255,12 +253,12 @@ class Connection:
             opening, data = "http", b"GET "
         else:
             opening, data = "line", b""
-        await reader.answer(turned_away(opening, data, reader.client.refusal))
+        await reader.answer(rejection(opening, data, reader.client.refusal))
 
     async def _told(self, first: FirstBytes, seconds: float) -> Opening:
         """Wait so long for first bytes that tell, and give what they tell."""
         link = self._reader.link
-        with trio.move_on_after(seconds), contextlib.suppress(*CONNECTION_LOST, Malformed):
+        with trio.move_on_after(seconds), contextlib.suppress(*CONNECTION_LOST, MalformedHeader):
             while (opening := _behind_header(first)) is None:
                 data = link.take()
                 if data is None:

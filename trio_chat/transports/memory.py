@@ -192,7 +192,7 @@ class InProcessClient:
         event = await self._link.take()
         if event is None:
             raise StopAsyncIteration
-        if self._client.slow and self._link.has_room_again():
+        if self._client.slow_consumer and self._link.has_room_again():
             # Once the chat has stopped, there is nothing more to come.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await self._link.channel.send(Drained(self._client))

@@ -50,7 +50,7 @@ _IPV4_BYTES, _IPV6_BYTES = 4, 16
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-class Malformed(Exception):
+class MalformedHeader(Exception):
     """A header that is not as the specification has it; the text says where, in a few words."""
 
 
@@ -90,7 +90,7 @@ def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
 def read_header(first: bytes) -> Header | None:
     """Read the header from bytes that begin with one of `SIGNATURES`; `None` if some are missing.
 
-    Raises `Malformed` as soon as it shows.
+    Raises `MalformedHeader` as soon as it shows.
     """
     return _read_v1(first) if first.startswith(V1) else _read_v2(first)
 
@@ -99,22 +99,22 @@ def _read_v1(first: bytes) -> Header | None:
     size = first.find(b"\n", 0, LINE_BYTES) + 1
     if not size:
         if len(first) >= LINE_BYTES:
-            raise Malformed("its line is too long")
+            raise MalformedHeader("its line is too long")
         return None
     line = first[:size]
     if _UNKNOWN_LINE.fullmatch(line):
         return Header(size, None)
     found = _TCP_LINE.fullmatch(line)
     if found is None:
-        raise Malformed("its line is not one of version 1")
+        raise MalformedHeader("its line is not one of version 1")
     transport, source, target, *ports = (part.decode() for part in found.groups())
     family = socket.AF_INET if transport == "TCP4" else socket.AF_INET6
     try:
         packed, _ = socket.inet_pton(family, source), socket.inet_pton(family, target)
     except OSError:
-        raise Malformed("its line has a wrong address") from None
+        raise MalformedHeader("its line has a wrong address") from None
     if any(int(port) > _LAST_PORT for port in ports):
-        raise Malformed("its line has a wrong port")
+        raise MalformedHeader("its line has a wrong port")
     return Header(size, _client(packed, int(ports[0])))
 
 
@@ -123,14 +123,14 @@ def _read_v2(first: bytes) -> Header | None:
         return None
     command, kind, length = first[12], first[13], int.from_bytes(first[14:16])
     if command not in (_LOCAL, _PROXY):
-        raise Malformed("its version or command is unknown")
+        raise MalformedHeader("its version or command is unknown")
     if length > MOST_BYTES:
-        raise Malformed(f"it is longer than {MOST_BYTES} bytes")
+        raise MalformedHeader(f"it is longer than {MOST_BYTES} bytes")
     if command == _PROXY:
         if kind not in _ADDRESS_BYTES:
-            raise Malformed("its address family or transport is unknown")
+            raise MalformedHeader("its address family or transport is unknown")
         if length < _ADDRESS_BYTES[kind]:
-            raise Malformed("it is shorter than its addresses")
+            raise MalformedHeader("it is shorter than its addresses")
     size = _HEAD_BYTES + length
     if len(first) < size:
         return None

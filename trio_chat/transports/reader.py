@@ -68,7 +68,7 @@ class ReaderSnapshot:
     bucket: BucketSnapshot | None = None
 
 
-class Decide(Protocol[T_co]):
+class Detect(Protocol[T_co]):
     """A function that decides what first bytes tell."""
 
     def __call__(self, first: bytes, /, *, late: bool) -> T_co | None:
@@ -166,7 +166,7 @@ class Reader:
 
     # --- first bytes ------------------------------------------------------------------------------
 
-    async def read_first(self, first: FirstBytes, decide: Decide[T]) -> T | None:
+    async def read_first(self, first: FirstBytes, decide: Detect[T]) -> T | None:
         """Read until `decide` says what the first bytes tell, and give that.
 
         They have `FIRST_BYTES_SECONDS` from the first of them. `None`: there are no more of them.

@@ -43,7 +43,7 @@ def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tup
     return reason, Refuse(f"this address {only}", Code.NOT_SERVED)
 
 
-def turned_away(opening: Opening, first: bytes, reason: str) -> bytes:
+def rejection(opening: Opening, first: bytes, reason: str) -> bytes:
     """Give what a client gets that is not let in, for this reason.
 
     Nobody knows when there will be room again, so that there is no `Retry-After`.

@@ -87,7 +87,7 @@ class Messages:
                 f"{target.nick} has lost the connection; please try again later",
                 code=Code.UNREACHABLE,
             )
-        if target.session is not None and target.session.slow:
+        if target.session is not None and target.session.slow_consumer:
             raise Refused(
                 f"{target.nick}'s connection is too slow just now; please try again later",
                 code=Code.UNREACHABLE,

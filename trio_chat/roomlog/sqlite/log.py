@@ -19,12 +19,12 @@ import trio
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import PERSISTENT
-from trio_chat.roomlog import RoomSnapshot
+from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
-from trio_chat.roomlog.sqlite.reader import Query, StoreReader
+from trio_chat.roomlog.sqlite.reader import EntryQuery, StoreReader
 from trio_chat.roomlog.sqlite.writer import Job, Jobs, PauseJob, ResumeJob, Writer
 
 if TYPE_CHECKING:
@@ -162,13 +162,13 @@ class SqliteLog:
         self.claims = claims
         self.commits = Commits()
 
-    def snapshot(self, room: str) -> RoomSnapshot:
+    def snapshot(self, room: str) -> LoggedRoom:
         """A room at this moment."""
         position, topic = self._known.get(room, (0, None))
         if topic is None:
-            return RoomSnapshot(position=position, log=self._identity)
+            return LoggedRoom(position=position, log=self._identity)
         author, nick, time = topic.author, topic.nick, topic.time
-        return RoomSnapshot(topic.text, author, nick, time, position, self._identity)
+        return LoggedRoom(topic.text, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Give each draft its place; persistent ones are refused if the file cannot be written."""
@@ -221,13 +221,13 @@ class SqliteLog:
         """The persistent entries of a room after a position, oldest first, at most `limit`."""
         after = _known(after)
         return await self._reader.read(
-            Query(room, FROM, [after], limit, newest=False, first=after + 1)
+            EntryQuery(room, FROM, [after], limit, newest=False, first=after + 1)
         )
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         """The newest persistent entries before a position, oldest first, at most `limit`."""
         last = MAX_POSITION if position is None else _known(position - 1)
-        return await self._reader.read(Query(room, "position <= ?", [last], limit, last=last))
+        return await self._reader.read(EntryQuery(room, "position <= ?", [last], limit, last=last))
 
     async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
         """The newest persistent entries that hold all the words, oldest first, at most `limit`."""
@@ -235,7 +235,7 @@ class SqliteLog:
         # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the texts.
         patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]
         return await self._reader.read(
-            Query(room, f"TRUE{HOLDS * len(words)}", patterns, limit, words=words)
+            EntryQuery(room, f"TRUE{HOLDS * len(words)}", patterns, limit, words=words)
         )
 
     async def close_reader(self) -> None:

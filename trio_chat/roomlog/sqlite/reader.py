@@ -32,7 +32,7 @@ NICEST: Final = 19
 
 
 @define(eq=False)
-class Query:
+class EntryQuery:
     """Which persistent entries of a room to read, and what came of it once `done` is set.
 
     Those from `first` to `last` that hold all the words, at most `limit`, oldest first; they are in
@@ -60,13 +60,13 @@ class StoreReader:
         """Begin; to be made within Trio."""
         self._connection = connection
         # Each client has one query here at the most.
-        self._queries: queue.SimpleQueue[Query | None] = queue.SimpleQueue()
+        self._queries: queue.SimpleQueue[EntryQuery | None] = queue.SimpleQueue()
         self._closing = False
         self._closed = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
         threading.Thread(target=self._run, name="trio_chat reads", daemon=True).start()
 
-    async def read(self, query: Query) -> list[PersistentEntry]:
+    async def read(self, query: EntryQuery) -> list[PersistentEntry]:
         """The entries; raises `sqlite3.Error`."""
         self._queries.put(query)
         try:
@@ -95,7 +95,7 @@ class StoreReader:
         self._connection.close()
         self._tell(self._closed)
 
-    def _select(self, query: Query) -> None:
+    def _select(self, query: EntryQuery) -> None:
         # One statement, so that the room is the same from beginning to end.
         statement = f"{rows.SELECT} AND {query.condition}"
         order = "DESC" if query.newest else "ASC"
@@ -114,7 +114,7 @@ class StoreReader:
             self._token.run_sync_soon(event.set)
 
 
-def _chosen(query: Query, batches: sqlite3.Cursor) -> list[PersistentEntry]:
+def _chosen(query: EntryQuery, batches: sqlite3.Cursor) -> list[PersistentEntry]:
     """What a query asks for, from batches in its order: few more are read than it takes."""
     found: list[PersistentEntry] = []
     step = -1 if query.newest else 1
