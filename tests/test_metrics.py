@@ -30,7 +30,8 @@ from trio_chat.roomlog.sqlite import writer
 from trio_chat.testing import line_client
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-PATHS = ("/metrics", "/healthz", "/healthz/live", "/healthz/ready")
+LIVE = "/healthz/live"
+PATHS = ("/metrics", "/healthz", LIVE, "/healthz/ready")
 
 
 @pytest.fixture
@@ -394,10 +395,11 @@ async def test_a_hub_that_hangs_is_told_without_it(slotless_log, monkeypatch) ->
         assert (await fetch(port, "/healthz"))[0] == 200
 
 
-async def fetch_one(port: int, path: str) -> tuple[int, dict[str, str], str]:
+async def fetch_one(port: int, path: str, *headers: str) -> tuple[int, dict[str, str], str]:
     """As `fetch`, but the connection need not end: its length says where the answer does."""
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]
     async with await trio.open_tcp_stream(HOST, port) as stream:
-        await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await stream.send_all("\r\n".join(lines).encode())
         got = ""
         with trio.fail_after(PATIENCE):
             while True:
@@ -448,7 +450,7 @@ BEARER = f"Authorization: Bearer {TOKEN}"
         (b"", ["Authorization: Basic YTpi"], 200, 200),
     ],
 )
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if path != LIVE])
 async def test_who_is_on_this_machine_or_has_the_token(
     first: bytes, headers: list[str], without: int, with_one: int, path: str, token_file: str
 ) -> None:
@@ -462,6 +464,68 @@ async def test_who_is_on_this_machine_or_has_the_token(
                 assert body.endswith(".\n")
                 assert body.count("\n") == 1
                 assert TOKEN not in body
+
+
+FORWARDING = """\
+    Forwarded Via X-Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port
+    X-Forwarded-Server X-Forwarded-Prefix X-Original-Forwarded-For X-Original-Host X-Original-URL
+    X-Real-IP X-Client-IP Client-IP True-Client-IP X-Cluster-Client-IP Fastly-Client-IP
+    CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CDN-Loop DO-Connecting-IP X-Remote-IP X-Remote-Addr
+    X-Originating-IP X-Envoy-External-Address X-Azure-ClientIP X-AppEngine-User-IP X-ProxyUser-IP
+    X-Source-IP X-Amzn-Trace-Id
+"""
+# What browsers, programs and Prometheus send of themselves.
+ORDINARY = """\
+    Accept Accept-Encoding Accept-Language Cache-Control Cookie DNT Origin Pragma Priority Referer
+    Sec-CH-UA-Platform Sec-Fetch-Site Sec-GPC TE Upgrade-Insecure-Requests User-Agent
+    X-Prometheus-Scrape-Timeout-Seconds X-Requested-With
+"""
+
+
+async def test_a_request_that_says_it_was_forwarded_is_from_elsewhere() -> None:
+    async with chat_on_tcp() as (_, port):
+        for name in FORWARDING.split():
+            assert (name, (await fetch(port, "/metrics", f"{name}: 127.0.0.1"))[0]) == (name, 403)
+        for name in ORDINARY.split():
+            assert (name, (await fetch(port, "/metrics", f"{name}: 127.0.0.1"))[0]) == (name, 200)
+
+
+@pytest.mark.parametrize("first", [b"", FAR, UNKNOWN])
+@pytest.mark.parametrize("headers", [[], ["Via: 1.1 a"], ["Authorization: Bearer x"]])
+@pytest.mark.parametrize("host", [HOST, "10.1.2.3:8888", "chat.example.org"])
+async def test_anyone_is_told_whether_the_chat_is_live_and_nothing_else(
+    first: bytes, headers: list[str], host: str, token_file: str
+) -> None:
+    settings = {"trusted_proxies": (HOST,), "metrics_token_file": token_file}
+    async with chat_on_tcp(**settings) as (chat, port):
+        operator = (first, headers, host) == (b"", [], HOST)
+        told = {"live": True} | ({"ready": True, "problems": []} if operator else {})
+        status, _, body = await fetch(port, LIVE, *headers, first=first, host=host)
+        assert (status, json.loads(body)) == (200, told)
+        chat._hub._log.commits.note(1, worked=False)
+        status, _, body = await fetch(port, LIVE, *headers, first=first, host=host)
+        assert status == 200
+        assert ("problems" in json.loads(body)) == operator
+
+
+async def test_a_check_by_http_1_0_is_told_whether_the_chat_is_live() -> None:
+    # As haproxy asks: without a name.
+    async with chat_on_tcp() as (_, port), await trio.open_tcp_stream(HOST, port) as stream:
+        await stream.send_all(f"GET {LIVE} HTTP/1.0\r\n\r\n".encode())
+        answer = b"".join([part async for part in stream])
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_stranger_is_told_that_the_chat_hangs(slotless_log, monkeypatch) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#a")
+        async with hanging_log(chat) as waits:
+            await john.send("/msg Hi")
+            await waits.wait()
+            monkeypatch.setattr(trio_chat.metrics.statistics, "HANGING_SECONDS", 0)
+            status, _, body = await fetch_one(port, LIVE, "Via: 1.1 a")
+            assert (status, json.loads(body)) == (503, {"live": False})
+        await john.sync()
 
 
 async def test_no_page_gets_in_by_another_name(token_file: str) -> None:

@@ -1,9 +1,10 @@
-"""What operators are told by HTTP, and who is one: someone on this machine, or with the token."""
+"""Answers for operators by HTTP: those who are on this machine, and those who have the token."""
 
 from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 METRICS, HEALTH, LIVE, READY = "/metrics", "/healthz", "/healthz/live", "/healthz/ready"
 PATHS: Final = (METRICS, HEALTH, LIVE, READY)
 
-# What proxies add; who has it has come through one, wherever it comes from.
-FORWARDING: Final = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# Proxies add such headers, and each kind has names of its own. A request with one of them has come
+# through a proxy, wherever it seems to come from. Ordinary clients send none of them.
+_FORWARDING: Final = re.compile(
+    r"forwarded"
+    r"|(client|connecting|real|remote|user|originating|source)-?(ip|addr)"
+    r"|^(via|cdn-loop|(cf|x-original|x-envoy|x-amzn)-.+)$"
+)
 
 BEARER: Final = "bearer"
 
@@ -48,36 +54,41 @@ class Operators:
     ) -> Report | None:
         """The answer to a request that `session` makes; `None` if there is nothing at this path.
 
-        `address` is where it comes from, as far as that is known. Raises `Unserved` for who is no
-        operator.
+        `address` is where it comes from, as far as that is known. Raises `Unserved` for anyone who
+        is no operator. Only whether the chat is live is told to everyone: probes have no token, and
+        seldom the right name.
         """
         if path not in PATHS:
             return None
-        self._admit(headers, address)
-        health = self._health()
+        refusal, health = self._refusal(headers, address), self._health()
+        told: dict[str, object] = {"live": health.live}
+        if refusal is None:
+            told |= {"ready": not health.problems, "problems": health.problems}
+        elif path != LIVE:
+            raise refusal
         if path == METRICS:
             statistics = self._statistics(session)
             body = prometheus.render(metrics(statistics, health, usage()))
             return Report(200, prometheus.CONTENT_TYPE, body, at_once=not health.live)
         good = health.live if path == LIVE else not health.problems
-        told = {"live": health.live, "ready": not health.problems, "problems": health.problems}
         body = json.dumps(told).encode() + b"\n"
         status = 200 if good else 503
         return Report(status, "application/json", body, at_once=not health.live)
 
-    def _admit(self, headers: Mapping[str, str], address: str) -> None:
+    def _refusal(self, headers: Mapping[str, str], address: str) -> Unserved | None:
+        """Why someone who asks so is no operator; `None` for an operator."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if self.token is not None and scheme.lower() == BEARER:
             if hmac.compare_digest(given.strip().encode("latin-1"), self.token):
-                return
-            raise self._unauthorized("This is not the token.")
-        here = is_loopback(address) and not any(name in headers for name in FORWARDING)
-        if not here:
+                return None
+            return self._unauthorized("This is not the token.")
+        if not is_loopback(address) or any(map(_FORWARDING.search, headers)):
             if self.token is not None:
-                raise self._unauthorized("From elsewhere than this machine it takes the token.")
-            raise Unserved(403, "This is for this machine alone: see metrics_token_file.")
+                return self._unauthorized("From elsewhere than this machine it takes the token.")
+            return Unserved(403, "This is for this machine alone: see metrics_token_file.")
         if not is_ours(headers.get("host", ""), ()):
-            raise Unserved(403, "Without the token, this is at localhost and 127.0.0.1 alone.")
+            return Unserved(403, "Without the token, this is at localhost and 127.0.0.1 alone.")
+        return None
 
     def _unauthorized(self, sentence: str) -> Unserved:
         return Unserved(401, sentence, {"WWW-Authenticate": "Bearer"})
