@@ -254,6 +254,10 @@ class NodeLog:
                 self._rooms[entry.room] = evolve(before, position=entry.position)
         return news
 
+    @property
+    def identity(self) -> str:
+        return self.engine.log.identity
+
     def snapshot(self, room: str) -> LoggedRoom:
         return self._rooms.get(room, LoggedRoom())
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from attrs import evolve
 from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 
 from trio_chat import (
@@ -30,6 +31,7 @@ from trio_chat import (
 from trio_chat.protocol.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
+from trio_chat.roomlog.memory import MemoryLog
 
 
 @pytest.fixture(autouse=True)
@@ -432,6 +434,120 @@ async def test_after_the_grace_it_comes_anew_and_has_missed_nothing():
         assert await anext(bot) == Missed("#a", "#a", 100)
         texts = [(await anext(bot)).text for _ in range(500)]
         assert texts == [str(number) for number in range(100, 600)]
+
+
+async def test_a_room_in_which_nobody_had_spoken_is_caught_up_with_too():
+    async with (
+        running(resume_grace=0.05) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.command("/join #a")
+        jack = await dial(port, nick="jack", room="#a")
+        line.open = False
+        line.cut()
+        await jack.expect("> bot has left the room")
+        await jack.send("/msg one", "/msg two", "/topic tea")
+        await jack.sync()
+        line.open = True
+        await come(bot, Resumed)
+        assert [(await anext(bot)).text for _ in range(3)] == ["one", "two", "tea"]
+
+
+async def test_what_is_kept_no_more_is_missed():
+    async with (
+        running(resume_grace=0.05, history_entries=2) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        line.open = False
+        line.cut()
+        await jack.expect("> bot has left the room")
+        await jack.send("/msg one", "/msg two", "/msg three", "/msg four", "/msg five")
+        await jack.sync()
+        line.open = True
+        await come(bot, Resumed)
+        assert await anext(bot) == Missed("#a", "#a", 3)
+        assert [(await anext(bot)).text for _ in range(2)] == ["four", "five"]
+
+
+async def test_what_a_log_cannot_read_is_missed(monkeypatch):
+    async with (
+        running(resume_grace=0.05) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        line.open = False
+        line.cut()
+        await jack.expect("> bot has left the room")
+        await jack.send("/msg one", "/msg two")
+        await jack.sync()
+
+        async def fail(*_):
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr(MemoryLog, "before", fail)
+        line.open = True
+        await come(bot, Resumed)
+        assert await anext(bot) == Missed("#a", "#a", 2)
+        await jack.send("/msg three")
+        await come(bot, Said)
+
+
+async def test_positions_of_another_log_are_not_compared(tmp_path):
+    """The server comes back with another file, which has gone further than the first."""
+    first, second = ({"store": f"sqlite:{tmp_path / name}.db"} for name in ("one", "two"))
+    with trio.fail_after(PATIENCE):
+        async with a_line_to(0) as line, trio.open_nursery() as nursery:
+            stop, ended = trio.Event(), trio.Event()
+            line.to = await nursery.start(serve_until, stop, ended, first)
+            async with open_client(url(line.port), nick="bot") as bot:
+                await bot.join("#a")
+                await bot.say("one", "#a")
+                line.open = False
+                stop.set()
+                await ended.wait()
+                stop = trio.Event()
+                line.to = await nursery.start(serve_until, stop, ended, second)
+                jack = await dial(line.to, nick="jack", room="#a")
+                await jack.send("/msg two", "/msg three")
+                await jack.sync()
+                line.open = True
+                await come(bot, Resumed)
+                assert [(await anext(bot)).text for _ in range(2)] == ["two", "three"]
+            await jack.stream.aclose()
+            stop.set()
+
+
+async def test_entries_in_place_of_those_that_a_log_has_lost_are_passed_on(monkeypatch):
+    """As after a crash, or from a copy that someone has put back."""
+    async with (
+        running(resume_grace=0.05) as (_, port),
+        a_line_to(port) as line,
+        open_client(url(line.port), nick="bot") as bot,
+    ):
+        await bot.join("#a")
+        jack = await dial(port, nick="jack", room="#a")
+        await bot.say("one", "#a")
+        line.open = False
+        line.cut()
+        await jack.expect("> bot: one", "> bot has left the room")
+        await jack.send("/msg two")
+        await jack.sync()
+        before = MemoryLog.before
+
+        async def begin_anew(*arguments):
+            entries = await before(*arguments)
+            return [evolve(e, position=1, time=e.time) for e in entries if e.text == "two"]
+
+        monkeypatch.setattr(MemoryLog, "before", begin_anew)
+        line.open = True
+        await come(bot, Resumed)
+        assert (await anext(bot)).text == "two"
 
 
 async def test_another_connection_with_its_token_ends_it():

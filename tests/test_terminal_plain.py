@@ -253,6 +253,32 @@ def test_a_server_that_is_started_anew_costs_no_lines(
     jack.hears("> bot: after", "> bot has left the room")
 
 
+def test_what_was_said_first_while_it_was_away_is_written(
+    start: Start, talk: Talk, connect: Connect, tmp_path
+):
+    store = ("--store", f"sqlite:{tmp_path / 'rooms.db'}")
+    daemon = start(*store)
+    jack = talk(daemon, "/nick jack", "/join #general")
+    bot = connect(daemon.port, "--nick", "bot", "--join", "#general")
+    jack.hears_until("> bot joined the room")
+    jack.say("/tell bot psst")
+    assert bot.stdout is not None
+    assert bot.stdout.readline() == "> jack (to you): psst\n"
+    bot.send_signal(signal.SIGSTOP)
+    daemon.process.kill()
+    assert daemon.stopped()[0] == -signal.SIGKILL
+    jack.close()
+    daemon = start(*store, "--port", str(daemon.port))
+    jack = talk(
+        daemon, "/nick jack", "/join #general", "/msg one", "/msg two", "/msg three", "/who"
+    )
+    jack.hears_until("> in #general: jack")
+    bot.send_signal(signal.SIGCONT)
+    assert [bot.stdout.readline() for _ in range(3)] == [
+        *("> jack: one\n", "> jack: two\n", "> jack: three\n"),
+    ]
+
+
 def test_a_signal_leaves_the_chat(start: Start, talk: Talk, connect: Connect):
     daemon = start()
     jack = talk(daemon, "/nick jack", "/join #general")

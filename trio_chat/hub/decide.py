@@ -94,7 +94,7 @@ class Decide:
             **Rooms(state, self).handlers,
             **self._messages.handlers,
             **History(state, self, log).handlers,
-            **Sessions(state, self, outboxes, resumption, table).handlers,
+            **Sessions(state, self, outboxes, resumption, log, table).handlers,
             commands.Help: self._help,
             commands.Custom: self._custom,
             commands.Refuse: self._refuse,

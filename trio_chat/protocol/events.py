@@ -165,7 +165,8 @@ class Hello:
     """The first event of a client that keeps a picture of its rooms: what it has to know.
 
     With `client` and `token` it can come back within `grace` seconds if its connection breaks; it
-    cannot if they are empty and 0.
+    cannot if they are empty and 0. `log` says which log keeps the rooms: positions in another one
+    are not comparable.
     """
 
     client: str
@@ -177,6 +178,7 @@ class Hello:
     protocol: int = 1
     server: str = "trio_chat"
     version: str = "unknown"
+    log: str = ""
 
 
 @define

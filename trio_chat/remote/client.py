@@ -92,10 +92,7 @@ class RemoteClient:
 
     async def join(self, room: str) -> Welcomed:
         """Go into a room, and stay in those it is in; gives its topic and members."""
-        welcomed = await self._ask(Welcomed, "join", room=room)
-        if self._session.needs_position(welcomed.room):
-            await self.history(welcomed.room, 1)
-        return welcomed
+        return await self._ask(Welcomed, "join", room=room)
 
     async def leave(self, room: str) -> None:
         """Leave a room."""
@@ -127,8 +124,6 @@ class RemoteClient:
         """The newest persistent entries of a room, or those before a position, oldest first."""
         fields: Document = {} if before is None else {"before": before}
         shown = await self._ask(EntriesShown, "show_history", room=room, limit=limit, **fields)
-        if before is None:
-            self._session.set_position(shown.room, shown.entries)
         return shown.entries
 
     async def search(self, words: str, room: str) -> list[PersistentEntry]:

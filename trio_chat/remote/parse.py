@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # them out.
 ADDED: Final[Mapping[str, Mapping[str, object]]] = {
     TYPES[events.Refusal]: {"code": Code.REFUSED.value},
+    TYPES[events.Hello]: {"log": ""},
 }
 
 KINDS = {name: kind for kind, name in TYPES.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -71,12 +72,21 @@ class PendingAnswer:
 
 @define
 class _Room:
-    """A room that the client is in: its name, and the last position it has had of it, if known."""
+    """A room that the client is in: its name, and the last position that it has had of it.
+
+    The position is 0 if nothing has been said there. `time` is that of the entry there, 0 if that
+    has not come.
+    """
 
     name: str
-    position: int | None
+    position: int
+    time: float = 0.0
     # Entries that came while those before them are still being asked for.
     queued: list[PersistentEntry] | None = None
+
+    def contradicts(self, entry: PersistentEntry) -> bool:
+        """Whether another entry came at this one's position."""
+        return entry.position == self.position and 0 < self.time != entry.time
 
 
 class RemoteSession:
@@ -116,16 +126,6 @@ class RemoteSession:
         self.connected = False
         self._change(None)
         self.inbox.end()
-
-    def needs_position(self, room: str) -> bool:
-        """Whether it is not known yet what was the last entry of a room when it was joined."""
-        known = self._rooms.get(room)
-        return known is not None and known.position is None
-
-    def set_position(self, room: str, entries: list[PersistentEntry]) -> None:
-        """Take the last of these for it, unless others have come meanwhile."""
-        if self.needs_position(room):
-            self._rooms[room].position = entries[-1].position if entries else 0
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -207,14 +207,14 @@ class RemoteSession:
         match event:
             case NickTaken(nick=nick):
                 self.nick = self.wanted_nick = nick
-            case Welcomed(room=room, room_name=name):
-                self._rooms.setdefault(room, _Room(name, event.position or None))
+            case Welcomed(room=room, room_name=name, position=position):
+                self._rooms.setdefault(room, _Room(name, position))
             case Departed(room=room):
                 self._rooms.pop(room, None)
             case Missed(room=room, count=count):
                 known = self._rooms.get(room)
-                if known is not None and known.position is not None:
-                    known.position += count
+                if known is not None:
+                    known.position, known.time = known.position + count, 0.0
             case SessionResumed(nick=nick, rooms=rooms):
                 self.nick = nick
                 self._put_resumed(tuple(room.room for room in rooms))
@@ -233,11 +233,20 @@ class RemoteSession:
             if len(room.queued) > MOST_QUEUED:  # what is let go is missed
                 del room.queued[0]
             return
-        last, room.position = room.position, max(entry.position, room.position or 0)
-        if last is not None and entry.position > last + 1:
-            self.inbox.put(Missed(entry.room, room.name, entry.position - last - 1))
-        if shown and (last is None or entry.position > last):
+        if entry.position <= room.position:
+            return  # it has come before
+        if room.position:  # a room in which nothing was said may begin at any position
+            self._pass_over(entry.room, room, entry.position)
+        room.position, room.time = entry.position, entry.time
+        if shown:
             self.inbox.put(entry)
+
+    def _pass_over(self, name: str, room: _Room, position: int) -> None:
+        """Say how many entries are missing before this position."""
+        missing = position - room.position - 1
+        if missing > 0:
+            self.inbox.put(Missed(name, room.name, missing))
+            room.position, room.time = position - 1, 0.0
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -310,6 +319,9 @@ class RemoteSession:
         old = self.hello
         there = None if old is None else await self._resume(socket, old, hello)
         if there is None:
+            if old is not None and old.log and hello.log != old.log:
+                for room in self._rooms.values():
+                    room.position = 0  # positions of two logs cannot be compared
             self.hello, self.nick, self._anew = hello, ANONYMOUS, old is not None
         if self.nick == ANONYMOUS and self.wanted_nick is not None:
             try:
@@ -318,17 +330,16 @@ class RemoteSession:
                 if old is None:
                     raise
         again = [name for name in self._rooms if there is None or name not in there]
-        for name in again:
-            await self._join(socket, name)
+        newest = {name: await self._join(socket, name) for name in again}
         if there is None and self._anew:
             self._put_resumed(tuple(self._rooms))
         for name in self._rooms.keys() & again:
-            await self._fill(socket, name)
+            await self._fill(socket, name, newest[name])
         self._anew = False
 
     async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> set[str] | None:
         """The rooms in which the server lets this client be who it was; `None` if it does not."""
-        positions = {name: room.position or 0 for name, room in self._rooms.items()}
+        positions = {name: room.position for name, room in self._rooms.items()}
         fields = {"client": old.client, "token": old.token, "positions": positions}
         try:
             resumed = await self._exchange(socket, SessionResumed, "resume", **fields)
@@ -337,31 +348,44 @@ class RemoteSession:
         self.hello = evolve(hello, client=old.client, token=old.token)
         return {room.room for room in resumed.rooms}
 
-    async def _join(self, socket: Socket, name: str) -> None:
+    async def _join(self, socket: Socket, name: str) -> int:
+        """Be in a room again; gives the newest position there."""
         room = self._rooms[name]
         room.queued = []
         try:
-            await self._exchange(socket, Welcomed, "join", room=room.name)
+            return (await self._exchange(socket, Welcomed, "join", room=room.name)).position
         except Refused:
             del self._rooms[name]
+            return 0
 
-    async def _fill(self, socket: Socket, name: str) -> None:
+    async def _fill(self, socket: Socket, name: str, newest: int) -> None:
         """Pass on what was said in a room while this client was away, as far as it is at hand."""
-        room, entries = self._rooms[name], await self._past(socket, name, None)
-        newest = entries[-1].position if entries else 0
-        if room.position is None:
-            room.position = newest
-        elif newest < room.position:
-            room.position = 0  # the server keeps rooms in memory, and has begun anew
+        room = self._rooms[name]
+        if newest < room.position:
+            room.position = 0  # the log has lost entries, and gives their positions to others
+        entries: list[PersistentEntry] = []
+        with suppress(Refused):  # the log cannot be read
+            entries = await self._since(socket, name, room)
+        if entries:
+            self._pass_over(name, room, entries[0].position)
+        queued, room.queued = room.queued or [], None
+        for entry in entries:
+            self._pass_on(entry)
+        self._pass_over(name, room, newest + 1)
+        for entry in queued:
+            self._pass_on(entry)
+
+    async def _since(self, socket: Socket, name: str, room: _Room) -> list[PersistentEntry]:
+        """The entries of a room since the position that was reached, `MAX_HISTORY` of them."""
+        entries = await self._past(socket, name, None)
+        if any(map(room.contradicts, entries)):
+            room.position = 0  # as above
         while entries and entries[0].position > room.position + 1 and len(entries) < MAX_HISTORY:
             older = await self._past(socket, name, entries[0].position)
             if not older:
                 break
             entries = older + entries
-        queued, room.queued = room.queued or [], None
-        for entry in (*entries, *queued):
-            if entry.position > room.position:
-                self._pass_on(entry)
+        return entries
 
     async def _past(self, socket: Socket, name: str, before: int | None) -> list[PersistentEntry]:
         fields = {"room": name, "limit": MAX_HISTORY} | ({"before": before} if before else {})

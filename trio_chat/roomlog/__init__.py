@@ -58,6 +58,11 @@ class RoomLog(Protocol):
     Those who use the log tell them the rules, and the users of a predecessor.
     """
 
+    @property
+    def identity(self) -> str:
+        """Which log it is: positions of two with different identities are not comparable."""
+        ...
+
     def snapshot(self, room: str) -> LoggedRoom:
         """A room by all that has been appended so far. Never blocks."""
         ...

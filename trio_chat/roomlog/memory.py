@@ -108,6 +108,11 @@ class MemoryLog:
     def resume(self) -> None:
         """Nothing."""
 
+    @property
+    def identity(self) -> str:
+        """Which log it is."""
+        return self._identity
+
     def snapshot(self, room: str) -> LoggedRoom:
         """A room at this moment."""
         history = self._histories.get(room)

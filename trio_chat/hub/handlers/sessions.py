@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.protocol.table import Row
+    from trio_chat.roomlog import RoomLog
 
 # Random bytes of a token: whoever has it is the user.
 TOKEN_BYTES = 24
@@ -33,12 +34,14 @@ class Sessions:
         decide: Decide,
         outboxes: Outboxes,
         resumption: Resumption,
+        log: RoomLog,
         table: Mapping[str, Row],
     ) -> None:
         self._state = state
         self._decide = decide
         self._outboxes = outboxes
         self._resumption = resumption
+        self._log = log
         self._usages = [events.Usage(row.name, row.usage, row.help) for row in table.values()]
         self.handlers: Handlers = {
             commands.Greet: self._greet,
@@ -69,6 +72,7 @@ class Sessions:
             limits=limits,
             commands=self._usages,
             version=version(),
+            log=self._log.identity,
         )
         self._decide.reply(session, hello)
 

@@ -162,6 +162,11 @@ class SqliteLog:
         self.claims = claims
         self.commits = Commits()
 
+    @property
+    def identity(self) -> str:
+        """Which log it is."""
+        return self._identity
+
     def snapshot(self, room: str) -> LoggedRoom:
         """A room at this moment."""
         position, topic = self._known.get(room, (0, None))
