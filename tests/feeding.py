@@ -15,7 +15,7 @@ from opening import TABLE, records
 from trio_chat.dialects import Dialect, documents
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
-from trio_chat.http.request import HEAD_BYTES
+from trio_chat.http.head import HEAD_BYTES
 from trio_chat.protocol.commands import Answer, Command, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal
 from trio_chat.transports.proxy_protocol import MOST_BYTES, V1, V2
@@ -142,7 +142,16 @@ COMMANDS = (
 )
 TARGETS = {
     "first_bytes": Target(
-        b"", (b"GET / HTTP/1.1\r\n\r\n", b"PO", b"/nick x\n", b"PROXY UNKNOWN\r\n", V2, REQUEST)
+        b"",
+        (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PO",
+            b"/nick x\n",
+            b"PROXY UNKNOWN\r\n",
+            V2,
+            REQUEST,
+            b"\r\n",
+        ),
     ),
     "lines": Target(
         b"/",
@@ -163,6 +172,9 @@ TARGETS = {
             REQUEST[4:],
             REQUEST[4:] + frame(0x81, SAY) + frame(0x81, SAY),
             b"/ HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: *\r\n\r\n",
+            REQUEST[4:].replace(b"Upgrade\r\n", b"keep-alive\r\nConnection:\r\n upgrade\r\n"),
+            b"HTTP://[::1]:8/%77s?x HTTP/1.0\r\nExpect: 100-continue\r\n\r\n",
+            b"/ HTTP/1.1\nHost: a\nHost: b\nContent-Length: 1\nTransfer-Encoding: chunked\n\nx",
             b"x HTTP/2\n\n",
         ),
     ),

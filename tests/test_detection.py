@@ -50,7 +50,7 @@ def test_all_verbs_that_browsers_and_tools_send_are_known() -> None:
     assert {signature.opening: signature.starts for signature in SIGNATURES} == {
         "proxy": proxy_protocol.SIGNATURES,
         "tls": (b"\x16\x03",),
-        "http": VERBS,
+        "http": (*VERBS, *(b"\r\n" + verb for verb in VERBS)),
     }
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.config.endpoints import is_loopback
-from trio_chat.http.request import Report, Unserved, is_ours
+from trio_chat.http.head import Unserved
+from trio_chat.http.request import Report, is_ours
 from trio_chat.metrics import prometheus
 from trio_chat.metrics.catalogue import metrics
 from trio_chat.metrics.process import usage

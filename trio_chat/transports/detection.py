@@ -47,7 +47,8 @@ class Signature:
 PROXY: Final = Signature("proxy", proxy_protocol.SIGNATURES)
 # TLS begins with a handshake, of version 3 (RFC 8446, 5.1).
 TLS: Final = Signature("tls", (b"\x16\x03",))
-HTTP: Final = Signature("http", VERBS)
+# Some clients send an empty line before a request (RFC 9112, 2.2).
+HTTP: Final = Signature("http", (*VERBS, *(b"\r\n" + verb for verb in VERBS)))
 
 SIGNATURES: Final = (PROXY, TLS, HTTP)
 # Inside of TLS no other TLS begins.

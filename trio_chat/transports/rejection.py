@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.line import LF
 from trio_chat.errors import Code
-from trio_chat.http.request import Unserved, answer_unserved
+from trio_chat.http.head import Unserved
+from trio_chat.http.request import answer_unserved
 from trio_chat.protocol.commands import Answer, Refuse
 from trio_chat.protocol.events import Refusal
 

@@ -1,0 +1,119 @@
+"""The head of a request, read by h11 as RFC 9112 has it, and what it means to this server."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import h11
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# As nginx: 4 buffers of 8 KB there. A browser's head has a kilobyte or two, with some 15 headers.
+HEAD_BYTES: Final = 8192
+HEADERS: Final = 100
+
+NOT_HTTP: Final = "This is not HTTP as this server knows it."
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+# RFC 9110, 7.2: a name or address, and perhaps a port, but no user (4.2.4).
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(:[0-9]*)?", re.ASCII)
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
+
+
+@frozen
+class Unserved(Exception):
+    """A request that is answered with a status and a sentence, and headers if it needs them."""
+
+    status: int
+    sentence: str
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Head:
+    """A request without a body, or what stands before a body that nobody reads.
+
+    `path` is without the query, as it came. `headers` have their names in lower case, and `host` is
+    the name that counts. `version` is 1.0, or 1.1 for what is newer.
+    """
+
+    size: int
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    version: str
+    has_body: bool = False
+
+    @property
+    def decoded(self) -> str:
+        """The path without percent-encoding, where it has the same meaning so."""
+        return self.path if "%2f" in self.path.lower() else unquote(self.path, "latin-1")
+
+    def tokens(self, name: str) -> set[str]:
+        """The items that a header lists, in lower case."""
+        return {token.strip().lower() for token in self.headers.get(name, "").split(",")}
+
+
+def read_head(first: bytes, *, late: bool = False) -> Head | None:
+    """Read the head that these bytes begin with; `None` if some are missing.
+
+    Empty lines before it mean nothing. If it is `late`, there are no more bytes to come. Raises
+    `Unserved` for whatever is no request, or too much of one.
+    """
+    start = len(first) - len(first.lstrip(b"\r\n"))
+    found = _BLANK_LINE.search(first, start)
+    size = found.end() if found else len(first)
+    if size > HEAD_BYTES or first.count(b"\n", 0, size) > HEADERS:
+        sentence = f"A request may have {HEADERS} lines, and {HEAD_BYTES} bytes in them."
+        raise Unserved(431, sentence)
+    if late:
+        raise Unserved(408, "This request took too long to come.")
+    return _parsed(first[start:size], size) if found else None
+
+
+def _parsed(head: bytes, size: int) -> Head:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+    connection.receive_data(head)
+    try:
+        request = connection.next_event()
+        after = connection.next_event()
+    except h11.RemoteProtocolError:
+        raise Unserved(400, NOT_HTTP) from None
+    if not isinstance(request, h11.Request):
+        raise Unserved(400, NOT_HTTP)
+    if not request.http_version.startswith(b"1."):
+        raise Unserved(505, "This server speaks HTTP/1.1.")
+    version = "1.0" if request.http_version == b"1.0" else "1.1"
+    headers = _joined(request)
+    if {"transfer-encoding", "content-length"} <= headers.keys():
+        raise Unserved(400, "A body has one length: Transfer-Encoding or Content-Length.")
+    path = _target(request.target.decode("ascii"), headers)
+    if (version == "1.1" and "host" not in headers) or not _HOST.fullmatch(headers.get("host", "")):
+        raise Unserved(400, "A request needs one Host, a name or address and perhaps a port.")
+    has_body = not isinstance(after, h11.EndOfMessage)
+    method = request.method.decode("ascii")
+    if has_body and method in ("GET", "HEAD"):
+        raise Unserved(400, f"A {method} may have no body.")
+    return Head(size, method, path, headers, version, has_body)
+
+
+def _joined(request: h11.Request) -> dict[str, str]:
+    """The headers; those of several lines are one, with commas (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _target(target: str, headers: dict[str, str]) -> str:
+    """The path of a target, and its host, if it has one, as the one that counts (RFC 9112, 3.2)."""
+    if not target.startswith(("/", "*")):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise Unserved(400, NOT_HTTP)
+        headers["host"], target = absolute.groups()
+    return target.partition("?")[0] or "/"
