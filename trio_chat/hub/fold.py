@@ -67,7 +67,11 @@ class Fold:
 
     def _nick_changed(self, entry: NickChanged) -> Shown:
         user = self._user(entry.author, entry.old)
+        for room in user.rooms.values():
+            room.leave(user)
         old, user.nick = user.nick, entry.name.display
+        for room in user.rooms.values():
+            room.enter(user)
         self._free_nick(user)
         user.keys = entry.name.keys
         self._state.nicks[entry.name.casefolded] = user
@@ -80,7 +84,7 @@ class Fold:
         leaving = user.rooms.get(entry.leaving) if entry.leaving is not None else None
         shown: Shown = [] if leaving is None else [self._leave(user, leaving)]
         room = self._state.rooms.get(entry.room) or self._make(entry.room, entry.room_name)
-        room.members[user] = None
+        room.enter(user)
         user.rooms[room.name] = room
         user.only_room = room if len(user.rooms) == 1 else None
         return [*shown, (room, Joined(room.name, user.id, user.nick))]
@@ -124,7 +128,7 @@ class Fold:
             user.keys = ()
 
     def _leave(self, user: User, room: Room) -> tuple[Room, Left]:
-        del room.members[user]
+        room.leave(user)
         del user.rooms[room.name]
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         self._let_go(room)
@@ -133,8 +137,10 @@ class Fold:
     def _make(self, name: str, shown: str) -> Room:
         recent = self._state.settings.recent_entries
         room = self._state.rooms[name] = Room(name, shown, recent, self._snapshot(name))
+        self._state.rooms_by_name.add(room)
         return room
 
     def _let_go(self, room: Room) -> None:
         if not room.members and room.name not in self._state.kept_rooms:
+            self._state.rooms_by_name.remove(room)
             del self._state.rooms[room.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from trio_chat.hub.listing import Listing
 from trio_chat.protocol.events import Member, MembersListed
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Room:
     """
 
     __slots__ = (
+        "_by_nick",
         "_recent_limit",
         "audience",
         "members",
@@ -54,12 +56,23 @@ class Room:
         self.shown = shown
         self.topic = snapshot.topic
         self.members: dict[User, None] = {}
+        self._by_nick = Listing(self.members, _nick)
         self.audience: dict[Encoding, dict[Session, None]] = {}
         # The newest position in the log as far as it is folded.
         self.position = snapshot.position
         self._recent_limit = recent
         # Made with the first entry: many rooms never have one, and an empty deque takes 600 bytes.
         self.recent: deque[PersistentEntry] | None = None
+
+    def enter(self, user: User) -> None:
+        """Make a user a member."""
+        self.members[user] = None
+        self._by_nick.add(user)
+
+    def leave(self, user: User) -> None:
+        """Make a member none; before its nick changes too, and `enter` after that."""
+        self._by_nick.remove(user)
+        del self.members[user]
 
     def listen(self, session: Session) -> None:
         """Let the session hear what is delivered from now on."""
@@ -79,9 +92,8 @@ class Room:
 
     def listed(self, most: int) -> MembersListed:
         """The members of the room, sorted by nick, at most so many."""
-        members = [Member(user.id, user.nick) for user in self.members]
-        members.sort(key=lambda member: member.nick)
-        return MembersListed(self.name, self.shown, members[:most], max(0, len(members) - most))
+        members = [Member(user.id, user.nick) for user in self._by_nick.first(most)]
+        return MembersListed(self.name, self.shown, members, len(self.members) - len(members))
 
     def keep(self, entries: Sequence[PersistentEntry]) -> None:
         """Take note of entries that are being delivered; they stay at hand."""
@@ -104,3 +116,8 @@ class Room:
         if missing >= len(self.recent):
             return list(self.recent)
         return [self.recent[index] for index in range(-missing, 0)]
+
+
+def _nick(user: User) -> tuple[str, str]:
+    """A member's place in a list: several may be anonymous."""
+    return user.nick, user.id

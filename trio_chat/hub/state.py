@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from trio_chat.hub.listing import Listing
 from trio_chat.hub.session import RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 
@@ -61,6 +62,7 @@ class State:
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
+    rooms_by_name: Listing[Room] = field(init=False)
     # Users by their casefolded nicks, to find them.
     nicks: dict[str, User] = field(factory=dict)
     # Rooms that exist without members too, by their casefolded names.
@@ -76,6 +78,9 @@ class State:
     # The pause, if everything stands still; and whether what has sockets is another process's now.
     pause: Pause | None = None
     handed_over: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.rooms_by_name = Listing(self.rooms.values(), lambda room: room.shown)
 
     @property
     def clients(self) -> int:

@@ -145,7 +145,7 @@ class Restore:
             state.nicks[user.keys[0]] = user
         for name in snapshot.rooms:
             room = state.rooms[name]
-            room.members[user] = None
+            room.enter(user)
             user.rooms[name] = room
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         return user

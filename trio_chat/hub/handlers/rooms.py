@@ -63,9 +63,9 @@ class Rooms:
         self._decide.claim(session, draft, events.Departed(room.name, room.shown))
 
     def _list_rooms(self, session: Session, _: commands.ListRooms) -> None:
-        names = sorted(room.shown for room in self._state.rooms.values())
-        more = max(0, len(names) - LIST_LENGTH)
-        self._decide.reply(session, events.RoomsListed(names[:LIST_LENGTH], more))
+        names = [room.shown for room in self._state.rooms_by_name.first(LIST_LENGTH)]
+        more = len(self._state.rooms) - len(names)
+        self._decide.reply(session, events.RoomsListed(names, more))
 
     def _list_members(self, session: Session, record: commands.ListMembers) -> None:
         room = room_meant(session.user, record.room)
