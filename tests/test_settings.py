@@ -41,6 +41,7 @@ LIMITS = {
     "nick_chars": (1, 256),
     "room_chars": (1, 256),
     "recent_entries": (1, 100_000),
+    "recent_bytes": (0, 1_099_511_627_776),
     "history_entries": (0, 10_000_000),
     "rate_limit": (0.01, 1_000_000),
     "rate_burst": (1, 1_000_000),

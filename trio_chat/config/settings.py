@@ -335,6 +335,17 @@ class Settings:
             AT_ONCE,
         ),
     )
+    recent_bytes: int = field(
+        default=33_554_432,
+        validator=whole(0, 1_099_511_627_776),
+        metadata=about(
+            "Rooms and messages",
+            "Bytes of memory for the messages that all rooms together have at hand.",
+            "Over 100,000 usual messages. Beyond it, the rooms that have been silent for longest "
+            "give theirs back; the store has them still.",
+            AT_ONCE,
+        ),
+    )
     history_entries: int = field(
         default=10_000,
         validator=whole(0, 10_000_000),

@@ -149,7 +149,8 @@ class Deliver:
         room = self._state.rooms.get(run[0].room)
         if room is None:  # everyone here has left it meanwhile
             return
-        room.keep(run)
+        room.position = run[-1].position
+        self._state.recent.keep(room, run)
         self._state.counts.messages += len(run)
         self._put(room, run, {entry.author for entry in run}, origin)
 

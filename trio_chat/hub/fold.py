@@ -113,7 +113,8 @@ class Fold:
         if room is None:
             return []
         room.topic = entry.text
-        room.keep([entry])
+        room.position = entry.position
+        self._state.recent.keep(room, [entry])
         return [(room, entry)]
 
     def _user(self, id: str, nick: str) -> User:
@@ -135,12 +136,12 @@ class Fold:
         return room, Left(room.name, user.id, user.nick)
 
     def _make(self, name: str, shown: str) -> Room:
-        recent = self._state.settings.recent_entries
-        room = self._state.rooms[name] = Room(name, shown, recent, self._snapshot(name))
+        room = self._state.rooms[name] = Room(name, shown, self._snapshot(name))
         self._state.rooms_by_name.add(room)
         return room
 
     def _let_go(self, room: Room) -> None:
         if not room.members and room.name not in self._state.kept_rooms:
+            self._state.recent.forget(room)
             self._state.rooms_by_name.remove(room)
             del self._state.rooms[room.name]

@@ -391,11 +391,9 @@ class Hub:
         self._decide.answer_later(tell, there)
 
     def _reload(self, reload: inbox.Reload) -> None:
-        old, self.state.settings = self.state.settings, reload.settings
-        self._log.retain(retention(reload.settings))
-        if reload.settings.recent_entries != old.recent_entries:
-            for room in self.state.rooms.values():
-                room.resize(reload.settings.recent_entries)
+        self.state.settings = settings = reload.settings
+        self._log.retain(retention(settings))
+        self.state.recent.resize(settings.recent_entries, settings.recent_bytes)
         self._keep_rooms(reload.kept_rooms)
         self._decide.answer_later(reload, None)
 

@@ -6,8 +6,9 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from _typeshed import SupportsRichComparison
     from collections.abc import Callable, Iterable
+
+    from _typeshed import SupportsRichComparison
 
 T = TypeVar("T")
 

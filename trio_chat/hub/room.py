@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from trio_chat.hub.listing import Listing
 from trio_chat.protocol.events import Member, MembersListed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import deque
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Encoding
@@ -41,7 +40,6 @@ class Room:
 
     __slots__ = (
         "_by_nick",
-        "_recent_limit",
         "audience",
         "members",
         "name",
@@ -51,7 +49,7 @@ class Room:
         "topic",
     )
 
-    def __init__(self, name: str, shown: str, recent: int, snapshot: LoggedRoom) -> None:
+    def __init__(self, name: str, shown: str, snapshot: LoggedRoom) -> None:
         self.name = name
         self.shown = shown
         self.topic = snapshot.topic
@@ -60,8 +58,7 @@ class Room:
         self.audience: dict[Encoding, dict[Session, None]] = {}
         # The newest position in the log as far as it is folded.
         self.position = snapshot.position
-        self._recent_limit = recent
-        # Made with the first entry: many rooms never have one, and an empty deque takes 600 bytes.
+        # The newest entries, as many as `trio_chat.hub.recent` has at hand.
         self.recent: deque[PersistentEntry] | None = None
 
     def enter(self, user: User) -> None:
@@ -94,19 +91,6 @@ class Room:
         """The members of the room, sorted by nick, at most so many."""
         members = [Member(user.id, user.nick) for user in self._by_nick.first(most)]
         return MembersListed(self.name, self.shown, members, len(self.members) - len(members))
-
-    def keep(self, entries: Sequence[PersistentEntry]) -> None:
-        """Take note of entries that are being delivered; they stay at hand."""
-        self.position = entries[-1].position
-        if self.recent is None:
-            self.recent = deque(maxlen=self._recent_limit)
-        self.recent.extend(entries)
-
-    def resize(self, recent: int) -> None:
-        """Keep so many recent entries at hand from now on."""
-        self._recent_limit = recent
-        if self.recent is not None:
-            self.recent = deque(self.recent, recent)
 
     def since(self, position: int) -> list[PersistentEntry]:
         """The recent entries after a position, oldest first; perhaps not from the first one on."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from trio_chat.hub.listing import Listing
+from trio_chat.hub.recent import Recent
 from trio_chat.hub.session import RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 
@@ -63,6 +64,7 @@ class State:
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
     rooms_by_name: Listing[Room] = field(init=False)
+    recent: Recent = field(init=False)
     # Users by their casefolded nicks, to find them.
     nicks: dict[str, User] = field(factory=dict)
     # Rooms that exist without members too, by their casefolded names.
@@ -81,6 +83,7 @@ class State:
 
     def __attrs_post_init__(self) -> None:
         self.rooms_by_name = Listing(self.rooms.values(), lambda room: room.shown)
+        self.recent = Recent(self.settings.recent_entries, self.settings.recent_bytes)
 
     @property
     def clients(self) -> int:

@@ -73,16 +73,11 @@ class Restore:
         return [Exited(gone.id, gone.nick, gone.room) for gone in self._snapshot.gone]
 
     def _room(self, snapshot: RoomSnapshot) -> Room:
-        room = Room(
-            snapshot.name,
-            snapshot.shown,
-            self._settings.recent_entries,
-            self._log.snapshot(snapshot.name),
-        )
+        room = Room(snapshot.name, snapshot.shown, self._log.snapshot(snapshot.name))
         # An earlier version said 0 where nobody had spoken since the room was made.
         room.topic, room.position = snapshot.topic, snapshot.position or room.position
         if snapshot.recent:
-            room.recent = deque(snapshot.recent, self._settings.recent_entries)
+            self.state.recent.keep(room, snapshot.recent)
         return room
 
     def _session(

@@ -1,0 +1,83 @@
+"""What rooms have at hand for sessions that catch up stays within a bound for all of them."""
+
+from __future__ import annotations
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback import PATIENCE
+
+from trio_chat import Settings, open_chat
+from trio_chat.hub.recent import Recent, _size
+from trio_chat.hub.room import Room
+from trio_chat.protocol.events import Said
+from trio_chat.roomlog import LoggedRoom
+
+ROOMS = ("#a", "#b", "#c")
+TEXTS = st.text("x😀", max_size=40)
+
+
+def said(room: Room, text: str) -> Said:
+    return Said(room.name, "id", "jack", text)
+
+
+def held(*rooms: Room) -> int:
+    return sum(_size(entry) for room in rooms for entry in room.recent or ())
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(ROOMS), st.lists(TEXTS, min_size=1, max_size=5)),
+            st.tuples(st.integers(0, 4), st.integers(0, 2000)),
+            st.sampled_from(ROOMS),
+        )
+    )
+)
+def test_it_knows_what_it_holds_and_holds_no_more_than_it_may(steps) -> None:
+    entries, most = 3, 1000
+    recent = Recent(entries, most)
+    rooms = {name: Room(name, name, LoggedRoom()) for name in ROOMS}
+    for step in steps:
+        if isinstance(step, str):
+            recent.forget(rooms[step])
+            assert not rooms[step].recent
+        elif isinstance(step[0], str):
+            room, texts = rooms[step[0]], step[1]
+            recent.keep(room, [said(room, text) for text in texts])
+            kept = [entry.text for entry in room.recent]
+            newest = min(len(kept), len(texts))
+            assert kept[len(kept) - newest :] == texts[len(texts) - newest :]
+        else:
+            entries, most = step
+            recent.resize(entries, most)
+        assert recent.bytes == held(*rooms.values()) <= most
+        assert all(len(room.recent or ()) <= entries for room in rooms.values())
+
+
+def test_the_room_that_was_silent_for_longest_gives_back_first() -> None:
+    first, second, third = (Room(name, name, LoggedRoom()) for name in ROOMS)
+    size = _size(said(first, "x"))
+    recent = Recent(10, 4 * size)
+    for room in (first, second, first, third):
+        recent.keep(room, [said(room, "x")])
+    recent.keep(third, [said(third, "x")])
+    assert [len(room.recent or ()) for room in (first, second, third)] == [2, 0, 2]
+    recent.keep(third, [said(third, "x")] * 3)
+    assert [len(room.recent or ()) for room in (first, second, third)] == [0, 0, 4]
+
+
+async def test_one_client_in_many_rooms_holds_no_more_than_the_bound(autojump_clock) -> None:
+    most = 100_000
+    settings = Settings(rate_limit=None, recent_bytes=most)
+    with trio.fail_after(PATIENCE):
+        async with open_chat(settings) as chat, chat.connect() as bot:
+            for number in range(20):
+                await bot.join(f"#{number}")
+            for number in range(200):
+                await bot.say("😀" * 500, f"#{number % 20}")
+            state = chat._hub.state
+            assert most // 2 < state.recent.bytes == held(*state.rooms.values()) <= most
+            for number in range(20):
+                await bot.leave(f"#{number}")
+            assert state.recent.bytes == 0
