@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
+from unittest import mock
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat.protocol.events import Said
+from trio_chat.errors import Refused
+from trio_chat.protocol.events import Entry, Said
+from trio_chat.roomlog import ranks
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
 from trio_chat.roomlog.retention import Retention
 
@@ -26,6 +31,13 @@ async def say(log: MemoryLog, room: str, count: int = 1) -> list[int]:
 
 async def positions(log: MemoryLog, room: str, after: int = 0, limit: int = 1000) -> list[int]:
     return [entry.position for entry in await log.read(room, after, limit)]
+
+
+@pytest.fixture(scope="module")
+def looks_again() -> Iterator[None]:
+    """After a look in vain for a room to forget, the next is at once."""
+    with mock.patch.object(ranks, "LOOK_AGAIN_SECONDS", 0):
+        yield
 
 
 async def test_other_settings_count_at_once() -> None:
@@ -54,29 +66,31 @@ async def test_a_rooms_positions_only_grow_and_are_dense_while_it_is_kept(
 ) -> None:
     log = MemoryLog(Retention(entries, rooms))
     newest: dict[str, int] = {}
-    spoken: list[str] = []  # by who spoke last
     for turn in turns:
-        results = await log.append([said(room) for room in turn])
-        for entry in sorted(results, key=lambda entry: turn.index(entry.room)):
-            room = entry.room
-            if room in spoken[-rooms:]:
-                assert entry.position == newest[room] + 1
-            assert entry.position > newest.get(room, 0)
-            newest[room] = entry.position
-            spoken = [other for other in spoken if other != room] + [room]
+        before = {room: log.snapshot(room).position for room in turn}
+        for entry in await log.append([said(room) for room in turn]):
+            if isinstance(entry, Refused):
+                assert len(log._histories) == rooms
+                continue
+            if before[entry.room]:
+                assert entry.position == before[entry.room] + 1
+            assert entry.position > newest.get(entry.room, 0)
+            newest[entry.room] = before[entry.room] = entry.position
         assert len(log._histories) <= rooms
     for room in ROOMS:
         kept = await positions(log, room)
-        if room in spoken[-rooms:]:
-            assert kept == list(range(newest[room] - len(kept) + 1, newest[room] + 1))
-            assert len(kept) <= entries
-        else:
-            assert kept == []
+        last = log.snapshot(room).position
+        assert kept == list(range(last - len(kept) + 1, last + 1))
+        assert len(kept) <= entries
+
+
+def told(results: Sequence[Entry | Refused]) -> list[object]:
+    return [entry.code if isinstance(entry, Refused) else entry.position for entry in results]
 
 
 @given(turns=appends, more=appends, entries=st.integers(1, 5), rooms=st.integers(1, 4))
 async def test_a_frozen_one_goes_on_as_if_it_had_not_been(
-    turns: list[list[str]], more: list[list[str]], entries: int, rooms: int
+    turns: list[list[str]], more: list[list[str]], entries: int, rooms: int, looks_again
 ) -> None:
     log = MemoryLog(Retention(entries, rooms))
     for turn in turns:
@@ -87,9 +101,9 @@ async def test_a_frozen_one_goes_on_as_if_it_had_not_been(
     for room in ROOMS:
         assert restored.snapshot(room) == log.snapshot(room)
     for turn in more:
-        assert [e.position for e in await restored.append([said(room) for room in turn])] == [
-            e.position for e in await log.append([said(room) for room in turn])
-        ]
+        drafts = [said(room) for room in turn]
+        copies = [said(room) for room in turn]
+        assert told(await restored.append(drafts)) == told(await log.append(copies))
     for room in ROOMS:
         assert await positions(restored, room) == await positions(log, room)
 
@@ -99,19 +113,29 @@ async def test_a_frozen_one_goes_on_by_what_is_kept_then() -> None:
     for room in ("#a", "#b", "#c"):
         await say(log, room, 5)
     restored = MemoryLog.restored(Retention(3, 2), log.histories())
-    assert await positions(restored, "#a") == []
     assert await positions(restored, "#c") == [3, 4, 5]
     assert await say(restored, "#c", 2) == [6, 7]
     assert await positions(restored, "#c") == [5, 6, 7]
 
 
+async def test_a_frozen_one_has_too_many_rooms_go_once_it_knows_which_are_in_use() -> None:
+    log = MemoryLog(Retention(10, 10))
+    for number in range(9):
+        await say(log, f"#{number}", 5)
+    restored = MemoryLog.restored(Retention(10, 3), log.histories())
+    restored.claims.restore([("1", [], ["#0", "#1"])])
+    assert await say(restored, "#a") == [6]
+    kept = [room for room in restored._histories if await positions(restored, room)]
+    assert kept == ["#0", "#1", "#a"]
+
+
 async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
     log = MemoryLog(Retention(10, 2))
     assert await say(log, "#a", 5) == [1, 2, 3, 4, 5]
-    assert await say(log, "#b") == [1]
+    assert await say(log, "#b", 6) == [1, 2, 3, 4, 5, 6]
     assert await say(log, "#c") == [6]
     restored = MemoryLog.restored(Retention(10, 2), log.histories())
-    assert await say(restored, "#d") == [6]
+    assert await say(restored, "#d") == [7]
 
 
 async def test_what_was_said_before_a_handover_is_earlier_than_what_is_after(monkeypatch) -> None:

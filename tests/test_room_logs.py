@@ -38,7 +38,8 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.text import casefolded, parse_words
-from trio_chat.roomlog import RoomLog
+from trio_chat.roomlog import RoomLog, ranks
+from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.memory import STRETCH, MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import file as sqlite_file
@@ -87,7 +88,7 @@ class Sqlite:
 
     async def settled(self, log: RoomLog) -> None:
         assert isinstance(log, sqlite.SqliteLog)
-        job = writer.Job(())
+        job = writer.Job((), lambda _: False)
         log._jobs.put(job)
         await job.done.wait()
         await until(lambda: self.writer._tidy.wait() > 0)
@@ -644,16 +645,136 @@ async def test_a_clock_that_is_set_back_does_no_harm(kind, clock) -> None:
 # --- what is kept: rooms --------------------------------------------------------------------------
 
 
+def enter(user: str, room: str) -> Entered:
+    return Entered(user, "nick", room, room)
+
+
+async def there(log: RoomLog, *rooms: str) -> list[str]:
+    """Those of these rooms of which something is kept."""
+    return [room for room in rooms if await positions(log, room)]
+
+
 async def test_the_room_that_has_been_silent_for_longest_is_let_go(kind) -> None:
     async with kind.open(Retention(10, 2)) as log:
-        await say(log, "#a", 3)
+        await say(log, "#a", 2)
         await log.append([topic("#b", "b"), said("#b")])
         await say(log, "#a")
         await say(log, "#c")  # in the place of #b
         assert await positions(log, "#b") == await log.search("#b", [], 9) == []
         assert log.snapshot("#b") == log.snapshot("#none")
-        assert await positions(log, "#a") == [1, 2, 3, 4]
+        assert await positions(log, "#a") == [1, 2, 3]
         assert len(await positions(log, "#c")) == 1
+
+
+async def test_the_room_with_fewest_messages_is_let_go(kind) -> None:
+    async with kind.open(Retention(100, 3)) as log:
+        await say(log, "#old", 8)
+        await say(log, "#little", 4)
+        for number in range(20):
+            await say(log, f"#{number}")
+        assert await there(log, "#old", "#little", "#18", "#19") == ["#old", "#little", "#19"]
+        await say(log, "#19", 3)
+        await say(log, "#20")  # of two rooms with four the one that has been silent longest goes
+        assert await there(log, "#old", "#little", "#19", "#20") == ["#old", "#19", "#20"]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["members", "kept"])
+async def test_a_room_in_use_is_never_let_go(kept, kind) -> None:
+    async with kind.open(Retention(10, 3)) as log:
+        await log.append([topic("#used", "tea")])
+        if kept:
+            log.claims.allow(10, ["#used"])
+        else:
+            await log.append([enter("1", "#used")])
+        for number in range(10):
+            await say(log, f"#{number}", 9)
+        assert await there(log, "#used", "#7", "#8", "#9") == ["#used", "#8", "#9"]
+        assert log.snapshot("#used").topic == "tea"
+        # It may go once that is over.
+        log.claims.allow(10, [])
+        await log.append([Exited("1", "nick", "#used")])
+        await say(log, "#10")
+        assert await there(log, "#used", "#8", "#9", "#10") == ["#8", "#9", "#10"]
+
+
+async def test_a_room_with_a_past_is_never_let_go(kind, clock) -> None:
+    async with kind.open(Retention(10, 4)) as log:
+        await say(log, "#old")
+        await log.append([topic("#topic", "tea")])
+        await say(log, "#young")
+        clock.now += DAY - 1
+        await say(log, "#young")
+        clock.now += 1
+        await say(log, "#old")
+        for number in range(10):
+            await say(log, f"#{number}", 9)
+        rooms = ("#old", "#topic", "#young", "#7", "#8", "#9")
+        assert await there(log, *rooms) == ["#old", "#7", "#8", "#9"]
+    async with kind.open(Retention(10, 4)) as log:
+        if isinstance(kind, Sqlite):
+            for number in range(10, 20):
+                await say(log, f"#{number}", 9)
+            assert await there(log, *rooms, "#19") == ["#old", "#19"]
+
+
+async def test_a_topic_is_a_past_too(kind, clock) -> None:
+    async with kind.open(Retention(1, 1)) as log:
+        await log.append([topic("#old", "tea")])
+        clock.now += DAY
+        await say(log, "#old", 2)
+        assert isinstance((await log.append([said("#new")]))[0], Refused)
+        assert log.snapshot("#old").topic == "tea"
+
+
+async def test_where_no_room_may_go_new_ones_are_refused_in_words(kind, monkeypatch) -> None:
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
+    async with kind.open(Retention(10, 2)) as log:
+        await log.append([enter("1", "#a"), enter("1", "#b"), said("#a"), said("#b")])
+        drafts = [said("#c"), Joined("#c", "1", "n"), topic("#c", "tea"), said("#a")]
+        first, joined, second, other = await log.append(drafts)
+        assert [joined, other] == drafts[1::2]
+        assert other.position == 2
+        for refusal in (first, second):
+            assert isinstance(refusal, Refused)
+            assert (refusal.code, refusal.limit) == ("too_many_rooms", "max_rooms")
+            assert str(refusal) == (
+                "not said: the server can keep no more rooms; "
+                "please go to one where people have talked before"
+            )
+        assert log.commits.writable
+        assert log.snapshot("#c") == log.snapshot("#none")
+        await log.append([Exited("1", "nick", "#b")])
+        assert await say(log, "#c") == [2]
+
+
+async def test_a_look_in_vain_is_not_repeated_at_once(kind, monkeypatch) -> None:
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 3600)
+    looks = []
+    in_use = Claims.in_use
+    monkeypatch.setattr(Claims, "in_use", lambda *of: looks.append(of) or in_use(*of))
+    async with kind.open(Retention(10, 2)) as log:
+        await log.append([enter("1", "#a"), enter("1", "#b"), said("#a"), said("#b")])
+        for _ in range(5):
+            assert isinstance((await log.append([said("#c")]))[0], Refused)
+    assert len(looks) == 2
+
+
+async def test_what_has_lost_all_its_messages_has_lost_its_past(kind, clock, monkeypatch) -> None:
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
+    async with kind.open(Retention(10, 2, 7)) as log:
+        await say(log, "#old")
+        clock.now += 2 * DAY
+        await say(log, "#old")
+        await say(log, "#a", 3)
+        await say(log, "#b", 3)  # in the place of #a
+        assert await there(log, "#old", "#a", "#b") == ["#old", "#b"]
+        clock.now += 8 * DAY
+        await say(log, "#b", 3)
+        log.retain(Retention(10, 2, 7))
+        await kind.settled(log)
+        assert await there(log, "#old", "#b") == ["#b"]
+        await say(log, "#c")
+        assert await there(log, "#b", "#c") == ["#b", "#c"]
 
 
 async def test_positions_go_on_above_those_let_go(kind) -> None:
@@ -665,35 +786,28 @@ async def test_positions_go_on_above_those_let_go(kind) -> None:
         assert await positions(log, "#a", 5) == [7, 8]
 
 
-async def test_a_room_may_make_place_and_be_made_anew_in_one_append(kind) -> None:
+async def test_who_speaks_in_an_append_stays(kind) -> None:
     async with kind.open(Retention(10, 2)) as log:
-        await log.append([topic("#a", "old"), said("#a", "old")])
+        await say(log, "#a")
         await say(log, "#b", 7)
-        drafts = [said("#c", "1"), said("#a", "2"), said("#c", "3"), topic("#a", "new")]
-        # The first makes #a go, and the second #b.
-        assert [entry.position for entry in await log.append(drafts)] == [3, 8, 4, 9]
-        assert [entry.text for entry in await log.read("#a", 0, 9)] == ["2", "new"]
-        assert [entry.text for entry in await log.read("#c", 0, 9)] == ["1", "3"]
-        assert await log.read("#b", 0, 9) == []
-        assert [log.snapshot(room).topic for room in ("#a", "#b", "#c")] == ["new", "", ""]
-        assert [log.snapshot(room).position for room in ("#a", "#b", "#c")] == [9, 0, 4]
-        await kind.settled(log)
-        assert await positions(log, "#a") == [8, 9]
+        drafts = [said("#c", "1"), said("#a", "2"), topic("#a", "new")]
+        assert [entry.position for entry in await log.append(drafts)] == [8, 2, 3]
+        assert await there(log, "#a", "#b", "#c") == ["#a", "#c"]
+        assert log.snapshot("#b") == log.snapshot("#none")
 
 
-async def test_more_rooms_in_one_append_than_may_be_kept(kind) -> None:
+async def test_more_rooms_in_one_append_than_may_be_kept(kind, monkeypatch) -> None:
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
     rooms = [f"#{number}" for number in range(8)]
     async with kind.open(Retention(10, 3)) as log:
         await say(log, "#a", 5)
-        entries = await log.append([said(room) for room in rooms])
-        assert all(entry.position > 0 for entry in entries)
-        # Once the next come, there are no more than that.
+        results = await log.append([said(room) for room in rooms])
+        assert [isinstance(result, Refused) for result in results] == [False] * 3 + [True] * 5
+        assert await there(log, "#a", *rooms) == rooms[:3]
         for room in ("#b", "#c", "#d"):
             await say(log, room)
-        there = [room for room in ("#a", *rooms, "#b", "#c", "#d") if await positions(log, room)]
-        assert there == ["#b", "#c", "#d"]
-        newest = max(entry.position for entry in entries)
-        assert (await say(log, "#a"))[0] > newest
+        assert await there(log, *rooms, "#b", "#c", "#d") == ["#b", "#c", "#d"]
+        assert (await say(log, "#a"))[0] > 5
 
 
 async def test_less_may_be_kept_from_now_on_and_more_again(kind) -> None:
@@ -767,6 +881,11 @@ async def compare(memory: MemoryLog, log: RoomLog, asked: Round) -> None:
         assert await log.search(room, words, asked.limit) == expected
 
 
+def plain(results: Sequence[Entry | Refused]) -> list[object]:
+    """Refusals as their sentences, so that they can be compared."""
+    return [str(result) if isinstance(result, Refused) else result for result in results]
+
+
 async def play(rounds: list[Round], keep: Retention, file: Sqlite, clock) -> None:
     """Have both logs go through all this, and compare what they give."""
     memory = MemoryLog(keep)
@@ -775,7 +894,7 @@ async def play(rounds: list[Round], keep: Retention, file: Sqlite, clock) -> Non
         for one in rounds:
             drafts = [KINDS[kind](room, text) for room, kind, text in one.drafts]
             copies = [attrs.evolve(draft) for draft in drafts]
-            assert list(await log.append(drafts)) == list(await memory.append(copies))
+            assert plain(await log.append(drafts)) == plain(await memory.append(copies))
             clock.now += 1 + one.days * DAY
             if one.reopened:
                 await stack.aclose()
@@ -823,7 +942,10 @@ async def test_both_keep_the_same(rounds, entries: int, days: int, file, clock) 
     entries=st.integers(1, 5),
     rooms=st.integers(1, 2),
 )
-async def test_both_let_the_same_rooms_go(rounds, entries, rooms: int, file, clock) -> None:
+async def test_both_let_the_same_rooms_go(
+    rounds, entries, rooms: int, file, clock, monkeypatch
+) -> None:
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
     await play(rounds, Retention(entries, rooms), another(file), clock)
 
 

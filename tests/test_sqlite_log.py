@@ -134,6 +134,33 @@ async def test_a_chat_comes_back_with_topics_and_history(path) -> None:
         assert found == second
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_flood_of_rooms_erases_nothing_of_rooms_in_use(kind: str, path) -> None:
+    settings = Settings(
+        store="memory" if kind == "memory" else f"sqlite:{path}",
+        keep_rooms=("#help",),
+        max_rooms=5,
+        rate_limit=None,
+    )
+    async with (
+        open_chat(settings) as chat,
+        line_client(chat, room="#general") as mary,
+        line_client(chat, room="#help") as jack,
+    ):
+        await mary.send("/topic tea", "/msg precious")
+        await jack.send("/msg rules")
+        await jack.sync()
+        for number in range(20):
+            await jack.send(f"/join #{number}", "/msg x")
+        await jack.send("/join #help", "/history")
+        assert (await jack.sync())[-1].endswith("] anonymous: rules")
+        await mary.send("/history", "/topic")
+        *_, first, second, topic = await mary.sync()
+        assert first.endswith("] topic of #general: tea")
+        assert second.endswith("] anonymous: precious")
+        assert topic == "> topic of #general: tea"
+
+
 @pytest.mark.parametrize("when", [1e300, -1e300, 9e999, -9e999, 1e18, -1.0])
 async def test_a_time_that_is_none_can_be_shown(path, when: float) -> None:
     async with log_in(path) as log:

@@ -305,7 +305,7 @@ class Alone:
         self.writer = writer.Writer(open_store(path, "process"), retention)
 
     def append(self, drafts: list) -> list:
-        job = writer.Job(drafts)
+        job = writer.Job(drafts, lambda _: False)
         pages = self.writer._append(job)
         if self.writer._tidy_some(len(drafts), pages) and pages:
             self.writer._works()
@@ -507,7 +507,7 @@ def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None
 def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> None:
     alone = Alone(path, Retention(10, 10))
     for number in range(50):
-        alone.writer._append(writer.Job([said(f"#{n % 5}") for n in range(25)]))
+        alone.writer._append(writer.Job([said(f"#{n % 5}") for n in range(25)], lambda _: False))
         assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
     alone.tidy()
     alone.close()

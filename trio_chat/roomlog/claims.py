@@ -48,6 +48,10 @@ class Claims:
         for room in dropped:
             self._let_go(room)
 
+    def in_use(self, room: str) -> bool:
+        """Whether a room exists: it has members, or is a kept one."""
+        return room in self._members
+
     def restore(self, users: Iterable[tuple[str, Iterable[str], Iterable[str]]]) -> None:
         """Go by these users, who were granted all this before, and forget all others.
 

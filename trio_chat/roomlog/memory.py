@@ -16,9 +16,10 @@ from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
+from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from trio_chat.protocol.events import Entry
     from trio_chat.roomlog import Result
@@ -64,7 +65,7 @@ class HistoriesSnapshot:
 
 @define
 class MemoryLog:
-    """Keeps what `retention` says; the rooms that spoke last, if there are too many.
+    """Keeps what `retention` says; `Ranks` says which room makes place if there are too many.
 
     A room's history belongs to its name and outlives its members. Where one is let go to make
     place, positions go on above all that were let go, so that a room's positions never start over.
@@ -72,6 +73,7 @@ class MemoryLog:
 
     _retention: Retention
     _histories: OrderedDict[str, RoomHistory] = field(factory=OrderedDict, init=False)
+    _ranks: Ranks = field(factory=Ranks, init=False)
     _forgotten: int = field(default=0, init=False)
     _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
     commits: Commits = field(factory=Commits, init=False)
@@ -94,7 +96,8 @@ class MemoryLog:
                 history.newest = max(history.newest, milliseconds(history.entries[-1].time))
             history.entries = deque(history.entries, retention.entries)
             log._histories[history.room] = history
-        log._forget_down_to(retention.rooms)
+            log._ranks.spoke(history.room, len(history.entries))
+        # If they are too many, they go as others come: nobody knows yet which are in use.
         return log
 
     def histories(self) -> HistoriesSnapshot:
@@ -123,30 +126,54 @@ class MemoryLog:
         return LoggedRoom(history.topic, author, nick, time, position, self._identity)
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place, in order; a memory log refuses claims alone."""
+        """Give each draft its place, in order; claims are refused, and rooms too many."""
         await trio.lowlevel.checkpoint()
         results = self.claims.decide_all(drafts)
         clock = now()
-        for room, entries in by_room(results).items():
-            self._history(room).add(entries, clock)
-        return results
+        speaking = by_room(results)
+        refused: set[str] = set()
+        for room, entries in speaking.items():
+            if (history := self._history(room, speaking)) is None:
+                refused.add(room)
+            else:
+                history.add(entries, clock)
+                self._ranks.spoke(room, len(history.entries))
+        return without(refused, results)
 
-    def _history(self, room: str) -> RoomHistory:
+    def _history(self, room: str, speaking: Container[str]) -> RoomHistory | None:
         history = self._histories.get(room)
-        if history is None:
-            self._forget_down_to(self._retention.rooms - 1)
+        if history is not None:
+            self._histories.move_to_end(room)
+            self._age(history)
+        elif self._make_place(speaking):
             history = self._histories[room] = RoomHistory(
                 room, deque(maxlen=self._retention.entries), self._forgotten
             )
-        else:
-            self._histories.move_to_end(room)
-            self._age(history)
         return history
 
-    def _forget_down_to(self, rooms: int) -> None:
+    def _make_place(self, speaking: Container[str]) -> bool:
+        """Have place for one more room, if there can be; those that are speaking stay."""
+        before = len(self._histories)
+        self._forget_down_to(self._retention.rooms - 1, speaking)
+        return len(self._histories) < max(before, self._retention.rooms)
+
+    def _forget_down_to(self, rooms: int, speaking: Container[str] = ()) -> None:
+        """Forget rooms until there are so many, as far as they may be forgotten."""
         while len(self._histories) > rooms:
-            _, oldest = self._histories.popitem(last=False)
-            self._forgotten = max(self._forgotten, oldest.position)
+            room = self._ranks.least(
+                lambda room: room in speaking or self.claims.in_use(room), self._has_past
+            )
+            if room is None:
+                break
+            self._ranks.drop(room)
+            self._forgotten = max(self._forgotten, self._histories.pop(room).position)
+
+    def _has_past(self, room: str) -> bool:
+        history = self._histories[room]
+        times = [entry.time for entry in islice(history.entries, 1)]
+        if history.topic:
+            times.append(history.topic_time)
+        return bool(times) and history.newest / 1000 - min(times) >= PAST_SECONDS
 
     def retain(self, retention: Retention) -> None:
         """Keep so much from now on."""
@@ -162,6 +189,8 @@ class MemoryLog:
         limit = self._retention.oldest()
         while history.entries and history.entries[0].time < limit:
             history.entries.popleft()
+        if not history.entries:
+            self._ranks.emptied(history.room)
 
     def _kept(self, room: str) -> deque[PersistentEntry]:
         history = self._histories.get(room)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from trio_chat.protocol.events import TopicSet
 from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
+from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks
 from trio_chat.roomlog.sqlite import rows
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import Result
+    from trio_chat.roomlog.ranks import RoomTest
+    from trio_chat.roomlog.retention import Retention
 
 # Rooms that make place for a new one, at most: more than one where fewer are kept than before.
 FORGET_AT_ONCE = 10
@@ -62,22 +64,23 @@ class RoomRows:
 
 @define
 class StoredRooms:
-    """What is known of all rooms; `by_name` has those that spoke last at its end.
+    """These are all rooms that are not forgotten; `ranks` says which of them makes place.
 
     Positions of new rooms begin above `positions_from`, ids of batches above `last_batch`.
     `identity` is the log's.
     """
 
     identity: str = ""
-    by_name: OrderedDict[str, RoomRows] = field(factory=OrderedDict)
+    by_name: dict[str, RoomRows] = field(factory=dict)
+    ranks: Ranks = field(factory=Ranks)
     positions_from: int = 0
     last_batch: int = 0
     # Found forgotten in the file: their rows are still to be deleted.
     forgotten: list[RoomRows] = field(factory=list)
 
 
-def load(connection: sqlite3.Connection) -> StoredRooms:
-    """Read from the file what is known of its rooms."""
+def load(connection: sqlite3.Connection, most_entries: int) -> StoredRooms:
+    """Read from the file what is known of its rooms, of which each keeps so many entries."""
     [(identity, positions_from)] = connection.execute("SELECT identity, forgotten FROM log")
     [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
     rooms = StoredRooms(identity=identity, positions_from=positions_from, last_batch=last_batch)
@@ -100,7 +103,9 @@ def load(connection: sqlite3.Connection) -> StoredRooms:
         else:
             spoken.append(room)
     spoken.sort(key=lambda room: room.time)
-    rooms.by_name.update((room.name, room) for room in spoken)
+    for room in spoken:
+        rooms.by_name[room.name] = room
+        rooms.ranks.spoke(room.name, min(room.position - room.floor, most_entries))
     return rooms
 
 
@@ -123,24 +128,34 @@ class Speaking:
 class Append:
     """One transaction. `rooms` changes once it is committed, and not before."""
 
-    def __init__(self, connection: sqlite3.Connection, rooms: StoredRooms, most_rooms: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        rooms: StoredRooms,
+        retention: Retention,
+        in_use: RoomTest,
+    ) -> None:
         self._connection = connection
         self._rooms = rooms
-        self._most_rooms = most_rooms
+        self._retention = retention
+        self._in_use = in_use
         self._now = now()
         self._positions_from = rooms.positions_from
         self._last_batch = rooms.last_batch
-        # The rooms that speak in this append, by name.
+        # By room: what is to be said, and what is being said.
+        self._entries: dict[str, list[PersistentEntry]] = {}
         self._speaking: dict[str, Speaking] = {}
         self._made = 0
-        # Those that make place, and where to look for the next.
+        # These make place.
         self._forgotten: dict[str, RoomRows] = {}
-        self._oldest = iter(rooms.by_name.values())
+        # New rooms for which there is no place: nothing that is said there is taken.
+        self.refused: set[str] = set()
 
     def write(self, drafts: Sequence[Result]) -> None:
         """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
-        for name, entries in by_room(drafts).items():
+        self._entries = by_room(drafts)
+        for name, entries in self._entries.items():
             self._add(name, entries)
         new: list[rows.Value] = []
         grown: list[tuple[rows.Lines, int]] = []
@@ -161,8 +176,10 @@ class Append:
         self._connection.execute("COMMIT")
 
     def _add(self, name: str, entries: Sequence[PersistentEntry]) -> None:
-        known = None if name in self._forgotten else self._rooms.by_name.get(name)
-        room = known or self._make(name)
+        room = self._rooms.by_name.get(name) or self._make(name)
+        if room is None:
+            self.refused.add(name)
+            return
         time, topic = put_after(room.position, room.time, entries, self._now)
         self._speaking[name] = Speaking(room, entries, time, topic)
 
@@ -186,11 +203,15 @@ class Append:
             speaking.batch = Batch(self._last_batch, len(part), chars, part[0].time)
             new += (self._last_batch, room.id, part[0].position, *held)
 
-    def _make(self, name: str) -> RoomRows:
-        for _ in range(FORGET_AT_ONCE):
-            if len(self._rooms.by_name) + self._made - len(self._forgotten) < self._most_rooms:
+    def _make(self, name: str) -> RoomRows | None:
+        """Make a room; `None` if there are as many as may be, and none may be forgotten."""
+        forgotten = 0
+        while self._count() >= self._retention.rooms and forgotten < FORGET_AT_ONCE:
+            if not self._forget_one():
                 break
-            self._forget_one()
+            forgotten += 1
+        if self._count() >= self._retention.rooms and not forgotten:
+            return None
         self._made += 1
         floor = self._positions_from
         key = self._connection.execute(
@@ -201,15 +222,32 @@ class Append:
             raise AssertionError("an INSERT that made no row")
         return RoomRows(key, name, None, floor, floor, 0)
 
-    def _forget_one(self) -> None:
-        """Have the room that has been silent longest make place; its rows are deleted later."""
-        room = next((room for room in self._oldest if room.name not in self._speaking), None)
-        if room is None:
-            return  # all have just spoken: one too many, until the next comes
-        self._forgotten[room.name] = room
+    def _count(self) -> int:
+        return len(self._rooms.by_name) + self._made - len(self._forgotten)
+
+    def _forget_one(self) -> bool:
+        """Have a room make place, if one may be forgotten; its rows are deleted later."""
+        name = self._rooms.ranks.least(self._is_held, self._has_past)
+        if name is None:
+            return False
+        room = self._forgotten[name] = self._rooms.by_name[name]
         self._positions_from = max(self._positions_from, room.position)
         self._connection.execute("UPDATE rooms SET name = NULL WHERE id = ?", (room.id,))
         self._connection.execute("UPDATE log SET forgotten = ?", (self._positions_from,))
+        return True
+
+    def _is_held(self, name: str) -> bool:
+        return name in self._entries or name in self._forgotten or self._in_use(name)
+
+    def _has_past(self, name: str) -> bool:
+        room = self._rooms.by_name[name]
+        oldest = self._connection.execute(
+            "SELECT time FROM batches WHERE room = ? ORDER BY position LIMIT 1", (room.id,)
+        ).fetchall()
+        times = [_sound(time) for (time,) in oldest]
+        if room.topic is not None:
+            times.append(room.topic.time)
+        return bool(times) and room.time / 1000 - min(times) >= PAST_SECONDS
 
     def pages(self, entries: int) -> int:
         """About how many pages of the file so many entries in these rooms have changed."""
@@ -221,6 +259,7 @@ class Append:
         for room in self._forgotten.values():
             room.forgotten = True
             del rooms.by_name[room.name]
+            rooms.ranks.drop(room.name)
         rooms.positions_from = self._positions_from
         rooms.last_batch = self._last_batch
         for name, speaking in self._speaking.items():
@@ -229,6 +268,6 @@ class Append:
             room.batch = speaking.batch
             room.topic = speaking.topic or room.topic
             rooms.by_name[name] = room
-            rooms.by_name.move_to_end(name)
+            rooms.ranks.spoke(name, min(room.position - room.floor, self._retention.entries))
         spoken = [speaking.room for speaking in self._speaking.values()]
         return spoken, list(self._forgotten.values())

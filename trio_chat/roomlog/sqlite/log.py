@@ -184,7 +184,7 @@ class SqliteLog:
         if not any(isinstance(draft, PERSISTENT) for draft in decided):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return decided
-        job = Job(decided)
+        job = Job(decided, self.claims.in_use)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -195,11 +195,11 @@ class SqliteLog:
             raise
         finally:
             self._note(job)
-        self.commits.note(perf_counter() - began, worked=job.results is decided)
+        self.commits.note(perf_counter() - began, worked=not job.failed)
         return job.results
 
     def _note(self, job: Job) -> None:
-        """Take note of what has been committed; a room may be forgotten and there again."""
+        """Take note of what has been committed."""
         for name in job.forgotten:
             self._known.pop(name, None)
         self._known.update(job.spoken)

@@ -122,6 +122,8 @@ class Tidy:
         room.floor = upto
         if upto >= room.position:
             room.batch = None  # it is gone
+            if not room.forgotten:
+                self._rooms.ranks.emptied(room.name)
 
     def _age(self, room: RoomRows) -> None:
         """Delete a room's batches that are too old, at most so many; fewer are the last."""

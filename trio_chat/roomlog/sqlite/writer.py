@@ -16,6 +16,7 @@ from attrs import define, field
 
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import PERSISTENT
+from trio_chat.roomlog.ranks import without
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.append import Append, load
 from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import TopicSet
     from trio_chat.roomlog import Result
+    from trio_chat.roomlog.ranks import RoomTest
     from trio_chat.roomlog.sqlite.append import RoomRows
     from trio_chat.roomlog.sqlite.file import StoreFile
 
@@ -40,14 +42,20 @@ KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None]]"
 
 @define(eq=False)
 class Job:
-    """Drafts to append, and what came of them once `done` is set."""
+    """Drafts to append, and what came of them once `done` is set.
+
+    `in_use` tells the thread whether a room has to stay.
+    """
 
     # Some may be refused already.
     drafts: Sequence[Result]
+    in_use: RoomTest
     results: Sequence[Result] = ()
     # The rooms that have spoken, and the names of those forgotten to make place for new ones.
     spoken: KnownRooms = field(factory=dict)
     forgotten: Sequence[str] = ()
+    # Whether it could not be written.
+    failed: bool = False
     done: trio.Event = field(factory=trio.Event)
 
 
@@ -125,7 +133,7 @@ class Writer:
     def _connect(self) -> None:
         self._connection = self._file.writer()
         try:
-            self._rooms = load(self._connection)
+            self._rooms = load(self._connection, self._retention.entries)
             self._tidy = Tidy(self._connection, self._rooms, self._retention)
         except BaseException:
             self._connection.close()
@@ -136,15 +144,16 @@ class Writer:
 
         Gives how many pages it took, none if it has failed.
         """
-        append = Append(self._connection, self._rooms, self._retention.rooms)
+        append = Append(self._connection, self._rooms, self._retention, job.in_use)
         try:
             append.write(job.drafts)
         except sqlite3.Error as error:
             self._failed(error)
+            job.failed = True
             refusal = Refused(NOT_SAID, code=Code.CANNOT_WRITE)
             job.results = [refusal if isinstance(d, PERSISTENT) else d for d in job.drafts]
             return 0
-        job.results = job.drafts
+        job.results = without(append.refused, job.drafts)
         spoken, forgotten = append.committed()
         job.spoken = _known(spoken)
         job.forgotten = [room.name for room in forgotten]
