@@ -33,7 +33,7 @@ class Pairs:
     def make(self) -> tuple[SocketLink, socket.socket]:
         ours, theirs = socket.socketpair()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        pair = SocketLink(stream, 60, self.readiness), theirs
+        pair = SocketLink.accepted(stream, 60, self.readiness), theirs
         self.made.append(pair)
         return pair
 
@@ -143,6 +143,26 @@ async def test_a_socket_that_nobody_reads_costs_nothing(pairs: Pairs, left: byte
     theirs.send(left) if left else theirs.close()
     await wait_all_tasks_blocked()
     assert reads.read == [b"."]
+
+
+async def test_a_pause_reads_nothing_and_wakes_nobody(pairs: Pairs) -> None:
+    if pairs.readiness is None:
+        pytest.skip("each task is told by itself")
+    link, theirs = pairs.make()
+    reads = Reads(link)
+    number = link.socket.fileno()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.until, reads)
+        await wait_all_tasks_blocked()
+        assert pairs.readiness.waits(number)
+        pairs.readiness.pause()
+        theirs.send(b".")
+        await wait_all_tasks_blocked()
+        assert reads.read == []
+        assert pairs.readiness.waits(number)
+        pairs.readiness.resume()
+    assert reads.read == [b"."]
+    assert not pairs.readiness.waits(number)
 
 
 async def test_a_number_that_is_used_again_is_another_socket(pairs: Pairs) -> None:

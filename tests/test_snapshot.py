@@ -372,6 +372,49 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
             assert await jack.sync() == []
 
 
+async def test_who_waits_for_bytes_is_not_woken_for_a_pause(waiting: None) -> None:
+    """It would cost each idle client more than all the rest of a handover."""
+    async with chat_on_tcp() as (chat, port):
+        if chat._readiness is None:
+            pytest.skip("each task is told by itself")
+        clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(9)]
+        await clients[0].stream.send_all(b"/msg half")
+        for client in clients[1:]:
+            await client.sync()
+        tasks = set(chat._clients.child_tasks)
+        woken: list[trio.lowlevel.Task] = []
+
+        class Woken(trio.abc.Instrument):
+            def before_task_step(self, task: trio.lowlevel.Task) -> None:
+                if task in tasks:
+                    woken.append(task)
+
+        instrument = Woken()
+        trio.lowlevel.add_instrument(instrument)
+        async with chat.frozen() as paused:
+            assert len(paused.state.clients) == 9
+            assert paused.state.clients[0].reader.dialect.lines.buffer == b"/msg half"
+        await ticks()
+        trio.lowlevel.remove_instrument(instrument)
+        assert woken == []
+        await clients[0].stream.send_all(b" and half\n")
+        for client in clients[1:]:
+            await client.expect("> john0: half and half")
+
+
+async def test_what_the_log_keeps_does_not_go_over(goes_on: Next, narrow: Links) -> None:
+    """One that lags reads it from there, whatever was at hand before."""
+    async with chat_on_tcp(**SLOW) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
+        await john.expect("> jack joined the room")
+        said = await lag(chat, john)
+        async with chat.frozen() as paused:
+            assert [room.recent for room in paused.state.rooms] == [[]]
+        async with goes_on(chat):
+            assert await jack.lines(said) == [f"> john: {LONG[5:]}"] * said
+
+
 async def test_one_for_whom_the_log_is_being_read(
     goes_on: Next, narrow: Links, reading: Gate
 ) -> None:
@@ -568,15 +611,14 @@ async def test_one_that_has_already_failed_is_not_taken_along(monkeypatch) -> No
         jack = await dial(port, nick="jack", room="#x")
         await john.expect("> jack joined the room")
         client = next(c for c in chat._hub.state.sessions if c.user.nick == "jack")
-        stands = Pause.stands
+        stop = Pause.stop
 
-        def fail_with_the_last(pause, *who) -> bool:
-            last = stands(pause, *who)
-            if last:
+        def fail_once_stopped(pause, session) -> None:
+            stop(pause, session)
+            if session is client:
                 chat._channel.send_nowait(Lost(client, "nothing could be delivered"))
-            return last
 
-        monkeypatch.setattr(Pause, "stands", fail_with_the_last)
+        monkeypatch.setattr(Pause, "stop", fail_once_stopped)
         async with chat.frozen() as paused:
             assert [client.nick for client in paused.state.clients] == ["john"]
         await john.expect("> jack has left the room")
@@ -810,7 +852,7 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
             nursery.start_soon(too_slow, chat)
             await until(chat._pausing.locked)
             await ticks()
-            await clients[1].send("/msg b")
+            nursery.start_soon(say, chat, "john1")
             await ticks()
             gate.opened.set()
             gate.shut()
@@ -838,6 +880,12 @@ async def test_a_stop_reaches_one_that_has_not_got_round_to_reading_on() -> None
         await until(lambda: client.input_ended)
 
 
+async def say(chat, nick: str) -> None:
+    """Have the hub find a message behind the note, as of a task that was just about to send it."""
+    client = next(c for c in chat._hub.state.sessions if c.user.nick == nick)
+    await chat._channel.send((client, (commands.Say("hi"),), 0))
+
+
 async def too_slow(chat) -> None:
     with pytest.raises(trio.TooSlowError):
         async with chat.frozen():
@@ -858,8 +906,8 @@ async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
         with trio.CancelScope() as scope:
             async with chat_on_tcp() as (chat, port):
                 john = await dial(port, nick="john", room="#x")
-                jack = await dial(port, nick="jack", room="#x")
-                jim = await dial(port, nick="jim", room="#x")
+                for nick in ("jack", "jim"):
+                    await dial(port, nick=nick, room="#x")
                 gate.shut()
                 await john.send("/msg hi")
                 await until(lambda: gate.reached)
@@ -867,8 +915,8 @@ async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
                 await until(chat._pausing.locked)
                 await ticks()
                 if when == "after it is":
-                    for client in (jack, jim):
-                        await client.send("/msg hi")
+                    for nick in ("jack", "jim"):
+                        outside.start_soon(say, chat, nick)
                         await ticks()
                     for _ in range(2):  # the first turn has taken the note with it
                         gate.opened.set()

@@ -504,15 +504,13 @@ async def test_one_whose_time_is_over_just_then(monkeypatch: pytest.MonkeyPatch)
         jack = await dial(port, nick="jack", room="#x")
         await lose(chat, john)
         away = next(u for u in chat._hub.state.users.values() if u.detached)
-        stands = Pause.stands
+        stop = Pause.stop
 
-        def be_over_with_the_last(pause, *who) -> bool:
-            last = stands(pause, *who)
-            if last:
-                chat._channel.send_nowait(GraceOver(away))
-            return last
+        def be_over_once_stopped(pause, session) -> None:
+            stop(pause, session)
+            chat._channel.send_nowait(GraceOver(away))
 
-        monkeypatch.setattr(Pause, "stands", be_over_with_the_last)
+        monkeypatch.setattr(Pause, "stop", be_over_once_stopped)
         async with chat.frozen() as paused:
             assert [client.nick for client in paused.state.clients] == ["jack"]
         assert await jack.sync() == ["> john has left the room"]

@@ -254,7 +254,9 @@ async def test_an_address_is_one_however_it_is_written() -> None:
         server.listen()
         with socket.create_connection((HOST, server.getsockname()[1])) as client:
             accepted, _ = server.accept()
-            link = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)), 120.0)
+            link = SocketLink.accepted(
+                trio.SocketStream(trio.socket.from_stdlib_socket(accepted)), 120.0
+            )
             assert (link.address, link.peer) == (HOST, f"[{HOST}]:{client.getsockname()[1]}")
             link.close()
 
@@ -281,6 +283,6 @@ async def test_a_closed_link_has_nothing_undelivered() -> None:
     """Who waits for it to take more may look at it just when it has been closed."""
     ours, theirs = socket.socketpair()
     with theirs:
-        link = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), 120)
+        link = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), 120)
         link.close()
         assert link.undelivered() == 0

@@ -715,7 +715,7 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
     state = State(Settings())
     handler = Connections(state, None, None).handlers[Secured]
     ours, theirs = socket.socketpair()
-    old = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
+    old = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))
     assert certificate is not None
     link = TlsLink(old, HELLO, certificate.context)
@@ -742,7 +742,7 @@ async def test_what_tls_itself_has_to_say_waits_within_a_bound(
 ) -> None:
     """A client that reads nothing could ask for answers of TLS's own, as for new keys, for ever."""
     ours, theirs = socket.socketpair()
-    below = SocketLink(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
+    below = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))
     assert certificate is not None
     link = TlsLink(below, b"", certificate.context)

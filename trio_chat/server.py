@@ -185,7 +185,7 @@ class Chat:
 
     def _link(self, stream: trio.SocketStream) -> SocketLink:
         # Trio keeps what was accepted as long as its task runs, and a link is less than a stream.
-        return SocketLink(stream, self.settings.keepalive, self._readiness)
+        return SocketLink.accepted(stream, self.settings.keepalive, self._readiness)
 
     def _serve(
         self, link: SocketLink, *, accept: tuple[Speech, ...]
@@ -355,6 +355,8 @@ class Chat:
 
     async def _pause(self, pause: Pause) -> None:
         await self._listeners.pause()
+        if self._readiness is not None:
+            self._readiness.pause()
         # Each connection's task has begun by then, and its first record stands before the note.
         await trio.lowlevel.checkpoint()
         await self._post(PauseWanted(pause))
@@ -390,6 +392,8 @@ class Chat:
         else:
             self._log.resume()
             self._listeners.resume()
+            if self._readiness is not None:
+                self._readiness.resume()
         pause.over.set()
 
     # --- the end ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,13 @@ from trio_chat.daemon.addresses import announce, told
 from trio_chat.daemon.control import Response, serve_control
 from trio_chat.daemon.control_path import ControlListener, claim, default_path
 from trio_chat.daemon.operations import Operations
-from trio_chat.daemon.process import STDIN, configure, in_foreground, lighten_collections
+from trio_chat.daemon.process import (
+    STDIN,
+    configure,
+    in_foreground,
+    lighten_collections,
+    without_collections,
+)
 from trio_chat.daemon.upgrade import successor as succession
 from trio_chat.daemon.upgrade.predecessor import DaemonState
 from trio_chat.daemon.upgrade.protocol import Fixed
@@ -138,6 +144,8 @@ class Daemon:
     async def take_over(self, wire: Wire, control: trio.Nursery) -> None:
         """Go on with another daemon's chat, if that one lets it go."""
         fixed = self.fixed()
+        restoring = ExitStack()
+        restoring.enter_context(without_collections())
         received = await succession.receive(wire, fixed)
         handover = received.daemon
         self.settings = with_store(self.settings, handover.instance)
@@ -148,6 +156,7 @@ class Daemon:
             chat.listen_on(received.chat.listeners, own_places)
             logger.info("took over", extra=received.account())
             succession.serving(wire)
+            restoring.close()
             own = DaemonState(
                 fixed,
                 handover.instance,

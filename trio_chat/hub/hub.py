@@ -414,14 +414,15 @@ class Hub:
         await pause.over.wait()
         self.state.pause = None
         if pause.handed_over is not None:
-            self._let_go_of(pause.handed_over)
+            self._let_go_of(pause, pause.handed_over)
 
-    def _let_go_of(self, handed_over: list[Session]) -> None:
+    def _let_go_of(self, pause: Pause, handed_over: list[Session]) -> None:
         """Forget the sessions that are another process's now, and end those that are not."""
         self.state.handed_over = True
         for session in handed_over:
             del self.state.sessions[session]
             self.state.closing.pop(session, None)
+            session.link.pause_for(pause)  # a task at rest does not know of it yet
             session.link.release()
         self.state.backlog.clear()
         self._forget_detached()
@@ -494,7 +495,7 @@ class Hub:
         if pause is not None:
             pause.reached.set()
             if pause.handed_over is not None:
-                self._let_go_of(pause.handed_over)
+                self._let_go_of(pause, pause.handed_over)
         self._outboxes.final_flush(list(self.state.sessions))
         self._forget_detached()
         for turn in (self._decide.in_flight, self._decide.turn):

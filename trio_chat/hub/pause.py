@@ -28,8 +28,11 @@ class Pause:
     handed_over: list[Session] | None = None
 
     def stop(self, session: Session) -> None:
-        """Have a session's task stand still."""
-        if session.link.pause_for(self):
+        """Have a session's task stand still, if it does not already."""
+        reader = session.link.at_rest()
+        if reader is not None:
+            self.readers[session] = reader
+        elif session.link.pause_for(self):
             self.moving.add(session)
 
     def stands(self, session: Session, reader: Reader) -> bool:

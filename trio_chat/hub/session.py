@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Command
+    from trio_chat.transports.reader import Reader
 
 # Those of a session that is no slow consumer: one empty dict for all, never changed.
 NOT_BEHIND: Final[dict[str, int]] = {}
@@ -94,6 +95,13 @@ class Link(Protocol):
         """Make the session's task stand still until that is over.
 
         Whether it will say so: it does not if it reads no more.
+        """
+        ...
+
+    def at_rest(self) -> Reader | None:
+        """Give the reader of the session's task, if that waits for bytes alone.
+
+        During a pause nothing is read for such a task, and it need not be told.
         """
         ...
 

@@ -59,8 +59,7 @@ class Restore:
         left = iter(sockets)
         for snapshot in self._snapshot.clients:
             if snapshot.away is None:
-                stream = trio.SocketStream(trio.socket.from_stdlib_socket(next(left)))
-                link = SocketLink(stream, self._settings.keepalive, readiness)
+                link = SocketLink(next(left), snapshot.peer, snapshot.address, readiness)
                 yield self._session(snapshot, link, channel)
             else:
                 self._detached(snapshot, snapshot.away, channel)
@@ -83,7 +82,6 @@ class Restore:
     def _session(
         self, snapshot: ClientSnapshot, link: SocketLink, channel: trio.MemorySendChannel[Item]
     ) -> Reader:
-        link.address, link.peer = snapshot.address, snapshot.peer
         link.keep(snapshot.unsent or None, None)
         session = Session(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
         session.user = self._user(snapshot)

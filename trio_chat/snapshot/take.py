@@ -9,6 +9,7 @@ import trio
 from trio_chat.hub.inbox import Broken
 from trio_chat.hub.user import Detached, User
 from trio_chat.protocol import commands
+from trio_chat.roomlog.retention import retention
 from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
+    from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog.retention import Retention
     from trio_chat.snapshot.model import QueuedRecord
 
 
@@ -55,6 +58,7 @@ def take_snapshot(
     staying = [*(session for session, _ in sessions), *losing]
     members = {session.user for session in staying if session.closing is None}
     members.update(detached)
+    keep = retention(state.settings)
     # Of a room that none of them is in there is nothing that the room log does not know.
     rooms = [room for room in state.rooms.values() if not members.isdisjoint(room.members)]
     return ChatSnapshot(
@@ -66,7 +70,7 @@ def take_snapshot(
             *(_losing(session, state) for session in losing),
             *(_detached(user, kept) for user, kept in detached.items()),
         ],
-        rooms=[_room(room) for room in rooms],
+        rooms=[_room(room, _at_hand(room, log, keep)) for room in rooms],
         gone=[
             LeftBehind(room.name, member.id, member.nick)
             for room in rooms
@@ -91,15 +95,29 @@ def _goes_over(session: Session) -> bool:
     return isinstance(session.link, SocketLink)
 
 
-def _room(room: Room) -> RoomSnapshot:
-    # The room log has them too. Only slow consumers need them soon; all of them together would take
-    # longer than the rest of the state.
-    behind = any(
+def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
+    return RoomSnapshot(room.name, room.shown, room.topic, room.position, recent=recent)
+
+
+def _at_hand(room: Room, log: RoomLog, keep: Retention) -> list[PersistentEntry]:
+    """The recent entries that a member is still to get and that the room log does not keep.
+
+    A member that is behind reads the others from the log, as it would if they were older.
+    """
+    recent = list(room.recent or ())
+    kept = (
+        log.snapshot(room.name).position == room.position
+        and len(recent) <= keep.entries
+        and all(entry.time >= keep.oldest() for entry in recent[:1])
+    )
+    return [] if kept or not _is_behind(room) else recent
+
+
+def _is_behind(room: Room) -> bool:
+    return any(
         user.session is None or user.session.slow_consumer or not _goes_over(user.session)
         for user in room.members
     )
-    recent = list(room.recent or ()) if behind else []
-    return RoomSnapshot(room.name, room.shown, room.topic, room.position, recent=recent)
 
 
 def _user(user: User, address: str, peer: str) -> ClientSnapshot:

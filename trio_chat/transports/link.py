@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from trio_chat.hub.pause import Pause
+    from trio_chat.transports.reader import Reader
 
 
 class ConnectionLink(ABC):
@@ -29,6 +30,7 @@ class ConnectionLink(ABC):
         "pause",
         "paused",
         "peer",
+        "reader",
         "reading",
         "released",
         "unsent",
@@ -38,6 +40,8 @@ class ConnectionLink(ABC):
         self.peer = peer
         self.address = address
         self.reading: trio.CancelScope | None = trio.CancelScope()
+        # The task's reader, once a dialect has begun.
+        self.reader: Reader | None = None
         self.released = False
         # The hub wants what has arrived, and no more.
         self.ending = False
@@ -90,6 +94,10 @@ class ConnectionLink(ABC):
         self.pause = pause
         self._end_reading("the chat is to stand still")
         return self.reading is not None
+
+    def at_rest(self) -> Reader | None:
+        """Give the reader of the client's task, if that waits for bytes alone; see `Link`."""
+        return None
 
     def release(self) -> None:
         """Let go: the hub will not touch this link again."""

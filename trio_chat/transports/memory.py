@@ -125,6 +125,9 @@ class EventLink:
         del pause
         return False
 
+    def at_rest(self) -> None:
+        """Nothing: there is no reader."""
+
     def release(self) -> None:
         """End the stream of events, once those that wait have been taken."""
         self.ended = True

@@ -231,6 +231,7 @@ class Reader:
         every idle connection a frame.
         """
         link = self.link
+        link.reader = self
         while (scope := await self._next_scope()) is not None:
             with scope:
                 while self._end is None:
@@ -384,4 +385,5 @@ class Reader:
 
     def close(self) -> None:
         """Close the connection."""
+        self.link.reader = None
         self.link.close()

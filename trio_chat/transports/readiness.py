@@ -42,17 +42,36 @@ class Readiness:
         self._epoll = epoll
         # Who waits for a socket; `None` where the socket is registered and nobody waits.
         self._waiting: dict[int, _Waiting | None] = {}
+        # The end of a pause, while there is one.
+        self._resumed: trio.Event | None = None
 
     @trio.lowlevel.enable_ki_protection  # what has been read and not passed on would be lost
     async def run(self) -> None:
         """Read, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll)
+            if self._resumed is not None:
+                await self._resumed.wait()
             # What comes while others are read makes the hub's turn bigger, and so cheaper. Once, as
             # who sends without a pause would be read for ever.
             for _ in range(2):
                 for fd, _ in self._epoll.poll(0, READS):
                     self._is_ready(fd)
+
+    def pause(self) -> None:
+        """Read nothing until `resume`: the kernel keeps what comes, and no task is woken."""
+        if self._resumed is None:
+            self._resumed = trio.Event()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
+    def waits(self, fd: int) -> bool:
+        """Whether a task waits for this socket, and nothing has woken it yet."""
+        return self._waiting.get(fd) is not None
 
     def _is_ready(self, fd: int) -> None:
         waiting = self._waiting[fd]

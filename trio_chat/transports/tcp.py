@@ -26,6 +26,7 @@ from trio_chat.transports.link import ConnectionLink
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from trio_chat.transports.reader import Reader
     from trio_chat.transports.readiness import Readiness
 
 # As much as one read takes. What a client sends at once beyond this waits in the kernel, which is
@@ -41,23 +42,32 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
     _send: Callable[[bytes | bytearray], int]
 
     def __init__(
-        self, stream: trio.SocketStream, keepalive: float, readiness: Readiness | None = None
+        self, sock: socket.socket, peer: str, address: str, readiness: Readiness | None = None
     ) -> None:
+        """Go on with a socket that has its options, as one from another process."""
+        super().__init__(peer, address)
         self._readiness = readiness
+        self._socket = sock
+        sock.settimeout(0)
+        self._send = sock.send
+
+    @classmethod
+    def accepted(
+        cls, stream: trio.SocketStream, keepalive: float, readiness: Readiness | None = None
+    ) -> SocketLink:
+        """Take over the socket of a connection that has just been accepted."""
         trio_socket = stream.socket
-        self._socket = socket.socket(
+        sock = socket.socket(
             trio_socket.family, trio_socket.type, trio_socket.proto, fileno=trio_socket.detach()
         )
-        self._socket.settimeout(0)
-        self._send = self._socket.send
         try:
-            _keep_alive(self._socket, keepalive)
+            _keep_alive(sock, keepalive)
             # Telnet sends its interrupt as urgent data, which belongs where it stands (RFC 854).
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-            peer, address = _name_of(self._socket)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+            peer, address = _name_of(sock)
         except OSError:  # it is gone already, as the first read will say
             peer = address = "unknown"
-        super().__init__(peer, address)
+        return cls(sock, peer, address, readiness)
 
     @property
     def socket(self) -> socket.socket:
@@ -111,6 +121,12 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         except (OSError, ValueError):  # it is broken, or closed already
             return 0
         return int.from_bytes(answer, sys.byteorder)
+
+    def at_rest(self) -> Reader | None:
+        """Give the reader of the client's task, if that waits for bytes alone; see `Link`."""
+        if self._readiness is None or not self._readiness.waits(self._socket.fileno()):
+            return None
+        return self.reader
 
     # --- for the client's task --------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import trio
 from attrs import asdict, define, frozen
 
 from trio_chat.daemon import systemd
-from trio_chat.daemon.process import STDERR
+from trio_chat.daemon.process import STDERR, without_collections
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.process import start_successor
 from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
@@ -109,13 +109,15 @@ async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], N
         be_prepared()
         begun = time.monotonic()
         try:
-            async with chat.frozen() as still:
-                await pass_to(successor, still, own, begun)
-                handed_over(successor.process.pid)
-                await systemd.handed_over(successor.process.pid)
+            with without_collections():
+                async with chat.frozen() as still:
+                    await pass_to(successor, still, own, begun)
+                    handed_over(successor.process.pid)
+                    await systemd.handed_over(successor.process.pid)
+                    # Until then this process leaves the processors to the other one.
+                    serves = await has_begun(successor)
         except trio.TooSlowError:
             raise HandoverError("the chat was too busy to be handed over: try again") from None
-        serves = await has_begun(successor)
         return Outcome(successor.process.pid, serves, len(still.clients), time.monotonic() - begun)
 
 
