@@ -21,7 +21,7 @@ from attrs import fields
 from trio_chat.config import sources
 from trio_chat.config.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
 from trio_chat.config.sources import FILE_VARIABLE, KINDS, NAMES, RATE
-from trio_chat.daemon import control_client, run
+from trio_chat.daemon import control_client, run, streams
 from trio_chat.daemon.logs import escaped
 from trio_chat.daemon.status import status_lines
 from trio_chat.daemon.watch import keep_showing
@@ -326,6 +326,7 @@ def fail(problems: str, code: int = USER_ERROR) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit."""
+    streams.open_missing()
     try:
         # Not standalone: click would tell a wrong option in four lines.
         sys.exit(group.main(prog_name="trio-chat", standalone_mode=False))

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 
 import click
 
@@ -20,8 +19,7 @@ def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:
     tls = ", with TLS too" if settings.tls_cert else ""
     ways = _ways(endpoints, settings.http_hosts)
     talk = f" - to talk to it: {ways}" if ways else ""
-    with suppress(OSError):  # whoever started us need not read on
-        click.echo(f"trio_chat is listening on {places}{tls}{talk}")
+    click.echo(f"trio_chat is listening on {places}{tls}{talk}")
 
 
 def _ways(endpoints: Sequence[Endpoint], http_hosts: tuple[str, ...]) -> str:

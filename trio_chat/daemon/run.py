@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from attrs import define, field
 from trio_chat.config.endpoints import Endpoint, instance_of
 from trio_chat.config.settings import Settings
 from trio_chat.config.store_path import with_store
-from trio_chat.daemon import systemd
+from trio_chat.daemon import streams, systemd
 from trio_chat.daemon.addresses import announce, told
 from trio_chat.daemon.control import Response, serve_control
 from trio_chat.daemon.control_path import ControlListener, claim, default_path
@@ -64,6 +64,7 @@ def run(settings: Settings, read: Callable[[], Settings]) -> int:
 
     `read` gives the settings anew for a reload, or raises `SettingsError`.
     """
+    streams.never_wait()
     configure(settings)
     try:
         wire = succession.predecessor(os.environ)
@@ -223,11 +224,8 @@ class Daemon:
     def fail(self, problem: str) -> None:
         """End with a line or more that say why it cannot serve."""
         self.exit_code = CANNOT_START
-        with suppress(
-            OSError
-        ):  # a successor's daemon may have gone, and its standard error with it
-            for line in problem.split("\n"):
-                click.echo(f"trio-chat: {line}", err=True)
+        for line in problem.split("\n"):
+            click.echo(f"trio-chat: {line}", err=True)
 
     # --- what its owner asks of it ----------------------------------------------------------------
 

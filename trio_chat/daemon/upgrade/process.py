@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import define
 
-from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade import wire as handover_wire
 from trio_chat.daemon.upgrade.protocol import VARIABLE
@@ -77,8 +76,7 @@ class SuccessorProcess:
     def pass_on(self) -> None:
         """Write to standard error what it has written to the pipe."""
         self._read()
-        with suppress(OSError):
-            os.write(STDERR, self._written)
+        sys.stderr.write(self._written.decode(errors="replace"))
 
     def _read(self) -> None:
         with suppress(BlockingIOError):
