@@ -12,7 +12,7 @@ from attrs import fields, frozen, has
 from frames import REQUEST, frame
 from opening import TABLE, records
 
-from trio_chat.dialects import Dialect, documents
+from trio_chat.dialects import PART_OF_LINE, Dialect, documents
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
 from trio_chat.http.head import HEAD_BYTES
@@ -60,9 +60,11 @@ def check_feeding(target: Target, data: bytes, way: Way) -> None:
         check_record(record)
     cut = [data[at : at + way.size] for at in range(0, len(data), way.size)]
     pieces = [target.start, *cut] if target.start else cut
-    assert list(fed(target, pieces, Way(way.size, way.pause, None))) == at_once
-    # Answers that telnet wants do not wait for a limit, so that they may come sooner.
-    assert list(asked(fed(target, pieces, way))) == list(asked(at_once))
+    for limit in (None, way.limit):
+        in_pieces = list(fed(target, pieces, Way(way.size, way.pause, limit)))
+        assert list(asked(in_pieces)) == list(asked(at_once))
+        # What is asked for more than once in one feed is answered once.
+        assert {str(record) for record in in_pieces} == {str(record) for record in at_once}
 
 
 def asked(some: Iterable[Command]) -> Iterator[Command]:
@@ -97,20 +99,28 @@ def fed_alone(
             snapshot = dialect.snapshot()
             dialect = kind.restored(TABLE, SETTINGS, snapshot)
             assert dialect.snapshot() == snapshot
-        yield from dialect.feed(piece, way.limit)
+        yield from fed_once(dialect, piece, way)
         rounds = sum(map(len, pieces))
         while dialect.pending:
             assert rounds, "what is pending never comes"
             rounds -= 1
-            yield from dialect.feed(b"", way.limit)
+            yield from fed_once(dialect, b"", way)
         assert kept(dialect.snapshot()) <= MOST_KEPT + len(piece)
+
+
+def fed_once(dialect: Dialect, data: bytes, way: Way) -> list[Command]:
+    """What comes of one feed: no more than has been counted, and that within the limit."""
+    some = dialect.feed(data, way.limit)
+    assert len(some) <= dialect.spent / PART_OF_LINE + 2  # to switch over, or the end
+    assert way.limit is None or dialect.spent <= way.limit + 2
+    return some
 
 
 def kept(snapshot: LinesSnapshot | FramesSnapshot) -> int:
     """How many bytes a dialect has kept."""
     if isinstance(snapshot, FramesSnapshot):
         return len(snapshot.buffer) + len(snapshot.fragments)
-    return len(snapshot.buffer) + len(snapshot.telnet or b"")
+    return len(snapshot.buffer) + len(snapshot.telnet or b"") + len(snapshot.waiting)
 
 
 def check_record(record: object) -> None:
@@ -163,7 +173,12 @@ TARGETS = {
     ),
     "telnet": Target(
         b"\xff",
-        (b"\xfd\x01/msg \xff\xffx\xff\xf6\n", b"\xfa\x18\x00xterm\xff\xf0/who\n\xff\xfb\x1f"),
+        (
+            b"\xfd\x01/msg \xff\xffx\xff\xf6\n",
+            b"\xfa\x18\x00xterm\xff\xf0/who\n\xff\xfb\x1f",
+            b"\xf6\xff\xf6\xff\xf1\xff\xf1/msg\xff\xf7\xff\xf8\xff\xf6",
+            b"\xfa\x18/who\r\n/who\n\xff\xfa\x1f\0\n\0\n\xff\xf0/who\r\0\n\n\n",
+        ),
         dialect=LineDialect,
     ),
     "http": Target(
@@ -183,6 +198,8 @@ TARGETS = {
         (
             *(frame(0x81, command) for command in COMMANDS),
             frame(0x01, SAY[:9]) + frame(0x89, b"?") + frame(0x80, SAY[9:]) + frame(0x81, SAY),
+            frame(0x01, b"") + frame(0x00, b"") * 9 + frame(0x00, SAY) + frame(0x80, b""),
+            frame(0x8A, b"") * 9 + frame(0x89, b"?") * 9 + frame(0x81, SAY),
             frame(0x88, b"\x03\xe8bye"),
             frame(0x82, b"binary") + frame(0x8A, b"pong"),
             frame(0x81, SAY, length=200),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import opening
 import pytest
 import trio
 import trio.testing
+from documents import document_client, frame
 from hypothesis import given
 from hypothesis import strategies as st
+from opening import FedLink
 
 from trio_chat import Settings, open_chat
 from trio_chat.testing import line_client
 from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
+from trio_chat.transports.reader import LINE_BYTES, MOST_LINES
 
 
 def test_a_burst_passes_at_once_and_no_more() -> None:
@@ -137,3 +141,79 @@ async def test_many_small_reads_count_as_work(size: int, autojump_clock) -> None
         await client.lines(2)
         # The reads have cost as much as four lines, which is all that may come at once.
         assert trio.current_time() == pytest.approx(2 if size == 1 else 0, abs=0.1)
+
+
+TELNET = b"\xff\xf1"
+PING = {"type": "ping", "id": "last"}
+EMPTY_FRAME, PONG = b"\x00\x80abcd", b"\x8a\x80abcd"
+
+
+@pytest.mark.parametrize(
+    ("item", "lines"),
+    [
+        (b"\n", 1),
+        (b"\r\n", 1),
+        (b"\r\0", 1),
+        (b"\xff\xf1", 0.25),  # a telnet command that means nothing
+        (b"\xff\xf6", 0.25),  # one that is answered
+        (b"\xff\xfe\x01", 0.25),
+        (b"\xff\xff", 0.25),
+        (b"\xff\xfa\x18\xff\xf0", 0.25),
+    ],
+)
+async def test_whatever_lines_hold_costs(item: bytes, lines: float, autojump_clock) -> None:
+    settings = Settings(rate_limit=1, rate_burst=4)
+    async with open_chat(settings) as chat, line_client(chat) as client:
+        await client.stream.send_all(TELNET + item * 200 + b"\n/who\n")
+        while not (await client.line()).startswith("err: you are in no room"):
+            pass
+        assert trio.current_time() == pytest.approx(200 * lines + 0.25 + 1 - 4, abs=2.1)
+
+
+@pytest.mark.parametrize("item", [EMPTY_FRAME, PONG, b"\x89\x80abcd", b"\x00\x81abcdx"])
+async def test_whatever_frames_hold_costs(item: bytes, autojump_clock) -> None:
+    async with (
+        open_chat(Settings(rate_limit=1, rate_burst=4)) as chat,
+        document_client(chat) as client,
+    ):
+        since = trio.current_time()
+        begin, end = (b"\x01\x80abcd", b"\x80\x80abcd") if item[0] == 0 else (b"", b"")
+        await client.stream.send_all(begin + item * 200 + end + frame(PING))
+        while (await client.receive(pongs=[])).get("id") != "last":
+            pass
+        assert trio.current_time() - since == pytest.approx(50, abs=6)
+
+
+class CostlyLink(FedLink):
+    """One where what comes may be worth more than a client's task sees, as with TLS."""
+
+    def take(self) -> bytes | None:
+        data = super().take()
+        self.overhead = 8 * LINE_BYTES if data.endswith(b"$") else 0
+        return data.removesuffix(b"$") or (None if data else b"")
+
+
+@pytest.mark.parametrize("first", [b"$", b"/who\n$"])
+async def test_what_comes_to_no_bytes_costs(
+    first: bytes, monkeypatch: pytest.MonkeyPatch, autojump_clock
+) -> None:
+    monkeypatch.setattr(opening, "FedLink", CostlyLink)
+    settings = Settings(rate_limit=1, rate_burst=4)
+    await opening.run([first, b"$", b"$", b"/who\n"], settings=settings)
+    # Each of them is worth eight lines.
+    assert trio.current_time() == pytest.approx(3 * 8 - 4, abs=4)
+
+
+@pytest.mark.parametrize("rate_limit", [None, 1.0])
+async def test_no_read_makes_more_records_than_a_turn_takes(
+    rate_limit: float | None, autojump_clock
+) -> None:
+    settings = Settings(rate_limit=rate_limit, rate_burst=100_000)
+    send, receive = trio.open_memory_channel[object](float("inf"))
+    reader = opening.new_reader(FedLink([b"/msg x\n" * 9_000]), send, settings)
+    rejections = trio.Semaphore(1)
+    await opening.Connection(reader, send, settings, opening.TABLE, rejections=rejections).run()
+    send.close()
+    sent = [len(item[1]) async for item in receive]
+    assert sum(sent) == 9_000 + 2
+    assert max(sent) <= MOST_LINES

@@ -216,7 +216,7 @@ readers = st.builds(
         st.none() | data,
         st.booleans(),
         st.booleans(),
-        st.builds(LinesSnapshot, data, st.booleans(), st.booleans(), st.none() | data),
+        st.builds(LinesSnapshot, data, st.booleans(), st.booleans(), st.none() | data, data),
         st.none() | st.builds(FramesSnapshot, data, data, st.booleans(), st.booleans(), numbers),
         st.none() | seconds,
     ),

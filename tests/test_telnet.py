@@ -19,6 +19,7 @@ from trio_chat.protocol.table import make_table
 # RFC 854
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
 NOP, INTERRUPT, AYT, GO_AHEAD = b"\xf1", b"\xf4", b"\xf6", b"\xf9"
+ERASE_CHARACTER, ERASE_LINE = b"\xf7", b"\xf8"
 HERE = b"\r\n> yes, the server is here\r\n"
 
 VERBS = [DO, DONT, WILL, WONT]
@@ -29,8 +30,17 @@ OPTIONS = st.sampled_from(ALL_OPTIONS)
 def through(*pieces: bytes) -> tuple[bytes, bytes]:
     """The text, and the answers, that these pieces come to."""
     telnet = TelnetFilter()
-    pairs = [pair for piece in pieces for pair in telnet.feed(piece)]
+    pairs = [pair for piece in pieces for pair in taken(telnet, piece)]
     return b"".join(text for text, _ in pairs), b"".join(answer for _, answer in pairs)
+
+
+def taken(telnet: TelnetFilter, data: bytes) -> list[tuple[bytes, bytes]]:
+    """Text and answers, as they come one after the other."""
+    pairs, at = [], 0
+    while at < len(data):
+        text, answer, at = telnet.take(data, at)
+        pairs.append((text, answer))
+    return pairs
 
 
 def feed(*pieces: bytes) -> list[Command]:
@@ -57,7 +67,10 @@ def test_an_acknowledgement_is_never_answered() -> None:
         assert through(b"a" + IAC + DONT + option + IAC + WONT + option + b"b") == (b"ab", b"")
 
 
-@pytest.mark.parametrize("code", [code for code in range(240, 250) if bytes([code]) != AYT])
+SPOKEN = [AYT, ERASE_CHARACTER, ERASE_LINE]
+
+
+@pytest.mark.parametrize("code", [code for code in range(240, 250) if bytes([code]) not in SPOKEN])
 def test_commands_without_an_option_are_left_out(code: int) -> None:
     assert through(b"a" + IAC + bytes([code]) + b"b") == (b"ab", b"")
 
@@ -66,44 +79,75 @@ def test_are_you_there_is_answered() -> None:
     assert through(b"a" + IAC + AYT + b"b") == (b"ab", HERE)
 
 
+def test_what_erases_is_what_the_keys_send() -> None:
+    assert through(b"a" + IAC + ERASE_CHARACTER + IAC + ERASE_LINE + b"b") == (b"a\b\x15b", b"")
+
+
 def test_iac_iac_is_a_byte_of_text() -> None:
     assert through(b"a" + IAC + IAC + b"b") == (b"a\xffb", b"")
     assert through(IAC + IAC + DO + b"\x01") == (b"\xff" + DO + b"\x01", b"")
 
 
-@pytest.mark.parametrize("inside", [b"", b"\x18\x00xterm\n", IAC + IAC, b"a" + IAC + IAC + SE])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *(b"", b"\x18\x00xterm", IAC + IAC, b"a" + IAC + IAC + SE, b"\x18\0\r\0x", b"\x1f"),
+        # The size of a window, whose numbers may look like anything.
+        *(b"\x1f\0\n\n\n", b"\x1f\0P\0\n", b"\x1f" + IAC + IAC + b"\n" + IAC + IAC + b"\n"),
+    ],
+)
 def test_a_subnegotiation_is_skipped(inside: bytes) -> None:
     assert through(b"a" + IAC + SB + inside + IAC + SE + b"b") == (b"ab", b"")
 
 
 def test_nothing_within_a_subnegotiation_is_answered() -> None:
-    inside = b"\x18" + IAC + DO + b"\x01" + IAC + AYT + b"\n"
+    inside = b"\x18" + IAC + DO + b"\x01" + IAC + AYT + b"\r"
     assert through(b"a" + IAC + SB + inside + IAC + SE + b"b") == (b"ab", b"")
 
 
 def test_answers_stand_after_the_text_before_them() -> None:
     data = b"one" + IAC + DO + b"\x01" + b"two" + IAC + AYT + IAC + WILL + b"\x02" + b"three"
-    assert TelnetFilter().feed(data) == [
-        (b"one", IAC + WONT + b"\x01"),
-        (b"two", HERE),
-        (b"", IAC + DONT + b"\x02"),
-        (b"three", b""),
+    assert taken(TelnetFilter(), data) == [
+        *((b"one", b""), (b"", IAC + WONT + b"\x01"), (b"two", b"")),
+        *((b"", HERE), (b"", IAC + DONT + b"\x02"), (b"three", b"")),
     ]
 
 
-def test_a_subnegotiation_without_an_end_is_not_kept() -> None:
+@pytest.mark.parametrize("size", [1, 7, 1_000, 10_000])
+def test_a_subnegotiation_without_an_end_ends_at_a_kilobyte(size: int) -> None:
+    data = IAC + SB + b"x" * 1_022
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert through(*pieces, b"text") == (b"text", b"")
+    assert through(*pieces[:-1], pieces[-1][:-1]) == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    "option", [b"", b"\x18", b"\x18\0xterm", b"\x1f\0P\0\x18", b"\x1f\n\n\n\nx"]
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", IAC + b"\n"])
+def test_a_subnegotiation_without_an_end_ends_with_its_line(option: bytes, end: bytes) -> None:
+    data = b"a" + IAC + SB + option + end + b"text" + IAC + SE
+    assert through(data) == through(*one_by_one(data)) == (b"a\ntext", b"")
+
+
+def test_what_is_kept_of_a_subnegotiation_is_bounded() -> None:
     telnet = TelnetFilter()
-    telnet.feed(IAC + SB + b"\x18")
-    for _ in range(100):
-        assert telnet.feed(b"x" * 10_000 + IAC + IAC) == []
-        assert len(telnet.command) <= 3
-    assert telnet.feed(IAC + SE + b"text") == [(b"text", b"")]
+    for piece in [IAC + SB, b"x" * 500, b"x" * 500, IAC + IAC]:
+        taken(telnet, piece)
+        assert telnet.inside
+        assert len(telnet.command) <= 1_024
+
+
+def test_a_subnegotiation_that_an_earlier_version_has_begun_goes_on() -> None:
+    # It kept the beginning, and an IAC.
+    assert taken(TelnetFilter(IAC + SB), b"x" + IAC + SE + b"a")[-1] == (b"a", b"")
+    assert taken(TelnetFilter(IAC + SB + IAC), SE + b"a")[-1] == (b"a", b"")
 
 
 def test_inside_says_whether_a_command_is_unfinished() -> None:
     telnet = TelnetFilter()
     for piece, inside in [(b"a", False), (IAC, True), (DO, True), (b"\x01", False), (IAC, True)]:
-        telnet.feed(piece)
+        taken(telnet, piece)
         assert telnet.inside == inside
 
 
@@ -162,7 +206,7 @@ def test_a_client_that_sends_none_is_left_as_it_is() -> None:
         IAC + NOP,
         IAC + INTERRUPT,
         IAC + AYT,
-        IAC + SB + b"\x18\0\n/quit\r\0\r\n" + IAC + SE,
+        IAC + SB + b"\x18\0/quit\r\0\r" + IAC + SE,
         IAC + SB + b"\x1f" + IAC + IAC + b"\n" + IAC + SE,
     ],
 )
@@ -198,14 +242,67 @@ def test_lines_before_the_first_command_end_as_they_did() -> None:
     assert records == [commands.ListRooms(), SwitchEncoding(CRLF), commands.ListMembers()]
 
 
-def test_what_waits_for_the_rate_does_not_hold_up_an_answer() -> None:
+def test_past_a_limit_commands_wait_too() -> None:
     line = LineDialect(make_table(), Settings())
     records = line.feed(b"/rooms\n/who\n" + IAC + DO + b"\x01", 1)
-    assert commands.ListRooms() in records
-    assert Answer(IAC + WONT + b"\x01") in records
-    assert commands.ListMembers() not in records
+    assert records == [commands.ListRooms(), SwitchEncoding(CRLF)]
     assert line.pending
     assert line.feed(b"", 1) == [commands.ListMembers()]
+    assert line.pending
+    assert line.feed(b"/help\n", 1) == [Answer(IAC + WONT + b"\x01"), commands.Help()]
+    assert not line.pending
+
+
+@pytest.mark.parametrize("first", [b"", IAC + NOP])
+@pytest.mark.parametrize(
+    "command", [IAC + NOP, IAC + AYT, IAC + IAC, IAC + DONT + b"\x01", IAC + SB]
+)
+def test_a_command_is_counted_as_a_part_of_a_line(first: bytes, command: bytes) -> None:
+    line = LineDialect(make_table(), Settings())
+    line.feed(first)
+    whole = command + (b"\x18" + IAC + SE if command == IAC + SB else b"")
+    line.feed(whole * 8, 100)
+    assert line.spent == 2
+    line.feed(whole * 8, 1)
+    assert line.spent == 1
+    assert line.pending
+    assert line.snapshot().waiting == whole * 4
+    line.feed(b"", 1)
+    assert line.spent == 1
+    assert not line.pending
+
+
+def test_what_is_no_whole_command_is_not_counted_yet() -> None:
+    line = LineDialect(make_table(), Settings())
+    for byte, spent in zip(IAC + DO + b"\x01" + IAC, [0, 0, 0.25, 0], strict=False):
+        line.feed(bytes([byte]))
+        assert line.spent == spent
+
+
+def test_lines_with_commands_in_them_are_counted() -> None:
+    line = LineDialect(make_table(), Settings())
+    line.feed(b"/who\r\n\r\n" + IAC + NOP + b"/who\r\n")
+    assert line.spent == 3.25
+
+
+def test_a_flood_is_answered_once_for_each_kind() -> None:
+    line = LineDialect(make_table(), Settings())
+    flood = (IAC + AYT + IAC + DO + b"\x01" + IAC + WILL + b"\x01") * 5_000
+    answers = [Answer(HERE), Answer(IAC + WONT + b"\x01"), Answer(IAC + DONT + b"\x01")]
+    assert line.feed(flood, 30) == [SwitchEncoding(CRLF), *answers]
+    assert line.spent == 30
+    assert line.feed(b"", 1) == answers  # whose turn is the next feed's
+
+
+def test_what_waits_with_its_commands_goes_over() -> None:
+    line = LineDialect(make_table(), Settings())
+    line.feed(b"/rooms\n" + IAC + DO + b"\x01/who\n" + IAC + SB + b"\x18", 1)
+    snapshot = line.snapshot()
+    restored = LineDialect.restored(make_table(), Settings(), snapshot)
+    assert restored.snapshot() == snapshot
+    assert restored.pending
+    assert restored.feed(b"") == [Answer(IAC + WONT + b"\x01"), commands.ListMembers()]
+    assert restored.feed(b"xterm" + IAC + SE + b"/help\n") == [commands.Help()]
 
 
 def test_iac_iac_within_a_line_is_no_utf8() -> None:
@@ -221,8 +318,7 @@ def test_iac_iac_within_a_line_is_no_utf8() -> None:
 
 def test_an_unfinished_command_holds_nothing_back_and_keeps_nothing() -> None:
     line = LineDialect(make_table(), Settings())
-    line.feed(b"/rooms\n" + IAC + SB)
-    for _ in range(50):
-        assert line.feed(b"\n/quit\n" * 1000) == []
+    assert line.feed(b"/rooms\n" + IAC + SB)[0] == commands.ListRooms()
+    assert line.feed(b"x" * 900) == []
     assert len(line._buffer) == 0
-    assert line.feed(IAC + SE + b"/who\n") == [commands.ListMembers()]
+    assert line.feed(b"\n/who\n") == [commands.ListMembers()]

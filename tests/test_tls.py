@@ -43,7 +43,13 @@ from trio_chat.testing import LineClient
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
 from trio_chat.transports.rejection import NO_ROOM, NO_TLS
 from trio_chat.transports.tcp import SocketLink
-from trio_chat.transports.tls import HANDSHAKE_SECONDS, PENDING_BYTES, TlsLink
+from trio_chat.transports.tls import (
+    HANDSHAKE_SECONDS,
+    PENDING_BYTES,
+    RECORD_BYTES,
+    TLS_READ_BYTES,
+    TlsLink,
+)
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
@@ -755,6 +761,86 @@ async def test_what_tls_itself_has_to_say_waits_within_a_bound(
         link._answer()
     for one in (ours, link):
         one.close()
+
+
+class Below:
+    """A link over TCP that has come to these bytes so far."""
+
+    peer = address = "p"
+    unsent_bytes = 0
+
+    def __init__(self) -> None:
+        self.came = self.sent = b""
+
+    def take(self, most: int) -> bytes | None:
+        data, self.came = self.came[:most], self.came[most:]
+        return data or None
+
+    def write(self, chunk: bytes | None, more: None) -> int:
+        self.sent += chunk or b""
+        return 0
+
+    async def readable(self) -> None:
+        while not self.came:
+            await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def above(
+    authority: Authority,
+) -> AsyncIterator[tuple[Below, TlsLink, ssl.SSLObject, object]]:
+    """A link after its handshake, what is below it, and its client."""
+    certificate = read_certificate(Settings(**authority.settings))
+    assert certificate is not None
+    heard, says = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = authority.trusting.wrap_bio(heard, says, server_hostname=HOST)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    below = Below()
+    link = TlsLink(below, says.read(), certificate.context)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.readable)
+            await until(lambda: bool(below.sent))
+            heard.write(below.sent)
+            client.do_handshake()
+            below.came += says.read()
+        yield below, link, client, says
+
+
+@pytest.mark.parametrize("size", [1, 40, 1_024, 5_000, 16_384, 40_000])
+async def test_records_count_for_what_they_are(authority: Authority, size: int) -> None:
+    """However they come: at least a kilobyte each, and what decrypts to nothing counts too."""
+    async with above(authority) as (below, link, client, says):
+        for _ in range(10):
+            client.write(b"x" * size)
+        sent = says.read()
+        below.came += sent
+        got, counted = b"", 0
+        while below.came:
+            before = len(below.came)
+            data = link.take()
+            assert before - len(below.came) <= TLS_READ_BYTES
+            got += data or b""
+            counted += len(data or b"") + link.overhead
+        assert len(got) == 10 * size
+        # What a read has of a record's head is counted with the rest of it.
+        assert counted == pytest.approx(max(10 * RECORD_BYTES, len(sent)), abs=RECORD_BYTES)
+        assert link.take() is None
+        assert link.overhead == 0
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+async def test_heads_of_records_may_be_split_anywhere(authority: Authority, size: int) -> None:
+    async with above(authority) as (below, link, client, says):
+        for length in (1, 2, 300, 1):
+            client.write(b"x" * length)
+        sent = says.read()
+        records = 0
+        for at in range(0, len(sent), size):
+            records += link._records(sent[at : at + size])
+        assert records == 4
+        assert below.came == b""
 
 
 # --- WebSocket ------------------------------------------------------------------------------------

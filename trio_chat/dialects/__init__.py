@@ -9,7 +9,7 @@ once an encoding, and not once a client.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from trio_chat.protocol.events import Event
 
@@ -25,19 +25,28 @@ if TYPE_CHECKING:
 Piece: TypeAlias = str | bytes | Event
 Chunk: TypeAlias = bytes | list[Event]
 
+# An item that is no line or message, such as a telnet command or a pong, counts so much against the
+# rate: as a kilobyte does.
+PART_OF_LINE: Final = 0.25
+
 
 class Dialect(Protocol):
     """The reading half: one for each connection."""
 
     @property
     def pending(self) -> bool:
-        """Whether complete commands wait, as bytes, because of the last call's `limit`."""
+        """Whether input waits, as bytes, because of the last call's `limit`."""
         ...
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
-        """Take bytes as they came, split anywhere.
+    @property
+    def spent(self) -> float:
+        """The lines that the last call has taken in; a lesser item counts as `PART_OF_LINE`."""
+        ...
 
-        Give the records that are complete, at most `limit` of them.
+    def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
+        """Take bytes as they came, split anywhere, and give the records that are complete.
+
+        Once lines and lesser items are worth `limit` lines, the rest waits as bytes.
         """
         ...
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, cast
 
 from attrs import define
 
-from trio_chat.dialects.telnet import TelnetFilter
+from trio_chat.dialects import PART_OF_LINE
+from trio_chat.dialects.telnet import IAC, TelnetFilter
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
 from trio_chat.protocol.events import (
@@ -200,14 +202,16 @@ def _half_end(skipped: bytes) -> bytes:
 class LinesSnapshot:
     """A line dialect as plain data.
 
-    What is no whole line yet, or waits for a limit; whether that is the rest of a line too long;
-    and the telnet command begun, if any telnet command has come.
+    `buffer` is no whole line yet, or waits for a limit. `skipping`: it is the rest of a line too
+    long. `telnet` is the telnet command begun, if any telnet command has come. `waiting` comes
+    behind the buffer, with its telnet commands still in it.
     """
 
     buffer: bytes = b""
     skipping: bool = False
     pending: bool = False
     telnet: bytes | None = None
+    waiting: bytes = b""
 
 
 class LineDialect:
@@ -220,7 +224,9 @@ class LineDialect:
         "_skipping",
         "_table",
         "_telnet",
+        "_waiting",
         "pending",
+        "spent",
     )
 
     rooms = 1
@@ -232,7 +238,10 @@ class LineDialect:
         self._buffer = b""
         self._skipping = False
         self._telnet: TelnetFilter | None = None
+        # Only a client that speaks telnet has something here.
+        self._waiting = b""
         self.pending = False
+        self.spent: float = 0
 
     @classmethod
     def restored(
@@ -242,65 +251,71 @@ class LineDialect:
         dialect = cls(table, settings)
         dialect._buffer, dialect._skipping = snapshot.buffer, snapshot.skipping
         dialect._telnet = None if snapshot.telnet is None else TelnetFilter(snapshot.telnet)
-        dialect.pending = snapshot.pending
+        dialect._waiting, dialect.pending = snapshot.waiting, snapshot.pending
         return dialect
 
     def snapshot(self) -> LinesSnapshot:
         """This dialect as plain data."""
         telnet = None if self._telnet is None else self._telnet.command
-        return LinesSnapshot(self._buffer, self._skipping, self.pending, telnet)
+        return LinesSnapshot(self._buffer, self._skipping, self.pending, telnet, self._waiting)
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
-        """Take bytes as they came, split anywhere; give the records that are complete.
-
-        Lines past `limit` wait as bytes, and `pending` is true. What telnet's own commands are
-        answered does not count.
-        """
+    def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
+        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._telnet is not None or b"\xff" in data:
             return self._feed_telnet(data, limit)
         if data[:5] == b"/msg " and not self._buffer and not self._skipping:
             texts = _plain_messages(data, self._plain_chars)
             if texts and (limit is None or len(texts) <= limit):
                 self.pending = False
+                self.spent = len(texts)
                 return [Say(text) for text in texts]
+        self.spent = 0
         return self._feed_lines(data, limit)
 
-    def _feed_telnet(self, data: bytes, limit: int | None) -> list[Command]:
-        records: list[Command] = []
-        if self._telnet is None:
-            self._telnet = TelnetFilter()
-            plain, _, data = data.partition(b"\xff")
-            data = b"\xff" + data
-            records += self._feed_lines(plain, limit)
-            limit = None if limit is None else max(0, limit - len(records))
+    def _feed_telnet(self, data: bytes, limit: float | None) -> list[Command]:
+        """Take telnet's commands out; each answer is given once, however often it is asked for."""
+        self.spent = 0
+        plain, data, self._waiting = b"", self._waiting + data, b""
+        if (telnet := self._telnet) is None:
+            plain, command, data = data.partition(b"\xff")
+            data = command + data
+        records = self._feed_lines(plain, limit)  # or those that waited for a limit
+        if telnet is None:
+            telnet = self._telnet = TelnetFilter()
             records.append(SwitchEncoding(CRLF))
-        queued: list[bytes] = []
-        for text, answer in self._telnet.feed(data):
-            queued.append(text)
-            # Lines before an answer are answered before it, but for those that wait.
-            if answer and (b"\n" in text or b"\0" in text) and not self.pending:
-                lines = self._feed_lines(b"".join(queued), limit)
-                limit = None if limit is None else max(0, limit - len(lines))
-                records += lines
-                queued.clear()
-            if answer:
+        answers: set[bytes] = set()
+        at = 0
+        while at < len(data):
+            if self.pending or (limit is not None and self.spent >= limit):
+                self._waiting, self.pending = data[at:], True
+                break
+            is_command = telnet.inside or data[at] == IAC
+            text, answer, at = telnet.take(data, at)
+            if is_command and not telnet.inside:
+                self.spent += PART_OF_LINE
+            if text:
+                records += self._feed_lines(text, limit)
+            if answer and answer not in answers:
+                answers.add(answer)
                 records.append(Answer(answer))
-        return records + self._feed_lines(b"".join(queued), limit)
+        return records
 
-    def _feed_lines(self, data: bytes, limit: int | None) -> list[Command]:
+    def _feed_lines(self, data: bytes, limit: float | None) -> list[Command]:
         if self._buffer:
             data = self._buffer + data
         if b"\0" in data:
             data = data.replace(b"\r\0", b"\n")
+        self.pending = False
         if self._skipping:
             skipped, end, data = data.partition(b"\n")
             self._skipping = not end
             if not end:
                 self._buffer = _half_end(skipped)
                 return []
-        lines = data.split(b"\n", -1 if limit is None else limit)
+        lines = data.split(b"\n", -1 if limit is None else max(0, ceil(limit - self.spent)))
         self._buffer = lines.pop()
         self.pending = limit is not None and b"\n" in self._buffer
+        self.spent += len(lines)
         records: list[Command] = []
         for line in lines:
             record = self._record(line)
@@ -309,6 +324,7 @@ class LineDialect:
         if len(self._buffer) > self._settings.line_bytes + 1 and not self.pending:
             self._buffer = _half_end(self._buffer)
             self._skipping = True
+            self.spent += 1
             records.append(self._too_long())
         return records
 

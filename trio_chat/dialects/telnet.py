@@ -8,24 +8,38 @@ TIMING-MARK (RFC 860), which clients send after an interrupt and wait for.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from attrs import define
 
 IAC = 0xFF
 DONT, DO, WONT, WILL = 0xFE, 0xFD, 0xFC, 0xFB
-SB, SE = 0xFA, 0xF0
-ARE_YOU_THERE = 0xF6
+SB = 0xFA
+ARE_YOU_THERE, ERASE_CHARACTER, ERASE_LINE = 0xF6, 0xF7, 0xF8
 
-_IN_SUBNEGOTIATION = bytes((IAC, SB))
-_AFTER_IAC = bytes((IAC, SB, IAC))
-_REFUSALS = {DO: WONT, WILL: DONT}
-_PRESENT = b"\r\n> yes, the server is here\r\n"
+_REFUSALS: Final = {DO: WONT, WILL: DONT}
+_PRESENT: Final = b"\r\n> yes, the server is here\r\n"
+# Those that stand for text. The keys for the other two send such control characters.
+_TEXTS: Final = {IAC: b"\xff", ERASE_CHARACTER: b"\b", ERASE_LINE: b"\x15"}
+_WITH_OPTION: Final = frozenset({DO, DONT, WILL, WONT})
+_LONGEST: Final = 3  # of those with an option; subnegotiations aside
+
+# A subnegotiation ends at so many bytes, or with the line. None was agreed on, so nobody has to
+# send one; but one without an end would mute its client for good.
+_SUBNEGOTIATION_BYTES: Final = 1_024
+_SUBNEGOTIATION: Final = re.compile(
+    rb"\xff\xfa"
+    rb"(?:\x1f(?:[^\xff]|\xff\xff){0,4}+)?+"  # the size of a window may be 10 (RFC 1073)
+    rb"(?:[^\xff\n]|\xff[^\xf0\n])*+"
+    rb"(?:\xff\xf0|\xff?(?=\n))"
+)
 
 
 @define
 class TelnetFilter:
-    """The state of one connection: whether the next byte belongs to a telnet command."""
+    """The state of one connection: what has come of a telnet command that is not whole yet."""
 
-    # The bytes of the command begun so far; of a subnegotiation no more than its marker is kept.
     command: bytes = b""
 
     @property
@@ -33,57 +47,41 @@ class TelnetFilter:
         """Whether the bytes so far end within a telnet command."""
         return bool(self.command)
 
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Split bytes into pairs.
+    def take(self, data: bytes, at: int) -> tuple[bytes, bytes, int]:
+        """Take what begins at a place: text up to the next command, or one command.
 
-        Text without telnet commands, and what to answer after that text (perhaps nothing).
+        Gives the text, what the command is answered, and where it ends. Of a command that is not
+        whole, all is taken.
         """
-        pairs: list[tuple[bytes, bytes]] = []
-        text = bytearray()
-        position = 0
-        while position < len(data):
-            if not self.command:
-                start = data.find(IAC, position)
-                if start < 0:
-                    text += data[position:]
-                    break
-                text += data[position:start]
-                self.command = b"\xff"
-                position = start + 1
-                continue
-            answer = self._step(data[position], text)
-            position += 1
-            if answer:
-                pairs.append((bytes(text), answer))
-                text.clear()
-        if text:
-            pairs.append((bytes(text), b""))
-        return pairs
-
-    def _step(self, byte: int, text: bytearray) -> bytes:
-        """Take one byte of a command; give what is to be answered once it is complete."""
-        command = self.command
-        if len(command) == 1:
-            return self._verb(byte, text)
-        if command[1] == SB:
-            self._subnegotiation(byte)
-            return b""
+        had = len(self.command)
+        if not had and data[at] != IAC:
+            end = data.find(IAC, at)
+            end = len(data) if end < 0 else end
+            return data[at:end], b"", end
+        command = self.command + data[at : at + _LONGEST - had]
+        if len(command) > 1 and command[1] == SB:
+            return b"", b"", self._subnegotiation(data, at)
+        size = _LONGEST if len(command) > 1 and command[1] in _WITH_OPTION else _LONGEST - 1
+        if len(command) < size:
+            self.command = command
+            return b"", b"", len(data)
         self.command = b""
-        refusal = _REFUSALS.get(command[1])
-        return bytes((IAC, refusal, byte)) if refusal else b""
+        return _TEXTS.get(command[1], b""), _answer(command), at + size - had
 
-    def _verb(self, byte: int, text: bytearray) -> bytes:
-        if byte in (DO, DONT, WILL, WONT, SB):
-            self.command += bytes((byte,))
-            return b""
-        self.command = b""
-        if byte == IAC:
-            text.append(IAC)
-        return _PRESENT if byte == ARE_YOU_THERE else b""
+    def _subnegotiation(self, data: bytes, at: int) -> int:
+        """Skip one, or what has come of it; gives where that ends."""
+        had = len(self.command)
+        command = self.command + data[at : at + _SUBNEGOTIATION_BYTES - had]
+        whole = _SUBNEGOTIATION.match(command)
+        if whole is not None:
+            command = whole[0]
+        done = whole is not None or len(command) == _SUBNEGOTIATION_BYTES
+        self.command = b"" if done else command
+        return at + len(command) - had
 
-    def _subnegotiation(self, byte: int) -> None:
-        """Skip to IAC SE; nothing in between was agreed on."""
-        if self.command == _AFTER_IAC:
-            self.command = b"" if byte == SE else _IN_SUBNEGOTIATION
-        elif byte == IAC:
-            self.command = _AFTER_IAC
+
+def _answer(command: bytes) -> bytes:
+    if command[1] == ARE_YOU_THERE:
+        return _PRESENT
+    refusal = _REFUSALS.get(command[1])
+    return bytes((IAC, refusal, command[2])) if refusal else b""

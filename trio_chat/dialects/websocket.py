@@ -1,8 +1,8 @@
 """WebSocket: documents in frames (RFC 6455), without extensions.
 
 Here it is found where a frame ends; what is in it, and whether it may be so, is wsproto's affair.
-So all that a connection keeps is bytes: those of a frame, and of a message in fragments, that are
-not whole yet. A frame from a server is not masked, and so the same for all who get it.
+So all that a connection keeps is bytes: a frame that is not whole yet, and the text so far of a
+message in fragments. A frame from a server is not masked, and so the same for all who get it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from attrs import define
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
-from trio_chat.dialects import documents
+from trio_chat.dialects import PART_OF_LINE, documents
 from trio_chat.dialects.forms import Context
 from trio_chat.protocol.commands import Answer, Disconnected
 from trio_chat.protocol.events import Answered, Ended, Goodbye, LabelledEvent, Stopping
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F
-_WHOLE_TEXT = _FIN | Opcode.TEXT
+_TEXT, _CONTINUATION = int(Opcode.TEXT), int(Opcode.CONTINUATION)
+_WHOLE_TEXT = _FIN | _TEXT
 _CONTROL = 0x08
 _SHORT, _LONG = 126, 65_536  # a length from here on stands in two bytes, or in eight
 _MASK_BYTES = 4
@@ -118,23 +119,51 @@ def _sizes(data: bytes, at: int) -> tuple[int, int] | None:
     return head + (_MASK_BYTES if data[at + 1] & _MASKED else 0), length
 
 
-def _is_common(head: int, length: int) -> bool:
-    """Whether a masked frame of common length has such a head as it must have."""
-    return head == 2 + _MASK_BYTES or (head == 4 + _MASK_BYTES and length >= _SHORT)
+def _is_regular(head: int, length: int) -> bool:
+    """Whether a frame has such a head as it must have: masked, its length in few bytes."""
+    lengths = 2 if length < _SHORT else 4 if length < _LONG else 10
+    return head == lengths + _MASK_BYTES
 
 
-def _unmasked(mask: bytes, payload: bytes) -> bytes:
+def _payload(frame: bytes, head: int) -> bytes:
+    """Give the payload of a masked frame with so long a head."""
+    mask, payload = frame[head - _MASK_BYTES : head], frame[head:]
     size = len(payload)
     key = (mask * (size // _MASK_BYTES + 1))[:size]
     return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
+
+
+def _first_frame(text: bytes | bytearray) -> bytes:
+    """A frame with the beginning of a message, as a client sends it; its mask changes nothing."""
+    size = len(text)
+    if size < _SHORT:
+        lengths = bytes((_MASKED | size,))
+    elif size < _LONG:
+        lengths = bytes((_MASKED | _SHORT, *divmod(size, 256)))
+    else:
+        lengths = bytes((_MASKED | _LENGTH,)) + size.to_bytes(8)
+    return bytes((_TEXT,)) + lengths + bytes(_MASK_BYTES) + text
+
+
+def _texts(frames: bytes) -> bytearray | None:
+    """Give the text in the first frames of a message; `None` without any."""
+    if not frames:
+        return None
+    texts, at = bytearray(), 0
+    while (sizes := _sizes(frames, at)) is not None:
+        head, length = sizes
+        texts += _payload(frames[at : at + head + length], head)
+        at += head + length
+    return texts
 
 
 @define
 class FramesSnapshot:
     """A WebSocket dialect as plain data.
 
-    What has come of a frame, and of a message in frames; whether the end has come, or whole frames
-    wait for a limit; and how many bytes a message may have, as its client was told.
+    `buffer` has the beginning of a frame, and `fragments` the first frames of a message. `over`:
+    the end has come. `pending`: whole frames wait for a limit. `most` is how many bytes a message
+    may have, as its client was told.
     """
 
     buffer: bytes = b""
@@ -147,16 +176,17 @@ class FramesSnapshot:
 class WebSocketDialect:
     """The reading half: what one connection has sent and what of it is not a whole message yet."""
 
-    __slots__ = ("_buffer", "_context", "_fragments", "_limit", "_over", "pending")
+    __slots__ = ("_buffer", "_context", "_fragments", "_limit", "_over", "pending", "spent")
 
     def __init__(self, table: Mapping[str, Row], settings: Settings) -> None:
         self._context = Context(table, settings)
         self._limit = settings.document_bytes
-        # What has come of a frame, and the frames that have come of a message.
+        # The beginning of a frame; and the text so far of a message that has begun.
         self._buffer = b""
-        self._fragments = bytearray()
+        self._fragments: bytearray | None = None
         self._over = False
         self.pending = False
+        self.spent: float = 0
 
     @classmethod
     def restored(
@@ -165,25 +195,29 @@ class WebSocketDialect:
         """A dialect that goes on from another one's snapshot."""
         dialect = cls(table, settings)
         dialect._limit = snapshot.most or settings.document_bytes
-        dialect._buffer, dialect._fragments = snapshot.buffer, bytearray(snapshot.fragments)
+        dialect._buffer, dialect._fragments = snapshot.buffer, _texts(snapshot.fragments)
         dialect._over, dialect.pending = snapshot.over, snapshot.pending
         return dialect
 
     def snapshot(self) -> FramesSnapshot:
         """This dialect as plain data."""
-        fragments = bytes(self._fragments)
-        return FramesSnapshot(self._buffer, fragments, self._over, self.pending, self._limit)
+        return FramesSnapshot(self._buffer, self._begun(), self._over, self.pending, self._limit)
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
+    def _begun(self) -> bytes:
+        """Give the text so far of a message as one frame, which is not its last."""
+        return b"" if self._fragments is None else _first_frame(self._fragments)
+
+    def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
         """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
+        self.spent = 0
         if self._over:
             return []
         return self._frames(self._buffer + data if self._buffer else data, limit)
 
-    def _frames(self, data: bytes, limit: int | None) -> list[Command]:
+    def _frames(self, data: bytes, limit: float | None) -> list[Command]:
         """What whole frames come to; the rest waits."""
         records: list[Command] = []
-        at = taken = 0
+        at = 0
         self.pending = False
         while not self._over and (sizes := _sizes(data, at)) is not None:
             head, length = sizes
@@ -193,11 +227,12 @@ class WebSocketDialect:
             end = at + head + length
             if len(data) < end:
                 break
-            # Frames are counted, for those that come to nothing are work too.
-            if taken == limit:
+            if limit is not None and self.spent >= limit:
                 self.pending = True
                 break
-            taken += 1
+            # Frames that come to nothing are work too.
+            whole = data[at] & _FIN and not data[at] & _CONTROL
+            self.spent += 1 if whole else PART_OF_LINE
             records += self._frame(data[at:end], head)
             at = end
         self._buffer = b"" if self._over else data[at:]
@@ -205,10 +240,11 @@ class WebSocketDialect:
 
     def _frame(self, frame: bytes, head: int) -> list[Command]:
         """What a frame comes to."""
+        regular = _is_regular(head, len(frame) - head)
         # Nearly every one is a whole message, masked, its length in as few bytes as can be.
-        if frame[0] == _WHOLE_TEXT and not self._fragments and _is_common(head, len(frame) - head):
+        if frame[0] == _WHOLE_TEXT and self._fragments is None and regular:
             try:
-                text = _unmasked(frame[head - _MASK_BYTES : head], frame[head:]).decode()
+                text = _payload(frame, head).decode()
             except UnicodeDecodeError:
                 pass  # wsproto says it better
             else:
@@ -217,18 +253,31 @@ class WebSocketDialect:
             if frame[0] & _CONTROL:
                 [control] = _parsed(frame)
                 return self._control(control)
-            return self._data(frame)
+            if regular and frame[0] == (_TEXT if self._fragments is None else _CONTINUATION):
+                return self._fragment(_payload(frame, head))
+            return self._last(frame)
         except ParseFailed as error:
             return self._end(error.code, str(error), "did not keep to the WebSocket protocol")
 
-    def _data(self, frame: bytes) -> list[Command]:
-        if len(self._fragments) + len(frame) > self._limit + (_MASK_BYTES + 10):
+    def _fragment(self, text: bytes) -> list[Command]:
+        """Keep what is not the last fragment of a message.
+
+        That is its text alone, for a fragment may be empty, and thousands of them as long as a
+        message.
+        """
+        fragments = self._fragments or bytearray()
+        if len(fragments) + len(text) > self._limit:
             return self._too_big()
-        if not frame[0] & _FIN:
-            self._fragments += frame
-            return []
-        message, self._fragments = bytes(self._fragments) + frame, bytearray()
-        parts = _parsed(message)
+        fragments += text
+        self._fragments = fragments
+        return []
+
+    def _last(self, frame: bytes) -> list[Command]:
+        """Read the last frame of a message, or refuse a frame that may not be."""
+        if len(self._fragments or b"") + len(frame) > self._limit + (_MASK_BYTES + 10):
+            return self._too_big()
+        parts = _parsed(self._begun() + frame)
+        self._fragments = None
         if parts[0].opcode is not Opcode.TEXT:
             return self._end(CloseReason.UNSUPPORTED_DATA, "text only", "sent a binary message")
         text = "".join(str(part.payload) for part in parts)
@@ -250,7 +299,7 @@ class WebSocketDialect:
 
     def _end(self, code: int, text: str, reason: str) -> list[Command]:
         self._over = True
-        self._fragments.clear()
+        self._fragments = None
         return [Answer(close_frame(code, text)), Disconnected(reason, for_good=True)]
 
 

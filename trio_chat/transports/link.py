@@ -36,6 +36,9 @@ class ConnectionLink(ABC):
         "unsent",
     )
 
+    overhead = 0
+    """What the last `take` has cost beyond the bytes it gave, in bytes: see `TlsLink`."""
+
     def __init__(self, peer: str, address: str) -> None:
         self.peer = peer
         self.address = address

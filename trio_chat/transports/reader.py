@@ -12,6 +12,7 @@ from attrs import define, field
 
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import WebSocketDialect
+from trio_chat.hub.hub import TURN_RECORDS
 from trio_chat.hub.inbox import AllStill, Connected, InputEnded
 from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Disconnected
@@ -43,6 +44,9 @@ logger = logging.getLogger("trio_chat")
 # part of one. Some telnets send a read for each key.
 LINE_BYTES = 4_096
 READ_LINES = 0.02
+# Whatever the rate allows, no more is taken in at once. More records than a turn of the hub takes
+# are better left as bytes.
+MOST_LINES = TURN_RECORDS
 
 # For an answer that does not wait for the hub.
 ANSWER_SECONDS = 10.0
@@ -80,8 +84,9 @@ class NoDialect:
     """Stands where no dialect has begun, and nothing is fed."""
 
     pending = False
+    spent = 0.0
 
-    def feed(self, data: bytes, limit: int | None = None) -> list[Command]:
+    def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
         """Nothing comes of it."""
         del data, limit
         return []
@@ -196,12 +201,15 @@ class Reader:
         first = self.first
         if self.link.paused is not None or first is None:
             return True
-        data = self.link.take()
+        link = self.link
+        data = link.take()
+        if link.overhead > 0:
+            self._spend(link.overhead / LINE_BYTES)
         if data:
             first.data += data
         elif data is not None:
             self._end = Disconnected("closed by the client")
-        return data is not None
+        return data is not None or self._waits
 
     def reject(self, first: FirstBytes, reason: str, *answers: Record) -> None:
         """Answer a client that is not served, and close it; `reason` is for the log."""
@@ -242,7 +250,7 @@ class Reader:
             return
         if link.ending:
             # Lines that waited for the rate go too.
-            await self.send(self.dialect.feed(await self._take_last()), 0)
+            await self.send(self.dialect.feed(await self._take_last(), MOST_LINES), 0)
         await self._channel.send((self.client, (self._end or InputEnded(),), 0))
 
     def _read(self) -> bool:
@@ -253,11 +261,14 @@ class Reader:
         data = link.take()
         if not data:
             if data is None:
-                return False
+                if link.overhead <= 0:
+                    return False
+                self._spend(link.overhead / LINE_BYTES)
+                return self._waits
             self._end = Disconnected("closed by the client")
             return True
         self._size = len(data)
-        self._feed(data)
+        self._feed(data, link.overhead)
         if self._records:
             try:
                 self._channel.send_nowait((self.client, self._records, len(data)))
@@ -272,17 +283,15 @@ class Reader:
         bucket = self._bucket
         return self.dialect.pending or (bucket is not None and bucket.in_debt)
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes, overhead: int = 0) -> None:
         """Have records made of what has come, as many as the rate allows; the rest waits."""
         dialect, bucket = self.dialect, self._bucket
         if bucket is None:
-            self._records = dialect.feed(data)
+            self._records = dialect.feed(data, MOST_LINES)
             return
         allowed = bucket.available(trio.current_time())
-        self._records = records = dialect.feed(data, allowed)
-        # Empty lines and telnet's commands are work too.
-        lines = allowed if dialect.pending else len(records)
-        bucket.spend(max(lines, len(records), len(data) / LINE_BYTES, READ_LINES))
+        self._records = dialect.feed(data, min(MOST_LINES, allowed))
+        bucket.spend(max(dialect.spent, (len(data) + overhead) / LINE_BYTES, READ_LINES))
 
     def _spend(self, lines: float) -> None:
         if self._bucket is not None:
@@ -294,8 +303,9 @@ class Reader:
         if self._records:
             await self._send()
         while self._waits:
-            if self._bucket is not None:
-                await trio.sleep(self._bucket.wait())  # too fast
+            await trio.sleep(0 if self._bucket is None else self._bucket.wait())  # too fast
+            await self.link.wait_allowed()
+            self._size = 0
             self._feed(b"")
             if self._records:
                 await self._send()

@@ -143,13 +143,13 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         """Wait until there is something to take, or the end."""
         await trio.lowlevel.wait_readable(self._socket)
 
-    def take(self) -> bytes | None:
+    def take(self, most: int = READ_BYTES) -> bytes | None:
         """The bytes that have come; `b""` is the end, `None` means that there are none yet.
 
-        Raises `OSError` if the connection is broken.
+        At most so many. Raises `OSError` if the connection is broken.
         """
         try:
-            return self._socket.recv(READ_BYTES)
+            return self._socket.recv(most)
         except BlockingIOError:
             return None
 
