@@ -31,7 +31,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
-from trio_chat.roomlog import FromLog, LoggedRoom
+from trio_chat.roomlog import FromLog, LoggedRoom, Stretch
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog
@@ -267,8 +267,8 @@ class NodeLog:
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         return await self.engine.log.before(room, position, limit)
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
-        return await self.engine.log.search(room, words, limit)
+    async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
+        return await self.engine.log.search(room, words, limit, before)
 
     def histories(self) -> HistoriesSnapshot:
         return HistoriesSnapshot()

@@ -497,6 +497,26 @@ EVENTS = [
     ),
     (events.EntriesShown("#general", "#General", []), "> no messages found in #General"),
     (
+        events.EntriesShown("#general", "#General", [], 17),
+        (
+            "> the search stopped, as it took too long: messages before 17 were not searched "
+            "(/history before 17 shows them)"
+        ),
+    ),
+    (
+        events.EntriesShown(
+            "#general",
+            "#General",
+            [events.Said("#general", "id", "jack", "Hi", 8, 1_800_000_000)],
+            3,
+        ),
+        (
+            "> [8 2027-01-15 08:00:00] jack: Hi\n"
+            "> the search stopped, as it took too long: messages before 3 were not searched "
+            "(/history before 3 shows them)"
+        ),
+    ),
+    (
         events.HelpShown(["/nick NAME - a name", "/rooms - a list"]),
         "> /nick NAME - a name\n> /rooms - a list",
     ),

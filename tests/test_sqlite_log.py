@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
+from searching import searched
 
 from trio_chat import Refused, Settings, open_chat
 from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
@@ -69,7 +70,7 @@ async def test_a_turn_may_have_any_number_of_them(path, count: int) -> None:
         for room in range(7):
             heard = [entry.text for entry in await log.read(f"#{room}", 0, 500)]
             assert heard == texts[room::7]
-        assert await log.search("#0", ["0"], 500) == [
+        assert await searched(log, "#0", ["0"], 500) == [
             entry for entry in await log.read("#0", 0, 500) if "0" in entry.text
         ]
 
@@ -207,7 +208,7 @@ async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
         kept = await log.read("#a", 0, 9)
         assert [(entry.text, entry.time) for entry in kept] == [*zip(texts, said_at, strict=True)]
         for words, found in (("zwei", 2), ("дра", 3), ("пять", 6), ("six", 7), ("%", 4)):
-            assert await log.search("#a", [words], 9) == [kept[found - 1]]
+            assert await searched(log, "#a", [words], 9) == [kept[found - 1]]
         # Not where it would have too many, nor long after the first of them.
         await log.append([said("#a") for _ in range(MOST - len(texts) + 1)])
         assert asked(path, "SELECT position FROM batches WHERE room = 1") == [(1,), (8,)]
@@ -323,9 +324,12 @@ async def test_who_reads_gives_way_to_who_talks(path) -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     async with log_in(path) as log:
         assert await log.read("#a", 0, 1) == []
-        [reader] = [thread for thread in threading.enumerate() if thread.name == "trio_chat reads"]
-        theirs = os.getpriority(os.PRIO_PROCESS, reader.native_id)
-    assert theirs == min(ours + 10, 19)
+        assert await searched(log, "#a", ["x"], 1) == []
+        names = ("trio_chat reads", "trio_chat searches")
+        readers = [thread for thread in threading.enumerate() if thread.name in names]
+        theirs = [os.getpriority(os.PRIO_PROCESS, reader.native_id) for reader in readers]
+    assert theirs == [min(ours + 10, 19)] * 2
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
-    reader.join(5)
-    assert not reader.is_alive()
+    for reader in readers:
+        reader.join(5)
+        assert not reader.is_alive()

@@ -30,6 +30,7 @@ import trio.testing
 from loopback import PATIENCE, descriptors, until
 from needs import needs
 from processes import wait_until
+from searching import searched
 from stored import stored
 
 import trio_chat
@@ -657,7 +658,7 @@ async def log_life(path: Path, done: list[str]) -> None:
             await log.append([said("#a", f"{number}"), topic("#a", f"{number}")])
             done += [f"{number}", f"{number}"]
             await log.read("#a", 0, 9)
-        await log.search("#a", ["1"], 9)
+        await searched(log, "#a", ["1"], 9)
         await log.before("#a", None, 9)
 
 
@@ -748,11 +749,11 @@ async def test_a_long_search_is_given_up_when_the_log_is_closed(path: Path) -> N
 
     async def search() -> None:
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            await log.search("#a", ["x"], 9)
+            await searched(log, "#a", ["x"], 9)
 
     async with trio.open_nursery() as nursery, open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", f"{number}") for number in range(1000)])
-        log._reader._connection.set_progress_handler(slow, 10)
+        log._searcher._connection.set_progress_handler(slow, 10)
         nursery.start_soon(search)
         await until(lambda: len(steps) > 3)
     assert len(steps) < 100

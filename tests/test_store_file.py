@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 import trio
 from loopback import PATIENCE
+from searching import searched
 from stored import stored
 
 import trio_chat
@@ -749,7 +750,7 @@ async def test_a_file_of_any_schema_is_read_whole(version: int, path: Path) -> N
             ("t_i", "#general", general[3:4]),
             ("o'brien", "#general", general[3:4]),
         ]:
-            assert await log.search(room, [word], 9) == found
+            assert await searched(log, room, [word], 9) == found
         added = [said("more", room) for room in ("#general", "#strasse", "#new", "#newest")]
         assert [entry.position for entry in await log.append(added)] == [11, 4, 5, 4]
     assert is_sound(path)
@@ -886,7 +887,7 @@ async def test_entries_of_a_kind_that_is_unknown_are_read_as_messages(path: Path
         assert [(type(entry), entry.position, entry.text) for entry in entries] == [
             (Said, 1, "a"), (Said, 2, "b"), (Said, 3, "c"),
         ]  # fmt: skip
-        assert await log.search("#a", ["b"], 9) == entries[1:2]
+        assert await searched(log, "#a", ["b"], 9) == entries[1:2]
         assert [entry.position for entry in await log.append([said("d")])] == [4]
 
 

@@ -61,7 +61,8 @@ def write(event: Event) -> str:
         entries = ",".join(map(write, event.entries))
         return (
             f'{{"type":"entries_shown","room":{_encode(event.room)},'
-            f'"room_name":{_encode(event.room_name)},"entries":[{entries}]}}'
+            f'"room_name":{_encode(event.room_name)},"entries":[{entries}],'
+            f'"stopped_at":{event.stopped_at}}}'
         )
     if isinstance(event, LabelledEvent):
         return f'{{"id":{_encode(event.id)},{write(event.event)[1:]}'

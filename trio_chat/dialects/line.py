@@ -87,9 +87,13 @@ def _stopping(event: Stopping) -> str:
 
 
 def _entries_shown(event: EntriesShown) -> str:
-    if not event.entries:
-        return f"> no messages found in {event.room_name}"
-    return "\n".join(map(_dated, event.entries))
+    lines = list(map(_dated, event.entries))
+    if at := event.stopped_at:
+        lines.append(
+            f"> the search stopped, as it took too long: messages before {at} were not searched "
+            f"(/history before {at} shows them)"
+        )
+    return "\n".join(lines) or f"> no messages found in {event.room_name}"
 
 
 def _dated(entry: PersistentEntry) -> str:

@@ -84,7 +84,7 @@ class Decide:
         self._origin: Origin | None = None
         self._answered = self._awaited = False
         self._answers: list[Callable[[], None]] = []
-        connections = Connections(state, self, resumption)
+        connections = Connections(state, self, queries, resumption)
         self.close = connections.close
         self.close_silently = connections.close_silently
         self.end_user = connections.end_user
@@ -173,6 +173,8 @@ class Decide:
                 session.queue = deque()
             session.queue.extend(records)
             self._state.wait(session)
+            if isinstance(records[-1], commands.Disconnected):
+                self._queries.input_ended(session)
 
     def _failed(self, session: Session, record: Record, error: Exception) -> None:
         """A record was refused; or it failed, which ends its session, and no other."""

@@ -81,7 +81,7 @@ class Hub:
         self._fold = Fold(state, log.snapshot)
         self._outboxes = Outboxes(state, log, nursery)
         self._queries = Queries(state, self._outboxes, nursery)
-        self._resumption = Resumption(state, self._outboxes, nursery)
+        self._resumption = Resumption(state, self._outboxes, self._queries, nursery)
         self._decide = Decide(
             state, self._outboxes, self._queries, self._resumption, log, table, before_say
         )
@@ -420,6 +420,7 @@ class Hub:
         """Forget the sessions that are another process's now, and end those that are not."""
         self.state.handed_over = True
         for session in handed_over:
+            self._queries.forget(session)
             del self.state.sessions[session]
             self.state.closing.pop(session, None)
             session.link.pause_for(pause)  # a task at rest does not know of it yet
@@ -461,6 +462,7 @@ class Hub:
     def _stop(self, _: inbox.Stop) -> None:
         """Have every session's task pass on what has arrived, and no more."""
         self.state.stopping = True
+        self._queries.stop()
         for session in self.state.sessions:
             if session.local:
                 session.input_ended = True

@@ -103,10 +103,9 @@ class PageRead(HubEvent):
 
 @define
 class QueryDone(HubEvent):
-    """Slow work for a command has come to this."""
+    """Slow work for a command has come to its end."""
 
     query: Query
-    event: Event
 
 
 @define

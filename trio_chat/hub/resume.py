@@ -21,6 +21,7 @@ from trio_chat.protocol.events import Ended
 
 if TYPE_CHECKING:
     from trio_chat.hub.outboxes import Outboxes
+    from trio_chat.hub.queries import Queries
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
@@ -35,9 +36,12 @@ POLICY = 1008
 class Resumption:
     """Detaches users from sessions that end, and attaches them to those that come back."""
 
-    def __init__(self, state: State, outboxes: Outboxes, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, state: State, outboxes: Outboxes, queries: Queries, nursery: trio.Nursery
+    ) -> None:
         self._state = state
         self._outboxes = outboxes
+        self._queries = queries
         self._nursery = nursery
 
     def detach(self, session: Session) -> bool:
@@ -123,6 +127,7 @@ class Resumption:
         self._outboxes.deafen(old)
         old.closing = "came back on another connection"
         self._state.suspend(old, Reason.CLOSING)
+        self._queries.forget(old)
         if old.queue is not None:
             abandon(old.queue)
             old.queue.clear()

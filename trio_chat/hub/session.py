@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trio_chat.dialects import Encoding
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
-    from trio_chat.protocol.commands import Command
+    from trio_chat.hub.queries import Query
     from trio_chat.transports.reader import Reader
 
 # Those of a session that is no slow consumer: one empty dict for all, never changed.
@@ -129,7 +129,7 @@ class Session:
         "more",
         "paging",
         "positions",
-        "querying",
+        "query",
         "queue",
         "refusal",
         "replies",
@@ -167,8 +167,8 @@ class Session:
         # Records that wait, and why none of them are decided now.
         self.queue: deque[Record] | None = None
         self.suspended: frozenset[Reason] = RUNNING
-        # The command whose slow work is under way.
-        self.querying: Command | None = None
+        # The slow work under way for it.
+        self.query: Query | None = None
         # A task waits for the link to take more.
         self.draining = False
         # Past its limit: it gets no entries but those it catches up with, after these positions.

@@ -289,11 +289,24 @@ class TopicShown:
 
 @define
 class EntriesShown:
-    """Persistent entries of a room, oldest first: its history, or what a search has found."""
+    """Persistent entries of a room, oldest first: its history, or what a search has found.
+
+    `stopped_at` is the position before which a search has not looked: it would have taken too
+    long. It is 0 if the search has looked at all that is kept, or has found enough.
+    """
 
     room: str
     room_name: str
     entries: list[PersistentEntry]
+    stopped_at: int = 0
+
+
+class Found(list[PersistentEntry]):
+    """The entries that a search has found, oldest first; `stopped_at` is that of `EntriesShown`."""
+
+    def __init__(self, shown: EntriesShown) -> None:
+        super().__init__(shown.entries)
+        self.stopped_at = shown.stopped_at
 
 
 @define

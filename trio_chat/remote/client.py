@@ -15,6 +15,7 @@ from trio_chat.protocol.events import (
     Departed,
     Done,
     EntriesShown,
+    Found,
     MembersListed,
     NickTaken,
     RoomsListed,
@@ -126,9 +127,13 @@ class RemoteClient:
         shown = await self._ask(EntriesShown, "show_history", room=room, limit=limit, **fields)
         return shown.entries
 
-    async def search(self, words: str, room: str) -> list[PersistentEntry]:
-        """The newest persistent entries of a room that hold all these words, oldest first."""
-        return (await self._ask(EntriesShown, "search", room=room, words=words)).entries
+    async def search(self, words: str, room: str) -> Found:
+        """The newest persistent entries of a room that hold all these words, oldest first.
+
+        A search that takes too long stops: then `stopped_at` of what it gives is the position
+        before which it has not looked, and else 0.
+        """
+        return Found(await self._ask(EntriesShown, "search", room=room, words=words))
 
     async def rooms(self) -> list[str]:
         """The names of the rooms there are, sorted; the first 200."""

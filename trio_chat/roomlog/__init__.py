@@ -43,6 +43,17 @@ class LoggedRoom:
     log: str = ""
 
 
+@frozen
+class Stretch:
+    """The persistent entries that a search has found in a stretch of a room, oldest first.
+
+    It has looked at those from the position `begin` on; 0 if there are none before.
+    """
+
+    entries: list[PersistentEntry]
+    begin: int
+
+
 class RoomLog(Protocol):
     """Makes entries of drafts. Delivery comes from here, never from the command.
 
@@ -78,11 +89,12 @@ class RoomLog(Protocol):
         """The newest `limit` persistent entries before a position, oldest first; `None`: of all."""
         ...
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
-        """The newest `limit` persistent entries that hold all these words, oldest first.
+    async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
+        """Look through a stretch of a room for the newest `limit` entries that hold all the words.
 
-        A word may stand within another. `words` are folded (`trio_chat.protocol.text.casefolded`),
-        and so are the texts they are looked for in.
+        The stretch ends before a position. It takes milliseconds, so that a caller can give up
+        between two of them. A word may stand within another. `words` are folded
+        (`trio_chat.protocol.text.casefolded`), and so are the texts. `limit` is at least 1.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict, deque
 from itertools import islice
+from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import trio
@@ -12,7 +13,7 @@ from attrs import define, field
 
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog import LoggedRoom, Stretch
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
 
 
-# Entries searched at once.
-STRETCH = 250
+# A search holds up the hub for so long at once, and by one entry at the least.
+STRETCH_SECONDS = 0.001
 
 
 @define
@@ -211,22 +212,30 @@ class MemoryLog:
         """The newest persistent entries before a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
-        end = len(entries)
-        if entries and position is not None:
-            end = min(end, max(0, position - entries[0].position))
+        end = _index(entries, position)
         return list(islice(entries, max(0, end - limit), end))
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
-        """The newest persistent entries that hold all the words, oldest first, at most `limit`."""
-        found: list[PersistentEntry] = []
-        entries = list(self._kept(room))
-        while entries and len(found) < limit:
-            # A stretch at a time, so that a long search delays nobody.
-            await trio.lowlevel.checkpoint()
-            stretch, entries = entries[-STRETCH:], entries[:-STRETCH]
-            found += [entry for entry in reversed(stretch) if _holds(entry, words)]
+    async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
+        """Look through a stretch of a room for entries that hold all the words."""
         await trio.lowlevel.checkpoint()
-        return found[:limit][::-1]
+        entries = self._kept(room)
+        begin = _index(entries, before)
+        found: list[PersistentEntry] = []
+        until = perf_counter() + STRETCH_SECONDS
+        while begin and len(found) < limit:
+            begin -= 1
+            if _holds(entries[begin], words):
+                found.append(entries[begin])
+            if perf_counter() >= until:
+                break
+        return Stretch(found[::-1], entries[begin].position if begin else 0)
+
+
+def _index(entries: deque[PersistentEntry], position: int | None) -> int:
+    """The number of a room's entries before a position; of all if that is `None`."""
+    if position is None or not entries:
+        return len(entries)
+    return min(len(entries), max(0, position - entries[0].position))
 
 
 def _holds(entry: PersistentEntry, words: Sequence[str]) -> bool:

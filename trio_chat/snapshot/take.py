@@ -169,8 +169,8 @@ def _detached(user: User, detached: Detached) -> ClientSnapshot:
 
 def _queued(session: Session) -> Iterator[QueuedRecord]:
     """The records that wait; first the query under way, which is begun anew."""
-    if session.querying is not None:
-        yield _as_queued(session.querying)
+    if session.query is not None:
+        yield _as_queued(session.query.command)
     for record in session.queue or ():
         yield _as_queued(record)
 

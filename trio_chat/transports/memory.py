@@ -17,6 +17,7 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.events import (
     Acted,
     EntriesShown,
+    Found,
     MembersListed,
     RoomsListed,
     Said,
@@ -270,11 +271,15 @@ class InProcessClient:
         record = commands.ShowHistory(limit, before, self._maybe_room(room))
         return (await self._ask(record, EntriesShown)).entries
 
-    async def search(self, words: str, *, room: str | None = None) -> list[PersistentEntry]:
-        """The newest persistent entries that hold all these words, oldest first; at most 50."""
+    async def search(self, words: str, *, room: str | None = None) -> Found:
+        """The newest persistent entries that hold all these words, oldest first; at most 50.
+
+        A search that takes too long stops: then `stopped_at` of what it gives is the position
+        before which it has not looked, and else 0.
+        """
         text = self._text(words, "word", self._settings.message_chars)
         record = commands.Search(parse_words(text), self._maybe_room(room))
-        return (await self._ask(record, EntriesShown)).entries
+        return Found(await self._ask(record, EntriesShown))
 
     async def rooms(self) -> list[str]:
         """The names of the rooms there are, sorted; the first 200."""

@@ -14,21 +14,24 @@ export function answerItem(event) {
     case "topic_shown":
       return { kind: "note", lines: [event.topic === "" ? "No topic is set." : `The topic is: ${event.topic}`] };
     case "entries_shown":
-      return { kind: "found", entries: event.entries };
+      // A server of another version may say nothing of where it stopped.
+      return { kind: "found", entries: event.entries, stoppedAt: event.stopped_at ?? 0 };
     default:
       return null;
   }
 }
 
 // An item as one hears it.
-export function spokenAnswer({ kind, lines, names, nicks, entries }) {
+export function spokenAnswer({ kind, lines, names, nicks, entries, stoppedAt }) {
   switch (kind) {
     case "rooms":
       return names.length === 0 ? "There are no rooms yet" : `Rooms there are: ${names.join(", ")}`;
     case "people":
       return `Here now: ${nicks.join(", ")}`;
-    case "found":
-      return entries.length === 1 ? "1 message was found" : `${entries.length} messages were found`;
+    case "found": {
+      const found = entries.length === 1 ? "1 message was found" : `${entries.length} messages were found`;
+      return stoppedAt > 0 ? `${found}, and the search stopped early` : found;
+    }
     default:
       return lines.join(" ");
   }

@@ -87,8 +87,12 @@ const BODIES = {
       ? aside("There are no rooms yet. /join ROOM makes one.")
       : choiceList("Rooms there are:", names, more, choose.room),
   people: ({ nicks, more }, { choose }) => choiceList("Here now:", nicks, more, choose.person),
-  found: ({ entries }) =>
-    entries.length === 0
+  found: ({ entries, stoppedAt }) => [
+    ...(entries.length === 0
       ? aside("Nothing was found.")
-      : [make("ol", { className: "found-list" }, ...entries.map(foundEntry))],
+      : [make("ol", { className: "found-list" }, ...entries.map(foundEntry))]),
+    ...(stoppedAt > 0
+      ? aside(`The search stopped, as it took too long: messages before number ${stoppedAt} were not searched.`)
+      : []),
+  ],
 };

@@ -13,6 +13,7 @@ from trio_chat.protocol import commands, events
 if TYPE_CHECKING:
     from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.queries import Queries
     from trio_chat.hub.resume import Resumption
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
@@ -24,9 +25,12 @@ logger = logging.getLogger("trio_chat")
 class Connections:
     """Handles the notices of connections, and ends sessions and users."""
 
-    def __init__(self, state: State, decide: Decide, resumption: Resumption) -> None:
+    def __init__(
+        self, state: State, decide: Decide, queries: Queries, resumption: Resumption
+    ) -> None:
         self._state = state
         self._decide = decide
+        self._queries = queries
         self._resumption = resumption
         self.handlers: Handlers = {
             inbox.Connected: self._connected,
@@ -138,6 +142,7 @@ class Connections:
     def _begin_to_close(self, session: Session, reason: str) -> None:
         session.closing = reason
         self._state.suspend(session, Reason.CLOSING)
+        self._queries.forget(session)
         if session.queue is not None:
             inbox.abandon(session.queue)
             session.queue.clear()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+import math
 from typing import TYPE_CHECKING
+
+from attrs import define, field
 
 from trio_chat.errors import Code
 from trio_chat.hub.handlers.rooms import room_meant
+from trio_chat.hub.searches import Search, Searches
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import EntriesShown, Event, Refusal, TopicSet
 
@@ -33,40 +36,93 @@ class History:
         self._state = state
         self._decide = decide
         self._log = log
+        self._searches = Searches(log)
         self.handlers: Handlers = {
-            commands.ShowHistory: self._look_up,
-            commands.Search: self._look_up,
+            commands.ShowHistory: self._show,
+            commands.Search: self._search,
         }
 
-    def _look_up(self, session: Session, record: commands.ShowHistory | commands.Search) -> None:
+    def _show(self, session: Session, record: commands.ShowHistory) -> None:
         room = room_meant(session.user, record.room)
-        work = partial(self._read, session, room, record)
+        self._decide.query(session, record, Page(self._log, room, self._most(session), record))
+
+    def _search(self, session: Session, record: commands.Search) -> None:
+        room = room_meant(session.user, record.room)
+        search = Search(room.name, record.words, room.position + 1)
+        address = session.link.address
+        work = Finding(self._searches, room, self._most(session), search, address)
         self._decide.query(session, record, work)
 
-    async def _read(
-        self, session: Session, room: Room, record: commands.ShowHistory | commands.Search
-    ) -> Event:
-        try:
-            if isinstance(record, commands.ShowHistory):
-                entries = await self._log.before(room.name, record.before, record.limit)
-            else:
-                entries = await self._log.search(room.name, record.words, commands.MAX_FOUND)
-        except Exception:
-            logger.exception("the room log cannot be read", extra={"room": room.name})
-            sentence = "the messages of this room cannot be read now; please try again later"
-            return Refusal(sentence, Code.CANNOT_READ)
-        if not session.local:
-            entries = self._newest(entries)
-        return EntriesShown(room.name, room.shown, entries)
+    def _most(self, session: Session) -> float:
+        """The bytes of an answer: half an outbox; in-process, all of it."""
+        return math.inf if session.local else self._state.settings.outbox_bytes // 2
 
-    def _newest(self, entries: list[PersistentEntry]) -> list[PersistentEntry]:
-        """As many of the newest as half an outbox holds, and one at the least."""
-        space = self._state.settings.outbox_bytes // 2
-        for index in range(len(entries) - 1, -1, -1):
-            space -= _size(entries[index])
-            if space < 0:
-                return entries[min(index + 1, len(entries) - 1) :]
-        return entries
+
+@define(eq=False)
+class Page:
+    """Looks up a page of a room's history."""
+
+    _log: RoomLog
+    _room: Room
+    _most: float
+    _asked: commands.ShowHistory
+    _entries: list[PersistentEntry] | None = field(default=None, init=False)
+
+    async def look(self) -> None:
+        """Read it."""
+        name, asked = self._room.name, self._asked
+        try:
+            self._entries = await self._log.before(name, asked.before, asked.limit)
+        except Exception:
+            logger.exception("the room log cannot be read", extra={"room": name})
+
+    def answer(self) -> Event:
+        """The page, if it could be read in time."""
+        if self._entries is None:
+            return _cannot_read()
+        return _shown(self._room, self._entries, self._most)
+
+
+@define(eq=False)
+class Finding:
+    """Looks for the entries of a room that hold some words."""
+
+    _searches: Searches
+    _room: Room
+    _most: float
+    _search: Search
+    _address: str
+    _failed: bool = field(default=False, init=False)
+
+    async def look(self) -> None:
+        """Search as far as that is to go."""
+        try:
+            await self._searches.run(self._search, self._address)
+        except Exception:
+            self._failed = True
+            logger.exception("the room log cannot be read", extra={"room": self._room.name})
+
+    def answer(self) -> Event:
+        """The entries found so far, and where the search stopped if it did."""
+        if self._failed:
+            return _cannot_read()
+        return _shown(self._room, self._search.entries, self._most, self._search.stopped_at)
+
+
+def _cannot_read() -> Refusal:
+    sentence = "the messages of this room cannot be read now; please try again later"
+    return Refusal(sentence, Code.CANNOT_READ)
+
+
+def _shown(
+    room: Room, entries: list[PersistentEntry], most: float, stopped_at: int = 0
+) -> EntriesShown:
+    """As many of the newest as fit into so many bytes, and one at the least."""
+    begin = len(entries)
+    while begin and (most := most - _size(entries[begin - 1])) >= 0:
+        begin -= 1
+    begin = min(begin, max(0, len(entries) - 1))
+    return EntriesShown(room.name, room.shown, entries[begin:], stopped_at)
 
 
 def _size(entry: PersistentEntry) -> int:

@@ -1,7 +1,7 @@
 """A room log in an SQLite file: what is delivered is in the file before.
 
-Appends go to a thread of their own (`writer`); reads to another, through a connection that
-cannot write, so that a long one delays nobody.
+Appends go to a thread of their own (`writer`), reads to another and searches to a third, through
+connections that cannot write. So no read waits for a search, and no append for either.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import re
 import sqlite3
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import trio
+from attrs import frozen
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
@@ -24,7 +25,8 @@ from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
-from trio_chat.roomlog.sqlite.reader import EntryQuery, StoreReader
+from trio_chat.roomlog.sqlite.lookups import Page, page, stretch
+from trio_chat.roomlog.sqlite.reader import StoreReader
 from trio_chat.roomlog.sqlite.writer import Job, Jobs, PauseJob, ResumeJob, Writer
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Durability
     from trio_chat.protocol.events import Entry, PersistentEntry
-    from trio_chat.roomlog import Result
+    from trio_chat.roomlog import Result, Stretch
     from trio_chat.roomlog.retention import Retention
 
 # For an append that has begun to come to its end, when its caller is cancelled.
@@ -44,17 +46,16 @@ CLOSE_SECONDS = 5.0
 REOPEN_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 
-# The batch that holds a position, if there is one, and those after it.
-FROM: Final = (
-    "position >= coalesce("
-    "(SELECT max(position) FROM batches WHERE room = rooms.id AND position <= ?), 0)"
-)
-# That a batch holds a word, as a pattern, in which some signs are quoted.
-HOLDS: Final = r" AND coalesce(nullif(folded, ''), texts) LIKE ? ESCAPE '\'"
-WILD: Final = re.compile(r"[%_\\]")
-QUOTED: Final = r"\\\g<0>"
-
 logger = logging.getLogger("trio_chat")
+
+
+@frozen
+class OpenStore:
+    """A file that is open: to write, to read pages, and to search."""
+
+    writer: Writer
+    reader: sqlite3.Connection
+    searcher: sqlite3.Connection
 
 
 @contextlib.asynccontextmanager
@@ -70,27 +71,25 @@ async def open_sqlite_log(
     """
     # From here to the block there is no checkpoint at which what has been opened could get lost.
     if lock is None:
-        writer, reader = await trio.to_thread.run_sync(_open, path, durability, retention)
+        opened = await trio.to_thread.run_sync(_open, path, durability, retention)
     else:
-        writer, reader = await _open_again(StoreFile(real(path), lock, durability), retention)
+        opened = await _open_again(StoreFile(real(path), lock, durability), retention)
     jobs: Jobs = queue.SimpleQueue()
     async with trio.open_nursery() as nursery:
         # Not ended by who cancels the chat, which may have an append to finish, but by the block.
         writing = trio.CancelScope(shield=True)
-        nursery.start_soon(_write, writer, jobs, writing)
-        log = SqliteLog(reader, jobs, writer, Claims(retention.rooms))
+        nursery.start_soon(_write, opened.writer, jobs, writing)
+        log = SqliteLog(opened, jobs, Claims(retention.rooms))
         try:
             yield log
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await log.close_reader()
+                await log.close_readers()
             jobs.put(None)
             writing.deadline = trio.current_time() + CLOSE_SECONDS
 
 
-def _open(
-    path: Path, durability: Durability, retention: Retention
-) -> tuple[Writer, sqlite3.Connection]:
+def _open(path: Path, durability: Durability, retention: Retention) -> OpenStore:
     file = open_store(path, durability)
     try:
         return _connect(file, retention)
@@ -99,7 +98,7 @@ def _open(
         raise
 
 
-def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
+def _connect(file: StoreFile, retention: Retention) -> OpenStore:
     with contextlib.ExitStack() as opened:
         try:
             if file.update():
@@ -108,14 +107,15 @@ def _connect(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Con
             # From now on it holds the file open: else the writer would take itself for the last one
             # when it pauses, and bring all of the write-ahead log into the file.
             reader.execute("SELECT forgotten FROM log").fetchall()
+            searcher = opened.enter_context(contextlib.closing(file.reader()))
             writer = Writer(file, retention)
         except sqlite3.Error as error:
             raise StoreError(f"cannot use {file.path}: {error}") from None
         opened.pop_all()
-    return writer, reader
+    return OpenStore(writer, reader, searcher)
 
 
-async def _open_again(file: StoreFile, retention: Retention) -> tuple[Writer, sqlite3.Connection]:
+async def _open_again(file: StoreFile, retention: Retention) -> OpenStore:
     """Open a file that has just been in use; closes it if that fails for too long."""
     deadline = trio.current_time() + REOPEN_SECONDS
     try:
@@ -150,15 +150,14 @@ class SqliteLog:
 
     shared: Literal[False] = False
 
-    def __init__(
-        self, reader: sqlite3.Connection, jobs: Jobs, writer: Writer, claims: Claims
-    ) -> None:
+    def __init__(self, opened: OpenStore, jobs: Jobs, claims: Claims) -> None:
         """To be made before the writer runs."""
-        self._reader = StoreReader(reader)
+        self._reader = StoreReader(opened.reader, name="trio_chat reads")
+        self._searcher = StoreReader(opened.searcher, name="trio_chat searches")
         self._jobs = jobs
-        self._known = writer.known()
-        self._identity = writer.identity
-        self.lock = writer.lock
+        self._known = opened.writer.known()
+        self._identity = opened.writer.identity
+        self.lock = opened.writer.lock
         self.claims = claims
         self.commits = Commits()
 
@@ -224,28 +223,24 @@ class SqliteLog:
 
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
         """The persistent entries of a room after a position, oldest first, at most `limit`."""
-        after = _known(after)
-        return await self._reader.read(
-            EntryQuery(room, FROM, [after], limit, newest=False, first=after + 1)
-        )
+        wanted = Page(room, limit, newest=False, first=_known(after + 1))
+        return await self._reader.read(partial(page, wanted=wanted))
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         """The newest persistent entries before a position, oldest first, at most `limit`."""
         last = MAX_POSITION if position is None else _known(position - 1)
-        return await self._reader.read(EntryQuery(room, "position <= ?", [last], limit, last=last))
+        wanted = Page(room, limit, newest=True, last=last)
+        return await self._reader.read(partial(page, wanted=wanted))
 
-    async def search(self, room: str, words: Sequence[str], limit: int) -> list[PersistentEntry]:
-        """The newest persistent entries that hold all the words, oldest first, at most `limit`."""
-        # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub. LIKE
-        # knows no case of ASCII letters, and is twice as fast as looking in `lower` of the texts.
-        patterns = [f"%{WILD.sub(QUOTED, word)}%" for word in words]
-        return await self._reader.read(
-            EntryQuery(room, f"TRUE{HOLDS * len(words)}", patterns, limit, words=words)
-        )
+    async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
+        """Look through a stretch of a room for entries that hold all the words."""
+        looked = partial(stretch, room=room, words=words, limit=limit, last=_known(before - 1))
+        return await self._searcher.read(looked)
 
-    async def close_reader(self) -> None:
-        """Close the connection for reading, and end what is being read through it."""
-        await self._reader.close()
+    async def close_readers(self) -> None:
+        """Close the connections for reading, and end what is being read through them."""
+        for reader in (self._reader, self._searcher):
+            await reader.close()
 
 
 def _known(position: int) -> int:
