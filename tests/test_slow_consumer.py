@@ -18,7 +18,6 @@ from trio_chat.hub.outboxes import Outboxes
 from trio_chat.hub.session import Session
 from trio_chat.hub.state import State
 from trio_chat.roomlog.memory import MemoryLog
-from trio_chat.roomlog.retention import Retention
 from trio_chat.testing import LineClient, line_client
 
 LIMIT = 1000
@@ -572,7 +571,7 @@ async def test_a_slow_but_steady_reader_is_not_dropped(autojump_clock):
     client = Session(link, LF, send, room_limit=1)
     async with trio.open_nursery() as nursery:
         state = State(Settings(stall_timeout=60))
-        outboxes = Outboxes(state, MemoryLog(Retention(1, 1)), nursery)
+        outboxes = Outboxes(state, nursery)
         await outboxes._drain(client)
     assert trio.current_time() == 4 * 60
     note = await receive.receive()

@@ -34,6 +34,7 @@ from trio_chat.protocol.table import help_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from trio_chat.hub.catching_up import CatchingUp
     from trio_chat.hub.handlers.messages import BeforeSay
     from trio_chat.hub.inbox import Answerable, Record
     from trio_chat.hub.outboxes import Outboxes
@@ -65,6 +66,7 @@ class Decide:
         self,
         state: State,
         outboxes: Outboxes,
+        catching_up: CatchingUp,
         queries: Queries,
         resumption: Resumption,
         log: RoomLog,
@@ -94,7 +96,7 @@ class Decide:
             **Rooms(state, self).handlers,
             **self._messages.handlers,
             **History(state, self, log).handlers,
-            **Sessions(state, self, outboxes, resumption, log, table).handlers,
+            **Sessions(state, self, catching_up, resumption, log, table).handlers,
             commands.Help: self._help,
             commands.Custom: self._custom,
             commands.Refuse: self._refuse,

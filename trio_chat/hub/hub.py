@@ -18,6 +18,7 @@ import trio
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
+from trio_chat.hub.catching_up import CatchingUp
 from trio_chat.hub.decide import Decide
 from trio_chat.hub.deliver import Deliver
 from trio_chat.hub.fold import Fold
@@ -79,11 +80,19 @@ class Hub:
         self._channel = channel
         self._nursery = nursery
         self._fold = Fold(state, log.snapshot)
-        self._outboxes = Outboxes(state, log, nursery)
+        self._outboxes = Outboxes(state, nursery)
+        self._catching_up = CatchingUp(state, self._outboxes, log, nursery)
         self._queries = Queries(state, self._outboxes, nursery)
         self._resumption = Resumption(state, self._outboxes, self._queries, nursery)
         self._decide = Decide(
-            state, self._outboxes, self._queries, self._resumption, log, table, before_say
+            state,
+            self._outboxes,
+            self._catching_up,
+            self._queries,
+            self._resumption,
+            log,
+            table,
+            before_say,
         )
         self._deliver = Deliver(state, self._fold, self._outboxes)
         self._keep_rooms(kept_rooms)
@@ -93,6 +102,7 @@ class Hub:
             inbox.Drained: self._drained,
             inbox.Lost: self._lost,
             inbox.PageRead: self._page_read,
+            inbox.MayGoOn: self._catching_up.may_go_on,
             inbox.QueryDone: self._queries.done,
             inbox.GraceOver: self._grace_over,
             inbox.Stop: self._stop,
@@ -164,7 +174,7 @@ class Hub:
 
     async def _wait(self) -> bool:
         """Wait until there is something to do; false once there will be nothing more."""
-        queued = self.state.backlog and not self._is_full
+        queued = (self.state.backlog and not self._is_full) or self._catching_up.waits
         if queued or self._outboxes.broken or self._log_spoke.is_set():
             self._began = perf_counter()
             return True
@@ -274,6 +284,7 @@ class Hub:
                 await trio.lowlevel.checkpoint()
                 self._folded(turn, turn.drafts)
         self._outboxes.flush()
+        self._catching_up.give_slices()
         self._end_turn()
 
     def _next_turn(self) -> Turn:
@@ -362,10 +373,11 @@ class Hub:
     def _drained(self, event: inbox.Drained) -> None:
         if event.session in self.state.sessions:
             self._outboxes.drained(event)
+            self._catching_up.go_on(event.session)
 
     def _page_read(self, page: inbox.PageRead) -> None:
         if page.session in self.state.sessions:
-            self._outboxes.page_read(page)
+            self._catching_up.page_read(page)
 
     def _lost(self, event: inbox.Lost) -> None:
         session = event.session
@@ -482,7 +494,7 @@ class Hub:
             return
         self._forget_detached()
         for session in staying:
-            for missed in self._outboxes.missed(session):
+            for missed in self._catching_up.missed(session):
                 self._outboxes.reply(session, missed)
             self._outboxes.reply(session, Stopping())
             self._decide.close_silently(session, "the chat stopped")

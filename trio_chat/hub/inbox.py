@@ -102,6 +102,13 @@ class PageRead(HubEvent):
 
 
 @define
+class MayGoOn(HubEvent):
+    """A session that was sent too much a second time has waited long enough."""
+
+    session: Session
+
+
+@define
 class QueryDone(HubEvent):
     """Slow work for a command has come to its end."""
 

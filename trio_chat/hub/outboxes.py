@@ -1,7 +1,6 @@
-"""Sends what a turn has put into outboxes, and looks after sessions that are slow to take it.
+"""Sends what a turn has put into outboxes, and notices sessions that are slow to take it.
 
-Sending is the last step of a turn. Between turns, tasks wait for links that take no more, and
-slow consumers catch up.
+Sending is the last step of a turn. Between turns, tasks wait for links that take no more.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.hub.inbox import Drained, HubEvent, Lost, PageRead
-from trio_chat.hub.room import listable
-from trio_chat.hub.session import NO_LABELS, NOT_BEHIND, Reason
+from trio_chat.hub.inbox import Drained, HubEvent, Lost
+from trio_chat.hub.session import Reason
 from trio_chat.protocol.events import (
-    Done,
     Goodbye,
     LabelledEvent,
     Missed,
@@ -29,16 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from trio_chat.dialects import Chunk
-    from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.events import Entry, Event, PersistentEntry
-    from trio_chat.roomlog import RoomLog
+    from trio_chat.protocol.events import Entry, Event
 
 logger = logging.getLogger("trio_chat")
-
-# Persistent entries read from the log at once for a session that catches up.
-PAGE_ENTRIES = 200
 
 # A slow consumer is told these whatever it has not read yet.
 LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
@@ -57,9 +49,8 @@ def hears(session: Session, entry: Entry) -> bool:
 class Outboxes:
     """All sessions' outboxes. `broken` are those whose links have failed meanwhile, and why."""
 
-    def __init__(self, state: State, log: RoomLog, nursery: trio.Nursery) -> None:
+    def __init__(self, state: State, nursery: trio.Nursery) -> None:
         self._state = state
-        self._log = log
         self._nursery = nursery
         # Sessions with output, with replies, and with too many replies in this turn.
         self._touched: list[Session] = []
@@ -135,7 +126,7 @@ class Outboxes:
         for session in touched:
             # Its last chunk may have been taken back, or it has been sent already.
             if session.chunk is not None:
-                self._send(session)
+                self.send(session)
         for session in self._replied:
             session.replies = 0
         self._replied.clear()
@@ -143,7 +134,8 @@ class Outboxes:
             self._state.resume(session, Reason.OUTBOX_FULL)
         self._overfull.clear()
 
-    def _send(self, session: Session) -> None:
+    def send(self, session: Session) -> None:
+        """Send what a session has been given since the last time."""
         chunk, more = session.chunk, session.more
         session.chunk = session.more = None
         try:
@@ -181,7 +173,8 @@ class Outboxes:
                     reason = f"nothing sent could be delivered for {patience:g} seconds"
                     event = Lost(session, reason)
                     break
-                if session.slow_consumer and session.link.unsent_bytes < self._half():
+                half = self._state.settings.outbox_bytes // 2
+                if session.slow_consumer and session.link.unsent_bytes < half:
                     break  # it can catch up
         except OSError as error:
             event = Lost(session, f"connection lost: {error.strerror}")
@@ -208,126 +201,17 @@ class Outboxes:
             session.link.pause_reading()
         self._state.counts.lagged += 1
 
-    def begin_catching_up(self, session: Session, positions: dict[str, int]) -> None:
-        """Have a session that has just been attached to its user get what it missed."""
-        session.slow_consumer, session.positions, session.labels = True, positions, {}
-        self._state.suspend(session, Reason.SLOW_CONSUMER)
-        self.catch_up(session)
-
     def end_suspension(self, session: Session) -> None:
         """Decide a slow consumer's records all the same: the chat is stopping."""
         self._state.resume(session, Reason.SLOW_CONSUMER)
-
-    def _revive(self, session: Session) -> None:
-        """Let a session that has caught up hear its rooms again, and read on."""
-        session.slow_consumer, session.positions, session.labels = False, NOT_BEHIND, NO_LABELS
-        rooms = session.user.rooms
-        for room in rooms.values():
-            room.listen(session)
-        self._state.resume(session, Reason.SLOW_CONSUMER)
-        if session.encoding.echoes and rooms:
-            # The joins and leaves meanwhile are not repeated.
-            most = listable(self._state.settings, len(rooms))
-            for room in rooms.values():
-                self.put_event(session, room.listed(most))
-            self._send(session)
 
     def drained(self, event: Drained) -> None:
         """Go on sending to a session whose link takes more."""
         session = event.session
         session.draining = False
-        self._send(session)
-        self.catch_up(session)
-
-    def page_read(self, page: PageRead) -> None:
-        """Use a page of the log to catch up the session it was read for."""
-        session = page.session
-        session.paging = False
-        room = session.user.rooms.get(page.room)
-        if not session.slow_consumer or session.closing is not None or room is None:
-            return
-        if page.after != session.positions[room.name]:  # it has left and joined meanwhile
-            self.catch_up(session)
-            return
-        # A shared log has entries that are not folded yet: they come to everyone once they are.
-        folded = [entry for entry in page.entries if entry.position <= room.position]
-        entries = folded or room.since(page.after)
-        upto = entries[0].position - 1 if entries else room.position
-        if upto > page.after:
-            session.positions[room.name] = upto
-            self.put_event(session, Missed(room.name, room.shown, upto - page.after))
-            for position in range(page.after + 1, upto + 1) if session.labels else ():
-                if label := session.labels.pop((room.name, position), None):
-                    self.put_event(session, Done(), label)
-        self._fill(session, room, entries, self._half() - session.link.unsent_bytes)
-        self._send(session)
-        self.catch_up(session)
-
-    def catch_up(self, session: Session) -> None:
-        """Add what a slow consumer has not got yet, while its outbox is under half its limit."""
-        half, positions = self._half(), session.positions
-        while (
-            session.slow_consumer
-            and session.closing is None
-            and not session.paging
-            and session.link.unsent_bytes < half
-        ):
-            rooms = session.user.rooms.values()
-            room = next((room for room in rooms if positions[room.name] < room.position), None)
-            if room is None:
-                self._revive(session)
-                return
-            entries = room.since(positions[room.name])
-            if entries and entries[0].position == positions[room.name] + 1:
-                self._fill(session, room, entries, half - session.link.unsent_bytes)
-                self._send(session)
-            else:
-                session.paging = True
-                self._nursery.start_soon(self._read_page, session, room.name, positions[room.name])
-
-    def _half(self) -> int:
-        return self._state.settings.outbox_bytes // 2
-
-    def _fill(
-        self, session: Session, room: Room, entries: list[PersistentEntry], space: int
-    ) -> None:
-        """Put entries into a session's outbox until the space is full.
-
-        One at the least, so that it gets on.
-        """
-        for entry in entries:
-            session.positions[room.name] = entry.position
-            if hears(session, entry):
-                label = session.labels.pop((room.name, entry.position), None)
-                space -= size_of(self.put_event(session, entry, label))
-                if space <= 0:
-                    return
-
-    async def _read_page(self, session: Session, room: str, after: int) -> None:
-        try:
-            entries = await self._log.read(room, after, PAGE_ENTRIES)
-        except Exception:
-            logger.exception("the room log cannot be read", extra={"room": room})
-            entries = []
-        # The session's task may have ended meanwhile, or the chat.
-        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            await session.channel.send(PageRead(session, room, after, entries))
+        self.send(session)
 
     # --- ends -------------------------------------------------------------------------------------
-
-    def missed(self, session: Session) -> list[Missed]:
-        """The entries that a slow consumer will never get: an event for each such room."""
-        if not session.slow_consumer:
-            return []
-        missed = []
-        for room in session.user.rooms.values():
-            behind = room.position - session.positions[room.name]
-            recent = room.since(room.position - behind)
-            # Its own words are no loss; what is not at hand may have been its own, or not.
-            count = behind - sum(not hears(session, entry) for entry in recent)
-            if count:
-                missed.append(Missed(room.name, room.shown, count))
-        return missed
 
     def final_flush(self, sessions: list[Session]) -> None:
         """Release each session, with a last send of what it has waiting and a farewell."""

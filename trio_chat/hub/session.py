@@ -134,6 +134,7 @@ class Session:
         "refusal",
         "replies",
         "room_limit",
+        "sent_before",
         "slow_consumer",
         "suspended",
         "user",
@@ -176,7 +177,10 @@ class Session:
         self.positions: dict[str, int] = NOT_BEHIND
         # The labels of earlier commands that entries among these answer, by room and position.
         self.labels: dict[tuple[str, int], str] = NO_LABELS
+        # A page of the log is read for that, or the rate is waited for. What was sent to its user
+        # before, by room, if that may have to be sent once more.
         self.paging = False
+        self.sent_before: dict[str, int] = NOT_BEHIND
         # Why it is rejected, if it is: its task says so, once the hub has let go of the link.
         self.refusal = ""
         # Why it is closing, if it is; whether its task has passed on the last of its input.

@@ -50,6 +50,7 @@ class User:
         "leaving",
         "nick",
         "only_room",
+        "resent_until",
         "rooms",
         "session",
         "token",
@@ -68,6 +69,8 @@ class User:
         self.detached: Detached | None = None
         # With this it can come back if its connection breaks.
         self.token = ""
+        # So long, by Trio's clock, what has been sent a second time takes by the rate limit.
+        self.resent_until = 0.0
         # The last turn with a draft of this user's.
         self.drafted = 0
         # Its leaving is drafted.

@@ -12,9 +12,9 @@ from trio_chat.version import version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trio_chat.hub.catching_up import CatchingUp
     from trio_chat.hub.decide import Decide
     from trio_chat.hub.handlers import Handlers
-    from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.resume import Resumption
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
@@ -32,14 +32,14 @@ class Sessions:
         self,
         state: State,
         decide: Decide,
-        outboxes: Outboxes,
+        catching_up: CatchingUp,
         resumption: Resumption,
         log: RoomLog,
         table: Mapping[str, Row],
     ) -> None:
         self._state = state
         self._decide = decide
-        self._outboxes = outboxes
+        self._catching_up = catching_up
         self._resumption = resumption
         self._log = log
         self._usages = [events.Usage(row.name, row.usage, row.help) for row in table.values()]
@@ -82,12 +82,13 @@ class Sessions:
         user = self._resumption.find(session, record)
         if self._decide.waits_for_drafts(session, record, user):
             return  # it may be on its way into a room
-        positions = self._resumption.attach(session, user) | {
+        reached = self._resumption.attach(session, user)
+        positions = reached | {
             name: position for name, position in record.positions.items() if name in user.rooms
         }
         rooms = [events.RoomAgain(r.name, r.shown, r.topic) for r in user.rooms.values()]
         self._decide.reply(session, events.SessionResumed(user.id, user.nick, rooms))
-        self._outboxes.begin_catching_up(session, positions)
+        self._catching_up.begin(session, positions, reached)
 
     def _ping(self, session: Session, _: commands.Ping) -> None:
         """Nothing: a client that wants an answer gives the command an id."""
