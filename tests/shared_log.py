@@ -273,6 +273,9 @@ class NodeLog:
     def histories(self) -> HistoriesSnapshot:
         return HistoriesSnapshot()
 
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def pause(self) -> None:
         await trio.lowlevel.checkpoint()
         assert not self.in_flight

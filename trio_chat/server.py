@@ -317,6 +317,7 @@ class Chat:
             turn_seconds=self._hub.turn_seconds,
             listening=bool(self.listening) and not self._stop_wanted.is_set(),
             writable=self._hub.log_commits.writable,
+            store_problems=self._hub.log_commits.problems,
         )
 
     async def measure_lateness(self) -> None:
@@ -341,10 +342,13 @@ class Chat:
 
         Raises `ChatClosed` once the chat is stopping, and `Refused` if there are in-process
         clients. If it does not stand still in time, everything goes on, and `trio.TooSlowError` is
-        raised.
+        raised. Raises `StoreError` before anything stands still, if another process could not go
+        on with the file that the rooms are kept in.
         """
         async with self._pausing:
             await self._check_open()
+            with trio.fail_after(PAUSE_SECONDS):
+                await self._log.check()
             pause = Pause()
             try:
                 with trio.fail_after(PAUSE_SECONDS):

@@ -56,6 +56,7 @@ class Health:
     turn_seconds: float
     listening: bool
     writable: bool
+    store_problems: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -72,7 +73,7 @@ class Health:
             problems.append("the chat does not listen, or is stopping")
         if not self.writable:
             problems.append("the room log cannot be written")
-        return problems
+        return [*problems, *self.store_problems]
 
 
 def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Statistics:

@@ -107,6 +107,13 @@ class RoomLog(Protocol):
         """The histories that end with this process, as plain data; it is shared with the log."""
         ...
 
+    async def check(self) -> None:
+        """See that another process could go on with the log.
+
+        Raises `StoreError` with a line that says why it could not, and what to do.
+        """
+        ...
+
     async def pause(self) -> None:
         """Touch nothing that outlives this process until `resume`; nothing is appended by then."""
         ...

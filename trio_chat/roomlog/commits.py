@@ -1,4 +1,4 @@
-"""How it goes with writing a room log: how long it takes, and whether it works."""
+"""How it goes with writing a room log: how long it takes, whether it works, what is wrong."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ FAILING_SECONDS = 60.0
 
 @define
 class Commits:
-    """What the appends so far have come to."""
+    """What the appends so far have come to.
+
+    `problems` says in a few words each what else is wrong with where the log is kept.
+    """
 
     seconds: Histogram = field(factory=lambda: Histogram(SECONDS))
+    problems: tuple[str, ...] = ()
     _failed: float | None = None
+
+    def found(self, problems: tuple[str, ...]) -> None:
+        """Note what is wrong now."""
+        self.problems = problems
 
     def note(self, seconds: float, *, worked: bool) -> None:
         """Count an append that took so long."""

@@ -21,7 +21,7 @@ from trio_chat.daemon.process import STDERR, without_collections
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.process import start_successor
 from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
-from trio_chat.errors import Code, HandoverError, Refused
+from trio_chat.errors import Code, HandoverError, Refused, StoreError
 from trio_chat.snapshot.codec import be_prepared, write_state
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], N
                     serves = await has_begun(successor)
         except trio.TooSlowError:
             raise HandoverError("the chat was too busy to be handed over: try again") from None
+        except StoreError as error:
+            raise HandoverError(str(error)) from None
         return Outcome(successor.process.pid, serves, len(still.clients), time.monotonic() - begun)
 
 

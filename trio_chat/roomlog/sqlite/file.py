@@ -45,6 +45,11 @@ class StoreFile:
     lock: int
     durability: Durability
 
+    @property
+    def lock_path(self) -> Path:
+        """The file that `lock` is open on."""
+        return lock_path(self.path)
+
     def update(self) -> bool:
         """Bring a file of an older version to this one, whole or not at all; whether it was one.
 
@@ -88,13 +93,18 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def lock_path(path: Path) -> Path:
+    """The file whose lock is the right to write another one."""
+    return Path(f"{path}.lock")
+
+
 def open_store(path: Path, durability: Durability) -> StoreFile:
     """Lock a file, made anew if there is none, and see that it can be used.
 
     Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
     """
     path = real(path)
-    if not os.access(f"{path}.lock", os.F_OK):
+    if not os.access(lock_path(path), os.F_OK):
         # None is put beside what is not ours. Where there is one, this process may have the file in
         # use: it must not even open it, for to close it again would let go of SQLite's own locks.
         check_header(path)
@@ -123,7 +133,7 @@ def _lock(path: Path) -> int:
     """Take the right to write, which goes with a descriptor: nobody has to give it back."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        lock = os.open(f"{path}.lock", flags, 0o600)
+        lock = os.open(lock_path(path), flags, 0o600)
     except OSError as error:
         raise _cannot("write", path, error) from None
     try:
@@ -134,7 +144,34 @@ def _lock(path: Path) -> int:
             f"{path} is in use by another trio-chat: stop that one (trio-chat stop), "
             f"or start this one with another --port or --store"
         ) from None
+    if (holder := _holder_of_removed(path)) is not None:
+        os.close(lock)
+        raise StoreError(
+            f"{path} is in use by process {holder}, though its lock was removed: stop that one, "
+            f"or start this one with another --port or --store"
+        )
     return lock
+
+
+def _holder_of_removed(path: Path) -> int | None:
+    """The process that holds a lock to this path which was removed since; Linux tells.
+
+    It may have the file open, and nothing at the path itself would say so. Processes of others can
+    be seen by root alone.
+    """
+    removed = f"{lock_path(path)} (deleted)"
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(_target(link) == removed for link in (process / "fd").iterdir()):
+                return int(process.name)
+    return None
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # it has been closed meanwhile
+        return ""
 
 
 def _make(path: Path) -> None:

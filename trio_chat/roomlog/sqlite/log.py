@@ -27,7 +27,7 @@ from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
 from trio_chat.roomlog.sqlite.lookups import Page, page, stretch
 from trio_chat.roomlog.sqlite.reader import StoreReader
-from trio_chat.roomlog.sqlite.writer import Job, Jobs, PauseJob, ResumeJob, Writer
+from trio_chat.roomlog.sqlite.writer import CheckJob, Job, Jobs, PauseJob, ResumeJob, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -78,8 +78,8 @@ async def open_sqlite_log(
     async with trio.open_nursery() as nursery:
         # Not ended by who cancels the chat, which may have an append to finish, but by the block.
         writing = trio.CancelScope(shield=True)
-        nursery.start_soon(_write, opened.writer, jobs, writing)
         log = SqliteLog(opened, jobs, Claims(retention.rooms))
+        nursery.start_soon(_write, opened.writer, jobs, writing, log.commits)
         try:
             yield log
         finally:
@@ -132,7 +132,7 @@ async def _open_again(file: StoreFile, retention: Retention) -> OpenStore:
         raise
 
 
-async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
+async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope, commits: Commits) -> None:
     # A limiter of its own: the thread takes nothing away from those of the embedding program.
     # Where closing takes too long it is left to itself, which loses nothing that was appended.
     with writing:
@@ -140,6 +140,7 @@ async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope) -> None:
             writer.run,
             jobs,
             trio.lowlevel.current_trio_token(),
+            commits.found,
             abandon_on_cancel=True,
             limiter=trio.CapacityLimiter(1),
         )
@@ -206,6 +207,14 @@ class SqliteLog:
     def histories(self) -> HistoriesSnapshot:
         """Nothing: all of it is in the file."""
         return HistoriesSnapshot()
+
+    async def check(self) -> None:
+        """See that the file is where it was, and can be opened."""
+        check = CheckJob()
+        self._jobs.put(check)
+        await check.done.wait()
+        if check.problem:
+            raise StoreError(check.problem)
 
     async def pause(self) -> None:
         """Close the connection that writes; what reads makes no checkpoints, and may stay."""

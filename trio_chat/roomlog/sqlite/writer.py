@@ -20,10 +20,11 @@ from trio_chat.roomlog.ranks import without
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.append import Append, load
 from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
+from trio_chat.roomlog.sqlite.lookout import IDLE_SECONDS, Lookout
 from trio_chat.roomlog.sqlite.maintenance import Tidy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from trio_chat.protocol.events import TopicSet
     from trio_chat.roomlog import Result
@@ -60,6 +61,17 @@ class Job:
 
 
 @define(eq=False)
+class CheckJob:
+    """Another process is to go on with the file: `problem` says why it could not, if it is set.
+
+    It is what it is once `done` is set.
+    """
+
+    problem: str = ""
+    done: trio.Event = field(factory=trio.Event)
+
+
+@define(eq=False)
 class PauseJob:
     """The file is to be left alone until a `ResumeJob` comes; `done` is set once it is closed."""
 
@@ -71,8 +83,9 @@ class ResumeJob:
     """The file is to be written again."""
 
 
-Jobs: TypeAlias = "queue.SimpleQueue[Job | Retention | PauseJob | ResumeJob | None]"
-"""What the thread is to do: append, keep more or less from now on, pause, go on, or end."""
+AnyJob: TypeAlias = "Job | Retention | CheckJob | PauseJob | ResumeJob"
+Jobs: TypeAlias = "queue.SimpleQueue[AnyJob | None]"
+"""What the thread is to do: append, keep more or less, check the file, pause, go on, or end."""
 
 
 class Writer:
@@ -83,6 +96,7 @@ class Writer:
         self._file = file
         self._retention = retention
         self._failing = False
+        self._lookout = Lookout(file)
         self._connect()
 
     @property
@@ -99,10 +113,24 @@ class Writer:
         """All rooms there are; to be asked before `run`."""
         return _known(self._rooms.by_name.values())
 
-    def run(self, jobs: Jobs, token: trio.lowlevel.TrioToken) -> None:
-        """Do jobs until there is a `None`, tidy in between, and close the file."""
+    def run(
+        self,
+        jobs: Jobs,
+        token: trio.lowlevel.TrioToken,
+        found: Callable[[tuple[str, ...]], object],
+    ) -> None:
+        """Do jobs until there is a `None`, tidy in between, and close the file.
+
+        `found` is called in Trio's thread with what is wrong with the file, each time it is another
+        matter.
+        """
+
+        def look() -> None:
+            if self._lookout.due and self._lookout.look():
+                token.run_sync_soon(found, self._lookout.problems)
+
         try:
-            while (job := self._next(jobs)) is not None:
+            while (job := self._next(jobs, look)) is not None:
                 if isinstance(job, Job):
                     # The list is the hub's again once it is told.
                     entries, pages = len(job.drafts), self._append(job)
@@ -112,6 +140,9 @@ class Writer:
                 elif isinstance(job, Retention):
                     self._retention = job
                     self._tidy.retain(job)
+                elif isinstance(job, CheckJob):
+                    job.problem = self._check()
+                    token.run_sync_soon(job.done.set)
                 elif isinstance(job, PauseJob):
                     self._connection.close()
                     token.run_sync_soon(job.done.set)
@@ -123,12 +154,15 @@ class Writer:
                 self._connection.close()
             self._file.close()
 
-    def _next(self, jobs: Jobs) -> Job | Retention | PauseJob | ResumeJob | None:
+    def _next(self, jobs: Jobs, look: Callable[[], None]) -> AnyJob | None:
         while True:
+            look()
+            wait = self._tidy.wait()
             try:
-                return jobs.get(timeout=self._tidy.wait())
+                return jobs.get(timeout=min(wait, IDLE_SECONDS))
             except queue.Empty:
-                self._tidy_some(0, 0)
+                if wait <= IDLE_SECONDS:
+                    self._tidy_some(0, 0)
 
     def _connect(self) -> None:
         self._connection = self._file.writer()
@@ -198,11 +232,28 @@ class Writer:
     def _reopen(self) -> None:
         """Begin anew with the file, of which a failed write has left us another notion.
 
-        Where that fails too, the connection stays closed, until the next write fails for that.
+        Where that fails too, the connection stays closed, until the next write fails for that. So
+        it does while another file is in its place: nobody knows what is in that.
         """
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
-            self._connect()
+            if not self._lookout.moved():
+                self._connect()
+
+    def _check(self) -> str:
+        """Why another process could not go on with the file; nothing if it could."""
+        path = self._file.path
+        if self._lookout.moved():
+            return (
+                f"{path} or its lock was removed, moved or replaced: put it back, "
+                f"or stop the daemon and start it again"
+            )
+        try:
+            with contextlib.closing(self._file.reader()) as connection:
+                connection.execute("SELECT forgotten FROM log").fetchall()
+        except sqlite3.Error as error:
+            return f"cannot use {path}: {error}"
+        return ""
 
     def _tidy_some(self, entries: int, pages: int) -> bool:
         """Tidy a little; whether that has worked."""
