@@ -15,6 +15,7 @@ from trio_chat.hub.pause import Pause
 from trio_chat.protocol.commands import Disconnected
 from trio_chat.protocol.table import make_table
 from trio_chat.transports.connection import Connection, new_reader
+from trio_chat.transports.descriptors import Descriptors
 from trio_chat.transports.link import ConnectionLink
 from trio_chat.transports.reader import Reader
 
@@ -102,7 +103,7 @@ async def run(
     async def go_on(reader: Reader) -> None:
         if limit is not None:
             reader._bucket = Limit(limit)
-        await Connection(reader, send, settings, TABLE, rejections=trio.Semaphore(1)).run()
+        await Connection(reader, send, settings, TABLE, descriptors=Descriptors()).run()
 
     link.watch = lambda: check(reader)
     if pause is not None:

@@ -158,6 +158,24 @@ async def test_trio_tries_again_where_the_system_is_out_of_something(
     assert trio.current_time() == pytest.approx(0.3, abs=0.05)
 
 
+async def test_without_a_descriptor_to_spare_connections_wait(autojump_clock, caplog) -> None:
+    has_room = False
+    sock = socket.create_server((HOST, 0))
+    listener = PausableListener(sock, lambda stream: stream, may_accept=lambda: has_room)
+    async with serving(listener) as handler:
+        await trio.sleep(1)  # on the virtual clock: nobody comes, so that there is nothing to tell
+        assert caplog.records == []
+        with connection_to(listener):
+            await until(lambda: caplog.records)
+            assert caplog.records[0].exc_info[1].errno == errno.EMFILE
+            assert handler.count == 0
+            await listener.pause()
+            listener.resume()
+            has_room = True
+            await trio.sleep(1)  # on the virtual clock: Trio tries again after a tenth of that
+            assert handler.count == 1
+
+
 async def test_a_pause_may_begin_while_trio_waits_for_descriptors(
     listener: Listener, autojump_clock
 ) -> None:
@@ -263,8 +281,11 @@ async def test_a_chats_listeners_make_links_and_pause_and_end_together() -> None
         served.append(link)
         await trio.sleep_forever()
 
-    listeners, sockets = Listeners(), [socket.create_server((HOST, 0)) for _ in range(2)]
-    link = partial(SocketLink, keepalive=60)
+    listeners, sockets = (
+        Listeners(lambda: True),
+        [socket.create_server((HOST, 0)) for _ in range(2)],
+    )
+    link = partial(SocketLink.accepted, keepalive=60)
     added = listeners.add(sockets, [], link, paused=True)
     assert listeners.sockets == sockets
     assert listeners.endpoints == tuple(Endpoint(*sock.getsockname()) for sock in sockets)
@@ -290,8 +311,8 @@ async def test_a_chats_listeners_make_links_and_pause_and_end_together() -> None
 
 
 async def test_their_end_may_come_before_they_are_served() -> None:
-    listeners, sock = Listeners(), socket.create_server((HOST, 0))
-    [listener] = listeners.add([sock], [], partial(SocketLink, keepalive=60), paused=False)
+    listeners, sock = Listeners(lambda: True), socket.create_server((HOST, 0))
+    [listener] = listeners.add([sock], [], partial(SocketLink.accepted, keepalive=60), paused=False)
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listeners.serve, listener, trio.aclose_forcefully, nursery)

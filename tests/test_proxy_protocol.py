@@ -394,8 +394,8 @@ async def through_proxy(chat, first: bytes = b"", *, trusted: bool = True):
         link = StreamLink(theirs, PROXY)
         with chat._channel.clone() as channel:
             reader = new_reader(link, channel, chat.settings, trusted=trusted)
-            away = chat._rejections
-            await Connection(reader, channel, chat.settings, chat._table, rejections=away).run()
+            held = chat._descriptors
+            await Connection(reader, channel, chat.settings, chat._table, descriptors=held).run()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)

@@ -22,6 +22,7 @@ from loopback import (
 from trio_chat import Chat
 from trio_chat.errors import NoConnection
 from trio_chat.remote import open_client
+from trio_chat.transports import descriptors as descriptors_module
 from trio_chat.transports.connection import REJECTION_SECONDS
 from trio_chat.transports.detection import VERBS
 from trio_chat.transports.rejection import NO_ROOM
@@ -127,19 +128,23 @@ async def test_it_is_held_no_longer_than_any_that_is_closed(linger: float, mock_
 
 
 async def test_only_so_many_may_wait(mock_clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_chat.server.MAX_REJECTIONS", 2)
+    monkeypatch.setattr(descriptors_module, "LINGERING", 2)
     async with full_chat() as (chat, port):
         waiting = [await turned_away(chat, port) for _ in range(2)]
+        before = descriptors()
         for _ in range(3):
             stream = (await dial(port)).stream
             assert await rest(stream) == FULL
+            await until(lambda: descriptors() == before + 1)  # its own end: none lingers
             await stream.aclose()
         with trio.socket.socket() as sock:
             await sock.connect((HOST, port))
             await sock.send(b"GET /")  # there before it is accepted
             assert (await sock.recv(99)).startswith(b"HTTP/1.1 503 ")
-        await waiting.pop().send_all(b"GET ")
-        await until(lambda: chat._rejections.value == 1)
+        gone = waiting.pop()
+        await gone.send_all(b"GET ")
+        await gone.send_eof()
+        await until(lambda: chat._descriptors.connections == 2)
         one = await turned_away(chat, port)
         await one.send_all(b"GET ")
         assert (await rest(one)).startswith(b"HTTP/1.1 503 ")

@@ -44,7 +44,8 @@ from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.snapshot.restore import Restore
 from trio_chat.snapshot.take import going_over, take_snapshot
-from trio_chat.transports.connection import MAX_REJECTIONS, Connection, new_reader
+from trio_chat.transports.connection import Connection, new_reader
+from trio_chat.transports.descriptors import Descriptors
 from trio_chat.transports.listener import Listeners, open_sockets
 from trio_chat.transports.memory import EVENTS, EventLink, InProcessClient
 from trio_chat.transports.proxy_protocol import is_trusted
@@ -98,9 +99,9 @@ class Chat:
         self._operators = Operators(partial(take, hub, self._loop_lag), self.health, token)
         self._tls = tls
         self._readiness = readiness
-        self._rejections = trio.Semaphore(MAX_REJECTIONS)
+        self._descriptors = Descriptors()
         self._clients: trio.Nursery
-        self._listeners = Listeners()
+        self._listeners = Listeners(self._descriptors.may_accept)
         # Held while everything stands still. A stop waits for it.
         self._pausing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
@@ -203,7 +204,7 @@ class Chat:
             self._channel,
             self.settings,
             self._table,
-            rejections=self._rejections,
+            descriptors=self._descriptors,
             operators=self._operators,
             tls=self._tls,
         ).run()
@@ -224,7 +225,7 @@ class Chat:
                     channel,
                     self.settings,
                     self._table,
-                    rejections=self._rejections,
+                    descriptors=self._descriptors,
                     operators=self._operators,
                 )
                 await connection.run()

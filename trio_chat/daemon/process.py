@@ -12,9 +12,7 @@ from typing import Final
 
 from trio_chat.config.settings import Settings
 from trio_chat.daemon import logs
-
-# Descriptors besides those of clients: standard streams, listeners, Trio's own, a file at times.
-SPARE_FILES: Final = 32
+from trio_chat.transports.descriptors import SPARE_FILES
 
 STDIN: Final = 0
 STDERR: Final = 2

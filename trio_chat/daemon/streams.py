@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Some ten thousand lines of a log.
 WAITING_BYTES: Final = 1 << 20
+# Between two writes, for lines to gather: to wake the thread costs as much as ten of them.
+GATHER_SECONDS: Final = 0.01
 # At the end of the process, for a reader that is merely slow.
 DRAIN_SECONDS: Final = 1.0
 
@@ -136,6 +139,7 @@ class WaitingOutput(io.RawIOBase):
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
+            time.sleep(GATHER_SECONDS)
 
 
 def write_all(descriptor: int, data: bytes | bytearray) -> None:

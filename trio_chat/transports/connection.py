@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trio_chat.http.operators import Operators
     from trio_chat.http.request import Report
     from trio_chat.protocol.table import Row
+    from trio_chat.transports.descriptors import Descriptors
     from trio_chat.transports.detection import Opening
     from trio_chat.transports.reader import Channel, Link
 
@@ -48,10 +49,8 @@ RELEASE_SECONDS = 1.0
 
 # The first bytes of a client that is rejected may take so long. A browser sends its request
 # right behind the packet that completes the connection. The time is taken from that in which the
-# connection would linger, so that it is held no longer than any other. So many may wait at once,
-# for a crowd should be gone soon; the others get no time.
+# connection would linger, so that it is held no longer than any other.
 REJECTION_SECONDS = 1.0
-MAX_REJECTIONS = 100
 
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -81,15 +80,15 @@ def new_reader(
 class Connection:
     """One connection; `run` is its task, and owns nothing else.
 
-    `channel` is the hub's. `rejections` has room for those who are rejected and have not spoken
-    yet. `operators` has what those are told, `tls` what TLS is spoken with.
+    `channel` is the hub's. `descriptors` counts this connection, and has it linger only if there is
+    room for that. `operators` has what those are told, `tls` what TLS is spoken with.
     """
 
     __slots__ = (
         "_channel",
+        "_descriptors",
         "_operators",
         "_reader",
-        "_rejections",
         "_settings",
         "_table",
         "_tls",
@@ -102,7 +101,7 @@ class Connection:
         settings: Settings,
         table: Mapping[str, Row],
         *,
-        rejections: trio.Semaphore,
+        descriptors: Descriptors,
         operators: Operators | None = None,
         tls: Tls | None = None,
     ) -> None:
@@ -110,13 +109,14 @@ class Connection:
         self._channel = channel
         self._settings = settings
         self._table = table
-        self._rejections = rejections
+        self._descriptors = descriptors
         self._operators = operators
         self._tls = tls
 
     async def run(self) -> None:
         """Serve the client to its end. Raises nothing but `Cancelled`."""
         reader, channel = self._reader, self._channel
+        self._descriptors.connections += 1
         try:
             if reader.connected is not None:
                 await channel.send((reader.client, (reader.connected,), 0))
@@ -142,6 +142,7 @@ class Connection:
             raise
         finally:
             reader.close()
+            self._descriptors.connections -= 1
 
     # --- the steps from the first bytes to a dialect ----------------------------------------------
 
@@ -221,24 +222,18 @@ class Connection:
     # --- the end ----------------------------------------------------------------------------------
 
     async def _close(self) -> None:
-        """Close the connection, for which it may linger; first say so if it is turned away."""
-        reader, settings = self._reader, self._settings
-        lingers_until = trio.current_time() + settings.linger_timeout
-        if reader.client.refusal:
-            await self._reject()
-        await reader.link.finish(max(0.0, lingers_until - trio.current_time()))
+        """Close the connection; it may linger, and is told first if it is turned away.
 
-    async def _reject(self) -> None:
-        """Say that the client is rejected, once it has spoken, if it may wait for that."""
-        try:
-            self._rejections.acquire_nowait()
-        except trio.WouldBlock:
-            await self._tell_rejected(0)
-            return
-        try:
-            await self._tell_rejected(min(REJECTION_SECONDS, self._settings.linger_timeout / 2))
-        finally:
-            self._rejections.release()
+        A crowd should be gone soon: where there is no room to linger, it gets no time.
+        """
+        reader, seconds = self._reader, self._settings.linger_timeout
+        # Nobody new comes to a chat that stops.
+        if not (reader.link.ending or self._descriptors.may_linger(self._settings.max_clients)):
+            seconds = 0.0
+        lingers_until = trio.current_time() + seconds
+        if reader.client.refusal:
+            await self._tell_rejected(min(REJECTION_SECONDS, seconds / 2))
+        await reader.link.finish(max(0.0, lingers_until - trio.current_time()))
 
     async def _tell_rejected(self, seconds: float) -> None:
         """Say so in the terms of the first bytes, which have so long to come.

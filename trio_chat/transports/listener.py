@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -48,6 +50,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
     During a pause, new connections wait in the socket's backlog. `connection` makes of an accepted
     stream what the handler gets. `path` is the file of a unix socket that this process has made.
     Closing the listener removes that file first, unless another server's socket is there by then.
+    While `may_accept` says no, it is as if the process were out of descriptors.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
         sock: socket.socket,
         connection: Callable[[trio.SocketStream], ConnectionT],
         *,
+        may_accept: Callable[[], bool] = lambda: True,
         path: Path | None = None,
         paused: bool = False,
     ) -> None:
@@ -63,6 +67,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
         self._file = None if path is None else SocketFile(path)
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         self._connection = connection
+        self._may_accept = may_accept
         # The attempt to accept, while there is one, and the event at its end, for `pause`.
         self._attempt: trio.CancelScope | None = None
         self._attempt_over = trio.Event()
@@ -77,10 +82,18 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
             self._attempt = trio.CancelScope()
             try:
                 with self._attempt:
+                    if not self._may_accept():
+                        await self._wait_for_room()
                     return self._connection(await self._listener.accept())
             finally:
                 self._attempt = None
                 self._attempt_over.set()
+
+    async def _wait_for_room(self) -> None:
+        """Wait for a connection, and raise `OSError` if there is still no descriptor for it."""
+        await trio.lowlevel.wait_readable(self.socket)
+        if not self._may_accept():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     async def pause(self) -> None:
         """Accept nothing until `resume`; returns once that is so.
@@ -116,9 +129,10 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
 
 
 class Listeners:
-    """All listeners of a chat, each with its endpoint."""
+    """All listeners of a chat, each with its endpoint; they accept while `may_accept` says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_accept: Callable[[], bool]) -> None:
+        self._may_accept = may_accept
         self._endpoints: dict[PausableListener[SocketLink], Endpoint] = {}
         self._serving: dict[PausableListener[SocketLink], trio.CancelScope] = {}
 
@@ -136,7 +150,10 @@ class Listeners:
             place = located(sock, endpoint)
             # A unix socket without a path was given to the chat, and so its file is not the chat's.
             path = Path(endpoint.unix) if endpoint.unix else None
-            added[PausableListener(sock, connection, path=path, paused=paused)] = place
+            listener = PausableListener(
+                sock, connection, may_accept=self._may_accept, path=path, paused=paused
+            )
+            added[listener] = place
         self._endpoints |= added
         self._serving |= {listener: trio.CancelScope() for listener in added}
         return added
