@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
 from trio_chat.dialects.line import CRLF, LF, LineDialect, LineEncoding
-from trio_chat.errors import Code
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.commands import Command, Refuse
 from trio_chat.protocol.names import parse_nick, parse_room
-from trio_chat.protocol.table import make_table
+from trio_chat.protocol.table import make_table, read_command
 
 SETTINGS = Settings()
 SMALL = Settings(line_bytes=32, message_chars=8)
@@ -46,6 +46,9 @@ def written(event: events.Event, encoding: LineEncoding = LF) -> bytes:
 
 
 # --- what is read ---------------------------------------------------------------------------------
+
+# Some of Unicode's besides the usual one, such as no-break, or as wide as an ideograph.
+SPACES = ["\u00a0", "\u2003", "\u202f", "\u205f", "\u3000"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,18 @@ def written(event: events.Event, encoding: LineEncoding = LF) -> bytes:
         ("/help", commands.Help()),
         ("/help nick", commands.Help("nick")),
         ("/help /nick", commands.Help("nick")),
+        ("/NICK john", nick("john")),
+        ("/Msg Hi", commands.Say("Hi")),
+        ("/HELP /Nick", commands.Help("Nick")),
+        ("/History BEFORE 7", commands.ShowHistory(20, 7)),
+        *((f"/msg{space}{space}Hi", commands.Say(f"{space}Hi")) for space in SPACES),
+        *((f"/msg{space}Hi{space}", commands.Say("Hi")) for space in SPACES),
+        *((f"{space}/nick{space}john{space}", nick("john")) for space in SPACES),
+        *(
+            (f"/tell{space}john{space}Hi", commands.Tell(parse_nick("john", 32), "Hi"))
+            for space in SPACES
+        ),
+        ("/msg\tHi", commands.Say("Hi")),
     ],
 )
 def test_each_command_has_its_record(line: str, record: Command) -> None:
@@ -107,7 +122,8 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ("hello", "unknown command: hello", Code.UNKNOWN_COMMAND),
         ("hello there", "unknown command: hello", Code.UNKNOWN_COMMAND),
         ("/", "unknown command: /", Code.UNKNOWN_COMMAND),
-        ("/NICK john", "unknown command: /NICK", Code.UNKNOWN_COMMAND),
+        ("/NICKS john", "unknown command: /NICKS", Code.UNKNOWN_COMMAND),
+        ("/msg\u200bHi", "unknown command: /msg\u200bHi", Code.UNKNOWN_COMMAND),
         ("/frob it", "unknown command: /frob", Code.UNKNOWN_COMMAND),
         ("//nick john", "unknown command: //nick", Code.UNKNOWN_COMMAND),
         ("/\x1b[31m", "unknown command: /\ufffd[31m", Code.UNKNOWN_COMMAND),
@@ -432,6 +448,58 @@ def test_texts_in_records_hold_nothing_that_moves_a_terminal(data: bytes) -> Non
         text = getattr(record, "text", "") + getattr(record, "reason", "")
         assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in text)
         assert not set(text) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028")
+
+
+# --- keys that edit a line ------------------------------------------------------------------------
+
+BACKSPACE, DELETE, WHOLE_LINE = b"\b", b"\x7f", b"\x15"
+
+
+@pytest.mark.parametrize("key", [BACKSPACE, DELETE])
+@pytest.mark.parametrize(
+    ("before", "keys", "after", "text"),
+    [
+        ("Hallp", 1, "o", "Hallo"),
+        ("Hixyz", 3, "", "Hi"),
+        ("caf\u00e9", 1, "e", "cafe"),  # of two bytes
+        ("\u4f60\u597d", 1, "", "\u4f60"),
+        ("Hi \U0001f600", 2, "!", "Hi!"),
+        ("cafe\u0301", 1, "", "cafe"),  # the accent is a character of its own
+    ],
+)
+def test_a_key_takes_back_a_character(
+    key: bytes, before: str, keys: int, after: str, text: str
+) -> None:
+    line = f"/msg {before}".encode() + keys * key + f"{after}\r\n".encode()
+    assert feed(line) == feed(*(bytes([byte]) for byte in line)) == [commands.Say(text)]
+
+
+@pytest.mark.parametrize("key", [BACKSPACE, DELETE])
+def test_it_takes_back_what_is_not_utf8_yet_and_stops_at_the_beginning(key: bytes) -> None:
+    assert feed(b"/who\n/xy" + key * 9 + b"/rooms\n") == [WHO, ROOMS]
+    assert feed(b"/msg \xc3" + key + b"a\n", b"/msg \xf0\x9f\x98" + 3 * key + b"a\n") == [
+        commands.Say("a"),
+        commands.Say("a"),
+    ]
+    assert feed(b"/msg \xc3\xa9\xc3" + key * 3 + b"\n") == feed(b"/msg\n")
+    assert feed(b"/msg \xc3a" + key + b"\n") == [NOT_UTF8]
+
+
+def test_another_key_takes_back_the_line() -> None:
+    assert feed(b"/quit" + WHOLE_LINE + b"/msg a" + BACKSPACE + b"b\n") == [commands.Say("b")]
+    assert feed(b"/quit" + WHOLE_LINE + BACKSPACE + b"\n/who\n") == [WHO]
+    assert feed(b"\xff\xf1/quit\xff\xf8/whx\xff\xf7o\n")[1:] == [WHO]
+
+
+def test_the_longest_line_is_edited_in_time() -> None:
+    line = b"/msg " + "\u4f60".encode() * 1_300 + BACKSPACE * 1_299 + b"\n"
+    assert feed(line * 20) == [commands.Say("\u4f60")] * 20
+
+
+def test_what_is_said_otherwise_is_not_edited() -> None:
+    for key in (BACKSPACE, DELETE, WHOLE_LINE):
+        with pytest.raises(Refused, match="control characters"):
+            read_command(f"/msg a{key.decode()}", make_table(), SETTINGS)
 
 
 # --- what is written ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from trio_chat.config.settings import Settings
 from trio_chat.errors import Refused
 from trio_chat.protocol import commands
-from trio_chat.protocol.table import ROWS, custom, help_lines, make_table
+from trio_chat.protocol.table import ROWS, custom, help_lines, make_table, read_command
 
 TABLE = make_table()
 
@@ -38,6 +38,16 @@ def test_a_name_stands_once() -> None:
     twice = custom("roll", "/roll", "roll dice", nothing)
     with pytest.raises(ValueError, match="there are two commands named /roll"):
         make_table([twice, twice])
+
+
+def test_a_name_is_the_same_in_any_case() -> None:
+    with pytest.raises(ValueError, match="there are two commands named /MSG"):
+        make_table([custom("MSG", "/MSG", "again", nothing)])
+    table = make_table([custom("Roll", "/Roll", "roll dice", nothing)])
+    for line in ("/roll 2", "/ROLL 2", "/Roll 2"):
+        found = read_command(line, table, Settings())
+        assert found == commands.Custom(nothing, "2", "Roll")
+    assert help_lines(table, "rolL") == ["/Roll - roll dice"]
 
 
 @pytest.mark.parametrize("name", ["", "two words", "/roll", "würfeln", "a-b"])

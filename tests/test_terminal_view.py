@@ -293,6 +293,10 @@ def test_what_is_cut_fits(text: str, columns: int):
         ("/help /join", ShowHelp("join")),
         ("/help me with this", Send("/help me with this")),
         ("/quit", LeaveChat()),
+        ("/QUIT", LeaveChat()),
+        ("/Join #A", Switch("#a")),
+        ("/Help /join", ShowHelp("join")),
+        ("/Msg Hi", Send("/Msg Hi")),
     ],
 )
 def test_what_a_typed_line_means(text: str, meaning):

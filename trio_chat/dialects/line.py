@@ -7,6 +7,7 @@ client that sends a telnet command gets `\r\n` from then on, and what it propose
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from math import ceil
@@ -178,6 +179,11 @@ CRLF = LineEncoding("\r\n")
 
 _PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 
+# Keys that edit a line, as terminals send them: the two for backspace, and one for the whole line.
+_ERASE_CHARACTER = "\b\x7f"
+_ERASE_LINE = b"\x15"
+_EDITING = re.compile(rb"[\b\x7f\x15]")
+
 
 def _plain_messages(data: bytes, most: int) -> list[str] | None:
     """The texts of whole lines that all are `/msg` and printable ASCII, at most `most` characters.
@@ -195,6 +201,17 @@ def _plain_messages(data: bytes, most: int) -> list[str] | None:
     if ends.strip(b"\n") or len(texts) != len(ends) or len(max(texts, key=len)) > most:
         return None
     return texts
+
+
+def _edited(line: bytes) -> bytes:
+    """Carry out the keys that edit a line; a character goes with all of its bytes."""
+    kept: list[str] = []
+    for char in line.rpartition(_ERASE_LINE)[2].decode("utf-8", "surrogateescape"):
+        if char not in _ERASE_CHARACTER:
+            kept.append(char)
+        elif kept:
+            kept.pop()
+    return "".join(kept).encode("utf-8", "surrogateescape")
 
 
 def _half_end(skipped: bytes) -> bytes:
@@ -345,7 +362,7 @@ class LineDialect:
             return self._too_long()
         line = line.rstrip(b"\r")
         try:
-            text = line.decode()
+            text = (_edited(line) if _EDITING.search(line) else line).decode()
         except UnicodeDecodeError:
             return Refuse(
                 "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8",

@@ -6,7 +6,8 @@ An embedding program adds rows of its own with `custom`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import re
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Usage
 
     Parse: TypeAlias = Callable[[str, Settings], Command]
+
+
+# Some keyboards send a no-break space here. A control character is no space, but for a tab.
+_SPACE: Final = re.compile(r"[^\S\x0a-\x1f\x85\u2028\u2029]")
 
 
 class Misused(Exception):
@@ -57,6 +62,12 @@ class Row:
 
 
 # --- how arguments are read -----------------------------------------------------------------------
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """Give the first word, and what stands behind the one space that follows it."""
+    word, *rest = _SPACE.split(text.lstrip(), maxsplit=1)
+    return word, "".join(rest)
 
 
 def _word(arguments: str, what: str) -> str:
@@ -101,7 +112,7 @@ def _act(arguments: str, settings: Settings) -> Command:
 
 
 def _tell(arguments: str, settings: Settings) -> Command:
-    nick, _, text = arguments.lstrip().partition(" ")
+    nick, text = _first_word(arguments)
     if not nick:
         raise Misused("nick is required")
     name = parse_nick(nick, settings.nick_chars, reserved=True)
@@ -118,7 +129,7 @@ def _topic(arguments: str, settings: Settings) -> Command:
 def _history(arguments: str, _: Settings) -> Command:
     words = arguments.split()
     before = None
-    if words and words[0] == "before":
+    if words and words[0].lower() == "before":
         if len(words) < 2:  # noqa: PLR2004 - the word and what it needs
             raise Misused("ID is required")
         before = _number(words[1], commands.MAX_POSITION, "ID must be the number before a message")
@@ -195,31 +206,32 @@ def custom(name: str, usage: str, help: str, handler: Handler) -> Row:
 
 
 def make_table(custom_rows: Iterable[Row] = ()) -> dict[str, Row]:
-    """The built-in rows and these, by name.
+    """The built-in rows and these, by their names in lower case.
 
     Raises `ValueError` for a name that stands twice or is not a plain word.
     """
     table: dict[str, Row] = {}
     for row in (*ROWS, *custom_rows):
-        if row.name in table:
+        if row.name.lower() in table:
             raise ValueError(f"there are two commands named /{row.name}")
         if not (row.name.isascii() and row.name.isalnum()):
             raise ValueError(
                 f"a command's name is made of ASCII letters and digits, unlike {row.name!r}"
             )
-        table[row.name] = row
+        table[row.name.lower()] = row
     return table
 
 
 def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Command | None:
     """The record for a line that someone has typed; `None` for an empty one.
 
-    Raises `Refused` with the sentence the client is shown.
+    The command may be in any case, and any white space may follow it. Raises `Refused` with the
+    sentence the client is shown.
     """
-    word, _, arguments = text.lstrip().partition(" ")
+    word, arguments = _first_word(text)
     if not word:
         return None
-    row = table.get(word[1:]) if word.startswith("/") else None
+    row = table.get(word[1:].lower()) if word.startswith("/") else None
     if row is None:
         raise Refused(f"unknown command: {printable(word)}", code=Code.UNKNOWN_COMMAND)
     return row.record(arguments, settings)
@@ -229,7 +241,7 @@ def help_lines(table: Mapping[str, Row | Usage], command: str | None) -> list[st
     """The help for one command, or for all; raises `Refused` for one that does not exist."""
     if command is None:
         return [f"{row.usage} - {row.help}" for row in table.values()]
-    row = table.get(command)
+    row = table.get(command.lower())
     if row is None:
         raise Refused(
             "there is no such command; /help alone lists them all", code=Code.UNKNOWN_COMMAND

@@ -156,7 +156,7 @@ class Restore:
             return Refuse(str(refusal), refusal.code)
 
     def _custom(self, queued: QueuedCustom) -> Command:
-        row = self._table.get(queued.name)
+        row = self._table.get(queued.name.lower())
         if row is None:
             raise Refused(f"unknown command: /{queued.name}", code=Code.UNKNOWN_COMMAND)
         record = row.record(queued.arguments, self._settings)

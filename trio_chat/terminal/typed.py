@@ -50,8 +50,9 @@ Meaning: TypeAlias = Send | Switch | ShowHelp | LeaveChat
 
 def read_typed(text: str, rooms: Mapping[str, object]) -> Meaning | None:
     """What a line means for a client in these (casefolded) rooms; `None` for an empty one."""
-    match text.split():
-        case []:
+    command, *words = text.split() or [""]
+    match [command.lower(), *words]:
+        case [""]:
             return None
         case ["/quit"]:
             return LeaveChat()

@@ -144,15 +144,15 @@ function send(text) {
   if (!session.online) {
     return "Not connected. Your text stays here until you are.";
   }
-  const [, nick, words] = text.match(/^\/tell +(\S+) +(.+)$/u) ?? [];
+  const [, nick, words] = text.match(/^\/tell\s+(\S+)\s+(.+)$/iu) ?? [];
   if (place === null && !text.startsWith("/")) {
     return "You are in no room. Type /join ROOM to go into one.";
   }
-  if (place === null && text === "/help") {
+  if (place === null && text.toLowerCase() === "/help") {
     byId("help-button").click();
     return "";
   }
-  const [, name] = text.match(/^\/join +(\S+)$/u) ?? [];
+  const [, name] = text.match(/^\/join\s+(\S+)$/iu) ?? [];
   const known = chat.rooms.get(name?.toLowerCase());
   log.toBottom();
   if (known?.synced) {
