@@ -56,7 +56,7 @@ TO_ONE_ALONE = re.compile(r"> \S+ \(to you\): ")
 ENDS = re.compile(
     r"closed by the client|quit|closed with [1-4]\d{3}|sent a binary message"
     r"|sent too long a message|did not keep to the WebSocket protocol"
-    r"|spoke HTTP: answered [2-5]\d\d|sent a PROXY header and is no trusted proxy"
+    r"|spoke HTTP|sent a PROXY header and is no trusted proxy"
     r"|sent a malformed PROXY header: .+|spoke TLS, and there is no certificate .+"
 )
 

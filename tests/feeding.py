@@ -191,6 +191,7 @@ TARGETS = {
             b"HTTP://[::1]:8/%77s?x HTTP/1.0\r\nExpect: 100-continue\r\n\r\n",
             b"/ HTTP/1.1\nHost: a\nHost: b\nContent-Length: 1\nTransfer-Encoding: chunked\n\nx",
             b"x HTTP/2\n\n",
+            b"/icon.svg HTTP/1.1\nHost: [::1]\n\n\r\nHEAD / HTTP/1.1\nHost: [::1]\n\n" + REQUEST,
         ),
     ),
     "websocket": Target(

@@ -12,7 +12,7 @@ from trio_chat import Settings
 from trio_chat.config.endpoints import ALL, Speech
 from trio_chat.hub.inbox import AllStill, Connected, Record
 from trio_chat.hub.pause import Pause
-from trio_chat.protocol.commands import Disconnected
+from trio_chat.protocol.commands import Began, Disconnected
 from trio_chat.protocol.table import make_table
 from trio_chat.transports.connection import Connection, new_reader
 from trio_chat.transports.descriptors import Descriptors
@@ -32,6 +32,9 @@ class FedLink(ConnectionLink):
         self.sent = b""
         # Called before each read.
         self.watch: Callable[[], None] = lambda: None
+
+    def pause_reading(self) -> None:
+        """There is no hub that would take it back."""
 
     def write(self, chunk: bytes, more: None) -> int:
         self.sent += chunk
@@ -121,6 +124,7 @@ async def run(
     sent += [item async for item in receive]
     records = [record for item in sent if isinstance(item, tuple) for record in item[1]]
     assert isinstance(records.pop(0), Connected)
+    records = [record for record in records if not isinstance(record, Began)]
     assert records.pop() == Disconnected("closed by the client")
     return records
 

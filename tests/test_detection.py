@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from opening import records, run, split
 
 from trio_chat import Settings, open_chat
+from trio_chat.dialects.answers import ANSWERS
 from trio_chat.errors import Code
-from trio_chat.protocol.commands import Answer, Disconnected, Refuse
+from trio_chat.protocol.commands import Answer, Disconnected, Refuse, Served, SwitchEncoding
 from trio_chat.testing import line_client
 from trio_chat.transports import proxy_protocol
 from trio_chat.transports.detection import (
@@ -102,7 +103,7 @@ async def test_a_browser_gets_an_http_answer_and_never_speaks(
             await ours.aclose()
         assert answer.startswith(b"HTTP/1.1 403 ")  # the host is not loopback's
         assert await ann.sync() == []
-        assert chat.statistics().left == {"spoke HTTP: answered 403": 1}
+        assert chat.statistics().left == {"spoke HTTP": 1}
 
 
 async def test_first_bytes_that_do_not_tell_are_lines_after_a_while(
@@ -142,18 +143,20 @@ async def test_a_request_that_does_not_come_to_its_end_is_answered_and_closed(
             assert trio.current_time() - started == pytest.approx(FIRST_BYTES_SECONDS)
             await ours.aclose()
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-        assert chat.statistics().left == {"spoke HTTP: answered 408": 1}
+        assert chat.statistics().left == {"spoke HTTP": 1}
+        assert chat.statistics().http_requests == {"4xx": 1}
 
 
 async def test_a_request_has_its_time_from_its_first_byte(autojump_clock: object) -> None:
     begun = trio.current_time()
     seconds = FIRST_BYTES_SECONDS / 2
-    answer, end = await run(
+    switch, served, end = await run(
         [b"GE", seconds, b"T /ws HTTP/1.1\r\n", seconds + 1, b"Host: x\r\n\r\n"]
     )
     assert trio.current_time() - begun == pytest.approx(FIRST_BYTES_SECONDS)
-    assert isinstance(answer, Answer)
-    assert answer.data.startswith(b"HTTP/1.1 408 ")
+    assert switch == SwitchEncoding(ANSWERS)
+    assert isinstance(served, Served)
+    assert served.answer.startswith(b"HTTP/1.1 408 ")
     assert isinstance(end, Disconnected)
 
 

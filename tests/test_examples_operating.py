@@ -119,7 +119,7 @@ def behind_haproxy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int]]
     token.touch(mode=0o600)
     token.write_text("0123456789abcdef")
     options = ["--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org"]
-    daemon = start(*options, "--metrics-token-file", str(token))
+    daemon = start(*options, "--metrics-token-file", str(token), "--log-level", "debug")
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     make = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=chat.example.org"
     subject = ["-addext", "subjectAltName=DNS:chat.example.org"]
@@ -194,7 +194,7 @@ def test_haproxy_serves_people_and_programs_on_one_port(behind_haproxy, tmp_path
 def test_haproxy_checks_how_the_daemon_is(behind_haproxy) -> None:
     daemon, _ = behind_haproxy
     # As the proxy itself, which needs no token.
-    daemon.logs('reason="spoke HTTP: answered 200"')
+    daemon.logs('request="GET /healthz/ready" status=200')
 
 
 def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from opening import records, split
 
 from trio_chat import Settings
+from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.http.head import HEAD_BYTES, HEADERS
 from trio_chat.http.request import read_opening
-from trio_chat.protocol.commands import Answer, Disconnected, Greet
+from trio_chat.protocol.commands import Answer, Disconnected, Greet, Served, SwitchEncoding
 
 SETTINGS = Settings()
+Answered = Answer | Disconnected | Greet | Served | SwitchEncoding
 # The example of RFC 6455, 1.3.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -39,21 +41,25 @@ def request(
 def status(first: bytes, settings: Settings = SETTINGS) -> int:
     opening = read_opening(first, settings)
     assert opening is not None
-    line, _, rest = opening.answer.partition(b"\r\n")
+    assert opening.served is not None
+    line, _, rest = opening.served.answer.partition(b"\r\n")
     head, _, body = rest.partition(b"\r\n\r\n")
     code = int(line.split()[1])
-    if opening.final is None:
-        assert code == 101
+    assert code == opening.served.status
+    if code == 101:
+        assert opening.upgrades
         assert body == b""
     else:
-        assert code == opening.final
-        assert b"Connection: close" in head.split(b"\r\n")
+        lines = head.split(b"\r\n")
+        assert (b"Connection: close" in lines) == (not opening.keeps)
+        assert code < 400 or not opening.keeps
+        assert bool(opening.served.refusal) == (code >= 400)
         if first.strip().startswith(b"HEAD") or code == 204:
             assert body == b""
         else:
-            assert f"Content-Length: {len(body)}".encode() in head
+            assert f"Content-Length: {len(body)}".encode() in lines
             assert body.endswith(b"\n") or code == 200
-        assert b"\r\nX-Content-Type-Options: nosniff" in head
+        assert b"X-Content-Type-Options: nosniff" in lines
     return code
 
 
@@ -61,8 +67,9 @@ def test_an_upgrade_is_answered_as_the_rfc_has_it() -> None:
     opening = read_opening(request() + b"rest", SETTINGS)
     assert opening is not None
     assert opening.size == len(request())
-    assert opening.final is None
-    assert opening.answer == (
+    assert opening.upgrades
+    assert opening.served is not None
+    assert opening.served.answer == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
@@ -188,7 +195,8 @@ def told(first: bytes) -> dict[str, str]:
     """The headers of the answer, by their names in lower case."""
     opening = read_opening(first, SETTINGS)
     assert opening is not None
-    lines = opening.answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    assert opening.served is not None
+    lines = opening.served.answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
     return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
@@ -272,12 +280,15 @@ def test_a_head_may_be_split_anywhere(first: bytes) -> None:
     for pieces in split(sent, cuts=40):
         assert records(pieces) == whole
     if first == request():
-        assert isinstance(whole[0], Answer)
+        assert isinstance(whole[0], Served)
         assert whole[1] == Greet(DOCUMENTS)
         assert whole[3] == Disconnected("closed with 1005", for_good=True)
         assert len(whole) == 4
     else:
-        assert whole[1:] == [Disconnected("spoke HTTP: answered 404")]
+        assert whole[0] == SwitchEncoding(ANSWERS)
+        assert isinstance(whole[1], Served)
+        assert (whole[1].status, whole[1].request) == (404, "GET /nothing")
+        assert whole[2:] == [Disconnected("spoke HTTP")]
 
 
 @given(st.binary(max_size=200), st.booleans())
@@ -292,6 +303,6 @@ def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> N
         opening = read_opening(start + data, SETTINGS, late=late)
         assert opening is not None or not late
         assert all(
-            isinstance(record, Answer | Disconnected | Greet) or start == request()[:-2]
+            isinstance(record, Answered) or start == request()[:-2]
             for record in records([start + data])
         )

@@ -260,7 +260,9 @@ def test_a_browser_is_told_where_it_is(daemon: Daemon) -> None:
     code, log = daemon.stop()
     assert code == 0
     assert "Mozilla" not in log
-    assert "spoke HTTP" in log
+    refused = next(line for line in log.splitlines() if "request refused" in line)
+    assert 'request="GET /chat" status=404 host=localhost:8888 reason="There is nothing' in refused
+    assert not any(word in log for word in ("joined", "left"))
 
 
 def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:

@@ -46,7 +46,7 @@ async def fetch(
     port: int, path: str, *headers: str, first: bytes = b"", method: str = "GET", host: str = HOST
 ) -> tuple[int, dict[str, str], str]:
     """The answer: its status, headers and body."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", ""]
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
     stream = await trio.open_tcp_stream(HOST, port)
     with trio.fail_after(PATIENCE):
         async with stream:

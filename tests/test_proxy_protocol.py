@@ -21,7 +21,7 @@ from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects.line import LineDialect
 from trio_chat.errors import Code
 from trio_chat.hub.inbox import CameFrom
-from trio_chat.protocol.commands import Answer, Disconnected, Refuse
+from trio_chat.protocol.commands import Disconnected, Refuse, Served
 from trio_chat.protocol.table import make_table
 from trio_chat.testing import LineClient, line_client
 from trio_chat.transports.connection import Connection, new_reader
@@ -282,9 +282,10 @@ def test_after_a_header_come_first_bytes_but_no_second_header(name: str) -> None
     who = [] if client is None else [client]
     for verb in VERBS:
         for came in in_each_way(data + verb + b"/ HTTP/1.1\r\n\r\n/dance\r\n"):
-            assert came[:-2] == who
-            assert isinstance(came[-2], Answer)
-            assert came[-1] == Disconnected("spoke HTTP: answered 400")
+            assert came[:-3] == who
+            assert isinstance(came[-2], Served)
+            assert came[-2].status == 400
+            assert came[-1] == Disconnected("spoke HTTP")
     for other, _ in HEADERS.values():
         came = records([data + other + b"/dance\r\n"], trusted=True)
         assert came[:-2] == who
@@ -300,8 +301,9 @@ def test_nor_is_there_a_second_header_after_an_upgrade() -> None:
 async def test_what_follows_a_header_has_its_own_time(autojump_clock) -> None:
     data, _ = HEADERS["v1 TCP4"]
     pieces = [data[:9], 9.0, data[9:], 60.0, b"GE", 9.0, b"T / HTTP/1.1\r\n\r\n"]
-    *_, end = await run(pieces, trusted=True)
-    assert end == Disconnected("spoke HTTP: answered 400")
+    *_, served, end = await run(pieces, trusted=True)
+    assert isinstance(served, Served)
+    assert (served.status, end) == (400, Disconnected("spoke HTTP"))
 
 
 async def test_a_header_that_takes_too_long_is_a_line(autojump_clock) -> None:
@@ -436,7 +438,7 @@ async def test_logs_see_the_real_address(name: str, caplog, autojump_clock) -> N
         await john.send("/quit")
         assert await john.rest() == ["> sad to see you go =("]
     assert shown(caplog) == [
-        ("client joined", PROXY),
+        ("client joined", client.peer),
         ("client came through a proxy", client.peer, PROXY),
         ("client left", client.peer, "quit"),
     ]
@@ -584,9 +586,10 @@ async def test_over_tcp_the_setting_says_who_is_trusted(caplog) -> None:
         await john.stream.aclose()
         await until(lambda: chat.statistics().clients == 1)
     first = caplog.records[0].client
-    peers = [record.address for record in caplog.records if record.client == first]
-    assert peers[0].startswith("127.0.0.1:")
-    assert peers[1:] == [SIX.peer, SIX.peer]
+    records = [record for record in caplog.records if record.client == first]
+    assert [record.address for record in records] == [SIX.peer] * 3
+    [proxy] = [record.proxy for record in records if hasattr(record, "proxy")]
+    assert proxy.startswith("127.0.0.1:")
 
 
 async def test_over_tcp_nobody_is_trusted_unless_the_setting_says_so() -> None:
@@ -616,6 +619,7 @@ async def test_at_a_unix_socket_a_proxy_is_trusted_if_unix_is(
             (told,) = await LineClient(stream).rest()
         await until(lambda: chat.statistics().clients == 0)
     assert told == ("> sad to see you go =(" if trusted else f"err: {NOT_TRUSTED}")
-    came, *later = [record.address for record in caplog.records if hasattr(record, "client")]
-    assert came == f"unix:{path}"
-    assert set(later) == {SIX.peer if trusted else f"unix:{path}"}
+    seen = {record.address for record in caplog.records if hasattr(record, "client")}
+    assert seen == {SIX.peer if trusted else f"unix:{path}"}
+    proxies = {record.proxy for record in caplog.records if hasattr(record, "proxy")}
+    assert proxies == ({f"unix:{path}"} if trusted else set())

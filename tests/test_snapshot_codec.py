@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, custom
+from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.line import CRLF, LF, LinesSnapshot
 from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot
 from trio_chat.errors import Code, StateError
@@ -23,6 +24,7 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.commands import (
     Act,
     Answer,
+    Began,
     Disconnected,
     Greet,
     Help,
@@ -36,6 +38,7 @@ from trio_chat.protocol.commands import (
     Resume,
     Say,
     Search,
+    Served,
     SetTopic,
     ShowHistory,
     ShowTopic,
@@ -84,6 +87,11 @@ QUEUED: list[QueuedRecord] = [
     CameFrom("192.0.2.1:99", "192.0.2.1"),
     Disconnected("closed by the client"),
     QueuedCustom("roll", "2d6"),
+]
+# Those that the files in tests/data do not have.
+QUEUED_SINCE: list[QueuedRecord] = [
+    Served(b"HTTP/1.1 403 Forbidden", 403, "GET /ws", "No.", "localhost", "https://a.example"),
+    Began(),
 ]
 # And those of programs.
 QUEUED_OF_PROGRAMS: list[QueuedRecord] = [
@@ -178,13 +186,22 @@ def with_programs() -> ChatSnapshot:
 # --- as it was ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [rich(), with_programs()])
+def with_requests() -> ChatSnapshot:
+    """With a client that only asks by HTTP."""
+    reader = ReaderSnapshot(FirstBytesSnapshot(b"GET ", requests=3, left=4.0))
+    asks = ClientSnapshot("ida", "::1", "[::1]:1", encoding=ANSWERS, reader=reader)
+    asks.queued += QUEUED_SINCE
+    counts = Counts(http_requests=Counter({"2xx": 25, "4xx": 1}))
+    return ChatSnapshot("memory", counts=counts, clients=[asks])
+
+
+@pytest.mark.parametrize("state", [rich(), with_programs(), with_requests()])
 def test_all_that_can_be_in_a_state_is_read_as_it_was_written(state: ChatSnapshot) -> None:
     assert read_state(write_state(state)) == state
 
 
 def test_each_record_that_can_wait_is_tried_here() -> None:
-    tried = [*QUEUED, *QUEUED_OF_PROGRAMS]
+    tried = [*QUEUED, *QUEUED_OF_PROGRAMS, *QUEUED_SINCE]
     assert {type(record) for record in tried} == set(QueuedRecord.__args__)
 
 

@@ -14,6 +14,7 @@ import trio_chat
 from trio_chat import Settings, web
 from trio_chat.http.request import read_opening
 
+END = "Connection: close\r\n\r\n"
 FILES = Path(trio_chat.__file__).parent / "web"
 NAMES = sorted(path.name for path in FILES.iterdir() if path.suffix not in {".py", ""})
 PATHS = ["/" if name == "index.html" else f"/{name}" for name in NAMES]
@@ -25,12 +26,13 @@ def ask(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, 
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     opening = read_opening("\r\n".join([*lines, "", ""]).encode(), Settings())
     assert opening is not None
-    head, _, body = opening.answer.partition(b"\r\n\r\n")
+    assert opening.served is not None
+    head, _, body = opening.served.answer.partition(b"\r\n\r\n")
     first, *rest = head.decode().split("\r\n")
-    assert int(first.split()[1]) == opening.final
+    assert int(first.split()[1]) == opening.served.status
     pairs = [line.split(": ", 1) for line in rest]
     assert len({name.lower() for name, _ in pairs}) == len(pairs)
-    return opening.final, {name.lower(): value for name, value in pairs}, body
+    return opening.served.status, {name.lower(): value for name, value in pairs}, body
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -48,7 +50,7 @@ def test_each_file_is_served_with_what_keeps_a_browser_safe(path: str) -> None:
     assert headers["content-type"].split(";")[0] == kinds[name.rpartition(".")[2]]
     assert headers["content-length"] == str(len(body))
     assert headers["cache-control"] == "no-cache"
-    assert headers["connection"] == "close"
+    assert "connection" not in headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
@@ -174,6 +176,6 @@ async def test_a_file_comes_whole_even_if_outboxes_are_small() -> None:
         for path in PATHS:
             stream = await trio.open_tcp_stream(HOST, port)
             async with stream:
-                await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{END}".encode())
                 answer = b"".join([part async for part in stream])
             assert answer.partition(b"\r\n\r\n")[2] == ask(path)[2]

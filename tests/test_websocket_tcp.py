@@ -108,10 +108,10 @@ async def test_a_client_of_another_make(links):
         await until(lambda: chat.statistics().clients == 1)
         assert chat.statistics().left == {
             "sent a binary message": 1,
-            "spoke HTTP: answered 404": 1,
-            "spoke HTTP: answered 403": 1,
+            "spoke HTTP": 2,
             "closed with 1000": 1,
         }
+        assert chat.statistics().http_requests == {"1xx": 2, "4xx": 2}
 
 
 # --- among lines ----------------------------------------------------------------------------------

@@ -175,6 +175,7 @@ GROUPS: Final[Mapping[str, Mapping[str, Shown]]] = {
         "connections": plain("connected"),
         "ended": ended,
         "refused": counted("refused"),
+        "http requests": counted("http_requests"),
     },
     "traffic": {
         "commands": plain("records"),

@@ -4,7 +4,8 @@ A dialect has two halves. The reading half (a `Dialect`) keeps the state of one 
 writing half has none: an event and a hashable `Encoding` are all it needs. So an event is rendered
 once an encoding, and not once a client.
 
-`line` is for people with telnet; `websocket` and `documents` are for programs.
+`line` is for people with telnet; `websocket` and `documents` are for programs. `answers` is for
+clients that only ask by HTTP.
 """
 
 from __future__ import annotations

@@ -48,13 +48,25 @@ class Head:
     has_body: bool = False
 
     @property
+    def keeps(self) -> bool:
+        """Whether the connection is for more requests (RFC 9112, 9.3)."""
+        if self.has_body:
+            return False
+        options = self.tokens("connection")
+        return "keep-alive" in options if self.version == "1.0" else "close" not in options
+
+    @property
     def decoded(self) -> str:
         """The path without percent-encoding, where it has the same meaning so."""
         return self.path if "%2f" in self.path.lower() else unquote(self.path, "latin-1")
 
+    def get(self, name: str) -> str:
+        """The value of a header; empty if it has none."""
+        return self.headers.get(name, "")
+
     def tokens(self, name: str) -> set[str]:
         """The items that a header lists, in lower case."""
-        return {token.strip().lower() for token in self.headers.get(name, "").split(",")}
+        return {token.strip().lower() for token in self.get(name).split(",")}
 
 
 def read_head(first: bytes, *, late: bool = False) -> Head | None:
@@ -69,7 +81,7 @@ def read_head(first: bytes, *, late: bool = False) -> Head | None:
     if size > HEAD_BYTES or first.count(b"\n", 0, size) > HEADERS:
         sentence = f"A request may have {HEADERS} lines, and {HEAD_BYTES} bytes in them."
         raise Unserved(431, sentence)
-    if late:
+    if late and not found:
         raise Unserved(408, "This request took too long to come.")
     return _parsed(first[start:size], size) if found else None
 

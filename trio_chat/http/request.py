@@ -1,8 +1,9 @@
 """HTTP: one request, and its answer; an upgrade makes a WebSocket of the connection.
 
-Each connection is for one request. A whole head is read at once; until it is whole, its bytes are
-all that is kept. Answers for operators come from above, as a `Report` at its path. `trio_chat.web`
-gives what else is served without an upgrade.
+A whole head is read at once; until it is whole, its bytes are all that is kept. A refusal ends the
+connection: what comes behind it may not be a request. Answers for
+operators come from above, as a `Report` at its path. `trio_chat.web` gives what else is served
+without an upgrade.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from wsproto.utilities import generate_accept_token
 from trio_chat import web
 from trio_chat.config.endpoints import is_loopback
 from trio_chat.http.head import Unserved, read_head
+from trio_chat.protocol.commands import Served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.http.head import Head
 
+_SWITCHING: Final = HTTPStatus.SWITCHING_PROTOCOLS
 _KEY_BYTES: Final = 16
+# Characters of a header that the log shows; longer ones are cut.
+_SHOWN: Final = 100
 _VERSION: Final = "13"
 WEBSOCKET: Final = "/ws"
 # The methods of a file. Those of the WebSocket's path are without HEAD, as it has no body.
@@ -54,46 +59,82 @@ Reports: TypeAlias = "Callable[[str, Mapping[str, str]], Report | None]"
 
 @frozen
 class Opening:
-    """A request's head that was read: its size in bytes, and what is answered.
+    """A request that was read: its size in bytes, and how it is served.
 
-    `final` is the status of an answer after which the connection ends; `None`: from here on it is a
-    WebSocket. `at_once`: as in a `Report`.
+    It is not (`None`) if none has begun. `keeps`: the connection is there for more requests.
+    `at_once`: as in a `Report`.
     """
 
     size: int
-    answer: bytes
-    final: int | None = None
+    served: Served | None
+    keeps: bool = False
+    at_once: bool = False
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether it is a WebSocket from here on."""
+        return self.served is not None and self.served.status == _SWITCHING
+
+
+@frozen
+class _Answer:
+    """An answer without what all of them have; without a body there is nothing to measure."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None = None
     at_once: bool = False
 
 
 def read_opening(
-    first: bytes, settings: Settings, *, reports: Reports | None = None, late: bool = False
+    first: bytes,
+    settings: Settings,
+    *,
+    reports: Reports | None = None,
+    last: bool = False,
+    late: bool = False,
 ) -> Opening | None:
-    """Read the head from a connection's first bytes; `None` if some are missing.
+    """Read and answer the request that these bytes begin with; `None` if some are missing.
 
-    If it is `late`, there are none to come any more.
+    After the `last` one the connection is to end. If it is `late`, no more bytes are to come.
     """
+    if late and not first.strip(b"\r\n"):
+        return Opening(len(first), None)
+    head = None
     try:
         head = read_head(first, late=late)
-        return None if head is None else _opening(head, settings, reports)
+        if head is None:
+            return None
+        answer = _answer(head, settings, reports)
     except Unserved as unserved:
-        return Opening(len(first), answer_unserved(first, unserved), unserved.status)
+        served = Served(answer_unserved(first, unserved), unserved.status, _asked(head))
+        served.refusal = unserved.sentence
+        if head is not None:
+            served.host, served.origin = map(_shown, (head.get("host"), head.get("origin")))
+        return Opening(len(first), served)
+    keeps = not last and not answer.at_once and head.keeps
+    connection = "keep-alive" if keeps and head.version == "1.0" else "" if keeps else "close"
+    rendered = _rendered(answer, connection, whole=head.method != "HEAD")
+    served = Served(rendered, answer.status, _asked(head))
+    return Opening(head.size, served, keeps, answer.at_once)
 
 
 def answer_unserved(first: bytes, unserved: Unserved) -> bytes:
-    """Answer a request that begins so."""
+    """Answer a request that begins so, as the last one."""
     body = f"{unserved.sentence}\n".encode()
     headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
     whole = not first.lstrip(b"\r\n").startswith(b"HEAD ")
-    return _last_answer(unserved.status, headers, body, whole=whole)
+    return _rendered(_Answer(unserved.status, headers, body), "close", whole=whole)
 
 
-def _opening(head: Head, settings: Settings, reports: Reports | None) -> Opening:
+def _answer(head: Head, settings: Settings, reports: Reports | None) -> _Answer:
     """Answer a request by its path; raises `Unserved` if nothing is there."""
     # As it came: a proxy that keeps these paths from the world may not know the path's other forms.
     report = reports(head.path, head.headers) if reports is not None else None
     if report is not None:
-        return _reported(report, head)
+        _only_reads(head)
+        headers = {"Content-Type": report.content_type, "Cache-Control": "no-store"}
+        return _Answer(report.status, headers, report.body, report.at_once)
     # A request without any name is of HTTP/1.0, and so of no browser.
     if "host" in head.headers and not is_ours(head.headers["host"], settings.http_hosts):
         raise Unserved(
@@ -105,60 +146,56 @@ def _opening(head: Head, settings: Settings, reports: Reports | None) -> Opening
     if resource is None and path not in (WEBSOCKET, "*"):
         raise Unserved(404, "There is nothing here: the page is at /, and programs come to /ws.")
     if head.method == "OPTIONS":
-        allow = {"Allow": _UPGRADES if path == WEBSOCKET else _FILE}
-        return Opening(head.size, _last_answer(204, allow, None), 204)
+        return _Answer(204, {"Allow": _UPGRADES if path == WEBSOCKET else _FILE})
     if path == WEBSOCKET:
-        return Opening(head.size, _accepted(head, settings))
+        return _accepted(head, settings)
     if resource is None:
         raise Unserved(400, "Only OPTIONS is for all of a server.")
     return _served(resource, head)
 
 
-def _reported(report: Report, head: Head) -> Opening:
-    whole = _is_whole(head)
-    headers = {"Content-Type": report.content_type, "Cache-Control": "no-store"}
-    answer = _last_answer(report.status, headers, report.body, whole=whole)
-    return Opening(head.size, answer, report.status, report.at_once)
-
-
-def _served(resource: web.Resource, head: Head) -> Opening:
+def _served(resource: web.Resource, head: Head) -> _Answer:
     """Answer with what is there, or that the client has it already (RFC 9110, 13.1.2)."""
-    whole = _is_whole(head)
-    known = head.headers.get("if-none-match", "")
+    _only_reads(head)
+    known = head.get("if-none-match")
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
     if tags & {resource.etag, "*"}:
-        return Opening(head.size, _last_answer(304, resource.headers, None), 304)
-    answer = _last_answer(200, resource.headers, resource.body, whole=whole)
-    return Opening(head.size, answer, 200)
+        return _Answer(304, resource.headers)
+    return _Answer(200, resource.headers, resource.body)
 
 
-def _is_whole(head: Head) -> bool:
-    """Whether the body is wanted too; raises `Unserved` for any other method."""
+def _only_reads(head: Head) -> None:
+    """Raise `Unserved` for any method that would do something."""
     if head.method not in ("GET", "HEAD"):
         raise Unserved(405, "This is for GET and HEAD.", {"Allow": _FILE})
-    return head.method == "GET"
 
 
-def _last_answer(
-    status: int, headers: Mapping[str, str], body: bytes | None, *, whole: bool = True
-) -> bytes:
-    """An answer after which the connection ends. Unless it is `whole`, its body is only measured.
-
-    Without a body (`None`) there is nothing to measure either.
-    """
-    about = {"Connection": "close", "X-Content-Type-Options": "nosniff", **headers}
-    if body is None:
-        return _head(status, about)
-    return _head(status, {"Content-Length": str(len(body)), **about}) + (body if whole else b"")
-
-
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    """The head of an answer."""
+def _rendered(answer: _Answer, connection: str, *, whole: bool) -> bytes:
+    """Render an answer, as one that leaves the connection so; its body only if it is `whole`."""
+    headers = dict(answer.headers)
+    if answer.status != _SWITCHING:
+        headers = {"X-Content-Type-Options": "nosniff"} | headers
+        if connection:
+            headers["Connection"] = connection
+    if answer.body is not None:
+        headers["Content-Length"] = str(len(answer.body))
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{''.join(lines)}\r\n".encode()
+    first = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
+    body = answer.body if whole and answer.body is not None else b""
+    return f"{first}{''.join(lines)}\r\n".encode() + body
 
 
-def _accepted(head: Head, settings: Settings) -> bytes:
+def _asked(head: Head | None) -> str:
+    return "" if head is None else _shown(f"{head.method} {head.path}")
+
+
+def _shown(text: str) -> str:
+    """Cut what a stranger has sent, and take out what could move a terminal's cursor."""
+    shown = "".join(char if char.isprintable() else "\ufffd" for char in text[:_SHOWN])
+    return f"{shown}..." if len(text) > _SHOWN else shown
+
+
+def _accepted(head: Head, settings: Settings) -> _Answer:
     """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
     if head.method != "GET":
         raise Unserved(405, "This is for GET.", {"Allow": _UPGRADES})
@@ -170,7 +207,7 @@ def _accepted(head: Head, settings: Settings) -> bytes:
         )
     accept = _accept(head)
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
-    return _head(101, upgrade)
+    return _Answer(_SWITCHING, upgrade)
 
 
 def is_ours(host: str, names: tuple[str, ...]) -> bool:
@@ -188,7 +225,7 @@ def _may_come_from(head: Head, listed: tuple[str, ...]) -> bool:
     if origin is None:
         return True
     scheme, _, place = origin.lower().partition("://")
-    same = scheme in ("http", "https") and place == head.headers.get("host", "").lower()
+    same = scheme in ("http", "https") and place == head.get("host").lower()
     return same or origin in listed
 
 
@@ -203,9 +240,9 @@ def _accept(head: Head) -> str:
             "by HTTP/1.1.",
             UPGRADE,
         )
-    if head.headers.get("sec-websocket-version") != _VERSION:
+    if head.get("sec-websocket-version") != _VERSION:
         raise Unserved(426, f"This server speaks version {_VERSION} of WebSocket.", UPGRADE)
-    key = head.headers.get("sec-websocket-key", "")
+    key = head.get("sec-websocket-key")
     try:
         good = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except (binascii.Error, ValueError):

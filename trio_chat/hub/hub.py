@@ -462,11 +462,12 @@ class Hub:
         self.state.forget_address(session.link.address)
         session.link.release()
         reason = session.closing or ""
-        self.state.counts.left[reason] += 1
+        self.state.counts.left["spoke HTTP" if session.only_asks else reason] += 1
         user = session.user
         # Else its user is still there: detached, or on another connection.
         left = user.session is session
-        logger.info(
+        logger.log(
+            logging.DEBUG if session.only_asks else logging.INFO,
             "client left" if left else "connection ended",
             extra={"address": session.link.peer, "client": user.id, "reason": reason},
         )

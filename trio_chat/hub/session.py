@@ -129,6 +129,7 @@ class Session:
         "more",
         "paging",
         "positions",
+        "proxy",
         "query",
         "queue",
         "refusal",
@@ -160,6 +161,9 @@ class Session:
         self.local = local
         self.room_limit = room_limit
 
+        # The peer that a trusted proxy has, if one has said where the client comes from.
+        self.proxy = ""
+
         # This turn's output, in chunks of the encoding's kind, which the link knows how to take.
         # The first one, which mostly is all, those after it, and the size of the replies.
         self.chunk: Any = None
@@ -186,6 +190,11 @@ class Session:
         # Why it is closing, if it is; whether its task has passed on the last of its input.
         self.closing: str | None = None
         self.input_ended = False
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether it only asks by HTTP, and so is no client of the chat."""
+        return self.encoding.dialect == "http"
 
     @property
     def reached(self) -> dict[str, int]:

@@ -36,6 +36,7 @@ class Counts:
     bytes_out: int = 0
     refused: Counter[str] = field(factory=Counter)
     upgrades: int = 0
+    http_requests: Counter[str] = field(factory=Counter)
 
 
 @define

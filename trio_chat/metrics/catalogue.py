@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from trio_chat.metrics.statistics import Health, Statistics
 
 # Those that are told from the start, so that the first one of each shows as a change.
-DIALECTS: Final = ("line", "websocket", "in-process")
+DIALECTS: Final = ("line", "websocket", "in-process", "http")
+STATUSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 LIMITS: Final = (
     "max_clients",
     "max_clients_per_address",
@@ -86,6 +87,13 @@ def _people(now: Statistics) -> list[Metric]:
 
 def _traffic(now: Statistics) -> list[Metric]:
     return [
+        Metric(
+            "trio_chat_http_requests_total",
+            "counter",
+            "Requests by HTTP, by the class of their status.",
+            dict.fromkeys(STATUSES, 0) | dict(now.http_requests),
+            "status",
+        ),
         Metric("trio_chat_commands_total", "counter", "What clients asked for.", now.records),
         Metric("trio_chat_messages_total", "counter", "What was said in rooms.", now.messages),
         Metric("trio_chat_deliveries_total", "counter", "Entries times receivers.", now.deliveries),

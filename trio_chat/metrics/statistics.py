@@ -35,6 +35,7 @@ class Statistics:
     turned_away: int
     refused: Mapping[str, int]
     left: Mapping[str, int]
+    http_requests: Mapping[str, int]
     turns: int
     records: int
     messages: int
@@ -109,6 +110,7 @@ def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Stati
         turned_away=counts.turned_away,
         refused=dict(counts.refused),
         left=dict(counts.left),
+        http_requests=dict(counts.http_requests),
         turns=counts.turns,
         records=counts.records,
         messages=counts.messages,

@@ -205,6 +205,27 @@ class Answer:
 
 
 @define
+class Served:
+    """A request by HTTP, and the bytes that answer it, if they have not gone already.
+
+    The rest is for the log: the method and path, the sentence that refuses it, if one does, and the
+    headers that matter then. Texts of the client's are short and printable.
+    """
+
+    answer: bytes
+    status: int
+    request: str = ""
+    refusal: str = ""
+    host: str = ""
+    origin: str = ""
+
+
+@define
+class Began:
+    """The first bytes have told what the client speaks: it is one of the chat."""
+
+
+@define
 class SwitchEncoding:
     """Render for this client in another encoding of its dialect from now on."""
 
@@ -250,6 +271,8 @@ Command: TypeAlias = (
     | Custom
     | Refuse
     | Answer
+    | Served
+    | Began
     | SwitchEncoding
     | Greet
     | Disconnected

@@ -19,6 +19,7 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from trio_chat.dialects import Encoding
+from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.line import CRLF, LF
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import StateError
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 # By the names they have in a state.
-ENCODINGS: Final[dict[str, Encoding]] = {"lf": LF, "crlf": CRLF, "documents": DOCUMENTS}
+ENCODINGS: Final[dict[str, Encoding]] = {
+    "lf": LF,
+    "crlf": CRLF,
+    "documents": DOCUMENTS,
+    "answers": ANSWERS,
+}
 
 # The field that tells which of several records one is.
 KIND: Final = "kind"

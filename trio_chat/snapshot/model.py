@@ -57,6 +57,8 @@ QueuedRecord: TypeAlias = (
     | commands.Resume
     | commands.Refuse
     | commands.Answer
+    | commands.Served
+    | commands.Began
     | commands.SwitchEncoding
     | commands.Greet
     | CameFrom

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import trio
 
 from trio_chat.config.endpoints import ALL, Speech
+from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.line import LF, LineDialect
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.errors import Code
 from trio_chat.http.request import read_opening
 from trio_chat.hub.inbox import Connected, Lost, Secured
 from trio_chat.hub.session import Session
-from trio_chat.protocol.commands import Answer, Greet, Refuse
+from trio_chat.protocol.commands import Answer, Began, Greet, Refuse, SwitchEncoding
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
 from trio_chat.transports.proxy_protocol import Header, MalformedHeader, read_header
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.http.operators import Operators
     from trio_chat.http.request import Report
+    from trio_chat.hub.inbox import Record
     from trio_chat.protocol.table import Row
     from trio_chat.transports.descriptors import Descriptors
     from trio_chat.transports.detection import Opening
@@ -51,6 +53,9 @@ RELEASE_SECONDS = 1.0
 # right behind the packet that completes the connection. The time is taken from that in which the
 # connection would linger, so that it is held no longer than any other.
 REJECTION_SECONDS = 1.0
+
+# So many requests a connection may bring. A load of the page has some 25.
+MOST_REQUESTS = 100
 
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -149,15 +154,18 @@ class Connection:
     async def _open(self, first: FirstBytes) -> None:
         """Go on as the first bytes tell; if there are no more before they do, nothing begins."""
         reader = self._reader
+        if first.requests:
+            await self._read_requests(first)
+            return
         opening: Opening | None = await reader.read_first(first, detect)
         if opening == "proxy" and first.trusted:
             opening = await self._read_header(first)
         if opening == "tls" and "tls" in first.accept:
             opening = await self._begin_tls(first)
         if opening == "line" and "line" in first.accept:
-            reader.begin(LineDialect(self._table, self._settings), first.data)
+            reader.begin(LineDialect(self._table, self._settings), first.data, Began())
         elif opening == "http" and "http" in first.accept:
-            await self._read_request(first)
+            await self._read_requests(first)
         elif opening is not None:
             reader.reject(first, *not_taken(opening, first.data, first.accept))
 
@@ -194,8 +202,16 @@ class Connection:
         reader.go_inside(secured.link, first)
         return await reader.read_first(first, partial(detect, signatures=INSIDE_TLS))
 
-    async def _read_request(self, first: FirstBytes) -> None:
-        """Answer a request, and go on with a WebSocket if that is what it asks for."""
+    async def _read_requests(self, first: FirstBytes) -> None:
+        """Answer requests one after the other, up to one that ends that or asks for a WebSocket."""
+        while await self._read_request(first):
+            pass
+
+    async def _read_request(self, first: FirstBytes) -> bool:
+        """Answer a request; whether the next one may come.
+
+        The answer is not kept while that is waited for.
+        """
         reader, settings = self._reader, self._settings
 
         def reports(path: str, headers: Mapping[str, str]) -> Report | None:
@@ -203,21 +219,26 @@ class Connection:
                 return None
             return self._operators.report(reader.client, path, headers, first.address)
 
-        opening = await reader.read_first(
-            first, partial(read_opening, settings=settings, reports=reports)
-        )
+        last = first.requests + 1 >= MOST_REQUESTS
+        decide = partial(read_opening, settings=settings, reports=reports, last=last)
+        opening = await reader.read_first(first, decide)
         if opening is None:
-            return
-        reason = f"spoke HTTP: answered {opening.final}"
-        if opening.final is None:
-            rest = first.data[opening.size :]
+            return False
+        served: list[Record] = [] if opening.served is None else [opening.served]
+        if opening.upgrades:
             dialect = WebSocketDialect(self._table, settings)
-            reader.begin(dialect, rest, Answer(opening.answer), Greet(DOCUMENTS))
-        elif opening.at_once:
-            await reader.answer(opening.answer)
-            reader.reject(first, reason)
-        else:
-            reader.reject(first, reason, Answer(opening.answer))
+            rest = first.data[opening.size :]
+            reader.begin(dialect, rest, Began(), *served, Greet(DOCUMENTS))
+            return False
+        if opening.at_once and opening.served is not None:
+            await reader.answer(opening.served.answer)
+            opening.served.answer = b""
+        records = served if first.requests else [SwitchEncoding(ANSWERS), *served]
+        if opening.keeps:
+            await reader.serve(first, opening.size, *records)
+            return not reader.link.ending
+        reader.reject(first, "spoke HTTP", *records)
+        return False
 
     # --- the end ----------------------------------------------------------------------------------
 

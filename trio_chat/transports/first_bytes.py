@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # same time.
 FIRST_BYTES_SECONDS = 10.0
 
+# So long the whole of the next request may take, from when the answer to the last one was sent.
+# Apache waits as long. Browsers keep up to six connections, which all count for their address.
+KEPT_SECONDS = 5.0
+
 
 @define
 class FirstBytesSnapshot:
@@ -39,6 +43,8 @@ class FirstBytesSnapshot:
     address: str = ""
     # What is taken where it came in.
     accept: tuple[Speech, ...] = ALL
+    # How many requests have been answered: what comes next is another one.
+    requests: int = 0
 
 
 @define
@@ -47,7 +53,8 @@ class FirstBytes:
 
     `address` is where it comes from, for what operators are told. `accept` is what is taken where
     it came in, `trusted` whether a PROXY header is. At the time `due` it is too late for more.
-    `over`: the client is not served, and what else it sends means nothing.
+    `over`: the client is not served, and what else it sends means nothing. `requests` is how many
+    have been answered; then `data` is of the next one, but for `past` bytes of the last.
     """
 
     address: str
@@ -56,25 +63,45 @@ class FirstBytes:
     data: bytes = b""
     due: float = math.inf
     over: bool = False
+    requests: int = 0
+    past: int = 0
 
     @classmethod
     def restored(cls, known: FirstBytesSnapshot) -> FirstBytes:
         """First bytes that go on from a snapshot of others."""
         due = math.inf if known.left is None else trio.current_time() + known.left
         data = known.first or b""
-        return cls(known.address, known.accept, known.trusted, data, due, known.over)
+        return cls(
+            known.address, known.accept, known.trusted, data, due, known.over, known.requests
+        )
 
     def snapshot(self) -> FirstBytesSnapshot:
         """These as plain data."""
         left = None if self.due == math.inf else self.due - trio.current_time()
         return FirstBytesSnapshot(
-            b"" if self.over else self.data,
+            b"" if self.over else self.data[self.past :],
             self.over,
             self.trusted,
             left=left,
             address=self.address,
             accept=self.accept,
+            requests=self.requests,
         )
+
+    def set_due(self) -> None:
+        """Give the client no more than its time from now on, if it is to hurry."""
+        if self.data or self.requests:
+            seconds = FIRST_BYTES_SECONDS if self.data else KEPT_SECONDS
+            self.due = min(self.due, trio.current_time() + seconds)
+
+    def answered(self, size: int) -> None:
+        """Note that a request of so many bytes is answered, unless the hub rejects it."""
+        self.past, self.requests, self.due = size, self.requests + 1, math.inf
+
+    def unread(self) -> bytes:
+        """Forget the request that is answered, and give what is behind it."""
+        self.data, self.past = self.data[self.past :], 0
+        return self.data
 
     @property
     def late(self) -> bool:

@@ -16,7 +16,7 @@ from trio_chat.hub.hub import TURN_RECORDS
 from trio_chat.hub.inbox import AllStill, Connected, InputEnded
 from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Disconnected
-from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes, FirstBytesSnapshot
+from trio_chat.transports.first_bytes import FirstBytes, FirstBytesSnapshot
 from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 from trio_chat.transports.tcp import SocketLink
 from trio_chat.transports.tls import HandshakeFailed, TlsLink
@@ -175,26 +175,40 @@ class Reader:
         """Read until `decide` says what the first bytes tell, and give that.
 
         They have `FIRST_BYTES_SECONDS` from the first of them. `None`: there are no more of them.
+        Requests that come together are looked at one by one, as their answers are sent and the rate
+        allows.
         """
-        link = self.link
-        while (found := decide(first.data, late=first.late)) is None:
-            if first.data:
-                first.due = min(first.due, trio.current_time() + FIRST_BYTES_SECONDS)
-                self._spend(READ_LINES)
+        link, found = self.link, None
+        while (held := self._is_held) or (found := decide(first.unread(), late=first.late)) is None:
+            if not held:
+                first.set_due()
+                if first.data:
+                    self._spend(READ_LINES)
             scope, before = await self._next_scope(), first.data
             if scope is None:
                 break
             with scope:
-                if self._bucket is not None and self._bucket.in_debt:
-                    await trio.sleep(self._bucket.wait())  # too fast
-                await link.until(self._take_first)
-                await link.wait_allowed()
+                if held:
+                    await self._wait_held()
+                else:
+                    await link.until(self._take_first)
             if first.late:  # and so is what has come just now, whoever has seen it first
                 return decide(before, late=True)
         if found is None and link.ending and not link.released:
             first.data += await self._take_last()
-            found = decide(first.data, late=first.late)
+            found = decide(first.unread(), late=first.late)
         return found
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether nothing is to be looked at yet: the client is too fast, or the hub wants so."""
+        return self.link.paused is not None or (self._bucket is not None and self._bucket.in_debt)
+
+    async def _wait_held(self) -> None:
+        await self.link.wait_allowed()
+        if self._bucket is not None and self._bucket.in_debt:
+            await trio.sleep(self._bucket.wait())  # too fast
+            self._spend(0)
 
     def _take_first(self) -> bool:
         """Take what has come of the first bytes; whether there is something to look at."""
@@ -216,6 +230,13 @@ class Reader:
         self._records = (*answers, Disconnected(reason))
         self._size = len(first.data)
         first.over, first.due = True, math.inf
+
+    async def serve(self, first: FirstBytes, size: int, *answer: Record) -> None:
+        """Pass on what answers a request of so many bytes; the next one waits for the hub."""
+        first.answered(size)
+        self._spend(1)
+        self.link.pause_reading()
+        await self.send(answer, size)
 
     def go_inside(self, link: TlsLink, first: FirstBytes) -> None:
         """Go on with the first bytes inside of TLS."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from trio_chat.config.endpoints import UNIX_ADDRESS, is_loopback
 from trio_chat.hub import inbox
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from trio_chat.hub.user import User
 
 logger = logging.getLogger("trio_chat")
+
+NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Connections:
@@ -40,6 +44,8 @@ class Connections:
             inbox.Broken: self._broken,
             commands.Disconnected: self._disconnected,
             commands.Quit: self._quit,
+            commands.Began: self._began,
+            commands.Served: self._served,
         }
 
     def _connected(self, session: Session, record: inbox.Connected) -> None:
@@ -48,7 +54,8 @@ class Connections:
         state.users[user.id] = user
         state.addresses[session.link.address] += 1
         state.counts.connected += 1
-        logger.info("client joined", extra={"address": session.link.peer, "client": user.id})
+        if session.local:
+            self._log(session, "client joined")
         if state.handed_over:
             self._decide.reply(session, events.Stopping(restarting=True))
             self.close(session, "could not be handed over")
@@ -66,11 +73,40 @@ class Connections:
         self._state.forget_address(link.address)
         link.peer, link.address = record.peer, record.address
         self._state.addresses[link.address] += 1
-        logger.info(
-            "client came through a proxy",
-            extra={"address": link.peer, "client": session.user.id, "proxy": proxy},
-        )
+        session.proxy = session.proxy or proxy
         self._check_address(session)
+
+    def _began(self, session: Session, _: commands.Began) -> None:
+        self._log(session, "client joined")
+        if session.proxy:
+            self._log(session, "client came through a proxy", {"proxy": session.proxy})
+
+    def _served(self, session: Session, record: commands.Served) -> None:
+        self._state.counts.http_requests[f"{record.status // 100}xx"] += 1
+        about = {"request": record.request, "status": record.status}
+        if record.refusal:
+            about |= {"host": record.host, "origin": record.origin, "reason": record.refusal}
+            self._log(session, "request refused", about)
+        else:
+            self._log(session, "request answered", about, level=logging.DEBUG)
+        if record.answer:
+            self._decide.reply(session, events.Answered(record.answer))
+        # Its task has waited for this, so that one answer is under way at a time.
+        if session.queue is None and not session.suspended:
+            session.link.resume_reading()
+
+    def _log(
+        self,
+        session: Session,
+        message: str,
+        about: Mapping[str, object] = NOTHING,
+        *,
+        level: int = logging.INFO,
+    ) -> None:
+        """Log what has become of a session; fields without a value are left out."""
+        told = {name: value for name, value in about.items() if value}
+        extra = {"address": session.link.peer, "client": session.user.id, **told}
+        logger.log(level, message, extra=extra)
 
     def _secured(self, session: Session, record: inbox.Secured) -> None:
         old, session.link = session.link, record.link
