@@ -121,6 +121,9 @@ def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, con
         (["--nick", "root"], "the nick 'root' is reserved: please choose another"),
         (["--join", "two words"], "cannot join two words: usage: /join ROOM"),
         (["--join", ""], "cannot join : room is required"),
+        (["--nick", "a\udcff"], "text must be valid UTF-8; this is not"),
+        (["--join", "#\udcff"], "cannot join #\N{REPLACEMENT CHARACTER}: text must be valid UTF-8"),
+        (["--join", "#" * 70_000], "cannot join "),
     ],
 )
 def test_a_refusal_at_the_start_ends_it(options, told: str, start: Start, connect: Connect):
@@ -187,6 +190,21 @@ def test_nobody_is_there(connect: Connect):
         port = server.getsockname()[1]
     told = f"trio-chat: 127.0.0.1:{port} cannot be reached: Connection refused\n"
     assert ends(connect(port)) == (1, "", told)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("a\udcff", "no host has such a name"),
+        ("x" * 64, "no host has such a name"),
+        ("[a:b]", "'a:b' does not appear to be an IPv4 or IPv6 address"),
+    ],
+)
+def test_what_is_no_name_of_a_host(host: str, told: str, run: Run):
+    ran = run("connect", host)
+    assert (ran.code, ran.out) == (1, "")
+    assert told in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_tls_to_what_has_none(start: Start, connect: Connect):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -374,3 +376,56 @@ def test_a_pipe_needs_no_prompt_toolkit(start: Start, talk: Talk):
 def test_a_long_problem_is_cut(capsys: pytest.CaptureFixture[str]):
     command.tell("word " * 1_000 + "\x1b")
     assert len(capsys.readouterr().err) < 230
+
+
+def test_nothing_of_a_message_begins_a_row(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    john = terminal()
+    comes_in(john, daemon, "john")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    jack.say(
+        f"/msg {'x' * 65}22:15_admin:_the_password_is_asked_for_at_http://evil/",
+        f"/msg hi {' ' * 62}22:15 admin: hello",
+        "/msg " + "\u2764\ufe0f" * 60 + " 22:15 admin: hello",
+        "/msg a" + "\u3164" * 70 + "22:15 admin: hello",
+        f"/topic {'y' * 150}",
+        "/msg a" + "\xa0" * 70 + "22:15\xa0admin: hello",
+        "/msg end",
+    )
+    john.shows("jack: end")
+    row = re.compile(r"\d\d:\d\d [\w\xb7]|      |\u2500|#general>")
+    assert [line for line in john.screen() if line and not row.match(line)] == []
+    assert [line for line in john.screen() if line.startswith("22:15")] == []
+
+
+def test_a_terminal_that_lines_are_written_to(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    john = terminal(40)
+    jack = talk(daemon, "/nick jack", "/join #general")
+    options = f"127.0.0.1:{daemon.port} --nick john --join '#general'"
+    john.enters(f"clear; sleep 60 | {sys.executable} -m trio_chat connect {options}")
+    jack.hears_until("> john joined the room")
+    jack.say(f"/msg {'x' * 26} > admin: hello {'y' * 80}")
+    rows = [f"> jack: {'x' * 26} >", "admin: hello " + "y" * 21, "y" * 34, "y" * 25]
+    john.waits(lambda screen: screen[-4:] == f"\n{' ' * 6}".join(rows).split("\n"), "rows")
+
+
+def test_a_byte_that_is_no_utf_8_is_refused(start: Start):
+    daemon = start()
+    client = [sys.executable, "-m", "trio_chat", "connect", f"127.0.0.1:{daemon.port}"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(client[0], client, {**os.environ, **environment(), "TERM": "xterm"})
+    typed = {b"no room": b"\xff\r", b"text must be valid UTF-8; this is not": b"\x04"}
+    written = b""
+    with suppress(OSError):  # at its end
+        while True:
+            written += os.read(terminal, 65_536)
+            while b"\x1b[6n" in written:  # where is the cursor?
+                written = written.replace(b"\x1b[6n", b"", 1)
+                os.write(terminal, b"\x1b[1;1R")
+            for shown in [shown for shown in typed if shown in written]:
+                os.write(terminal, typed.pop(shown))
+    os.close(terminal)
+    assert typed == {}
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -20,6 +20,7 @@ from trio_chat.protocol.events import (
     NickTaken,
     RoomsListed,
     Said,
+    SessionResumed,
     Told,
     TopicSet,
     TopicShown,
@@ -151,7 +152,10 @@ class RemoteClient:
         """
         fields: Document = {"line": line} if room is None else {"line": line, "room": room}
         socket = await self._session.live()
-        return await self._session.answer(socket, "command", fields, echo=echo)
+        event = await self._session.answer(socket, "command", fields, echo=echo)
+        if isinstance(event, SessionResumed):
+            raise NoConnection("the server gave an answer that no typed line has")
+        return event
 
     async def ping(self) -> None:
         """Return once the server has answered."""

@@ -36,12 +36,18 @@ class Resumed:
 RemoteEvent: TypeAlias = Event | Disconnected | Resumed
 
 
+# Characters of the documents whose events wait; a server that floods its clients gets no further.
+MOST_CHARS = 32 << 20
+
+
 class Inbox:
     """At most `limit` events; what comes beyond is left out, persistent entries as `Missed`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._events: deque[RemoteEvent] = deque()
+        # With the characters of their documents.
+        self._events: deque[tuple[RemoteEvent, int]] = deque()
+        self._chars = 0
         # What was left out since the last event that was taken in, by room.
         self._missed: dict[str, Missed] = {}
         self._ended = False
@@ -52,13 +58,14 @@ class Inbox:
         """Whether half of what it holds has gathered."""
         return len(self._events) > self._limit // 2
 
-    def put(self, event: RemoteEvent) -> None:
-        """Add an event."""
-        if len(self._events) >= self._limit:
+    def put(self, event: RemoteEvent, chars: int = 0) -> None:
+        """Add an event; its document has so many characters."""
+        if len(self._events) >= self._limit or self._chars + chars > MOST_CHARS:
             self._leave_out(event)
         else:
             self._say_what_is_missing()
-            self._events.append(event)
+            self._events.append((event, chars))
+            self._chars += chars
         self._arrived.set()
 
     def _leave_out(self, event: RemoteEvent) -> None:
@@ -72,7 +79,7 @@ class Inbox:
         self._missed.setdefault(event.room, Missed(event.room, name, 0)).count += count
 
     def _say_what_is_missing(self) -> None:
-        self._events.extend(self._missed.values())
+        self._events.extend((missed, 0) for missed in self._missed.values())
         self._missed.clear()
 
     def end(self) -> None:
@@ -87,7 +94,9 @@ class Inbox:
             if not self._events:
                 self._say_what_is_missing()
             if self._events:
-                return self._events.popleft()
+                event, chars = self._events.popleft()
+                self._chars -= chars
+                return event
             if self._ended:
                 return None
             self._arrived = trio.Event()

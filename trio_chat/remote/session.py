@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -43,12 +45,15 @@ E = TypeVar("E")
 FIRST_WAIT = 0.5
 LAST_WAIT = 30.0
 
-# Entries of a room that may wait for those before them.
+# Entries of a room that may wait for those before them, and characters of all rooms' together.
 MOST_QUEUED = 1_000
+MOST_QUEUED_CHARS = 16 << 20
+# A server lets nobody into more rooms.
+MOST_ROOMS = 10_000
 
 # What the first event of a connection answers, which no command does.
 HELLO = "hello"
-UNSAID = (Hello, Stopping, Ended, Done)
+UNSAID = (Hello, SessionResumed, Stopping, Ended, Done)
 
 # Closes after which there is no coming back: this client's own, and that by its successor.
 FOR_GOOD = (1000, 1008)
@@ -82,7 +87,7 @@ class _Room:
     position: int
     time: float = 0.0
     # Entries that came while those before them are still being asked for.
-    queued: list[PersistentEntry] | None = None
+    queued: deque[PersistentEntry] | None = None
 
     def contradicts(self, entry: PersistentEntry) -> bool:
         """Whether another entry came at this one's position."""
@@ -109,6 +114,7 @@ class RemoteSession:
         self._rooms: dict[str, _Room] = {}
         self._answers: dict[str, PendingAnswer] = {}
         self._asked = 0
+        self._queued_chars = 0
         # Whether there is a connection, as events tell it; commands may have to wait even so, until
         # this client is settled in.
         self.connected = False
@@ -158,8 +164,13 @@ class RemoteSession:
         label, answer = str(self._asked), PendingAnswer(echo)
         self._answers[label] = answer
         try:
-            await socket.send({"type": type, "id": label, **fields})
+            most = inf if self.hello is None else self.hello.limits.document_bytes
+            await socket.send({"type": type, "id": label, **fields}, most)
             await answer.done.wait()
+        except Refused as refused:
+            if echo:
+                self.inbox.put(Refusal(str(refused), refused.code))
+            raise
         except SocketBroken:
             raise NoConnection("the connection broke before the answer came") from None
         finally:
@@ -175,25 +186,31 @@ class RemoteSession:
         while True:
             document = await socket.receive()
             try:
-                event = parse_event(document)
+                self._hear(socket, document)
             except MalformedDocument as error:
                 raise SocketBroken(f"the server does not keep to the protocol: {error}") from None
-            if event is not None:
-                label = HELLO if isinstance(event, Hello) else str(document.get("id"))
-                self._take(event, self._answers.get(label))
             if self.inbox.is_crowded:
                 # One read may bring hundreds: a program that does read them gets its turns.
                 await trio.lowlevel.checkpoint()
 
-    def _take(self, event: Event, answer: PendingAnswer | None) -> None:
+    def _hear(self, socket: Socket, document: Document) -> None:
+        event = parse_event(document)
+        if event is not None:
+            label = HELLO if isinstance(event, Hello) else document.get("id")
+            answer = self._answers.get(label) if isinstance(label, str) else None
+            self._take(event, answer, socket.received)
+
+    def _take(self, event: Event, answer: PendingAnswer | None, chars: int = 0) -> None:
         self._note(event)
         if answer is not None and answer.done.is_set():
             answer = None  # a typed command may lead to more than its first answer
         shown = answer is None or answer.echo
         if isinstance(event, PERSISTENT):
             self._pass_on(event, shown=shown)
+        elif isinstance(event, Missed) and event.room not in self._rooms:
+            pass  # as an entry there
         elif shown and not isinstance(event, UNSAID):
-            self.inbox.put(event)
+            self.inbox.put(event, chars)
         if answer is not None:
             if isinstance(event, Refusal):
                 answer.set(None, Refused(event.reason, code=event.code))
@@ -209,6 +226,8 @@ class RemoteSession:
                 self.nick = self.wanted_nick = nick
             case Welcomed(room=room, room_name=name, position=position):
                 self._rooms.setdefault(room, _Room(name, position))
+                if len(self._rooms) > MOST_ROOMS:
+                    raise MalformedDocument("too many rooms")
             case Departed(room=room):
                 self._rooms.pop(room, None)
             case Missed(room=room, count=count):
@@ -230,8 +249,12 @@ class RemoteSession:
             return  # it has been left
         if room.queued is not None:
             room.queued.append(entry)
-            if len(room.queued) > MOST_QUEUED:  # what is let go is missed
-                del room.queued[0]
+            self._queued_chars += len(entry.text)
+            # What is let go is missed.
+            while room.queued and (
+                len(room.queued) > MOST_QUEUED or self._queued_chars > MOST_QUEUED_CHARS
+            ):
+                self._queued_chars -= len(room.queued.popleft().text)
             return
         if entry.position <= room.position:
             return  # it has come before
@@ -239,7 +262,7 @@ class RemoteSession:
             self._pass_over(entry.room, room, entry.position)
         room.position, room.time = entry.position, entry.time
         if shown:
-            self.inbox.put(entry)
+            self.inbox.put(entry, len(entry.text))
 
     def _pass_over(self, name: str, room: _Room, position: int) -> None:
         """Say how many entries are missing before this position."""
@@ -274,6 +297,7 @@ class RemoteSession:
     async def _serve(self, socket: Socket, first: PendingAnswer) -> None:
         """Use a connection until it ends."""
         self._answers[HELLO] = greeted = PendingAnswer()
+        self._queued_chars = 0
         for room in self._rooms.values():
             room.queued = None
         reason = ""
@@ -351,7 +375,7 @@ class RemoteSession:
     async def _join(self, socket: Socket, name: str) -> int:
         """Be in a room again; gives the newest position there."""
         room = self._rooms[name]
-        room.queued = []
+        room.queued = deque()
         try:
             return (await self._exchange(socket, Welcomed, "join", room=room.name)).position
         except Refused:
@@ -368,7 +392,8 @@ class RemoteSession:
             entries = await self._since(socket, name, room)
         if entries:
             self._pass_over(name, room, entries[0].position)
-        queued, room.queued = room.queued or [], None
+        queued, room.queued = room.queued or deque(), None
+        self._queued_chars -= sum(len(entry.text) for entry in queued)
         for entry in entries:
             self._pass_on(entry)
         self._pass_over(name, room, newest + 1)

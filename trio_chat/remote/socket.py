@@ -7,6 +7,8 @@ import os
 import re
 import ssl
 from contextlib import asynccontextmanager, suppress
+from io import StringIO
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from trio_chat.errors import NoConnection
+from trio_chat.errors import Code, NoConnection, Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -40,7 +42,9 @@ READ_BYTES = 65_536
 # there are as many as tasks that ask.
 FRAMES = 16
 # A server's answers fit in its outbox, of a megabyte at the very most where someone has tuned it.
-DOCUMENT_BYTES = 16 << 20
+DOCUMENT_CHARS = 16 << 20
+# Of an answer that does not let this client in; its beginning is shown.
+ANSWER_BYTES = 4_096
 # A server that says nothing for so long is asked, and given up after as long again. Address
 # translators forget a connection after some minutes, and proxies after one.
 PING_SECONDS = 25.0
@@ -66,12 +70,26 @@ class Socket:
         self._frames, self._outgoing = trio.open_memory_channel[bytes](FRAMES)
         # Some may have come with the answer that opened it.
         self._events: Iterator[Event] = connection.events()
-        self._text: list[str] = []
+        self._text = StringIO()
+        self._pieces = 0
         self._heard = trio.current_time()
+        # Characters of the last document.
+        self.received = 0
 
-    async def send(self, document: Document) -> None:
-        """Send a document; raises `SocketBroken` if it cannot be sent any more."""
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    async def send(self, document: Document, most: float = inf) -> None:
+        """Send a document of at most so many bytes.
+
+        Raises `Refused` for one that no server could read, and `SocketBroken` if it cannot be sent
+        any more.
+        """
+        try:
+            text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+            size = len(text.encode())
+        except ValueError:
+            raise Refused("text must be valid UTF-8; this is not", code=Code.BAD_TEXT) from None
+        if size > most:
+            sentence = f"a command may have at most {most} bytes; this one has {size}"
+            raise Refused(sentence, code=Code.TOO_LONG)
         await self._send(TextMessage(text))
 
     async def _send(self, event: Event) -> None:
@@ -104,11 +122,13 @@ class Socket:
     async def _take(self, event: Event) -> Document | None:
         match event:
             case TextMessage(data=text):
-                self._text.append(text)
-                if sum(map(len, self._text)) > DOCUMENT_BYTES:
+                self._text.write(text)
+                self._pieces += 1  # an empty one is work too
+                if self._text.tell() + self._pieces > DOCUMENT_CHARS:
                     raise SocketBroken("the server sends too long a document")
                 if event.message_finished:
-                    text, self._text = "".join(self._text), []
+                    text, self._text, self._pieces = self._text.getvalue(), StringIO(), 0
+                    self.received = len(text)
                     return _document(text)
             case Ping():
                 # Where others wait already, the server knows that there is someone.
@@ -206,6 +226,8 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc
         stream = await trio.open_tcp_stream(parts.hostname, parts.port or (443 if secure else 80))
     except OSError as error:
         raise NoConnection(f"{url} cannot be reached: {_why(error)}") from None
+    except UnicodeError:
+        raise NoConnection(f"{url} cannot be reached: no host has such a name") from None
     if not secure:
         return stream
     tls = trio.SSLStream(
@@ -255,8 +277,8 @@ async def _upgrade(url: str, stream: trio.abc.Stream) -> WSConnection:
                     case RejectConnection(status_code=status):
                         answer.append(f"HTTP status {status}: ".encode())
                     case RejectData(data=body):
-                        answer.append(bytes(body))
-                        if event.body_finished:
+                        answer.append(bytes(body[:ANSWER_BYTES]))
+                        if event.body_finished or sum(map(len, answer)) > ANSWER_BYTES:
                             text = b"".join(answer).decode("utf-8", "replace").strip()
                             raise NoConnection(f"{url} does not let this client in: {text}")
             if not data:

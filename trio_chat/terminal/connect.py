@@ -129,7 +129,7 @@ class _Run:
                         await self._converse(client)
                     elif self._code == DONE:
                         await Plain(client, self._room, self._fail).run(nursery)
-            except (NoConnection, Refused) as error:
+            except (NoConnection, Refused, ValueError) as error:
                 self._fail(str(error).replace(target.url, target.place))
 
     async def _converse(self, client: RemoteClient) -> None:

@@ -14,10 +14,9 @@ from zlib import crc32
 from trio_chat.dialects.line import LF
 from trio_chat.protocol.events import Acted, Said
 from trio_chat.protocol.text import harmless
+from trio_chat.terminal.width import clusters, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trio_chat.protocol.events import Event, PersistentEntry
 
 Line: TypeAlias = list[tuple[str, str]]
@@ -30,8 +29,8 @@ MOST_NAMES: Final = 8
 # nobody can pad a message until part of it looks like another line.
 INDENT: Final = 6
 
-# With the spaces after it.
-_WORD: Final = re.compile("[^ ]+ *| +")
+# And the spaces after it.
+_WORD: Final = re.compile("([^ ]*)( *)")
 
 
 def line(*fragments: tuple[str, str]) -> Line:
@@ -106,40 +105,47 @@ def named(names: list[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def wrapped(whole: Line, columns: int, width: Callable[[str], int]) -> Line:
-    """The line broken into rows, which after the first begin with `INDENT` spaces.
+def wrapped(whole: Line, columns: int) -> Line:
+    """The line broken into rows of so many columns, which after the first are indented.
 
-    `width` says how many columns a text takes. A word that does not fit a row is broken too, unless
-    it is ASCII: then it may be an address to click on, and is left to the terminal.
+    A word that does not fit a row is broken too, and spaces past the end of a row are left out.
     """
+    indent = min(INDENT, columns // 2)
     broken: Line = []
     at = 0
     for style, text in whole:
-        rows, at = _fit(text, at, columns, width)
+        rows, at = _fit(text, at, columns, indent)
         broken.append((style, rows))
     return broken
 
 
-def cut(whole: Line, columns: int, width: Callable[[str], int]) -> Line:
-    """As much of a line as fits; `width` says how many columns a text takes."""
+def cut(whole: Line, columns: int) -> Line:
+    """As much of a line as fits into so many columns."""
     fitting: Line = []
     for style, text in whole:
-        while text and width(text) > columns:
-            text = text[:-1]  # noqa: PLW2901 - until it fits
-        fitting.append((style, text))
-        columns -= width(text)
+        end = 0
+        for cluster in clusters(text):
+            columns -= width(cluster)
+            if columns < 0:
+                break
+            end += len(cluster)
+        fitting.append((style, text[:end]))
     return fitting
 
 
-def _fit(text: str, at: int, columns: int, width: Callable[[str], int]) -> tuple[str, int]:
+def _fit(text: str, at: int, columns: int, indent: int) -> tuple[str, int]:
     """The text with its row ends, if it begins in column `at`; and the column where it ends."""
     fitted: list[str] = []
-    for word in _WORD.findall(text):
-        whole = word.isascii() or width(word.rstrip(" ")) <= columns - INDENT
-        for piece in (word,) if whole else word:
-            if at + width(piece.rstrip(" ")) > columns and at > INDENT:
-                fitted.append("\n" + " " * INDENT)
-                at = INDENT
+    for word, spaces in _WORD.findall(text):
+        whole = width(word) <= columns - indent
+        for piece in (word,) if whole else clusters(word):
+            taken = width(piece)
+            if at + taken > columns and at > indent:
+                fitted.append("\n" + " " * indent)
+                at = indent
             fitted.append(piece)
-            at += width(piece)
+            at += taken
+        fitting = spaces[: max(0, columns - at)]
+        fitted.append(fitting)
+        at += len(fitting)
     return "".join(fitted), at

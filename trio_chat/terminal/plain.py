@@ -16,6 +16,7 @@ from trio_chat.errors import ChatClosed, NoConnection, Refused
 from trio_chat.protocol.events import PERSISTENT, Departed, Done, MembersListed, Told, Welcomed
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
+from trio_chat.terminal.lines import wrapped
 from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, read_typed
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Plain:
 
     async def _write(self, event: Event) -> None:
         text = str(LF.render([event])[0]).removesuffix("\n")
-        shown = "".join(f"{harmless(line)}\n" for line in text.split("\n"))
+        shown = "".join(f"{_fitted(harmless(line))}\n" for line in text.split("\n"))
         # Whoever reads may take their time, and others must not wait for them.
         async with self._writing:
             await trio.to_thread.run_sync(_write_all, shown.encode(), abandon_on_cancel=True)
@@ -142,6 +143,16 @@ def _read(lines: BinaryIO, most: int) -> bytes:
     while len(line) > most and rest and not rest.endswith(b"\n"):
         rest = lines.readline(most + 1)
     return line
+
+
+def _fitted(line: str) -> str:
+    """The line in rows, if it goes to a terminal: it would begin new ones at its edge."""
+    try:
+        columns = os.get_terminal_size(STDOUT).columns
+    except OSError:
+        return line
+    [(_, rows)] = wrapped([("", line)], columns) if columns else [("", line)]
+    return rows
 
 
 def _write_all(data: bytes) -> None:

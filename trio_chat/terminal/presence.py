@@ -16,8 +16,8 @@ class Presence:
 
     _changes: dict[str, tuple[str | None, str | None]] = field(factory=dict)
 
-    def __bool__(self) -> bool:
-        return bool(self._changes)
+    def __len__(self) -> int:
+        return len(self._changes)
 
     def add(self, client: str, before: str | None, after: str | None) -> None:
         """Take one in: without `before` someone came, without `after` someone left."""

@@ -21,12 +21,12 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import get_cwidth
 
 from trio_chat.terminal.completion import completions
 from trio_chat.terminal.lines import cut, wrapped
 from trio_chat.terminal.thread_queue import ThreadQueue
 from trio_chat.terminal.ui_state import UiState
+from trio_chat.terminal.width import width
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,6 +53,11 @@ NICK_COLOURS: Final = (
 QUIET: Final = "#808080"
 FAULT: Final = "#ff0000"
 CALLED: Final = "#d700af"
+
+# What prompt_toolkit passes on as it is: DECAWM off, and on (DEC STD 070, 5.6).
+RAW: Final = "[ZeroWidthEscape]"
+NO_AUTOWRAP: Final = "\x1b[?7l"
+AUTOWRAP: Final = "\x1b[?7h"
 
 STYLE: Final = Style.from_dict(
     {
@@ -195,8 +200,10 @@ class Screen:
 
     def _print(self, lines: Sequence[Line]) -> None:
         for line in lines:
-            fitted = wrapped(line, self._app.output.get_size().columns, get_cwidth)
-            self._app.print_text(_formatted([*fitted, ("", "\n")]))
+            fitted = wrapped(line, self._app.output.get_size().columns)
+            # A terminal that takes a character for wider must not begin a row of its own.
+            row = [(RAW, NO_AUTOWRAP), *_formatted(fitted), ("", "\n"), (RAW, AUTOWRAP)]
+            self._app.print_text(FormattedText(row))
 
     def _leave(self) -> None:
         if not self._is_done():
@@ -211,8 +218,8 @@ class Screen:
         status = [("status", "─ "), *self._ui_state.status]
         if self.typed and not self._ui_state.connected:
             status.insert(1, ("status.fault", f"{len(self.typed)} to send · "))
-        status = cut(status, columns - 1, get_cwidth)
-        rest = columns - sum(get_cwidth(text) for _, text in status)
+        status = cut(status, columns - 1)
+        rest = columns - sum(width(text) for _, text in status)
         rule = ("status", f" {'─' * (rest - 1)}\n")
         return _formatted([*status, rule, *self._ui_state.prompt])
 

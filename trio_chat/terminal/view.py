@@ -5,7 +5,6 @@ One room is on screen. Lines of the others are kept for when it is theirs, and c
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,9 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.protocol.text import casefolded
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
+from trio_chat.terminal.mention import mentions
 from trio_chat.terminal.room import RoomView
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ ANSWERS = (RoomsListed, MembersListed, TopicShown, EntriesShown, HelpShown)
 
 # Lines that have been seen and come again when their room comes on screen.
 SEEN_AGAIN = 10
+# Comings and goings that one line may say.
+MOST_GATHERED = 1_000
 
 
 class View:
@@ -158,10 +159,9 @@ class View:
         before = self._flush_presence(room)
         if isinstance(entry, TopicSet):
             room.topic = entry.text
-        room.spoke.pop(entry.nick, None)
-        room.spoke[entry.nick] = None
+        room.note_speaker(entry.nick)
         own = entry.author == self.me
-        called = not own and self._is_called(entry.text)
+        called = not own and mentions(entry.text, self.nick)
         if not own and entry.room != self.current and isinstance(entry, SPOKEN):
             room.unread += 1
             room.called |= called
@@ -171,19 +171,15 @@ class View:
         room.day = when
         return before + self._put(room, lines.entry(entry, called=called))
 
-    def _is_called(self, text: str) -> bool:
-        nick = re.escape(casefolded(self.nick))
-        return re.search(rf"(?<!\w){nick}(?!\w)", casefolded(text)) is not None
-
     def _come(self, event: Joined | Left | Renamed) -> list[Line]:
         room = self.rooms.get(event.room)
         if room is None:
             return []
-        old = room.members.pop(event.author, None)
-        if not isinstance(event, Left):
-            room.members[event.author] = event.nick
+        old = room.move(event)
         if event.author == self.me:
             return []
+        # Who comes and goes in a room that is not on screen is gathered until something is said.
+        full = self._flush_presence(room) if len(room.presence) >= MOST_GATHERED else []
         match event:
             case Joined():
                 room.presence.add(event.author, None, event.nick)
@@ -191,7 +187,7 @@ class View:
                 room.presence.add(event.author, event.nick, None)
             case _:
                 room.presence.add(event.author, old or event.old, event.nick)
-        return []
+        return full
 
     def _flush_presence(self, room: RoomView) -> list[Line]:
         text = room.presence.text()
