@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
+from trio_chat.dialects import documents
 from trio_chat.dialects.line import CRLF, LF, LineDialect, LineEncoding
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands, events
@@ -603,6 +604,45 @@ EVENTS = [
 def test_each_event_has_its_line(event: events.Event, line: str) -> None:
     assert written(event) == f"{line}\n".encode()
     assert written(event, CRLF) == line.replace("\n", "\r\n").encode() + b"\r\n"
+
+
+BLANKS = [" ", *SPACES, "\u2800", "\u3164", "\u115f", "\u1160", "\uffa0"]
+UNSEEN = ["\u200b", "\u200d", "\u200e", "\u00ad", "\u2060", "\ufe0f", "\ufeff", "\U000e0041"]
+FAKE = "> the server is shutting down"
+
+
+@pytest.mark.parametrize("blank", [*BLANKS, *(f" {unseen}" for unseen in UNSEEN), " \u2003\u200b"])
+def test_padding_cannot_push_text_to_a_line_of_its_own(blank: str) -> None:
+    text = f"hi{blank * 72}{FAKE}"
+    shown = f"hi    {FAKE}"
+    said = events.Said("#a", "1", "jack", text, 7, 1_800_000_000.0)
+    assert written(said) == f"> jack: {shown}\n".encode()
+    for event in (
+        *(events.Acted("#a", "1", "jack", text), events.Told("2", "1", "jack", text)),
+        *(events.TopicSet("#a", "#A", "1", "jack", text), events.TopicShown("#a", "#A", text)),
+        *(events.Welcomed("#a", "#A", text), events.EntriesShown("#a", "#A", [said, said])),
+    ):
+        for encoding in (LF, CRLF):
+            for line in written(event, encoding).decode().splitlines():
+                assert line.endswith(shown) or FAKE not in line
+    assert documents.write(said).count(text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a    b", "    if x:", "a \u2003 \u3000b", "    a    b    "),
+        "\u2764\ufe0f\u200d\U0001f525" * 9,  # a heart on fire
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # England's flag
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    ],
+)
+def test_what_needs_blanks_and_joiners_keeps_them(text: str) -> None:
+    assert written(events.Said("#a", "1", "jack", text)) == f"> jack: {text}\n".encode()
+
+
+def test_what_the_program_says_is_as_it_is() -> None:
+    assert written(events.Notice("a" + " " * 9 + "b")) == b"> a" + b" " * 9 + b"b\n"
 
 
 def test_no_event_is_without_a_line() -> None:

@@ -211,8 +211,8 @@ async def test_no_read_makes_more_records_than_a_turn_takes(
     settings = Settings(rate_limit=rate_limit, rate_burst=100_000)
     send, receive = trio.open_memory_channel[object](float("inf"))
     reader = opening.new_reader(FedLink([b"/msg x\n" * 9_000]), send, settings)
-    rejections = trio.Semaphore(1)
-    await opening.Connection(reader, send, settings, opening.TABLE, rejections=rejections).run()
+    descriptors = opening.Descriptors()
+    await opening.Connection(reader, send, settings, opening.TABLE, descriptors=descriptors).run()
     send.close()
     sent = [len(item[1]) async for item in receive]
     assert sum(sent) == 9_000 + 2

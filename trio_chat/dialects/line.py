@@ -11,7 +11,7 @@ import re
 import time
 from functools import lru_cache
 from math import ceil
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import define
 
@@ -139,6 +139,27 @@ _LINES: dict[type[Event], Callable[..., str]] = {
 }
 
 
+# A long run of blanks would end a line of a terminal, and what follows it would look like a line of
+# the server's. What is not seen at all may stand between them. Four are an indentation.
+_BLANKS: Final = 4
+_BLANK: Final = r"\s\u115f\u1160\u2800\u3164\uffa0"
+_UNSEEN: Final = (
+    r"\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_LONG_RUN: Final = re.compile(rf"(?:(?!\n)[{_BLANK}][{_UNSEEN}]*){{{_BLANKS + 1},}}")
+_SPACES: Final = " " * _BLANKS
+# Their text is the program's own.
+_PROGRAMS: Final = (HelpShown, Notice)
+
+
+def _close_up(text: str) -> str:
+    """Give the text with long runs of blanks cut to `_BLANKS` spaces."""
+    if text.isascii() and _SPACES + " " not in text:
+        return text
+    return _LONG_RUN.sub(_SPACES, text)
+
+
 class LineEncoding:
     r"""How lines look: with `\n` at their end, or with `\r\n`."""
 
@@ -155,7 +176,9 @@ class LineEncoding:
         end = self._end
         return [
             # Nearly every one is a message.
-            f"> {event.nick}: {event.text}{end}" if isinstance(event, Said) else self._line(event)
+            f"> {event.nick}: {_close_up(event.text)}{end}"
+            if isinstance(event, Said)
+            else self._line(event)
             for event in events
         ]
 
@@ -163,6 +186,8 @@ class LineEncoding:
         if isinstance(event, Answered):
             return event.data.decode("ascii", "surrogateescape")
         line = _LINES[type(event)](event)
+        if not isinstance(event, _PROGRAMS):
+            line = _close_up(line)
         return f"{line}\n".replace("\n", self._end)
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
