@@ -322,11 +322,13 @@ async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
 async def test_who_reads_gives_way_to_who_talks(path) -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
+    earlier = threading.enumerate()
     async with log_in(path) as log:
         assert await log.read("#a", 0, 1) == []
         assert await searched(log, "#a", ["x"], 1) == []
         names = ("trio_chat reads", "trio_chat searches")
-        readers = [thread for thread in threading.enumerate() if thread.name in names]
+        new = [thread for thread in threading.enumerate() if thread not in earlier]
+        readers = [thread for thread in new if thread.name in names]
         theirs = [os.getpriority(os.PRIO_PROCESS, reader.native_id) for reader in readers]
     assert theirs == [min(ours + 10, 19)] * 2
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours

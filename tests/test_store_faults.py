@@ -36,6 +36,7 @@ from stored import stored
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused, StoreError
+from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import Acted, Joined, NickChanged, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
 from trio_chat.roomlog.memory import MemoryLog
@@ -823,3 +824,48 @@ async def test_cancelled_before_it_begins_nothing_is_appended(path: Path) -> Non
             await log.append([said("#a", "one")])
         assert scope.cancelled_caught
         assert await log.read("#a", 0, 9) == []
+
+
+# --- reads that never end -------------------------------------------------------------------------
+
+
+async def test_the_write_ahead_log_begins_anew_while_somebody_always_searches(
+    path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 10)
+
+    async def search() -> None:
+        while True:
+            await log.search("#a", ["x" * 1000 + "y"], 1, MAX_POSITION)
+
+    def salt() -> bytes:
+        """What SQLite changes in the header of the write-ahead log when that begins anew."""
+        with Path(f"{path}-wal").open("rb") as wal:
+            return wal.read(24)[16:]
+
+    async with open_sqlite_log(path, "process", KEEP) as log, trio.open_nursery() as nursery:
+        await log.append([said("#a", "x" * 2000) for _ in range(500)])
+        before = salt()
+        nursery.start_soon(search)
+        appends = 0
+        while salt() == before and appends < 1000:
+            await log.append([said("#b", "y" * 2000)])
+            appends += 1
+        nursery.cancel_scope.cancel()
+    assert appends < 1000
+
+
+async def test_reads_wait_for_a_checkpoint_and_no_longer(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 1)
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        await log.append([said("#a", "one")])
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            # Another program that reads, and never ends: nobody is kept waiting for that.
+            other.execute("BEGIN").execute("SELECT * FROM batches").fetchall()
+            await log.append([said("#a", "two")])
+            began = time.monotonic()
+            assert [entry.text for entry in await log.read("#a", 0, 9)] == ["one", "two"]
+            assert time.monotonic() - began < 10 * maintenance.QUIET_SECONDS
+            await until(log._reader._reading.is_set)
+        await log.append([said("#a", "three")])
+        assert [entry.text for entry in await log.read("#a", 2, 9)] == ["three"]

@@ -153,8 +153,9 @@ class SqliteLog:
 
     def __init__(self, opened: OpenStore, jobs: Jobs, claims: Claims) -> None:
         """To be made before the writer runs."""
-        self._reader = StoreReader(opened.reader, name="trio_chat reads")
-        self._searcher = StoreReader(opened.searcher, name="trio_chat searches")
+        reading = opened.writer.reading
+        self._reader = StoreReader(opened.reader, reading, name="trio_chat reads")
+        self._searcher = StoreReader(opened.searcher, reading, name="trio_chat searches")
         self._jobs = jobs
         self._known = opened.writer.known()
         self._identity = opened.writer.identity

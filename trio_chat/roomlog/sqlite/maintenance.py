@@ -5,6 +5,8 @@ It is done a little at a time, between appends, so that none of them waits long.
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections import OrderedDict, deque
 from itertools import takewhile
@@ -29,14 +31,24 @@ CHECKPOINT_PAGES: Final = 1_000
 AGING_SECONDS: Final = 600.0
 # After a failure, until it is tried again.
 RETRY_SECONDS: Final = 5.0
+# A checkpoint moves nothing that was written since the oldest read under way began. If there is
+# always one, the write-ahead log never begins anew, and grows. So reads wait for so long at most
+# until a checkpoint has moved everything, which is tried as often.
+QUIET_SECONDS: Final = 0.1
+QUIET_RETRY_SECONDS: Final = 0.01
 
 
 class Tidy:
     """What there is to tidy, and how it is done."""
 
     def __init__(
-        self, connection: sqlite3.Connection, rooms: StoredRooms, retention: Retention
+        self,
+        connection: sqlite3.Connection,
+        rooms: StoredRooms,
+        retention: Retention,
+        reading: threading.Event,
     ) -> None:
+        """`reading` is set while other threads may begin to read the file."""
         self._connection = connection
         self._rooms = rooms
         self._retention = retention
@@ -46,6 +58,9 @@ class Tidy:
         self._next_aging = time.monotonic()
         self._pages = 0
         self._resume = 0.0
+        self._reading = reading
+        # Until when reads wait for a checkpoint, 0 if they do not.
+        self._quiet = 0.0
         self.look_at(rooms.by_name.values())
 
     def look_at(self, rooms: Iterable[RoomRows]) -> None:
@@ -63,6 +78,8 @@ class Tidy:
 
     def wait(self) -> float:
         """Seconds until there is something to do."""
+        if self._quiet:
+            return QUIET_RETRY_SECONDS
         due = 0.0 if self._trimming or self._aging else self._next_aging
         return max(0.0, max(due, self._resume) - time.monotonic())
 
@@ -70,6 +87,7 @@ class Tidy:
         """Leave it for a while, or until a checkpoint has made place: it cannot be written now."""
         self._resume = time.monotonic() + RETRY_SECONDS
         self._pages = CHECKPOINT_PAGES
+        self.let_read()
 
     def some(self, entries: int, pages: int) -> None:
         """Tidy a little, after an append of so many entries and pages; raises `sqlite3.Error`."""
@@ -143,6 +161,18 @@ class Tidy:
         """Bring the write-ahead log into the file once it has grown."""
         if self._pages < CHECKPOINT_PAGES:
             return
-        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._pages = 0
+        checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        [(_, pages, moved)] = checkpoint.fetchall()
         self._resume = 0.0
+        now = time.monotonic()
+        if moved < pages and now < (self._quiet or math.inf):
+            self._quiet = self._quiet or now + QUIET_SECONDS
+            self._reading.clear()
+        else:  # another program that reads is not waited for
+            self.let_read()
+            self._pages = 0
+
+    def let_read(self) -> None:
+        """Let other threads read, whatever has become of a checkpoint."""
+        self._quiet = 0.0
+        self._reading.set()

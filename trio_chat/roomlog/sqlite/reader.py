@@ -24,6 +24,8 @@ T = TypeVar("T")
 # As the nice(1) command without a number.
 NICENESS: Final = 10
 NICEST: Final = 19
+# The writer keeps reads waiting for less; it may have ended.
+WAIT_SECONDS: Final = 1.0
 
 
 @define(eq=False)
@@ -46,9 +48,15 @@ class ReadJob:
 class StoreReader:
     """Reads one thing after the other, through a connection that cannot write."""
 
-    def __init__(self, connection: sqlite3.Connection, *, name: str) -> None:
-        """Begin, in a thread of this name; to be made within Trio."""
+    def __init__(
+        self, connection: sqlite3.Connection, reading: threading.Event, *, name: str
+    ) -> None:
+        """Begin, in a thread of this name; to be made within Trio.
+
+        No read begins while `reading` is not set.
+        """
         self._connection = connection
+        self._reading = reading
         # Each client has one job here at the most; that of a client that is gone takes no time.
         self._jobs: queue.SimpleQueue[ReadJob | None] = queue.SimpleQueue()
         self._closing = False
@@ -84,6 +92,7 @@ class StoreReader:
     def _run(self) -> None:
         _be_nice()
         while (job := self._jobs.get()) is not None:
+            self._reading.wait(WAIT_SECONDS)
             if self._closing:
                 job.error = sqlite3.OperationalError("interrupted")
             elif not job.abandoned:

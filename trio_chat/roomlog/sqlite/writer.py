@@ -9,6 +9,7 @@ import contextlib
 import logging
 import queue
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -89,7 +90,7 @@ Jobs: TypeAlias = "queue.SimpleQueue[AnyJob | None]"
 
 
 class Writer:
-    """What the thread does; all of it runs there but `known`, `identity` and `lock`."""
+    """What the thread does; all of it runs there but `known`, `identity`, `lock` and `reading`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
@@ -97,6 +98,9 @@ class Writer:
         self._retention = retention
         self._failing = False
         self._lookout = Lookout(file)
+        # Set while other threads may begin to read the file.
+        self.reading = threading.Event()
+        self.reading.set()
         self._connect()
 
     @property
@@ -144,6 +148,7 @@ class Writer:
                     job.problem = self._check()
                     token.run_sync_soon(job.done.set)
                 elif isinstance(job, PauseJob):
+                    self._tidy.let_read()
                     self._connection.close()
                     token.run_sync_soon(job.done.set)
                     if jobs.get() is None:
@@ -168,7 +173,7 @@ class Writer:
         self._connection = self._file.writer()
         try:
             self._rooms = load(self._connection, self._retention.entries)
-            self._tidy = Tidy(self._connection, self._rooms, self._retention)
+            self._tidy = Tidy(self._connection, self._rooms, self._retention, self.reading)
         except BaseException:
             self._connection.close()
             raise
