@@ -43,6 +43,8 @@ LIMITS = {
     "recent_entries": (1, 100_000),
     "recent_bytes": (0, 1_099_511_627_776),
     "history_entries": (0, 10_000_000),
+    "max_store_bytes": (0, 1_099_511_627_776),
+    "min_free_disk_bytes": (0, 1_099_511_627_776),
     "rate_limit": (0.01, 1_000_000),
     "rate_burst": (1, 1_000_000),
     "stall_timeout": (0.1, 86_400),

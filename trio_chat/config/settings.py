@@ -369,6 +369,28 @@ class Settings:
             AT_ONCE,
         ),
     )
+    max_store_bytes: int = field(
+        default=0,
+        validator=whole(0, 1_099_511_627_776),
+        metadata=about(
+            "Rooms and messages",
+            "Bytes that the file of all histories has in use; 0 for no limit.",
+            "None: the disk has its own end (min-free-disk-bytes). Redis (maxmemory) has no limit "
+            "either until it is told one. A file that is full takes nothing more.",
+            AT_ONCE,
+        ),
+    )
+    min_free_disk_bytes: int = field(
+        default=67_108_864,
+        validator=whole(0, 1_099_511_627_776),
+        metadata=about(
+            "Rooms and messages",
+            "Bytes of the file's disk to leave free; 0 to fill it.",
+            "A full disk harms whatever else writes there, logs among it. RabbitMQ stops at 50 MB "
+            "(disk_free_limit).",
+            AT_ONCE,
+        ),
+    )
 
     rate_limit: float | None = field(
         default=10.0,

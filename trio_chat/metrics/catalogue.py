@@ -29,6 +29,8 @@ LIMITS: Final = (
     "topic_chars",
     "nick_chars",
     "room_chars",
+    "max_store_bytes",
+    "min_free_disk_bytes",
 )
 
 _NUMBER: Final = re.compile(r"\d[\d.e+-]*")

@@ -130,7 +130,7 @@ class Writer:
         """
 
         def look() -> None:
-            if self._lookout.due and self._lookout.look():
+            if self._lookout.due and self._lookout.look(self._connection, self._retention):
                 token.run_sync_soon(found, self._lookout.problems)
 
         try:
@@ -179,18 +179,21 @@ class Writer:
             raise
 
     def _append(self, job: Job) -> int:
-        """Append a job's drafts; refuse the persistent ones if that fails.
+        """Append a job's drafts; refuse the persistent ones if that fails, or there is no place.
 
-        Gives how many pages it took, none if it has failed.
+        Gives how many pages it took, none if it has not come to that.
         """
+        if (full := self._lookout.full) is not None:
+            refusal = Refused(full.sentence, code=Code.CANNOT_WRITE, limit=full.limit)
+            job.results = _refused(job.drafts, refusal)
+            return 0
         append = Append(self._connection, self._rooms, self._retention, job.in_use)
         try:
             append.write(job.drafts)
         except sqlite3.Error as error:
             self._failed(error)
             job.failed = True
-            refusal = Refused(NOT_SAID, code=Code.CANNOT_WRITE)
-            job.results = [refusal if isinstance(d, PERSISTENT) else d for d in job.drafts]
+            job.results = _refused(job.drafts, Refused(NOT_SAID, code=Code.CANNOT_WRITE))
             return 0
         job.results = without(append.refused, job.drafts)
         spoken, forgotten = append.committed()
@@ -268,6 +271,10 @@ class Writer:
             self._failed(error)
             return False
         return True
+
+
+def _refused(drafts: Sequence[Result], refusal: Refused) -> Sequence[Result]:
+    return [refusal if isinstance(draft, PERSISTENT) else draft for draft in drafts]
 
 
 def _known(rooms: Iterable[RoomRows]) -> KnownRooms:
