@@ -177,7 +177,7 @@ class Settings:
         validator=networks(UNIX_ADDRESS),
         metadata=about(
             "Listening",
-            "Addresses or networks, or unix, whose PROXY headers are taken; separated by commas.",
+            "Addresses or networks, or unix, of proxies that may name their clients; by commas.",
             "None: who may send such a header chooses the address that limits and logs go by. "
             "nginx trusts nobody by itself either (set_real_ip_from).",
             FOR_NEW_CLIENTS,

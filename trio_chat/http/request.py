@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 from wsproto.utilities import generate_accept_token
 
 from trio_chat import web
@@ -61,14 +61,15 @@ Reports: TypeAlias = "Callable[[str, Mapping[str, str]], Report | None]"
 class Opening:
     """A request that was read: its size in bytes, and how it is served.
 
-    It is not (`None`) if none has begun. `keeps`: the connection is there for more requests.
-    `at_once`: as in a `Report`.
+    It is not (`None`) if none has begun. `headers` have their names in lower case.
+    `keeps`: the connection is there for more requests. `at_once`: as in a `Report`.
     """
 
     size: int
     served: Served | None
     keeps: bool = False
     at_once: bool = False
+    headers: Mapping[str, str] = field(factory=dict)
 
     @property
     def upgrades(self) -> bool:
@@ -111,12 +112,13 @@ def read_opening(
         served.refusal = unserved.sentence
         if head is not None:
             served.host, served.origin = map(_shown, (head.get("host"), head.get("origin")))
-        return Opening(len(first), served)
+        headers = {} if head is None else head.headers
+        return Opening(len(first), served, headers=headers)
     keeps = not last and not answer.at_once and head.keeps
     connection = "keep-alive" if keeps and head.version == "1.0" else "" if keeps else "close"
     rendered = _rendered(answer, connection, whole=head.method != "HEAD")
     served = Served(rendered, answer.status, _asked(head))
-    return Opening(head.size, served, keeps, answer.at_once)
+    return Opening(head.size, served, keeps, answer.at_once, head.headers)
 
 
 def answer_unserved(first: bytes, unserved: Unserved) -> bytes:

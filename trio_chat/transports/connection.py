@@ -25,6 +25,7 @@ from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Answer, Began, Greet, Refuse, SwitchEncoding
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
+from trio_chat.transports.forwarding import client_of
 from trio_chat.transports.proxy_protocol import Header, MalformedHeader, read_header
 from trio_chat.transports.reader import CONNECTION_LOST, Reader, bucket_of
 from trio_chat.transports.rejection import NO_TLS, not_taken, rejection
@@ -78,7 +79,7 @@ def new_reader(
     reader.connected = Connected(trusted)
     # A person thinks about what to type; but where no lines are taken, people do not come.
     due = math.inf if "line" in accept else trio.current_time() + FIRST_BYTES_SECONDS
-    reader.first = FirstBytes(link.address, accept, trusted, due=due)
+    reader.first = FirstBytes(link.address, accept, trusted, due=due, forwards=trusted)
     return reader
 
 
@@ -225,15 +226,18 @@ class Connection:
         if opening is None:
             return False
         served: list[Record] = [] if opening.served is None else [opening.served]
+        client = client_of(opening.headers, settings.trusted_proxies) if first.forwards else None
+        came = [] if client is None or client.peer == reader.link.peer else [client]
         if opening.upgrades:
             dialect = WebSocketDialect(self._table, settings)
             rest = first.data[opening.size :]
-            reader.begin(dialect, rest, Began(), *served, Greet(DOCUMENTS))
+            reader.begin(dialect, rest, *came, Began(), *served, Greet(DOCUMENTS))
             return False
         if opening.at_once and opening.served is not None:
             await reader.answer(opening.served.answer)
             opening.served.answer = b""
-        records = served if first.requests else [SwitchEncoding(ANSWERS), *served]
+        switch = [] if first.requests else [SwitchEncoding(ANSWERS)]
+        records = [*switch, *came, *served]
         if opening.keeps:
             await reader.serve(first, opening.size, *records)
             return not reader.link.ending

@@ -45,6 +45,7 @@ class FirstBytesSnapshot:
     accept: tuple[Speech, ...] = ALL
     # How many requests have been answered: what comes next is another one.
     requests: int = 0
+    forwards: bool = False
 
 
 @define
@@ -55,6 +56,7 @@ class FirstBytes:
     it came in, `trusted` whether a PROXY header is. At the time `due` it is too late for more.
     `over`: the client is not served, and what else it sends means nothing. `requests` is how many
     have been answered; then `data` is of the next one, but for `past` bytes of the last.
+    `forwards`: the peer is a trusted proxy, which may say by HTTP whom it speaks for.
     """
 
     address: str
@@ -65,6 +67,7 @@ class FirstBytes:
     over: bool = False
     requests: int = 0
     past: int = 0
+    forwards: bool = False
 
     @classmethod
     def restored(cls, known: FirstBytesSnapshot) -> FirstBytes:
@@ -72,7 +75,14 @@ class FirstBytes:
         due = math.inf if known.left is None else trio.current_time() + known.left
         data = known.first or b""
         return cls(
-            known.address, known.accept, known.trusted, data, due, known.over, known.requests
+            known.address,
+            known.accept,
+            known.trusted,
+            data,
+            due,
+            known.over,
+            known.requests,
+            forwards=known.forwards,
         )
 
     def snapshot(self) -> FirstBytesSnapshot:
@@ -86,6 +96,7 @@ class FirstBytes:
             address=self.address,
             accept=self.accept,
             requests=self.requests,
+            forwards=self.forwards,
         )
 
     def set_due(self) -> None:
@@ -111,6 +122,7 @@ class FirstBytes:
     def go_behind(self, header: Header) -> None:
         """Go on with those of a proxy's client; another header would be the client's own."""
         self.data, self.trusted = self.data[header.size :], False
+        self.forwards = header.own
         if not header.own:
             self.address = "" if header.client is None else header.client.address
         if "line" in self.accept:
