@@ -576,3 +576,31 @@ async def test_in_process_the_chat_stops_while_it_waits(log, autojump_clock):
         nursery.start_soon(chat.stop)
         await settled()
         log.opened.set()
+
+
+# --- what is read for an answer -------------------------------------------------------------------
+
+
+async def test_little_more_is_read_than_is_shown(log, chat, jack, monkeypatch, autojump_clock):
+    limits = []
+    before = log.before
+
+    async def noted(room, position, limit):
+        limits.append(limit)
+        return await before(room, position, limit)
+
+    monkeypatch.setattr(log, "before", noted)
+    await jack.send(*["/msg " + "\N{EARTH GLOBE EUROPE-AFRICA}" * 1500] * 500, "/history 500")
+    assert len(await jack.sync()) == 21
+    assert limits == [32]
+    limits.clear()
+    await jack.send(*[f"/msg {number}" for number in range(1, 301)], "/history 300")
+    lines = await jack.sync()
+    assert [line.split()[-1] for line in lines] == [f"{number}" for number in range(1, 301)]
+    assert limits == [32, 64, 128, 76]
+
+
+async def test_a_page_that_is_less_than_was_asked_for(log, chat, jack, autojump_clock):
+    await jack.send(*[f"/msg {number}" for number in range(1, 97)], "/history 500")
+    lines = await jack.sync()
+    assert [line.split()[-1] for line in lines] == [f"{number}" for number in range(1, 97)]

@@ -335,3 +335,14 @@ async def test_who_reads_gives_way_to_who_talks(path) -> None:
     for reader in readers:
         reader.join(5)
         assert not reader.is_alive()
+
+
+async def test_a_page_of_long_entries_ends_early_and_the_next_goes_on(path) -> None:
+    async with log_in(path) as log:
+        entries = await log.append([said("#a", f"{number:04}" * 1000) for number in range(200)])
+        read = []
+        while page := await log.read("#a", len(read), 200):
+            assert len(page) < 50
+            read += page
+        assert read == list(entries)
+        assert await log.before("#a", None, 200) == read

@@ -81,7 +81,7 @@ class RoomLog(Protocol):
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
         """The persistent entries of a room after a position, oldest first, at most `limit`.
 
-        Fewer if they are kept no more.
+        Fewer if they are kept no more, or if they are long; then there are more after the last.
         """
         ...
 

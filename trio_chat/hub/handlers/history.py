@@ -27,6 +27,9 @@ logger = logging.getLogger("trio_chat")
 
 # Most bytes of a shown entry beside its text and names: position, time, signs between them.
 ENTRY_BYTES = 64
+# Entries of a page read at once, to begin with; then twice as many. Few more are read than fit into
+# an answer, as entries may be eight kilobytes, and other pages get read in between.
+PIECE = 32
 
 
 class History:
@@ -69,12 +72,23 @@ class Page:
     _entries: list[PersistentEntry] | None = field(default=None, init=False)
 
     async def look(self) -> None:
-        """Read it."""
-        name, asked = self._room.name, self._asked
+        """Read it, in pieces, until it is whole or has all that fits into the answer."""
+        name, before, left = self._room.name, self._asked.before, self._asked.limit
+        space, piece = self._most, PIECE
+        entries: list[PersistentEntry] = []
         try:
-            self._entries = await self._log.before(name, asked.before, asked.limit)
+            while left and space >= 0:
+                older = await self._log.before(name, before, min(piece, left))
+                entries[:0] = older
+                if len(older) < min(piece, left):
+                    break
+                left -= len(older)
+                space -= sum(map(_size, older))
+                before, piece = older[0].position, 2 * piece
         except Exception:
             logger.exception("the room log cannot be read", extra={"room": name})
+        else:
+            self._entries = entries
 
     def answer(self) -> Event:
         """The page, if it could be read in time."""

@@ -23,6 +23,12 @@ STRETCH_SECONDS: Final = 0.01
 # Batches searched by one statement, which takes a few milliseconds for the longest texts.
 STRETCH_BATCHES: Final = 32
 
+# Rows fetched at once. SQLite lets go of the GIL for each row. With Python run in between, the hub
+# and a thread that reads would wait for each other once a row.
+FETCHED: Final = 4
+# Characters of a page of the oldest entries, after which it ends: more than a client takes at once.
+LONG_CHARS: Final = 100_000
+
 # The batch that holds the first position, if there is one, and those after it.
 FROM: Final = (
     "position >= coalesce("
@@ -66,17 +72,17 @@ def _chosen(wanted: Page, batches: sqlite3.Cursor) -> list[PersistentEntry]:
     """The entries of a page, from batches in its order: few more are read than it takes."""
     found: list[PersistentEntry] = []
     step = -1 if wanted.newest else 1
-    # As many as it takes if they are full. SQLite lets go of the GIL for each row. With Python run
-    # in between, the hub and this thread would wait for each other once a row.
-    enough = wanted.limit // rows.MOST + 2
-    while some := batches.fetchmany(enough):
+    chars = 0
+    while some := batches.fetchmany(FETCHED):
         for columns in some:
             found += [
                 entry
                 for entry in rows.entries(wanted.room, columns)[::step]
                 if wanted.first <= entry.position <= wanted.last
             ]
-            if len(found) >= wanted.limit:
+            chars += len(columns[rows.TEXTS])
+            long = chars >= LONG_CHARS and not wanted.newest
+            if len(found) >= wanted.limit or (long and found):
                 return found[: wanted.limit][::step]
     return found[::step]
 
@@ -86,7 +92,7 @@ def stretch(
 ) -> Stretch:
     """Search the entries up to `last` for some milliseconds; raises `sqlite3.Error`."""
     until = perf_counter() + STRETCH_SECONDS
-    between = f"{rows.SELECT} AND position BETWEEN ? AND ?"
+    between = f"{rows.SEARCH} AND position BETWEEN ? AND ?"
     statement = f"{between}{HOLDS * len(words)} ORDER BY position DESC"
     found: list[PersistentEntry] = []
     begin = last + 1

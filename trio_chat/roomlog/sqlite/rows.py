@@ -55,11 +55,13 @@ UPDATE OR ROLLBACK batches SET
     END
 WHERE id = ?
 """
-# What `entries` takes.
-SELECT: Final = (
-    "SELECT shown, floor, position, times, kinds, authors, nicks, texts, folded "
-    "FROM rooms JOIN batches ON batches.room = rooms.id WHERE rooms.name = ?"
-)
+IN_ROOM: Final = "FROM rooms JOIN batches ON batches.room = rooms.id WHERE rooms.name = ?"
+SHOWN: Final = "SELECT shown, floor, position, times, kinds, authors, nicks, texts"
+TEXTS: Final = 7
+# Statements for what `entries` takes: with words to look for, and without. A page has no use for
+# what may be half of a row.
+SEARCH: Final = f"{SHOWN}, folded {IN_ROOM}"
+SELECT: Final = f"{SHOWN}, '' {IN_ROOM}"
 
 
 class Lines(NamedTuple):
