@@ -18,6 +18,7 @@ PACKAGES = {
     "firefox-esr": "firefox-esr",
     "haproxy": "haproxy",
     "nc": "netcat-openbsd",
+    "nginx": "nginx-light",
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",

@@ -1,4 +1,4 @@
-"""The examples for operators: alert rules, haproxy and Caddy as they run, a container."""
+"""The examples for operators: alert rules, haproxy, Caddy and nginx as they run, a container."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
-from http.client import HTTPSConnection
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ import yaml
 from loopback import chat_on_tcp
 from needs import needs
 from processes import PATIENCE, Daemon, Start
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import trio_chat
@@ -312,6 +313,97 @@ def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
         assert json.loads(program.recv(PATIENCE))["room"] == "#a"
     if knows_proxy_protocol():
         daemon.logs("client came through a proxy address=127.0.0.1:")
+
+
+# --- nginx ----------------------------------------------------------------------------------------
+
+NGINX = """
+daemon off;
+pid {home}/pid;
+error_log {home}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    {site}
+}}
+"""
+
+
+@contextmanager
+def running_nginx(home: Path, daemon: Daemon, changes: dict[str, str]) -> Iterator[int]:
+    """Serve a daemon by the example's settings, with these changes and without TLS; the port."""
+    nginx, port = needs("nginx"), free_port()
+    site = (EXAMPLES / "nginx" / "chat.conf").read_text()
+    ours = {
+        "listen 443 ssl;": f"listen {port};",
+        "127.0.0.1:8888;": f"127.0.0.1:{daemon.port};",
+        "    ssl_certificate     /etc/nginx/chat.pem;\n": "",
+        "    ssl_certificate_key /etc/nginx/chat.key;\n": "",
+    }
+    for example, other in (ours | changes).items():
+        assert site.count(example) == 1, example
+        site = site.replace(example, other)
+    settings = home / "nginx.conf"
+    settings.write_text(NGINX.format(home=home, site=site))
+    command = [nginx, "-e", home / "error.log", "-c", settings]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            reached(port, process)
+            yield port
+        finally:
+            process.terminate()
+
+
+def ask(port: int, path: str) -> tuple[int, str, bytes]:
+    """The status, where it leads to, and the body."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        connection.request("GET", path, headers={"Host": f"chat.example.org:{port}"})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location", ""), answer.read()
+
+
+BEHIND_NGINX = ("--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org")
+
+
+@pytest.mark.parametrize("root", ["/", "/chat/"])
+def test_nginx_serves_the_page_and_programs(start: Start, tmp_path: Path, root: str) -> None:
+    daemon, address = start(*BEHIND_NGINX), own_address()
+    with running_nginx(tmp_path, daemon, {}) as port:
+        status, _, page = ask(port, root)
+        assert status == 200
+        names = re.findall(r'(?:src|href)="([^"#]+)"', page.decode())
+        assert len(names) > 10
+        for name in names:
+            assert (name, ask(port, root + name)[0]) == (name, 200)
+        for path in ("metrics", "healthz", "healthz/live", "%6detrics", "./metrics"):
+            assert (path, ask(port, root + path)[0]) == (path, 404)
+        assert ask(port, "/chat")[:2] == (301, "/chat/")
+        plain = socket.create_connection((address, port), timeout=PATIENCE)
+        url, origin = f"ws://chat.example.org:{port}{root}ws", f"http://chat.example.org:{port}"
+        with connect(url, sock=plain, origin=origin) as program:
+            assert json.loads(program.recv(PATIENCE))["type"] == "hello"
+            program.send(json.dumps({"type": "join", "room": "#a", "id": "1"}))
+            assert json.loads(program.recv(PATIENCE))["room"] == "#a"
+        if address != "127.0.0.1":
+            daemon.logs(f"client came through a proxy address={address} ")
+
+
+def test_nginx_that_passes_no_port_shows_in_the_log(start: Start, tmp_path: Path) -> None:
+    daemon = start(*BEHIND_NGINX)
+    with running_nginx(tmp_path, daemon, {"Host $http_host;": "Host $host;"}) as port:
+        assert ask(port, "/")[0] == 200
+        plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        url, origin = f"ws://chat.example.org:{port}/ws", f"http://chat.example.org:{port}"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url, sock=plain, origin=origin)
+        assert refused.value.response.status_code == 403
+        assert b"A proxy has to pass Host on unchanged" in refused.value.response.body
+        daemon.logs(f'request="GET /ws" status=403 host=chat.example.org origin={origin} reason="')
 
 
 # --- Docker ---------------------------------------------------------------------------------------
