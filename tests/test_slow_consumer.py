@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from loopback import until
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
 from trio_chat.dialects.line import LF
@@ -111,6 +112,21 @@ async def talk(bot, first: int, after: int, room: str | None = None) -> None:
 
 
 # --- past the limit -------------------------------------------------------------------------------
+
+
+async def test_more_than_a_turn_never_waits_beyond_the_limit(autojump_clock):
+    limit, crowd, said = 262_144, 40, "x" * 1_900
+    settings = {"line_bytes": 8_192, "message_chars": 2_000, "outbox_bytes": limit}
+    async with running(**settings) as chat, slow_client(chat) as slow, AsyncExitStack() as stack:
+        talkers = [await stack.enter_async_context(line_client(chat)) for _ in range(crowd)]
+        async with trio.open_nursery() as nursery:
+            for talker in talkers:
+                await talker.send("/join #a")
+                nursery.start_soon(talker.send, *[f"/msg {said}"] * 30)
+        await until(lambda: chat.statistics().messages == crowd * 30)
+        assert slow.known.slow_consumer
+        # docs/settings.md says so; a turn takes what a read brought whole.
+        assert limit < slow.known.link.unsent_bytes < limit + 330_000
 
 
 async def test_past_its_limit_a_client_gets_no_more_entries(autojump_clock):

@@ -419,7 +419,8 @@ class Settings:
         metadata=about(
             "Fast and slow clients",
             "Bytes that may wait for a slow client; at least twice line-bytes.",
-            "Seconds of a busy room, yet 1,000 stuck clients hold 260 MB at worst. Ergo has 96 KB "
+            "Seconds of a busy room. A turn more may come on top, which is 330 KB of long "
+            "messages: 1,000 stuck clients hold 600 MB at worst. Ergo has 96 KB "
             "(max-sendq), Redis 8 MB for 60 s (pubsub), NATS 64 MB (max_pending); there the "
             "client is disconnected, here it is caught up later.",
             AT_ONCE,

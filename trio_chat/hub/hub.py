@@ -52,7 +52,7 @@ logger = logging.getLogger("trio_chat")
 # of it is smaller. So a session that sends a lot at once is served in several turns, and its
 # listeners can read between them.
 TURN_RECORDS = 2_000
-TURN_BYTES = 1 << 20
+TURN_BYTES = 1 << 18
 SESSION_RECORDS = 250
 
 # Turns of this and of other processes that one turn of the hub takes from a shared log.
