@@ -221,7 +221,7 @@ def test_what_was_sent_can_be_called_back(serve, visit) -> None:
 def test_lines_that_are_pasted_become_messages(serve, visit) -> None:
     anna = visit(serve().port).enter("anna")
     anna.type("one\n\n  two \nthree")
-    anna.sees_once("one", "two", "three")
+    anna.sees_once("one", "  two", "three")
     anna.type("x" * 2001)
     expect(anna.page.get_by_text("A message may have at most 2000 characters.")).to_be_visible()
     expect(anna.field).to_have_value("x" * 2001)
@@ -371,3 +371,95 @@ def test_older_messages_do_not_push_away_what_one_reads(serve, visit, talk, top)
     before = reading.evaluate(measure, top)
     expect(anna.said(texts[300])).to_have_count(1)
     assert abs(reading.evaluate("row => row.getBoundingClientRect().top") - before) < 2
+
+
+LINKS = {
+    "看https://example.com/页面。很好": "https://example.com/页面",
+    "（见https://example.com/a）然后": "https://example.com/a",
+    "https://zh.wikipedia.org/wiki/Foo（bar）": "https://zh.wikipedia.org/wiki/Foo（bar）",
+    "(https://en.wikipedia.org/wiki/A_(b)).": "https://en.wikipedia.org/wiki/A_(b)",
+    "انظر https://example.com/a، ثم": "https://example.com/a",
+    "「https://example.com/a」です": "https://example.com/a",
+    "https://example.com/a，b": "https://example.com/a",
+    "https://example.com/a।": "https://example.com/a",
+    "“https://example.com/a”": "https://example.com/a",
+    "https://ca.wikipedia.org/wiki/Col·legi": "https://ca.wikipedia.org/wiki/Col·legi",
+}
+
+
+def test_a_link_ends_where_its_script_ends_it(serve, visit) -> None:
+    anna = visit(serve().port).open()
+    shown = anna.page.evaluate(
+        """async (texts) => {
+          const { textNodes } = await import("./dom.js");
+          const links = (text) => textNodes(text).filter((node) => node.href);
+          return texts.map((text) => links(text).map((node) => node.textContent).join());
+        }""",
+        list(LINKS),
+    )
+    assert dict(zip(LINKS, shown, strict=True)) == LINKS
+
+
+@pytest.mark.parametrize(
+    ("nick", "text", "mentioned"),
+    [
+        ("ann", "the annual report, ann", True),
+        ("ann", "annual", False),
+        ("ann", "ann\u0301", False),
+        ("ann", "\u00f6ann", False),
+        ("ann", "annさん", True),
+        ("李雷", "李雷你好", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_a_nick_is_a_mention_where_it_is_a_word(serve, visit, nick, text, mentioned) -> None:
+    anna = visit(serve().port).open()
+    found = anna.page.evaluate(
+        """async ([nick, text]) => {
+          const { News } = await import("./news.js");
+          return new News({ nick }).mentions(text);
+        }""",
+        [nick, text],
+    )
+    assert found is mentioned
+
+
+def test_rooms_may_be_called_as_what_every_object_has(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna", "constructor")
+    anna.type("one", "/join __proto__")
+    anna.is_in("__proto__")
+    anna.type("two", "/join toString")
+    anna.is_in("toString")
+    anna.page.reload()
+    anna.is_online()
+    for name, text in {"constructor": "one", "__proto__": "two"}.items():
+        anna.place(name).click()
+        anna.sees_once(text)
+
+
+def test_a_key_that_ends_a_composition_sends_nothing(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.field.fill("にほん")
+    anna.field.evaluate(
+        """(field) => {
+          const about = { key: "Enter", keyCode: 229, bubbles: true, cancelable: true };
+          field.dispatchEvent(new KeyboardEvent("keydown", about));
+        }"""
+    )
+    expect(anna.field).to_have_value("にほん")
+    anna.field.press("Enter")
+    anna.sees_once("にほん")
+
+
+def test_what_is_indented_stays_so(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    anna.sees("jack joined")
+    anna.field.fill("if x:\n    y()  \n\n  /me waves")
+    anna.field.press("Enter")
+    jack.hears_until("> anna: if x:")
+    jack.hears("> anna:     y()", "> * anna waves")
+    assert anna.texts()[1] == "    y()"

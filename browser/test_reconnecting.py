@@ -338,3 +338,54 @@ def test_who_quits_is_gone_and_may_come_back(serve, visit, talk) -> None:
     anna.is_online()
     anna.type("again")
     jack.hears("> anna: again")
+
+
+def test_a_frozen_connection_is_noticed_when_the_clock_is_set_back(meet) -> None:
+    line, anna, _ = meet()
+    anna.page.evaluate("() => { const now = Date.now; Date.now = () => now() - 86_400_000; }")
+    # Its own clock for time that goes by is turned on instead of waiting.
+    line.deafen()
+    anna.page.evaluate(
+        """() => {
+          const now = performance.now.bind(performance);
+          let ahead = 0;
+          performance.now = () => now() + ahead;
+          setInterval(() => { ahead += 16_000; }, 1_000);
+        }"""
+    )
+    anna.is_offline()
+    line.mend()
+    anna.is_online()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite:rooms.db"])
+def test_what_was_said_first_in_a_room_is_news(serve, visit, talk, store) -> None:
+    daemon = serve("--resume-grace=0", store=store)
+    anna = visit(daemon.port).enter("anna")
+    anna.type("/join #other")
+    anna.is_in("#other")
+    daemon.process.kill()
+    daemon.stopped()
+    anna.is_offline()
+    daemon = serve(port=daemon.port, store=store)
+    talk(daemon, "/nick jack", "/join #general", "/msg one", "/msg two", "/msg anna?")
+    anna.is_online()
+    expect(anna.place("#general").locator(".count.mention")).to_have_text("3 unread, for you")
+    anna.place("#general").click()
+    anna.sees_once("one", "two", "anna?")
+
+
+def test_positions_of_another_log_are_not_compared(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna")
+    anna.type("one")
+    anna.sees_once("one")
+    anna.page.goto("about:blank")
+    daemon.process.kill()
+    daemon.stopped()
+    daemon = serve(port=daemon.port)
+    jack = talk(daemon, "/nick jack", "/join #general", "/msg two", "/msg three", "/who")
+    jack.hears_until("> in #general: jack")
+    anna.open()
+    anna.is_in("#general")
+    anna.sees_once("two", "three")

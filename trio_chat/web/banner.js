@@ -12,10 +12,10 @@ export class Banner {
 
   draw(state) {
     const { phase } = state;
-    this.lostSince = phase === "online" ? null : (this.lostSince ?? Date.now());
+    this.lostSince = phase === "online" ? null : (this.lostSince ?? performance.now());
     const [text, button] = words(state);
     const isFinal = phase === "left" || phase === "elsewhere";
-    const isShown = text !== "" && (isFinal || Date.now() - this.lostSince >= PATIENCE);
+    const isShown = text !== "" && (isFinal || performance.now() - this.lostSince >= PATIENCE);
     byId("my-light").className = `light ${phase}`;
     byId("my-nick").title = phase === "online" ? "Change your name" : "Not connected";
     byId("banner").hidden = !isShown;

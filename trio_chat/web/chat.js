@@ -13,11 +13,13 @@ export class Chat {
   // `handlers`: `changed()`, something is to be drawn; `heard(place, entry, isForUs)`, someone said
   // something; `answered(text)`, the chat has; `isLookedAt(place)`, whether it is on screen, at
   // its end.
-  // `seen`: what an earlier page of this tab had of each room, and `wanted` where it was.
-  constructor(session, handlers, { seen = {}, current = "", talks = [], ids = [] }) {
+  // `seen`: what an earlier page of this tab had of each room, in which `log`, and `wanted` where it
+  // was.
+  constructor(session, handlers, { seen = {}, log = "", current = "", talks = [], ids = [] }) {
     this.session = session;
     this.handlers = handlers;
-    this.seen = seen;
+    this.seen = new Map(Object.entries(seen)); // a room may be called like what every object has
+    this.log = log; // the identity of the server's: positions in another one are not comparable
     this.wanted = current;
     this.client = "";
     this.nick = "";
@@ -45,7 +47,7 @@ export class Chat {
 
   // What we have of each room, by position.
   positions() {
-    const before = Object.entries(this.seen).map(([key, { high }]) => [key, high]);
+    const before = [...this.seen].map(([key, { high }]) => [key, high]);
     const now = [...this.rooms.values()].map(({ key, high }) => [key, high]);
     return Object.fromEntries([...before, ...now]);
   }
@@ -53,6 +55,7 @@ export class Chat {
   // We are who we were. What has happened since follows by itself, then each room's members.
   resumed({ client, nick, rooms }) {
     this.#be(client, nick);
+    this.log = this.session.hello.log ?? "";
     this.ownNick = nick;
     const names = new Set(rooms.map(({ room }) => room));
     for (const place of [...this.rooms.values()].filter(({ key }) => !names.has(key))) {
@@ -70,10 +73,18 @@ export class Chat {
   }
 
   // We are someone new, as the hello says.
-  renew({ client, nick }) {
+  renew({ client, nick, log = "" }) {
     this.#be(client, nick);
     this.isNamed = false;
+    const isOther = this.log !== "" && log !== this.log;
+    this.log = log;
+    if (isOther) {
+      this.seen.forEach((seen) => Object.assign(seen, { high: 0, read: 0 }));
+    }
     for (const place of this.rooms.values()) {
+      if (isOther) {
+        place.beginAnew();
+      }
       place.unsettle();
       place.setMembers([]);
     }
@@ -146,7 +157,7 @@ export class Chat {
 
   // Bring a room that we have just joined up to where it is.
   async #fill(place) {
-    const isNew = place.high === 0;
+    const isNew = !place.isKnown;
     const most = this.session.hello.limits.history;
     // After a break there may be much: as much as one answer holds, so that no gap is left.
     const limit = isNew ? Math.min(PAGE, most) : most;
@@ -155,6 +166,7 @@ export class Chat {
     if (isNew) {
       place.read = place.high;
     }
+    place.isKnown = true;
     for (const entry of [...fresh, ...place.settle()]) {
       this.#newEntry(place, entry);
     }
@@ -198,9 +210,10 @@ export class Chat {
     let place = this.rooms.get(key);
     if (place === undefined) {
       place = new Place("room", key, name);
-      if (key in this.seen) {
-        const { high, read, said = [] } = this.seen[key];
-        Object.assign(place, { high, low: high + 1, read });
+      const seen = this.seen.get(key);
+      if (seen !== undefined) {
+        const { high, read, said = [] } = seen;
+        Object.assign(place, { high, low: high + 1, read, isKnown: true });
         this.outgoing.restore(place, said);
       }
       this.rooms.set(key, place);
@@ -211,7 +224,7 @@ export class Chat {
 
   #forget(place) {
     this.rooms.delete(place.key);
-    delete this.seen[place.key];
+    this.seen.delete(place.key);
     this.#pick();
   }
 
@@ -273,7 +286,7 @@ export class Chat {
   hear(event) {
     const place = this.rooms.get(event.room);
     const asked = this.outgoing.placeOf(event);
-    const handle = HANDLERS[event.type];
+    const handle = HANDLERS.get(event.type);
     if (handle !== undefined) {
       handle(this, event, place, asked);
     }
@@ -357,7 +370,7 @@ export class Chat {
   }
 }
 
-const HANDLERS = {
+const HANDLERS = new Map(Object.entries({
   said: (chat, event, place) => chat.kept(event, place),
   acted: (chat, event, place) => chat.kept(event, place),
   topic_set: (chat, event, place) => chat.kept(event, place),
@@ -374,7 +387,7 @@ const HANDLERS = {
   members_listed: (chat, event, place) => chat.membersListed(event, place),
   missed: (_, event, place) => place?.miss(event.count),
   notice: (chat, event, _, asked) => chat.note(event.text, "note", asked ?? chat.current),
-};
+}));
 
 function ignoreBroken(error) {
   if (!(error instanceof Broken || error instanceof Refused)) {

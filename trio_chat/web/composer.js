@@ -1,7 +1,7 @@
 // The field in which one types: sending, completing, and what was sent before.
 
 import { complete } from "./completion.js";
-import { byId, make } from "./dom.js";
+import { byId, isComposing, make } from "./dom.js";
 
 const MOST_SENT = 100; // lines that can be called back
 const MOST_LINES = 20; // messages that one text may become
@@ -101,7 +101,7 @@ export class Composer {
   // --- sending ----------------------------------------------------------------------------------
 
   #submit() {
-    const lines = this.field.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const lines = this.field.value.split("\n").map(asMeant).filter(Boolean);
     if (lines.length === 0) {
       return;
     }
@@ -145,7 +145,7 @@ export class Composer {
   // --- keys -------------------------------------------------------------------------------------
 
   #key(event) {
-    if (event.isComposing || event.altKey || event.ctrlKey || event.metaKey) {
+    if (isComposing(event) || event.altKey || event.ctrlKey || event.metaKey) {
       return;
     }
     const action = this.offer ? this.#keyInOffer(event) : this.#keyAlone(event);
@@ -259,5 +259,8 @@ export class Composer {
     this.field.removeAttribute("aria-activedescendant");
   }
 }
+
+// What is indented stays so, but a command by mistake is not said aloud.
+const asMeant = (line) => (line.trimStart().startsWith("/") ? line.trim() : line.trimEnd());
 
 const nameOf = (place) => (place === null ? "" : `${place.kind} ${place.key}`);

@@ -2,6 +2,10 @@
 
 export const byId = (id) => document.getElementById(id);
 
+// Whether a key belongs to an input method. Safari says so by 229 alone of the key that ends a
+// composition.
+export const isComposing = ({ isComposing: is, keyCode }) => is || keyCode === 229;
+
 // An element with properties, and with children: nodes, or strings that become text.
 export function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -25,7 +29,8 @@ function hueOf(nick) {
   return ((hash ^ (hash >>> 13)) >>> 0) % HUES;
 }
 
-const LINK = /\bhttps?:\/\/[^\s<>"`{}|\\^]+/giu;
+// An address ends at a space, at what no address has, and at the signs of scripts without spaces.
+const LINK = /\bhttps?:\/\/[^\s<>"`{}|\\^\u200b\u200e\u200f\u061c\u2060\u2066-\u2069\ufeff\u3001\u3002\u3008-\u3011\u3014-\u301b\uff01\uff0c\uff0e\uff1a\uff1b\uff1f\uff61-\uff64“”„«»]+/giu;
 
 // A text as nodes: what is a http(s) address is a link, all else stays text.
 export function textNodes(text) {
@@ -47,19 +52,27 @@ function linkNode(address) {
   return make("a", { href: address, rel: "noopener noreferrer", target: "_blank" }, address);
 }
 
-// Without what ends a sentence, and a bracket that was opened before the address.
+const BRACKETS = new Map([")(", "][", "）（", "］［"].map((pair) => [...pair]));
+const ENDS = /(?:[.,;:!?'*_~]|(?![\0-\x7f])\p{P}|[([]|\p{Cf})$/u;
+
+// Without a bracket that was opened before the address and all behind it, and without what ends a
+// sentence.
 function trimmed(address) {
-  let text = address;
-  for (;;) {
-    const last = text.at(-1);
-    const opens = { ")": "(", "]": "[" }[last];
-    const isLoose = opens !== undefined && text.split(last).length > text.split(opens).length;
-    if (!isLoose && !".,;:!?'*_~".includes(last)) {
-      return text;
+  let text = "";
+  for (const char of address) {
+    const opening = BRACKETS.get(char);
+    if (opening !== undefined && count(text, char) >= count(text, opening)) {
+      break;
     }
+    text += char;
+  }
+  while (ENDS.test(text) && !BRACKETS.has(text.at(-1))) {
     text = text.slice(0, -1);
   }
+  return text;
 }
+
+const count = (text, char) => text.split(char).length - 1;
 
 function isWebAddress(address) {
   try {

@@ -1,10 +1,12 @@
 // The keys that work wherever one is.
 
+import { isComposing } from "./dom.js";
+
 // `handlers`: `isOff()`, `step(by, onlyUnread)`, `help()`, `escape()`, and `type()`, after which
 // what is typed goes into the message.
 export function setUpKeys(handlers) {
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || handlers.isOff() || document.querySelector("dialog[open]")) {
+    if (event.defaultPrevented || isComposing(event) || handlers.isOff() || document.querySelector("dialog[open]")) {
       return;
     }
     const action = actionOf(event, handlers);

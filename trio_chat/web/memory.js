@@ -99,6 +99,7 @@ export class Keeper {
     return {
       ...this.session.ticket,
       seen: Object.fromEntries(seen),
+      log: chat.log,
       ids: [...chat.ids].slice(-MOST_IDS),
       current: chat.current?.key,
       talks: chat.talks.kept(),

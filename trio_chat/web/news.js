@@ -46,9 +46,23 @@ export class News {
     if (nick === "" || nick === "anonymous") {
       return false;
     }
-    const at = text.toLowerCase().indexOf(nick.toLowerCase());
-    return at >= 0 && !isWordAt(text, at - 1) && !isWordAt(text, at + nick.length);
+    if (nick !== this.nick) {
+      this.nick = nick;
+      this.pattern = asWord(nick);
+    }
+    return this.pattern.test(text);
   }
 }
 
-const isWordAt = (text, at) => /[\p{L}\p{N}_]/u.test(text.charAt(at));
+// Scripts that put no spaces between words: of these each character is a word.
+const SPELLS = String.raw`[[\p{L}\p{M}\p{N}_]--[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}]]`;
+const ENDS_IN_WORD = new RegExp(`${SPELLS}$`, "v");
+const BEGINS_WORD = new RegExp(`^${SPELLS}`, "v");
+
+// A pattern that finds a nick where no word goes on before it or behind it.
+function asWord(nick) {
+  const before = BEGINS_WORD.test(nick) ? `(?<!${SPELLS})` : "";
+  const behind = ENDS_IN_WORD.test(nick) ? `(?!${SPELLS})` : "";
+  const literal = [...nick].map((char) => `\\u{${char.codePointAt(0).toString(16)}}`).join("");
+  return new RegExp(`${before}${literal}${behind}`, "iv");
+}

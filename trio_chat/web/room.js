@@ -30,6 +30,7 @@ export class Place {
     this.unread = 0;
     this.hasMention = false;
     this.firstUnread = null; // the number of an item
+    this.isKnown = false; // what was said in it before we came is no news
     this.synced = kind === "talk"; // what comes now follows what we have
     this.held = [];
     this.hasGap = false; // entries are missing that came since what is on its way was sent
@@ -99,14 +100,21 @@ export class Place {
   mergeNewest(page) {
     const newest = page.at(-1)?.position ?? 0;
     if (newest < this.high || page.some((entry) => this.#contradicts(entry))) {
-      this.#clear();
-      this.read = 0;
-      this.add({ kind: "note", lines: ["This room has begun anew. What was said before is gone."] });
+      this.beginAnew();
     }
     if (!this.#isBlank) {
       this.mergeOlder(page.filter(({ position }) => position < this.low));
     }
     return page.filter((entry) => this.#take(entry));
+  }
+
+  // Its history is another one than that of what we have.
+  beginAnew() {
+    if (!this.#isBlank) {
+      this.#clear();
+      this.read = 0;
+      this.add({ kind: "note", lines: ["This room has begun anew. What was said before is gone."] });
+    }
   }
 
   // Entries from before those that we have, oldest first.

@@ -30,6 +30,7 @@ export class Session {
     this.attempts = 0;
     this.lastId = 0;
     this.requests = new Map();
+    this.since = null; // when the connection became a good one
     this.ends = null; // the server's last word on a connection that it ended
     setInterval(() => this.#look(), QUIET / 5);
     window.addEventListener("online", () => this.retry());
@@ -45,7 +46,7 @@ export class Session {
     this.#change({ phase: "connecting" });
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    this.heard = Date.now();
+    this.heard = performance.now();
     this.asked = null;
     this.timer = setTimeout(() => socket.readyState === WebSocket.CONNECTING && this.#drop(), OPENING);
     socket.onmessage = ({ data }) => socket === this.socket && this.#hear(JSON.parse(data));
@@ -92,7 +93,7 @@ export class Session {
   }
 
   #hear(event) {
-    this.heard = Date.now();
+    this.heard = performance.now();
     this.asked = null;
     if (event.type === "hello") {
       this.#greeted(event);
@@ -115,7 +116,7 @@ export class Session {
     clearTimeout(this.timer);
     this.hello = hello;
     this.ends = null;
-    this.since = Date.now();
+    this.since = performance.now();
     let resumed = null;
     if (this.ticket?.token) {
       try {
@@ -155,11 +156,11 @@ export class Session {
   }
 
   #wait() {
-    if (this.since && Date.now() - this.since > SETTLED) {
+    if (this.since !== null && performance.now() - this.since > SETTLED) {
       this.attempts = 0;
     }
     // A server that is full ends the connection before a browser hears why.
-    const unheard = this.since ? "" : "the server is stopped, full or out of reach";
+    const unheard = this.since !== null ? "" : "the server is stopped, full or out of reach";
     this.since = null;
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.attempts);
     this.attempts += 1;
@@ -168,12 +169,12 @@ export class Session {
     this.timer = setTimeout(() => this.open(), spread);
     const { type, reason, restarting } = this.ends ?? {};
     const why = { ended: reason, stopping: restarting ? "the server is being restarted" : "the server has been shut down" };
-    this.#change({ phase: "waiting", until: Date.now() + spread, reason: why[type] ?? unheard });
+    this.#change({ phase: "waiting", reason: why[type] ?? unheard });
   }
 
   // Find out that the server is gone, which a network may not tell.
   #look() {
-    const now = Date.now();
+    const now = performance.now(); // no clock that someone sets
     if (!this.online || now - this.heard < QUIET) {
       return;
     }
