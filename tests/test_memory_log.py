@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from trio_chat.errors import Refused
 from trio_chat.protocol.events import Entry, Said
-from trio_chat.roomlog import ranks
+from trio_chat.roomlog import memory, ranks
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
 from trio_chat.roomlog.retention import Retention
 
@@ -177,3 +178,69 @@ async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times
     assert (snapshot.time, snapshot.position, len(snapshot.log)) == (0.0, 7, 16)
     [after] = await log.append([said("#a")])
     assert (after.position, after.time) == (8, 4_000_000_000.001)
+
+
+# --- bytes ----------------------------------------------------------------------------------------
+
+
+def counted(log: MemoryLog) -> int:
+    """What all entries take, counted anew."""
+    return sum(
+        memory.ENTRY_BYTES + sys.getsizeof(entry.text)
+        for history in log._histories.values()
+        for entry in history.entries
+    )
+
+
+async def test_a_flood_loses_its_own_messages() -> None:
+    log = MemoryLog(Retention(10_000, 100, bytes=100_000))
+    await say(log, "#quiet", 30)
+    for number in range(100):
+        for room in ("#one", "#two"):
+            await log.append([said(room, "x" * 1000 + f"{number}") for _ in range(3)])
+        assert counted(log) == log._bytes <= 100_000
+    assert await positions(log, "#quiet") == list(range(1, 31))
+    one, two = await positions(log, "#one"), await positions(log, "#two")
+    assert one[-1] == two[-1] == 300
+    assert one == list(range(one[0], 301))
+    assert abs(len(one) - len(two)) < 10
+    assert log._bytes > 80_000
+
+
+@pytest.mark.parametrize("text", ["x" * 2000, "\N{GRINNING FACE}" * 2000])
+async def test_a_message_too_large_is_shown_and_not_kept(text: str) -> None:
+    log = MemoryLog(Retention(10, 10, bytes=1000))
+    for position in (1, 2):
+        [entry] = await log.append([said("#a", text)])
+        assert entry.position == position
+        assert await positions(log, "#a") == []
+        assert log._bytes == 0
+
+
+async def test_fewer_bytes_count_at_once_and_after_a_handover() -> None:
+    log = MemoryLog(Retention(100, 10))
+    for room in ("#a", "#b"):
+        await say(log, room, 50)
+    restored = MemoryLog.restored(Retention(100, 10, bytes=5000), log.histories())
+    assert counted(restored) == restored._bytes <= 5000
+    log = MemoryLog(Retention(100, 10))
+    await say(log, "#a", 50)
+    log.retain(Retention(100, 10, bytes=2000))
+    assert counted(log) == log._bytes <= 2000
+    assert (await positions(log, "#a"))[-1] == 50
+
+
+@given(turns=appends, entries=st.integers(0, 5), rooms=st.integers(1, 4), most=st.integers(1, 5000))
+async def test_bytes_are_counted_whatever_goes(turns, entries, rooms, most, looks_again) -> None:
+    log = MemoryLog(Retention(entries, rooms, bytes=most))
+    for turn in turns:
+        await log.append([said(room) for room in turn])
+        assert counted(log) == log._bytes <= most
+    log.retain(Retention(2, rooms, bytes=most))
+    assert counted(log) == log._bytes
+
+
+def test_without_a_setting_there_is_a_limit_too() -> None:
+    assert memory.MOST_BYTES == 268_435_456
+    assert memory._level([10, 20, 1000, 3000], 1000) == (969 - 30) // 2
+    assert memory._level([5000], 1000) == 969

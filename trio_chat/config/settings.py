@@ -374,9 +374,10 @@ class Settings:
         validator=whole(0, 1_099_511_627_776),
         metadata=about(
             "Rooms and messages",
-            "Bytes that the file of all histories has in use; 0 for no limit.",
+            "Bytes that all histories take; 0 for no limit in a file, 256 MiB in memory.",
             "None: the disk has its own end (min-free-disk-bytes). Redis (maxmemory) has no limit "
-            "either until it is told one. A file that is full takes nothing more.",
+            "either until it is told one. A full file takes nothing more; in memory the largest "
+            "rooms lose their oldest messages.",
             AT_ONCE,
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict, deque
 from itertools import islice
+from sys import getsizeof
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
 
 
+# What all messages take at most, in bytes, if no setting says so.
+MOST_BYTES = 256 << 20
+# What an entry takes beside its text, on a Python of 64 bits.
+ENTRY_BYTES = 200
+# A part of the limit that is given back beyond what has to be, so that it is seldom done.
+SPARE = 1 / 32
+
 # A search holds up the hub for so long at once, and by one entry at the least.
 STRETCH_SECONDS = 0.001
 
@@ -44,15 +52,27 @@ class RoomHistory:
     topic_time: float = 0.0
     # When its newest entry was said, in milliseconds since 1970.
     newest: int = 0
+    # What the entries take.
+    bytes: int = 0
 
     def add(self, entries: Sequence[PersistentEntry], clock: int) -> None:
         """Add what has been said at once, with the clock at so many milliseconds since 1970."""
         self.newest, topic = put_after(self.position, self.newest, entries, clock)
         self.position = entries[-1].position
         self.entries.extend(entries)
+        self.bytes += sum(map(_size, entries))
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
+
+    def keep(self, entries: int) -> None:
+        """Drop the oldest entries until there are at most so many."""
+        for _ in range(len(self.entries) - entries):
+            self.drop()
+
+    def drop(self) -> None:
+        """Drop the oldest entry."""
+        self.bytes -= _size(self.entries.popleft())
 
 
 @define
@@ -68,6 +88,9 @@ class HistoriesSnapshot:
 class MemoryLog:
     """Keeps what `retention` says; `Ranks` says which room makes place if there are too many.
 
+    If all messages take too many bytes, the largest rooms lose their oldest until no room is larger
+    than some size. So a flood loses its own messages.
+
     A room's history belongs to its name and outlives its members. Where one is let go to make
     place, positions go on above all that were let go, so that a room's positions never start over.
     """
@@ -75,6 +98,7 @@ class MemoryLog:
     _retention: Retention
     _histories: OrderedDict[str, RoomHistory] = field(factory=OrderedDict, init=False)
     _ranks: Ranks = field(factory=Ranks, init=False)
+    _bytes: int = field(default=0, init=False)
     _forgotten: int = field(default=0, init=False)
     _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
     commits: Commits = field(factory=Commits, init=False)
@@ -95,10 +119,14 @@ class MemoryLog:
         for history in snapshot.rooms:
             if history.entries:
                 history.newest = max(history.newest, milliseconds(history.entries[-1].time))
-            history.entries = deque(history.entries, retention.entries)
+            if not history.bytes:  # a version that did not count them
+                history.bytes = sum(map(_size, history.entries))
+            history.keep(retention.entries)
+            log._bytes += history.bytes
             log._histories[history.room] = history
             log._ranks.spoke(history.room, len(history.entries))
         # If they are too many, they go as others come: nobody knows yet which are in use.
+        log._give_back()
         return log
 
     def histories(self) -> HistoriesSnapshot:
@@ -141,9 +169,27 @@ class MemoryLog:
             if (history := self._history(room, speaking)) is None:
                 refused.add(room)
             else:
+                before = history.bytes
                 history.add(entries, clock)
+                history.keep(self._retention.entries)
+                self._bytes += history.bytes - before
                 self._ranks.spoke(room, len(history.entries))
+        self._give_back()
         return without(refused, results)
+
+    def _give_back(self) -> None:
+        """Have the largest rooms lose their oldest messages, if all take too many bytes."""
+        most = self._retention.bytes or MOST_BYTES
+        if self._bytes <= most:
+            return
+        level = _level([history.bytes for history in self._histories.values()], most)
+        for history in self._histories.values():
+            before = history.bytes
+            while history.bytes > level:
+                history.drop()
+            self._bytes += history.bytes - before
+            if not history.entries:
+                self._ranks.emptied(history.room)
 
     def _history(self, room: str, speaking: Container[str]) -> RoomHistory | None:
         history = self._histories.get(room)
@@ -151,9 +197,7 @@ class MemoryLog:
             self._histories.move_to_end(room)
             self._age(history)
         elif self._make_place(speaking):
-            history = self._histories[room] = RoomHistory(
-                room, deque(maxlen=self._retention.entries), self._forgotten
-            )
+            history = self._histories[room] = RoomHistory(room, deque(), self._forgotten)
         return history
 
     def _make_place(self, speaking: Container[str]) -> bool:
@@ -171,7 +215,9 @@ class MemoryLog:
             if room is None:
                 break
             self._ranks.drop(room)
-            self._forgotten = max(self._forgotten, self._histories.pop(room).position)
+            history = self._histories.pop(room)
+            self._bytes -= history.bytes
+            self._forgotten = max(self._forgotten, history.position)
 
     def _has_past(self, room: str) -> bool:
         history = self._histories[room]
@@ -186,14 +232,18 @@ class MemoryLog:
         self._forget_down_to(retention.rooms)
         if retention.entries != old.entries:
             for history in self._histories.values():
-                history.entries = deque(history.entries, retention.entries)
+                history.keep(retention.entries)
+            self._bytes = sum(history.bytes for history in self._histories.values())
+        self._give_back()
 
     def _age(self, history: RoomHistory) -> None:
         if not self._retention.days:
             return
         limit = self._retention.oldest()
+        before = history.bytes
         while history.entries and history.entries[0].time < limit:
-            history.entries.popleft()
+            history.drop()
+        self._bytes += history.bytes - before
         if not history.entries:
             self._ranks.emptied(history.room)
 
@@ -233,6 +283,23 @@ class MemoryLog:
             if perf_counter() >= until:
                 break
         return Stretch(found[::-1], entries[begin].position if begin else 0)
+
+
+def _size(entry: PersistentEntry) -> int:
+    """About what an entry takes; its room, nick and author are others' too."""
+    return ENTRY_BYTES + getsizeof(entry.text)
+
+
+def _level(sizes: list[int], most: int) -> int:
+    """The size that no room may have more of, so that all of them are well within so many bytes."""
+    left = round(most * (1 - SPARE))
+    level = 0
+    for at, size in enumerate(sorted(sizes)):
+        level = left // (len(sizes) - at)  # for each of those that are at least as large
+        if size > level:
+            break
+        left -= size
+    return level
 
 
 def _index(entries: deque[PersistentEntry], position: int | None) -> int:
