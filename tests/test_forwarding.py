@@ -1,4 +1,4 @@
-"""Whom proxies by HTTP speak for: whose word counts, and for what."""
+"""Proxies by HTTP name their clients: which of them are believed, and what goes by that."""
 
 from __future__ import annotations
 

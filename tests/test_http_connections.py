@@ -379,5 +379,5 @@ async def test_metrics_count_requests_by_the_class_of_their_status() -> None:
         lines = (await one.next())[2].decode().splitlines()
         for status, count in {"1xx": 0, "2xx": 1, "3xx": 1, "4xx": 1, "5xx": 0}.items():
             assert f'trio_chat_http_requests_total{{status="{status}"}} {count}' in lines
-        # Who asks here is nobody, though the connection is kept.
+        # The one who asks counts as nobody, though the connection is kept.
         assert 'trio_chat_clients{dialect="http"} 0' in lines

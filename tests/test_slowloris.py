@@ -30,6 +30,10 @@ SLOW = {
     "telnet": (b"", b"\xff\xfa" + b"\x18" * MINUTES),
     "http": (b"GET ", b"/ws HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * MINUTES),
     "http by the byte": (b"", b"GET /ws HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * MINUTES),
+    "http, kept": (
+        b"GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ),
     "websocket": (REQUEST, frame(0x81, SAY)),
     "websocket in fragments": (REQUEST + frame(0x01, b"{"), frame(0x00, b"") * MINUTES),
     "tls": (b"\x16\x03", b"\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(MINUTES)),
@@ -101,10 +105,15 @@ async def test_a_byte_a_minute_harms_nobody(links, mock_clock, authority: Author
             mock_clock.jump(MINUTE)
         # A request or a handshake that does not come is ended; all others only sit there.
         assert chat.statistics().left == {
-            "spoke HTTP": EACH,
+            "spoke HTTP": 2 * EACH,
             "no TLS handshake within 10 seconds": EACH,
         }
-        assert chat.statistics().clients == 3 + len(slow) - 2 * EACH
+        assert chat.statistics().clients == 3 + len(slow) - 3 * EACH
+        assert chat.statistics().http_requests == {
+            "1xx": 2 * EACH + 1,
+            "2xx": EACH,
+            "4xx": 2 * EACH,
+        }
         assert (chat.statistics().outbox_bytes, chat.statistics().lagged) == (0, 0)
         await stops_in_time(chat, mock_clock)
 

@@ -43,7 +43,7 @@ class FirstBytesSnapshot:
     address: str = ""
     # What is taken where it came in.
     accept: tuple[Speech, ...] = ALL
-    # How many requests have been answered: what comes next is another one.
+    # The number of requests that have been answered; then the next bytes are another one.
     requests: int = 0
     forwards: bool = False
 
