@@ -400,6 +400,26 @@ def test_a_link_ends_where_its_script_ends_it(serve, visit) -> None:
     assert dict(zip(LINKS, shown, strict=True)) == LINKS
 
 
+@pytest.mark.parametrize("stopped_at", [0, 17])
+def test_a_search_that_stopped_says_so(serve, visit, stopped_at: int) -> None:
+    anna = visit(serve().port).open()
+    shown, spoken = anna.page.evaluate(
+        """async (event) => {
+          const { answerItem, spokenAnswer } = await import("./answers.js");
+          const { row } = await import("./rows.js");
+          const item = answerItem(event);
+          const me = { ids: new Set(), news: { mentions: () => false } };
+          return [row(item, {}, { me }).textContent, spokenAnswer(item)];
+        }""",
+        {"type": "entries_shown", "entries": [], "stopped_at": stopped_at},
+    )
+    note = "The search stopped, as it took too long: messages before number 17 were not searched."
+    assert shown == "Nothing was found." + (note if stopped_at else "")
+    assert spoken == "0 messages were found" + (
+        ", and the search stopped early" if stopped_at else ""
+    )
+
+
 @pytest.mark.parametrize(
     ("nick", "text", "mentioned"),
     [

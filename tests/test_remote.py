@@ -28,9 +28,11 @@ from trio_chat import (
     custom,
     open_chat,
 )
+from trio_chat.hub import searches
 from trio_chat.protocol.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
+from trio_chat.roomlog import memory
 from trio_chat.roomlog.memory import MemoryLog
 
 
@@ -104,6 +106,19 @@ async def a_line_to(port: int):
         finally:
             line.cut()
             nursery.cancel_scope.cancel()
+
+
+async def test_a_search_that_stopped_says_where(monkeypatch):
+    monkeypatch.setattr(searches, "SEARCH_ENTRIES", 1)
+    monkeypatch.setattr(memory, "STRETCH_SECONDS", 0.0)
+    async with running() as (_, port), open_client(url(port), nick="bot") as bot:
+        await bot.join("#a")
+        said = [await bot.say("tea", "#a") for _ in range(2)]
+        found = await bot.search("tea", "#a")
+        assert (found, found.stopped_at) == (said[1:], 2)
+        monkeypatch.setattr(searches, "SEARCH_ENTRIES", 2)
+        found = await bot.search("tea", "#a")
+        assert (found, found.stopped_at) == (said, 0)
 
 
 async def test_each_call_has_its_own_result():

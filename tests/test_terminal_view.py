@@ -178,6 +178,15 @@ def test_private_messages_are_seen_in_whatever_room(view: View):
     assert texts(view.answered(own, "/tell jack what?")) == [f"{HOUR} you → jack: what?"]
 
 
+def test_a_search_that_stopped_says_so(view: View):
+    assert texts(view.answered(EntriesShown("#b", "#B", [], 17), "/search x")) == [
+        (
+            "the search stopped, as it took too long: messages before 17 were not searched "
+            "(/history before 17 shows them)"
+        )
+    ]
+
+
 def test_answers(view: View):
     assert texts(view.answered(RoomsListed(["#a", "#c"]), "/rooms")) == ["available rooms: #a, #c"]
     assert "#c" in ui_state(view, []).words.rooms
