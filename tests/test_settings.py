@@ -49,6 +49,7 @@ LIMITS = {
     "rate_burst": (1, 1_000_000),
     "stall_timeout": (0.1, 86_400),
     "keepalive": (1, 32_767),
+    "ping_interval": (0, 3_600),
     "linger_timeout": (0, 60),
     "stop_grace": (0, 3600),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 
 import pytest
 import trio
@@ -170,6 +171,19 @@ async def test_keepalive_is_set_as_the_settings_say(links: Links) -> None:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
         await client.stream.aclose()
     links.check()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+@pytest.mark.parametrize(("keepalive", "stall_timeout", "seconds"), [(77, 60, 154), (77, 600, 600)])
+async def test_what_is_sent_has_to_be_acknowledged_as_soon_as_a_probe(
+    keepalive: int, stall_timeout: int, seconds: int, links: Links
+) -> None:
+    """A ping to a peer that has vanished would keep the connection for a quarter of an hour."""
+    async with chat_on_tcp(keepalive=keepalive, stall_timeout=stall_timeout) as (_, port):
+        client = await dial(port, nick="john")
+        sock = links.all[0]._socket
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1_000 * seconds
+        await client.stream.aclose()
 
 
 @pytest.mark.parametrize("keepalive", [1, 32_767])

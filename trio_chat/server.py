@@ -19,6 +19,7 @@ from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.http.operators import Operators
 from trio_chat.hub.hub import Hub
 from trio_chat.hub.inbox import (
+    Beat,
     Connected,
     Heartbeat,
     HubEvent,
@@ -31,6 +32,7 @@ from trio_chat.hub.inbox import (
 )
 from trio_chat.hub.pause import Pause
 from trio_chat.hub.session import Session
+from trio_chat.hub.state import BEATS
 from trio_chat.metrics.histogram import SECONDS, Histogram
 from trio_chat.metrics.loop_lag import measure_loop_lag
 from trio_chat.metrics.statistics import Health, Statistics, take
@@ -70,6 +72,8 @@ T = TypeVar("T")
 # Batches that wait for the hub. Each is one read of one client. The rate limit keeps them small,
 # and a client's few.
 CHANNEL_ITEMS = 1_024
+# Without pings, the settings are looked at once a beat of this.
+NO_PINGS_SECONDS = 60.0
 # For everyone to stand still.
 PAUSE_SECONDS = 5.0
 # For an in-process client to say that it has left, when the program is being cancelled.
@@ -105,6 +109,8 @@ class Chat:
         # Held while everything stands still. A stop waits for it.
         self._pausing = trio.Lock()
         self._streams: set[trio.CancelScope] = set()
+        # A task has the hub ping clients, once there may be any with sockets.
+        self._pings = False
         self._stop_wanted = trio.Event()
         self._ended = trio.Event()
 
@@ -174,10 +180,25 @@ class Chat:
             paused = self._pausing.locked()
             added = self._listeners.add(sockets, endpoints, self._link, paused=paused)
             closing.pop_all()
+        if added and not self._pings:
+            self._pings = True
+            self._clients.start_soon(self._ping_clients)
         for listener, endpoint in added.items():
             serve = partial(self._serve, accept=endpoint.accept)
             self._clients.start_soon(self._listeners.serve, listener, serve, self._clients)
         return [(place.host, place.port) for place in added.values() if not place.unix]
+
+    async def _ping_clients(self) -> None:
+        """Have the hub ping a part of the clients at each beat, until the chat is to stop."""
+        while True:
+            interval = self.settings.ping_interval or NO_PINGS_SECONDS
+            with trio.move_on_after(interval / BEATS):
+                await self._stop_wanted.wait()
+                return
+            wanted = self.settings.ping_interval and self._hub.state.sessions
+            if wanted and not self._pausing.locked():
+                with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+                    await self._channel.send(Beat())
 
     @property
     def listening(self) -> tuple[Endpoint, ...]:
@@ -186,7 +207,9 @@ class Chat:
 
     def _link(self, stream: trio.SocketStream) -> SocketLink:
         # Trio keeps what was accepted as long as its task runs, and a link is less than a stream.
-        return SocketLink.accepted(stream, self.settings.keepalive, self._readiness)
+        return SocketLink.accepted(
+            stream, self.settings.keepalive, self._readiness, patience=self.settings.stall_timeout
+        )
 
     def _serve(
         self, link: SocketLink, *, accept: tuple[Speech, ...]

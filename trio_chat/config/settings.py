@@ -172,6 +172,17 @@ class Settings:
             FOR_NEW_CLIENTS,
         ),
     )
+    ping_interval: float = field(
+        default=45.0,
+        validator=whole_seconds(0, 3_600),
+        metadata=about(
+            "Listening",
+            "Seconds between pings to clients that speak telnet or WebSocket; 0 for none.",
+            "Proxies cut a silent connection: nginx (proxy_read_timeout) and AWS's balancers after "
+            "60, haproxy's examples after 50. Browsers answer by themselves.",
+            AT_ONCE,
+        ),
+    )
     trusted_proxies: tuple[str, ...] = field(
         default=(),
         validator=networks(UNIX_ADDRESS),

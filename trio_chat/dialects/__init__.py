@@ -62,6 +62,9 @@ class Encoding(Protocol):
     dialect: str
     """What operators are told its clients speak."""
 
+    ping: bytes
+    """What keeps a silent connection alive, and is not shown; empty if there is nothing such."""
+
     echoes: bool
     """Whether its clients keep a picture of their rooms.
 

@@ -19,6 +19,7 @@ class AnswerEncoding:
     __slots__ = ()
 
     dialect = "http"
+    ping = b""
     echoes = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:

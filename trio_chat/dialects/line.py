@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from attrs import define
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.telnet import IAC, TelnetFilter
+from trio_chat.dialects.telnet import IAC, NO_OPERATION, TelnetFilter
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
 from trio_chat.protocol.events import (
@@ -163,13 +163,14 @@ def _close_up(text: str) -> str:
 class LineEncoding:
     r"""How lines look: with `\n` at their end, or with `\r\n`."""
 
-    __slots__ = ("_end",)
+    __slots__ = ("_end", "ping")
 
     dialect = "line"
     echoes = False
 
-    def __init__(self, end: str) -> None:
+    def __init__(self, end: str, ping: bytes = b"") -> None:
         self._end = end
+        self.ping = ping
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """Give the lines of events, their ends included."""
@@ -196,7 +197,8 @@ class LineEncoding:
 
 
 LF = LineEncoding("\n")
-CRLF = LineEncoding("\r\n")
+# For clients that speak telnet.
+CRLF = LineEncoding("\r\n", NO_OPERATION)
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ DONT, DO, WONT, WILL = 0xFE, 0xFD, 0xFC, 0xFB
 SB = 0xFA
 ARE_YOU_THERE, ERASE_CHARACTER, ERASE_LINE = 0xF6, 0xF7, 0xF8
 
+# It means nothing, and is sent to keep a connection alive.
+NO_OPERATION: Final = b"\xff\xf1"
+
 _REFUSALS: Final = {DO: WONT, WILL: DONT}
 _PRESENT: Final = b"\r\n> yes, the server is here\r\n"
 # Those that stand for text. The keys for the other two send such control characters.

@@ -80,6 +80,7 @@ class DocumentEncoding:
     __slots__ = ()
 
     dialect = "websocket"
+    ping = bytes(_WRITER.ping())
     echoes = True
 
     def render(self, events: Sequence[Event]) -> list[Piece]:

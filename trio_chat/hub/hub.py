@@ -108,6 +108,7 @@ class Hub:
             inbox.Stop: self._stop,
             inbox.PauseWanted: self._pause_wanted,
             inbox.AllStill: lambda _: None,  # it has woken the hub
+            inbox.Beat: lambda _: self._outboxes.ping_some(),
             inbox.Heartbeat: lambda heartbeat: self._decide.answer_later(heartbeat, None),
             inbox.TellClient: self._tell,
             inbox.Reload: self._reload,

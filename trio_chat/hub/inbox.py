@@ -139,6 +139,11 @@ class AllStill(HubEvent):
     """All sessions' tasks stand still: the hub can."""
 
 
+@define
+class Beat(HubEvent):
+    """A part of the interval between pings is over."""
+
+
 # --- requests -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import trio
 
 from trio_chat.hub.inbox import Drained, HubEvent, Lost
 from trio_chat.hub.session import Reason
+from trio_chat.hub.state import BEATS
 from trio_chat.protocol.events import (
     Goodbye,
     LabelledEvent,
@@ -57,6 +58,7 @@ class Outboxes:
         self._replied: list[Session] = []
         self._overfull: list[Session] = []
         self.broken: list[tuple[Session, str]] = []
+        self._beat = 0
 
     def put(self, session: Session, chunk: Chunk) -> None:
         """Add a chunk to what the session gets in this turn, unless its link is released."""
@@ -119,6 +121,15 @@ class Outboxes:
             if Reason.OUTBOX_FULL not in session.suspended:
                 self._overfull.append(session)
             self._state.suspend(session, Reason.OUTBOX_FULL)
+
+    def ping_some(self) -> None:
+        """Ping the sessions whose beat it is, but for those that have something to read anyway."""
+        self._beat = (self._beat + 1) % BEATS
+        for session, beat in self._state.sessions.items():
+            if beat != self._beat or not session.encoding.ping:
+                continue
+            if not session.draining and session.closing is None:
+                self.put(session, session.encoding.ping)
 
     def flush(self) -> None:
         """Send what this turn has put into outboxes, once a session."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
+
+
+# The interval of pings has so many beats. At each, a part of the clients is pinged. So thousands of
+# them do not hold up a turn.
+BEATS: Final = 32
 
 
 @define
@@ -60,7 +65,8 @@ class State:
     settings: Settings
     users: dict[str, User] = field(factory=dict)
     # Sessions whose links the hub has not released yet.
-    sessions: dict[Session, None] = field(factory=dict)
+    # Each has a number below `BEATS`, which says when it is pinged.
+    sessions: dict[Session, int] = field(factory=dict)
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
@@ -85,6 +91,13 @@ class State:
     def __attrs_post_init__(self) -> None:
         self.rooms_by_name = Listing(self.rooms.values(), lambda room: room.shown)
         self.recent = Recent(self.settings.recent_entries, self.settings.recent_bytes)
+
+    _added: int = 0
+
+    def add(self, session: Session) -> None:
+        """Know a session from here on; as many are pinged at each beat, whenever they came."""
+        self._added += 1
+        self.sessions[session] = self._added % BEATS
 
     @property
     def clients(self) -> int:

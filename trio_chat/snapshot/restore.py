@@ -87,7 +87,7 @@ class Restore:
         session.user = self._user(snapshot)
         session.user.session = session
         state = self.state
-        state.sessions[session] = None
+        state.add(session)
         state.addresses[link.address] += 1
         session.closing = snapshot.closing
         if snapshot.closing is not None:

@@ -47,6 +47,7 @@ class EventEncoding:
     __slots__ = ()
 
     dialect = "in-process"
+    ping = b""
     echoes = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:

@@ -53,15 +53,23 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
 
     @classmethod
     def accepted(
-        cls, stream: trio.SocketStream, keepalive: float, readiness: Readiness | None = None
+        cls,
+        stream: trio.SocketStream,
+        keepalive: float,
+        readiness: Readiness | None = None,
+        *,
+        patience: float = 0,
     ) -> SocketLink:
-        """Take over the socket of a connection that has just been accepted."""
+        """Take over the socket of a connection that has just been accepted.
+
+        `patience`: so long the peer may leave unread what it is sent.
+        """
         trio_socket = stream.socket
         sock = socket.socket(
             trio_socket.family, trio_socket.type, trio_socket.proto, fileno=trio_socket.detach()
         )
         try:
-            _keep_alive(sock, keepalive)
+            _keep_alive(sock, keepalive, patience)
             # Telnet sends its interrupt as urgent data, which belongs where it stands (RFC 854).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             peer, address = _name_of(sock)
@@ -188,10 +196,12 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         await trio.lowlevel.checkpoint()
 
 
-def _keep_alive(sock: socket.socket, seconds: float) -> None:
+def _keep_alive(sock: socket.socket, seconds: float, patience: float) -> None:
     """Have the kernel find peers that vanished without a word.
 
-    After so much silence, three probes a third of it apart.
+    After so much silence, three probes a third of it apart. What is sent meanwhile, such as a ping,
+    takes the place of the probes. So it has to be acknowledged within the same time, or within
+    `patience` if that is longer.
     """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -200,6 +210,9 @@ def _keep_alive(sock: socket.socket, seconds: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, idle, int(seconds))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 3)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    if sys.platform == "linux":
+        milliseconds = int(1_000 * max(2 * seconds, patience))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def _name_of(sock: socket.socket) -> tuple[str, str]:

@@ -50,7 +50,7 @@ class Connections:
 
     def _connected(self, session: Session, record: inbox.Connected) -> None:
         state, user = self._state, session.user
-        state.sessions[session] = None
+        state.add(session)
         state.users[user.id] = user
         state.addresses[session.link.address] += 1
         state.counts.connected += 1
