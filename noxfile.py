@@ -214,6 +214,13 @@ def bench_beside(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_costs(session: nox.Session) -> None:
+    """What each kind of input costs the server, by the byte; `-- WORD ...` for some of them."""
+    session.install(*DEPENDENCIES, ".")
+    session.run("python", "benchmarks/costs.py", *session.posargs)
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Gather the fragments in changes/ into CHANGELOG.md; needs `-- --version X.Y.Z`."""
     install(session, "changelog")
