@@ -60,7 +60,8 @@ class RoomHistory:
         self.newest, topic = put_after(self.position, self.newest, entries, clock)
         self.position = entries[-1].position
         self.entries.extend(entries)
-        self.bytes += sum(map(_size, entries))
+        # Not by `_size`, which would cost a message in a busy room a third more here.
+        self.bytes += ENTRY_BYTES * len(entries) + sum([getsizeof(e.text) for e in entries])
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
