@@ -40,9 +40,11 @@ def break_successor() -> None:
         right = getattr(Wire, name)
 
         async def call(self, kind, *arguments):
-            if PLAN.get("at") == f"{name} {kind}":
+            due = [kind, *arguments] if name == "receive" else [kind]
+            if PLAN.get("at") in [f"{name} {kind}" for kind in due]:
                 fail()
             result = await right(self, kind, *arguments)
+            kind = result.kind if name == "receive" else kind
             if PLAN.get("at") == f"after {name} {kind}":
                 fail()
             return result

@@ -8,6 +8,7 @@ import pytest
 import trio
 from attrs import evolve
 
+from trio_chat import Settings
 from trio_chat.daemon.upgrade import protocol, successor
 from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
 from trio_chat.daemon.upgrade.wire import Wire, pair
@@ -46,6 +47,6 @@ async def test_descriptors_have_to_be_those_that_it_speaks_of(listeners: int, se
         await daemon.send(protocol.HANDOVER, protocol.written(handover))
         await daemon.send(protocol.STATE, write_state(CHAT), [file.fileno()] * sent)
         with trio.fail_after(PATIENCE), pytest.raises(HandoverError, match="not those desc"):
-            await successor.receive(ours, FIXED)
+            await successor.receive(ours, FIXED, Settings(store="memory"))
     ours.close()
     daemon.close()

@@ -271,6 +271,7 @@ main()
 # --- successors that do not work ------------------------------------------------------------------
 
 LIMITS = {
+    "daemon.upgrade.predecessor.AHEAD_SECONDS": 2,
     "daemon.upgrade.predecessor.SEND_SECONDS": 2,
     "daemon.upgrade.predecessor.LOAD_SECONDS": 2,
     "daemon.upgrade.predecessor.SERVE_SECONDS": 1,
@@ -295,7 +296,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowded]:
 
 Crowded = tuple[Served, Crowd, Path]
 
-STEPS = ["send ready", "receive estate", "receive state", "send loaded", "receive go"]
+STEPS = ["send ready", "receive check", "receive state", "send loaded", "receive go"]
 
 
 @pytest.mark.parametrize(
@@ -327,6 +328,22 @@ def test_a_successor_that_fails_is_taken_back(
     assert last == f"trio-chat: process {daemon.process.pid} serves on"
     assert daemon.status()["process"] == daemon.process.pid
     assert children(daemon.process.pid) == []
+
+
+def test_a_version_that_takes_nothing_ahead_gets_all_in_the_pause(
+    serve: Serve, plan: Plan, talk: Talk
+) -> None:
+    """As those before this one: the header of its messages does not say that it does."""
+    daemon = serve(program=plan(replace={"daemon.upgrade.wire.TAKES_AHEAD": False}))
+    john = talk(daemon, "/nick john")
+    john.hears("> all right, I will call you john")
+    daemon.upgraded()
+    john.say("/rooms")
+    john.hears("> available rooms:")
+    plan()  # and that one hands over to one that does
+    daemon.upgraded()
+    john.say("/rooms")
+    john.hears("> available rooms:")
 
 
 def test_wrong_settings_are_told_in_their_words(crowded: Crowded, run: Run) -> None:

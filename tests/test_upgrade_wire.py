@@ -89,7 +89,7 @@ async def across(content: bytes, sent: list[int]) -> Message:
 )
 async def test_content_comes_whole(size: int) -> None:
     content = os.urandom(size)
-    assert await across(content, []) == Message(content, [])
+    assert await across(content, []) == Message("state", content, [])
 
 
 @pytest.mark.parametrize("size", [0, 3 * PIECE_BYTES])

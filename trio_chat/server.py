@@ -42,6 +42,7 @@ from trio_chat.protocol.text import clean_text
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import retention
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.snapshot.ahead import Ahead
 from trio_chat.snapshot.handover import Handover, PausedChat, kept_rooms_of
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.snapshot.restore import Restore
@@ -353,6 +354,10 @@ class Chat:
         await measure_loop_lag(self._loop_lag)
 
     # --- handing over -----------------------------------------------------------------------------
+
+    def ahead(self) -> Ahead:
+        """What can go over before the chat is frozen; see `trio_chat.snapshot.ahead`."""
+        return Ahead(self._hub.state, self._log)
 
     @asynccontextmanager
     async def frozen(self) -> AsyncGenerator[PausedChat, None]:

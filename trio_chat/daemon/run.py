@@ -147,7 +147,7 @@ class Daemon:
         fixed = self.fixed()
         restoring = ExitStack()
         restoring.enter_context(without_collections())
-        received = await succession.receive(wire, fixed)
+        received = await succession.receive(wire, fixed, self.settings)
         handover = received.daemon
         self.settings = with_store(self.settings, handover.instance)
         await succession.take_over(wire, self.settings, received)
@@ -155,6 +155,8 @@ class Daemon:
             # The paths of given sockets are not the daemon's to remove.
             own_places = () if handover.listens_on_given else received.chat.state.listening
             chat.listen_on(received.chat.listeners, own_places)
+            # By the end of a turn each client's task has begun too.
+            await chat.beat()
             logger.info("took over", extra=received.account())
             succession.serving(wire)
             restoring.close()

@@ -78,11 +78,15 @@ class RoomHistory:
 
 @define
 class HistoriesSnapshot:
-    """A memory log as plain data; those that spoke last come last. `log` is its identity."""
+    """A memory log as plain data; those that spoke last come last. `log` is its identity.
+
+    `ahead`: how many of a room's entries came ahead of the state, and stand before the others.
+    """
 
     rooms: list[RoomHistory] = field(factory=list)
     forgotten: int = 0
     log: str = ""
+    ahead: dict[str, int] = field(factory=dict)
 
 
 @define

@@ -26,6 +26,7 @@ from trio_chat.errors import StateError
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import Name
+from trio_chat.snapshot.ahead import Described
 from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
@@ -36,6 +37,8 @@ from trio_chat.snapshot.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trio_chat.snapshot.ahead import Piece
 
     Hook: TypeAlias = Callable[[Any, Any], Any]
 
@@ -67,6 +70,8 @@ FIELDS: Final = {
     "unsent": "rest",
 }
 
+DESCRIBED: Final[Any] = Described  # a type, and no value, to mypy
+
 # Of a value that is wrong, characters that are repeated.
 MOST_SHOWN: Final = 40
 
@@ -79,9 +84,8 @@ attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 
 
 def write_state(state: ChatSnapshot) -> bytes:
-    """A state as JSON, in ASCII."""
-    fields = _converter(careful=False).unstructure(state)
-    return json.dumps({"version": VERSION, **fields}, separators=(",", ":")).encode("ascii")
+    """A state as JSON, in UTF-8."""
+    return _written({"version": VERSION, **_converter(careful=False).unstructure(state)})
 
 
 def read_state(data: bytes) -> ChatSnapshot:
@@ -95,6 +99,27 @@ def read_state(data: bytes) -> ChatSnapshot:
         return _converter(careful=False).structure(fields, ChatSnapshot)
     except Exception:  # noqa: BLE001 - whatever it is, the other converter says where
         return _read_carefully(fields)
+
+
+def write_piece(piece: Piece) -> bytes:
+    """A piece that goes ahead of the state: a line of JSON, and the bytes as they are."""
+    fields = _converter(careful=False).unstructure(piece.described, Described)
+    return b"\n".join((_written(fields), piece.data))
+
+
+def read_piece(content: bytes) -> tuple[Described, bytes]:
+    """What a piece holds, and the bytes that come with it; raises `StateError`."""
+    line, _, data = content.partition(b"\n")
+    try:
+        described: Described = _converter(careful=False).structure(json.loads(line), DESCRIBED)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is not known here
+        raise StateError(f"what came ahead of the state cannot be read: {error!r}") from None
+    return described, data
+
+
+def _written(fields: dict[str, Any]) -> bytes:
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")  # as `json.loads` reads it
 
 
 def be_prepared() -> None:
@@ -148,7 +173,7 @@ def _converter(*, careful: bool) -> cattrs.Converter:
     converter.register_unstructure_hook_factory(attrs.has, _plain_hook)
     _be_strict(converter)
     _add_bytes_and_encodings(converter)
-    for union in (QueuedRecord, PersistentEntry):
+    for union in (QueuedRecord, PersistentEntry, Described):
         _add_union(converter, union)
     return converter
 
@@ -249,8 +274,9 @@ def _add_bytes_and_encodings(converter: cattrs.Converter) -> None:
             raise ValueError(f"unknown encoding {value[:MOST_SHOWN]!r}")
         return ENCODINGS[value]
 
-    converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
-    converter.register_structure_hook(bytes, bytes_of)
+    for kind in (bytes, bytes | bytearray):
+        converter.register_unstructure_hook(kind, lambda value: b64encode(value).decode("ascii"))
+        converter.register_structure_hook(kind, bytes_of)
     converter.register_unstructure_hook_func(lambda kind: kind is Encoding, names.__getitem__)
     converter.register_structure_hook_func(lambda kind: kind is Encoding, encoding_of)
 

@@ -10,9 +10,10 @@ from attrs import define, field
 
 from trio_chat.config.settings import SQLITE, Settings
 from trio_chat.config.token import read_token
-from trio_chat.errors import Refused, SettingsError, StateError
+from trio_chat.errors import Refused, SettingsError, StateError, StoreError
 from trio_chat.protocol.names import Name, parse_room
 from trio_chat.roomlog.sqlite.file import check_header, real
+from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
 from trio_chat.snapshot.model import ChatSnapshot
 
 
@@ -57,10 +58,20 @@ def check_handover(settings: Settings, state: ChatSnapshot) -> None:
     store, and `StoreError` if the file is not one for this version. Raises `SettingsError` if a
     name in `keep_rooms` is none, or there is no token where `metrics_token_file` says.
     """
+    check_settings(settings, state.store)
+    _check_consistent(state)
+
+
+def check_settings(settings: Settings, store: str, schema: int = SCHEMA_VERSION) -> None:
+    """See the part of this that no state is needed for.
+
+    `store` is what rooms are kept in, and `schema` that of its file. To bring a file to another
+    schema takes too long for an upgrade. Raises like `check_handover`.
+    """
     kept_rooms_of(settings)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))
-    old, new = _file_of(state.store), _file_of(settings.store)
+    old, new = _file_of(store), _file_of(settings.store)
     if old != new:
         raise StateError(
             f"rooms are kept in {old or 'memory'}, and would be in {new or 'memory'}: "
@@ -68,7 +79,11 @@ def check_handover(settings: Settings, state: ChatSnapshot) -> None:
         )
     if new is not None:
         check_header(new)
-    _check_consistent(state)
+        if schema != SCHEMA_VERSION:
+            raise StoreError(
+                f"{new} has schema {schema}, and to bring it to schema {SCHEMA_VERSION} takes "
+                "longer than clients can wait: restart the daemon, which does so"
+            )
 
 
 def kept_rooms_of(settings: Settings) -> list[Name]:

@@ -84,8 +84,8 @@ class ClientSnapshot:
     room_limit: int | None = LineDialect.rooms
     encoding: Encoding = LF
     reader: ReaderSnapshot = field(factory=ReaderSnapshot)
-    # The bytes that its connection would not take yet.
-    unsent: bytes = b""
+    # The bytes that its connection would not take yet. They may be the link's own.
+    unsent: bytes | bytearray = b""
     # Whether it lags, and what it was last given of each room.
     lagging: bool = False
     positions: dict[str, int] = field(factory=dict)
@@ -95,6 +95,10 @@ class ClientSnapshot:
     # With this token it can come back, within so many seconds if it has no connection.
     token: str = ""
     away: float | None = None
+    # If its socket came ahead of the state: that one's number, and how many of the unsent bytes
+    # that came with it still count, the last ones.
+    socket: int | None = None
+    unsent_ahead: int = 0
 
 
 @define

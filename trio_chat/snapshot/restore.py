@@ -82,7 +82,10 @@ class Restore:
     def _session(
         self, snapshot: ClientSnapshot, link: SocketLink, channel: trio.MemorySendChannel[Item]
     ) -> Reader:
-        link.keep(snapshot.unsent or None, None)
+        if isinstance(snapshot.unsent, bytearray):
+            link.unsent, link.kept = snapshot.unsent or None, len(snapshot.unsent)
+        else:
+            link.keep(snapshot.unsent or None, None)
         session = Session(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
         session.user = self._user(snapshot)
         session.user.session = session

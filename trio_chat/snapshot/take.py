@@ -143,7 +143,7 @@ def _session(session: Session, link: SocketLink, pause: Pause) -> ClientSnapshot
     reader = pause.readers.get(session)  # None if its input is at its end
     if reader is not None:
         snapshot.reader = reader.snapshot()
-    snapshot.unsent = bytes(link.unsent or b"")
+    snapshot.unsent = link.unsent or b""
     snapshot.closing = session.closing
     if session.closing is None:
         snapshot.queued += _queued(session)

@@ -27,6 +27,7 @@ class ConnectionLink(ABC):
         "_released",
         "address",
         "ending",
+        "kept",
         "pause",
         "paused",
         "peer",
@@ -52,6 +53,8 @@ class ConnectionLink(ABC):
         self.pause: Pause | None = None
         # What the connection would not take yet, if there is anything.
         self.unsent: bytearray | None = None
+        # How many bytes that has had to take so far: its end is always there.
+        self.kept = 0
         self._discarding = False
         # Made only where the task has to wait: most connections never need them. As long as
         # `paused` is there, the hub wants nothing to be read.
@@ -71,9 +74,11 @@ class ConnectionLink(ABC):
             return
         if self.unsent is None:
             self.unsent = bytearray()
+        before = len(self.unsent)
         self.unsent += chunk
         for one in more or ():
             self.unsent += one
+        self.kept += len(self.unsent) - before
 
     def pause_reading(self) -> None:
         """Make the client's task read no further."""

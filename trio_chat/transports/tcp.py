@@ -99,6 +99,7 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         if sent == len(data):
             return 0
         self.unsent = bytearray(memoryview(data)[sent:])
+        self.kept += len(self.unsent)
         return len(self.unsent)
 
     def _write_after_unsent(self, chunk: bytes | None, more: list[bytes] | None) -> int:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -20,9 +20,10 @@ from trio_chat.daemon import systemd
 from trio_chat.daemon.process import STDERR, without_collections
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.process import start_successor
-from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed
+from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed, StoreInUse
 from trio_chat.errors import Code, HandoverError, Refused, StoreError
-from trio_chat.snapshot.codec import be_prepared, write_state
+from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
+from trio_chat.snapshot.codec import be_prepared, write_piece, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +31,27 @@ if TYPE_CHECKING:
     from trio_chat.daemon.control_path import ControlListener
     from trio_chat.daemon.upgrade.process import SuccessorProcess
     from trio_chat.server import Chat
+    from trio_chat.snapshot.ahead import Ahead
     from trio_chat.snapshot.handover import PausedChat
 
 # To start and read its settings: nobody waits for it, and a machine may be slow.
 START_SECONDS: Final = 30.0
+# To read what goes ahead: nobody waits for it either.
+AHEAD_SECONDS: Final = 120.0
 # Clients stand still in these two. A thousand of them take a tenth of a second.
 SEND_SECONDS: Final = 10.0
 LOAD_SECONDS: Final = 10.0
 # Once it has been told to go on: there is no way back, but whoever asked is told how it went.
 SERVE_SECONDS: Final = 10.0
+
+MEGABYTE: Final = 1_000_000
+# Bytes that go ahead, in so many rounds at most, each of what is new since the last one. So many
+# may be left for the pause, which they take a tenth of a second.
+MOST_AHEAD: Final = 1 << 30
+ROUNDS: Final = 4
+MOST_PAUSED: Final = 1 << 24
+# Bytes for a successor that takes all of it in the pause.
+MOST_STATE: Final = 1 << 28
 
 INIT: Final = 1
 
@@ -107,11 +120,12 @@ async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], N
             ready = await successor.wire.receive(protocol.READY)
         check_fixed(own, protocol.read(Fixed, ready.content))
         be_prepared()
+        ahead = await send_ahead(successor, chat, own, known=ready.ahead)
         begun = time.monotonic()
         try:
             with without_collections():
                 async with chat.frozen() as still:
-                    await pass_to(successor, still, own, begun)
+                    await pass_to(successor, still, own, begun, ahead)
                     handed_over(successor.process.pid)
                     await systemd.handed_over(successor.process.pid)
                     # Until then this process leaves the processors to the other one.
@@ -141,13 +155,61 @@ def shown(value: object) -> str:
     return "not given" if value == "" else str(value)
 
 
+async def send_ahead(
+    successor: SuccessorProcess, chat: Chat, own: DaemonState, *, known: bool
+) -> Ahead | None:
+    """Have the successor check what it can, and take what never changes, while the chat goes on.
+
+    Gives what is sent so far. It is nothing at all if the successor is of a version that does not
+    know of this. Raises `HandoverError` if there is more than can be handed over.
+    """
+    ahead = chat.ahead()
+    left, most = ahead.left(), MOST_AHEAD if known else MOST_STATE
+    if left > most:
+        raise HandoverError(
+            f"about {left // MEGABYTE} MB wait for clients that do not read, or are kept in "
+            f"memory, and at most {most // MEGABYTE} MB can be handed over: try again later, or "
+            "restart the daemon"
+        )
+    if not known:
+        return None
+    with within(AHEAD_SECONDS, "read what it was sent ahead"):
+        await check(successor, chat, own)
+        for _ in range(ROUNDS):
+            await send_pieces(successor, ahead)
+            await check(successor, chat, own)
+            if ahead.left() <= MOST_PAUSED:
+                return ahead
+    raise HandoverError("clients are being sent more than can be handed over: try again later")
+
+
+async def check(successor: SuccessorProcess, chat: Chat, own: DaemonState) -> None:
+    """Wait until the successor has read everything, and can use the store."""
+    store = StoreInUse(own.instance, chat.settings.store, SCHEMA_VERSION)
+    await successor.wire.send(protocol.CHECK, protocol.written(store))
+    await successor.wire.receive(protocol.CHECKED)
+
+
+async def send_pieces(successor: SuccessorProcess, ahead: Ahead) -> None:
+    """Send what is new, a piece at a time."""
+    with closing(ahead.pieces()) as pieces:
+        for piece in pieces:
+            sockets = [sock.fileno() for sock in piece.sockets]
+            await successor.wire.send(protocol.AHEAD, write_piece(piece), sockets)
+            await trio.lowlevel.checkpoint()
+
+
 async def pass_to(
-    successor: SuccessorProcess, still: PausedChat, own: DaemonState, begun: float
+    successor: SuccessorProcess,
+    still: PausedChat,
+    own: DaemonState,
+    begun: float,
+    ahead: Ahead | None,
 ) -> None:
     """Give the successor what stands still; it is killed unless it can go on with it."""
     try:
         with within(SEND_SECONDS, "taken what it was sent"):
-            await send(successor, still, own, begun)
+            await send(successor, still, own, begun, ahead)
         with within(LOAD_SECONDS, "read what it was sent"):
             await successor.wire.receive(protocol.LOADED)
         # From here on nothing else runs: what was asked up to now counts, and nothing later.
@@ -162,9 +224,18 @@ async def pass_to(
 
 
 async def send(
-    successor: SuccessorProcess, still: PausedChat, own: DaemonState, begun: float
+    successor: SuccessorProcess,
+    still: PausedChat,
+    own: DaemonState,
+    begun: float,
+    ahead: Ahead | None,
 ) -> None:
-    """Send all there is."""
+    """Send all there is that has not gone ahead."""
+    clients = still.clients
+    if ahead is not None:
+        await send_pieces(successor, ahead)
+        ahead.leave_out(still.state)
+        clients = []
     stderr = [STDERR] if is_open(STDERR) else []
     control = [] if own.control is None else [own.control.socket.fileno()]
     lock = [] if still.lock is None else [still.lock]
@@ -180,7 +251,7 @@ async def send(
     )
     # In a thread, so that a lot of it can be late like anything else.
     state = await trio.to_thread.run_sync(write_state, still.state, abandon_on_cancel=True)
-    sockets = [sock.fileno() for sock in (*still.listeners, *still.clients)]
+    sockets = [sock.fileno() for sock in (*still.listeners, *clients)]
     await successor.wire.send(protocol.HANDOVER, protocol.written(handover))
     await successor.wire.send(protocol.STATE, state, [*stderr, *control, *lock, *sockets])
 

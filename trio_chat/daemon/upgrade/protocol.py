@@ -1,9 +1,15 @@
 """What a daemon and its successor say to each other at an upgrade.
 
-The successor says `READY`, with the settings that an upgrade cannot change; the daemon, once its
-chat stands still, `HANDOVER` and `STATE`; the successor, once it has read them, `LOADED`; the
-daemon `GO`, after which it touches nothing any more; the successor `SERVING`. Until `GO`, who does
-not like something just ends the connection, and the daemon serves on.
+The successor says `READY`, with the settings that an upgrade cannot change. The daemon says `CHECK`
+and what its rooms are kept in, and the successor answers `CHECKED`. Each `AHEAD` brings a piece of
+what goes over before the pause (`trio_chat.snapshot.ahead`). A second `CHECK` finds out when all of
+it is read. Once the chat stands still, the daemon says `AHEAD` for what is new, `HANDOVER` and
+`STATE`. The successor reads them and says `LOADED`. The daemon says `GO`, after which it touches
+nothing any more, and the successor `SERVING`. Until `GO`, each may just end the connection, and the
+daemon serves on.
+
+An older version says and knows nothing of `CHECK` and `AHEAD`: everything is in `STATE` then. The
+header of a message tells whether its sender knows them.
 """
 
 from __future__ import annotations
@@ -22,6 +28,9 @@ PROTOCOL: Final = 2
 VARIABLE: Final = "TRIOCHAT_PREDECESSOR"
 
 READY: Final = "ready"
+CHECK: Final = "check"
+CHECKED: Final = "checked"
+AHEAD: Final = "ahead"
 HANDOVER: Final = "estate"  # as the first version called it
 STATE: Final = "state"
 LOADED: Final = "loaded"
@@ -38,6 +47,18 @@ class Fixed:
     listen: str
     store: str
     control: str
+
+
+@frozen
+class StoreInUse:
+    """What rooms are kept in: `Settings.store`, and the schema of a file; `CHECK` says it.
+
+    `instance` is the daemon's, by which a store that no setting names is found.
+    """
+
+    instance: str
+    store: str
+    schema: int
 
 
 @frozen
@@ -62,10 +83,10 @@ class DaemonHandover:
     listeners: int
 
 
-Said = TypeVar("Said", Fixed, DaemonHandover)
+Said = TypeVar("Said", Fixed, StoreInUse, DaemonHandover)
 
 
-def written(said: Fixed | DaemonHandover) -> bytes:
+def written(said: Fixed | StoreInUse | DaemonHandover) -> bytes:
     """What is said, as JSON."""
     return json.dumps({"protocol": PROTOCOL, **asdict(said)}).encode()
 

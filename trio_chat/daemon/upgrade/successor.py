@@ -16,14 +16,16 @@ from pathlib import Path
 from attrs import define
 
 from trio_chat.config.settings import Settings
+from trio_chat.config.store_path import with_store
 from trio_chat.daemon.control_path import ControlListener, control_listener
 from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
-from trio_chat.daemon.upgrade.protocol import VARIABLE, DaemonHandover, Fixed
-from trio_chat.daemon.upgrade.wire import Wire
+from trio_chat.daemon.upgrade.protocol import VARIABLE, DaemonHandover, Fixed, StoreInUse
+from trio_chat.daemon.upgrade.wire import Message, Wire
 from trio_chat.errors import HandoverError, SettingsError
-from trio_chat.snapshot.codec import be_prepared, read_state
-from trio_chat.snapshot.handover import Handover, check_handover
+from trio_chat.snapshot.ahead import Arrived
+from trio_chat.snapshot.codec import be_prepared, read_piece, read_state
+from trio_chat.snapshot.handover import Handover, check_handover, check_settings
 
 
 def predecessor(environ: MutableMapping[str, str]) -> Wire | None:
@@ -63,17 +65,31 @@ class Received:
         }
 
 
-async def receive(wire: Wire, fixed: Fixed) -> Received:
+async def receive(wire: Wire, fixed: Fixed, settings: Settings) -> Received:
     """Be ready with these settings, and wait for what there is to inherit.
 
     Raises `HandoverError` if the daemon has given the upgrade up, `StateError` if this version
-    cannot read the chat's state.
+    cannot read the chat's state, and what `take_over` raises if that is known early.
     """
     be_prepared()
     await wire.send(protocol.READY, protocol.written(fixed))
-    handover = protocol.read(DaemonHandover, (await wire.receive(protocol.HANDOVER)).content)
+    arrived = Arrived()
+    message = await _next(wire)
+    while message.kind != protocol.HANDOVER:
+        if message.kind == protocol.CHECK:
+            store = protocol.read(StoreInUse, message.content)
+            check_settings(with_store(settings, store.instance), store.store, store.schema)
+            await wire.send(protocol.CHECKED)
+        else:
+            arrived.add(*read_piece(message.content), message.descriptors)
+        message = await _next(wire)
+    handover = protocol.read(DaemonHandover, message.content)
     message = await wire.receive(protocol.STATE)
-    return _received(handover, message.content, message.descriptors)
+    return _received(handover, message.content, message.descriptors, arrived)
+
+
+async def _next(wire: Wire) -> Message:
+    return await wire.receive(protocol.CHECK, protocol.AHEAD, protocol.HANDOVER)
 
 
 async def take_over(wire: Wire, settings: Settings, received: Received) -> None:
@@ -106,18 +122,20 @@ def inherited_control(received: Received) -> ControlListener | None:
     return control_listener(received.control, Path(path))
 
 
-def _received(handover: DaemonHandover, content: bytes, descriptors: list[int]) -> Received:
+def _received(
+    handover: DaemonHandover, content: bytes, descriptors: list[int], arrived: Arrived
+) -> Received:
     """Who gets which descriptor; see `DaemonHandover`."""
     state = read_state(content)
     left = iter(descriptors)
     fixed = handover.has_stderr + (handover.control is not None) + handover.has_lock
-    connected = sum(client.away is None for client in state.clients)
+    connected = sum(client.away is None and client.socket is None for client in state.clients)
     if len(descriptors) != fixed + handover.listeners + connected:
         raise HandoverError("not those descriptors have come that the daemon speaks of")
     stderr = next(left) if handover.has_stderr else None
     control = None if handover.control is None else socket.socket(fileno=next(left))
     lock = next(left) if handover.has_lock else None
     listeners = [socket.socket(fileno=next(left)) for _ in range(handover.listeners)]
-    clients = [socket.socket(fileno=descriptor) for descriptor in left]
+    clients = arrived.complete(state, list(left))
     chat = Handover(state, listeners, clients, lock)
     return Received(handover, chat, control, stderr)

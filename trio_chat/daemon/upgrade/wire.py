@@ -33,16 +33,23 @@ MOST_DESCRIPTORS: Final = 1 << 20
 
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(PIECE_DESCRIPTORS * array.array("i").itemsize)
 CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+# Whether this version takes what goes ahead of the state: each header says so.
+TAKES_AHEAD: Final = True
 # Stands before each piece: a packet without a byte looks like the end.
 MARK: Final = b"."
 
 
 @frozen
 class Message:
-    """What came with a message; the descriptors are the receiver's to close, and close-on-exec."""
+    """What came with a message; the descriptors are the receiver's to close, and close-on-exec.
 
+    `ahead`: whether its sender knows what goes ahead of the state (see `protocol`).
+    """
+
+    kind: str
     content: bytes
     descriptors: list[int]
+    ahead: bool = True
 
 
 @define
@@ -94,14 +101,14 @@ class Wire:
         except OSError as error:
             raise HandoverError(f"cannot hand over: {error.strerror}") from None
 
-    async def receive(self, kind: str) -> Message:
-        """Wait for this message.
+    async def receive(self, *kinds: str) -> Message:
+        """Wait for a message of one of these kinds.
 
         Raises `PeerEnded` at the end, `HandoverError` if another message comes or it is not whole.
         """
         with ExitStack() as closing:
             header, strays = await self._receive(closing)
-            size, count = _read_header(kind, header)
+            kind, size, count, ahead = _read_header(kinds, header)
             if strays:
                 raise HandoverError("descriptors came with a header")
             content, descriptors = bytearray(), list[int]()
@@ -114,7 +121,7 @@ class Wire:
             if (len(content), len(descriptors)) != (size, count):
                 raise HandoverError(f"the message {kind!r} is longer than it says")
             closing.pop_all()
-        return Message(bytes(content), descriptors)
+        return Message(kind, bytes(content), descriptors, ahead)
 
     async def _receive(self, closing: ExitStack) -> tuple[bytes, list[int]]:
         """One packet; its descriptors are closed with `closing`."""
@@ -150,23 +157,29 @@ def pair() -> tuple[Wire, socket.socket]:
 
 
 def _header(kind: str, content: bytes, descriptors: Sequence[int]) -> bytes:
-    said = {"message": kind, "bytes": len(content), "descriptors": len(descriptors)}
+    said = {
+        "message": kind,
+        "bytes": len(content),
+        "descriptors": len(descriptors),
+        "ahead": TAKES_AHEAD,
+    }
     return json.dumps(said).encode()
 
 
-def _read_header(kind: str, header: bytes) -> tuple[int, int]:
-    """How many bytes and descriptors follow."""
+def _read_header(kinds: Sequence[str], header: bytes) -> tuple[str, int, int, bool]:
+    """The kind, how many bytes and descriptors follow, and whether `ahead` is known there."""
+    due = " or ".join(map(repr, kinds))
     try:
         said = json.loads(header)
     except ValueError:
         said = None
     match said:
         case {"message": str(found), "bytes": int(size), "descriptors": int(count)}:
-            if found != kind:
-                raise HandoverError(f"the other process says {found!r} where {kind!r} is due")
+            if found not in kinds:
+                raise HandoverError(f"the other process says {found!r} where {due} is due")
             if 0 <= size <= MOST_BYTES and 0 <= count <= MOST_DESCRIPTORS:
-                return size, count
-    raise HandoverError(f"the other process does not say {kind!r} in a way that is known here")
+                return found, size, count, said.get("ahead") is True
+    raise HandoverError(f"the other process does not say {due} in a way that is known here")
 
 
 def _pieces(content: bytes, descriptors: Sequence[int]) -> Iterator[tuple[bytes, Sequence[int]]]:
