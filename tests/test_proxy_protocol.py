@@ -21,6 +21,7 @@ from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects.line import LineDialect
 from trio_chat.errors import Code
 from trio_chat.hub.inbox import CameFrom
+from trio_chat.hub.state import counted_as
 from trio_chat.protocol.commands import Disconnected, Refuse, Served
 from trio_chat.protocol.table import make_table
 from trio_chat.testing import LineClient, line_client
@@ -92,6 +93,8 @@ HEADERS = {
     "v1 UNKNOWN, the longest": (v1(f"UNKNOWN {LONG} {LONG} 65535 65535"), None),
     "v1 UNKNOWN, anything": (b"PROXY UNKNOWN \0\xff\r\r\n", None),
     "v2 TCP4": (v2(TCP4, INET), FOUR),
+    "v1 TCP6, reached by IPv4": (v1("TCP6 2001:db8::7 192.0.2.1 56324 8888"), SIX),
+    "v1 TCP4, reached by IPv6": (v1("TCP4 203.0.113.7 2001:db8::1 56324 8888"), FOUR),
     "v2 TCP6": (v2(TCP6, INET6), SIX),
     "v2 TCP6, IPv4 within": (v2(TCP6, MAPPED), FOUR),
     "v2 TCP4 and more": (v2(TCP4, INET + TLVS), FOUR),
@@ -150,7 +153,6 @@ MALFORMED = [
     (v1("TCP4 1.2.3.4 1.2.3.4.5 1 1"), WRONG_ADDRESS),
     (v1("TCP4 ::1 ::1 1 1"), WRONG_ADDRESS),
     (v1("TCP6 1.2.3.4 1.2.3.4 1 1"), WRONG_ADDRESS),
-    (v1("TCP6 ::1 1.2.3.4 1 1"), WRONG_ADDRESS),
     (v1("TCP6 1::2::3 ::1 1 1"), WRONG_ADDRESS),
     (v1("TCP6 12345:: ::1 1 1"), WRONG_ADDRESS),
     (v1("TCP6 1:2:3:4:5:6:7 ::1 1 1"), WRONG_ADDRESS),
@@ -161,7 +163,7 @@ MALFORMED = [
     (b"PROXY UNKNOWN".ljust(LINE_BYTES), "its line is too long"),
     (b"PROXY UNKNOWN ".ljust(LINE_BYTES - 1) + b"\r\n", "its line is too long"),
     *[(v2(TCP4, INET, command=command), UNKNOWN_COMMAND) for command in (0, 1, 0x11, 0x22, 0x31)],
-    *[(v2(kind, UNIX_ENDS), UNKNOWN_KIND) for kind in (0x01, 0x10, 0x13, 0x23, 0x40, 0xFF)],
+    *[(v2(kind, UNIX_ENDS), UNKNOWN_KIND) for kind in (0x03, 0x13, 0x23, 0x33, 0x40, 0xFF)],
     (v2(TCP4, INET[:-1]), TOO_SHORT),
     (v2(UDP4), TOO_SHORT),
     (v2(TCP6, INET), TOO_SHORT),
@@ -434,7 +436,7 @@ async def test_logs_see_the_real_address(name: str, caplog, autojump_clock) -> N
     data, client = HEADERS[name]
     async with running() as chat, through_proxy(chat, data) as john:
         assert await john.sync() == []
-        assert dict(chat._hub.state.addresses) == {client.address: 1}
+        assert dict(chat._hub.state.addresses) == {counted_as(client.address, 64): 1}
         await john.send("/quit")
         assert await john.rest() == ["> sad to see you go =("]
     assert shown(caplog) == [
@@ -486,6 +488,45 @@ async def test_one_address_counts_as_one_with_and_without_a_proxy(autojump_clock
             async with through_proxy(chat, v2(TCP4, INET)) as second:
                 assert await second.rest() == [CROWDED]
             await ours.aclose()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "source", "let_in"),
+    [
+        (64, "2001:db8:0:0:1::9", False),
+        (64, "2001:db8:0:1::7", True),
+        (48, "2001:db8:0:1::7", False),
+        (128, "2001:db8::8", True),
+        (128, "2001:db8::7", False),
+        (1, "::ffff:203.0.113.7", True),
+    ],
+)
+async def test_addresses_of_ipv6_count_by_their_network(
+    prefix: int, source: str, *, let_in: bool, autojump_clock
+) -> None:
+    async with (
+        running(max_clients_per_address=1, ipv6_prefix=prefix) as chat,
+        through_proxy(chat, v1("TCP6 2001:db8::7 ::1 1 1")) as first,
+        through_proxy(chat, v1(f"TCP6 {source} ::1 1 1")) as second,
+    ):
+        assert await first.sync() == []
+        assert await second.rest() == [CROWDED] if not let_in else await second.sync() == []
+        await first.stream.aclose()
+        await second.stream.aclose()
+        await until(lambda: chat.statistics().clients == 0)
+        assert not chat._hub.state.addresses
+
+
+async def test_a_streams_name_that_only_looks_like_an_address_counts_as_it_is(
+    autojump_clock,
+) -> None:
+    async with running(max_clients_per_address=1) as chat, trio.open_nursery() as nursery:
+        for peer, answers in (("a:1", []), ("a:2", []), ("a:1", [CROWDED])):
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(partial(chat.serve_stream, theirs, peer=peer))
+            client = LineClient(ours)
+            assert await (client.rest() if answers else client.sync()) == answers
+        await chat.stop()
 
 
 async def test_the_proxys_address_is_limited_when_it_is_not_trusted(autojump_clock) -> None:
@@ -555,7 +596,7 @@ async def test_a_header_in_pieces_under_a_rate(autojump_clock) -> None:
             await one.stream.send_all(bytes([byte]))
             await trio.testing.wait_all_tasks_blocked()
         await one.expect("err: unknown command: /dance", "err: unknown command: /prance")
-        assert dict(chat._hub.state.addresses) == {SIX.address: 1}
+        assert dict(chat._hub.state.addresses) == {"2001:db8::/64": 1}
 
 
 async def test_half_a_header_at_a_stop_is_nobodys(autojump_clock) -> None:

@@ -36,6 +36,7 @@ LIMITS = {
     "port": (0, 65_535),
     "max_clients": (1, 1_000_000),
     "max_clients_per_address": (1, 1_000_000),
+    "ipv6_prefix": (1, 128),
     "max_rooms": (1, 1_000_000),
     "topic_chars": (1, 10_000),
     "nick_chars": (1, 256),

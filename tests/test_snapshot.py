@@ -630,9 +630,10 @@ async def open_later(gate: Gate) -> None:
     gate.opened.set()
 
 
-async def test_an_address_is_counted_as_before(goes_on: Next) -> None:
+@pytest.mark.parametrize("source", [b"TCP4 192.0.2.1", b"TCP6 2001:db8::1"])
+async def test_an_address_is_counted_as_before(source: bytes, goes_on: Next) -> None:
     proxied = {"trusted_proxies": ("127.0.0.1",), "max_clients_per_address": 1}
-    header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    header = b"PROXY %b 192.0.2.2 1 2\r\n" % source
     async with chat_on_tcp(**proxied) as (chat, port):
         john = await dial(port)
         await john.stream.send_all(header + b"/x\n")

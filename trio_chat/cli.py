@@ -21,6 +21,7 @@ from attrs import fields
 from trio_chat.config import sources
 from trio_chat.config.settings import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Settings
 from trio_chat.config.sources import FILE_VARIABLE, KINDS, NAMES, RATE
+from trio_chat.config.store_path import default_store
 from trio_chat.daemon import control_client, run, streams
 from trio_chat.daemon.logs import escaped
 from trio_chat.daemon.status import status_lines
@@ -180,7 +181,11 @@ def check(file: Path | None) -> None:
 
     Reads the file and the environment as `serve` would. The exit code is 2 if anything is wrong.
     """
-    load({}, file)
+    settings = load({}, file)
+    try:
+        default_store(settings, settings.instance)
+    except SettingsError as error:
+        fail(str(error))
     click.echo(f"{file or 'environment'}: settings are fine")
 
 

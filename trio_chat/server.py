@@ -159,8 +159,15 @@ class Chat:
         has the path, or something else is there. Raises `ChatClosed` once the chat is stopping.
         """
         await self._check_open()
-        sockets = await open_sockets(endpoint)
+        sockets = await open_sockets(endpoint, takes_ipv4=not self._has_ipv4_beside(endpoint))
         return self.listen_on(sockets, [endpoint] * len(sockets))
+
+    def _has_ipv4_beside(self, endpoint: Endpoint) -> bool:
+        """Whether another endpoint of the settings has the same port, with IPv4."""
+        return any(
+            beside.port == endpoint.port and not beside.unix and ":" not in beside.host
+            for beside in self.settings.endpoints
+        )
 
     def listen_on(
         self, sockets: Iterable[socket.socket], endpoints: Sequence[Endpoint] = ()

@@ -160,6 +160,17 @@ class Settings:
             AT_ONCE,
         ),
     )
+    ipv6_prefix: int = field(
+        default=64,
+        validator=whole(1, 128),
+        metadata=about(
+            "Listening",
+            "Leading bits of an IPv6 address that max-clients-per-address takes for one address.",
+            "A customer gets a /64 or more (RFC 6177), and so could pass any limit on single "
+            "addresses. Ergo counts by /64 too (cidr-len-ipv6).",
+            AT_A_RESTART,
+        ),
+    )
     keepalive: float = field(
         default=120.0,
         validator=whole_seconds(1, 32_767),

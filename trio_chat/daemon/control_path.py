@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import platformdirs
@@ -16,7 +18,6 @@ from trio_chat.transports.unix import listen_at
 
 if TYPE_CHECKING:
     import socket
-    from pathlib import Path
 
 SUFFIX: Final = ".sock"
 # Connections that wait to be accepted.
@@ -33,7 +34,13 @@ def default_directory() -> Path:
     with warnings.catch_warnings():
         # platformdirs warns where XDG_RUNTIME_DIR is not set, which is nobody's mistake.
         warnings.simplefilter("ignore")
-        return platformdirs.user_runtime_path("trio-chat")
+        try:
+            path = platformdirs.user_runtime_path("trio-chat")
+        except RuntimeError:  # earlier versions of platformdirs give a path that begins with `~`
+            path = Path("~")
+    if not path.is_absolute():
+        raise OSError(errno.ENOENT, "this user has no home directory, as HOME is not set")
+    return path
 
 
 def default_path(instance: str) -> Path:

@@ -72,7 +72,7 @@ class Resumption:
         detached = user.detached
         if detached is not None:
             self._state.detached += 1
-            self._state.addresses[detached.address] += 1
+            self._state.count_address(detached.address)
             self._nursery.start_soon(self._wait, user, detached)
 
     async def _wait(self, user: User, detached: Detached) -> None:

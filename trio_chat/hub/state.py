@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -76,6 +77,7 @@ class State:
     nicks: dict[str, User] = field(factory=dict)
     # Rooms that exist without members too, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
+    # Clients by what `counted_as` makes of their addresses.
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
     measures: Measures = field(factory=Measures)
@@ -109,11 +111,18 @@ class State:
         if limit is not None:
             self.counts.refused[limit] += 1
 
+    def count_address(self, address: str) -> int:
+        """Count one client more for an address, and give their number."""
+        counted = counted_as(address, self.settings.ipv6_prefix)
+        self.addresses[counted] += 1
+        return self.addresses[counted]
+
     def forget_address(self, address: str) -> None:
         """Count one client less for an address."""
-        self.addresses[address] -= 1
-        if not self.addresses[address]:
-            del self.addresses[address]
+        counted = counted_as(address, self.settings.ipv6_prefix)
+        self.addresses[counted] -= 1
+        if not self.addresses[counted]:
+            del self.addresses[counted]
 
     def suspend(self, session: Session, reason: Reason) -> None:
         """Decide no more of the session's records, for this reason."""
@@ -148,3 +157,13 @@ class State:
         self.backlog.pop(session, None)
         if not session.suspended:
             session.link.resume_reading()
+
+
+def counted_as(address: str, prefix: int) -> str:
+    """The network of an IPv6 address, with so many leading bits; any other address as it is."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ip_network((address, prefix), strict=False))
+    except ValueError:  # a name that an embedding program gave its stream
+        return address

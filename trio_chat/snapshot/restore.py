@@ -91,7 +91,7 @@ class Restore:
         session.user.session = session
         state = self.state
         state.add(session)
-        state.addresses[link.address] += 1
+        state.count_address(link.address)
         session.closing = snapshot.closing
         if snapshot.closing is not None:
             state.suspend(session, Reason.CLOSING)

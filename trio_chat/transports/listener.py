@@ -21,17 +21,29 @@ if TYPE_CHECKING:
 
 ConnectionT = TypeVar("ConnectionT", bound=trio.abc.AsyncResource)
 
+ALL_ADDRESSES: Final = "::"
+
 # Connections that wait at a unix socket to be accepted; as many as Trio lets wait at a TCP one.
 BACKLOG: Final = 65_535
 
 
-async def open_sockets(endpoint: Endpoint) -> list[socket.socket]:
+async def open_sockets(endpoint: Endpoint, *, takes_ipv4: bool = True) -> list[socket.socket]:
     """Listen at an endpoint: one socket for each address that its host stands for.
 
+    `takes_ipv4`: with the host `::`, the socket is for IPv4 too, where the system has such sockets.
     Raises `OSError`, and `ListenError`.
     """
     if endpoint.unix:
         return [await listen_at(Path(endpoint.unix), endpoint.mode, BACKLOG)]
+    if takes_ipv4 and endpoint.host == ALL_ADDRESSES and socket.has_dualstack_ipv6():
+        # Trio's own sockets for IPv6 take nothing else.
+        await trio.lowlevel.checkpoint()
+        where = (endpoint.host, endpoint.port)
+        return [
+            socket.create_server(
+                where, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+            )
+        ]
     listeners = await trio.open_tcp_listeners(endpoint.port, host=endpoint.host)
     return [socket.socket(fileno=listener.socket.detach()) for listener in listeners]
 

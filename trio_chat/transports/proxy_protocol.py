@@ -4,6 +4,9 @@ After haproxy's proxy-protocol.txt (of 2020/03/05), versions 1 and 2. A header s
 else that a connection brings: a line that begins with `PROXY `, or a binary block. Nothing is read
 that the specification does not allow, but that what follows the addresses in version 2 is skipped.
 
+The target is not used, and in version 1 it may be of the other family: nginx writes the address at
+which it was reached itself, whatever the client's.
+
 Only TCP has addresses that mean something here. Who came to the proxy by a unix socket or by
 datagrams, or is of a kind that the proxy does not know, keeps the proxy's own address, as the
 specification allows (UNKNOWN in version 1, the fall-back to UNSPEC in version 2).
@@ -34,9 +37,10 @@ MOST_BYTES = 4_096
 _HEAD_BYTES = 16
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
-# Version 2: how long the addresses of each family and transport are. Where only one of the two is
-# unspecified, the receiver is free to reject it.
-_ADDRESS_BYTES = {0x00: 0, _TCP4: 12, 0x12: 12, _TCP6: 36, 0x22: 36, 0x31: 216, 0x32: 216}
+# Version 2: how long the addresses of each family and transport are. Where one of the two is
+# unspecified, the address is unknown.
+_UNSPECIFIED = dict.fromkeys((0x00, 0x01, 0x02, 0x10, 0x20, 0x30), 0)
+_ADDRESS_BYTES = _UNSPECIFIED | {_TCP4: 12, 0x12: 12, _TCP6: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
 _UNKNOWN_LINE = re.compile(rb"PROXY UNKNOWN(?: .*)?\r\n")
 _PORT = rb"(0|[1-9][0-9]{0,4})"
@@ -110,8 +114,8 @@ def _read_v1(first: bytes) -> Header | None:
     transport, source, target, *ports = (part.decode() for part in found.groups())
     family = socket.AF_INET if transport == "TCP4" else socket.AF_INET6
     try:
-        packed, _ = socket.inet_pton(family, source), socket.inet_pton(family, target)
-    except OSError:
+        packed, _ = socket.inet_pton(family, source), ip_address(target)
+    except (OSError, ValueError):
         raise MalformedHeader("its line has a wrong address") from None
     if any(int(port) > _LAST_PORT for port in ports):
         raise MalformedHeader("its line has a wrong port")

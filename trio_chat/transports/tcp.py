@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trio_chat.config.endpoints import UNIX, UNIX_ADDRESS, path_of
+from trio_chat.config.endpoints import UNIX, UNIX_ADDRESS, path_of, place
 from trio_chat.transports.link import ConnectionLink
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _name_of(sock: socket.socket) -> tuple[str, str]:
     name = sock.getpeername()
     if sock.family == socket.AF_INET6:
         address = name[0].partition("%")[0].removeprefix("::ffff:")
-        return f"[{address}]:{name[1]}", address
+        return place(address, name[1]), address
     if sock.family == socket.AF_INET:
         return f"{name[0]}:{name[1]}", name[0]
     return f"{UNIX}{path_of(sock)}", UNIX_ADDRESS

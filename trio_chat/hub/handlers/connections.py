@@ -52,7 +52,7 @@ class Connections:
         state, user = self._state, session.user
         state.add(session)
         state.users[user.id] = user
-        state.addresses[session.link.address] += 1
+        from_address = state.count_address(session.link.address)
         state.counts.connected += 1
         if session.local:
             self._log(session, "client joined")
@@ -66,15 +66,15 @@ class Connections:
         elif state.clients > state.settings.max_clients:
             self._reject(session, "max_clients", "the server is full; please try again later")
         elif not record.trusted:
-            self._check_address(session)
+            self._check_address(session, from_address)
 
     def _came_from(self, session: Session, record: inbox.CameFrom) -> None:
         link, proxy = session.link, session.link.peer
         self._state.forget_address(link.address)
         link.peer, link.address = record.peer, record.address
-        self._state.addresses[link.address] += 1
+        from_address = self._state.count_address(link.address)
         session.proxy = session.proxy or proxy
-        self._check_address(session)
+        self._check_address(session, from_address)
 
     def _began(self, session: Session, _: commands.Began) -> None:
         self._log(session, "client joined")
@@ -118,9 +118,9 @@ class Connections:
             session.link.drain_input()
         old.release()
 
-    def _check_address(self, session: Session) -> None:
-        address, most = session.link.address, self._state.settings.max_clients_per_address
-        if self._state.addresses[address] > most and not _is_this_machine(address):
+    def _check_address(self, session: Session, clients: int) -> None:
+        most = self._state.settings.max_clients_per_address
+        if clients > most and not _is_this_machine(session.link.address):
             self._reject(
                 session,
                 "max_clients_per_address",
