@@ -451,6 +451,10 @@ def test_rooms_may_be_called_as_what_every_object_has(serve, visit, talk) -> Non
     anna.is_in("__proto__")
     anna.type("two", "/join toString")
     anna.is_in("toString")
+    jack = talk(daemon, "/nick jack", "/join constructor", "/msg hello")
+    expect(anna.place("constructor").locator(".count")).to_have_text("1 unread")
+    jack.say("/join __proto__", "/msg hello")
+    expect(anna.place("__proto__").locator(".count")).to_have_text("1 unread")
     anna.page.reload()
     anna.is_online()
     for name, text in {"constructor": "one", "__proto__": "two"}.items():
