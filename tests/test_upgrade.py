@@ -20,6 +20,7 @@ from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import Crowd, Serve, Served, children, ends, open_files, program
 
 import trio_chat
+from trio_chat import cli, server
 from trio_chat.daemon.upgrade import predecessor
 from trio_chat.errors import Refused
 
@@ -344,6 +345,12 @@ def test_a_version_that_takes_nothing_ahead_gets_all_in_the_pause(
     daemon.upgraded()
     john.say("/rooms")
     john.hears("> available rooms:")
+
+
+def test_the_command_waits_longer_than_the_daemon_does() -> None:
+    limits = [value for name, value in vars(predecessor).items() if name.endswith("_SECONDS")]
+    assert len(limits) == 5
+    assert sum(limits) + server.PAUSE_SECONDS < cli.UPGRADE_SECONDS
 
 
 def test_wrong_settings_are_told_in_their_words(crowded: Crowded, run: Run) -> None:

@@ -64,7 +64,7 @@ MOST_SECONDS: Final = 3600.0
 # Beyond its grace: for what a daemon does before and after.
 STOP_SECONDS: Final = 10.0
 # More than all that a daemon waits for in an upgrade together.
-UPGRADE_SECONDS: Final = 120.0
+UPGRADE_SECONDS: Final = 240.0
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
