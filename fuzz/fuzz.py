@@ -43,6 +43,7 @@ def write_seeds(target: str, corpus: Path) -> None:
         lines, programs = feeding.TARGETS["lines"], feeding.TARGETS["websocket"]
         seeds = [b"\1\xff/" + seed for seed in lines.seeds]
         seeds += [b"\2\xff" + seed for seed in programs.seeds]
+        seeds += [b"\1\xff\xff" + seed for seed in feeding.TARGETS["telnet"].seeds]
     elif target == "tls":
         seeds = attacks_tls.seeds()
     else:
