@@ -148,14 +148,14 @@ _UNSEEN: Final = (
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _LONG_RUN: Final = re.compile(rf"(?:(?!\n)[{_BLANK}][{_UNSEEN}]*){{{_BLANKS + 1},}}")
-_SPACES: Final = " " * _BLANKS
+_SPACES, _TOO_MANY_SPACES = " " * _BLANKS, " " * (_BLANKS + 1)
 # Their text is the program's own.
 _PROGRAMS: Final = (HelpShown, Notice)
 
 
 def _close_up(text: str) -> str:
     """Give the text with long runs of blanks cut to `_BLANKS` spaces."""
-    if text.isascii() and _SPACES + " " not in text:
+    if text.isascii() and _TOO_MANY_SPACES not in text:
         return text
     return _LONG_RUN.sub(_SPACES, text)
 
