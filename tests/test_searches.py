@@ -186,6 +186,25 @@ async def test_addresses_take_turns(log, chat, autojump_clock) -> None:
         assert turns[:7] == ["one", "many", "one", "many", "one", "many", "one"]
 
 
+async def test_a_network_is_one_address(log, chat, autojump_clock) -> None:
+    """As for the limit on clients: whoever has IPv6 has a /64."""
+    async with (
+        client(chat, "2001:db8::1") as jack,
+        client(chat, "2001:db8::2") as john,
+        client(chat, "2001:db8:0:1::1") as other,
+    ):
+        await jack.send("/msg tea", "/msg tea")
+        await jack.sync()
+        log.seconds = 0.1
+        await jack.send("/search jack")
+        await settled()
+        await john.send("/search john")
+        await other.send("/search other")
+        for each in (jack, john, other):
+            await each.sync()
+        assert log.order == ["jack", "other", "jack", "other", "john", "john"]
+
+
 async def test_one_search_at_a_time_works(log, chat, autojump_clock) -> None:
     async with contextlib.AsyncExitStack() as stack:
         many = [await stack.enter_async_context(client(chat, f"{n}")) for n in range(5)]

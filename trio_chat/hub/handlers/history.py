@@ -11,6 +11,7 @@ from attrs import define, field
 from trio_chat.errors import Code
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.searches import Search, Searches
+from trio_chat.hub.state import counted_as
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import EntriesShown, Event, Refusal, TopicSet
 
@@ -52,7 +53,7 @@ class History:
     def _search(self, session: Session, record: commands.Search) -> None:
         room = room_meant(session.user, record.room)
         search = Search(room.name, record.words, room.position + 1)
-        address = session.link.address
+        address = counted_as(session.link.address, self._state.settings.ipv6_prefix)
         work = Finding(self._searches, room, self._most(session), search, address)
         self._decide.query(session, record, work)
 
