@@ -135,7 +135,7 @@ async def test_a_browser_gets_an_answer_and_never_a_room(at_once, links: Links) 
             answer += data
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-        assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
+        assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head + b"\r\n"
         await browser.stream.aclose()
         await until(lambda: chat.statistics().clients == 1)
         assert await watcher.sync() == []
@@ -271,7 +271,7 @@ async def test_an_address_is_one_however_it_is_written() -> None:
             link = SocketLink.accepted(
                 trio.SocketStream(trio.socket.from_stdlib_socket(accepted)), 120.0
             )
-            assert (link.address, link.peer) == (HOST, f"[{HOST}]:{client.getsockname()[1]}")
+            assert (link.address, link.peer) == (HOST, f"{HOST}:{client.getsockname()[1]}")
             link.close()
 
 
@@ -280,7 +280,7 @@ async def test_who_has_gone_before_being_asked_its_name_is_no_error(links: Links
     async with chat_on_tcp() as (chat, port):
         reset(socket.create_connection((HOST, port)))
         await until(lambda: sum(chat.statistics().left.values()) == 1)
-    assert [record.address for record in caplog.records] == ["unknown"] * 2
+    assert [record.address for record in caplog.records] == ["unknown"]
     assert caplog.records[-1].reason == "connection lost: Connection reset by peer"
     links.check()
 
