@@ -171,7 +171,7 @@ class TinyDisk(Full):
         disk.mkdir()
         script = 'mount -t tmpfs -o size=4m none "$0" && exec "$@"'
         prefix = [needs("unshare"), "--map-root-user", "--mount", "sh", "-c", script, str(disk)]
-        super().__init__(disk / path.name, prefix)
+        super().__init__(disk / path.name, prefix, "--min-free-disk-bytes", "0")
         if not self.port:
             problem = self.end().strip()
             pytest.skip(f"no tiny file system can be mounted here: {problem}")

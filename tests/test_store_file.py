@@ -33,7 +33,7 @@ from stored import stored
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Acted, Said, TopicSet
+from trio_chat.protocol.events import Acted, PersistentEntry, Said, TopicSet
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import schema
 from trio_chat.roomlog.sqlite.file import open_store
@@ -73,7 +73,11 @@ def append(path: Path, *texts: str, room: str = "#a", durability="process") -> l
 def texts(path: Path, room: str = "#a") -> list[str]:
     async def main() -> list[str]:
         async with open_sqlite_log(path, "process", KEEP) as log:
-            return [entry.text for entry in await log.read(room, 0, 100_000)]
+            # A page of long messages ends before its limit.
+            entries: list[PersistentEntry] = []
+            while page := await log.read(room, entries[-1].position if entries else 0, 1_000):
+                entries += page
+            return [entry.text for entry in entries]
 
     return trio.run(main)
 

@@ -287,6 +287,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowded]:
     daemon = Served(
         folder,
         *["--config", "chat.toml", "--store", "sqlite:chat.db", "--stall-timeout", "3600"],
+        *["--ping-interval", "0"],  # the crowd takes a ping for an error
         program=program(folder, {"limits": LIMITS}),
     )
     crowd = Crowd(daemon.port, "--clients=20", "--rooms=2", "--rate=10")
