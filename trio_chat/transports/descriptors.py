@@ -26,7 +26,10 @@ class Descriptors:
         self.connections = 0
 
     def may_accept(self) -> bool:
-        """Whether there is one for a new connection, without those that are to stay free."""
+        """Whether there is one for a new connection, without those that are to stay free.
+
+        A connection counts once its task has begun. Until then, a listener may accept two more.
+        """
         return self.connections < _for_connections()
 
     def may_linger(self, max_clients: int) -> bool:
