@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +19,11 @@ ROOMS = ("#a", "#b", "#c")
 TEXTS = st.text("x😀", max_size=40)
 
 
+TIMES = itertools.count(1)
+
+
 def said(room: Room, text: str) -> Said:
-    return Said(room.name, "id", "jack", text)
+    return Said(room.name, "id", "jack", text, time=next(TIMES))
 
 
 def held(*rooms: Room) -> int:
@@ -56,15 +61,20 @@ def test_it_knows_what_it_holds_and_holds_no_more_than_it_may(steps) -> None:
 
 
 def test_the_room_that_was_silent_for_longest_gives_back_first() -> None:
-    first, second, third = (Room(name, name, LoggedRoom()) for name in ROOMS)
+    first, second, third = rooms = [Room(name, name, LoggedRoom()) for name in ROOMS]
     size = _size(said(first, "x"))
-    recent = Recent(10, 4 * size)
+    recent = Recent(10, 4 * size + size // 2)
+
+    def kept() -> list[int]:
+        return [len(room.recent or ()) for room in rooms]
+
     for room in (first, second, first, third):
         recent.keep(room, [said(room, "x")])
+    assert kept() == [2, 1, 1]
     recent.keep(third, [said(third, "x")])
-    assert [len(room.recent or ()) for room in (first, second, third)] == [2, 0, 2]
-    recent.keep(third, [said(third, "x")] * 3)
-    assert [len(room.recent or ()) for room in (first, second, third)] == [0, 0, 4]
+    assert kept() == [2, 0, 2]
+    recent.keep(third, [said(third, "x") for _ in range(3)])
+    assert kept() == [0, 0, 4]
 
 
 async def test_one_client_in_many_rooms_holds_no_more_than_the_bound(autojump_clock) -> None:

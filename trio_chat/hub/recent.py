@@ -6,8 +6,8 @@ that has been silent for the longest time.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What an entry takes beside its text: the object, its position and time, and what refers to it.
 ENTRY_BYTES = 200
+# Rooms are put in order to give theirs back, so it is seldom done: a part more is given back.
+SPARE = 16
 
 
 class Recent:
@@ -27,12 +29,12 @@ class Recent:
         self._entries = entries
         self._most = most
         self._bytes = 0
-        # The bytes of each room that has any, the one that spoke last at the end.
-        self._rooms: dict[Room, int] = {}
+        # The rooms that have any.
+        self._rooms: set[Room] = set()
 
     @property
     def bytes(self) -> int:
-        """How much they take now."""
+        """The bytes that all of them take now."""
         return self._bytes
 
     def keep(self, room: Room, run: Sequence[PersistentEntry]) -> None:
@@ -41,40 +43,55 @@ class Recent:
         if recent is None:
             # Many rooms never have an entry, and an empty deque takes 600 bytes.
             recent = room.recent = deque()
-        size = sum(map(_size, run))
+            self._rooms.add(room)
+        # Not by `_size`: this is done for each message.
+        size = 0
+        for entry in run:
+            size += ENTRY_BYTES + getsizeof(entry.text)
         recent.extend(run)
-        while len(recent) > self._entries:
-            size -= _size(recent.popleft())
-        self._rooms[room] = self._rooms.pop(room, 0) + size
+        for _ in range(len(recent) - self._entries):
+            size -= ENTRY_BYTES + getsizeof(recent.popleft().text)
+        room.recent_bytes += size
         self._bytes += size
         if self._bytes > self._most:
             self._give_back()
 
     def forget(self, room: Room) -> None:
         """Keep nothing of a room."""
-        self._bytes -= self._rooms.pop(room, 0)
-        room.recent = None
+        self._bytes -= room.recent_bytes
+        room.recent, room.recent_bytes = None, 0
+        self._rooms.discard(room)
 
     def resize(self, entries: int, most: int) -> None:
         """Keep so much from now on."""
         self._entries, self._most = entries, most
         for room in self._rooms:
             while room.recent and len(room.recent) > entries:
-                self._drop(room, room.recent.popleft())
-        self._give_back()
+                self._drop_first(room, room.recent)
+        if self._bytes > most:
+            self._give_back()
 
     def _give_back(self) -> None:
-        while self._bytes > self._most and len(self._rooms) > 1:
-            self.forget(next(iter(self._rooms)))
-        for room in self._rooms:
-            while room.recent and self._bytes > self._most:
-                self._drop(room, room.recent.popleft())
+        """Have the rooms that were silent for longest give theirs back, and some to spare."""
+        enough = self._most - self._most // SPARE
+        rooms = sorted(self._rooms, key=_last_time)
+        for room in rooms[:-1]:
+            if self._bytes <= enough:
+                return
+            self.forget(room)
+        last = rooms[-1]
+        while last.recent and self._bytes > enough:
+            self._drop_first(last, last.recent)
 
-    def _drop(self, room: Room, entry: PersistentEntry) -> None:
-        size = _size(entry)
-        self._rooms[room] -= size
+    def _drop_first(self, room: Room, recent: deque[PersistentEntry]) -> None:
+        size = _size(recent.popleft())
+        room.recent_bytes -= size
         self._bytes -= size
 
 
 def _size(entry: PersistentEntry) -> int:
-    return ENTRY_BYTES + sys.getsizeof(entry.text)
+    return ENTRY_BYTES + getsizeof(entry.text)
+
+
+def _last_time(room: Room) -> float:
+    return room.recent[-1].time if room.recent else 0.0

@@ -45,6 +45,7 @@ class Room:
         "name",
         "position",
         "recent",
+        "recent_bytes",
         "shown",
         "topic",
     )
@@ -60,6 +61,7 @@ class Room:
         self.position = snapshot.position
         # The newest entries, as many as `trio_chat.hub.recent` has at hand.
         self.recent: deque[PersistentEntry] | None = None
+        self.recent_bytes = 0
 
     def enter(self, user: User) -> None:
         """Make a user a member."""
