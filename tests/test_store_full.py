@@ -168,7 +168,7 @@ async def test_a_store_has_so_many_bytes_at_most(path: Path, caplog) -> None:
         await until(lambda: log.commits.problems == (STORE_PROBLEM,))
         log.retain(Retention(10, 10))
         await until(lambda: log.commits.problems == ())
-    assert len(caplog.records) == 2
+    assert [record.levelname for record in caplog.records].count("ERROR") == 2
 
 
 def pages_in_use(path: Path) -> int:
