@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from trio_chat.protocol.events import Entry, Said
 from trio_chat.roomlog import memory, ranks
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.weight import weight
 
 
 def said(room: str, text: str = "hi") -> Said:
@@ -185,11 +185,7 @@ async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times
 
 def counted(log: MemoryLog) -> int:
     """What all entries take, counted anew."""
-    return sum(
-        memory.ENTRY_BYTES + sys.getsizeof(entry.text)
-        for history in log._histories.values()
-        for entry in history.entries
-    )
+    return sum(weight(history.entries) for history in log._histories.values())
 
 
 async def test_a_flood_loses_its_own_messages() -> None:

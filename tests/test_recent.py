@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from loopback import PATIENCE
 
 from trio_chat import Settings, open_chat
-from trio_chat.hub.recent import Recent, _size
+from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
 from trio_chat.protocol.events import Said
 from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.weight import weight
 
 ROOMS = ("#a", "#b", "#c")
 TEXTS = st.text("x😀", max_size=40)
@@ -27,7 +28,7 @@ def said(room: Room, text: str) -> Said:
 
 
 def held(*rooms: Room) -> int:
-    return sum(_size(entry) for room in rooms for entry in room.recent or ())
+    return sum(weight(room.recent or ()) for room in rooms)
 
 
 @given(
@@ -62,7 +63,7 @@ def test_it_knows_what_it_holds_and_holds_no_more_than_it_may(steps) -> None:
 
 def test_the_room_that_was_silent_for_longest_gives_back_first() -> None:
     first, second, third = rooms = [Room(name, name, LoggedRoom()) for name in ROOMS]
-    size = _size(said(first, "x"))
+    size = weight([said(first, "x")])
     recent = Recent(10, 4 * size + size // 2)
 
     def kept() -> list[int]:

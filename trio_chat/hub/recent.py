@@ -7,8 +7,9 @@ that has been silent for the longest time.
 from __future__ import annotations
 
 from collections import deque
-from sys import getsizeof
 from typing import TYPE_CHECKING
+
+from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.protocol.events import PersistentEntry
 
-# What an entry takes beside its text: the object, its position and time, and what refers to it.
-ENTRY_BYTES = 200
 # Rooms are put in order to give theirs back, so it is seldom done: a part more is given back.
 SPARE = 16
 
@@ -44,13 +43,10 @@ class Recent:
             # Many rooms never have an entry, and an empty deque takes 600 bytes.
             recent = room.recent = deque()
             self._rooms.add(room)
-        # Not by `_size`: this is done for each message.
-        size = 0
-        for entry in run:
-            size += ENTRY_BYTES + getsizeof(entry.text)
         recent.extend(run)
-        for _ in range(len(recent) - self._entries):
-            size -= ENTRY_BYTES + getsizeof(recent.popleft().text)
+        size = weight(run)
+        if (over := len(recent) - self._entries) > 0:
+            size -= weight([recent.popleft() for _ in range(over)])
         room.recent_bytes += size
         self._bytes += size
         if self._bytes > self._most:
@@ -84,13 +80,9 @@ class Recent:
             self._drop_first(last, last.recent)
 
     def _drop_first(self, room: Room, recent: deque[PersistentEntry]) -> None:
-        size = _size(recent.popleft())
+        size = weight((recent.popleft(),))
         room.recent_bytes -= size
         self._bytes -= size
-
-
-def _size(entry: PersistentEntry) -> int:
-    return ENTRY_BYTES + getsizeof(entry.text)
 
 
 def _last_time(room: Room) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict, deque
 from itertools import islice
-from sys import getsizeof
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +18,7 @@ from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
+from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
 
 
-# What all messages take at most, in bytes, if no setting says so.
+# All messages take so many bytes at most, if no setting says so.
 MOST_BYTES = 256 << 20
-# What an entry takes beside its text, on a Python of 64 bits.
-ENTRY_BYTES = 200
 # A part of the limit that is given back beyond what has to be, so that it is seldom done.
 SPARE = 1 / 32
 
@@ -52,7 +50,7 @@ class RoomHistory:
     topic_time: float = 0.0
     # When its newest entry was said, in milliseconds since 1970.
     newest: int = 0
-    # What the entries take.
+    # The memory that the entries take.
     bytes: int = 0
 
     def add(self, entries: Sequence[PersistentEntry], clock: int) -> None:
@@ -60,8 +58,7 @@ class RoomHistory:
         self.newest, topic = put_after(self.position, self.newest, entries, clock)
         self.position = entries[-1].position
         self.entries.extend(entries)
-        # Not by `_size`, which would cost a message in a busy room a third more here.
-        self.bytes += ENTRY_BYTES * len(entries) + sum([getsizeof(e.text) for e in entries])
+        self.bytes += weight(entries)
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
@@ -73,7 +70,7 @@ class RoomHistory:
 
     def drop(self) -> None:
         """Drop the oldest entry."""
-        self.bytes -= _size(self.entries.popleft())
+        self.bytes -= weight((self.entries.popleft(),))
 
 
 @define
@@ -125,7 +122,7 @@ class MemoryLog:
             if history.entries:
                 history.newest = max(history.newest, milliseconds(history.entries[-1].time))
             if not history.bytes:  # a version that did not count them
-                history.bytes = sum(map(_size, history.entries))
+                history.bytes = weight(history.entries)
             history.keep(retention.entries)
             log._bytes += history.bytes
             log._histories[history.room] = history
@@ -151,7 +148,7 @@ class MemoryLog:
 
     @property
     def identity(self) -> str:
-        """Which log it is."""
+        """The log's name; see `RoomLog.identity`."""
         return self._identity
 
     def snapshot(self, room: str) -> LoggedRoom:
@@ -167,7 +164,7 @@ class MemoryLog:
         """Give each draft its place, in order; claims are refused, and rooms too many."""
         await trio.lowlevel.checkpoint()
         results = self.claims.decide_all(drafts)
-        clock = now()
+        clock, most = now(), self._retention.entries
         speaking = by_room(results)
         refused: set[str] = set()
         for room, entries in speaking.items():
@@ -176,7 +173,8 @@ class MemoryLog:
             else:
                 before = history.bytes
                 history.add(entries, clock)
-                history.keep(self._retention.entries)
+                if len(history.entries) > most:
+                    history.keep(most)
                 self._bytes += history.bytes - before
                 self._ranks.spoke(room, len(history.entries))
         self._give_back()
@@ -288,11 +286,6 @@ class MemoryLog:
             if perf_counter() >= until:
                 break
         return Stretch(found[::-1], entries[begin].position if begin else 0)
-
-
-def _size(entry: PersistentEntry) -> int:
-    """About what an entry takes; its room, nick and author are others' too."""
-    return ENTRY_BYTES + getsizeof(entry.text)
 
 
 def _level(sizes: list[int], most: int) -> int:
