@@ -230,8 +230,7 @@ def measure(kind: Kind) -> Cost:
             client.socket.sendall(data + kind.asks)
             client.until(kind.answer)
             others.append(client)
-        # What happens at the end of a turn, and at the end of a connection, belongs to it.
-        time.sleep(0.3)
+        time.sleep(0.3)  # for the ends of turns and connections, of which nobody tells
         seconds, grown = cpu_seconds(pid) - cpu, max(0, resident_bytes(pid) - memory)
         for other in others:
             other.socket.close()

@@ -363,7 +363,7 @@ class Chat:
     # --- handing over -----------------------------------------------------------------------------
 
     def ahead(self) -> Ahead:
-        """What can go over before the chat is frozen; see `trio_chat.snapshot.ahead`."""
+        """Give what can go over before the chat is frozen; see `trio_chat.snapshot.ahead`."""
         return Ahead(self._hub.state, self._log)
 
     @asynccontextmanager

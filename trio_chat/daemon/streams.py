@@ -139,7 +139,7 @@ class WaitingOutput(io.RawIOBase):
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
-            time.sleep(GATHER_SECONDS)
+            time.sleep(GATHER_SECONDS)  # for more lines to gather
 
 
 def write_all(descriptor: int, data: bytes | bytearray) -> None:

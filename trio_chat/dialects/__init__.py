@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Piece: TypeAlias = str | bytes | Event
 Chunk: TypeAlias = bytes | list[Event]
 
-# An item that is no line or message, such as a telnet command or a pong, counts so much against the
-# rate: as a kilobyte does.
+# A telnet command, a pong or another item that is no line counts so much against the rate. A
+# kilobyte counts the same.
 PART_OF_LINE: Final = 0.25
 
 

@@ -140,7 +140,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
 
 
 # A long run of blanks would end a line of a terminal, and what follows it would look like a line of
-# the server's. What is not seen at all may stand between them. Four are an indentation.
+# the server's. Invisible characters may stand between them. Four are an indentation.
 _BLANKS: Final = 4
 _BLANK: Final = r"\s\u115f\u1160\u2800\u3164\uffa0"
 _UNSEEN: Final = (

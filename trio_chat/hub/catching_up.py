@@ -125,7 +125,7 @@ class CatchingUp:
     # --- a slice ----------------------------------------------------------------------------------
 
     def _space(self, session: Session) -> int:
-        """How many bytes more a session's outbox may have to be half full."""
+        """The bytes that fit into a session's outbox until it is half full."""
         return self._state.settings.outbox_bytes // 2 - session.link.unsent_bytes
 
     def _may_have_more(self, session: Session) -> bool:

@@ -29,8 +29,8 @@ KINDS = {name: kind for kind, name in TYPES.items()}
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-# What no server means: longer than any message may be, more than a position can come to, and times
-# that no calendar has.
+# No server means more than this: texts longer than any message may be, positions above what SQLite
+# counts, and times that no calendar has.
 MOST_CHARS: Final = 1 << 19
 MOST_WHOLE: Final = 1 << 53
 MOST_SECONDS: Final = 253_402_300_799  # the end of the year 9999

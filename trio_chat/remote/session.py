@@ -250,7 +250,7 @@ class RemoteSession:
         if room.queued is not None:
             room.queued.append(entry)
             self._queued_chars += len(entry.text)
-            # What is let go is missed.
+            # Entries that are let go are missed.
             while room.queued and (
                 len(room.queued) > MOST_QUEUED or self._queued_chars > MOST_QUEUED_CHARS
             ):

@@ -71,7 +71,7 @@ class RoomLog(Protocol):
 
     @property
     def identity(self) -> str:
-        """Which log it is: positions of two with different identities are not comparable."""
+        """The log's name: positions of logs with different ones are not comparable."""
         ...
 
     def snapshot(self, room: str) -> LoggedRoom:

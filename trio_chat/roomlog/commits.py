@@ -1,4 +1,4 @@
-"""How it goes with writing a room log: how long it takes, whether it works, what is wrong."""
+"""Measures of writing a room log: how long it takes, whether it works, and what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAILING_SECONDS = 60.0
 
 @define
 class Commits:
-    """What the appends so far have come to.
+    """Counts of the appends so far.
 
     `problems` says in a few words each what else is wrong with where the log is kept.
     """

@@ -1,6 +1,6 @@
-"""What goes over before a chat stands still, so that little is left to do in the pause.
+"""Hands over in advance, before a chat stands still, so that little is left for the pause.
 
-That is what never changes: clients' sockets, bytes that a connection has not taken yet, and the
+Some things never change: clients' sockets, bytes that a connection has not taken yet, and the
 entries of a memory log. All of these are added at the end, and go at the beginning. So one process
 sends what is new as often as it likes, and the other keeps all of it. The state of the paused chat
 says then how much of the end of each still counts.
@@ -90,13 +90,14 @@ class Piece:
 
 
 class Ahead:
-    """What a chat has sent so far, and has still to send. It changes nothing of the chat."""
+    """The sender's half: what a chat has sent so far. It changes nothing of the chat."""
 
     def __init__(self, state: State, log: RoomLog) -> None:
         self._state = state
         self._log = log
         self._numbers: dict[Session, int] = {}
-        # How far unsent bytes have gone over, as `SocketLink.kept` counts, and rooms, by position.
+        # The end of what has gone over: of unsent bytes as `SocketLink.kept` counts, and of rooms
+        # by position.
         self._bytes: dict[Session, int] = {}
         self._positions: dict[str, int] = {}
 
@@ -107,7 +108,7 @@ class Ahead:
         return unsent + ENTRY_BYTES * entries
 
     def pieces(self) -> Generator[Piece]:
-        """What is new since the last time; the chat may go on between two pieces."""
+        """Give what is new since the last time; the chat may go on between two pieces."""
         yield from self._sockets()
         yield from self._unsent()
         for history in list(self._log.histories().rooms):
@@ -194,7 +195,7 @@ def _described(room: str, entries: list[PersistentEntry]) -> Entries:
 
 @define
 class Arrived:
-    """What has come ahead of the state. The sockets are its own until `complete`."""
+    """The receiver's half: what has come so far. The sockets are its own until `complete`."""
 
     _sockets: dict[int, socket.socket] = field(factory=dict)
     _unsent: dict[int, bytearray] = field(factory=dict)

@@ -108,7 +108,7 @@ def write_piece(piece: Piece) -> bytes:
 
 
 def read_piece(content: bytes) -> tuple[Described, bytes]:
-    """What a piece holds, and the bytes that come with it; raises `StateError`."""
+    """Read a piece: its description, and the bytes that come with it; raises `StateError`."""
     line, _, data = content.partition(b"\n")
     try:
         described: Described = _converter(careful=False).structure(json.loads(line), DESCRIBED)

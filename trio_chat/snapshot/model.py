@@ -95,8 +95,8 @@ class ClientSnapshot:
     # With this token it can come back, within so many seconds if it has no connection.
     token: str = ""
     away: float | None = None
-    # If its socket came ahead of the state: that one's number, and how many of the unsent bytes
-    # that came with it still count, the last ones.
+    # The number of its socket, if that came ahead of the state. Of the unsent bytes that came with
+    # it, so many still count, the last ones.
     socket: int | None = None
     unsent_ahead: int = 0
 

@@ -54,7 +54,7 @@ QUIET: Final = "#808080"
 FAULT: Final = "#ff0000"
 CALLED: Final = "#d700af"
 
-# What prompt_toolkit passes on as it is: DECAWM off, and on (DEC STD 070, 5.6).
+# prompt_toolkit passes these on as they are: DECAWM off, and on (DEC STD 070, 5.6).
 RAW: Final = "[ZeroWidthEscape]"
 NO_AUTOWRAP: Final = "\x1b[?7l"
 AUTOWRAP: Final = "\x1b[?7h"

@@ -178,7 +178,7 @@ class View:
         old = room.move(event)
         if event.author == self.me:
             return []
-        # Who comes and goes in a room that is not on screen is gathered until something is said.
+        # Joins and leaves of a room that is not on screen are gathered until something is said.
         full = self._flush_presence(room) if len(room.presence) >= MOST_GATHERED else []
         match event:
             case Joined():

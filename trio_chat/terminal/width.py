@@ -1,4 +1,4 @@
-"""How many columns texts take on a terminal, at the most that any terminal gives them."""
+"""The columns that a text takes on a terminal, at the most that any terminal gives it."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import resource
 import sys
 from typing import Final
 
-# Those beside connections: standard streams, the store's, Trio's own, listeners, the control
-# socket and who asks there, a file or a new process at times.
+# These stay free of connections: for standard streams, the store, Trio, listeners and the control
+# socket with those who ask there. Sometimes a file or a new process needs one.
 SPARE_FILES: Final = 32
 # Connections that may linger beyond `max_clients`.
 LINGERING: Final = 100
@@ -39,7 +39,7 @@ class Descriptors:
 
 
 def _for_connections() -> int:
-    """How many descriptors the limit on open files leaves for connections; at least half of it."""
+    """Give how many descriptors the limit leaves for connections; at least half of it."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize

@@ -57,4 +57,5 @@ def _client(text: str) -> CameFrom | None:
     address = str(ip)
     if not port:
         return CameFrom(address, address)
-    return CameFrom(f"[{address}]:{port}" if ip.version == 6 else f"{address}:{port}", address)  # noqa: PLR2004
+    shown = f"[{address}]" if isinstance(ip, IPv6Address) else address
+    return CameFrom(f"{shown}:{port}", address)

@@ -53,7 +53,7 @@ class ConnectionLink(ABC):
         self.pause: Pause | None = None
         # What the connection would not take yet, if there is anything.
         self.unsent: bytearray | None = None
-        # How many bytes that has had to take so far: its end is always there.
+        # The number of bytes that `unsent` has had to take so far. Its end is always there.
         self.kept = 0
         self._discarding = False
         # Made only where the task has to wait: most connections never need them. As long as

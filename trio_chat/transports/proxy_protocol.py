@@ -4,8 +4,8 @@ After haproxy's proxy-protocol.txt (of 2020/03/05), versions 1 and 2. A header s
 else that a connection brings: a line that begins with `PROXY `, or a binary block. Nothing is read
 that the specification does not allow, but that what follows the addresses in version 2 is skipped.
 
-The target is not used, and in version 1 it may be of the other family: nginx writes the address at
-which it was reached itself, whatever the client's.
+The target is not used. In version 1 it may be of the other family: nginx writes the address at
+which it was reached itself.
 
 Only TCP has addresses that mean something here. Who came to the proxy by a unix socket or by
 datagrams, or is of a kind that the proxy does not know, keeps the proxy's own address, as the

@@ -200,9 +200,9 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
 def _keep_alive(sock: socket.socket, seconds: float, patience: float) -> None:
     """Have the kernel find peers that vanished without a word.
 
-    After so much silence, three probes a third of it apart. What is sent meanwhile, such as a ping,
-    takes the place of the probes. So it has to be acknowledged within the same time, or within
-    `patience` if that is longer.
+    After so much silence, three probes a third of it apart. A ping or anything else that is sent
+    meanwhile takes the place of the probes. So it has to be acknowledged within the same time, or
+    within `patience` if that is longer.
     """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

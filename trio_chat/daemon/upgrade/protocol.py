@@ -51,7 +51,7 @@ class Fixed:
 
 @frozen
 class StoreInUse:
-    """What rooms are kept in: `Settings.store`, and the schema of a file; `CHECK` says it.
+    """The store in use: `Settings.store`, and the schema of a file; `CHECK` sends it.
 
     `instance` is the daemon's, by which a store that no setting names is found.
     """

@@ -41,7 +41,7 @@ MARK: Final = b"."
 
 @frozen
 class Message:
-    """What came with a message; the descriptors are the receiver's to close, and close-on-exec.
+    """A message received; its descriptors are the receiver's to close, and close-on-exec.
 
     `ahead`: whether its sender knows what goes ahead of the state (see `protocol`).
     """

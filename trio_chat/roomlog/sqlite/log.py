@@ -165,7 +165,7 @@ class SqliteLog:
 
     @property
     def identity(self) -> str:
-        """Which log it is."""
+        """The log's name; see `RoomLog.identity`."""
         return self._identity
 
     def snapshot(self, room: str) -> LoggedRoom:

@@ -73,7 +73,7 @@ class Lookout:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, in a few words each."""
+        """The problems that there are now, in a few words each."""
         moved = (MOVED,) if self._moved else ()
         return (*moved, self.full.problem) if self.full else moved
 

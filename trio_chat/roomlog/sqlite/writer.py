@@ -90,7 +90,7 @@ Jobs: TypeAlias = "queue.SimpleQueue[AnyJob | None]"
 
 
 class Writer:
-    """What the thread does; all of it runs there but `known`, `identity`, `lock` and `reading`."""
+    """The thread's work; all of it runs there but `known`, `identity`, `lock` and `reading`."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
         """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
