@@ -76,6 +76,7 @@ async def until(holds: Callable[[], bool], what: str = "what was waited for") ->
     while not holds():
         assert time.monotonic() < end, f"{what} has not come about"
         await trio.lowlevel.checkpoint()
+        time.sleep(0.0001)  # noqa: ASYNC251 - else no other thread would get the interpreter's lock
 
 
 async def ticks(count: int = 50) -> None:
