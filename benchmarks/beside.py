@@ -1,7 +1,7 @@
 """Measures this code beside another commit of it: server CPU a delivery, and memory an idle client.
 
-In a round both servers run at once, each with its clients connected. The two crowds talk by turns,
-a tenth of a second each, so what else the machine does hits both. Prints a Markdown table and
+In a round both servers run at once, each with its clients connected. The two groups talk in turns
+of a tenth of a second, so other load on the machine affects both. Prints a Markdown table and
 writes the figures of each turn to build/beside.json.
 """
 
@@ -30,12 +30,12 @@ from run import CPU, LOADS, MEMORY, Figures, Load, figures_in, raise_descriptor_
 ROOT = Path(__file__).parent.parent
 BEFORE, AFTER = "before", "after"
 WORKING_TREE = "the working tree"
-# Many short turns hold better than few long ones, as a busy machine changes from second to second.
+# Many short turns are more stable than few long ones: a busy machine changes every second.
 TURNS = 18
 OUTSIDE = 0.05
 FUNCTIONS = 20  # of a profile
 IDLE_ROUNDS = 2  # memory hardly differs from round to round
-# Of each room in one turn, which then takes about a tenth of a second.
+# Messages of each room in one turn, which then takes about a tenth of a second.
 MESSAGES = {"500x2x1": 8, "100x10x1": 12, "100x10x16": 130, "1x1000x1": 13, "1x1000x64": 500}
 
 Turns = list[Figures]  # of each turn the figure by server
@@ -66,7 +66,7 @@ def profile_of(name: str) -> str:
 
 @contextmanager
 def crowd(fanout: str, server: Peer, load: Load) -> Iterator[subprocess.Popen[str]]:
-    """Run a server and its clients, who sit there until they are told to talk."""
+    """Run a server and its clients, which are silent until told to talk."""
     with running(server, server.prepare()) as (port, pid):
         numbers = replace(load, messages=0).arguments
         command = [fanout, str(port), server.protocol, *numbers, str(pid)]
@@ -162,13 +162,15 @@ def table(loads: list[Load], results: Rounds) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     names = [load.name for load in LOADS]
-    parser.add_argument("--against", default="HEAD", metavar="REV", help="what was before (HEAD)")
-    parser.add_argument("--of", default=WORKING_TREE, metavar="REV", help="after (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often each is run (12)")
+    parser.add_argument("--against", default="HEAD", metavar="REV", help="the other commit (HEAD)")
+    parser.add_argument(
+        "--of", default=WORKING_TREE, metavar="REV", help="the commit to measure (%(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=12, help="number of rounds (12)")
     parser.add_argument("--quick", action="store_const", dest="rounds", const=3, help="3 rounds")
     parser.add_argument("--loads", nargs="+", choices=names, default=names, metavar="LOAD")
     parser.add_argument(
-        "--profile", choices=names, metavar="LOAD", help="tell of a load which functions take long"
+        "--profile", choices=names, metavar="LOAD", help="print which functions take long in a load"
     )
     parser.epilog = f"Loads: {', '.join(names)}."
     return parser.parse_args()

@@ -1,9 +1,9 @@
-"""Measures a busy room's latency beside clients that keep asking for another's past.
+"""Measures a busy room's latency beside clients that keep requesting another room's history.
 
-Both rooms are in one file; the other one holds many thousand messages. The askers page through them
-with `/history` and by turns search for what none of them holds, which reads them all. In another
-run they ask a second server on the same machine: what that does to the busy room is the machine's
-doing. Prints a Markdown table; what counts is the median of the ratios within a round.
+Both rooms are in one file, and the other room has many thousand messages. The clients page through
+them with `/history`, and search for a word that none of them has, which reads all of them. In
+another run the same clients ask a second server on the same machine, which shows the machine's part
+of the delay. Prints a Markdown table. The result is the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
 
 BUSY = Load("1x100x1", "1 room × 100, 1 in flight", 1, 100, 1, 2500, {})
-# Its messages came one at a time, among those of other rooms.
+# The messages of this room arrived one by one, between the messages of other rooms.
 ROOM, ROWS, AMONG = "#past", 20_000, 10
 ASKERS = 8
-# Whom they ask.
+# The server that the clients ask.
 ANOTHER, IT, NOBODY = f"{ASKERS} ask another server", f"{ASKERS} ask it", "alone"
 PAGE = 500
-# A question, and one more line that tells where its answer ends: ten lines a second, which is what
-# the default rate limit lets pass.
+# A request, and one more line that marks the end of its answer: ten lines a second, which is the
+# default rate limit.
 ASK_SECONDS = 0.2
 DONE = b"err: unknown command: /done\n"
 FULL = BUILD / "past.db"
@@ -49,13 +49,13 @@ async def fill() -> None:
     rooms = [ROOM, *(f"{ROOM}-{number}" for number in range(1, AMONG))]
     async with open_sqlite_log(FULL, "process", Retention(ROWS, AMONG)) as log:
         for number in range(ROWS):
-            for room in rooms:  # each by itself, so that they are as far apart as they get
+            for room in rooms:  # one by one, so that they lie as far apart as possible
                 text = TEXT.format(number)
                 await log.append([Said(room, "0123456789abcdef", "jack", text)])
 
 
 def arguments(name: str, port: int) -> list[str]:
-    """As `trio_chat_arguments`, with a copy of the file."""
+    """Give the arguments of `trio_chat_arguments`, with a copy of the file."""
     used = BUILD / f"past-{name}.db"
     for leftover in BUILD.glob(f"{used.name}-*"):
         leftover.unlink()
@@ -87,7 +87,7 @@ def ask(port: int, stop: Event) -> None:
 
 @contextmanager
 def asking(port: int, askers: int) -> Iterator[None]:
-    """Have so many ask for the length of the block."""
+    """Have this many clients ask for the length of the block."""
     stop = Event()
     threads = [Thread(target=ask, args=(port, stop)) for _ in range(askers)]
     for thread in threads:
@@ -111,7 +111,7 @@ def measure(fanout: str, whom: str) -> Figures:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is run (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
     rounds = parser.parse_args().rounds
 
     raise_descriptor_limit()

@@ -1,8 +1,8 @@
-"""What each kind of input costs the server, by the byte: the worst that a client can send.
+"""Measures what each kind of input costs the server, by the byte.
 
-One client sends one kind, while the rate limit is off. The figure is the CPU time of the server,
-its answers included, and what its resident memory has grown by once everything is answered. Prints
-a Markdown table, the dearest first.
+One client sends one kind of input, without the rate limit. The figures are the server's CPU time,
+answers included, and the growth of its resident memory once everything is answered. Prints a
+Markdown table with the most expensive kind first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from through_tls import certificate
 PATIENCE = 120.0
 ROOMS = 5_000
 MEMBERS = 500
-# Connections that set the scene come in slowly enough for the limits on each address.
+# Limits that the connections which set the scene must not reach.
 LIMITS = (
     *("--max-clients-per-address", "20000", "--max-rooms", "20000"),
     *("--rooms-per-client", "5001", "--store", "memory"),
@@ -39,7 +39,7 @@ UPGRADE = (
 
 
 class Client:
-    """A connection that reads whatever comes, and finds an answer in it."""
+    """A connection that reads everything, and looks for an answer in it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -61,7 +61,7 @@ class Client:
             self._changed.notify_all()
 
     def until(self, answer: bytes) -> None:
-        """Wait until something has come that ends with a line that has this."""
+        """Wait until the input has this answer."""
         with self._changed:
             if not self._changed.wait_for(lambda: answer in self._heard or self._ended, PATIENCE):
                 raise RuntimeError(f"no answer with {answer!r} in {PATIENCE:g} seconds")
@@ -70,9 +70,9 @@ class Client:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of input: `count` times `item`, by a client that `greet` has made ready.
+    """One kind of input: `count` times `item`, from a client that has sent `greet`.
 
-    `asks` comes last, and `answer` in what it brings. `scene` sets up other clients before.
+    The client sends `asks` at the end, and its answer has `answer`. `scene` sets up other clients.
     """
 
     name: str
@@ -98,7 +98,7 @@ def connected(port: int) -> socket.socket:
 
 
 def in_rooms(port: int) -> list[Client]:
-    """One program in very many rooms."""
+    """One WebSocket client in very many rooms."""
     client = Client(connected(port))
     client.socket.sendall(UPGRADE)
     client.until(b'"hello"')
@@ -128,7 +128,7 @@ def after_a_talk(port: int) -> list[Client]:
 
 
 def kinds() -> list[Kind]:
-    """All kinds; what is not said of one is as in `Kind`."""
+    """All kinds of input."""
     websocket = partial(
         Kind, greet=UPGRADE, asks=frame(0x81, b'{"type":"ping","id":"last"}'), answer=b'"last"'
     )
@@ -204,7 +204,7 @@ def resident_bytes(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a kind has cost: bytes sent of an item, microseconds and lasting bytes a byte."""
+    """The cost of a kind: bytes of an item, microseconds and lasting bytes for each byte."""
 
     kind: Kind
     item_bytes: float
@@ -213,7 +213,7 @@ class Cost:
 
 
 def measure(kind: Kind) -> Cost:
-    """Send it all to a fresh server."""
+    """Send one kind of input to a fresh server."""
     with server() as (port, pid):
         others = kind.scene(port) if kind.scene else []
         if kind.anew:
@@ -230,7 +230,7 @@ def measure(kind: Kind) -> Cost:
             client.socket.sendall(data + kind.asks)
             client.until(kind.answer)
             others.append(client)
-        time.sleep(0.3)  # for the ends of turns and connections, of which nobody tells
+        time.sleep(0.3)  # turns and connections end without notice
         seconds, grown = cpu_seconds(pid) - cpu, max(0, resident_bytes(pid) - memory)
         for other in others:
             other.socket.close()
@@ -239,7 +239,7 @@ def measure(kind: Kind) -> Cost:
 
 @contextmanager
 def server() -> Iterator[tuple[int, int]]:
-    """A server of its own for each kind; gives its port and its process id."""
+    """Run a fresh server; gives its port and its process id."""
     cert, key = certificate()
     tls = ("--tls-cert", str(cert), "--tls-key", str(key))
     peer = Peer(OURS, "line", found_ours, lambda port: [*trio_chat_arguments(port), *LIMITS, *tls])
@@ -248,7 +248,7 @@ def server() -> Iterator[tuple[int, int]]:
 
 
 def send_anew(port: int, items: list[bytes]) -> int:
-    """Send each on a connection of its own, and read the first of what comes."""
+    """Send each on a connection of its own, and read the first bytes of the answer."""
     size = 0
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -276,7 +276,9 @@ def send_anew(port: int, items: list[bytes]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", help="only those whose names have one of these words")
+    parser.add_argument(
+        "kinds", nargs="*", help="measure only kinds whose name has one of these words"
+    )
     words = parser.parse_args().kinds
     BUILD.mkdir(exist_ok=True)
     costs = []

@@ -1,17 +1,23 @@
 /* A closed-loop fan-out load for chat servers, on 127.0.0.1 only.
  *
- *   fanout PORT PROTOCOL ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID
+ *   fanout PORT,... PROTOCOL ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID,... [ENGINE]
  *
- * Opens ROOMS x MEMBERS connections, names and joins each in lock step. Then the first member of
- * each room keeps IN_FLIGHT messages of PAYLOAD bytes on the way until MESSAGES are sent, and every
- * other member must get each one. The second member is the one whose receipts let the next message
- * go out and whose latency is told. PROTOCOL is line, irc, nats or ws (trio_chat's documents by
- * WebSocket), or mixed, where every other member has ws and the others line. PID is the server's
- * process, whose CPU time and memory are read. With 0 MESSAGES the clients only sit there: memory alone.
- * Each line IN_FLIGHT MESSAGES on standard input is one more load for the same clients; its end is the end.
+ * Opens ROOMS x MEMBERS connections; each takes a nick and joins its room, in lock step. Then the first
+ * member of each room keeps IN_FLIGHT messages of PAYLOAD bytes in flight until MESSAGES are sent, and
+ * every other member must get each one. The next message waits until the second member has one, and the
+ * latency is the second member's.
  *
- * Prints one line of NAME=FIGURE when the clients are connected, and one after each load. Ends with 1 when
- * the server closes a connection, or brings nothing for STALL_SECONDS while something is owed.
+ * PROTOCOL is line, irc, nats or ws (trio_chat's documents over WebSocket), or mixed: every second member
+ * ws, the others line. PID is the server's process, whose CPU time and memory are read. With 0 MESSAGES
+ * the clients are silent, to measure memory alone. Each further load for the same clients is a line
+ * "IN_FLIGHT MESSAGES" on standard input; the end of the input ends the program.
+ *
+ * With several ports the members of a room are spread over them, the second on another one than the
+ * first. The CPU time and memory are then the sum of all the PIDs. ENGINE is the process of what these
+ * servers share; its CPU time is a figure of its own.
+ *
+ * Prints one line of NAME=FIGURE when the clients are connected, and one after each load. Exits with 1 if
+ * the server closes a connection, or sends nothing for STALL_SECONDS while a message is due.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,6 +37,7 @@
 
 enum {
     MAX_CLIENTS = 20000,
+    MAX_SERVERS = 64,
     MAX_MESSAGES = 1000000,
     MAX_PAYLOAD = 8192,
     MAX_LINE = MAX_PAYLOAD + 128,
@@ -48,7 +55,7 @@ typedef struct {
     double *sent_at;
 } Room;
 
-/* Where one is between two reads: what has come of a frame's head, what is to come of the rest. */
+/* The state between two reads: the bytes of a frame's header so far, and the bytes still to come. */
 typedef struct {
     unsigned char head[4];
     int have;
@@ -74,6 +81,8 @@ static Client *clients;
 static Room *rooms;
 static int room_count, member_count, in_flight, payload_size;
 static long message_count;
+static long ports[MAX_SERVERS], servers[MAX_SERVERS], engine;
+static int port_count, server_count;
 static const Protocol *protocols[2]; /* of the members with an even index, and with an odd one */
 static char payload[MAX_PAYLOAD + 1];
 static char input[1 << 18];
@@ -113,6 +122,19 @@ static double cpu_seconds(pid_t pid)
     return seconds_of(clock);
 }
 
+static double cpu_seconds_of_servers(void)
+{
+    double sum = 0;
+    for (int i = 0; i < server_count; i++)
+        sum += cpu_seconds(servers[i]);
+    return sum;
+}
+
+static double cpu_seconds_of_engine(void)
+{
+    return engine ? cpu_seconds(engine) : 0;
+}
+
 static double resident_kilobytes(pid_t pid)
 {
     char path[64];
@@ -123,6 +145,14 @@ static double resident_kilobytes(pid_t pid)
         die("cannot read %s", path);
     fclose(file);
     return resident * (sysconf(_SC_PAGESIZE) / 1024.0);
+}
+
+static double resident_kilobytes_of_servers(void)
+{
+    double sum = 0;
+    for (int i = 0; i < server_count; i++)
+        sum += resident_kilobytes(servers[i]);
+    return sum;
 }
 
 /* --- talking --- */
@@ -295,14 +325,14 @@ static int connect_client(int port)
 
 /* In lock step: each waits for its replies before the next comes, so that a server without
  * framing of its own (one read taken for one line) copes. */
-static void set_up_clients(int port, int epoll)
+static void set_up_clients(int epoll)
 {
     for (int i = 0; i < room_count * member_count; i++) {
         Client *client = &clients[i];
-        int index = i % member_count;
+        int index = i % member_count, room = i / member_count;
         *client = (Client){
-            .fd = connect_client(port),
-            .room = i / member_count,
+            .fd = connect_client(ports[(room + index) % port_count]),
+            .room = room,
             .index = index,
             .protocol = protocols[index % 2],
         };
@@ -441,24 +471,28 @@ static void *allocate(size_t count, size_t size)
 }
 
 /* Runs the load and prints its figures. */
-static void measure(int epoll, pid_t pid)
+static void measure(int epoll)
 {
     for (int room = 0; room < room_count; room++)
         rooms[room] = (Room){.sent_at = allocate(message_count, sizeof(double))};
     double *latencies = allocate(room_count * message_count, sizeof *latencies);
 
     long owed = room_count * message_count * (member_count - 1), timed = 0, reads = 0;
-    double server_cpu = cpu_seconds(pid), own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    double server_cpu = cpu_seconds_of_servers(), engine_cpu = cpu_seconds_of_engine();
+    double own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     double start = now();
     long delivered = run_load(epoll, owed, latencies, &timed, &reads);
     double elapsed = now() - start;
-    server_cpu = cpu_seconds(pid) - server_cpu;
+    server_cpu = cpu_seconds_of_servers() - server_cpu;
+    engine_cpu = cpu_seconds_of_engine() - engine_cpu;
     own_cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - own_cpu;
 
     if (delivered > 0 && timed > 0) {
         qsort(latencies, timed, sizeof *latencies, by_size);
         printf("deliveries=%ld rate=%.0f/s server_cpu_us_per=%.3f load_cpu=%.0f%% ", delivered,
                delivered / elapsed, server_cpu * 1e6 / delivered, 100 * own_cpu / elapsed);
+        if (engine)
+            printf("engine_cpu_us_per=%.3f ", engine_cpu * 1e6 / delivered);
         printf("p50=%.2fms p99=%.2fms max=%.2fms reads=%ld\n", latencies[timed / 2] * 1e3,
                latencies[(long)(timed * 0.99)] * 1e3, latencies[timed - 1] * 1e3, reads);
     }
@@ -478,6 +512,20 @@ static long number(const char *text, const char *name, long low, long high)
     if (!*text || *end || value < low || value > high)
         die("%s must be from %ld to %ld, not %s", name, low, high, text);
     return value;
+}
+
+/* Numbers between commas; returns how many. */
+static int numbers(char *text, const char *name, long high, long *found)
+{
+    int count = 0;
+    for (char *part = strtok(text, ","); part; part = strtok(NULL, ",")) {
+        if (count == MAX_SERVERS)
+            die("%s: no more than %d", name, MAX_SERVERS);
+        found[count++] = number(part, name, 1, high);
+    }
+    if (count == 0)
+        die("%s is empty", name);
+    return count;
 }
 
 static void choose_protocol(const char *name)
@@ -503,18 +551,21 @@ static void raise_descriptor_limit(void)
 
 int main(int count, char **arguments)
 {
-    if (count != 9) {
-        fprintf(stderr, "usage: fanout PORT line|irc|nats|ws|mixed ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID\n");
+    if (count != 9 && count != 10) {
+        fprintf(stderr, "usage: fanout PORT,... line|irc|nats|ws|mixed ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID,... "
+                        "[ENGINE]\n");
         return 2;
     }
-    int port = number(arguments[1], "PORT", 1, 65535);
+    port_count = numbers(arguments[1], "PORT", 65535, ports);
     choose_protocol(arguments[2]);
     room_count = number(arguments[3], "ROOMS", 1, MAX_CLIENTS);
     member_count = number(arguments[4], "MEMBERS", 2, MAX_CLIENTS / room_count);
     in_flight = number(arguments[5], "IN_FLIGHT", 1, MAX_MESSAGES);
     message_count = number(arguments[6], "MESSAGES", 0, MAX_MESSAGES / room_count);
     payload_size = number(arguments[7], "PAYLOAD", 1, MAX_PAYLOAD);
-    pid_t pid = number(arguments[8], "PID", 1, 1 << 22);
+    server_count = numbers(arguments[8], "PID", 1 << 22, servers);
+    if (count == 10)
+        engine = number(arguments[9], "ENGINE", 1, 1 << 22);
 
     memset(payload, 'x', payload_size);
     payload[0] = MARK;
@@ -524,16 +575,16 @@ int main(int count, char **arguments)
     signal(SIGPIPE, SIG_IGN);
 
     int epoll = epoll_create1(0), connections = room_count * member_count;
-    double memory = resident_kilobytes(pid), start = now();
-    set_up_clients(port, epoll);
+    double memory = resident_kilobytes_of_servers(), start = now();
+    set_up_clients(epoll);
     double set_up = now() - start;
     drain(epoll);
-    memory = resident_kilobytes(pid) - memory;
+    memory = resident_kilobytes_of_servers() - memory;
     printf("setup=%.2fs(%.0f/s) rss/conn=%.2fKB\n", set_up, connections / set_up, memory / connections);
 
     do {
         if (message_count > 0)
-            measure(epoll, pid);
+            measure(epoll);
         fflush(stdout);
     } while (scanf("%d %ld", &in_flight, &message_count) == 2);
     return 0;

@@ -1,10 +1,10 @@
 """Builds the Go server of the tutorial that trio_chat grew from, out of the tutorial's own text.
 
-The listing is used as it stands in `seed.txt`. Its `main` is written out, since the text gives that
-in two halves, and takes the address to listen on as its argument.
+The listing is the one in `seed.txt`. Only `main` is written here, because the text has it in two
+halves; it takes the address to listen on as its argument.
 
-It reads each line with a new buffer, so whatever else came with the line is lost: measure it with
-one message in flight.
+The server reads each line with a new buffer, and loses everything that arrived with the line. So
+measure it with one message in flight.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import (
 )
 """
 
-# The pieces of the listing, by how they begin and end; everything between is the tutorial's.
+# The first and last lines of the listing's pieces.
 PIECES = [
     r"^type commandID int\n.*?^\targs   \[\]string\n}\n",
     r"^type client struct {\n.*?^}\n",
@@ -70,12 +70,12 @@ def program() -> str:
 def build(go: str, directory: Path) -> Path:
     """Build the server in DIRECTORY with the program GO and return its path.
 
-    Raises `subprocess.CalledProcessError` when the compiler refuses it.
+    Raises `subprocess.CalledProcessError` if the compiler refuses it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "main.go").write_text(program(), encoding="utf-8")
     (directory / "go.mod").write_text("module gochat\n\ngo 1.21\n", encoding="utf-8")
-    # Only the standard library is used: nothing is to be fetched, no other toolchain either.
+    # The server needs only the standard library, so the build must fetch nothing.
     offline = {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOPROXY": "off"}
     subprocess.run(
         [go, "build", "-o", "gochat", "."], cwd=directory, check=True, env=os.environ | offline

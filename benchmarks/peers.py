@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is built and started, and how it is spoken to."""
+"""The servers that are compared: how to build and start each, and its protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ PAM=no
 
 
 class MissingError(Exception):
-    """A peer is not to be had here; the message says what it needs."""
+    """A peer cannot run here; the message says what it needs."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Peer:
 
 
 def compiled(name: str) -> str:
-    """The program built from NAME.c, its path."""
+    """Build NAME.c, and give the path of the program."""
     if shutil.which("gcc") is None:
         raise MissingError("needs gcc")
     BUILD.mkdir(exist_ok=True)
@@ -114,35 +114,33 @@ PEERS = [
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on just now."""
+    """A free port on 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def wait_until_up(process: subprocess.Popen[bytes], port: int) -> None:
-    """Return once the port answers; raises `RuntimeError` when it does not in time."""
+    """Return once the port answers; raises `RuntimeError` if it does not in time."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)  # starting: a server tells nobody when its port is open
+            time.sleep(0.05)  # a server gives no notice when its port is open
         else:
             return
     raise RuntimeError(f"{process.args!r} did not start")
 
 
 @contextmanager
-def running(peer: Peer, program: str) -> Iterator[tuple[int, int]]:
-    """Run the peer for the length of the block, which gets its port and its process id."""
-    port = free_port()
-    command = [program, *peer.arguments(port)]
-    with (BUILD / f"{peer.name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+def serving(command: Sequence[str | Path], port: int, log: Path) -> Iterator[int]:
+    """Run a server on this port for the length of the block, which gets its process id."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         wait_until_up(process, port)
-        yield port, process.pid
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -150,3 +148,12 @@ def running(peer: Peer, program: str) -> Iterator[tuple[int, int]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def running(peer: Peer, program: str) -> Iterator[tuple[int, int]]:
+    """Run the peer for the length of the block, which gets its port and its process id."""
+    port = free_port()
+    command = [program, *peer.arguments(port)]
+    with serving(command, port, BUILD / f"{peer.name}.log") as pid:
+        yield port, pid

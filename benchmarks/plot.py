@@ -1,4 +1,4 @@
-"""Draws the medians: a panel a load, a bar a peer."""
+"""Draws the medians: a panel for each load, and a bar for each peer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw(panels: dict[str, dict[str, float]], ours: str, output: Path) -> None:
         figure = Figure(figsize=(9, 2 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
         for ax, (title, bars) in zip(axes, panels.items(), strict=False):
-            # Bars are drawn from below: the order is turned round to read as the table does.
+            # Bars are drawn from below, so the order of the table is reversed.
             names = list(reversed(bars))
             colours = [OURS_COLOUR if name == ours else PEER_COLOUR for name in names]
             drawn = ax.barh(names, [bars[name] for name in names], color=colours)

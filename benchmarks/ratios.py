@@ -1,4 +1,4 @@
-"""One thing measured in several ways, round by round: medians, and ratios to the first way."""
+"""Several variants of a load, round by round: medians, and ratios to the first variant."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeVar
 
 Way = TypeVar("Way")
 Figures = dict[str, float]
-Rounds = list[list[Figures]]  # by round and way; a way's figures are empty where it failed
+Rounds = list[list[Figures]]  # by round and variant; empty figures where a variant failed
 
-# As `fanout` calls them, and what they are.
+# The names of figures in the output of `fanout`, and their titles.
 FIGURES = {"server_cpu_us_per": "server CPU, µs a delivery", "p50": "p50, ms", "p99": "p99, ms"}
 
 
 def in_turns(ways: Sequence[Way], rounds: int, measure: Callable[[Way], Figures]) -> Rounds:
-    """Measure every way ROUNDS times; every other round goes the other way round."""
+    """Measure every variant ROUNDS times; every second round has the reverse order."""
     results: Rounds = []
     for number in range(rounds):
         turned = 1 if number % 2 == 0 else -1
@@ -26,10 +26,10 @@ def in_turns(ways: Sequence[Way], rounds: int, measure: Callable[[Way], Figures]
 
 
 def table(ways: Sequence[str], results: dict[str, Rounds], figures: Sequence[str]) -> str:
-    """A Markdown table of what was measured, under its name.
+    """A Markdown table of the figures, under its name.
 
-    Each way's median, then the median of its ratio to the first way within a round, and how far
-    the rounds went apart.
+    It has each variant's median, the median of its ratio to the first variant within a round, and
+    the range of these ratios.
     """
     rows = [["load", "figure", *ways, *(f"{way} by {ways[0]}" for way in ways[1:])]]
     rows.append(["---", "---", *["---:"] * len(ways), *["---"] * (len(ways) - 1)])

@@ -1,8 +1,8 @@
 """Measures trio-chat beside other servers: server CPU a delivery, and memory an idle client.
 
-Each round runs every load against every peer, one after the other; what counts is the median over
-the rounds of trio-chat's figure divided by the peer's of the same round. Prints a Markdown table
-and writes it, the figures and a plot to the output directory.
+Each round runs every load against every peer, one after the other, and divides trio-chat's figure
+by the peer's. The result is the median of these ratios. Prints a Markdown table, and writes the
+table, the figures and a plot to the output directory.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from statistics import median
 
 from peers import BUILD, OURS, PEERS, MissingError, Peer, compiled, running
 
-LOAD_SECONDS = 300  # a load that takes longer than this is stuck
+LOAD_SECONDS = 300  # a load that takes longer has hung
 CPU = "server_cpu_us_per"
 MEMORY = "rss/conn"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What `fanout` is to do, and how many times a peer's figure ours may be."""
+    """A load for `fanout`, and the targets for the ratios."""
 
     name: str
     says: str
@@ -39,22 +39,22 @@ class Load:
     messages: int
     targets: dict[str, float]  # by peer
     figure: str = CPU
-    most: float | None = None  # what our figure may be, whatever the peers'
+    most: float | None = None  # the limit for our own figure
     payload: int = 64
 
     @property
     def unit(self) -> str:
-        """What the figure counts."""
+        """The unit of the figure."""
         return "KB a client" if self.figure == MEMORY else "µs a delivery"
 
     @property
     def arguments(self) -> list[str]:
-        """As `fanout` takes them, between the protocol and the process id."""
+        """Arguments of `fanout`, between the protocol and the process id."""
         numbers = (self.rooms, self.members, self.in_flight, self.messages, self.payload)
         return [str(number) for number in numbers]
 
 
-# The messages are those of each room: enough that a start hardly shows in the figure.
+# Each room has so many messages that the start hardly affects the figure.
 LOADS = [
     Load("500x2x1", "500 rooms × 2, 1 in flight", 500, 2, 1, 100, {"gochat": 1.5}),
     Load("100x10x1", "100 rooms × 10, 1 in flight", 100, 10, 1, 200, {"gochat": 1.0}),
@@ -77,7 +77,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Run:
-    """One load against one peer in one round; `figures` is empty where it failed."""
+    """One load against one peer in one round; `figures` is empty if it failed."""
 
     round: int
     load: str
@@ -86,7 +86,7 @@ class Run:
 
 
 def prepare(names: list[str]) -> tuple[list[tuple[Peer, str]], list[str]]:
-    """The peers that are to be had here with their programs, and why others are not."""
+    """The peers that can run here with their programs, and why others cannot."""
     peers, missing = [], []
     for peer in PEERS:
         if peer.name in names:
@@ -98,12 +98,12 @@ def prepare(names: list[str]) -> tuple[list[tuple[Peer, str]], list[str]]:
 
 
 def figures_in(told: str) -> Figures:
-    """What `fanout` has printed, by name."""
+    """The figures in the output of `fanout`, by name."""
     return {name: float(value) for name, value in re.findall(r"(\S+?)=(-?[\d.]+)", told)}
 
 
 def put_under(fanout: str, load: Load, peer: Peer, port: int, pid: int) -> Figures:
-    """Put a server that is running under a load; no figures when it fails, which is said."""
+    """Run a load against a server; if it fails, print that and give no figures."""
     command = [fanout, str(port), peer.protocol, *load.arguments, str(pid)]
     try:
         result = subprocess.run(
@@ -123,7 +123,7 @@ def measure(fanout: str, load: Load, peer: Peer, program: str) -> Figures:
 
 
 def measure_all(loads: list[Load], peers: list[tuple[Peer, str]], rounds: int) -> list[Run]:
-    """Every load against every peer, ROUNDS times; every other round goes the other way round."""
+    """Run every load against every peer, ROUNDS times; every second round in reverse order."""
     fanout = compiled("fanout")
     runs = []
     for number in range(rounds):
@@ -154,7 +154,7 @@ def ratios_of(runs: list[Run], load: Load, peer: str) -> list[float]:
 
 
 def verdict(runs: list[Run], load: Load) -> str:
-    """What the load is judged by: the median, how far the rounds went apart, the target."""
+    """The result of a load: the median, the range of the rounds, the target."""
     parts = []
     own = figures_of(runs, load, OURS)
     if load.most and own:
@@ -188,7 +188,7 @@ def panels_of(runs: list[Run], loads: list[Load], peers: list[str]) -> dict[str,
 
 
 def machine() -> dict[str, str | int | None]:
-    """What the figures depend on."""
+    """The conditions that the figures depend on."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     return {
         "cpu": cpu[1] if cpu else platform.machine(),
@@ -208,7 +208,7 @@ def where() -> str:
 
 
 def raise_descriptor_limit() -> None:
-    """As many open files as are allowed, for the servers started from here."""
+    """Allow the servers as many open files as possible."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -216,10 +216,12 @@ def raise_descriptor_limit() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     loads, peers = [load.name for load in LOADS], [peer.name for peer in PEERS]
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is run (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
     parser.add_argument("--loads", nargs="+", choices=loads, default=loads, metavar="LOAD")
     parser.add_argument("--peers", nargs="+", choices=peers, default=peers, metavar="PEER")
-    parser.add_argument("--output", type=Path, default=BUILD, help="for the results (%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=BUILD, help="directory for the results (%(default)s)"
+    )
     parser.epilog = f"Loads: {', '.join(loads)}. Peers: {', '.join(peers)}."
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
-"""Measures what it costs to keep rooms in a file: trio-chat beside itself with `--store memory`.
+"""Measures what a file costs: trio-chat with rooms in a file beside rooms in memory.
 
-Each round has a server that keeps them in memory, one whose file survives its process, and one
-whose file survives loss of power too. Prints a Markdown table; what counts is the median of the
-ratios within a round.
+Each round has a server with `--store memory`, one whose file survives its process, and one whose
+file also survives a power cut. Prints a Markdown table. The result is the median of the ratios
+within a round.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STORE = BUILD / "store"
 
 
 def arguments_in_file(durability: str, port: int) -> list[str]:
-    """As `trio_chat_arguments`, with a new file."""
+    """Give the arguments of `trio_chat_arguments`, with a new file."""
     shutil.rmtree(STORE, ignore_errors=True)
     STORE.mkdir()
     file = f"sqlite:{STORE / 'rooms.db'}"
@@ -37,7 +37,7 @@ WAYS = [
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is run (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
     rounds = parser.parse_args().rounds
 
     raise_descriptor_limit()

@@ -1,7 +1,7 @@
-"""TLS for `fanout`, which speaks none: haproxy takes its connections and has TLS with the server.
+"""TLS for `fanout`, which has none: haproxy adds it between `fanout` and the server.
 
-haproxy's CPU time is its own, and does not count. It does take a processor from the others, so that
-waits through it are longer than the server's own.
+haproxy's CPU time does not count. But haproxy needs a core, so the latencies through it are longer
+than the server's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from peers import BUILD, STOP_SECONDS, found, free_port, wait_until_up
+from peers import BUILD, found, free_port, serving
 
 CONFIG = """
 global
@@ -28,7 +28,7 @@ listen tls
 
 
 def certificate() -> tuple[Path, Path]:
-    """A certificate for nobody, and its key (P-256, as most have today); both files."""
+    """Make a certificate and its key (P-256, the usual kind); gives both files."""
     cert, key = BUILD / "tls.crt", BUILD / "tls.key"
     openssl = found("openssl", "needs openssl")
     subprocess.run(
@@ -45,16 +45,10 @@ def certificate() -> tuple[Path, Path]:
 
 @contextmanager
 def through_tls(port: int) -> Iterator[int]:
-    """Have a port that leads through TLS to this one, for the length of the block."""
+    """Give a port that leads through TLS to this one, for the length of the block."""
     front = free_port()
     config = BUILD / "through_tls.cfg"
     config.write_text(CONFIG.format(front=front, port=port), encoding="utf-8")
     program = found("haproxy", "needs haproxy: apt-get install haproxy")
-    with (BUILD / "through_tls.log").open("wb") as log:
-        process = subprocess.Popen([program, "-f", config], stdout=log, stderr=log)
-    try:
-        wait_until_up(process, front)
+    with serving([program, "-f", config], front, BUILD / "through_tls.log"):
         yield front
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)

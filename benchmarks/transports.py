@@ -1,8 +1,8 @@
-"""Measures what each way in costs: trio-chat beside itself with lines alone.
+"""Measures what each dialect costs, with and without TLS, beside lines alone.
 
-Each round has a room of people with lines, one of WebSocket clients, and one that is half and half;
-then people with lines over TLS, and WebSocket clients over TLS. Prints a Markdown table; what
-counts is the median of the ratios within a round.
+Each round has rooms of line clients, of WebSocket clients, and of half and half. Then it has line
+clients and WebSocket clients over TLS. Prints a Markdown table. The result is the median of the
+ratios within a round.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from run import LOADS, Load, put_under, raise_descriptor_limit, where
 from through_tls import certificate, through_tls
 
 CHOSEN = ("1x1000x1", "1x1000x64", "100x10x16")
-# What `mixed` may cost by `line`.
+# The limit for `mixed` divided by `line`.
 TARGET = 1.2
 
 
 def over_tls(port: int) -> list[str]:
-    """As `trio_chat_arguments`, with a certificate."""
+    """Give the arguments of `trio_chat_arguments`, with a certificate."""
     cert, key = certificate()
     return trio_chat_arguments(port, "memory", "--tls-cert", str(cert), "--tls-key", str(key))
 
@@ -45,7 +45,7 @@ def measure(fanout: str, load: Load, way: Peer) -> Figures:
 
 
 def possible() -> list[Peer]:
-    """The ways that can be measured here; why others cannot is said."""
+    """The variants that can be measured here; prints why others cannot."""
     try:
         found("haproxy", "TLS needs haproxy: apt-get install haproxy")
         found("openssl", "TLS needs openssl")
@@ -58,7 +58,7 @@ def possible() -> list[Peer]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     loads = [load.name for load in LOADS if load.messages]
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is run (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
     parser.add_argument("--loads", nargs="+", choices=loads, default=CHOSEN, metavar="LOAD")
     arguments = parser.parse_args()
 

@@ -10,10 +10,11 @@ from typing import Self
 
 
 class Cable:
-    """Listens on `port` of its own, and passes all on to a server's."""
+    """Listens on `port` of its own, and passes all on to a server's, behind `header`."""
 
-    def __init__(self, server: int) -> None:
+    def __init__(self, server: int, header: bytes = b"") -> None:
         self._server = server
+        self._header = header
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._whole = True
@@ -44,6 +45,10 @@ class Cable:
         """Lose what the server says from now on, until the cable is mended."""
         self._deaf = True
 
+    def lead_to(self, server: int) -> None:
+        """Pass the next connections on to another server."""
+        self._server = server
+
     def mend(self) -> None:
         """Let connections be made again."""
         self._deaf = False
@@ -53,14 +58,22 @@ class Cable:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                if not self._whole:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._server))
-                with self._lock:
+                with self._lock:  # so that a cut finds either none of a connection, or all of it
+                    far = self._connect() if self._whole else None
+                    if far is None:
+                        near.close()
+                        continue
                     self._ends += [near, far]
+                with contextlib.suppress(OSError):
+                    far.sendall(self._header)
                 for ends in ((near, far), (far, near)):
                     threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _connect(self) -> socket.socket | None:
+        try:
+            return socket.create_connection(("127.0.0.1", self._server))
+        except OSError:
+            return None
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

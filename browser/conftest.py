@@ -1,4 +1,4 @@
-"""What the tests in a browser share: Chromium, a daemon to visit, and people who do so."""
+"""Fixtures for tests in a browser: Chromium, a daemon to visit, and its visitors."""
 
 from __future__ import annotations
 
@@ -41,10 +41,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of control sockets. The name of a test would make their paths too long."""
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
     """Starts a daemon that keeps its rooms in memory, and limits nobody, unless it is told to."""
     daemons: list[Daemon] = []
-    settings = {**environment(), "XDG_RUNTIME_DIR": str(tmp_path), "TRIO_CHAT_RATE_LIMIT": "off"}
+    settings = {**environment(), "XDG_RUNTIME_DIR": str(runtime), "TRIO_CHAT_RATE_LIMIT": "off"}
 
     def start(*arguments: str, port: int = 0, store: str = "memory") -> Daemon:
         command = [sys.executable, "-m", "trio_chat", f"--port={port}", f"--store={store}"]
@@ -66,10 +72,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 
 
 @pytest.fixture
-def cable() -> Iterator[Callable[[int], Cable]]:
+def cable() -> Iterator[Callable[..., Cable]]:
     """A connection to a port that can be cut."""
     with ExitStack() as stack:
-        yield lambda port: stack.enter_context(Cable(port))
+        yield lambda *about: stack.enter_context(Cable(*about))
 
 
 @pytest.fixture

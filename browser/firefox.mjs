@@ -47,6 +47,24 @@ try {
   await page.type("#line", "Tea");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelector("#topic").textContent === "Tea");
+  await type("**bold**");
+  await page.waitForFunction(() => document.querySelector("#log-rows strong")?.textContent === "bold");
+  await type("/search hello");
+  await page.waitForFunction(() => document.querySelector("#search-results mark")?.textContent === "Hello");
+  await page.keyboard.press("Escape");
+  await page.keyboard.down("Control");
+  await page.keyboard.press("k");
+  await page.keyboard.up("Control");
+  await page.waitForSelector("#finder", { visible: true });
+  await page.keyboard.press("Escape");
+  await page.click("#show-rooms");
+  // The drawer slides in.
+  await page.waitForFunction(() => document.querySelector("#rooms-drawer").getBoundingClientRect().left === 0);
+  await page.click("#settings-button");
+  await page.select("#settings-theme", "dark");
+  await page.waitForFunction(() => getComputedStyle(document.body).colorScheme === "dark");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Escape");
   for (const size of SIZES) {
     await page.setViewport(size);
     const isWider = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
@@ -54,6 +72,7 @@ try {
       problems.push(`the page is wider than ${size.width} pixels`);
     }
   }
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
   await page.type("#line", "half a thou");
   await page.reload();
   await isOnline();

@@ -10,7 +10,7 @@ from processes import PATIENCE, Daemon, Talker
 
 
 class Netcat(Talker):
-    """What a talker says is typed into `nc`, and what it hears is what `nc` writes."""
+    """A talker that types into `nc`, and reads the output of `nc`."""
 
     def __init__(self, daemon: Daemon, *lines: str) -> None:
         self.socket, its_end = socket.socketpair()

@@ -1,4 +1,4 @@
-"""What axe-core finds on the page, in each of its states, light and dark, wide and narrow.
+"""The findings of axe-core on the page, in each state, light and dark, wide and narrow.
 
 AXE is the path of axe.min.js, from npm's axe-core.
 """
@@ -12,6 +12,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# The control that opens each dialog.
+DIALOGS = {
+    "help": "#help-button",
+    "settings": "#settings-button",
+    "dialog": "#topic",
+    "question": "#leave",
+    "finder": "#finder-button",
+    "search": "#search-button",
+}
 NICKS = [f"person{number}" for number in range(40)]
 
 
@@ -35,37 +44,46 @@ def violations(page: Page, axe: str) -> list[str]:
 def test_no_state_of_the_page_keeps_anyone_out(serve, visit, talk, axe, size, scheme) -> None:
     daemon = serve()
     for nick in NICKS:  # with them come all the colours of nicks
-        talk(daemon, f"/nick {nick}", "/join #general", f"/msg {nick} says https://example.org/")
+        talk(
+            daemon,
+            f"/nick {nick}",
+            "/join #general",
+            f"/msg {nick} says https://example.org/ and `x` to @anna",
+            "/msg > *so* ~~no~~",
+        )
     jack = talk(daemon, "/nick jack", "/join #general", "/topic Tea", "/me waves", "/who")
     jack.hears_until("> topic of #general: Tea")
     anna = visit(daemon.port, size=size, scheme=scheme)
     page, found = anna.page, []
 
     def look(state: str) -> None:
-        # What fades in is looked at when it is there.
+        # An element that fades in is checked once it is visible.
         page.evaluate("Promise.all(document.getAnimations().map(({ finished }) => finished))")
         found.extend(f"{state}: {violation}" for violation in violations(page, axe))
 
     anna.open()
-    expect(page.get_by_label("What others call you")).to_be_focused()
+    expect(page.get_by_label("Nickname")).to_be_focused()
     look("entrance")
     anna.enter("anna")
     jack.say("/msg anna, look", "/tell anna psst", "/join #other")
     anna.sees("anna, look")
     anna.sees("left")
     look("room")
-    hues = page.locator("#log-rows .nick").evaluate_all("all => all.map(one => one.className)")
+    hues = page.locator("#members .nick").evaluate_all("all => all.map(one => one.className)")
     assert len(set(hues)) == 12
-    anna.type("/rooms", "/who", "/search look", "/nosuch")
+    anna.type("/rooms", "/who", "/history", "/nosuch")
     anna.sees("unknown command")
-    anna.field.fill("/")
-    look("answers and completion")
+    for state, typed in (("answers and completion", "/"), ("mention", "@")):
+        anna.field.fill(typed)
+        look(state)
     anna.field.fill("")
-    page.locator("#help-button").evaluate("button => button.click()")
-    look("help")
-    page.keyboard.press("Escape")
-    page.locator("#topic").click()
-    look("dialog")
+    for state, opener in DIALOGS.items():
+        page.locator(opener).evaluate("button => button.click()")
+        look(state)
+        page.keyboard.press("Escape")
+    anna.type("/search look")
+    expect(page.locator("#search-results li")).to_have_count(1)
+    look("search results")
     page.keyboard.press("Escape")
     if size == "phone":
         page.get_by_role("button", name="Rooms").click()
@@ -82,3 +100,86 @@ def test_no_state_of_the_page_keeps_anyone_out(serve, visit, talk, axe, size, sc
     expect(page.locator("#banner")).to_be_visible()
     look("offline")
     assert found == []
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accounts_keep_no_one_out(serve, visit, axe, tmp_path, size, scheme) -> None:
+    daemon = serve(store=f"sqlite:{tmp_path / 'chat.db'}")
+    anna = visit(daemon.port, size=size, scheme=scheme).open()
+    page, found, password = anna.page, [], "a tall ship sails"
+
+    def look(state: str) -> None:
+        found.extend(f"{state}: {violation}" for violation in violations(page, axe))
+        if size == "phone":
+            found.extend(f"{state}: {small}" for small in page.evaluate(SMALL))
+
+    expect(page.get_by_role("button", name="Log in to your account")).to_be_visible()
+    look("entrance")
+    anna.enter("anna")
+    for line in ("/login", "/recover", "/register"):
+        anna.type(line)
+        expect(page.locator("#login form")).to_be_visible()
+        look(line)
+        page.keyboard.press("Escape")
+    anna.type("/register")
+    page.locator("#login-fresh").fill(password)
+    page.locator("#login-again").fill("another")
+    page.keyboard.press("Enter")
+    expect(page.locator("#login-error")).to_have_text("The two passwords differ.")
+    look("error")
+    page.locator("#login-again").fill(password)
+    page.keyboard.press("Enter")
+    expect(page.locator("#login .code")).to_be_visible()
+    look("code")
+    page.get_by_role("button", name="I have kept it").click()
+    anna.type("/account")
+    expect(page.locator("#account-devices li")).to_have_count(1)
+    look("account")
+    page.get_by_role("button", name="Change the password").click()
+    look("password")
+    page.keyboard.press("Escape")
+    anna.type("/account")
+    page.get_by_role("button", name="Delete the account").click()
+    look("delete")
+    assert found == []
+
+
+SMALL = """() => [...document.querySelectorAll("button, input, select, textarea, [role=option]")]
+  .filter((node) => node.checkVisibility({ visibilityProperty: true }))
+  .filter((node) => !node.matches(".author, .named, .switch input"))
+  .map((node) => [node.id || node.className, node.getBoundingClientRect()])
+  .filter(([, { width, height }]) => width < 44 || height < 44)
+  .map(([name, { width, height }]) => `${name}: ${width} x ${height}`)"""
+
+
+def test_fingers_find_everything_on_a_phone(serve, visit, talk) -> None:
+    daemon = serve()
+    jack = talk(daemon, "/nick jack", "/join #general", "/topic Tea", "/msg look")
+    jack.hears_until("> topic of #general: Tea")
+    anna = visit(daemon.port, size="phone").open()
+    page, small = anna.page, []
+
+    def look(state: str) -> None:
+        small.extend(f"{state}: {found}" for found in page.evaluate(SMALL))
+
+    expect(page.get_by_role("button", name="#general")).to_be_visible()
+    look("entrance")
+    anna.enter("anna")
+    jack.say("/tell anna psst")
+    anna.type("/rooms", "/who", "/history")
+    expect(page.locator(".found-list")).to_be_visible()
+    look("room")
+    anna.field.fill("/")
+    look("completion")
+    anna.field.fill("")
+    for state, opener in DIALOGS.items():
+        page.locator(opener).evaluate("button => button.click()")
+        look(state)
+        page.keyboard.press("Escape")
+    for name in ("Rooms", "2 members"):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(".drawer.open")).to_be_in_viewport(ratio=1)
+        look(name)
+        page.keyboard.press("Escape")
+    assert small == []

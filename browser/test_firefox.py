@@ -30,4 +30,4 @@ def test_firefox_talks_with_a_line_client(serve, talk) -> None:
         finally:
             fox.kill()
     assert (fox.returncode, problems) == (0, "")
-    jack.hears("> topic of #general: Tea", "> fox: half a thought")
+    jack.hears("> topic of #general: Tea", "> fox: **bold**", "> fox: half a thought")

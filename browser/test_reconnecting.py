@@ -1,11 +1,13 @@
-"""What the page does when its connection breaks: nothing is missed, and nothing doubled."""
+"""The page when its connection breaks: no message is missed, and none is doubled."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from engine import ALWAYS, running
 from playwright.sync_api import expect
+from processes import wait_until
 
 from trio_chat.daemon.control_client import asking
 
@@ -43,21 +45,159 @@ def test_nothing_is_missed_or_doubled_when_the_connection_is_cut(serve, visit, t
         line.cut()
         anna.is_offline()
         jack.say(f"/msg while away {turn}", f"/msg and more {turn}")
-        anna.type("typed while away")
-        expect(anna.field).to_have_value("typed while away")
+        anna.type(f"waiting {turn}")
+        expect(anna.field).to_be_empty()
+        expect(anna.page.locator("#pending li")).to_have_text(f"waiting {turn}")
         line.mend()
         anna.is_online()
-        anna.field.fill("")
         anna.sees(f"and more {turn}")
         anna.type(f"back {turn}")
-        anna.sees_once("one", "two", f"while away {turn}", f"and more {turn}", f"back {turn}")
+        texts = (f"while away {turn}", f"and more {turn}", f"waiting {turn}", f"back {turn}")
+        anna.sees_once("one", "two", *texts)
     # Nobody saw her go.
     expect(anna.page.locator("#log-rows .quiet .aside")).to_have_text(["jack joined"])
     jack.say("/quit")
     assert [said for said in jack.rest() if "anna" in said] == [
         "> anna: two",
-        *(f"> anna: back {turn}" for turn in range(3)),
+        *(f"> anna: {what} {turn}" for turn in range(3) for what in ("waiting", "back")),
     ]
+
+
+def test_a_node_without_its_store_costs_nobody_the_nick(
+    serve, visit, talk, cable, runtime, tmp_path_factory
+) -> None:
+    with running(tmp_path_factory.mktemp("redis"), *ALWAYS) as redis:
+        store = f"redis://127.0.0.1:{redis.port}"
+        one, two = serve("--node=one", store=store), serve("--node=two", store=store)
+        line = cable(one.port)
+        anna = visit(line.port).enter("anna")
+        jack = talk(two, "/nick jack", "/join #general")
+        anna.sees("jack joined")
+        line.lead_to(two.port)
+        redis.kill()
+        path = runtime / "trio-chat" / f"{two.port}.sock"
+
+        def status() -> dict[str, object]:
+            with asking(path) as daemon:
+                return daemon.ask("status")
+
+        wait_until(lambda: status()["problems"])
+        line.cut()
+        line.mend()
+        wait_until(lambda: status()["node"]["refused"] > 1)
+        redis.start()
+        anna.is_online()
+        anna.type("here again")
+        jack.hears_until("> anna: here again")
+        jack.say("/quit")
+        assert [said for said in jack.rest() if "anna" in said] == []
+
+
+@pytest.mark.parametrize("grace", [60, 0])
+def test_what_is_typed_offline_is_sent_in_its_order(meet, grace) -> None:
+    line, anna, jack = meet(f"--resume-grace={grace}")
+    anna.type("/tell jack psst")
+    jack.hears_until("> anna (to you): psst")
+    anna.place("#general").click()
+    line.cut()
+    anna.is_offline()
+    anna.type("one", "/me waves", "two", "/topic Tea")
+    expect(anna.page.locator("#pending li")).to_have_text(["one", "/me waves", "two", "/topic Tea"])
+    anna.type("/tell jack for you alone")
+    anna.is_in("jack")
+    expect(anna.page.locator("#pending li")).to_have_text("for you alone")
+    line.mend()
+    anna.is_online()
+    expect(anna.page.locator("#pending li")).to_have_count(0)
+    expect(anna.page.locator("#topic")).to_have_text("Private messages")
+    anna.sees_once("psst", "for you alone")
+    anna.place("#general").click()
+    expect(anna.page.locator("#topic")).to_have_text("Tea")
+    anna.sees_once("one", "two")
+    jack.say("/quit")
+    rest = [said for said in jack.rest() if "left" not in said and "joined" not in said]
+    private = "> anna (to you): for you alone"
+    assert [said for said in rest if said != private] == [
+        *("> anna: one", "> * anna waves", "> anna: two", "> topic of #general: Tea"),
+        "> sad to see you go =(",
+    ]
+    assert rest.count(private) == 1
+
+
+def test_what_waits_is_not_sent_without_a_nick(serve, visit, talk, cable) -> None:
+    daemon = serve("--resume-grace=0")
+    line = cable(daemon.port)
+    anna = visit(line.port).enter("anna")
+    jack = talk(daemon, "/nick jack", "/join #general", "/tell anna psst")
+    expect(anna.place("jack")).to_be_visible()
+    line.cut()
+    anna.is_offline()
+    anna.type("waiting", "/tell jack for you")
+    anna.place("#general").click()
+    jack.hears_until("> anna has left the room")
+    talk(daemon, "/nick anna").hears("> all right, I will call you anna")
+    line.mend()
+    dialog = anna.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The nick anna is taken")
+    anna.page.keyboard.press("Escape")
+    anna.type("more")
+    expect(dialog).to_contain_text("The nick anna is taken")
+    expect(anna.field).to_have_value("more")
+    expect(anna.page.locator("#pending li")).to_have_text("waiting")
+    dialog.get_by_label("Nickname").fill("annabel")
+    anna.page.keyboard.press("Enter")
+    anna.sees_once("waiting")
+    anna.field.press("Enter")
+    anna.sees_once("waiting", "more")
+    jack.say("/quit")
+    said = [
+        line for line in jack.rest() if re.match("> (ann|anonymous)[^ ]*( \\(to you\\))?:", line)
+    ]
+    assert sorted(said) == [
+        *("> annabel (to you): for you", "> annabel: more", "> annabel: waiting"),
+    ]
+
+
+def test_what_is_typed_offline_outlives_a_page_that_is_loaded_anew(meet) -> None:
+    line, anna, jack = meet()
+    line.cut()
+    anna.is_offline()
+    anna.type("one", "/me waves")
+    expect(anna.page.locator("#pending li")).to_have_text(["one", "/me waves"])
+    line.mend()
+    anna.page.reload()
+    jack.hears_until("> anna: one")
+    jack.hears("> * anna waves")
+
+
+def test_a_room_that_cannot_be_joined_again_is_gone(serve, visit) -> None:
+    daemon = serve()
+    anna = visit(daemon.port).enter("anna", "#one")
+    anna.type("/join #two")
+    anna.is_in("#two")
+    daemon.process.kill()
+    daemon.stopped()
+    anna.is_offline()
+    anna.type("waiting")
+    serve("--max-rooms=1", port=daemon.port)
+    anna.is_in("#one")
+    anna.sees("Not sent in #two: “waiting”")
+    anna.sees("#two: there are too many rooms")
+    expect(anna.page.locator("#rooms .name")).to_have_text("#one")
+    anna.type("/rooms")
+    anna.sees("Rooms:")
+
+
+def test_only_so_much_waits_for_a_connection(meet) -> None:
+    line, anna, _ = meet()
+    line.cut()
+    anna.is_offline()
+    for part in range(6):
+        anna.type("\n".join(f"message {part} {number}" for number in range(20)))
+    expect(anna.page.locator("#pending li")).to_have_count(100)
+    note = anna.page.locator("#line-note")
+    expect(note).to_have_text("Not connected, and 100 messages wait here already.")
+    assert anna.field.input_value().splitlines()[0] == "message 5 0"
 
 
 def test_what_was_lost_on_its_way_is_said_once(meet) -> None:
@@ -92,7 +232,7 @@ def test_what_arrived_unacknowledged_is_not_said_again(meet, grace) -> None:
     expect(anna.said("other")).to_have_count(1)
     assert [text for text in anna.texts() if text != "psst"] == ["again", "again", "other"]
     expect(anna.page.locator("#topic")).to_have_text("Tea")
-    # What cannot be known is said.
+    # The page says that it cannot know.
     anna.sees("Perhaps not sent, for the connection broke: “/topic Tea”")
     anna.place("jack").click()
     anna.sees("Perhaps not sent, for the connection broke: “psst”")
@@ -213,16 +353,17 @@ def test_who_finds_no_server_is_told_what_may_be(serve, visit) -> None:
     )
 
 
-def test_upgrades_go_unnoticed(serve, visit, talk, tmp_path) -> None:
+def test_upgrades_go_unnoticed(serve, visit, talk, runtime) -> None:
     daemon = serve()
     anna = visit(daemon.port)
     connections = []
     anna.page.on("websocket", lambda connection: connections.append(connection))  # noqa: PLW0108 - it marks them
     anna.enter("anna")
     jack = talk(daemon, "/nick jack", "/join #general", "/msg one")
+    anna.sees("one")
     anna.type("two")
     anna.sees_once("one", "two")
-    control = tmp_path / "trio-chat" / f"{daemon.port}.sock"
+    control = runtime / "trio-chat" / f"{daemon.port}.sock"
     try:
         for said in ("three", "five"):
             with asking(control) as daemon_asked:
@@ -263,7 +404,7 @@ def test_a_name_that_was_taken_meanwhile_is_asked_for_anew(serve, visit, talk) -
     talk(daemon, "/nick anna").hears("> all right, I will call you anna")
     anna.open()
     expect(anna.page.get_by_role("alert")).to_have_text(re.compile("^The nick anna is taken"))
-    anna.page.get_by_label("What others call you").fill("annabel")
+    anna.page.get_by_label("Nickname").fill("annabel")
     anna.page.keyboard.press("Enter")
     anna.is_in("#general")
     anna.sees_once("one")
@@ -301,11 +442,11 @@ def test_a_second_tab_with_the_same_token_takes_over_once(serve, visit) -> None:
     twin.page.add_init_script(f"Object.assign(sessionStorage, {kept!r})")
     twin.open()
     twin.is_in("#general")
-    expect(anna.page.get_by_text("This chat goes on in another tab.")).to_be_visible()
+    expect(anna.page.get_by_text("This chat is open in another tab.")).to_be_visible()
     twin.sees_once("one")
-    anna.page.get_by_role("button", name="Go on here").click()
+    anna.page.get_by_role("button", name="Use it here").click()
     anna.is_online()
-    expect(twin.page.get_by_text("This chat goes on in another tab.")).to_be_visible()
+    expect(twin.page.get_by_text("This chat is open in another tab.")).to_be_visible()
     anna.sees("one")
     anna.type("two")
     anna.sees_once("one", "two")
@@ -333,7 +474,12 @@ def test_who_quits_is_gone_and_may_come_back(serve, visit, talk) -> None:
     anna.sees("jack joined")
     anna.type("/quit")
     jack.hears_until("> anna has left the room")
-    anna.page.get_by_role("button", name="Come back").click()
+    anna.type("too late")
+    expect(anna.page.locator("#line-note")).to_have_text(
+        "Not connected. Your text stays here until you are."
+    )
+    expect(anna.field).to_have_value("too late")
+    anna.page.get_by_role("button", name="Join again").click()
     jack.hears("> anna joined the room")
     anna.is_online()
     anna.type("again")
@@ -353,11 +499,12 @@ def test_a_frozen_connection_is_noticed_when_the_clock_is_set_back(meet) -> None
           window.haste = setInterval(() => { ahead += 16_000; }, 1_000);
         }"""
     )
-    anna.is_offline()
+    anna.is_offline(within=20_000)  # the page looks every five seconds, and has to do so twice
     # Else it would have a second for its next try.
     anna.page.evaluate("() => clearInterval(window.haste)")
     line.mend()
-    anna.is_online()
+    # A try that began before is given up after fifteen seconds.
+    anna.is_online(within=30_000)
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite:rooms.db"])
@@ -395,3 +542,33 @@ def test_positions_of_another_log_are_not_compared(serve, visit, talk) -> None:
     expect(anna.place("#general").locator(".count")).to_have_text("2 unread")
     anna.place("#general").click()
     anna.sees_once("two", "three")
+
+
+def test_a_visitor_joins_once_the_connection_is_back(serve, visit, cable) -> None:
+    line = cable(serve().port)
+    anna = visit(line.port).open()
+    nick = anna.page.get_by_label("Nickname")
+    nick.fill("anna")
+    line.cut()
+    anna.page.get_by_role("button", name="Join", exact=True).click()
+    status = anna.page.get_by_text("Not connected. You will join once the connection is back.")
+    expect(status).to_be_visible()
+    expect(nick).not_to_have_attribute("aria-invalid", "true")
+    expect(anna.page.locator("#entrance-error")).to_be_empty()
+    line.mend()
+    anna.is_in("#general")
+    expect(anna.page.locator("#my-name")).to_have_text("anna")
+
+
+def test_a_break_lets_nobody_in_without_a_name(serve, visit, cable) -> None:
+    line = cable(serve().port)
+    anna = visit(line.port).open()
+    expect(anna.page.get_by_label("Nickname")).to_be_focused()
+    line.cut()
+    anna.is_offline()
+    line.mend()
+    anna.is_online()
+    expect(anna.page.get_by_label("Nickname")).to_be_visible()
+    anna.page.get_by_label("Nickname").fill("anna")
+    anna.page.keyboard.press("Enter")
+    anna.is_in("#general")

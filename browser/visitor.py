@@ -6,8 +6,11 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-# What Chromium says of a connection that a test has broken.
-EXPECTED = re.compile(r"WebSocket connection to '[^']+' failed|net::ERR_|Failed to load resource")
+# Chromium's messages about a connection that a test has broken.
+EXPECTED = re.compile(
+    r"WebSocket connection to '[^']+' failed|net::ERR_|Failed to load resource"
+    r"|An unknown error occurred when fetching the script"  # the service worker's
+)
 
 
 class Visitor:
@@ -23,16 +26,16 @@ class Visitor:
         if message.type in {"error", "warning"} and not EXPECTED.search(message.text):
             self.errors.append(message.text)
 
-    def open(self) -> Visitor:
-        self.page.goto(f"http://127.0.0.1:{self.port}/")
+    def open(self, fragment: str = "") -> Visitor:
+        self.page.goto(f"http://127.0.0.1:{self.port}/{fragment}")
         return self
 
     def enter(self, nick: str, room: str = "#general") -> Visitor:
         """Come in for the first time."""
         self.open()
-        self.page.get_by_label("What others call you").fill(nick)
+        self.page.get_by_label("Nickname").fill(nick)
         self.page.get_by_role("textbox", name="Room").fill(room)
-        self.page.get_by_role("button", name="Come in").click()
+        self.page.get_by_role("button", name="Join").click()
         self.is_in(room)
         return self
 
@@ -53,6 +56,11 @@ class Visitor:
             self.field.fill(line)
             self.field.press("Enter")
 
+    def leave(self, place: str) -> None:
+        """Leave by the button, and say that this is meant."""
+        self.page.get_by_role("button", name=f"Leave {place}").click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+
     def sees(self, text: str) -> None:
         expect(self.log).to_contain_text(text)
 
@@ -67,14 +75,17 @@ class Visitor:
         return self.page.locator("#log-rows .text").get_by_text(text, exact=True)
 
     def texts(self) -> list[str]:
-        """What has been said, as far as it is at hand."""
+        """The messages on the page."""
         return self.page.locator("#log-rows .text").all_text_contents()
 
     def place(self, name: str) -> Locator:
         return self.page.get_by_role("navigation").locator(f"button[title='{name}']")
 
-    def is_online(self) -> None:
-        expect(self.page.locator("#my-light")).to_have_class("light online")
+    def is_online(self, within: float | None = None) -> None:
+        """Its light says so, within some milliseconds."""
+        expect(self.page.locator("#my-light")).to_have_class("light online", timeout=within)
 
-    def is_offline(self) -> None:
-        expect(self.page.locator("#my-light")).not_to_have_class("light online")
+    def is_offline(self, within: float | None = None) -> None:
+        """Its light says so, within some milliseconds."""
+        light = self.page.locator("#my-light")
+        expect(light).not_to_have_class("light online", timeout=within)

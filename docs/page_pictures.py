@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 FOLDER = Path(__file__).parent
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
 
-# Who says what. Anna and Sam are at the page, the others came with nc.
+# The talk: Anna and Sam use the page, the others use nc.
 TOPIC = "What grows, and what is to be done about it"
 BEFORE = [
     ("maya", "Good morning! The first tomatoes are ripe."),
@@ -28,10 +28,10 @@ BEFORE = [
     ("tom", "On my way. Does anyone need the big ladder today?"),
 ]
 AFTER = [
-    ("anna", "I do, for the cherries. An hour will be enough."),
-    ("tom", "anna: it leans at the shed, take your time"),
+    ("anna", "I do, for the cherries. *An hour* will be enough."),
+    ("tom", "@anna it leans at the shed, take your time"),
     ("sam", "How often do you water them, maya?"),
-    ("maya", "Daily, early. This helped: https://example.org/garden/tomatoes"),
+    ("maya", "**Daily**, early. This helped: www.example.org/garden/tomatoes"),
     ("sam", "/me gets the can"),
 ]
 
@@ -59,9 +59,9 @@ def enter(browser: Browser, port: int, nick: str, width: int, height: int, schem
     )
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{port}/")
-    page.get_by_label("What others call you").fill(nick)
+    page.get_by_label("Nickname").fill(nick)
     page.get_by_role("textbox", name="Room").fill("#garden")
-    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Join").click()
     expect(page.locator("#my-light")).to_have_class("light online")
     return page
 
@@ -76,8 +76,10 @@ def take(browser: Browser, port: int) -> None:
     lines: dict[str, socket.socket] = {}
 
     def send(nick: str, text: str) -> None:
+        said = wide.locator("#log-rows .text")
+        before = said.count()
         lines[nick].sendall(f"{text}\n".encode())
-        expect(wide.locator("#log-rows .text").last).to_contain_text(text.removeprefix("/msg "))
+        expect(said).to_have_count(before + 1)
 
     for nick in ("maya", "tom"):
         lines[nick] = socket.create_connection(("127.0.0.1", port))
@@ -96,8 +98,8 @@ def take(browser: Browser, port: int) -> None:
     say(wide, "/join #kitchen")
     lines["tom"].sendall(b"/tell anna shall I bring it over?\n")
     lines["maya"].sendall(b"/msg sam: thank you!\n")
-    expect(wide.get_by_title("tom")).to_contain_text("1")
-    wide.get_by_title("#garden").click()
+    expect(wide.get_by_title("tom", exact=True)).to_contain_text("1")
+    wide.get_by_title("#garden", exact=True).click()
     for page in (wide, phone):
         page.mouse.move(0, 0)
         expect(page.locator("#log-rows .text").last).to_contain_text("thank you!")

@@ -25,14 +25,15 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 PATIENCE = 10  # seconds until a line that does not come is given up
 
-JOHN, JACK, OWNER = "john", "jack", "owner"
+JOHN, JACK, OPERATOR = "john", "jack", "operator"
 
 
 @frozen
 class Picture:
-    """Who types what, and what has to be on whose screen before the next line is typed.
+    """A scene for several terminals.
 
-    In what has to be there, `*` stands for anything.
+    Each step of `scene` is a person, the line that they type, a reader, and the line that the
+    reader must see before the next step. In the last one, `*` stands for any text.
     """
 
     file: Path
@@ -43,7 +44,7 @@ class Picture:
 
     @property
     def people(self) -> list[str]:
-        """Whose screens are shown, from the left."""
+        """The people whose screens are shown, from the left."""
         return list(dict.fromkeys(who for who, _, _, _ in self.scene))
 
 
@@ -70,22 +71,27 @@ UPGRADE = Picture(
     HERE / "upgrade.svg",
     "Two terminals: john stays connected while the server is upgraded, and while that fails",
     60,
-    14,
+    15,
     [
         (JOHN, "telnet 127.0.0.1 8888", JOHN, "Escape character is '^]'."),
         (JOHN, "/nick john", JOHN, "> all right, I will call you john"),
         (JOHN, "/join #general", JOHN, "> welcome to #general"),
-        (OWNER, "trio-chat upgrade", OWNER, "process * has taken over; 1 client waited *"),
+        (OPERATOR, "trio-chat upgrade", OPERATOR, "process * has taken over; 1 client waited *"),
         (JOHN, "/msg still here", JOHN, "/msg still here"),
         (JOHN, "/history", JOHN, "> * john: still here"),
-        (OWNER, "echo max_clients = 0 > chat.toml", OWNER, "echo max_clients = 0 > chat.toml"),
-        (OWNER, "trio-chat upgrade", OWNER, "trio-chat: process * serves on"),
+        (
+            OPERATOR,
+            "echo max_clients = 0 > chat.toml",
+            OPERATOR,
+            "echo max_clients = 0 > chat.toml",
+        ),
+        (OPERATOR, "trio-chat upgrade", OPERATOR, "trio-chat: process * continues"),
         (JOHN, "/tell john and here", JOHN, "> john (to you): and here"),
     ],
 )
 PICTURES = [TALK, UPGRADE]
 
-# Sizes in pixels; a monospaced character is about 0.6 of its height wide.
+# Sizes in pixels. A monospaced character is about 0.6 times as wide as high.
 FONT, LINE, MARGIN, BAR = 13, 18, 12, 26
 COLOURS = {"> ": "#8bd5a0", "$ ": "#8ab4f8"}
 
@@ -114,11 +120,22 @@ def wait_for(who: str, line: str, is_seen: Callable[[str, str], bool] = fnmatchc
         time.sleep(0.05)  # tmux tells nobody when a screen has changed
 
 
+def wait_for_prompt(who: str) -> None:
+    """Wait until the shell has ended the command before."""
+    end = time.monotonic() + PATIENCE
+    while [line for line in screen(who) if line][-1:] != ["$"]:
+        if time.monotonic() > end:
+            sys.exit(f"{who} has no prompt, but:\n" + "\n".join(screen(who)))
+        time.sleep(0.05)  # tmux tells nobody, as above
+
+
 def play(picture: Picture) -> dict[str, list[str]]:
-    """What all see in the end."""
+    """Give every person's screen after the last step."""
     for who in picture.people:
         open_terminal(who, picture.columns, picture.rows)
     for who, typed, reader, line in picture.scene:
+        if who == OPERATOR:
+            wait_for_prompt(who)
         tmux("send-keys", "-t", who, "-l", typed)
         tmux("send-keys", "-t", who, "Enter")
         wait_for(reader, line)

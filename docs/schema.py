@@ -11,10 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
-from attrs import fields
-
-from trio_chat.dialects.documents import ID_CHARS, TYPES
-from trio_chat.dialects.forms import FORMS, Form
+from trio_chat.dialects.documents import ALL_FORMS, ID_CHARS, IDENTIFIED, TYPES, field_names
+from trio_chat.dialects.forms import Form
 from trio_chat.protocol import events
 
 PAGE = Path(__file__).parent / "websocket.schema.json"
@@ -25,7 +23,7 @@ Schema = dict[str, object]
 
 
 def command(name: str, form: Form) -> Schema:
-    """A command: what is not known is refused."""
+    """A command, without unknown fields."""
     return {
         "description": form.help,
         "type": "object",
@@ -40,13 +38,13 @@ def command(name: str, form: Form) -> Schema:
 
 
 def event(kind: type) -> Schema:
-    """An event: it has all these fields, and may get more."""
+    """An event, with at least these fields."""
     schema = record(kind)
     about = {"type": {"const": TYPES[kind]}, "id": ID}
     return {
         "description": summary(kind),
         **schema,
-        "properties": about | dict(properties(kind)),
+        "properties": about | dict(properties(kind)) | optional(kind),
         "required": ["type", *dict(properties(kind))],
     }
 
@@ -58,12 +56,16 @@ def record(kind: type) -> Schema:
 
 def properties(kind: type) -> Iterator[tuple[str, Schema]]:
     hints = get_type_hints(kind, vars(events))
-    for field in fields(kind):
-        yield field.name, value(hints[field.name])
+    for name in field_names(kind):
+        yield name, value(hints[name])
+
+
+def optional(kind: type) -> Schema:
+    return {name: value(str) for name in IDENTIFIED.get(kind, ())}
 
 
 def value(hint: object) -> Schema:
-    """What a field of this type holds."""
+    """The schema of a field of this type."""
     if hint in SIMPLE:
         return {"type": SIMPLE[hint]}
     if get_origin(hint) is list:
@@ -79,8 +81,8 @@ def summary(kind: type) -> str:
 
 
 def schema() -> Schema:
-    """All of it."""
-    commands = {name: command(name, form) for name, form in FORMS.items()}
+    """The whole schema."""
+    commands = {name: command(name, form) for name, form in ALL_FORMS.items()}
     answers = {name: event(kind) for kind, name in TYPES.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -96,7 +98,7 @@ def schema() -> Schema:
 
 
 def current() -> str:
-    """The file as it should be."""
+    """The text that the file should have."""
     return json.dumps(schema(), indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of the README and the pages that the code itself can tell.
+"""Writes the tables of the README and the pages that can be generated from the code.
 
 `python docs/tables.py` brings them up to date; `test_current.py` says when they are not. A table
 stands between `<!-- table: NAME -->` and `<!-- end of table -->`.
@@ -7,29 +7,39 @@ stands between `<!-- table: NAME -->` and `<!-- end of table -->`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import schema
 import trio
-from attrs import Attribute, fields
+from attrs import Attribute, evolve, fields
 
-from trio_chat import Settings, SettingsError, open_chat
+from trio_chat import (
+    Health,
+    Histogram,
+    NodeStatistics,
+    Settings,
+    SettingsError,
+    Statistics,
+    open_chat,
+)
 from trio_chat.config.sources import flag, variable, written
-from trio_chat.dialects.documents import TYPES
-from trio_chat.dialects.forms import FORMS
+from trio_chat.dialects.documents import ALL_FORMS, TYPES, field_names
 from trio_chat.errors import Code
-from trio_chat.protocol.table import ROWS
+from trio_chat.metrics.catalogue import metrics as catalogue
+from trio_chat.metrics.process import usage
+from trio_chat.metrics.prometheus import Metric
+from trio_chat.protocol.table import ACCOUNT_ROWS, MODERATION_ROWS, ROWS, Row
 from trio_chat.testing import line_client
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parent / "README.md", *sorted(HERE.glob("*.md"))]
 TABLE = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
-TIME = re.compile(r"(?<=> \[1 )[-0-9]+ [:0-9]+(?=\])")
+TIME = re.compile(r"(?<=> \[1 )[-0-9]+ [:0-9]+(?= UTC\])")
 
-# What john sends in #general, where jack is too: an example of each command, and some errors.
+# Lines that john sends in #general, where jack is too: an example of each command, and errors.
 EXAMPLES = {
     "nick": "/nick johnny",
     "join": "/join #go",
@@ -66,7 +76,7 @@ Played = tuple[str, list[str], list[str]]
 
 
 async def play(line: str) -> Played:
-    """What john, who sends the line, and jack get."""
+    """Have john send the line; give it with the lines that john and jack get."""
     async with (
         open_chat(Settings(rate_limit=None)) as chat,
         line_client(chat, nick="jack", room="#general") as jack,
@@ -85,7 +95,7 @@ async def play_all(lines: list[str]) -> list[Played]:
 
 
 def code(text: str) -> str:
-    # Control characters and lookalikes as their escapes: a reader could not tell them.
+    # Escaped, because a reader could not recognize control characters and lookalikes.
     return f"`{text.encode('unicode_escape').decode()}`"
 
 
@@ -99,18 +109,29 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 def commands() -> str:
     """The command table."""
-    return markdown(["command", "what it does"], [[f"`{row.usage}`", row.help] for row in ROWS])
+    return _command_table(ROWS)
+
+
+def accountcommands() -> str:
+    """The commands about accounts and moderation."""
+    return _command_table((*ACCOUNT_ROWS, *MODERATION_ROWS))
+
+
+def _command_table(rows: Iterable[Row]) -> str:
+    # In a table, Markdown takes a bar for the end of a cell, even within code.
+    cells = [[f"`{row.usage}`".replace("|", r"\|"), row.help] for row in rows]
+    return markdown(["command", "what it does"], cells)
 
 
 def exchanges() -> str:
-    """One example of each command, played."""
+    """One example of each command, with real answers."""
     head = ["john sends", "john gets", "jack, who is in the same room, gets"]
     played = trio.run(play_all, [EXAMPLES[row.name] for row in ROWS])
     return markdown(head, [[code(line), cell(john), cell(jack)] for line, john, jack in played])
 
 
 def errors() -> str:
-    """Lines that are refused, played."""
+    """Lines that are refused, with real answers."""
     played = trio.run(play_all, ERRORS)
     return markdown(
         ["john sends", "john gets"], [[code(line), cell(got)] for line, got, _ in played]
@@ -124,15 +145,49 @@ def is_limit(field: Attribute[object]) -> bool:
 def limits() -> str:
     """The settings that limit something."""
     rows = [
-        [f"`{field.name}`", written(field.name), field.metadata["help"]]
+        [f"[`{field.name}`](#{field.name})", written(field.name), field.metadata["help"]]
         for field in fields(Settings)
         if is_limit(field)
     ]
     return markdown(["setting", "default", "what it is"], rows)
 
 
+async def measured() -> tuple[Statistics, Health]:
+    async with open_chat() as chat:
+        return chat.statistics(), chat.health()
+
+
+def metrics_of(*, a_node: bool) -> list[Metric]:
+    """The metrics that each daemon has, or those that nodes have besides."""
+    statistics, health = trio.run(measured)
+    alone = catalogue(statistics, health, usage())
+    if not a_node:
+        return alone
+    # The values do not matter here.
+    values = {field.name: 0 for field in fields(NodeStatistics)} | {"round_trips": Histogram(())}
+    all_of_them = catalogue(evolve(statistics, node=NodeStatistics(**values)), health, usage())
+    names = {metric.name for metric in alone}
+    return [metric for metric in all_of_them if metric.name not in names]
+
+
+def metrics() -> str:
+    """All metrics of `/metrics`."""
+    head = ["metric", "type", "label", "what it is"]
+    rows = [
+        [f"`{metric.name}`", metric.kind, f"`{metric.label}`" if metric.label else "", metric.help]
+        for metric in metrics_of(a_node=False)
+    ]
+    return markdown(head, rows)
+
+
+def nodemetrics() -> str:
+    """The further metrics of a node."""
+    rows = [[f"`{metric.name}`", metric.kind, metric.help] for metric in metrics_of(a_node=True)]
+    return markdown(["metric", "type", "what it is"], rows)
+
+
 def values(field: Attribute[object]) -> str:
-    """What a setting may be, as its own validator says it."""
+    """The values that a setting may have, in the words of its validator."""
     wrong: dict[str, Any] = {field.name: object()}
     try:
         Settings(**wrong)
@@ -174,7 +229,7 @@ def documents() -> str:
             or "none",
             form.help,
         ]
-        for name, form in FORMS.items()
+        for name, form in ALL_FORMS.items()
     ]
     return markdown(["type", "fields", "what it is for"], rows)
 
@@ -184,7 +239,7 @@ def events() -> str:
     rows = [
         [
             f"`{name}`",
-            ", ".join(f"`{field.name}`" for field in fields(kind)) or "none",
+            ", ".join(f"`{name}`" for name in field_names(kind)) or "none",
             schema.summary(kind),
         ]
         for kind, name in TYPES.items()
@@ -199,12 +254,26 @@ def codes() -> str:
 
 MAKERS: dict[str, Callable[[], str]] = {
     maker.__name__: maker
-    for maker in (codes, commands, documents, errors, events, exchanges, limits, settings)
+    for maker in (
+        *(
+            accountcommands,
+            codes,
+            commands,
+            documents,
+            errors,
+            events,
+            exchanges,
+            limits,
+            metrics,
+            nodemetrics,
+        ),
+        settings,
+    )
 }
 
 
 def current(page: str) -> str:
-    """The page with its tables made anew."""
+    """The text of a page, with its tables generated again."""
     return TABLE.sub(lambda found: found[1] + MAKERS[found[2]]() + found[3], page)
 
 

@@ -15,29 +15,30 @@ import picture
 
 PICTURE = Path(__file__).with_name("terminal.svg")
 
-# Who types what, and what has to be on whose screen before the next line is typed.
+# Each step is a person, the line that they type, a reader, and the line that the reader must see
+# before the next step.
 JOHN, JACK, ANN = "john", "jack", "ann"
-NEXT_ROOM = "\x0e"  # Ctrl-N
+ALT_1 = "\x1b1"
 SCENE = [
     (JACK, "nc 127.0.0.1 8888", JACK, "nc 127.0.0.1 8888"),
     (JACK, "/nick jack", JACK, "> all right, I will call you jack"),
     (JACK, "/join #general", JACK, "> welcome to #general"),
     (JACK, "/topic tea and trains", JACK, "> topic of #general: tea and trains"),
     (JACK, "/me looks around", JACK, "/me looks around"),
-    (JOHN, "clear; trio-chat connect --nick john --join '#general'", JOHN, "jack looks around"),
+    (JOHN, "trio-chat connect --nick john --join '#general'", JOHN, "jack looks around"),
     (JOHN, "hello jack", JOHN, "john: hello jack"),
     (ANN, "nc 127.0.0.1 8888", ANN, "nc 127.0.0.1 8888"),
     (ANN, "/nick ann", ANN, "> all right, I will call you ann"),
     (ANN, "/join #general", JOHN, "· ann joined"),
     (ANN, "/msg the 14:12 is late again, as it has been all week", JOHN, "ann: the 14:12 is late"),
     (JACK, "/me sighs", JOHN, "* jack sighs"),
-    (ANN, "/tell john lunch at one?", JOHN, "ann → you: lunch at one?"),
-    (JOHN, "/tell ann yes, gladly", JOHN, "you → ann: yes, gladly"),
-    (JOHN, "/join #go", JOHN, "── #go · only you"),
-    (ANN, "/msg john, jack: see you later", JOHN, "#general 1!"),
+    (JOHN, "/join #go", JOHN, "2:#go"),
+    (ANN, "/msg john, jack: see you later", JOHN, "1:#general"),
+    (ANN, "/tell john lunch at one?", JOHN, "3:ann 1!"),
+    (JOHN, ALT_1, JOHN, "john, jack: see you later"),
 ]
-TYPED = "does anyone play here?"
-COLUMNS, ROWS = 66, 18
+TYPED = "it was on time yesterday"
+COLUMNS, ROWS = 66, 13
 
 WIDTH = int(COLUMNS * picture.FONT * 0.6) + 2 * picture.MARGIN
 HEIGHT = picture.BAR + ROWS * picture.LINE + picture.MARGIN
@@ -89,7 +90,7 @@ def changed(codes: list[str], fill: str, weight: str) -> tuple[str, str]:
 
 
 def play() -> list[str]:
-    """What john sees in the end, with the escape sequences of its colours."""
+    """Give john's screen after the last step, with the escape sequences of its colours."""
     for who in (JOHN, JACK, ANN):
         picture.open_terminal(who, COLUMNS, ROWS)
     for who, typed, reader, text in SCENE:
@@ -97,7 +98,7 @@ def play() -> list[str]:
         picture.tmux("send-keys", "-t", who, "Enter")
         picture.wait_for(reader, text, str.__contains__)
     picture.tmux("send-keys", "-t", JOHN, "-l", TYPED)
-    picture.wait_for(JOHN, f"#go> {TYPED}", str.__contains__)
+    picture.wait_for(JOHN, f"#general> {TYPED}", str.__contains__)
     return picture.tmux("capture-pane", "-p", "-e", "-t", JOHN).splitlines()
 
 

@@ -11,7 +11,7 @@ import trio_chat
 ROOM = "#general"
 
 
-async def be_polite(bot: trio_chat.InProcessClient) -> None:
+async def be_polite(bot: trio_chat.ChatClient) -> None:
     """Greet those who join, and answer those who greet the bot, until the chat stops."""
     async for event in bot:
         match event:

@@ -1,7 +1,7 @@
 """A chat inside another Trio program: its worker takes jobs from people and says when one is done.
 
 `/job WORD` asks for a job. A command must not wait, so it only puts the job into the program's own
-queue; the worker does it, tells whoever asked, and says so in #jobs.
+queue. The worker does the job, tells the caller, and says so in #jobs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Looks for bytes that do harm, with atheris: what is found becomes a test, and is put right.
+"""Looks for harmful input with atheris. Each finding becomes a test, and is fixed.
 
     python fuzz/fuzz.py TARGET CORPUS [FLAG OF LIBFUZZER ...]
     python fuzz/fuzz.py TARGET crash-FILE
 
-TARGET is one of those of `tests/feeding.py`, or `chat`: a whole one, with others in it; or `tls`:
-one that speaks TLS, and what comes before, after and inside of a handshake. What is found stands in
-a file that is given as the second line has it to see it again.
+TARGET is a target of `tests/feeding.py`, `chat` or `tls`. `chat` is a whole chat with other
+clients. `tls` is a chat with TLS, with input before, during and after the handshake. The fuzzer
+writes harmful input to a file. The second line above runs that input again.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ async def raw_client(chat: Chat) -> AsyncGenerator[trio.abc.Stream, None]:
 
 
 async def wire(client: LineClient) -> bytes:
-    """What has come to a client, byte by byte, until all that was sent has been dealt with."""
+    """Give the client's input, byte by byte, until the server has handled everything."""
     await wait_all_tasks_blocked()
     await client.send("/end-of-test")
     data = bytearray()
@@ -124,7 +124,7 @@ def check(data: bytes, end: bytes) -> list[str]:
 
 
 def as_line(document: dict) -> str:
-    """How an event that a program has got looks to people; it must be one that others cause."""
+    """Give the line that people see for an event that another client has caused."""
     for name, value in document.items():
         if isinstance(value, str):
             check_text(value)
@@ -175,4 +175,5 @@ async def check_alive(ann: LineClient, bob: LineClient, web: DocumentClient) -> 
     await bob.expect("> Ann: still here")
     await bob.send("/me too")
     await ann.expect("> * Bob too")
+    await bob.expect("> * Bob too")
     assert [(await web.receive())["text"] for _ in range(2)] == ["still here", "too"]

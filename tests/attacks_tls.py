@@ -23,7 +23,7 @@ from trio_chat.config.endpoints import ALL
 from trio_chat.testing import line_client
 
 HELLO = b"\x16\x03"
-# What the first byte of an input says: where the rest of it comes.
+# The first byte of an input selects where the rest of it is sent.
 AT_FIRST, AFTER_A_HANDSHAKE, INSIDE = range(3)
 RECORD_BYTES = 2**14 + 256  # RFC 8446, 5.2
 ENDS_TLS = re.compile(r"the TLS handshake failed: .+|connection lost(: .+)?|" + ENDS.pattern)
@@ -49,7 +49,7 @@ def trusting(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 def hello(version: ssl.TLSVersion) -> bytes:
-    """What a client says first."""
+    """The first bytes of a client."""
     outgoing = ssl.MemoryBIO()
     client = trusting(version).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=HOST)
     with suppress(ssl.SSLWantReadError):
@@ -106,7 +106,9 @@ async def _attack(where: int, version: ssl.TLSVersion, pieces: list[bytes]) -> N
         async with open_chat(settings()) as chat, line_client(chat, nick="Ann") as ann:
             theirs, ours = socket.socketpair()
             accepted = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-            chat._clients.start_soon(partial(chat._serve, accept=ALL), chat._link(accepted))
+            clients = chat._clients
+            serve = partial(clients.serve, accept=ALL)
+            clients._nursery.start_soon(serve, clients.link(accepted))
             async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
                 if where == AT_FIRST:
                     check_records(await _first(stream, [HELLO, *pieces]))

@@ -37,7 +37,7 @@ class Authority:
 
     @property
     def trusting(self) -> ssl.SSLContext:
-        """What a client goes by who trusts it."""
+        """The settings of a client that trusts this authority."""
         context = ssl.create_default_context()
         self._authority.configure_trust(context)
         return context

@@ -1,4 +1,4 @@
-"""What all tests share: their own directories, and a daemon where they want one."""
+"""Fixtures for all tests: directories of their own, and a daemon on demand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from authority import Authority
+from engine import ALWAYS, Engine, running
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
 from snapshots import Next, continued, successor
@@ -23,7 +24,7 @@ from trio_chat.transports import readiness
 
 pytest_plugins = ["deadline", "needs", "pytester"]
 
-# How long an example takes says more of what else the machine does than of the code.
+# The time of an example depends more on the machine's load than on the code.
 hypothesis.settings.register_profile(
     "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -37,7 +38,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No settings of who runs the tests, and no directory with daemons or rooms of their own.
+    """Hide the settings, daemons and rooms of the user who runs the tests.
 
     A test that looks for daemons asks for `runtime`.
     """
@@ -130,9 +131,23 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         daemon.kill()
 
 
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A Redis for all tests of a module."""
+    with running(tmp_path_factory.mktemp("redis"), *ALWAYS) as engine:
+        yield engine
+
+
+@pytest.fixture
+def redis(engine: Engine) -> Engine:
+    """The same, without the keys of earlier tests."""
+    engine.ask("FLUSHALL")
+    return engine
+
+
 @pytest.fixture(params=["epoll", "no epoll"])
 def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How a chat waits for its sockets: all in one task, or each in its client's own."""
+    """Have the chat wait for all sockets in one task, or for each in its client's task."""
     if request.param == "no epoll":
         monkeypatch.setattr(readiness, "EPOLL", False)
     elif not readiness.EPOLL:
@@ -141,5 +156,5 @@ def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(params=[continued, successor])
 def goes_on(request) -> Next:
-    """What comes after a pause: the same chat, or another one."""
+    """Continue after a pause with the same chat, or with another one."""
     return request.param

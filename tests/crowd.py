@@ -2,9 +2,9 @@
 
     python tests/crowd.py PORT --clients 100 --rooms 10 --record seen.json
 
-It says `ready` once everyone is in. Told `pauses` on standard input, it says how long each talker
-has waited for an answer at worst since it was last asked; told `end`, it has everyone finish,
-writes down what each room has heard, and says what has gone wrong. Answers are lines of JSON.
+It prints `ready` once everyone is connected, and reads commands on standard input. On `pauses` it
+prints each talker's longest wait for an answer since the last `pauses`. On `end` everyone finishes;
+it records what each room has heard, and prints what has gone wrong. Answers are lines of JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Those of whom `crowd` is made: members who note what they hear, and others who pass by.
+"""The clients of `crowd`: members who record what they hear, and others who pass by.
 
 One process, one thread and no framework: the machine is the server's.
 """
@@ -55,13 +55,17 @@ class Loop:
 class Connection:
     """A client's end: sends what it is given, and hands on the lines or frames that come."""
 
-    def __init__(self, crowd: Crowd, *, slow: bool = False) -> None:
+    def __init__(self, crowd: Crowd, *, slow: bool = False, port: int | None = None) -> None:
         self.crowd = crowd
         self.loop = crowd.loop
         self.socket = socket.socket()
         if slow:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.connect(("127.0.0.1", crowd.port))
+        try:
+            self.socket.connect(("127.0.0.1", crowd.port if port is None else port))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(0)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.unsent = b""

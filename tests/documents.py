@@ -1,4 +1,4 @@
-"""What the tests of the WebSocket share: a client of another make, and frames made by hand.
+"""Helpers for WebSocket tests: an independent client, and frames made by hand.
 
 The client is wsproto's; whatever it gets is held against the schema in docs/.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -140,7 +141,7 @@ class DocumentClient:
         return document, before
 
     async def sync(self) -> list[dict]:
-        """What has come until the server has done all that was asked of it so far."""
+        """Give the input until the server has handled all requests so far."""
         answer, before = await self.ask_all("ping")
         assert answer == {"type": "done"}
         return before
@@ -187,7 +188,7 @@ async def document_client(chat, *, nick: str | None = None, rooms: tuple[str, ..
     """Connect to a chat through memory; a nick and rooms, if they are given."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(chat.serve_stream, theirs)
+        nursery.start_soon(partial(chat.serve_stream, theirs, private=True))
         client = DocumentClient(ours)
         await client.open()
         await settle_in(client, nick, rooms)

@@ -15,9 +15,10 @@ from documents import check
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from trio_chat import Refused, Settings
-from trio_chat.dialects.line import LF
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code
+from trio_chat.hub.handlers.hooks import Hooks
 from trio_chat.hub.hub import Hub
 from trio_chat.hub.inbox import Call, Connected, Lost
 from trio_chat.hub.session import Session
@@ -47,6 +48,8 @@ FULL = "not said: the disk is full"
 
 class FakeLink:
     """Takes everything at once, if it is not blocked. Each of its `writes` is a list of chunks."""
+
+    tls = False
 
     def __init__(self, address="192.0.2.1") -> None:
         self.peer = self.address = address
@@ -163,10 +166,25 @@ class SharedLog(FakeLog):
     def __init__(self) -> None:
         super().__init__()
         self.shared = True
+        self.unavailable = self.place = self.peers = None
         self.held = False
         self.submitted = None
         self._next = None
         self._send, self._receive = trio.open_memory_channel(100)
+
+    def attend(self, attendance, arrived):
+        self.attendance = attendance
+        trio.lowlevel.spawn_system_task(self._listen, arrived)
+
+    def statistics(self):
+        return None
+
+    async def _listen(self, arrived):
+        while True:
+            await self._wait()
+            self._is_taken = trio.Event()
+            arrived()
+            await self._is_taken.wait()
 
     def submit(self, drafts):
         assert self.submitted is None
@@ -187,7 +205,7 @@ class SharedLog(FakeLog):
         """Say this, and all that comes behind it at once."""
         self._send.send_nowait((spoken, None))
 
-    async def wait(self):
+    async def _wait(self):
         if self._next is None:
             try:
                 drafts, ours = self._receive.receive_nowait()
@@ -201,6 +219,8 @@ class SharedLog(FakeLog):
 
     def take(self):
         taken, self._next = self._next, None
+        if taken is None:
+            self._is_taken.set()
         return taken
 
 
@@ -215,7 +235,7 @@ class Running:
     def client(self) -> Session:
         """A client that speaks lines."""
         client = Session(FakeLink(), LF, self.channel.clone(), room_limit=1)
-        self.post(client, Connected())
+        self.post(client, Connected(), commands.Began())
         return client
 
     def post(self, client, *records) -> None:
@@ -268,17 +288,19 @@ class Running:
 
 
 @asynccontextmanager
-async def running_hub(*, before_say=None, rows=(), kept=(), log=None, **settings):
+async def running_hub(*, before_say=None, rows=(), kept=(), log=None, people=None, **settings):
     log = log or FakeLog()
     send, receive = trio.open_memory_channel(1000)
     # No test waits longer for an answer that never comes.
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             hub = Hub(
-                state=State(Settings(rate_limit=None, max_clients_per_address=1000, **settings)),
+                state=State(
+                    Settings(rate_limit=None, max_clients_per_address=1000, **settings), people
+                ),
                 log=log,
                 table=make_table(rows),
-                before_say=before_say,
+                hooks=Hooks(before_say),
                 kept_rooms=[parse_room(name, 64) for name in kept],
                 channel=receive,
                 nursery=nursery,

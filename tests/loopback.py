@@ -1,4 +1,4 @@
-"""What the tests over real sockets share: a chat on loopback, and clients as blunt as they come."""
+"""Helpers for tests over real sockets: a chat on loopback, and simple clients."""
 
 from __future__ import annotations
 
@@ -25,11 +25,23 @@ FAREWELL = "> the server is shutting down"
 dialled: list[trio.socket.SocketType] = []
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+
+
 @asynccontextmanager
 async def chat_on_tcp(*, open_with=None, **settings) -> AsyncIterator[tuple[Chat, int]]:
     """A chat on a free port, without a rate limit unless one is given; and that port.
 
-    Whoever has dialled and not hung up does so before the chat stops.
+    Clients that are still connected are closed before the chat stops.
     """
     async with open_chat(Settings(**{"rate_limit": None, **settings}), **(open_with or {})) as chat:
         [(_, port)] = await chat.listen(host=HOST, port=0)
@@ -86,12 +98,12 @@ async def ticks(count: int = 50) -> None:
 
 
 def descriptors() -> int:
-    """How many this process has open."""
+    """The number of open descriptors of this process."""
     return len(list(Path("/dev/fd").iterdir()))
 
 
 def unread_bytes(sock: socket.socket) -> int:
-    """How many bytes wait to be read on one side."""
+    """The number of unread bytes on one side."""
     try:
         return len(sock.recv(1 << 20, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except BlockingIOError:
@@ -101,8 +113,8 @@ def unread_bytes(sock: socket.socket) -> int:
 class Links:
     """The server's ends of all TCP connections, in the order they came, and how they were closed.
 
-    After each close its number is given to a pipe at once, as the next client's socket would get
-    it: whoever closes that number again, or writes to it, is found out by `check`.
+    After each close, a pipe gets the number of the descriptor at once, as the next client's socket
+    would. If the number is closed again, or written to, `check` finds it.
     """
 
     def __init__(self, send_buffer: int | None) -> None:
@@ -125,7 +137,7 @@ class Links:
 
     @property
     def squatted(self) -> int:
-        """How many descriptors the pipes hold."""
+        """The number of descriptors of the pipes."""
         return 2 * len(self._squatters)
 
     def check(self) -> None:

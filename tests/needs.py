@@ -30,7 +30,7 @@ def cannot_run(reason: str) -> NoReturn:
     """End a test that lacks what a machine for tests is to have."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason} (with CI=true this fails)", pytrace=False)
-    pytest.skip(reason)
+    pytest.skip(reason)  # the caller says why
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # so that its line comes after pytest's own

@@ -20,14 +20,14 @@ from trio_chat.transports.link import ConnectionLink
 from trio_chat.transports.reader import Reader
 
 SETTINGS = Settings(rate_limit=None)
-TABLE = make_table(())
+TABLE = make_table((), accounts=True)
 
 
 class FedLink(ConnectionLink):
     """A link whose reads are these pieces, and then the end; a number is a wait in seconds."""
 
-    def __init__(self, pieces: Sequence[bytes | float]) -> None:
-        super().__init__("peer", "127.0.0.1")
+    def __init__(self, pieces: Sequence[bytes | float], address: str = "127.0.0.1") -> None:
+        super().__init__("peer", address)
         self.pieces = list(pieces)
         self.sent = b""
         # Called before each read.
@@ -80,7 +80,7 @@ class Limit:
 
 
 async def run(
-    pieces: Sequence[bytes | float],
+    pieces: Sequence[bytes | float] | FedLink,
     *,
     settings: Settings = SETTINGS,
     accept: tuple[Speech, ...] = ALL,
@@ -98,9 +98,10 @@ async def run(
     """
     send, receive = trio.open_memory_channel[object](float("inf"))
     sent: list[object] = []
-    link = FedLink(pieces)
+    link = pieces if isinstance(pieces, FedLink) else FedLink(pieces)
     reader = new_reader(link, send, settings, accept=accept, trusted=trusted)
     if inside:
+        link.tls = True
         reader.first.go_inside()
 
     async def go_on(reader: Reader) -> None:
@@ -110,7 +111,7 @@ async def run(
 
     link.watch = lambda: check(reader)
     if pause is not None:
-        stop_after(min(pause, len(pieces)), reader)
+        stop_after(min(pause, len(link.pieces)), reader)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(go_on, reader)
             while not isinstance(item := await receive.receive(), AllStill):
@@ -146,14 +147,14 @@ def stop_after(reads: int, reader: Reader) -> None:
 def frozen_anew(reader: Reader, settings: Settings) -> Reader:
     """A reader that goes on where this one is frozen."""
     frozen = reader.snapshot()
-    link = FedLink(reader.link.pieces)
+    link = FedLink(reader.link.pieces, reader.link.address)
     new = Reader(reader.client, link, reader._channel, reader._bucket)
     new.restore(frozen, TABLE, settings)
     assert new.snapshot() == frozen
     return new
 
 
-def records(pieces: Sequence[bytes | float], **how: object) -> list[Record]:
+def records(pieces: Sequence[bytes | float] | FedLink, **how: object) -> list[Record]:
     """As `run`, for tests that have no event loop; time passes only where all wait for it."""
     return trio.run(lambda: run(pieces, **how), clock=MockClock(autojump_threshold=0))
 

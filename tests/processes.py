@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from needs import needs
+
 import trio_chat
 
 PATIENCE = 20  # seconds until a test gives up on a process or a socket
@@ -38,6 +40,19 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
 
 
+def verify_unit(unit: Path, *options: str) -> None:
+    """Have systemd look for mistakes in a unit."""
+    ran = subprocess.run(
+        [needs("systemd-analyze"), "verify", "--man=no", unit, *options],
+        check=False,
+        capture_output=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(unit.parent), "SYSTEMD_LOG_LEVEL": "warning"},
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
+
+
 class Daemon:
     """A daemon on a free port of its own."""
 
@@ -46,8 +61,9 @@ class Daemon:
         assert process.stdout is not None
         self.start_line = process.stdout.readline()
         started = re.fullmatch(
-            r"trio_chat is listening on 127\.0\.0\.1:(\d+)(?:, with TLS too)? - to talk to it: "
-            r"telnet 127\.0\.0\.1 \1, or a browser at http://127\.0\.0\.1:\1/\n",
+            r"trio_chat is listening on 127\.0\.0\.1:(\d+) for lines, WebSocket and the page"
+            r"(?:, .*)? - to talk to it: "
+            r"telnet 127\.0\.0\.1 \1, or a browser at https?://127\.0\.0\.1:\1/\n",
             self.start_line,
         )
         assert started, (self.start_line, process.communicate(timeout=PATIENCE))

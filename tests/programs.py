@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGES = {
+    "busybox": "busybox",
     "caddy": "caddy",
     "chromium": "chromium",
     "firefox-esr": "firefox-esr",
@@ -22,6 +23,11 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "plink": "putty-tools",
+    "redis-cli": "redis-tools",
+    "redis-sentinel": "redis-sentinel",
+    "redis-server": "redis-server",
+    "setsid": "util-linux",
     "systemd-analyze": "systemd",
     "telnet": "telnet",
     "tmux": "tmux",
@@ -46,4 +52,4 @@ def missing_packages(programs: Iterable[str] = PACKAGES) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(*missing_packages(sys.argv[1:] or PACKAGES))  # noqa: T201 (a script)
+    print(*missing_packages(sys.argv[1:] or PACKAGES))  # noqa: T201 - as a script

@@ -52,7 +52,7 @@ class Served:
         # Of all the processes there have been.
         self.pids = {self.process.pid}
         line = self.process.stdout.readline()
-        told = re.search(r" - to talk to it: telnet \S+ (\d+), ", line)
+        told = re.search(r"to talk to it: telnet \S+ (\d+)\b", line)
         assert told, self.log.read_text()
         self.port = int(told[1])
 
@@ -70,6 +70,18 @@ class Served:
             text=True,
         )
 
+    def told(self, *command: str) -> tuple[str, str]:
+        """What a command to it writes, and its errors."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "trio_chat", *command, "--control", str(self.control)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return ran.stdout, ran.stderr
+
     def status(self) -> dict[str, object]:
         answer = self.ask("status")
         self.pids.add(answer["process"])
@@ -77,10 +89,14 @@ class Served:
 
     def upgraded(self) -> int:
         """Upgrade it; the new process."""
+        return self.upgrade()["process"]
+
+    def upgrade(self) -> dict[str, object]:
+        """Upgrade it; what it says of that."""
         answer = self.ask("upgrade")
         assert answer.get("serves"), (answer, self.log.read_text())
         self.pids.add(answer["process"])
-        return answer["process"]
+        return answer
 
     def logs(self, expected: str, times: int = 1) -> str:
         """Wait until the log has this so often; the whole of it."""
@@ -149,7 +165,7 @@ def ends(pid: int) -> None:
 
 
 def program(folder: Path, plan: dict[str, object]) -> list[str]:
-    """What to run for successors that go by a plan (see `successors`); each call changes it."""
+    """The command for successors that follow a plan (see `successors`); each call changes it."""
     (folder / "plan").write_text(json.dumps(plan))
     return [str(HERE / "successors.py"), str(folder / "plan"), "serve"]
 
@@ -164,7 +180,7 @@ def children(pid: int) -> list[int]:
 
 
 def open_files(pid: int) -> list[str]:
-    """What a process has open, but for what comes and goes."""
+    """The open files of a process, except those that come and go."""
     found = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # one that has just been closed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Literal
 from unittest import mock
@@ -31,11 +31,11 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
-from trio_chat.roomlog import FromLog, LoggedRoom, Stretch
-from trio_chat.roomlog.claims import Claims
+from trio_chat.roomlog import Attendance, FromLog, LoggedRoom, Stretch
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.rules import Action
 
 DELAY = 0.01  # seconds, each way
 REFUSAL = "the server cannot do that now; please try again later"
@@ -67,7 +67,7 @@ class Engine:
 
     @asynccontextmanager
     async def open_log(self, *_: object) -> AsyncIterator[NodeLog]:
-        """A log for one more node; in place of `trio_chat.server._open_log`."""
+        """A log for one more node; in place of `trio_chat.server.opening._open_log`."""
         node = NodeLog(self)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.carry_drafts)
@@ -170,7 +170,7 @@ class NodeLog:
         self._flows.set()
         # News to be taken, and each room as of the last news that was.
         self._arrived: deque[FromLog] = deque()
-        self._arrives = trio.Event()
+        self._tell_hub: Callable[[], None] = lambda: None
         rooms = [kept.room for kept in engine.log.histories().rooms]
         self._rooms = {room: engine.log.snapshot(room) for room in rooms}
 
@@ -214,7 +214,8 @@ class NodeLog:
                     on_their_way.append(self._next_news.receive_nowait())
             while on_their_way and on_their_way[0][0] <= trio.current_time():
                 self._arrived.append(on_their_way.popleft()[1])
-            self._arrives.set()
+            if self._arrived:
+                self._tell_hub()
             if not on_their_way:
                 on_their_way.append(await self._next_news.receive())
 
@@ -224,9 +225,21 @@ class NodeLog:
 
     # --- for the hub ------------------------------------------------------------------------------
 
-    @property
-    def claims(self) -> Claims:
-        return self.engine.log.claims
+    unavailable = None
+    place = None
+    peers = None
+
+    def statistics(self) -> None:
+        """Nothing: it measures nothing."""
+
+    def attend(self, attendance: Attendance, arrived: Callable[[], None]) -> None:
+        """Who is where the engine knows."""
+        self._tell_hub = arrived
+        if self._arrived:
+            arrived()
+
+    def allow(self, max_rooms: int, kept: Collection[str]) -> None:
+        self.engine.log.allow(max_rooms, kept)
 
     def submit(self, drafts: Sequence[Entry]) -> None:
         assert not self.in_flight
@@ -235,12 +248,8 @@ class NodeLog:
         self.submitted.append(list(drafts))
         self._drafts.send_nowait((trio.current_time() + self.delay, self.submitted[-1]))
 
-    async def wait(self) -> None:
-        await self._arrives.wait()
-
     def take(self) -> FromLog | None:
         if not self._arrived:
-            self._arrives = trio.Event()
             return None
         news = self._arrived.popleft()
         self.under_way -= 1
@@ -267,6 +276,9 @@ class NodeLog:
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         return await self.engine.log.before(room, position, limit)
 
+    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
+        return await self.engine.log.actions(room, before, limit)
+
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
         return await self.engine.log.search(room, words, limit, before)
 
@@ -292,7 +304,7 @@ class NodeLog:
 async def chat_on(engine: Engine, **settings) -> AsyncIterator[Chat]:
     """A chat whose room log is a node's of this engine; that is `Chat._log`."""
     async with AsyncExitStack() as stack:
-        with mock.patch("trio_chat.server._open_log", engine.open_log):
+        with mock.patch("trio_chat.server.opening._open_log", engine.open_log):
             chat = open_chat(Settings(**{"rate_limit": None, **settings}))
             entered = await stack.enter_async_context(chat)
         yield entered

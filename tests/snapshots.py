@@ -1,4 +1,4 @@
-"""What the tests of a chat that stands still share: what comes after it, and a gate at the log."""
+"""Helpers for tests of a paused chat: its continuation, and a gate at the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Next = Callable[..., AbstractAsyncContextManager]
 
 
 def passed_on(paused: PausedChat) -> Handover:
-    """What arrives in another process: what was written, and descriptors of its own."""
+    """The snapshot as it arrives in another process, with descriptors of its own."""
     return Handover(
         read_state(write_state(paused.state)),
         [listener.dup() for listener in paused.listeners],

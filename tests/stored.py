@@ -1,4 +1,4 @@
-"""What a store's file holds, read by itself: past the code that writes and reads it."""
+"""The contents of a store's file, read without the code of the store."""
 
 from __future__ import annotations
 

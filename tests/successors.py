@@ -1,7 +1,7 @@
 """A daemon whose successors fail as a file says: `python successors.py PLAN serve …`.
 
-The file is JSON: `at` and `do` say where a successor fails and how, `limits` replaces constants,
-such as time limits (of any daemon that reads it at its start), `replace` has a successor be of
+The file is JSON. `at` and `do` say where and how a successor fails. `limits` replaces constants,
+such as time limits, of any daemon that reads the file at its start. `replace` makes a successor
 another version.
 """
 

@@ -81,5 +81,8 @@ class Terminal:
         """Wait until this is the last line, in which one types."""
         self.waits(lambda screen: screen[-1] == expected, repr(expected))
 
+    def resize(self, columns: int, rows: int) -> None:
+        tmux("resize-window", "-t", self._name, "-x", str(columns), "-y", str(rows))
+
     def close(self) -> None:
         tmux("kill-session", "-t", self._name)

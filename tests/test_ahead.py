@@ -1,30 +1,51 @@
-"""What goes over before a chat stands still: it counts in the end as if all had come at once."""
+"""Data that is handed over before the pause has the same result as data handed over in it."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections import deque
 
+import attrs
 import pytest
 import trio
 from attrs import evolve
-from loopback import Links, chat_on_tcp, descriptors, dial, watch_links
+from documents import dial_documents
+from loopback import Links, chat_on_tcp, descriptors, dial, until, watch_links
 from snapshots import succeed
 
 from trio_chat import Chat, Settings
 from trio_chat.daemon.upgrade import predecessor, protocol, successor
 from trio_chat.daemon.upgrade.predecessor import DaemonState
 from trio_chat.daemon.upgrade.protocol import Fixed, StoreInUse
-from trio_chat.daemon.upgrade.wire import Wire, pair
-from trio_chat.errors import HandoverError, StateError, StoreError
-from trio_chat.protocol.events import Acted, Said, TopicSet
+from trio_chat.daemon.upgrade.wire import AHEAD, Wire, pair
+from trio_chat.dialects.line import LineDialect, LinesSnapshot
+from trio_chat.dialects.secrets import Asked, Secrets
+from trio_chat.dialects.websocket import FramesSnapshot
+from trio_chat.errors import Code, HandoverError, StateError, StoreError
+from trio_chat.hub.state import Counts
+from trio_chat.protocol import commands
+from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
+from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
-from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
-from trio_chat.snapshot.ahead import Ahead, Arrived, Described, Entries, Sockets, Unsent
-from trio_chat.snapshot.codec import read_piece, read_state, write_piece, write_state
+from trio_chat.roomlog.sqlite.schema import QUICK_FROM, SCHEMA_VERSION
+from trio_chat.snapshot.ahead import Ahead
+from trio_chat.snapshot.arrived import Arrived
+from trio_chat.snapshot.codec import (
+    leave_out_news,
+    read_piece,
+    read_state,
+    write_piece,
+    write_state,
+)
 from trio_chat.snapshot.handover import Handover, check_handover, check_settings
-from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot
+from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot, QueuedLabelled
+from trio_chat.snapshot.pieces import Clients, Described, Entries, Sockets, Unsent
+from trio_chat.transports.first_bytes import FirstBytesSnapshot
+from trio_chat.transports.rate_limit import BucketSnapshot
+from trio_chat.transports.reader import ReaderSnapshot
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
@@ -47,10 +68,15 @@ def send(ahead: Ahead, arrived: Arrived) -> None:
         arrived.add(*read_piece(write_piece(piece)), copies)
 
 
-async def hand_over(chat: Chat, ahead: Ahead, arrived: Arrived) -> Handover:
+async def hand_over(
+    chat: Chat, ahead: Ahead, arrived: Arrived, differing: list[str] | None = None
+) -> Handover:
+    """Hand over all that is left; `differing` are the nicks of the records among that."""
     async with chat.frozen() as paused:
         send(ahead, arrived)
         ahead.leave_out(paused.state)
+        if differing is not None:
+            assert [client.nick for client in paused.state.clients] == differing
         written = write_state(paused.state)
         state = read_state(written)
         clients = arrived.complete(state, [])
@@ -76,6 +102,7 @@ async def test_what_goes_ahead_counts_as_if_it_had_come_with_the_state(narrow: L
         await john.send("/topic bees")
         await john.expect("> topic of #x: bees")
         await john.send("/me waves")
+        await john.expect("> * john waves")
         ahead, arrived = chat.ahead(), Arrived()
         assert ahead.left() > 0
         send(ahead, arrived)
@@ -103,6 +130,61 @@ async def test_what_goes_ahead_counts_as_if_it_had_come_with_the_state(narrow: L
             assert [line.partition("] ")[2] for line in shown] == [
                 line[2:] for line in lines[said:]
             ]
+
+
+async def test_the_state_has_only_the_records_that_have_changed_since() -> None:
+    async with chat_on_tcp() as (chat, port):
+        nicks = ["john", "jack", "jill", "jim", "joan", "june"]
+        john, jack, jill, jim, joan, june = everyone = [
+            await dial(port, nick=nick, room="#x") for nick in nicks
+        ]
+        program = await dial_documents(port, nick="prog", rooms=("#x",))
+        for client in everyone:
+            await client.sync()
+        ahead, arrived = chat.ahead(), Arrived()
+        send(ahead, arrived)
+        await jack.send("/nick zack")
+        await jill.send("/join #y")
+        await jim.stream.send_all(b"/msg half")
+        await joan.send("/quit")
+        await until(lambda: has_half_a_line(chat, "jim"))
+        await until(lambda: chat._hub.state.nicks.keys().isdisjoint(("jack", "joan")))
+        kate = await dial(port, nick="kate", room="#x")
+        for client in (john, jack, jill, june, kate):
+            await client.sync()
+        handover = await hand_over(chat, ahead, arrived, ["zack", "jill", "jim", "kate"])
+        order = ["john", "zack", "jill", "jim", "june", "prog", "kate"]
+        assert [client.nick for client in handover.state.clients] == order
+        async with succeed(handover, chat.settings):
+            await jim.stream.send_all(b" and half\n")
+            for client in (john, jack, june, kate):
+                await client.expect("> jim: half and half")
+            await jill.send("/who")
+            await jill.expect("> in #y: jill")
+            await kate.send("/who")
+            await kate.expect("> in #x: jim, john, june, kate, prog, zack")
+            await program.send("say", room="#x", text="hi")
+            await june.expect("> prog: hi")
+
+
+def has_half_a_line(chat: Chat, nick: str) -> bool:
+    [link] = [s.link for s in chat._hub.state.sessions if s.user.nick == nick]
+    return link.reader.snapshot().dialect.lines.buffer != b""
+
+
+async def test_what_counts_against_the_rate_does_so_whenever_it_was_sent(mock_clock) -> None:
+    async with chat_on_tcp(rate_limit=1, rate_burst=5) as (chat, port):
+        john = await dial(port, nick="john")
+        await dial(port, nick="jack")
+        mock_clock.jump(10)
+        ahead, arrived = chat.ahead(), Arrived()
+        send(ahead, arrived)
+        await john.sync()
+        handover = await hand_over(chat, ahead, arrived, ["john"])
+        buckets = [client.reader.bucket for client in handover.state.clients]
+        assert buckets == [BucketSnapshot(4.0, 0.0), None]
+        async with succeed(handover, chat.settings):
+            await john.sync()
 
 
 async def test_entries_that_are_kept_no_more_are_left_behind() -> None:
@@ -143,15 +225,17 @@ def test_all_kinds_of_entries_are_read_as_they_were_written() -> None:
         Said("#x", "a", "john", "hi", 4, 1.5),
         Acted("#x", "b", "jack", "waves", 5, 2.0),
         TopicSet("#x", "#X", "a", "john", "\ud800 \U0001f600", 6, 3.0),
+        Ruled("#x", "#Y", "b", "jack", "muted john", {}, 0, 7, 4.0),
     ]
     described = Entries(
-        "#x", 4, "sat", ["a", "b", "a"], ["john", "jack", "john"],
-        [entry.text for entry in said], [1.5, 2.0, 3.0], ["#X"],
+        "#x", 4, "satr", ["a", "b", "a", "b"], ["john", "jack", "john", "jack"],
+        [entry.text for entry in said], [1.5, 2.0, 3.0, 4.0], ["#X", "#Y"],
     )  # fmt: skip
+    assert Entries.of("#x", said) == described
     arrived = Arrived()
     arrived.add(described, b"", [])
     state = ChatSnapshot("memory")
-    state.histories = HistoriesSnapshot([RoomHistory("#x", deque(), 6)], ahead={"#x": 2})
+    state.histories = HistoriesSnapshot([RoomHistory("#x", deque(), 7)], ahead={"#x": 3})
     arrived.complete(state, [])
     assert list(state.histories.rooms[0].entries) == said[1:]
 
@@ -163,11 +247,14 @@ ENTRY = Entries("#x", 1, "s", ["a"], ["john"], ["hi"], [1.0])
     ("described", "data"),
     [
         (Sockets([1]), b""),
+        (Clients([ClientSnapshot("a", "::1", "[::1]:1")]), b""),
+        (Clients([]), b"1"),
         (Unsent([1], [2]), b"1"),
         (Unsent([1, 2], [1]), b"1"),
         (evolve(ENTRY, kinds="ss"), b""),
         (evolve(ENTRY, kinds="x"), b""),
         (evolve(ENTRY, kinds="t"), b""),
+        (evolve(ENTRY, kinds="r"), b""),
         (evolve(ENTRY, times=[]), b""),
         (ENTRY, b"1"),
     ],
@@ -190,6 +277,8 @@ def test_a_state_that_refers_to_what_has_not_come_is_refused() -> None:
     client = ClientSnapshot("a", "::1", "[::1]:1", socket=1)
     with pytest.raises(StateError, match="whose socket has not come"):
         Arrived().complete(ChatSnapshot("memory", clients=[client]), [])
+    with pytest.raises(StateError, match="whose record has not come"):
+        Arrived().complete(ChatSnapshot("memory", clients=[client], order=[1, 2]), [])
     ours, theirs = socket.socketpair()
     arrived = Arrived()
     arrived.add(Sockets([1]), b"", [os.dup(ours.fileno())])
@@ -209,6 +298,7 @@ def test_a_state_that_refers_to_what_has_not_come_is_refused() -> None:
 def test_a_file_of_another_schema_is_refused_before_the_pause(tmp_path) -> None:
     settings = Settings(store=f"sqlite:{tmp_path / 'chat.db'}")
     check_settings(settings, settings.store)
+    check_settings(settings, settings.store, QUICK_FROM)
     with pytest.raises(StoreError, match=r"has schema 2, and to bring it .* restart the daemon"):
         check_settings(settings, settings.store, 2)
 
@@ -238,6 +328,96 @@ async def test_too_much_is_refused_before_anything_stands_still(
             await predecessor.send_ahead(None, chat, own, known=known)
 
 
+async def test_an_earlier_version_gets_no_field_that_it_does_not_know() -> None:
+    known = {
+        "id",
+        "address",
+        "peer",
+        "nick",
+        "keys",
+        "rooms",
+        "room_limit",
+        "variant",
+        "reader",
+        "token",
+    }
+    sent: dict[str, bytes] = {}
+
+    class Successor:
+        @property
+        def wire(self) -> Successor:
+            return self
+
+        async def send(self, kind: str, content: bytes, descriptors: list[int] | None = None):
+            sent[kind] = content
+
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await dial_documents(port, nick="prog", rooms=("#x",))
+        await john.send("/msg hi", "hello")
+        await john.sync()
+        await dial(port)
+        own = DaemonState(FIXED, "8888", listens_on_given=False)
+        async with chat.frozen() as still:
+            await predecessor.send(Successor(), still, own, 0.0, None)
+        await john.sync()
+        assert chat._log.histories().rooms[0].bytes > 0  # the chat's own stays as it is
+    state = json.loads(sent[protocol.STATE])
+    assert "order" not in state
+    assert [client.keys() - known for client in state["clients"]] == [set()] * 3
+    lines, _, first = [client.get("reader", {}).get("dialect", {}) for client in state["clients"]]
+    assert lines == {}
+    assert first.keys() == {"first", "address"}
+    assert "bytes" not in state["histories"]["rooms"][0]
+
+
+def test_an_earlier_version_gets_no_record_that_it_does_not_know() -> None:
+    name = parse_nick("jack", 20)
+    by_id = commands.Tell(name, "hi", client="an id")
+    client = ClientSnapshot(
+        "", "", "", queued=[
+            commands.Began(ready=False),
+            commands.ShowGreeting(),
+            commands.Tell(name, "hi"),
+            by_id,
+            QueuedLabelled(by_id, "1"),
+        ],
+    )  # fmt: skip
+    leave_out_news(ChatSnapshot("memory", clients=[client]))
+    # Without its client id, a private message could reach a namesake.
+    refused = commands.Refuse("not sent: please try again", Code.UNREACHABLE)
+    assert client.queued == [
+        commands.Began(),
+        commands.Tell(name, "hi"),
+        refused,
+        QueuedLabelled(refused, "1"),
+    ]
+    assert by_id.client == "an id"  # the chat's own stays as it is
+
+
+def test_an_earlier_version_gets_no_count_of_refused_logins() -> None:
+    counts = Counts(turns=2, logins_refused=3)
+    state = ChatSnapshot("memory", counts=counts)
+    leave_out_news(state)
+    assert b"logins_refused" not in write_state(state)
+    assert (state.counts.turns, counts.logins_refused) == (2, 3)  # the chat's own stay
+
+
+def test_an_earlier_version_gets_no_line_that_is_a_password() -> None:
+    def lines_left(dialect: LineDialect) -> LinesSnapshot:
+        reader = ReaderSnapshot(FirstBytesSnapshot(lines=dialect.snapshot()))
+        client = ClientSnapshot("", "", "", reader=reader)
+        leave_out_news(ChatSnapshot("memory", clients=[client]))
+        return client.reader.dialect.lines
+
+    dialect = LineDialect(make_table(accounts=True), Settings(), private=True)
+    dialect.feed(b"/login john\n")
+    assert lines_left(dialect).secrets.wanted  # it refuses a state with this
+    dialect.feed(b"secret\n")
+    assert dialect.snapshot() != LinesSnapshot()
+    assert lines_left(dialect) == LinesSnapshot()
+
+
 async def test_a_header_of_an_earlier_version_tells_that_it_knows_nothing_of_this() -> None:
     ours, theirs = pair()
     with theirs:
@@ -248,3 +428,34 @@ async def test_a_header_of_an_earlier_version_tells_that_it_knows_nothing_of_thi
         assert (await ours.receive("ready")).ahead
         wire.close()
     ours.close()
+
+
+# The fields of clients' records in this version of what goes ahead.
+FIELDS_AHEAD = 3
+FIELDS: dict[type, str] = {
+    ClientSnapshot: (
+        "id address peer nick keys rooms room_limit encoding reader unsent lagging positions "
+        "closing queued token away socket unsent_ahead since account account_since"
+    ),
+    ReaderSnapshot: "dialect bucket",
+    FirstBytesSnapshot: (
+        "first over trusted lines frames left address accept requests forwards greets greeted "
+        "local private"
+    ),
+    LinesSnapshot: (
+        "buffer skipping pending telnet waiting hinted bare_lines greets secrets private"
+    ),
+    FramesSnapshot: "buffer fragments over pending most private",
+    Secrets: "echo asked unread",
+    Asked: "record step",
+}
+
+
+def test_other_fields_of_clients_are_another_version_of_what_goes_ahead() -> None:
+    """A version that does not know a field refuses the record, and so does not take over.
+
+    If a field is new, raise `AHEAD` in `daemon/upgrade/wire.py`, and write both here. Then nothing
+    goes ahead to earlier versions, and `leave_out_news` leaves the field out.
+    """
+    found = {kind: " ".join(one.name for one in attrs.fields(kind)) for kind in FIELDS}
+    assert (AHEAD, found) == (FIELDS_AHEAD, FIELDS)

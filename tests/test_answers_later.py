@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 from hubs import (
@@ -23,6 +24,7 @@ from hubs import (
 from trio_chat import ChatClosed, Refused
 from trio_chat.hub.hub import SESSION_RECORDS, TURN_RECORDS
 from trio_chat.hub.inbox import InputEnded, Stop, TellClient
+from trio_chat.hub.outboxes import hears
 from trio_chat.hub.session import Reason
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import (
@@ -30,11 +32,13 @@ from trio_chat.protocol.events import (
     Exited,
     Gone,
     NickChanged,
+    Ruled,
     Said,
     Told,
     TopicSet,
 )
 from trio_chat.protocol.names import parse_nick
+from trio_chat.roomlog import FromLog
 
 GRACE = 2
 
@@ -73,7 +77,7 @@ async def test_the_hub_goes_on_while_a_turn_is_with_the_log(hub):
         "> * jack 3",
         "> available rooms: #a",
     ]
-    assert jack.link.lines() == ["> jill is now known as june"]
+    assert jack.link.lines() == ["> jill is now known as june", "> * jack 3"]
     assert hub.log.submitted is None
 
 
@@ -154,7 +158,7 @@ async def test_a_turns_worth_of_records_is_all_that_waits_for_the_log(hub):
     for member in [jack, *others]:
         hub.post(member, *[say("Ho")] * SESSION_RECORDS)
     await hub.settle()
-    assert len(hub.hub._decide.turn.drafts) == TURN_RECORDS
+    assert len(hub.hub._collect.turn.drafts) == TURN_RECORDS
     waiting = hub.hub.waiting
     assert waiting == 11 - TURN_RECORDS // SESSION_RECORDS
     await hub.turn(jill, commands.ListRooms())
@@ -324,6 +328,33 @@ async def test_entries_of_others_stand_between_ones_own_where_the_log_has_them(h
     assert jack.link.lines() == ["> anonymous: 3"]
 
 
+async def test_moderators_are_shown_and_keep_nothing_in_the_room_but_the_text(hub):
+    jack, program = await hub.member("jack"), await hub.program("program", "#a")
+    jack.link.lines()
+    program.link.documents()
+    ruled = Ruled("#a", "#A", jack.user.id, "jack", "muted john", {"mute john": "1"})
+    await hub.bring(ruled)
+    # The author is shown it too, as a topic.
+    assert jack.link.lines() == [f"> jack muted john [A{ruled.position}]"]
+    [document] = program.link.documents()
+    assert document == {
+        "type": "ruled", "room": "#a", "room_name": "#A", "author": jack.user.id, "nick": "jack",
+        "text": "muted john", "position": ruled.position, "time": round(ruled.time, 3),
+    }  # fmt: skip
+    room = hub.hub.state.rooms["#a"]
+    assert room.position == ruled.position
+    assert room.recent[-1] == attrs.evolve(ruled, changes={}, version=0)
+    assert room.topic == ""
+    await hub.bring(Said("#a", JOHN, "john", "Hi"))
+    assert jack.link.lines() == ["> john: Hi"]
+    # It comes again after a short cut, and is not shown again. Who lags gets its own ones later.
+    hub.log.say(FromLog(entries=[ruled]))
+    await hub.settle()
+    assert jack.link.lines() == []
+    assert room.position == ruled.position + 1
+    assert hears(jack, ruled)
+
+
 async def test_nobody_here_is_told_of_rooms_that_are_elsewhere(hub):
     jack = await hub.member("jack")
     for entry in (
@@ -332,6 +363,7 @@ async def test_nobody_here_is_told_of_rooms_that_are_elsewhere(hub):
         Exited(JOHN, "anonymous", "#b"),
         Said("#b", JOHN, "anonymous", "Hi"),
         TopicSet("#b", "#b", JOHN, "anonymous", "tea"),
+        Ruled("#b", "#b", JOHN, "anonymous", "pinned 1"),
         Exited(JOHN, "anonymous", "#b"),
         Told(JOHN, JOHN, "anonymous", "psst"),
         Gone(JOHN, "anonymous"),
@@ -370,3 +402,19 @@ async def test_a_claim_is_decided_by_the_log_whatever_is_known_here(hub):
         "err: the nick john is taken, or looks like one that is: please choose another",
     ]
     assert hub.log.entries[-1].text == "Hi"
+
+
+async def test_a_message_that_everyone_has_read_by_now_is_still_acknowledged(hub):
+    jack, jill = await hub.program("jack", "#a"), await hub.member("jill")
+    hub.log.held = True
+    await hub.turn(jack, labelled(say("hello", "#a"), "1"))
+    # The process was cut off, and its members have read the message from the log.
+    hub.log.say(FromLog([Said("#a", jack.user.id, "jack", "hello", 1, 1.0)]))
+    await hub.settle()
+    assert jill.link.lines() == ["> jack: hello"]
+    jack.link.documents()
+    hub.log.answer()
+    await hub.settle()
+    assert jill.link.lines() == []
+    [answer] = jack.link.documents()
+    assert (answer["id"], answer["text"], answer["position"]) == ("1", "hello", 1)

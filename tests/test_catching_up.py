@@ -28,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def pages(monkeypatch):
-    """How many entries each page that was read from the file had."""
+    """The number of entries of each page read from the file."""
     counts = []
     original = SqliteLog.read
 
@@ -49,7 +49,7 @@ async def running(path, **settings):
 
 
 def in_file(path) -> list[str]:
-    """What is kept, as it is shown live."""
+    """The kept entries, as they are shown live."""
     return [SHOWN[entry.kind].format(nick=entry.nick, text=entry.text) for entry in stored(path)]
 
 
@@ -76,7 +76,7 @@ class Crowd:
 
 
 async def fall_behind_and_catch_up(slow, crowd: Crowd, before: int, meanwhile: int) -> list[str]:
-    """What a client gets that reads nothing for a while, and then does as the room goes on."""
+    """The input of a client that reads nothing for a while, and then reads while others talk."""
     await crowd.say(before)
     got: list[str] = []
     async with trio.open_nursery() as nursery:

@@ -27,7 +27,7 @@ async def talk(chat) -> None:
 
 
 async def everything(john) -> int:
-    """How many messages come until a session has caught up."""
+    """The number of messages until a session has caught up."""
     said = 0
     while (document := await john.receive())["type"] != "members_listed":
         said += document["type"] == "said"

@@ -1,4 +1,4 @@
-"""The files with the certificate and its key: what may be in them, and who may see them."""
+"""The files with the certificate and its key: their contents, and their permissions."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_a_file_that_is_not_there_or_no_file(authority: Authority, name: str) ->
     path.unlink()
     assert problem(authority) == f"tls_{name}: cannot read {path}: No such file or directory"
     path.mkdir()
-    assert problem(authority) == f"tls_{name}: {path} is no file"
+    assert problem(authority) == f"tls_{name}: {path} is not a file"
     path.rmdir()
     os.mkfifo(path)
-    assert problem(authority) == f"tls_{name}: {path} is no file"
+    assert problem(authority) == f"tls_{name}: {path} is not a file"
 
 
 @pytest.mark.parametrize("name", ["cert", "key"])
@@ -120,7 +120,9 @@ def test_an_encrypted_key(authority: Authority) -> None:
         check=True,
     )
     authority.key.chmod(0o600)
-    assert problem(authority).startswith(f"tls_key: {authority.key} is encrypted, and nobody is")
+    assert problem(authority).startswith(
+        f"tls_key: {authority.key} is encrypted, and the daemon cannot"
+    )
 
 
 async def test_a_chat_says_so_before_anything_runs(authority: Authority) -> None:

@@ -15,6 +15,7 @@ from trio_chat.protocol.events import (
     Gone,
     Joined,
     NickChanged,
+    PersonChanged,
     Said,
     Told,
     TopicSet,
@@ -22,12 +23,21 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.names import Name, parse_nick
 from trio_chat.roomlog.claims import Claims
 
+NOBODY = Name("anonymous", "", ())
 TAKEN = "the nick {} is taken, or looks like one that is: please choose another"
 TOO_MANY = "there are too many rooms; please join one that exists (/rooms lists them)"
 
 
 def nick(user: str, shown: str) -> NickChanged:
     return NickChanged(user, "anonymous", parse_nick(shown, 30))
+
+
+def log_in(user: str, account: str, shown: str) -> PersonChanged:
+    return PersonChanged(user, "anonymous", account, parse_nick(shown, 30))
+
+
+def log_out(user: str) -> PersonChanged:
+    return PersonChanged(user, "", user, NOBODY)
 
 
 def enter(user: str, room: str, leaving: str | None = None) -> Entered:
@@ -40,6 +50,12 @@ def leave(user: str, room: str) -> Exited:
 
 def gone(user: str) -> Gone:
     return Gone(user, "nick")
+
+
+def held(claims: Claims) -> dict[str, object]:
+    """Return all that a table remembers of users."""
+    names = ("_holders", "_keys", "_accounts", "_devices", "_members", "_rooms")
+    return {name: found for name in names if (found := getattr(claims, name))}
 
 
 def refused(claims: Claims, *drafts: Entry) -> list[str]:
@@ -148,14 +164,16 @@ def test_who_is_gone_holds_nothing() -> None:
     drafts = [nick("1", "mary"), enter("1", "#a"), gone("1"), nick("2", "mary"), enter("2", "#b")]
     assert refused(claims, *drafts) == [""] * 5
     assert refused(claims, gone("1"), gone("nobody"), gone("2")) == [""] * 3
-    assert not any(getattr(claims, name) for name in ("_holders", "_keys", "_members", "_rooms"))
+    assert not held(claims)
 
 
 def test_a_predecessors_users_are_taken_over() -> None:
     claims = Claims(1)
     assert refused(claims, nick("4", "mary"), enter("4", "#b"), enter("1", "#b")) == [""] * 3
     # The users before them are forgotten.
-    claims.restore([("1", ["mary", "rnary"], ["#a", "#b"]), ("2", [], ["#b"]), ("3", [], [])])
+    claims.restore(
+        [("1", "1", ["mary", "rnary"], ["#a", "#b"]), ("2", "2", [], ["#b"]), ("3", "3", [], [])]
+    )
     drafts = [nick("2", "mary"), enter("2", "#c"), enter("2", "#a"), gone("1"), nick("2", "mary")]
     assert refused(claims, *drafts) == ["nick_taken", "too_many_rooms", "", "", ""]
     assert refused(claims, gone("2"), enter("3", "#c")) == ["", ""]
@@ -176,6 +194,37 @@ def test_what_is_no_claim_is_granted(draft: Entry) -> None:
     assert refused(claims, enter("2", "#b")) == ["too_many_rooms"]
 
 
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def test_all_devices_of_an_account_have_its_nick() -> None:
+    claims = Claims(1)
+    assert refused(claims, log_in("1", "a.mary", "mary"), log_in("2", "a.mary", "mary")) == ["", ""]
+    assert refused(claims, gone("1"), nick("3", "Mary")) == ["", "nick_taken"]
+    assert refused(claims, log_out("2"), nick("3", "Mary")) == ["", ""]
+
+
+def test_an_account_takes_its_nick_from_those_without_one() -> None:
+    claims = Claims(1)
+    assert refused(claims, nick("1", "mary"), nick("2", "rnary")) == ["", "nick_taken"]
+    login = log_in("3", "a.mary", "mary")
+    assert refused(claims, login, nick("1", "mary")) == ["", "nick_taken"]
+    assert login.displaced == ("1",)
+
+
+def test_two_accounts_never_have_one_nick() -> None:
+    claims = Claims(1)
+    first, second = log_in("1", "a.1", "mary"), log_in("2", "a.2", "mary")
+    assert refused(claims, first, second, gone("1"), second) == ["", "nick_taken", "", ""]
+    assert second.displaced == ()
+
+
+def test_a_login_frees_the_nick_before_it() -> None:
+    claims = Claims(1)
+    drafts = [nick("1", "jim"), log_in("1", "a.mary", "mary"), nick("2", "jim")]
+    assert refused(claims, *drafts) == ["", "", ""]
+
+
 # --- many at once ---------------------------------------------------------------------------------
 
 
@@ -185,7 +234,7 @@ def test_drafts_are_decided_in_their_order() -> None:
         nick("1", "mary"), Said("#a", "1", "mary", "hi"), nick("2", "mary"), nick("1", "jack"),
         nick("3", "mary"),
     ]  # fmt: skip
-    results = claims.decide_all(drafts)
+    results = claims.decide_all(drafts, {*map(type, drafts)})
     assert results is not drafts
     assert [result is draft for result, draft in zip(results, drafts, strict=True)] == [
         True, True, False, True, True,
@@ -196,7 +245,7 @@ def test_drafts_are_decided_in_their_order() -> None:
 def test_where_nothing_is_refused_the_drafts_themselves_come_back() -> None:
     claims = Claims(10)
     for drafts in ([Said("#a", "1", "n", "t")] * 3, [enter("1", "#a"), nick("1", "mary")], []):
-        assert claims.decide_all(drafts) is drafts
+        assert claims.decide_all(drafts, {*map(type, drafts)}) is drafts
 
 
 # --- beside a model -------------------------------------------------------------------------------
@@ -211,7 +260,12 @@ NAMES = [
     Name("b", "b", frozenset({"b"})),
 ]
 users, rooms = st.sampled_from(USERS), st.sampled_from(ROOMS)
+# Accounts and their nicks. An authority of the embedding program may have two that look alike.
+ACCOUNTS = {"a.1": NAMES[0], "a.2": NAMES[2], "a.3": NAMES[3]}
+accounts = st.sampled_from(sorted(ACCOUNTS))
 drafts = st.one_of(
+    st.builds(lambda user, to: PersonChanged(user, "", to, ACCOUNTS[to]), users, accounts),
+    st.builds(log_out, users),
     st.builds(NickChanged, users, st.just(""), st.sampled_from(NAMES)),
     st.builds(Entered, users, st.just(""), rooms, st.just(""), st.none() | rooms),
     st.builds(Exited, users, st.just(""), rooms),
@@ -233,6 +287,7 @@ class Model:
 
     rules: Allow
     names: dict[str, Name] = attrs.field(factory=dict)
+    accounts: dict[str, str] = attrs.field(factory=dict)
     members: set[tuple[str, str]] = attrs.field(factory=set)
 
     def decide(self, draft: Entry) -> str:
@@ -240,10 +295,12 @@ class Model:
         user = draft.author
         match draft:
             case NickChanged(name=name):
-                for other, held in self.names.items():
-                    if other != user and not set(name.keys).isdisjoint(held.keys):
-                        return "nick_taken"
-                self.names[user] = name
+                person = self.person(user)
+                if self.rivals(name) - {person}:
+                    return "nick_taken"
+                self.names[person] = name
+            case PersonChanged():
+                return self.change_person(draft)
             case Entered(room=room, leaving=leaving):
                 there = self.rules.kept | {room for _, room in self.members}
                 if room not in there and len(there) >= self.rules.max_rooms:
@@ -252,16 +309,47 @@ class Model:
             case Exited(room=room):
                 self.members -= {(user, room)}
             case Gone():
-                self.names.pop(user, None)
+                self.leave_person(user)
                 self.members = {(other, room) for other, room in self.members if other != user}
         return ""
 
-    def users(self) -> list[tuple[str, list[str], list[str]]]:
+    def change_person(self, draft: PersonChanged) -> str:
+        user, person = draft.author, draft.person
+        rivals = self.rivals(draft.name) - {person, user}
+        if rivals & set(self.accounts.values()):
+            return "nick_taken"
+        for other in rivals:
+            del self.names[other]
+        if self.person(user) != person:
+            self.leave_person(user)
+        if person != user:
+            self.accounts[user] = person
+        self.names[person] = draft.name
+        return ""
+
+    def person(self, user: str) -> str:
+        return self.accounts.get(user, user)
+
+    def rivals(self, name: Name) -> set[str]:
+        """The persons who hold one of a name's keys."""
+        return {
+            person
+            for person, held in self.names.items()
+            if not set(name.keys).isdisjoint(held.keys)
+        }
+
+    def leave_person(self, user: str) -> None:
+        person = self.accounts.pop(user, user)
+        if person not in self.accounts.values():
+            self.names.pop(person, None)
+
+    def users(self) -> list[tuple[str, str, list[str], list[str]]]:
         """All users, as a successor is told of them."""
         return [
             (
                 user,
-                sorted(self.names[user].keys) if user in self.names else [],
+                person := self.person(user),
+                sorted(self.names[person].keys) if person in self.names else [],
                 [room for other, room in sorted(self.members) if other == user],
             )
             for user in USERS
@@ -303,4 +391,4 @@ def test_all_that_is_held_is_let_go(steps: list[Entry]) -> None:
         claims.decide(step)
     for user in USERS:
         claims.decide(gone(user))
-    assert not any(getattr(claims, name) for name in ("_holders", "_keys", "_members", "_rooms"))
+    assert not held(claims)

@@ -87,7 +87,8 @@ def test_a_reload_reads_the_file_again_and_flags_still_beat_it(
 def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
-    commands = ["serve", "connect", "check", "status", "stop", "reload", "upgrade"]
+    commands = ["serve", "connect", "check", "status", "nodes", "clients", "announce"]
+    commands += ["kick", "stop", "reload", "upgrade", "account", "store"]
     assert re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE) == commands
 
 
@@ -119,12 +120,19 @@ def test_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "told"),
     [
         (["--prot", "9"], "No such option '--prot'"),
+        (["--xyz"], "No such option '--xyz': see trio-chat serve --help"),
         (["--port"], "Option '--port' requires an argument"),
         (["serv"], "No such command 'serv'"),
-        (["serve", "now"], "unexpected extra argument (now)"),
-        (["check", "--port", "1"], "No such option '--port'"),
-        (["--port", "http"], "--port must be a whole number from 0 to 65535, not 'http'"),
-        (["--rate-limit", "10"], "--rate-limit must look like 10/s, 600/m or off, not '10'"),
+        (["nosuch"], "No such command 'nosuch': see trio-chat --help"),
+        (["serve", "now"], "unexpected extra argument (now): see trio-chat serve --help"),
+        (["check", "chat.toml"], "argument (chat.toml): see trio-chat check --help"),
+        (["announce"], "Missing argument 'TEXT...': see trio-chat announce --help"),
+        (["clients", "--limit", "0"], '--limit must be a whole number from 1 to 10000, not "0"'),
+        (["clients", "--limit", "all"], '--limit must be a whole number from 1 to 10000, not "all'),
+        (["check", "--port", "1"], "No such option '--port': see trio-chat check --help"),
+        (["connect", "--port", "1"], "No such option '--port': see trio-chat connect --help"),
+        (["--port", "http"], '--port must be a whole number from 0 to 65535, not "http"'),
+        (["--rate-limit", "10"], '--rate-limit must look like 10/s, 600/m or off, not "10"'),
         (["--config", "/nowhere/chat.toml"], "cannot read /nowhere/chat.toml: No such file"),
     ],
 )
@@ -158,7 +166,10 @@ def test_check_tells_all_that_is_wrong(
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
         f"trio-chat: unknown setting 'prot' in {file}: did you mean 'port'?",
-        f"trio-chat: port in {file} must be a whole number from 0 to 65535, not 'x'",
+        (
+            f"trio-chat: port in {file} must be a whole number from 0 to 65535, "
+            'not "x", such as port = 8888'
+        ),
         (
             "trio-chat: unknown setting 'TRIO_CHAT_HOTS' in the environment: "
             "did you mean 'TRIO_CHAT_HOST'?"
@@ -166,22 +177,15 @@ def test_check_tells_all_that_is_wrong(
     ]
 
 
-@pytest.mark.parametrize(
-    ("addresses", "places", "reached", "port"),
-    [
-        ([("127.0.0.1", 8888)], "127.0.0.1:8888", "127.0.0.1", 8888),
-        ([("::1", 9)], "[::1]:9", "::1", 9),
-        ([("127.0.0.1", 8), ("::1", 9)], "127.0.0.1:8, [::1]:9", "127.0.0.1", 8),
-    ],
-)
-def test_the_start_line(
-    addresses, places: str, reached: str, port: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    announce([Endpoint(host, port) for host, port in addresses], Settings())
-    host = f"[{reached}]" if ":" in reached else reached
+FOR = "for lines, WebSocket and the page - to talk to it:"
+
+
+def test_the_start_line(capsys: pytest.CaptureFixture[str]) -> None:
+    announce([Endpoint("127.0.0.1", 8888), Endpoint("::1", 9)], Settings())
     assert capsys.readouterr().out == (
-        f"trio_chat is listening on {places} - to talk to it: telnet {reached} {port}, "
-        f"or a browser at http://{host}:{port}/\n"
+        f"trio_chat is listening on 127.0.0.1:8888 {FOR} "
+        "telnet 127.0.0.1 8888, or a browser at http://127.0.0.1:8888/\n"
+        f"trio_chat is listening on [::1]:9 {FOR} telnet ::1 9, or a browser at http://[::1]:9/\n"
     )
 
 
@@ -195,7 +199,7 @@ LET_IN = "browsers need --http-hosts"
             ("0.0.0.0", 9),
             {},
             (
-                "0.0.0.0:9 - to talk to it: telnet 127.0.0.1 9, "
+                f"0.0.0.0:9 {FOR} telnet 127.0.0.1 9, "
                 "or a browser at http://127.0.0.1:9/, "
                 f"from other machines by this one's address ({LET_IN} ADDRESS)"
             ),
@@ -204,21 +208,21 @@ LET_IN = "browsers need --http-hosts"
             ("::", 9),
             {"http_hosts": ("chat.example",)},
             (
-                "[::]:9 - to talk to it: telnet ::1 9, or a browser at http://[::1]:9/, "
+                f"[::]:9 {FOR} telnet ::1 9, or a browser at http://[::1]:9/, "
                 "from other machines by this one's address"
             ),
         ),
         (
             ("192.0.2.1", 9),
             {},
-            f"192.0.2.1:9 - to talk to it: telnet 192.0.2.1 9 ({LET_IN} 192.0.2.1)",
+            f"192.0.2.1:9 {FOR} telnet 192.0.2.1 9 ({LET_IN} 192.0.2.1)",
         ),
         (
             ("192.0.2.1", 9),
             {"http_hosts": ("192.0.2.1",), "tls_cert": "a.pem", "tls_key": "b.pem"},
             (
-                "192.0.2.1:9, with TLS too - to talk to it: telnet 192.0.2.1 9, or a browser at "
-                "http://192.0.2.1:9/"
+                "192.0.2.1:9 for lines, WebSocket and the page, with TLS or without "
+                "- to talk to it: telnet 192.0.2.1 9, or a browser at https://192.0.2.1:9/"
             ),
         ),
     ],
@@ -235,8 +239,8 @@ def test_the_start_line_says_how_others_come_in(
     [
         (OSError(errno.EADDRINUSE, ""), "127.0.0.1:80 is in use: choose another with --port, or "),
         (OSError(errno.EACCES, ""), "127.0.0.1:80 is not allowed to this user: choose a port abo"),
-        (OSError(errno.EADDRNOTAVAIL, ""), "127.0.0.1 is no address of this machine: choose ano"),
-        (socket.gaierror(-2, ""), "127.0.0.1 is no host that is known here: choose another with"),
+        (OSError(errno.EADDRNOTAVAIL, ""), "127.0.0.1 is not an address of this machine: choose"),
+        (socket.gaierror(-2, ""), "127.0.0.1 is not a known host: choose another with"),
         (OSError(errno.EMFILE, ""), "cannot listen on 127.0.0.1:80: Too many open files"),
     ],
 )
@@ -329,8 +333,8 @@ def test_too_few_open_files_are_told_and_the_rest_is_taken(start: Start, talk: T
             "127.0.0.1",
             "127.0.0.1:{} is in use: choose another with --port, or stop the other server",
         ),
-        ("192.0.2.1", "192.0.2.1 is no address of this machine: choose another with --host"),
-        ("a..b", "a..b is no host that is known here: choose another with --host"),
+        ("192.0.2.1", "192.0.2.1 is not an address of this machine: choose another with --host"),
+        ("a..b", "a..b is not a known host: choose another with --host"),
     ],
 )
 def test_not_being_able_to_listen_is_one_line_and_exit_code_2(

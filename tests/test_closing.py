@@ -418,7 +418,9 @@ async def test_a_reset_in_the_moment_of_lingering(links: Links) -> None:
 
 
 async def test_a_reset_while_stopping(narrow: Links) -> None:
-    async with chat_on_tcp(stop_grace=60, **SLOW) as (chat, port):
+    # More than the kernel takes meanwhile, so that the chat still waits for the client.
+    settings = {**SLOW, "outbox_bytes": 100_000}
+    async with chat_on_tcp(stop_grace=60, **settings) as (chat, port):
         talker = await dial(port, nick="john", room="#x")
         stuck = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         while not chat.statistics().lagging:

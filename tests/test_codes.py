@@ -14,13 +14,14 @@ from documents import document_client, mine
 from loopback import HOST, PATIENCE, chat_on_tcp, dial
 
 import trio_chat
-from trio_chat import Chat, Refused, Settings, custom, open_chat, server
+from trio_chat import Chat, Refused, Settings, custom, open_chat
 from trio_chat.errors import Code
 from trio_chat.protocol.events import Ended, Refusal
 from trio_chat.remote import open_client, session
 from trio_chat.remote.parse import parse_event
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.server import opening
 from trio_chat.testing import line_client
 
 ROOT = Path(trio_chat.__file__).parent
@@ -105,6 +106,9 @@ DOCUMENTS = [
     ("take_nick", {"nick": "admin"}, "nick_reserved"),
     ("take_nick", {"nick": "JACK"}, "nick_taken"),
     ("tell", {"nick": "jim", "text": "x"}, "no_such_nick"),
+    ("tell", {"nick": "jim", "client": "x", "text": "x"}, "client_left"),
+    ("tell", {"nick": "jack", "client": "x", "text": "x"}, "nick_passed_on"),
+    ("tell", {"nick": "jack", "client": 5, "text": "x"}, "bad_document"),
     ("tell", {"nick": "a b", "text": "x"}, "bad_nick"),
     ("join", {"room": "a,b"}, "bad_room_name"),
     ("join", {"room": "x" * 65}, "bad_room_name"),
@@ -191,7 +195,7 @@ def _failing(monkeypatch) -> None:
     async def open_log(*_) -> AsyncIterator[FailingLog]:
         yield FailingLog(Retention(10, 10))
 
-    monkeypatch.setattr(server, "_open_log", open_log)
+    monkeypatch.setattr(opening, "_open_log", open_log)
 
 
 @pytest.mark.usefixtures("_failing")
@@ -233,7 +237,7 @@ def calls(bot: trio_chat.InProcessClient) -> Iterator[tuple[object, str]]:
     yield bot.say("bad", "#a"), "refused"
     yield bot.say("worse", "#a"), "bad_language"
     yield bot.tell("jim", "x"), "no_such_nick"
-    yield bot.history(0, room="#a"), "bad_usage"
+    yield bot.history("#a", 0), "bad_usage"
     yield bot.join("#new"), "too_many_rooms"
 
 

@@ -97,27 +97,71 @@ def test_a_whole_number_of_seconds_needs_no_point(write: WriteFile) -> None:
 @pytest.mark.parametrize(
     ("toml", "told"),
     [
-        ('port = "6667"', "a whole number from 0 to 65535, not '6667'"),
-        ("port = true", "a whole number from 0 to 65535, not True"),
+        ('port = "6667"', 'a whole number from 0 to 65535, not "6667": write port = 6667'),
+        ("port = true", "a whole number from 0 to 65535, not true, such as port = 8888"),
         ("port = 2.5", "a whole number from 0 to 65535, not 2.5"),
-        ("port = 8888.0", "a whole number from 0 to 65535, not 8888.0"),
+        ("port = 8888.0", "a whole number from 0 to 65535, not 8888.0: write port = 8888"),
         ("port = 70000", "a whole number from 0 to 65535, not 70000"),
-        ("port = [1]", "a whole number from 0 to 65535, not [1]"),
-        ('stop_grace = "5"', "a number of seconds from 0 to 3600, not '5'"),
+        ("port = [1]", "a whole number from 0 to 65535, not [1], such as port = 8888"),
+        (
+            'outbox_bytes = "256k"',
+            'a whole number from 32 to 1073741824, not "256k", such as outbox_bytes = 262144',
+        ),
+        ('stop_grace = "5"', 'a number of seconds from 0 to 3600, not "5": write stop_grace = 5'),
         ("stop_grace = nan", "a number of seconds from 0 to 3600, not nan"),
-        ("stop_grace = false", "a number of seconds from 0 to 3600, not False"),
+        (
+            "stop_grace = false",
+            "a number of seconds from 0 to 3600, not false, such as stop_grace = 5.0",
+        ),
         ("keepalive = 0.5", "whole seconds from 1 to 32767, not 0.5"),
-        ("bare_lines = 1", "true or false, not 1"),
-        ('bare_lines = "true"', "true or false, not 'true'"),
+        ("bare_lines = 1", "true or false, not 1: write bare_lines = true"),
+        ('bare_lines = "off"', 'true or false, not "off": write bare_lines = false'),
+        ("bare_lines = 'maybe'", 'true or false, not "maybe", such as bare_lines = false'),
         ("host = 127", "a host name or an address, not 127"),
-        ('keep_rooms = "#a,#b"', "names of rooms, none of them empty, not '#a,#b'"),
-        ("keep_rooms = [1]", "names of rooms, none of them empty, not (1,)"),
+        ('host = ["::1"]', 'a host name or an address, not ["::1"]: write host = "::1"'),
+        (
+            'keep_rooms = "#general"',
+            (
+                'a list of room names, none of them empty, not "#general": '
+                'write keep_rooms = ["#general"]'
+            ),
+        ),
+        (
+            'keep_rooms = "#a,#b"',
+            (
+                'a list of room names, none of them empty, not "#a,#b": '
+                'write keep_rooms = ["#a", "#b"]'
+            ),
+        ),
+        ("keep_rooms = [1]", "a list of room names, none of them empty, not [1]"),
         (
             'trusted_proxies = "::1"',
-            "addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or unix, not '::1'",
+            (
+                "a list of addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or unix, "
+                'not "::1": write trusted_proxies = ["::1"]'
+            ),
         ),
-        ('store = "disk"', "auto, memory or sqlite:PATH, not 'disk'"),
-        ('log_level = "trace"', "debug or info or warning or error, not 'trace'"),
+        (
+            'http_hosts = "chat.example.org"',
+            (
+                "a list of host names or addresses, without scheme or port, such as "
+                'chat.example.org, 192.0.2.7 or 2001:db8::1, not "chat.example.org": '
+                'write http_hosts = ["chat.example.org"]'
+            ),
+        ),
+        (
+            'store = "disk"',
+            'auto, memory, sqlite:PATH or a URL such as redis://HOST:PORT/DB, not "disk"',
+        ),
+        ('log_level = "trace"', 'debug or info or warning or error, not "trace"'),
+        (
+            'log_level = "INFO"',
+            'debug or info or warning or error, not "INFO": write log_level = "info"',
+        ),
+        (
+            "port = 2026-01-31",
+            "a whole number from 0 to 65535, not 2026-01-31, such as port = 8888",
+        ),
     ],
 )
 def test_a_key_of_the_wrong_kind_is_refused(toml: str, told: str, write: WriteFile) -> None:
@@ -125,38 +169,50 @@ def test_a_key_of_the_wrong_kind_is_refused(toml: str, told: str, write: WriteFi
     assert problems(file=write(toml)) == [f"{name} in chat.toml must be {told}"]
 
 
-@pytest.mark.parametrize("value", ["10", "10.0", "false", '"10"', '["off"]'])
-def test_a_rate_in_the_file_has_its_unit(value: str, write: WriteFile) -> None:
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ("10", '"10/s"'),
+        ("10.0", '"10/s"'),
+        ('"2.5"', '"2.5/s"'),
+        ("false", '"off"'),
+        ('["off"]', None),
+        ("1e9", None),
+        ('"10 a second"', None),
+    ],
+)
+def test_a_rate_in_the_file_has_its_unit(value: str, form: str | None, write: WriteFile) -> None:
     (line,) = problems(file=write(f"rate_limit = {value}"))
     assert line.startswith("rate_limit in chat.toml must look like 10/s, 600/m or off, not ")
+    assert line.partition(": write rate_limit = ")[2] == (form or "")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("port", "http", "must be a whole number from 0 to 65535, not 'http'"),
-        ("port", "", "must be a whole number from 0 to 65535, not ''"),
-        ("port", "2.5", "must be a whole number from 0 to 65535, not '2.5'"),
+        ("port", "http", 'must be a whole number from 0 to 65535, not "http"'),
+        ("port", "", 'must be a whole number from 0 to 65535, not ""'),
+        ("port", "2.5", 'must be a whole number from 0 to 65535, not "2.5"'),
         ("port", "-1", "must be a whole number from 0 to 65535, not -1"),
-        ("stop_grace", "5s", "must be a number of seconds from 0 to 3600, not '5s'"),
+        ("stop_grace", "5s", 'must be a number of seconds from 0 to 3600, not "5s"'),
         ("stop_grace", "nan", "must be a number of seconds from 0 to 3600, not nan"),
-        ("bare_lines", "maybe", "must be true or false, not 'maybe'"),
-        ("rate_limit", "10", "must look like 10/s, 600/m or off, not '10'"),
+        ("bare_lines", "maybe", 'must be true or false, not "maybe"'),
+        ("rate_limit", "10", 'must look like 10/s, 600/m or off, not "10"'),
         ("rate_limit", "0/s", "must be off, or from 0.01 to 1000000 lines a second, not 0.0"),
         (
             "keep_rooms",
             "#a,,#b",
-            "must be names of rooms, none of them empty, not ('#a', '', '#b')",
+            'must be a list of room names, none of them empty, not ["#a", "", "#b"]',
         ),
         (
             "trusted_proxies",
             "::1,1.2.3.4/8,proxy",
             (
-                "must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or unix, "
-                "not '1.2.3.4/8'"
+                "must be a list of addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, "
+                'or unix, not "1.2.3.4/8"'
             ),
         ),
-        ("log_level", "INFO", "must be debug or info or warning or error, not 'INFO'"),
+        ("log_level", "INFO", 'must be debug or info or warning or error, not "INFO"'),
     ],
 )
 def test_a_text_that_cannot_be_read_is_refused(name: str, text: str, told: str) -> None:
@@ -183,8 +239,17 @@ def test_an_unknown_variable_is_told_with_the_nearest_known() -> None:
 
 
 def test_what_is_near_to_nothing_is_pointed_to_the_help(write: WriteFile) -> None:
-    assert problems(file=write("[database]\nurl = 1")) == [
-        "unknown setting 'database' in chat.toml: trio-chat serve --help names them all"
+    assert problems(file=write("database = 1")) == [
+        "unknown setting 'database' in chat.toml: see all of them with trio-chat serve --help"
+    ]
+
+
+def test_a_table_of_settings_is_told_that_there_is_none(write: WriteFile) -> None:
+    assert problems(file=write("[server]\nport = 1")) == [
+        (
+            "unknown setting 'server' in chat.toml: settings stand by themselves, "
+            "without [server] above them"
+        )
     ]
 
 
@@ -220,6 +285,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     file = tmp_path / "chat.toml"
     assert problems(file=file) == [f"cannot read {file}: No such file or directory"]
     assert problems(file=tmp_path) == [f"cannot read {tmp_path}: Is a directory"]
+
+
+def test_a_file_without_end_is_no_settings_file(write: WriteFile) -> None:
+    told = "is no settings file: it has more than 1048576 bytes"
+    assert problems(file=Path("/dev/zero")) == [f"/dev/zero {told}"]
+    assert problems(file=write("#" * 1_048_577)) == [f"chat.toml {told}"]
+    assert load({}, {}, write("#" * 1_048_576)) == Settings()
 
 
 def test_bad_toml_is_told_with_its_line_and_column(write: WriteFile) -> None:

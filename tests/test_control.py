@@ -16,9 +16,10 @@ import trio
 import trio.testing
 
 from trio_chat.daemon import control, control_client
-from trio_chat.daemon.control import Command, serve_control
-from trio_chat.daemon.control_client import Asking, asking, running
+from trio_chat.daemon.control import Command, Listing, serve_control
+from trio_chat.daemon.control_client import Asking, asking
 from trio_chat.daemon.control_path import claim, default_path
+from trio_chat.daemon.target import running
 from trio_chat.errors import ChatClosed, ControlError
 from trio_chat.transports import unix
 from trio_chat.transports.unix import is_alive
@@ -36,14 +37,14 @@ def mode(path: Path) -> int:
 
 
 def stale(path: Path) -> None:
-    """What a daemon leaves behind that was killed."""
+    """Leave a socket behind, as a killed daemon does."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
         left.listen()
 
 
-# Who gets the path
+# The owner of the path
 
 
 async def test_the_socket_and_its_directory_are_the_owners_only(path: Path) -> None:
@@ -75,6 +76,23 @@ async def test_a_directory_that_is_open_to_others_is_refused(bits: int, path: Pa
         running()
 
 
+async def test_a_directory_that_has_other_files_is_not_to_be_closed(path: Path) -> None:
+    path.parent.mkdir(mode=0o755)
+    (path.parent / "8888.sock").touch()
+    (path.parent / "8888.workers").mkdir()
+    with pytest.raises(ControlError, match="close it"):
+        await claim(path)
+    (path.parent / "other").touch()
+    with pytest.raises(ControlError) as caught:
+        await claim(path)
+    assert str(caught.value) == (
+        f"{path.parent} is open to other users: choose a directory for the socket alone, such as "
+        f"--control {path.parent}/trio-chat/control.sock"
+    )
+    async with await claim(path.parent / "trio-chat" / "control.sock"):
+        pass
+
+
 async def test_a_directory_of_another_user_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +104,7 @@ async def test_a_directory_of_another_user_is_refused(
 
 async def test_what_is_no_directory_is_refused(path: Path) -> None:
     path.parent.write_text("")
-    with pytest.raises(ControlError, match="is no directory"):
+    with pytest.raises(ControlError, match="is not a directory"):
         await claim(path)
 
 
@@ -137,7 +155,7 @@ async def test_a_path_that_cannot_be_is_an_os_error(tmp_path: Path) -> None:
 
 
 async def test_to_look_and_to_replace_is_one_step(path: Path) -> None:
-    """Who claims waits for another who is at it, and sees what that one has made."""
+    """A second claim waits for the first, and sees its result."""
     stale(path)
     errors = []
 
@@ -203,7 +221,7 @@ async def test_a_path_that_is_gone_already_is_no_error(path: Path) -> None:
         path.parent.rmdir()
 
 
-# Who may ask, and what comes of it
+# Permissions, and answers
 
 
 async def no_status() -> dict:
@@ -212,6 +230,10 @@ async def no_status() -> dict:
 
 async def broken() -> dict:
     raise RuntimeError("hush")
+
+
+async def rows(number: int) -> Listing:
+    return Listing({"rows": number}, ({"row": row, "text": "x" * 1000} for row in range(number)))
 
 
 async def refusing() -> dict:
@@ -230,6 +252,7 @@ class Serving:
             "status": Command(self.give_status),
             "reload": Command(no_status),
             "break": Command(broken),
+            "rows": Command(rows, takes={"number": int}),
             "stop": Command(self.give_status, then=self.stopped.set),
         }
 
@@ -290,6 +313,29 @@ async def test_what_cannot_be_done_is_told(serving: Serving) -> None:
     assert await serving.ask(request("reload")) == {"error": "the chat is stopping"}
 
 
+async def test_rows_follow_the_answer_in_order(serving: Serving) -> None:
+    def ask() -> list[dict]:
+        with asking(serving.path) as one:
+            answer = one.ask("rows", number=1234)
+            return [answer, *one.rows(1234)]
+
+    answer, *followed = await trio.to_thread.run_sync(ask)
+    assert answer == {"rows": 1234}
+    assert [row["row"] for row in followed] == list(range(1234))
+
+
+async def test_rows_end_for_a_reader_that_stops(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SECONDS", 0.05)
+    async with await serving.connect() as stream:
+        await stream.send_all(b'{"command": "rows", "number": 100000}\n')
+        # Others are served meanwhile.
+        assert await serving.ask(request("status")) == {"clients": 1}
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert len(await rest(stream)) < 100_000_000
+
+
 async def test_a_command_that_fails_is_logged_and_ends_nothing(serving: Serving, caplog) -> None:
     told = {"error": "that has failed; the daemon's log says why"}
     assert await serving.ask(request("break")) == told
@@ -308,6 +354,10 @@ async def test_a_command_that_fails_is_logged_and_ends_nothing(serving: Serving,
         b'{"command": ["status"]}\n',
         b'{"command": "dance"}\n',
         b'{"command": "status", "loudly": true}\n',
+        b'{"command": "rows"}\n',
+        b'{"command": "rows", "number": "2"}\n',
+        b'{"command": "rows", "number": true}\n',
+        b'{"command": "rows", "number": 2, "loudly": true}\n',
         b'{"command": "status"\n}\n',
         b"\xff\xfe\n",
         b"[" * 4000 + b"\n",
@@ -315,7 +365,7 @@ async def test_a_command_that_fails_is_logged_and_ends_nothing(serving: Serving,
     ],
 )
 async def test_what_is_no_request_is_told_what_is(data: bytes, serving: Serving) -> None:
-    told = 'a request is {"command": NAME}, where NAME is one of: status, reload, break, stop'
+    told = 'a request is {"command": NAME}, where NAME is one of: status, reload, break, rows, stop'
     assert await serving.ask(data) == {"error": told}
 
 
@@ -324,7 +374,7 @@ async def test_a_request_that_has_no_end_is_refused(serving: Serving) -> None:
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - the system takes some
             while True:
                 await stream.send_all(b"x" * 10_000)
-        assert json.loads(await rest(stream)) == {"error": "a request has at most 4096 bytes"}
+        assert json.loads(await rest(stream)) == {"error": "a request has at most 32768 bytes"}
 
 
 async def test_who_asks_nothing_is_let_go(
@@ -428,7 +478,7 @@ async def test_the_path_is_free_when_it_is_cancelled(path: Path) -> None:
     assert not path.exists()
 
 
-# Who asks
+# The other end
 
 
 async def test_daemons_that_run_are_found(runtime: Path) -> None:

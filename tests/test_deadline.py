@@ -12,14 +12,17 @@ import pytest
 import trio
 
 async def test_real_time():
+    # It hangs in real time.
     await trio.sleep_forever()
 
 async def test_virtual_time(autojump_clock):
     while True:
+        # It hangs on the virtual clock.
         await trio.sleep(60)
 
 async def test_no_time(mock_clock):
     with trio.move_on_after(1, shield=True):
+        # It hangs, as no time passes.
         await trio.sleep_forever()
 
 async def test_without_a_checkpoint():
@@ -29,6 +32,7 @@ async def test_without_a_checkpoint():
 @pytest.fixture
 async def fixture():
     yield
+    # It hangs after its test.
     await trio.sleep_forever()
 
 async def test_a_fixture(fixture):
@@ -36,6 +40,7 @@ async def test_a_fixture(fixture):
 
 def test_swallowed():
     try:
+        # It hangs, and swallows the error that ends it.
         trio.run(trio.sleep_forever)
     except BaseException:
         pass
@@ -75,7 +80,5 @@ def test_each_of_these_fails_by_itself(
     assert sum("Overdue: it still ran after 0.5 s" in line for line in ran.outlines) >= 10
     ran.stdout.no_fnmatch_line("*TrioInternalError*")
     ran.stdout.fnmatch_lines("*10 tests hung*")
-    ran.stdout.fnmatch_lines(
-        ["*<test 'test_virtual_time'>", "* in test_virtual_time", "*await trio.sleep(60)"],
-        consecutive=True,
-    )
+    told = ["*<test 'test_virtual_time'>", "* in test_virtual_time", "*await *"]
+    ran.stdout.fnmatch_lines(told, consecutive=True)

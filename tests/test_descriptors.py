@@ -1,4 +1,4 @@
-"""The descriptors of connections: how many there may be, and who may hold one for longer."""
+"""The descriptors of connections: their number, and connections that linger."""
 
 from __future__ import annotations
 

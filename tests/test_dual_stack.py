@@ -6,22 +6,12 @@ import socket
 
 import pytest
 import trio
-from loopback import PATIENCE, until
+from loopback import PATIENCE, needs_ipv6, until
 
 from trio_chat import Settings, open_chat
 from trio_chat.config.endpoints import Endpoint
 
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+pytestmark = needs_ipv6
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

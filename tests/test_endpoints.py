@@ -82,32 +82,49 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
         ("[[listen]]\nprot = 1", "must have no key 'prot': did you mean 'port'?"),
         ("listen = [1]", "must have a table [[listen]] for each, not 1"),
         ("listen = 1", "must have a table [[listen]] for each, not 1"),
-        ("[listen]\nport = 1", "must have a table [[listen]] for each, not {'port': 1}"),
+        (
+            "listen = '0.0.0.0:80'",
+            'not "0.0.0.0:80": write listen = [{host = "0.0.0.0", port = 80}]',
+        ),
+        (
+            "listen = ['unix:/run/x=line']",
+            'not "unix:/run/x=line": write listen = [{unix = "/run/x", accept = ["line"]}]',
+        ),
+        (
+            "[listen]\nport = 1",
+            "must have a table [[listen]] for each, not {port = 1}: write [[listen]]",
+        ),
         ("listen = []", "must have a table [[listen]] or more: leave out an empty one"),
         ("port = 8888\n[[listen]]\nport = 1", "takes the place of port in"),
         ("[[listen]]\nunix = '/nowhere/x'", "there is no directory /nowhere: make it, or choose"),
         ("[[listen]]\nunix = '/etc/passwd'", "/etc/passwd is no socket: remove it, or choose"),
-        ("[[listen]]\nport = '1'", "port must be a whole number from 0 to 65535, not '1'"),
-        ("[[listen]]\nport = true", "port must be a whole number from 0 to 65535, not True"),
+        ("[[listen]]\nport = '1'", 'port must be a whole number from 0 to 65535, not "1"'),
+        ("[[listen]]\nport = true", "port must be a whole number from 0 to 65535, not true"),
         ("[[listen]]\nhost = 1\nport = 1", "host must be a host name or an address, not 1"),
         ("[[listen]]\nhost = 'a'", "must have port (and host), or else unix (and mode), in each"),
         ("[[listen]]\nport = 1\nunix = 'x'", "must have port (and host), or else unix (and mode)"),
         ("[[listen]]\nmode = 1", "must have port (and host), or else unix (and mode), in each"),
-        ("[[listen]]\nunix = ''", "must have a path as unix, not ''"),
-        ("[[listen]]\nunix = 'x'\nmode = 512", "mode must be from 0o000 to 0o777, not 512"),
+        ("[[listen]]\nunix = ''", "must have a path as unix, not an empty text"),
+        ("[[listen]]\nunix = 'x'\nmode = 888", "mode must be from 0o000 to 0o777, not 888"),
+        ("[[listen]]\nunix = 'x'\nmode = 660", "an octal mode, not 660: write mode = 0o660"),
+        ("[[listen]]\nunix = 'x'\nmode = '0600'", 'not "0600": write mode = 0o600'),
+        ("[[listen]]\nport = 1\nrate_burst = 3", "settings stand above the first [[listen]]"),
         (f"[[listen]]\nunix = '{'x' * 101}'", "unix must be a path of at most 100 bytes, not"),
         (
             "[[listen]]\nport = 1\naccept = []",
             "accept must be one or more of line, http, tls, each once",
         ),
-        ("[[listen]]\nport = 1\naccept = 'tls'", "must have a list to accept, not 'tls'"),
+        (
+            "[[listen]]\nport = 1\naccept = 'tls'",
+            'a list to accept, not "tls": write accept = ["tls"]',
+        ),
         (
             "[[listen]]\nport = 1\naccept = [1]",
-            "one or more of line, http, tls, each once, not (1,)",
+            "one or more of line, http, tls, each once, not [1]",
         ),
         (
             "[[listen]]\nport = 1\naccept = [[1]]",
-            "one or more of line, http, tls, each once, not (",
+            "one or more of line, http, tls, each once, not [",
         ),
         ("[[listen]]\nport = 1\n[[listen]]\nport = 1", "must have 127.0.0.1:1 once, not twice"),
         ("port = 9\n[[listen]]\nport = 1", "takes the place of host and port: put these into one"),
@@ -164,28 +181,88 @@ def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], inst
 @pytest.mark.parametrize(
     ("listen", "told"),
     [
-        ("unix:/run/a", "unix:/run/a - to talk to it: nc -U /run/a"),
-        ("unix:/run/a=http", "unix:/run/a=http"),
-        ("0.0.0.0:1=tls", "0.0.0.0:1=tls"),
         (
-            "unix:/run/a,[::1]:2=line,[::1]:3=http",
-            (
-                "unix:/run/a, [::1]:2=line, [::1]:3=http - to talk to it: telnet ::1 2, or a "
-                "browser at http://[::1]:3/"
-            ),
+            "unix:/run/a",
+            ["unix:/run/a for lines, WebSocket and the page - to talk to it: nc -U /run/a"],
+        ),
+        ("unix:/run/a=http", ["unix:/run/a for WebSocket and the page"]),
+        (
+            "unix:/run/a,[::1]:2=line,[::1]:80=http",
+            [
+                "[::1]:2 for lines - to talk to it: telnet ::1 2",
+                ("[::1]:80 for WebSocket and the page - to talk to it: a browser at http://[::1]/"),
+                "unix:/run/a for lines, WebSocket and the page - to talk to it: nc -U /run/a",
+            ],
         ),
     ],
 )
-def test_the_start_line_names_them_all(listen: str, told: str, capsys) -> None:
-    announce([from_text(text) for text in listen.split(",")], Settings())
+def test_there_is_a_start_line_for_each(listen: str, told: list[str], capsys) -> None:
+    settings = load({"listen": listen}, {}, None)
+    announce(settings.listen, settings)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"trio_chat is listening on {line}" for line in told]
+
+
+WEB = "WebSocket and the page"
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (
+            "127.0.0.1:1",
+            (
+                f"127.0.0.1:1 for lines, {WEB}, with TLS or without - to talk to it: "
+                "telnet 127.0.0.1 1, or a browser at https://127.0.0.1:1/"
+            ),
+        ),
+        (
+            "0.0.0.0:443=tls",
+            (
+                f"0.0.0.0:443 for lines, {WEB}, with TLS only - to talk to it: trio-chat connect "
+                "--tls chat.example:443, or a browser at https://chat.example/"
+            ),
+        ),
+        (
+            "127.0.0.1:1=line+tls",
+            (
+                f"127.0.0.1:1 for lines, with TLS for {WEB} too - to talk to it: "
+                "telnet 127.0.0.1 1, or a browser at https://127.0.0.1:1/"
+            ),
+        ),
+        (
+            "127.0.0.1:1=http+tls",
+            (
+                f"127.0.0.1:1 for {WEB}, with TLS for lines too - to talk to it: "
+                "trio-chat connect --tls 127.0.0.1:1, or a browser at https://127.0.0.1:1/"
+            ),
+        ),
+        (
+            "unix:/run/a=tls",
+            f"unix:/run/a for lines, {WEB}, with TLS only",
+        ),
+    ],
+)
+def test_the_start_line_says_where_tls_is(place: str, told: str, capsys) -> None:
+    endpoint = from_text(place)
+    settings = Settings(tls_cert="a", tls_key="b", http_hosts=("chat.example",))
+    announce([endpoint], settings)
     assert capsys.readouterr().out == f"trio_chat is listening on {told}\n"
+
+
+def test_the_start_line_names_the_proxies_of_each_kind(capsys) -> None:
+    settings = Settings(trusted_proxies=("192.0.2.7", "unix", "10.0.0.0/8"))
+    announce([Endpoint(port=1, accept=("line",)), Endpoint(unix="/run/a")], settings)
+    tcp, unix = capsys.readouterr().out.splitlines()
+    assert " for lines, with PROXY headers from 192.0.2.7, 10.0.0.0/8 - to talk " in tcp
+    assert f", {WEB}, with PROXY headers from unix - to talk " in unix
 
 
 # --- by what is answered --------------------------------------------------------------------------
 
 
 def fed(accept: tuple, data: bytes, *, inside: bool = False) -> str:
-    """What comes of first bytes where this is taken; each byte for itself."""
+    """Give the answer to first bytes, sent one by one, where `accept` allows this."""
     return repr(records([bytes([byte]) for byte in data], accept=accept, inside=inside))
 
 
@@ -213,7 +290,7 @@ def test_only_what_is_accepted_is_taken(
     assert line in fed(accept, LINE)
     assert request_ in fed(accept, REQUEST)
     assert hello in fed(accept, HELLO)
-    # Who is refused is heard no more.
+    # A refused client's further input is ignored.
     for answer in (fed(accept, LINE * 3), fed(accept, REQUEST * 3)):
         assert answer.count("takes only") <= 2
     # Inside of TLS everything is spoken.

@@ -87,6 +87,7 @@ async def custom_command(port: int) -> None:
         of_two, of_six = await john.lines(2)
         assert re.fullmatch(r"> \* jack rolls [12] of 2", of_two)
         assert re.fullmatch(r"> \* jack rolls [1-6] of 6", of_six)
+        await jack.expect(of_two, of_six)
         await jack.send("/roll 1", "/help roll", "/leave", "/roll")
         await jack.expect(
             "err: a die has 2 to 1000 sides, usage: /roll [SIDES]",
@@ -132,7 +133,7 @@ def test_each_example_is_tested() -> None:
 
 
 def test_an_interrupt_never_lands_within_a_turn() -> None:
-    # It would end the hub there, and who waits for it would raise ChatClosed beside the interrupt.
+    # It would end the hub there, and a task that waits would raise ChatClosed beside the interrupt.
     went_on = []
 
     def interrupted(draft: trio_chat.Said) -> str:

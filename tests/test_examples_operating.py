@@ -16,12 +16,14 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import yaml
 from loopback import chat_on_tcp
 from needs import needs
-from processes import PATIENCE, Daemon, Start
+from ports import free_port
+from processes import PATIENCE, Daemon, Start, environment
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -29,10 +31,14 @@ import trio_chat
 from trio_chat import open_chat
 from trio_chat.config import sources
 from trio_chat.metrics.catalogue import metrics
+from trio_chat.metrics.histogram import Histogram
+from trio_chat.metrics.node import ROUND_TRIPS, NodeStatistics
 from trio_chat.metrics.process import usage
 from trio_chat.metrics.prometheus import render
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+INTERNET = EXAMPLES.parent / "docs" / "internet.md"
+MONITORING = EXAMPLES.parent / "docs" / "monitoring.md"
 PROMETHEUS = EXAMPLES / "prometheus"
 NAME = re.compile(r"\b(?:trio_chat|process)_\w+")
 LABELS = re.compile(r"(\w+)\{([^}]*)\}")
@@ -41,14 +47,22 @@ LABELS = re.compile(r"(\w+)\{([^}]*)\}")
 # --- Prometheus -----------------------------------------------------------------------------------
 
 
+def groups() -> dict[str, list[dict]]:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    return {group["name"]: group["rules"] for group in groups}
+
+
 def rules() -> list[dict]:
-    [group] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
-    return group["rules"]
+    return [rule for group in groups().values() for rule in group]
 
 
 async def told() -> str:
+    """All metrics, those of a node too."""
+    values = {field.name: 0 for field in attrs.fields(NodeStatistics)}
+    node = NodeStatistics(**values | {"round_trips": Histogram(ROUND_TRIPS)})
     async with open_chat() as chat:
-        return render(metrics(chat.statistics(), chat.health(), usage())).decode()
+        statistics = attrs.evolve(chat.statistics(), node=node)
+        return render(metrics(statistics, chat.health(), usage())).decode()
 
 
 def test_rules_have_what_rules_need() -> None:
@@ -74,6 +88,12 @@ async def test_rules_are_about_metrics_there_are() -> None:
                     assert f'{metric}{{limit="{limit}"}} ' in lines
 
 
+def test_there_is_something_to_do_at_each_rule_about_nodes() -> None:
+    section = MONITORING.read_text().partition("\n## Several nodes\n")[2].partition("\n## ")[0]
+    alerts = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert alerts == [rule["alert"] for rule in groups()["trio-chat-nodes"]]
+
+
 def test_reasons_that_rules_look_for_are_given_somewhere() -> None:
     package = Path(trio_chat.__file__).parent
     source = "".join(path.read_text() for path in package.rglob("*.py"))
@@ -87,19 +107,13 @@ def test_prometheus_is_told_where_to_look() -> None:
     assert settings["rule_files"] == ["alerts.yml"]
     [job] = settings["scrape_configs"]
     assert all(
-        f'job="{job["job_name"]}"' in rule["expr"] for rule in rules() if "job" in rule["expr"]
+        f'job="{job["job_name"]}"' in rule["expr"] for rule in rules() if 'job="' in rule["expr"]
     )
     [group] = job["static_configs"]
     assert group["targets"] == [f"127.0.0.1:{sources.FIELDS['port'].default}"]
 
 
 # --- haproxy --------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def own_address() -> str:
@@ -216,29 +230,19 @@ def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: P
 
 # --- Caddy ----------------------------------------------------------------------------------------
 
-PROXY_PROTOCOL = """
-		# The chat counts and logs the client's own address, not Caddy's.
-		transport http {
-			# Not v2: before 2.8 that names nobody.
-			proxy_protocol v1
-		}
-"""
-
 
 @pytest.fixture
 def behind_caddy(start: Start, tmp_path: Path) -> Iterator[tuple[Daemon, int, ssl.SSLContext]]:
-    """A daemon, the port at which Caddy serves it with the example's settings, and whom to trust.
+    """A daemon, the port of Caddy with the example's settings, and a context that trusts Caddy.
 
-    The certificate is Caddy's own. What a version before 2.7 does not know is left out.
+    The certificate is Caddy's own.
     """
     daemon = start("--trusted-proxies", "127.0.0.1", "--http-hosts", "chat.example.org")
     text, port = (EXAMPLES / "caddy" / "Caddyfile").read_text(), free_port()
     examples = {
         "\nchat.example.org {": f"\nchat.example.org:{port} {{\n\ttls internal",
-        "127.0.0.1:8888 {": f"127.0.0.1:{daemon.port} {{",
+        "reverse_proxy 127.0.0.1:8888": f"reverse_proxy 127.0.0.1:{daemon.port}",
     }
-    if not knows_proxy_protocol():
-        examples[PROXY_PROTOCOL] = "\n"
     for example, ours in examples.items():
         assert text.count(example) == 1, example
         text = text.replace(example, ours)
@@ -273,15 +277,9 @@ def trusting_caddy(home: Path, port: int) -> ssl.SSLContext:
             return context
 
 
-def knows_proxy_protocol() -> bool:
-    command = [needs("caddy"), "version"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    major, minor = re.match(r"v?(\d+)\.(\d+)", told.stdout).groups()
-    return (int(major), int(minor)) >= (2, 7)
-
-
 def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
     daemon, port, context = behind_caddy
+    address = own_address()
 
     def ask(path: str, **headers: str) -> tuple[int, bytes]:
         connection = HTTPSConnection("chat.example.org", port)
@@ -297,7 +295,7 @@ def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
     for path in ("/metrics", "/healthz", "/healthz/ready"):
         assert ask(path)[0] == 404
     origin = f"https://chat.example.org:{port}"
-    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    plain = socket.create_connection((address, port), timeout=PATIENCE)
     url = f"wss://chat.example.org:{port}/ws"
     with connect(url, sock=plain, ssl=context, origin=origin) as program:
         # Asked by hand: Caddy keeps the connection, and websockets' client waits for its end.
@@ -311,8 +309,8 @@ def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
         assert json.loads(program.recv(PATIENCE))["type"] == "hello"
         program.send(json.dumps({"type": "join", "room": "#a", "id": "1"}))
         assert json.loads(program.recv(PATIENCE))["room"] == "#a"
-    if knows_proxy_protocol():
-        daemon.logs("client came through a proxy address=127.0.0.1:")
+        if address != "127.0.0.1":
+            daemon.logs(f"client came through a proxy address={address} ")
 
 
 # --- nginx ----------------------------------------------------------------------------------------
@@ -404,6 +402,37 @@ def test_nginx_that_passes_no_port_shows_in_the_log(start: Start, tmp_path: Path
         assert refused.value.response.status_code == 403
         assert b"A proxy has to pass Host on unchanged" in refused.value.response.body
         daemon.logs(f'request="GET /ws" status=403 host=chat.example.org origin={origin} reason="')
+
+
+# --- The backup of docs/internet.md ---------------------------------------------------------------
+
+
+def lines_of(daemon: Daemon, *typed: str) -> list[str]:
+    with (
+        socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE) as sock,
+        sock.makefile("r", encoding="utf-8") as answers,
+    ):
+        sock.sendall("".join(f"{line}\n" for line in (*typed, "/quit")).encode())
+        return answers.read().splitlines()
+
+
+def test_the_backup_has_every_message(start: Start, tmp_path: Path) -> None:
+    daemon = start("--store", f"sqlite:{tmp_path}/chat.db")
+    lines_of(daemon, "/join #a", "/msg keep this")
+    [script] = re.findall(r"<<'END'\n(#!/bin/sh\n.*?)END\n", INTERNET.read_text(), re.DOTALL)
+    for path, ours in {
+        "/var/lib/trio-chat": str(tmp_path),
+        "/var/backups": str(tmp_path),
+        "/opt/trio-chat/bin/trio-chat": f"{sys.executable} -m trio_chat",
+    }.items():
+        assert path in script
+        script = script.replace(path, ours)
+    for _ in range(2):  # a second one on a day replaces the first
+        subprocess.run(["sh", "-c", script], check=True, env=environment())
+    [copy] = tmp_path.glob("trio-chat-*.db")
+    assert copy.stat().st_mode & 0o77 == 0
+    restored = start("--store", f"sqlite:{copy}")
+    assert [line for line in lines_of(restored, "/join #a", "/history") if "keep this" in line]
 
 
 # --- Docker ---------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ import pytest
 import trio
 import trio.testing
 
-from trio_chat import ChatClosed, Refused, Said, Settings, open_chat, server
+from trio_chat import ChatClosed, Refused, Said, Settings, open_chat
 from trio_chat.protocol.commands import MAX_FOUND
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.server import opening
 from trio_chat.testing import LineClient, line_client
 
 AT = 1_769_860_800.0
-WHEN = "2026-01-31 12:00:00"
+WHEN = "2026-01-31 12:00:00 UTC"
 CANNOT_READ = "the messages of this room cannot be read now; please try again later"
 FAREWELL = "> the server is shutting down"
 # An answer that no one reads fills the outbox soon.
@@ -64,14 +65,14 @@ def log(monkeypatch):
     async def open_log(settings, handover):
         yield log
 
-    monkeypatch.setattr(server, "_open_log", open_log)
+    monkeypatch.setattr(opening, "_open_log", open_log)
     monkeypatch.setattr(time, "time", lambda: AT)
     return log
 
 
 @asynccontextmanager
 async def running(**settings):
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # With a clock that jumps, a wait for something that never comes ends here.
     with trio.fail_after(100_000):
         async with open_chat(Settings(**{"rate_limit": None} | settings)) as chat:
             yield chat
@@ -112,7 +113,7 @@ async def test_an_answer_needs_nothing_else_to_happen(jack, autojump_clock):
 async def test_what_was_said_is_shown_with_id_and_time(jack, autojump_clock):
     await jack.send("/msg Hi", "/me waves", "/topic tea & cake", "/nick john", "/msg Grüße")
     await jack.send("/history")
-    assert (await jack.sync())[2:] == [
+    assert (await jack.sync())[3:] == [
         shown(1, "jack: Hi"),
         shown(2, "* jack waves"),
         shown(3, "topic of #a: tea & cake"),
@@ -161,7 +162,7 @@ async def test_what_is_refused(jack, autojump_clock):
     assert await jack.sync() == [
         f"err: N {number} 500, {usage}",
         f"err: N {number} 500, {usage}",
-        f"err: ID must be the number before a message, {usage}",
+        f"err: ID must be a number that /history shows, {usage}",
         f"err: ID is required, {usage}",
         "err: word is required, usage: /search WORDS",
     ]
@@ -182,7 +183,7 @@ async def test_only_rooms_one_is_in(chat, jack, autojump_clock):
             "> you have left #b",
             "err: you are in no room; use /join ROOM first",
         ]
-        # Who comes later sees what was said before, and by a room's casefolded name.
+        # A later client sees earlier messages, also under the room's casefolded name.
         await mary.send("/join #A", "/search SECRET")
         assert (await mary.sync())[-1] == shown(1, "jack: secret")
 
@@ -241,7 +242,7 @@ async def test_a_slow_read_delays_nobody_else(log, chat, jack, autojump_clock):
         await settled()
         await john.send("/msg meanwhile", "/tell jack psst", "/who")
         await mary.expect("> john: meanwhile")
-        await john.expect("> in #a: jack, john, mary")
+        await john.expect("> you (to jack): psst", "> in #a: jack, john, mary")
         # Not even who asked is kept from hearing.
         await jack.expect("> john: meanwhile", "> john (to you): psst")
         await mary.send("/search mean")
@@ -349,7 +350,7 @@ async def test_who_disconnects_meanwhile_is_let_go(log, chat, autojump_clock):
         log.opened.set()
     await settled()
     assert clients(chat) == 0
-    # What it had said in time is said.
+    # Its messages that arrived in time are delivered.
     assert [entry.text for entry in await log.read("#a", 0, 9)] == ["one", "two"]
 
 
@@ -471,9 +472,9 @@ async def test_in_process_it_is_entries(chat, autojump_clock):
         await bot.join("#a")
         said = [await bot.say(f"{number:03}") for number in range(600)]
         assert await bot.history() == said[-20:]
-        assert await bot.history(500) == said[-500:]
-        assert await bot.history(3, before=2) == said[:1]
-        assert await bot.history(2, before=2**70) == said[-2:]
+        assert await bot.history(limit=500) == said[-500:]
+        assert await bot.history(limit=3, before=2) == said[:1]
+        assert await bot.history(limit=2, before=2**70) == said[-2:]
         assert await bot.history(before=0) == await bot.history(before=-5) == []
         assert await bot.search("00 5") == [said[5], said[500]]
         assert await bot.search("no such") == []
@@ -500,7 +501,7 @@ async def test_in_process_too_many_are_refused(limit, chat, autojump_clock):
     async with chat.connect() as bot:
         await bot.join("#a")
         with pytest.raises(Refused, match="the limit must be from 1 to 500"):
-            await bot.history(limit)
+            await bot.history(limit=limit)
 
 
 async def test_in_process_a_log_that_cannot_be_read_is_refused_too(log, chat, autojump_clock):

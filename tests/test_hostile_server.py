@@ -15,14 +15,24 @@ from wsproto.events import TextMessage
 
 from trio_chat import Refused
 from trio_chat.dialects.documents import TYPES
-from trio_chat.dialects.line import LF
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.errors import Code
-from trio_chat.protocol.events import Joined, Member, Missed, NickTaken, Refusal, Said, Welcomed
+from trio_chat.protocol.events import (
+    EntriesShown,
+    Joined,
+    Member,
+    Missed,
+    NickTaken,
+    Refusal,
+    Said,
+    Welcomed,
+)
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import inbox, parse, session, socket
-from trio_chat.terminal import lines, room
+from trio_chat.terminal import window
+from trio_chat.terminal.log import visible_rows
 from trio_chat.terminal.typed import Send, read_typed
-from trio_chat.terminal.ui_state import ui_state
+from trio_chat.terminal.ui_state import status_row, title_row, ui_state
 from trio_chat.terminal.view import MOST_GATHERED, View
 
 # Stands for lists within lists.
@@ -91,20 +101,26 @@ class AnySocket:
 
 @given(st.lists(st.one_of(*map(document, TYPES)), max_size=9))
 def test_a_document_is_an_event_that_can_be_shown_or_breaks_the_connection(documents: list[dict]):
-    one, view = joined(), View("1", "john", lambda: 0.0)
+    one, view = joined(), View("1", "john", now=lambda: 0.0)
     for sent in documents:
         with suppress(parse.MalformedDocument, socket.SocketBroken):
             one._hear(AnySocket(), socket._document(written(sent)))
-    shown = []
     for event in taken(one):
-        shown += [*view.take(event), *view.flush_presence()]
+        view.take(event)
+        view.flush_presence()
         if type(event) in TYPES:
             text = str(LF.render([event])[0])
             harmless(text).encode()
-            shown += view.answered(event, "/tell jack hi")
-    state = ui_state(view, [])
-    for line in [*shown, state.prompt, lines.cut(state.status, 80)]:
-        for row in "".join(text for _, text in lines.wrapped(line, 80)).split("\n"):
+            view.answered(event, "/tell jack hi")
+        if isinstance(event, EntriesShown):
+            for room in view.windows.rooms.values():
+                view.fill(room, event.entries, 2)
+                view.take_older(room, event.entries, 2)
+    for shown in [view.windows.home, *view.windows]:
+        view.switch(shown)
+        state = ui_state(view, [])
+        rows = [title_row(state, 80), *visible_rows(state.log, 80, 24), status_row(state, 80, 1)]
+        for row in ["".join(text for _, text in line) for line in [*rows, state.prompt]]:
             assert harmless(row) == row
             row.encode()
 
@@ -132,7 +148,7 @@ class Writing(socket.Socket):
 async def test_what_is_typed_is_sent_or_refused(typed: bytes | str):
     text = typed if isinstance(typed, str) else typed.decode("utf-8", "surrogateescape")
     for line in text.splitlines():
-        match read_typed(line, {}):
+        match read_typed(line, ()):
             case Send(line=said):
                 connection, code = Writing(), None
                 try:
@@ -197,25 +213,25 @@ def test_rooms_that_nobody_asked_for_break_the_connection(monkeypatch):
 
 
 def test_a_room_is_known_by_so_many_people(monkeypatch):
-    monkeypatch.setattr(room, "MOST_MEMBERS", 3)
-    monkeypatch.setattr(room, "MOST_SPOKE", 3)
-    view = View("1", "john", lambda: 0.0)
+    monkeypatch.setattr(window, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(window, "MOST_SPOKE", 3)
+    view = View("1", "john", now=lambda: 0.0)
     view.take(Welcomed("#a", "#a", "", 0, [Member("1", "john")]))
     for number in range(9):
         view.take(Joined("#a", f"c{number}", f"n{number}"))
         view.take(Said("#a", f"c{number}", f"n{number}", "hi", number + 1, 0.0))
-    known = view.rooms["#a"]
+    known = view.windows.rooms["#a"]
     assert len(known.members) + known.more == 10
     assert len(known.members) == 3
     assert list(known.spoke) == ["n6", "n7", "n8"]
 
 
 def test_who_comes_to_a_room_that_is_not_on_screen_is_said_at_times():
-    view = View("1", "john", lambda: 0.0)
+    view = View("1", "john", now=lambda: 0.0)
     for name in ("#a", "#b"):
         view.take(Welcomed(name, name))
     for number in range(MOST_GATHERED + 1):
         view.take(Joined("#a", f"c{number}", "jack"))
-    assert len(view.rooms["#a"].presence) == 1
-    assert len(view.rooms["#a"].lines) == 1
+    assert len(view.windows.rooms["#a"].presence) == 1
+    assert len(view.windows.rooms["#a"].log.view().lines) == 2  # one says the zone
     view.take(NickTaken("jim"))

@@ -1,4 +1,4 @@
-"""What is answered to HTTP, and who may make a WebSocket of it."""
+"""Answers to HTTP requests, and the requests that become a WebSocket."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_a_refusal_says_what_would_do() -> None:
 
 
 def test_a_path_of_operators_is_known_as_it_is_written_alone() -> None:
-    # What a proxy keeps from the world by its name must not have another.
+    # A proxy hides these paths by their names, so they must have no other name.
     asked: list[str] = []
 
     def reports(path: str, headers: object) -> None:
@@ -291,8 +291,8 @@ def test_a_head_may_be_split_anywhere(first: bytes) -> None:
         assert whole[2:] == [Disconnected("spoke HTTP")]
 
 
-@given(st.binary(max_size=200), st.booleans())
-def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, late: bool) -> None:  # noqa: FBT001 - given
+@given(data=st.binary(max_size=200), late=st.booleans())
+def test_no_bytes_crash_it_and_none_becomes_a_line(data: bytes, *, late: bool) -> None:
     for start in (
         b"GET ",
         b"\r\nGET ",

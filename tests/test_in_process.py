@@ -9,6 +9,8 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from bots import nicks
+from documents import document_client
 
 from trio_chat import (
     Act,
@@ -41,7 +43,7 @@ SMALL = {"line_bytes": 400, "message_chars": 100, "outbox_bytes": 1000, "topic_c
 @asynccontextmanager
 async def running(*, commands=(), before_say=None, **settings):
     settings = Settings(**({"rate_limit": None} | settings))
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # With a clock that jumps, a wait for something that never comes ends here.
     with trio.fail_after(100_000):
         async with open_chat(settings, commands=commands, before_say=before_say) as chat:
             yield chat
@@ -59,7 +61,7 @@ def waiting(bot) -> list:
 
 
 def shown(events) -> list:
-    """What of these a test can write down."""
+    """The part of these events that a test can predict."""
     return [
         (type(event), event.nick, getattr(event, "text", None) or getattr(event, "old", None))
         for event in events
@@ -74,10 +76,10 @@ async def test_each_call_gives_its_own_result(chat, autojump_clock):
         assert (bot.nick, jack.nick) == ("bot", "Jack")
         assert bot.id != jack.id
         assert await bot.rooms() == []
-        assert await bot.join("#General") == "#general"
-        assert await jack.join("#GENERAL") == "#general"
+        assert (await bot.join("#General")).room == "#general"
+        assert (await jack.join("#GENERAL")).room == "#general"
         assert await bot.rooms() == ["#General"]
-        assert await bot.members() == ["Jack", "bot"]
+        assert nicks(await bot.members()) == ["Jack", "bot"]
         assert await bot.topic() == ""
         said = await bot.say("Hi")
         assert said == Said("#general", bot.id, "bot", "Hi", 1, said.time)
@@ -87,11 +89,11 @@ async def test_each_call_gives_its_own_result(chat, autojump_clock):
         topic = await bot.set_topic("Trains")
         assert topic == TopicSet("#general", "#General", bot.id, "bot", "Trains", 3, topic.time)
         assert await jack.topic() == "Trains"
-        assert await bot.tell("JACK", "psst") is None
+        assert (await bot.tell("JACK", "psst")).text == "psst"
         assert await bot.take_nick("Bob") is None
         assert bot.nick == "Bob"
         assert await bot.leave() is None
-        assert await jack.members() == ["Jack"]
+        assert nicks(await jack.members()) == ["Jack"]
         assert shown(waiting(jack)) == [
             (Said, "bot", "Hi"),
             (Acted, "bot", "waves"),
@@ -152,6 +154,7 @@ REFUSED = [
     (lambda bot: bot.say("x", "#c"), "you are not in that room"),
     (lambda bot: bot.say(""), "message is required"),
     (lambda bot: bot.say("  "), "message is required"),
+    (lambda bot: bot.say(" \u200b"), "message is required"),
     (lambda bot: bot.say("a\nb"), "control characters"),
     (lambda bot: bot.say("x" * 101), "at most 100 characters"),
     (lambda bot: bot.act("\x1b"), "control characters"),
@@ -300,7 +303,7 @@ async def test_a_bot_that_does_not_read_is_neither_stuck_nor_dropped(autojump_cl
                 await bot.say("still here")
         await trio.sleep(3600)  # on the virtual clock
         await bot.say("and now")
-        assert "bot" in await other.members()
+        assert "bot" in nicks(await other.members())
         assert chat.statistics().lagging >= 1
         assert bot._link.unsent_bytes <= 262_144 + 200
         # Read now, it is all there, or said to be missed.
@@ -421,6 +424,8 @@ async def test_after_the_stop_there_is_no_way_in(chat, autojump_clock):
         await chat.serve_stream(theirs)
     with pytest.raises(ChatClosed):
         await chat.tell("nobody", "Hi")
+    with pytest.raises(ChatClosed):
+        await chat.announce("Hi")
 
 
 class HeldLog(MemoryLog):
@@ -436,7 +441,7 @@ class HeldLog(MemoryLog):
 
 @pytest.fixture
 def gate(monkeypatch):
-    monkeypatch.setattr("trio_chat.server.MemoryLog", HeldLog)
+    monkeypatch.setattr("trio_chat.server.opening.MemoryLog", HeldLog)
     yield trio.Event()
     HeldLog.gate = None
 
@@ -561,20 +566,16 @@ async def test_a_custom_command_answers_and_speaks_as_its_caller(autojump_clock)
         line_client(chat, nick="jack", room="#a") as jack,
     ):
         await jack.send("/roll  2 d6 ")
-        assert await jack.sync() == ["> jack in #a wants <2 d6>", "> topic of #a: dice"]
-        assert await other.sync() == [
-            "> jack joined the room",
-            "> jack: rolls 2 d6",
-            "> * jack waits",
-            "> topic of #a: dice",
-        ]
+        shown = ["> jack: rolls 2 d6", "> * jack waits", "> topic of #a: dice"]
+        assert await jack.sync() == ["> jack in #a wants <2 d6>", *shown]
+        assert await other.sync() == ["> jack joined the room", *shown]
         await jack.send("/help roll", "/help")
         lines = await jack.sync()
         assert lines[0] == lines[-1] == "> /roll [DICE] - roll dice"
         assert len(lines) == 15
         await jack.send("/roll a\x1bb")
         (answer,) = await jack.sync()
-        assert answer.endswith(" may not contain control characters, such as arrow keys send")
+        assert answer.endswith(" may not contain control characters (arrow keys send them)")
         assert await other.sync() == []
 
 
@@ -699,7 +700,7 @@ async def test_what_the_hook_gives_is_held_to_the_rules(text, autojump_clock):
         assert await other.sync() == []
 
 
-async def test_a_hook_that_raises_ends_the_bot_that_spoke_alone(autojump_clock, caplog):
+async def test_a_hook_that_raises_refuses_what_it_was_asked_about(autojump_clock, caplog):
     caplog.set_level(logging.ERROR)
     async with (
         running(before_say=lambda draft: 1 / 0) as chat,
@@ -708,12 +709,11 @@ async def test_a_hook_that_raises_ends_the_bot_that_spoke_alone(autojump_clock, 
     ):
         await bot.join("#a")
         await other.join("#a")
-        with pytest.raises(ChatClosed, match="log says why"):
+        with pytest.raises(Refused, match="its log says why") as refusal:
             await bot.say("Hi")
-        assert await other.members() == ["other"]
-        assert [type(event).__name__ async for event in bot] == ["Joined", "Ended"]
-        with pytest.raises(ChatClosed):
-            await bot.rooms()
+        assert refusal.value.code == "command_failed"
+        assert nicks(await other.members()) == ["bot", "other"]
+    assert "before_say failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -744,11 +744,43 @@ async def test_tell_shows_a_line_to_one_client(autojump_clock):
         assert await chat.tell(ids[0], "gone") is False
 
 
+async def test_an_announcement_is_shown_to_every_client(autojump_clock):
+    async with (
+        running(**SMALL) as chat,
+        line_client(chat, room="#a") as john,
+        document_client(chat) as page,
+        chat.connect() as bot,
+        AsyncExitStack() as stack,
+    ):
+        assert await chat.announce("back at noon") == 3
+        await john.expect("> back at noon")
+        assert waiting(bot) == [Notice("back at noon")]
+        assert await page.receive() == {"type": "notice", "text": "back at noon"}
+        # A client that has sent nothing yet may speak TLS or HTTP, where a line would do harm.
+        silent, theirs = trio.testing.memory_stream_pair()
+        stack.push_async_callback(silent.aclose)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chat.serve_stream, theirs)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await chat.announce("again") == 3
+            await silent.send_all(b"/rooms\n")
+            assert await silent.receive_some() == b"> available rooms: #a\n"
+            assert await chat.announce("and again") == 4
+            assert await silent.receive_some() == b"> and again\n"
+            await silent.aclose()
+        for text in ("a\nb", "x" * 101, " ", "\x1b[2J"):
+            with pytest.raises(Refused):
+                await chat.announce(text)
+        await john.expect("> again", "> and again")
+        assert await john.sync() == []
+
+
 async def test_statistics_are_right_and_frozen(autojump_clock):
     async with running(max_clients=3, **SMALL) as chat:
         empty = chat.statistics()
         told = attrs.asdict(empty)
         assert told.pop("max_clients") == 3
+        assert told.pop("node") is None
         histograms = [value for value in told.values() if isinstance(value, dict) and value]
         assert [sum(histogram["counts"]) for histogram in histograms] == [0] * 4
         assert {str(value) for value in told.values() if value not in histograms} == {"0", "{}"}
@@ -784,7 +816,7 @@ async def test_statistics_are_right_and_frozen(autojump_clock):
         }
         assert last.records > now.records > 0
         assert last.turns > now.turns > 0
-        # What was given out stays as it was.
+        # The earlier result has not changed.
         assert empty.clients == 0
         assert empty.left == {}
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -815,7 +847,7 @@ async def test_a_bots_nick_is_what_others_see(autojump_clock):
     async with open_chat() as chat, chat.connect(nick="\uff22\uff4fe\u0301") as bot:
         assert bot.nick == "Bo\u00e9"
         await bot.join("#a")
-        assert await bot.members() == ["Bo\u00e9"]
+        assert nicks(await bot.members()) == ["Bo\u00e9"]
 
 
 async def test_several_tasks_may_take_a_bots_events(autojump_clock):
@@ -860,7 +892,7 @@ async def test_the_log_is_closed_when_all_else_has_ended(autojump_clock, monkeyp
         finally:
             closed.append(settings)
 
-    monkeypatch.setattr("trio_chat.server._open_log", noted)
+    monkeypatch.setattr("trio_chat.server.opening._open_log", noted)
     async with open_chat() as chat, line_client(chat):
         assert not closed
     assert len(closed) == 1

@@ -71,7 +71,7 @@ class Terminal:
 
     def __init__(self, *arguments: str) -> None:
         self.master, slave = pty.openpty()
-        # The first terminal that a session's leader opens is its own: ^C is for who runs in it.
+        # The first terminal that a session's leader opens is its own: ^C goes to its programs.
         self.process = subprocess.Popen(
             ["sh", "-c", f'exec "$@" <>{os.ttyname(slave)} >&0 2>&0', "sh", *arguments],
             start_new_session=True,
@@ -113,7 +113,7 @@ class Terminal:
     def asks(self, line: str, answer: str) -> None:
         """Type a line until its answer comes, and no refusal.
 
-        What is typed while a program changes the terminal's mode may be lost.
+        Text that is typed while a program changes the terminal's mode may be lost.
         """
         end = time.monotonic() + PATIENCE
         while f"{answer}\r\n" not in self.shown:
@@ -183,7 +183,7 @@ def nc(run: Run, daemon: Daemon) -> Terminal:
     return run(needs("nc"), daemon.host, daemon.port)
 
 
-# What a program says once the server has closed.
+# The last line of a program once the server has closed.
 END = {telnet: ["Connection closed by foreign host."], nc: []}
 
 

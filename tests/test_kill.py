@@ -1,8 +1,8 @@
 """The daemon killed while people talk: what any of them has seen is in its file, in that order.
 
 A round is three lives of a daemon on one file. Two end by `kill -9` at random moments: early, when
-it makes the file or hears its first messages, and under load. What the next one shows of the past
-is compared with what was seen and said in the life before.
+it makes the file or hears its first messages, and under load. The
+history in the next life is compared with the messages seen and sent in the life before.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from trio_chat.testing import LineClient
 KILLS = int(os.environ.get("KILLS", "3"))
 ROOMS = ("#a", "#b", "#c")
 MEMBERS = 3
-# What a room keeps in the rounds in which it is trimmed.
+# The number of entries that a room keeps in rounds with trimming.
 FEW = 200
 # Each message ends in its author, life and number, so that no two are the same.
 MESSAGE = re.compile(r" (\w+)-\d+-\d+$")
-PAST = re.compile(r"> \[(\d+) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] (.*)")
+PAST = re.compile(r"> \[(\d+) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\] (.*)")
 
-# What a room keeps: lines as they were shown live, by position.
+# The kept lines of a room as they were shown live, by position.
 History: TypeAlias = dict[int, str]
 
 
@@ -47,7 +47,7 @@ History: TypeAlias = dict[int, str]
 class Talker:
     """One that talks in its room, and what it knows: `said` as others see it, `seen` in order.
 
-    Nobody hears their own words, but an answer to what was asked after them tells that they were
+    Nobody hears their own messages, but an answer to what was asked after them tells that they were
     taken; of so many it is `sure`.
     """
 
@@ -91,9 +91,10 @@ class Talker:
         """Compare what its room has kept of this life with what this one saw and said in it."""
         own = [line for line in kept if self._is_own(line)]
         check_seen(self.said[: self.sure], own, trimmed=trimmed)
-        heard = [line for line in kept if not self._is_own(line) or line.startswith("> topic of")]
+        to_all = ("> topic of", "> * ")  # its author is shown it too
+        heard = [line for line in kept if not self._is_own(line) or line.startswith(to_all)]
         check_seen(self.seen, heard, trimmed=trimmed)
-        # Of what it is not sure of some may be there, and then all that came before.
+        # Some unconfirmed messages may be there, and then all earlier ones too.
         first = self.said.index(own[0]) if own and trimmed else 0
         assert own == self.said[first : first + len(own)]
 
@@ -102,7 +103,7 @@ class Talker:
 
 
 def check_seen(seen: list[str], kept: list[str], *, trimmed: bool) -> None:
-    """What was seen is kept, in that order; where a room is trimmed, the newest of it."""
+    """Seen messages are kept in order; in a trimmed room, the newest of them."""
     there = set(kept)
     still = [line for line in seen if line in there] if trimmed else seen
     assert still == seen[len(seen) - len(still) :]
@@ -134,9 +135,9 @@ def daemon(store: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]
 
 
 async def port_of(process: subprocess.Popen[bytes], store: Path) -> int:
-    """Where it listens, once it does."""
+    """Wait until it listens, and give its port."""
     line = await trio.to_thread.run_sync(process.stdout.readline)
-    told = re.search(rb":(\d+) - to talk to it", line)
+    told = re.search(rb":(\d+) for ", line)
     assert told, store.with_suffix(".log").read_text()
     return int(told[1])
 

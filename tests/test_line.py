@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
 from trio_chat.dialects import documents
-from trio_chat.dialects.line import CRLF, LF, LineDialect, LineEncoding
+from trio_chat.dialects.line import LineDialect
+from trio_chat.dialects.line_encoding import CRLF, LF, LineEncoding
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.commands import Command, Refuse
@@ -109,6 +110,10 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ("/join", "room is required, usage: /join ROOM", Code.BAD_USAGE),
         ("/msg", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
         ("/msg   ", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
+        *(
+            (f"/msg {unseen}", "message is required, usage: /msg TEXT", Code.BAD_USAGE)
+            for unseen in ("\u200b", "\u200b \u3164", "\u2800", "\ufeff" * 30, "\U000e0041")
+        ),
         ("/me", "action is required, usage: /me TEXT", Code.BAD_USAGE),
         ("/tell", "nick is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
         ("/tell john", "message is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
@@ -141,17 +146,17 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ("/join a,b", "a room name may not contain ','", Code.BAD_ROOM_NAME),
         (
             "/msg \x1b[31mred",
-            "a message may not contain control characters, such as arrow keys send",
+            "a message may not contain control characters (arrow keys send them)",
             Code.BAD_TEXT,
         ),
         (
             "/msg \x9b31mred",
-            "a message may not contain control characters, such as arrow keys send",
+            "a message may not contain control characters (arrow keys send them)",
             Code.BAD_TEXT,
         ),
         (
             "/msg a\rb",
-            "a message may not contain control characters, such as arrow keys send",
+            "a message may not contain control characters (arrow keys send them)",
             Code.BAD_TEXT,
         ),
         (
@@ -161,7 +166,7 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ),
         (
             "/topic \x07",
-            "a topic may not contain control characters, such as arrow keys send",
+            "a topic may not contain control characters (arrow keys send them)",
             Code.BAD_TEXT,
         ),
         (
@@ -177,13 +182,25 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
     ],
 )
 def test_what_cannot_be_taken_is_refused(line: str, reason: str, code: Code) -> None:
-    assert feed(f"{line}\n".encode()) == [Refuse(reason, code)]
+    assert feed(f"{line}\n".encode())[0] == Refuse(reason, code)
 
 
 @pytest.mark.parametrize("line", [b"", b" ", b"   ", b"\t", b"\r", b" \r"])
 def test_an_empty_line_is_ignored(line: bytes) -> None:
     assert feed(line + b"\n/rooms\n") == [ROOMS]
     assert feed(line + b"\n/rooms\n", settings=Settings(bare_lines=True)) == [ROOMS]
+
+
+@pytest.mark.parametrize("line", ["\u200b", "\ufeff", " \u2060 ", "\u3164"])
+def test_a_line_that_shows_nothing_is_ignored(line: str) -> None:
+    assert feed(f"{line}\n".encode()) == []
+
+
+def test_a_byte_order_mark_before_a_line_is_passed_over() -> None:
+    assert feed("\ufeff/nick john\n\ufeff/msg \ufeffHi\n".encode()) == [
+        nick("john"),
+        commands.Say("\ufeffHi"),
+    ]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\0"])
@@ -246,7 +263,7 @@ def test_a_character_may_be_split_between_reads() -> None:
         (
             "a\x1bb",
             Refuse(
-                "a message may not contain control characters, such as arrow keys send",
+                "a message may not contain control characters (arrow keys send them)",
                 Code.BAD_TEXT,
             ),
         ),
@@ -359,8 +376,8 @@ SNIPPETS = [
     *(b"\n", b"\r", b"\0", b"\r\n", b"\r\0", b"\r\r\n", b" ", b"\t", b"\x1b[", b"\x7f", b"x" * 40),
     *("é你\U0001f600\u202e\x9b\u2028".encode(), b"\xc3", b"\x80", b"\xed\xa0\x80"),
 ]
-# NOP, DO and WILL with options, among them some that are bytes with a meaning of their own,
-# a subnegotiation, IAC IAC, ARE YOU THERE, and beginnings of these.
+# NOP, DO and WILL with options, a subnegotiation, IAC IAC, ARE YOU THERE, and beginnings of these.
+# Some of the options are bytes with a meaning of their own.
 TELNET = [
     *(b"\xff\xf1", b"\xff\xfd\x01", b"\xff\xfb\x1f", b"\xff\xfd\r", b"\xff\xfb\n", b"\xff\xfd\0"),
     *(b"\xff\xfe\x03", b"\xff\xfc\x03", b"\xff\xfa\x18\x00\r\0\n\xff\xff\xff\xf0", b"\xff\xff"),
@@ -385,8 +402,8 @@ def test_any_split_gives_the_same_records(data: bytes, places: list[int]) -> Non
     assert feed(*(bytes([byte]) for byte in data), settings=SMALL) == whole
 
 
-# Lines that nearly all are plain messages, as most that is ever sent is: a dialect may be quick
-# with those, and must come to the same. SMALL allows eight characters.
+# Lines that are mostly plain messages, like most real input. A dialect may have a fast path for
+# them, with the same result. SMALL allows eight characters.
 TEXTS = ["a", "a b", "/msg b", "12345678", "", " ", " a", "a ", "123456789", "\x7f", "\x1b", "é"]
 OTHERS = [b"/msg a\r\n", b"/msg a\r\0", b"\n", b"/msg\n", b"/who\n", b"/msg a", b"x" * 40 + b"\n"]
 messages = st.lists(
@@ -409,8 +426,8 @@ def test_plain_messages_come_to_the_same(data: bytes, places: list[int], limits:
 
 @given(data=telnet, places=cuts)
 def test_any_split_with_telnet_gives_the_same_records(data: bytes, places: list[int]) -> None:
-    # Lines within their length: where a line is refused as too long before its end has come, the
-    # refusal may stand before or after the answer to a telnet command within that line.
+    # All lines are short enough. A line may be refused as too long before its end has arrived, and
+    # then the refusal may come before or after the answer to a telnet command in that line.
     whole = feed(data)
     for pieces in (split(data, places), [bytes([byte]) for byte in data]):
         records = feed(*pieces)
@@ -518,6 +535,10 @@ EVENTS = [
         events.TopicSet("#general", "#General", "1", "jack", "all"),
         "> topic of #General: all",
     ),
+    (
+        events.Ruled("#general", "#General", "1", "mary", "muted jack", {"mute": "1"}, 3, 17),
+        "> mary muted jack [A17]",
+    ),
     (events.Joined("#general", "1", "john"), "> john joined the room"),
     (events.Left("#general", "1", "john"), "> john has left the room"),
     (
@@ -525,6 +546,42 @@ EVENTS = [
         "> anonymous is now known as john",
     ),
     (events.Told("2", "1", "jack", "hi"), "> jack (to you): hi"),
+    (events.TellSent("jack", "hi"), "> you (to jack): hi"),
+    (
+        events.Identified("#general", "a.john", "john", "1", "jim"),
+        "> jim is now known as john",
+    ),
+    (
+        events.Identified("#general", "a.john", "john", "1", "john"),
+        "> john has logged in or out",
+    ),
+    (events.LoggedIn("a.john", "john"), "> you are logged in: I will call you john"),
+    (
+        events.LoggedIn("a.john", "john", "", "1234-5678"),
+        (
+            "> you are logged in: I will call you john\n"
+            "> your recovery code is 1234-5678: keep it, as it is shown only now. With /recover "
+            "john it lets you in if you forget your password"
+        ),
+    ),
+    (events.LoggedOut("1", "anonymous"), "> you are logged out: I will call you anonymous"),
+    (
+        events.DevicesListed([events.Device(2, "page", 1_800_000_000.0, 1_800_090_000.0)]),
+        "> 2: page, since 2027-01-15 08:00 UTC, last seen 2027-01-16 09:00 UTC",
+    ),
+    (events.DevicesListed([]), "> no device stays logged in"),
+    (
+        events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
+        "> #A: join all; your role: owner",
+    ),
+    (
+        events.ActionsShown(
+            "#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1_800_000_000.0)]
+        ),
+        "> [A7 2027-01-15 08:00 UTC] ann kicked jack",
+    ),
+    (events.ActionsShown("#a", "#A", []), "> no actions in #A"),
+    (events.AccountExported('{"nick": "john"}'), '> {"nick": "john"}'),
     (events.NickTaken("john"), "> all right, I will call you john"),
     (events.Welcomed("#general", "#General"), "> welcome to #General"),
     (
@@ -555,13 +612,17 @@ EVENTS = [
             [
                 events.TopicSet("#general", "#General", "id", "jack", "all", 7, 1_800_000_000.0),
                 events.Said("#general", "id", "jack", "Hi", 8, 1_800_000_061.9),
+                events.Ruled(
+                    "#general", "#General", "1", "mary", "muted jack", {}, 0, 9, 1.8e9 + 99
+                ),
                 events.Acted("#general", "id", "jack", "waves", 10, 1_800_090_000.0),
             ],
         ),
         (
-            "> [7 2027-01-15 08:00:00] topic of #General: all\n"
-            "> [8 2027-01-15 08:01:01] jack: Hi\n"
-            "> [10 2027-01-16 09:00:00] * jack waves"
+            "> [7 2027-01-15 08:00:00 UTC] topic of #General: all\n"
+            "> [8 2027-01-15 08:01:01 UTC] jack: Hi\n"
+            "> [9 2027-01-15 08:01:39 UTC] mary muted jack [A9]\n"
+            "> [10 2027-01-16 09:00:00 UTC] * jack waves"
         ),
     ),
     (events.EntriesShown("#general", "#General", []), "> no messages found in #General"),
@@ -580,7 +641,7 @@ EVENTS = [
             3,
         ),
         (
-            "> [8 2027-01-15 08:00:00] jack: Hi\n"
+            "> [8 2027-01-15 08:00:00 UTC] jack: Hi\n"
             "> the search stopped, as it took too long: messages before 3 were not searched "
             "(/history before 3 shows them)"
         ),

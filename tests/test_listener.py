@@ -196,7 +196,7 @@ async def test_any_other_error_comes_out(listener: Listener) -> None:
     fail(listener, errno.EBADF, times=1)
     with pytest.raises(ExceptionGroup) as caught:
         async with serving(listener):
-            await trio.sleep_forever()
+            await trio.sleep_forever()  # until the error comes
     assert caught.group_contains(OSError, match="Bad file descriptor")
     assert listener.socket.fileno() == -1
 
@@ -279,7 +279,7 @@ async def test_a_chats_listeners_make_links_and_pause_and_end_together() -> None
 
     async def handler(link: SocketLink) -> None:
         served.append(link)
-        await trio.sleep_forever()
+        await trio.sleep_forever()  # as a client that stays
 
     listeners, sockets = (
         Listeners(lambda: True),

@@ -15,13 +15,13 @@ from trio_chat.daemon import logs
 
 logger = logging.getLogger("trio_chat")
 
-# What must not get out: it would end the line, or move in the reader's terminal.
+# Characters that must not appear: they would end the line, or act on the reader's terminal.
 NASTY = "a\nb\r\x1b[31m\x7f\x85\x9b\u2028\u202e\x00\ud800"
 UNSAFE = re.compile(r"[^\n\x20-\x7e]")
 
 
 class Log:
-    """What was logged since the last look."""
+    """The lines logged since the last call."""
 
     def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
         self.captured = captured

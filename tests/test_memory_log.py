@@ -124,7 +124,7 @@ async def test_a_frozen_one_has_too_many_rooms_go_once_it_knows_which_are_in_use
     for number in range(9):
         await say(log, f"#{number}", 5)
     restored = MemoryLog.restored(Retention(10, 3), log.histories())
-    restored.claims.restore([("1", [], ["#0", "#1"])])
+    restored.claims.restore([("1", "1", [], ["#0", "#1"])])
     assert await say(restored, "#a") == [6]
     kept = [room for room in restored._histories if await positions(restored, room)]
     assert kept == ["#0", "#1", "#a"]
@@ -184,7 +184,7 @@ async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times
 
 
 def counted(log: MemoryLog) -> int:
-    """What all entries take, counted anew."""
+    """The size of all entries, counted again."""
     return sum(weight(history.entries) for history in log._histories.values())
 
 

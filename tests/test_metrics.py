@@ -1,4 +1,4 @@
-"""What operators are told by HTTP: metrics as Prometheus reads them, and how the chat is."""
+"""Monitoring by HTTP: metrics for Prometheus, and health."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def test_commits_are_timed_and_an_unwritable_log_shows(tmp_path: Path, mon
 
 
 async def test_an_append_that_fails_shows_until_one_works(tmp_path: Path, monkeypatch) -> None:
-    def fail(self, drafts) -> None:
+    def fail(self, drafts, *, ruled) -> None:
         raise sqlite3.OperationalError("disk full")
 
     settings = Settings(store=f"sqlite:{tmp_path / 'a.db'}")
@@ -363,12 +363,12 @@ async def hanging_log(chat: trio_chat.Chat):
 @pytest.fixture
 def slotless_log(monkeypatch) -> None:
     """A log whose methods can be replaced."""
-    real = trio_chat.server.MemoryLog
+    real = trio_chat.server.opening.MemoryLog
 
     class Replaceable(real):
         pass
 
-    monkeypatch.setattr(trio_chat.server, "MemoryLog", Replaceable)
+    monkeypatch.setattr(trio_chat.server.opening, "MemoryLog", Replaceable)
 
 
 async def test_a_hub_that_hangs_is_told_without_it(slotless_log, monkeypatch) -> None:
@@ -384,13 +384,13 @@ async def test_a_hub_that_hangs_is_told_without_it(slotless_log, monkeypatch) ->
                 assert status == 503
                 told = json.loads(body)
                 assert (told["live"], told["ready"]) == (False, False)
-                assert told["problems"] == ["a turn has taken 0 seconds by now"]
+                assert told["problems"] == ["a batch of commands has taken 0 seconds so far"]
             status, _, body = await fetch_one(port, "/metrics")
             assert status == 200
             assert numbers(body)["trio_chat_turn_current_seconds"] > 0.05
         monkeypatch.undo()
         await john.sync()
-        # Those who asked are gone, and have left nothing behind.
+        # The clients that asked are gone, and have left nothing behind.
         await until(lambda: chat.statistics().clients == 1)
         assert (await fetch(port, "/healthz"))[0] == 200
 
@@ -474,7 +474,7 @@ FORWARDING = """\
     X-Originating-IP X-Envoy-External-Address X-Azure-ClientIP X-AppEngine-User-IP X-ProxyUser-IP
     X-Source-IP X-Amzn-Trace-Id
 """
-# What browsers, programs and Prometheus send of themselves.
+# Headers that browsers, other programs and Prometheus send.
 ORDINARY = """\
     Accept Accept-Encoding Accept-Language Cache-Control Cookie DNT Origin Pragma Priority Referer
     Sec-CH-UA-Platform Sec-Fetch-Site Sec-GPC TE Upgrade-Insecure-Requests User-Agent

@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from live_run import LiveRun
 
 from trio_chat import Settings, open_chat
-from trio_chat.roomlog import FromLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.testing import LineClient, line_client
 
@@ -56,7 +55,7 @@ class Place:
 
 @define
 class Model:
-    """What lines lead to, one after the other: it knows of no turns, and of no records."""
+    """A model of the effects of lines, one after the other, without turns and records."""
 
     people: dict[int, Person] = field(factory=dict)
     gone: dict[int, Person] = field(factory=dict)
@@ -139,6 +138,7 @@ class Model:
                 "err: there are too many rooms; please join one that exists (/rooms lists them)"
             )
             return
+        left = person.room
         self._go_out(who)
         place = self.rooms.setdefault(folded, Place(name, self.topics.get(folded, "")))
         place.members.append(who)
@@ -147,6 +147,10 @@ class Model:
         person.wire.append(f"> welcome to {place.shown}")
         if place.topic:
             person.wire.append(f"> topic of {place.shown}: {place.topic}")
+        twin = {"#general": "general", "general": "#general"}.get(folded)
+        if twin is not None and (twin in self.rooms or left == twin):
+            shown = self.rooms[twin].shown if twin in self.rooms else twin
+            person.wire.append(f"> (there is {shown} too)")
 
     def do_leave(self, who: int) -> None:
         if place := self._place(who):
@@ -159,13 +163,16 @@ class Model:
 
     def do_me(self, who: int, text: str) -> None:
         if self._place(who):
-            self._tell_others(who, f"> * {self.people[who].nick} {text}")
+            line = f"> * {self.people[who].nick} {text}"
+            self._tell_others(who, line)
+            self.people[who].wire.append(line)
 
     def do_tell(self, who: int, arguments: str) -> None:
         nick, _, text = arguments.partition(" ")
         for other in self.people.values():
             if other.nick in NICKS and NICKS[other.nick][0] == NICKS[nick][0]:
                 other.wire.append(f"> {self.people[who].nick} (to you): {text}")
+                self.people[who].wire.append(f"> you (to {other.nick}): {text}")
                 return
         self.people[who].wire.append(f"err: no one here is called {nick}")
 
@@ -302,11 +309,10 @@ def roomy(settings: Settings) -> Retention:
 class LateLog(SharedLog):
     """A shared log that takes its time, sometimes more and sometimes less."""
 
-    async def receive(self) -> FromLog:
-        spoken = await super().receive()
+    async def _wait(self) -> None:
+        await super()._wait()
         for _ in range(len(self.batches) % 4):
             await trio.lowlevel.checkpoint()
-        return spoken
 
 
 @asynccontextmanager
@@ -317,7 +323,7 @@ async def open_late_log(*_: object) -> AsyncIterator[LateLog]:
 class RoomsAndNicks(RuleBasedStateMachine):
     """After each rule everyone has seen just what the model says, and in that order."""
 
-    patched = ("trio_chat.server.retention", roomy)
+    patched = ("trio_chat.server.opening.retention", roomy)
 
     def __init__(self) -> None:
         super().__init__()
@@ -363,7 +369,7 @@ class RoomsAndNicks(RuleBasedStateMachine):
         await trio.testing.wait_all_tasks_blocked()
 
     async def _look(self, gone: list[int]) -> dict[int, list[str]]:
-        """What everyone has got since the last time; those who are gone, up to the end."""
+        """Everyone's input since the last call; for clients that are gone, up to the end."""
         got = {number: await self.clients[number].rest() for number in gone}
         for number in gone:
             await self._drop(number)
@@ -374,7 +380,7 @@ class RoomsAndNicks(RuleBasedStateMachine):
         await self.left.pop(number).wait()
 
     def check(self) -> None:
-        """What everyone has got is what the model says."""
+        """Everyone's input is what the model says."""
         got = self.live.call(self._look, [n for n in self.clients if n in self.model.gone])
         assert got == {number: self.model.wires[number] for number in got}
         self.go_on()
@@ -513,7 +519,7 @@ TestRoomsAndNicks.settings = settings(
 class RoomsAndNicksOfASharedLog(RoomsAndNicks):
     """The same, while the log answers later than in the turn."""
 
-    patched = ("trio_chat.server._open_log", open_late_log)
+    patched = ("trio_chat.server.opening._open_log", open_late_log)
 
 
 TestRoomsAndNicksOfASharedLog = RoomsAndNicksOfASharedLog.TestCase
@@ -528,7 +534,7 @@ async def test_all_members_see_one_and_the_same_order(autojump_clock: object) ->
     messages = range(40)
 
     def line(nick: str, message: int) -> str:
-        """What the others see: topics stand among the messages, and their author sees them too."""
+        """The view of the others: topics are among the messages, and their author sees them too."""
         if message % 5 == 2:
             return f"> topic of #a: {nick}: {message}"
         return f"> {nick}: {message}"

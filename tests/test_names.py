@@ -1,4 +1,4 @@
-"""What nicks and room names may look like, and which count as the same."""
+"""Valid nicks and room names, and names that count as the same."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_good_nicks_are_shown_as_they_were_written(text: str) -> None:
         ("john\ua789", "a nick may not contain characters that look like ':'"),
         ("jo hn", "a nick may not contain white space"),
         ("a\u00b4", "a nick may not contain white space"),
-        ("jo\x1b[hn", "a nick may not contain control characters, such as arrow keys send"),
+        ("jo\x1b[hn", "a nick may not contain control characters (arrow keys send them)"),
         ("jo\u200bhn", "a nick may not contain invisible characters"),
         ("jo\u202ehn", "a nick may not contain invisible characters"),
         ("jo\ud800hn", "a nick may not contain the character U+D800"),
@@ -251,8 +251,25 @@ def test_reserved_nicks_and_what_looks_like_them(word: str) -> None:
         assert sentence(parse_nick, text) == f"the nick '{text}' is reserved: please choose another"
 
 
+@pytest.mark.parametrize("word", RESERVED)
+def test_reserved_words_with_something_around_them(word: str) -> None:
+    likes = [
+        f"[{word}]",
+        f"-{word}-",
+        f"({word.upper()})",
+        f"_{word}",
+        f"{word}.",
+        f"\u2605{word}_",
+        f"\u02bc{word}\u02bc",
+        f"\u02c8{word}\u02cb",
+    ]
+    for text in [*likes, f"\u3010{word}\u3011", f"[{word.replace('e', chr(0x435))}]"]:
+        with pytest.raises(Refused, match="is reserved: please choose another"):
+            parse_nick(text, LIMIT)
+
+
 def test_reserved_words_are_no_more_than_whole_nicks() -> None:
-    for text in ("anonymous2", "the-anonymous-1", "anonymou-s", "server-1"):
+    for text in ("anonymous2", "the-anonymous-1", "anonymou-s", "server-1", "[bob]", "_", "--"):
         assert parse_nick(text, LIMIT).display == text
 
 

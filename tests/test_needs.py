@@ -34,7 +34,7 @@ def test_what_needs_one_is_skipped_and_the_last_line_names_all_packages(
     ran.assert_outcomes(passed=1, skipped=1)
     ran.stdout.fnmatch_lines("SKIPPED * needs nc: apt-get install netcat-openbsd")
     last = ran.outlines[-1]
-    assert last.startswith("To run all tests: apt-get install caddy chromium firefox-esr ")
+    assert last.startswith("To run all tests: apt-get install busybox caddy chromium firefox-esr ")
     assert {"netcat-openbsd", "nodejs", "npm", "tmux"} < set(last.split())
 
 

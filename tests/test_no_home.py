@@ -11,8 +11,8 @@ from processes import Run
 from trio_chat.daemon import run as daemon_run
 
 PROBLEM = (
-    "trio-chat: there is no home directory to keep rooms in, as HOME is not set: "
-    "say --store sqlite:PATH or --store memory\n"
+    "trio-chat: there is no home directory for the file, because HOME is not set: "
+    "give --store sqlite:PATH or --store memory\n"
 )
 
 
@@ -51,4 +51,4 @@ def test_without_a_place_for_a_control_socket_there_is_none(
         daemon_run.default_path("8888")
     ran = run("status")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("trio-chat: no daemon is running")
+    assert ran.err.startswith("trio-chat: no daemon of this user is running")

@@ -24,8 +24,10 @@ from hubs import (
 
 from trio_chat import Refused, Say
 from trio_chat.errors import Code
-from trio_chat.hub.inbox import Heartbeat, TellClient
+from trio_chat.hub.authorize import Authorize
+from trio_chat.hub.inbox import GraceOver, Heartbeat, TellClient
 from trio_chat.hub.session import Reason
+from trio_chat.hub.user import User
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import (
     Acted,
@@ -352,7 +354,7 @@ NO = "you may not do that here"
 
 
 class Authority:
-    """Stands in for `authorize`: it may do what `forbids` does not say."""
+    """Stands in for `Authorize`: one may do what `forbids` does not say."""
 
     def __init__(self) -> None:
         self.asked = []
@@ -367,8 +369,10 @@ class Authority:
 @pytest.fixture
 def authority(monkeypatch):
     authority = Authority()
-    for module in ("trio_chat.hub.decide", "trio_chat.hub.handlers.messages"):
-        monkeypatch.setattr(f"{module}.authorize", authority)
+    ask = lambda _, user, record: authority(user, record)  # noqa: E731 - a method
+    monkeypatch.setattr(Authorize, "__call__", ask)
+    # As if everyone were in a room with rules.
+    monkeypatch.setattr(User, "ruled", property(lambda _: True, lambda *_: None))
     return authority
 
 
@@ -610,8 +614,8 @@ async def test_records_wait_until_the_last_reason_is_taken_back(order):
         hub.log.read_gate, hub.log.held = trio.Event(), True
         await hub.turn(jack, labelled(commands.ShowHistory(5, room="#a"), "history"))
         await hub.turn(jill, say("Hi"))
-        decide = hub.hub._decide
-        decide._wait_for(decide.in_flight, jack)
+        collect = hub.hub._collect
+        collect._wait_for(collect.in_flight, jack)
         jack.link.block()
         hub.channel.send_nowait(TellClient(jack.user.id, "too much"))
         await hub.turn(jack, labelled(commands.ListRooms(), "rooms"))
@@ -640,3 +644,16 @@ async def test_records_wait_until_the_last_reason_is_taken_back(order):
             ("members_listed", None),
         }
         assert got[-1] == ("rooms_listed", "rooms")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a log of its own", "a shared log"])
+async def test_who_comes_back_in_the_turn_that_ends_its_time_is_refused(shared):
+    async with running_hub(log=SharedLog() if shared else None, resume_grace=9.0) as hub:
+        john, again = await hub.program("john", "#a"), await hub.program()
+        wanted = resume(john)
+        await hub.lose(john)
+        hub.channel.send_nowait(GraceOver(john.user))
+        await hub.turn(again, wanted)
+        assert [document["code"] for document in again.link.documents()] == ["cannot_resume"]
+        await hub.turn(again, take("john"))
+        assert [document["type"] for document in again.link.documents()] == ["nick_taken"]

@@ -1,4 +1,4 @@
-"""What an owner asks of daemons, as commands: how they do, to stop, to take other settings."""
+"""The operator's commands: status, stop, reload and others."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from attrs import fields
 from processes import PATIENCE, Run, Start, Talk, environment
 
 import trio_chat
-from trio_chat import ChatClosed, SettingsError, cli, open_chat
-from trio_chat.config import settings
+from trio_chat import ChatClosed, SettingsError, open_chat
+from trio_chat.config.changes import changes
 from trio_chat.config.settings import Settings
-from trio_chat.daemon import control_client, operations
+from trio_chat.daemon import changing, commands, control_client, operations
 from trio_chat.daemon.control_client import Asking
 from trio_chat.daemon.run import Daemon
+from trio_chat.daemon.signals import obey_signals
 from trio_chat.daemon.upgrade.predecessor import DaemonState, Outcome
 from trio_chat.daemon.upgrade.protocol import Fixed
 from trio_chat.errors import ControlError, Refused
 
-# What daemons answer is played
+# These tests play the daemons' answers
 
 
 @contextmanager
@@ -45,13 +46,26 @@ def answering(answer: object) -> Iterator[Asking]:
         yield Asking(Path("s.sock"), ours)
 
 
-@pytest.mark.parametrize("command", ["status", "stop", "reload", "upgrade"])
-def test_no_daemon_is_one_line_and_exit_code_1(command: str, run: Run, runtime: Path) -> None:
-    ran = run(command)
-    told = "trio-chat: no daemon is running, unless one was started with a --control of its own\n"
-    assert (ran.code, ran.out, ran.err) == (1, "", told)
-    ran = run(command, "--control", "c.sock")
-    assert (ran.code, ran.err) == (1, "trio-chat: no daemon is running at c.sock\n")
+COMMANDS = [
+    ["status"],
+    ["nodes"],
+    ["clients"],
+    ["announce", "hi"],
+    ["kick", "jack", "enough"],
+    ["stop"],
+    ["reload"],
+    ["upgrade"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_no_daemon_is_one_line_and_exit_code_1(command: list[str], run: Run, runtime: Path) -> None:
+    ran = run(*command)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert ran.err.startswith("trio-chat: no daemon of this user is running; if its")
+    for options, name in ((["--control", "c.sock"], "at c.sock"), (["--port", "9"], "on port 9")):
+        ran = run(*command, *options)
+        assert (ran.code, ran.err) == (1, f"trio-chat: no daemon is running {name}\n")
 
 
 def test_a_runtime_directory_that_others_can_enter_is_told(run: Run, runtime: Path) -> None:
@@ -61,18 +75,18 @@ def test_a_runtime_directory_that_others_can_enter_is_told(run: Run, runtime: Pa
     assert ran.err.startswith(f"trio-chat: {runtime} is open to other users: close it (chmod 700 ")
 
 
-@pytest.mark.parametrize("command", ["status", "stop", "reload", "upgrade"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
 def test_what_a_daemon_refuses_is_told(
-    command: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    command: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = answering({"error": "not now\x1b[2J"})
     monkeypatch.setattr(control_client, "asking", lambda path: refusal)
-    ran = run(command, "--control", "c.sock")
+    ran = run(*command, "--control", "c.sock")
     assert (ran.code, ran.out, ran.err) == (1, "", "trio-chat: not now\\u001b[2J\n")
 
 
 def test_a_stop_that_takes_too_long_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "STOP_SECONDS", 0.01)
+    monkeypatch.setattr(commands, "STOP_SECONDS", 0.01)
     answer = answering({"process": 5, "grace": 0.04})
     monkeypatch.setattr(control_client, "asking", lambda path: answer)
     ran = run("stop", "--control", "c.sock")
@@ -82,8 +96,8 @@ def test_a_stop_that_takes_too_long_is_told(run: Run, monkeypatch: pytest.Monkey
 
 def test_what_a_reload_has_changed_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Settings(port=1, max_clients=1, rate_limit=None)
-    changes = settings.changes(Settings(), new)
-    monkeypatch.setattr(control_client, "asking", lambda path: answering({"changes": changes}))
+    differing = changes(Settings(), new)
+    monkeypatch.setattr(control_client, "asking", lambda path: answering({"changes": differing}))
     ran = run("reload", "--control", "c.sock")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
@@ -123,7 +137,7 @@ class Reading:
         return found
 
 
-# What goes on in a successor, of a daemon that has none.
+# Values for a successor; the daemon here has none.
 OWN = DaemonState(Fixed("127.0.0.1", 1, "", "memory", ""), "1", listens_on_given=False)
 
 
@@ -149,14 +163,14 @@ async def test_reloads_come_one_after_the_other() -> None:
             assert reading.begun == 1
             reading.let_go.set()
         assert ours.chat.settings == Settings(port=1, max_clients=2)
-        # What is the process's goes by what is in force, not by what stands in the file.
+        # The process follows the settings in force, not those in the file.
         assert configured == [Settings(port=1, max_clients=n) for n in (1, 2)]
 
 
 async def test_a_file_that_cannot_be_read_in_time_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(operations, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(changing, "READ_SECONDS", 0.01)
     reading = Reading(Settings(max_clients=1))
     async with operated(reading) as (ours, configured):
         assert await ours.reload() == {
@@ -221,7 +235,7 @@ async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.Monkey
 
     async def hand_over(_: object, __: object, handed_over: Callable[[int], None]) -> Outcome:
         handed_over(4711)
-        # What stops from now on has come too late.
+        # A stop from now on is too late.
         ours.begin_stop()
         await stays.wait()
         return Outcome(4711, serves=True, clients=3, seconds=0.01234)
@@ -289,10 +303,29 @@ def test_the_only_daemon_is_asked(
     assert status["listening"] == [f"127.0.0.1:{daemon.port}"]
     assert status["store"] == "memory"
     assert (status["stopping"], status["clients"], status["rooms"]) == (False, 1, 1)
-    assert set(status) > {field.name for field in fields(trio_chat.Statistics)}
+    # This chat has no nodes.
+    assert set(status) > {field.name for field in fields(trio_chat.Statistics)} - {"node"}
+    assert "node" not in status
     assert re.search(rf"  listening +127\.0\.0\.1:{daemon.port}\n", run("status").out)
     monkeypatch.setenv("TRIO_CHAT_CONTROL", str(socket_file))
     assert run("status").code == 0
+
+
+def test_an_output_that_is_full_is_told(start: Start, runtime: Path) -> None:
+    start()
+    for command in (["status"], ["status", "--watch"], ["clients"], ["check"]):
+        with Path("/dev/full").open("w") as full:
+            ran = subprocess.run(
+                [sys.executable, "-m", "trio_chat", *command],
+                check=False,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                text=True,
+                timeout=PATIENCE,
+            )
+        told = "trio-chat: cannot write to standard output: No space left on device\n"
+        assert (ran.returncode, ran.stderr) == (1, told)
 
 
 def test_stop_waits_for_the_end(run: Run, start: Start, talk: Talk, runtime: Path) -> None:
@@ -322,10 +355,14 @@ def test_of_several_daemons_one_is_chosen(run: Run, start: Start, runtime: Path)
     paths = sorted(str(runtime / f"{daemon.port}.sock") for daemon in daemons)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
-        "trio-chat: 2 daemons are running; say which one:",
-        *[f"trio-chat:   --control {path}" for path in paths],
+        "trio-chat: 2 daemons are running; say which one is meant:",
+        *[f"trio-chat:   --port {Path(path).stem}" for path in paths],
     ]
-    assert run("stop", "--control", paths[0]).code == 0
+    ran = run("stop", "--port", "1")
+    running = ", ".join(f"--port {Path(path).stem}" for path in paths)
+    told = f"trio-chat: no daemon is running on port 1; these run: {running}\n"
+    assert (ran.code, ran.err) == (1, told)
+    assert run("stop", "--port", Path(paths[0]).stem).code == 0
     # One that was killed counts no more, and leaves no trace in the next one's way.
     assert run("stop").code == 0
     assert [daemon.process.wait(PATIENCE) for daemon in daemons] == [0, 0]
@@ -376,7 +413,8 @@ def test_of_daemons_that_start_at_once_one_gets_the_path(run: Run, tmp_path: Pat
 def test_a_control_path_that_cannot_be_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     long = str(tmp_path / ("x" * 100))
     ran = ask("--port", "0", "--control", long)
-    told = f"trio-chat: no control socket can be at {long}: AF_UNIX path too long; choose another\n"
+    reason = "AF_UNIX path too long; choose another path"
+    told = f"trio-chat: cannot make a control socket at {long}: {reason}\n"
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", told)
 
 
@@ -389,8 +427,18 @@ def test_without_a_place_for_a_control_socket_it_serves_all_the_same(
     daemon = start()
     talk(daemon, "/nick john").hears("> all right, I will call you john")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.logs("there is no control socket: choose a path with --control reason=")
+    daemon.logs("running without a control socket: choose a path with --control reason=")
     daemon.logs("INFO settings reloaded changes=none\n")
+
+
+def test_a_signal_that_reopens_the_log_elsewhere_ends_nothing(start: Start, talk: Talk) -> None:
+    daemon = start()
+    john = talk(daemon, "/nick john")
+    john.hears("> all right, I will call you john")
+    daemon.process.send_signal(signal.SIGUSR1)
+    daemon.logs("WARNING the signal means nothing here signal=SIGUSR1\n")
+    john.say("/rooms")
+    john.hears("> available rooms:")
 
 
 def test_a_runtime_directory_that_others_can_enter_is_refused(runtime: Path) -> None:
@@ -505,7 +553,7 @@ async def test_a_terminal_that_closes_may_say_so_twice(monkeypatch: pytest.Monke
     signals_in, signals = trio.open_memory_channel[int](0)
     one = Daemon(Settings(), Settings, in_terminal=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.watch, signals, nursery)
+        nursery.start_soon(obey_signals, one, signals, nursery)
         for _ in range(2):
             await signals_in.send(signal.SIGHUP)
         await trio.testing.wait_all_tasks_blocked()

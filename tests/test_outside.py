@@ -17,7 +17,7 @@ INSTALL_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where npm has installed the client `ws`."""
+    """The directory where npm has installed the client `ws`."""
     folder = tmp_path_factory.mktemp("npm")
     command = [needs("npm"), "install", "--prefix", folder, "--no-audit", "--no-fund", "ws@8"]
     installed = subprocess.run(

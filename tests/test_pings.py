@@ -1,4 +1,4 @@
-"""Pings: a silent connection of who can take one is kept alive, and nobody is shown anything."""
+"""Pings keep silent connections alive, and nobody sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from documents import DocumentClient, dial_documents
 from loopback import PATIENCE, chat_on_tcp, dial, ticks, until
 
 from trio_chat import Chat, Settings
-from trio_chat.dialects.line import CRLF, LF
+from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.hub.state import BEATS
 from trio_chat.transports.memory import EVENTS
@@ -26,7 +26,7 @@ async def beat(mock_clock, chat: Chat, beats: int = 1) -> None:
 
 
 async def heard(stream: trio.abc.ReceiveStream) -> bytes:
-    """What has come and was not read yet."""
+    """Give the input that has not been read yet."""
     data = b""
     while True:
         with trio.CancelScope() as scope:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from documents import document_client
 
 from trio_chat import Settings, open_chat
 from trio_chat.testing import LineClient, line_client
@@ -15,25 +16,25 @@ NO_ROOM = "err: you are in no room; use /join ROOM first"
 TOO_MANY_ROOMS = "err: there are too many rooms; please join one that exists (/rooms lists them)"
 HELP = [
     "> /nick NAME - choose the name that others see",
-    "> /join ROOM - go into a room, or make one (telnet and nc: one room at a time)",
-    "> /rooms - list the rooms there are",
-    "> /msg TEXT - say something to everyone in your room",
-    "> /me TEXT - say what you do: /me waves",
-    "> /tell NICK TEXT - say something to one person alone",
+    "> /join ROOM - enter a room, or create it (telnet and nc: one room at a time)",
+    "> /rooms - list all rooms",
+    "> /msg TEXT - say TEXT to everyone in your room",
+    "> /me TEXT - say what you do, for example: /me waves",
+    "> /tell NICK TEXT - say TEXT to one person only",
     "> /leave - leave your room",
-    "> /topic [TEXT] - show what your room is about; with TEXT, change it",
-    "> /who - list who is in your room",
-    "> /history [before ID] [N] - show the last 20 messages, or N, or some before ID",
-    "> /search WORDS - show messages in your room that have all these words",
-    "> /help [COMMAND] - show all commands, or what one does",
-    "> /quit - say goodbye and disconnect",
+    "> /topic [TEXT] - show the topic of your room; with TEXT, change it",
+    "> /who - list the people in your room",
+    "> /history [before ID] [N] - show the last 20 messages, or N, or those before ID",
+    "> /search WORDS - show messages in your room that hold all these words",
+    "> /help [COMMAND] - list the commands, or explain one",
+    "> /quit - leave the chat and disconnect",
 ]
 
 
 @asynccontextmanager
 async def running(**settings):
     settings.setdefault("rate_limit", None)
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # With a clock that jumps, a wait for something that never comes ends here.
     with trio.fail_after(100_000):
         async with open_chat(Settings(**settings)) as chat:
             yield chat
@@ -73,7 +74,9 @@ async def read_all(stream) -> bytes:
 
 # --- the table ------------------------------------------------------------------------------------
 
-# What jack sends; what he gets, what jill gets, who is in his room, and john, who is in another.
+HINT = "> to say something to your room type /msg TEXT; /help lists all commands"
+
+# A line from jack; the answers to jack, to jill in the same room, and to john in another room.
 TABLE = [
     ("/nick jim", ["> all right, I will call you jim"], ["> jack is now known as jim"], []),
     ("/nick JACK", ["> all right, I will call you JACK"], ["> jack is now known as JACK"], []),
@@ -84,8 +87,8 @@ TABLE = [
     ("/msg Hi", [], ["> jack: Hi"], []),
     ("/msg  two  spaces ", [], ["> jack:  two  spaces"], []),
     ("/quit", ["> sad to see you go =("], ["> jack has left the room"], []),
-    ("hello", ["err: unknown command: hello"], [], []),
-    ("hello /msg there", ["err: unknown command: hello"], [], []),
+    ("hello", ["err: unknown command: hello", HINT], [], []),
+    ("hello /msg there", ["err: unknown command: hello", HINT], [], []),
     ("/shout Hi", ["err: unknown command: /shout"], [], []),
     ("/MSG Hi", [], ["> jack: Hi"], []),
     ("/msg\u00a0Hi", [], ["> jack: Hi"], []),
@@ -95,17 +98,18 @@ TABLE = [
     ("", [], [], []),
     ("   ", [], [], []),
     ("\r", [], [], []),
-    ("/me waves", [], ["> * jack waves"], []),
-    ("/tell john hi", [], [], ["> jack (to you): hi"]),
-    ("/tell JOHN hi there", [], [], ["> jack (to you): hi there"]),
+    ("/me waves", ["> * jack waves"], ["> * jack waves"], []),
+    ("/tell john hi", ["> you (to john): hi"], [], ["> jack (to you): hi"]),
+    ("/tell JOHN hi there", ["> you (to john): hi there"], [], ["> jack (to you): hi there"]),
+    ("/tell jack  hm", ["> jack (to you):  hm", "> you (to jack):  hm"], [], []),
     ("/leave", ["> you have left #general"], ["> jack has left the room"], []),
     ("/topic", ["> #general has no topic"], [], []),
     ("/topic Old trains", ["> topic of #general: Old trains"], ["> topic of #general: Old trains"],
      []),
     ("/who", ["> in #general: jack, jill"], [], []),
     ("/help", HELP, [], []),
-    ("/help msg", ["> /msg TEXT - say something to everyone in your room"], [], []),
-    ("/help /msg", ["> /msg TEXT - say something to everyone in your room"], [], []),
+    ("/help msg", ["> /msg TEXT - say TEXT to everyone in your room"], [], []),
+    ("/help /msg", ["> /msg TEXT - say TEXT to everyone in your room"], [], []),
 ]  # fmt: skip
 
 
@@ -122,6 +126,22 @@ async def test_each_row_of_the_table(chat, row, autojump_clock):
         assert await (jack.rest() if sent == "/quit" else jack.sync()) == sender
         assert await jill.sync() == room
         assert await john.sync() == elsewhere
+
+
+async def test_a_room_with_almost_the_same_name_is_mentioned(chat, autojump_clock):
+    async with line_client(chat) as john, line_client(chat) as jack:
+        await john.send("/join #Tea", "/join tea")
+        # John has left it, and nobody else is there; it is there again once he joins it.
+        await john.expect("> welcome to #Tea", "> welcome to tea", "> (there is #tea too)")
+        await jack.send("/join #Tea", "/join #coffee")
+        await jack.expect("> welcome to #Tea", "> (there is tea too)", "> welcome to #coffee")
+        await jack.send("/join #tea")
+        await jack.expect("> welcome to #tea", "> (there is tea too)")
+        await jack.send("/join TEA")
+        await jack.expect("> welcome to tea", "> (there is #tea too)")
+        async with document_client(chat) as page:
+            await page.ask("join", room="#tea")
+            assert await page.sync() == []
 
 
 async def test_the_transcript_of_the_tutorial(chat, autojump_clock):
@@ -219,7 +239,7 @@ GAPS = [
     ("/leave now", "err: usage: /leave"),
     ("/who else", "err: usage: /who"),
     ("/help msg me", "err: usage: /help [COMMAND]"),
-    ("/help shout", "err: there is no such command; /help alone lists them all"),
+    ("/help shout", "err: there is no such command; /help alone lists them"),
     ("/quit now", "err: usage: /quit"),
     ("/join #general", "err: you are in #general already"),
     ("/join #GENERAL", "err: you are in #general already"),
@@ -235,24 +255,24 @@ GAPS = [
     ("/nick server", "err: the nick 'server' is reserved: please choose another"),
     ("/nick >jim", "err: a nick may not begin with '>'"),
     *((f"/nick j{char}m", f"err: a nick may not contain '{char}'") for char in "#/@:,*!"),
-    ("/nick j\x1b[31m", "err: a nick may not contain control characters, such as arrow keys send"),
+    ("/nick j\x1b[31m", "err: a nick may not contain control characters (arrow keys send them)"),
     ("/nick j\u202ejm", "err: a nick may not contain invisible characters"),
     ("/nick j\u200bjm", "err: a nick may not contain invisible characters"),
     ("/nick " + "j" * 33, "err: a nick may have at most 32 characters"),
     ("/join a,b", "err: a room name may not contain ','"),
     (
         "/join #\x1b[31m",
-        "err: a room name may not contain control characters, such as arrow keys send",
+        "err: a room name may not contain control characters (arrow keys send them)",
     ),
     ("/join #\u202ea", "err: a room name may not contain invisible characters"),
     ("/join " + "r" * 65, "err: a room name may have at most 64 characters"),
 ]
 BAD_TEXT = [
-    ("\x1b[31mred", "may not contain control characters, such as arrow keys send"),
-    ("a\x9b31m", "may not contain control characters, such as arrow keys send"),
-    ("a\x07", "may not contain control characters, such as arrow keys send"),
-    ("a\x00b", "may not contain control characters, such as arrow keys send"),
-    ("a\rb", "may not contain control characters, such as arrow keys send"),
+    ("\x1b[31mred", "may not contain control characters (arrow keys send them)"),
+    ("a\x9b31m", "may not contain control characters (arrow keys send them)"),
+    ("a\x07", "may not contain control characters (arrow keys send them)"),
+    ("a\x00b", "may not contain control characters (arrow keys send them)"),
+    ("a\rb", "may not contain control characters (arrow keys send them)"),
     ("a\u202eb", "may not contain characters that override the direction of text"),
     ("a\u2066b", "may not contain characters that override the direction of text"),
     ("a\u2028b", "may not contain the character U+2028"),
@@ -515,8 +535,49 @@ async def test_without_a_slash_it_is_no_message(chat, autojump_clock):
     async with line_client(chat, room="#a") as one, line_client(chat, room="#a") as two:
         await one.expect("> anonymous joined the room")
         await two.send("Hi")
+        assert await two.sync() == ["err: unknown command: Hi", HINT]
+        await two.send("Hi")
         assert await two.sync() == ["err: unknown command: Hi"]
         assert await one.sync() == []
+
+
+async def test_lines_pasted_without_a_command_are_counted(chat, autojump_clock):
+    async with line_client(chat, room="#a") as one, line_client(chat, room="#a") as two:
+        await one.expect("> anonymous joined the room")
+        # A terminal sends a pasted text line by line.
+        for line in ("/msg def f():", "", "    pass", "f()"):
+            await two.send(line)
+            await trio.sleep(0.1)  # on the virtual clock
+        await two.expect(
+            "err: unknown command: pass",
+            HINT,
+            "err: unknown command: f()",
+            "> 2 lines were not sent: each line must begin with a command, such as /msg",
+        )
+        await one.expect("> anonymous: def f():")
+        await two.send("a")
+        await trio.sleep(1)  # on the virtual clock
+        await two.send("b")
+        await trio.sleep(1)  # on the virtual clock
+        assert await two.sync() == ["err: unknown command: a", "err: unknown command: b"]
+        # A program that means commands is told nothing.
+        await two.send("/msg one", "/msg two", "/dance")
+        assert await two.sync() == ["err: unknown command: /dance"]
+        # At the end of the input there is no need to wait.
+        await two.send("a", "b", "c")
+        await two.stream.send_eof()
+        assert (await two.rest())[-1] == (
+            "> 3 lines were not sent: each line must begin with a command, such as /msg"
+        )
+
+
+async def test_a_paste_is_counted_as_one_however_slowly_it_is_taken(autojump_clock):
+    async with (
+        running(rate_limit=10.0, rate_burst=2, bare_lines=True) as chat,
+        line_client(chat, room="#a") as two,
+    ):
+        await two.send(*map(str, range(40)))
+        await two.expect("> 40 lines came at once: each is a message of its own")
 
 
 async def test_bare_lines_are_messages_where_the_setting_says_so(autojump_clock):
@@ -533,7 +594,7 @@ async def test_bare_lines_are_messages_where_the_setting_says_so(autojump_clock)
         assert await two.sync() == [
             "> you have left #a",
             NO_ROOM,
-            "err: a message may not contain control characters, such as arrow keys send",
+            "err: a message may not contain control characters (arrow keys send them)",
         ]
 
 

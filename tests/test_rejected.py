@@ -50,7 +50,7 @@ async def rest(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 async def turned_away(chat: Chat, port: int, data: bytes = b"") -> trio.SocketStream:
-    """One of whom the hub has let go, and whose task waits for the first bytes, or for more."""
+    """A client that the hub has released, while its task waits for the first bytes or for more."""
     before = chat.statistics().turned_away
     stream = (await dial(port)).stream
     await stream.send_all(data)
@@ -144,7 +144,7 @@ async def test_only_so_many_may_wait(mock_clock, monkeypatch: pytest.MonkeyPatch
         gone = waiting.pop()
         await gone.send_all(b"GET ")
         await gone.send_eof()
-        await until(lambda: chat._descriptors.connections == 2)
+        await until(lambda: chat._clients.descriptors.connections == 2)
         one = await turned_away(chat, port)
         await one.send_all(b"GET ")
         assert (await rest(one)).startswith(b"HTTP/1.1 503 ")

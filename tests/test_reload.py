@@ -18,7 +18,7 @@ FULL = "err: the server is full; please try again later"
 
 @asynccontextmanager
 async def running(settings: Settings | None = None, **rest):
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # With a clock that jumps, a wait for something that never comes ends here.
     with trio.fail_after(100_000):
         async with open_chat(settings, **rest) as chat:
             yield chat
@@ -103,7 +103,9 @@ async def test_what_lines_may_be_is_for_new_clients(autojump_clock) -> None:
         async with line_client(chat, nick="jack", room="#a") as new:
             await old.expect("> jack joined the room")
             await old.send("/msg 123456", "hello", "/nick johnny")
-            await old.expect("err: unknown command: hello", "> all right, I will call you johnny")
+            await old.expect("err: unknown command: hello")
+            assert "/msg TEXT" in await old.line()
+            await old.expect("> all right, I will call you johnny")
             await new.expect("> john: 123456", "> john is now known as johnny")
             await new.send("/msg 123456", "hello", "/nick jackie")
             await new.expect(

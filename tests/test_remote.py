@@ -15,6 +15,7 @@ from loopback import HOST, PATIENCE, chat_on_tcp, dial, until
 
 from trio_chat import (
     ChatClosed,
+    Ended,
     Joined,
     Left,
     Missed,
@@ -240,7 +241,9 @@ async def test_who_is_cut_off_comes_back_and_has_missed_nothing():
         assert isinstance(await anext(bot), Disconnected)
         await until(lambda: chat.statistics().away == 1)
         await jack.send("/msg two", "/me three", "/nick jim")
-        await jack.expect("> bot joined the room", "> all right, I will call you jim")
+        await jack.expect(
+            *("> bot joined the room", "> * jack three", "> all right, I will call you jim")
+        )
         line.open = True
         assert await anext(bot) == Resumed("bot", ("#a",), anew=False)
         assert (await anext(bot)).text == "two"
@@ -575,7 +578,8 @@ async def test_another_connection_with_its_token_ends_it():
         await other.send({"type": "resume", "client": bot.id, "token": bot.hello.token})
         assert (await other.receive())["type"] == "resumed"
         events = [event async for event in bot]
-        assert events == [Disconnected("you came back on another connection")]
+        reason = "you came back on another connection"
+        assert events == [Ended(reason, 1008), Disconnected(reason)]
         with pytest.raises(ChatClosed, match="you came back on another connection"):
             await bot.ping()
 

@@ -104,7 +104,7 @@ async def test_who_comes_back_is_who_it_was(how, autojump_clock):
         await jack.send("/who", "/tell john hi")
         await jack.expect("> in #a: jim, john")
         assert mine(await john.receive(), "type", "text") == ("told", "hi")
-        assert await jack.sync() == []
+        assert await jack.sync() == ["> you (to john): hi"]
         assert chat.statistics().clients == 2
 
 

@@ -1,6 +1,6 @@
-"""What a room log promises (`trio_chat.roomlog.RoomLog`), of each of them alike.
+"""The promises of a room log (`trio_chat.roomlog.RoomLog`), for each kind of log.
 
-What is particular to one is in `test_memory_log.py` and `test_sqlite_log.py`.
+Tests of one kind are in `test_memory_log.py` and `test_sqlite_log.py`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from trio_chat.protocol.events import (
     Left,
     NickChanged,
     Renamed,
+    Ruled,
     Said,
     Told,
     TopicSet,
@@ -56,7 +57,7 @@ DAY = 86_400
 
 
 class Memory:
-    """How to come by a log in memory."""
+    """A log in memory."""
 
     @asynccontextmanager
     async def open(self, retention: Retention) -> AsyncIterator[RoomLog]:
@@ -67,7 +68,7 @@ class Memory:
 
 
 class Sqlite:
-    """How to come by a log in a file: the same one, each time."""
+    """A log in a file: the same file each time."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
@@ -90,7 +91,7 @@ class Sqlite:
 
     async def settled(self, log: RoomLog) -> None:
         assert isinstance(log, sqlite.SqliteLog)
-        job = writer.Job((), lambda _: False)
+        job = writer.Job((), lambda _: False, ruled=False)
         log._jobs.put(job)
         await job.done.wait()
         await until(lambda: self.writer._tidy.wait() > 0)
@@ -182,7 +183,7 @@ async def test_times_grow_from_entry_to_entry_in_each_room(log: RoomLog, clock) 
     entries += await log.append([said("#a"), said("#b")])
     for room in ("#a", "#b"):
         assert await log.read(room, 0, ALL) == [e for e in entries if e.room == room]
-    # What documents show is all there is to it.
+    # The documents show everything about it.
     assert [f"{entry.time:.3f}" for entry in await log.read("#a", 0, ALL)] == [
         f"{began + step / 1000:.3f}" for step in (*range(4 + 2 * MOST), 500)
     ]
@@ -261,12 +262,12 @@ async def test_claims_are_decided_in_the_order_of_drafts_within_an_append(log: R
     assert [result for result in results if not isinstance(result, Refused)] == [
         *drafts[:2], *drafts[3:],
     ]  # fmt: skip
-    # What is refused is in nobody's way.
+    # A refused draft does not affect others.
     assert [(e.position, e.text) for e in await log.read("#a", 0, 9)] == [(1, "one"), (2, "two")]
 
 
 async def test_claims_are_decided_in_the_order_of_appends(log: RoomLog) -> None:
-    log.claims.allow(1, ())
+    log.allow(1, ())
     steps: list[tuple[Entry, str]] = [
         (Entered("1", "n", "#a", "#a"), ""),
         (Entered("2", "n", "#b", "#b"), "too_many_rooms"),
@@ -652,7 +653,7 @@ def enter(user: str, room: str) -> Entered:
 
 
 async def there(log: RoomLog, *rooms: str) -> list[str]:
-    """Those of these rooms of which something is kept."""
+    """The rooms among these that have kept entries."""
     return [room for room in rooms if await positions(log, room)]
 
 
@@ -685,7 +686,7 @@ async def test_a_room_in_use_is_never_let_go(kept, kind) -> None:
     async with kind.open(Retention(10, 3)) as log:
         await log.append([topic("#used", "tea")])
         if kept:
-            log.claims.allow(10, ["#used"])
+            log.allow(10, ["#used"])
         else:
             await log.append([enter("1", "#used")])
         for number in range(10):
@@ -693,7 +694,7 @@ async def test_a_room_in_use_is_never_let_go(kept, kind) -> None:
         assert await there(log, "#used", "#7", "#8", "#9") == ["#used", "#8", "#9"]
         assert log.snapshot("#used").topic == "tea"
         # It may go once that is over.
-        log.claims.allow(10, [])
+        log.allow(10, [])
         await log.append([Exited("1", "nick", "#used")])
         await say(log, "#10")
         assert await there(log, "#used", "#8", "#9", "#10") == ["#8", "#9", "#10"]
@@ -834,12 +835,25 @@ async def test_less_may_be_kept_from_now_on_and_more_again(kind) -> None:
 ROOMS = ["#a", "#b", "#c"]
 LETTERS = "aAbBsSßẞäÄςσΣiİıI%_'\"\\ é1\N{COMBINING ACUTE ACCENT}"
 TEXTS = st.text(LETTERS, min_size=1, max_size=8)
-KINDS = [said, topic, lambda room, text: Acted(room, "author", "nick", text)]
+KINDS = [
+    said,
+    topic,
+    lambda room, text: Acted(room, "author", "nick", text),
+    # Version 0 becomes the room's; others are mostly wrong.
+    lambda room, text: Ruled(
+        room, room.upper(), "author", "nick", text, {text[0]: text, text[-1]: None}, len(text) % 3
+    ),
+    lambda room, text: Ruled(room, room.upper(), "author", "nick", text),
+    # No field is left, so that the room may be forgotten.
+    lambda room, text: Ruled(
+        room, room.upper(), "author", "nick", text, dict.fromkeys(LETTERS, None)
+    ),
+]
 
 
 @attrs.frozen
 class Round:
-    """What is appended; then so many days pass, and the file may be opened again."""
+    """Entries to append; then this many days pass, and the file may be opened again."""
 
     drafts: list[tuple[str, int, str]]
     days: float
@@ -854,7 +868,9 @@ def rounds(
 ) -> st.SearchStrategy[list[Round]]:
     drafts = room.flatmap(
         lambda rooms: st.lists(
-            st.tuples(st.sampled_from(rooms), st.integers(0, 2), TEXTS), min_size=1, max_size=8
+            st.tuples(st.sampled_from(rooms), st.integers(0, len(KINDS) - 1), TEXTS),
+            min_size=1,
+            max_size=8,
         )
     )
     one = st.builds(
@@ -879,6 +895,8 @@ async def compare(memory: MemoryLog, log: RoomLog, asked: Round) -> None:
             assert await log.read(room, position, limit) == expected
             expected = await memory.before(room, position, limit)
             assert await log.before(room, position, limit) == expected
+            expected = await memory.actions(room, position, limit)
+            assert await log.actions(room, position, limit) == expected
         expected = await searched(memory, room, words, asked.limit)
         assert await searched(log, room, words, asked.limit) == expected
 
@@ -895,6 +913,9 @@ async def play(rounds: list[Round], keep: Retention, file: Sqlite, clock) -> Non
         log = await stack.enter_async_context(file.open(keep))
         for one in rounds:
             drafts = [KINDS[kind](room, text) for room, kind, text in one.drafts]
+            for draft in drafts:
+                if isinstance(draft, Ruled) and draft.version == 0:
+                    draft.version = memory.snapshot(draft.room).rules.version
             copies = [attrs.evolve(draft) for draft in drafts]
             assert plain(await log.append(drafts)) == plain(await memory.append(copies))
             clock.now += 1 + one.days * DAY
@@ -936,8 +957,8 @@ async def test_both_keep_the_same(rounds, entries: int, days: int, file, clock) 
     await play(rounds, Retention(entries, len(ROOMS), days), another(file), clock)
 
 
-# One room speaks at a time, and the clock is right: by times alone it is told which room has been
-# silent for longest, once a file is opened again.
+# One room gets a message at a time, and the clock is right. After a file is opened again, only the
+# times tell which room has been silent longest.
 @hypothetically
 @given(
     rounds=rounds(st.sampled_from(ROOMS).map(lambda room: [room]), [0, 0, 0.5, 1]),

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from searching import searched
 
-from trio_chat import Said, Settings, open_chat, server
+from trio_chat import Chat, Said, Settings, open_chat
 from trio_chat.hub import searches
 from trio_chat.hub.queries import LAST_SECONDS, STOP_SECONDS
 from trio_chat.hub.searches import PATIENCE_SECONDS, SEARCH_SECONDS
@@ -21,6 +21,7 @@ from trio_chat.roomlog import Stretch, memory
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.server import opening
 from trio_chat.testing import LineClient
 
 FAREWELL = "> the server is shutting down"
@@ -61,12 +62,12 @@ def log(monkeypatch) -> SlowLog:
     async def open_log(settings, handover):
         yield log
 
-    monkeypatch.setattr(server, "_open_log", open_log)
+    monkeypatch.setattr(opening, "_open_log", open_log)
     return log
 
 
 @asynccontextmanager
-async def running(**settings) -> AsyncIterator[server.Chat]:
+async def running(**settings) -> AsyncIterator[Chat]:
     # A wait for something that never comes ends then, by a clock that jumps.
     with trio.fail_after(100_000):
         async with open_chat(Settings(**{"rate_limit": None} | settings)) as chat:
@@ -74,13 +75,13 @@ async def running(**settings) -> AsyncIterator[server.Chat]:
 
 
 @pytest.fixture
-async def chat(log) -> AsyncIterator[server.Chat]:
+async def chat(log) -> AsyncIterator[Chat]:
     async with running() as chat:
         yield chat
 
 
 @asynccontextmanager
-async def client(chat: server.Chat, address: str = "here") -> AsyncIterator[LineClient]:
+async def client(chat: Chat, address: str = "here") -> AsyncIterator[LineClient]:
     """A client in #a from an address; it may be gone before the block ends."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:

@@ -9,7 +9,10 @@ from typing import get_args
 import pytest
 from attrs import fields
 
-from trio_chat.config.settings import Changes, Settings, changed, changes, parse_rate
+from trio_chat.config.changes import Changes, changed, changes
+from trio_chat.config.settings import Settings
+from trio_chat.config.sources import parse_rate
+from trio_chat.config.toml_forms import in_toml
 from trio_chat.errors import SettingsError
 
 NAMES = [field.name for field in fields(Settings)]
@@ -73,18 +76,23 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) 
         Settings(**{name: value})
 
 
-PATHS = ("control", "metrics_token_file", "tls_cert", "tls_key")
+MAY_BE_EMPTY = (
+    *("control", "greeting", "metrics_token_file", "node", "store_password_file"),
+    *("tls_cert", "tls_key"),
+)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in PATHS])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in MAY_BE_EMPTY])
 def test_nothing_is_no_value(name: str) -> None:
-    for path in PATHS:
+    for path in MAY_BE_EMPTY:
         assert getattr(Settings(**{path: ""}), path) == ""
     with pytest.raises(SettingsError, match=f"^{name} must be "):
         Settings(**{name: ""})
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "bare_lines"])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("accounts", "bare_lines", "https_redirect")]
+)
 def test_true_is_no_number(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be "):
         Settings(**{name: True})
@@ -99,7 +107,7 @@ def test_only_the_rate_may_be_off(name: str) -> None:
 
 @pytest.mark.parametrize("host", ["a b", "a\nb", " a", "\x1b[2J", "\udc80"])
 def test_a_host_is_one_printable_word(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"^host must be .*, not '"):
+    with pytest.raises(SettingsError, match=r"^host must be .*, not \""):
         Settings(host=host)
 
 
@@ -113,7 +121,7 @@ def test_keepalive_is_in_whole_seconds(seconds: float) -> None:
 @pytest.mark.parametrize("rooms", [["#a"], "#a", ("#a", ""), ("#a", 1)])
 def test_kept_rooms_are_a_tuple_of_names(rooms: object) -> None:
     assert Settings(keep_rooms=("#a", "#b")).keep_rooms == ("#a", "#b")
-    with pytest.raises(SettingsError, match=r"^keep_rooms must be names of rooms"):
+    with pytest.raises(SettingsError, match=r"^keep_rooms must be a list of room names"):
         Settings(keep_rooms=rooms)
 
 
@@ -130,9 +138,60 @@ def test_of_trusted_proxies_the_wrong_one_is_named(wrong: object) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings(trusted_proxies=(*good, wrong, "worse"))
     assert str(caught.value) == (
-        "trusted_proxies must be addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, "
-        f"or unix, not {wrong!r}"
+        "trusted_proxies must be a list of addresses or whole networks, such as 192.0.2.7 "
+        f"or 10.0.0.0/8, or unix, not {in_toml(wrong)}"
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "http://a.example", "a.example:80", "a.example/", "*", "*.example", "a b", "a\u200b"),
+        *("m\u00fcnchen.example", "a.example.", ".a", "[::1]", "2001:DB8:0::1", 1, None),
+    ],
+)
+def test_a_host_is_as_the_host_header_has_it_and_the_wrong_one_is_named(wrong: object) -> None:
+    good = (
+        "localhost",
+        "Chat.example.org",
+        "xn--mnchen-3ya.example",
+        "a_b",
+        "192.0.2.7",
+        "2001:db8::1",
+    )
+    assert Settings(http_hosts=good).http_hosts == good
+    with pytest.raises(SettingsError) as caught:
+        Settings(http_hosts=(*good, wrong))
+    assert str(caught.value).startswith("http_hosts must be a list of host names or addresses, ")
+    assert str(caught.value).endswith(f", not {in_toml(wrong)}")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", "a.example", "a.example:80", "https://a.example/", "https://A.example", "*"),
+        *("https://*.example", "https://a.example:443", "http://a.example:80", "https://", "a b"),
+        *("https://m\u00fcnchen.example", "https://a.example/chat", "https://a\u200b", 1, None),
+    ],
+)
+def test_an_origin_is_as_browsers_send_it_and_the_wrong_one_is_named(wrong: object) -> None:
+    good = (
+        "https://a.example",
+        "http://a.example:443",
+        "http://[::1]:8080",
+        "moz-extension://a-1",
+        "null",
+    )
+    assert Settings(http_origins=good).http_origins == good
+    with pytest.raises(SettingsError) as caught:
+        Settings(http_origins=(*good, wrong))
+    assert str(caught.value).startswith("http_origins must be a list of origins as browsers send ")
+    assert str(caught.value).endswith(f", not {in_toml(wrong)}")
+
+
+def test_a_file_is_not_called_as_sqlite_calls_memory() -> None:
+    with pytest.raises(SettingsError, match=r"^store must be auto, memory, sqlite:PATH or "):
+        Settings(store="sqlite::memory:")
 
 
 def test_a_line_must_hold_a_message_in_any_script() -> None:

@@ -15,7 +15,7 @@ from trio_chat.hub.hub import TURN_RECORDS
 from trio_chat.hub.session import RUNNING
 from trio_chat.protocol.events import Acted, NickChanged, Said
 from trio_chat.roomlog.retention import Retention
-from trio_chat.server import CHANNEL_ITEMS
+from trio_chat.server.opening import CHANNEL_ITEMS
 from trio_chat.testing import LineClient, line_client
 from trio_chat.transports.stream import StreamLink
 
@@ -216,7 +216,8 @@ async def test_answers_of_in_process_calls_and_labels_are_their_own(two, autojum
         await quiet()
         said = results.pop("say")
         assert (said.text, said.author) == ("hello", june.id)
-        assert results == {"nick": "nick_taken", "join": "#b", "leave": "not_in_room"}
+        assert results.pop("join").room == "#b"
+        assert results == {"nick": "nick_taken", "leave": "not_in_room"}
         got = await john.sync()
         labelled = [(event["id"], event["type"]) for event in got if "id" in event]
         assert labelled == [
@@ -259,7 +260,7 @@ async def test_records_wait_within_bounds_and_all_of_them_come_through(autojump_
                 nursery.start_soon(talk, client)
         hub, state = chat._hub, chat._hub.state
         # Each had a room of its own, so that each has one draft an item.
-        assert hub._decide.turn.size <= 2 * TURN_RECORDS + clients * some
+        assert hub._collect.turn.size <= 2 * TURN_RECORDS + clients * some
         assert chat.statistics().waiting == CHANNEL_ITEMS
         read = state.counts.bytes_in
         await quiet()
@@ -339,6 +340,7 @@ async def test_a_chat_that_comes_late_knows_who_is_where_and_what_was_said(two, 
         await john.expect(TAKEN.format("june"), "> welcome to #a", "> topic of #a: tea")
         await john.expect("> in #a: anonymous, jack, june")
         assert (await john.line()).endswith("topic of #a: tea")
+        await john.expect("> you (to jack): hi")
         await jack.expect("> anonymous joined the room", "> anonymous (to you): hi")
 
 
@@ -736,6 +738,30 @@ async def test_pages_of_the_log_hold_nothing_that_is_still_to_come(autojump_cloc
         got += await documents(slow)
         assert [event["position"] for event in kept(got, "#a")] == list(range(1, 39))
         assert "missed" not in [event["type"] for event in got]
+
+
+async def test_who_leaves_a_room_while_the_log_is_read_for_it_goes_on(autojump_clock):
+    async with one_slow() as (engine, chat, jack, slow):
+        node, read = engine.nodes[0], trio.Event()
+        node.stall()
+        await slow.send("leave", room="#a", id="1")
+        await jack.say("not heard yet", "#a")
+        await quiet()
+        right = node.read
+
+        async def late_read(*arguments):
+            await read.wait()
+            return await right(*arguments)
+
+        node.read = late_read
+        # As after a time in which this node was cut off from the others.
+        chat._hub._catching_up.skip_gap(chat._hub.state.rooms["#a"], 1)
+        await slow.send("ping", id="2")
+        await quiet()
+        node.come_back()
+        assert [event["type"] for event in await documents(slow)] == ["departed"]
+        read.set()
+        assert [event["type"] for event in await documents(slow)] == ["done"]
 
 
 # --- the end --------------------------------------------------------------------------------------

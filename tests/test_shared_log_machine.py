@@ -8,24 +8,37 @@ To try more of it: `TRIES=3000 pytest -o faulthandler_timeout=0 tests/test_share
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager
 from unittest import mock
 
+import chats_machine
 import trio
 import trio.testing
 from attrs import define, field
-from documents import Closed, DocumentClient, frame
+from chats_machine import (
+    CHATS,
+    LOBBY,
+    ROOMS,
+    ChatMember,
+    ChatsMachine,
+    ProgramMember,
+    StreamMember,
+    call_of,
+    document_of,
+    firsts,
+    line_of,
+    places,
+    who,
+)
+from documents import DocumentClient, frame
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from live_run import LiveRun
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from shared_log import Engine, chat_on
 
 from trio_chat import Chat, ChatClosed, Refused
@@ -35,24 +48,8 @@ from trio_chat.protocol.events import Entry
 from trio_chat.testing import LineClient
 
 TRIES = int(os.environ.get("TRIES", "100"))
-CHATS = 3
-PEOPLE = 7
-LOBBY, *_ = ROOMS = ("#lobby", "#a", "#b")
-NICKS = ("john", "JOHN", "mary", "rnary", "jack")  # two pairs of them look alike
-SETTINGS = {
-    "keep_rooms": (LOBBY,),
-    "max_rooms": 2,
-    "message_chars": 100,
-    "line_bytes": 400,
-    # A client that does not read falls behind after a few messages. The log has all of them.
-    "outbox_bytes": 1_500,
-    "recent_entries": 3,
-    "resume_grace": 80_000.0,
-    "stall_timeout": 80_000.0,
-}
+SETTINGS = {**chats_machine.SETTINGS, "max_rooms": 2}
 LISTED = 4  # members, in a welcome of that size
-FLOOD = 25
-PADDING = "x" * 60
 STEP_SECONDS = 5.0
 MOST_STEPS = 200  # until all is quiet
 FAREWELL = "> the server is shutting down"
@@ -131,7 +128,6 @@ class Truth:
         self.texts.setdefault(user, []).append(entry.text)
         if isinstance(entry, events.TopicSet):
             self.topics[room] = entry.text
-            user = ""  # topics are for their authors too
         self._show(room, user, KINDS[type(entry)], entry.nick, entry.text, entry.position)
 
     def _free(self, user: str) -> None:
@@ -172,8 +168,8 @@ KEPT = ("said", "acted", "topic_set")
 # --- those who use it -----------------------------------------------------------------------------
 
 
-class Member(ABC):
-    """A client of one of the chats, with its commands and all that it has heard.
+class Member(ChatMember):
+    """A client with its commands and all that it has heard.
 
     `whole` is false once it has read too slowly, `broke` true once its connection broke. Then it
     may have missed joins and leaves, and still gets each persistent entry once. `cut` is true once
@@ -183,38 +179,23 @@ class Member(ABC):
     # It hears its own words; its commands are answered among what it hears; it hears the last of
     # that when it leaves.
     mirrors = False
+    hears_own: tuple[str, ...] = ("topic_set",)
     hears_answers = True
     hears_out = True
 
     def __init__(self, number: int, chat: Chat, nursery: trio.Nursery) -> None:
-        self.name = f"member {number}"
-        self.chat = chat
-        self.nursery = nursery
-        self.user = ""
-        self.reads = trio.Event()
-        self.reads.set()
+        super().__init__(number, chat, nursery)
         self.heard: list[tuple] = []
-        self.told: list[str] = []
         self.asked = self.refused = self.informed = 0
         self.whole = True
         self.broke = self.cut = False
-        self.over = False
-
-    @abstractmethod
-    async def connect(self) -> None: ...
-
-    @abstractmethod
-    async def ask(self, *ops: tuple[str, ...]) -> None: ...
-
-    @abstractmethod
-    async def end(self, how: str) -> None: ...
 
     def shown(self, truth: Truth) -> list[tuple]:
         """All that it is to be shown, in the form in which it notes what it hears."""
         return [
             tuple(what)
             for own, *what in truth.shown.get(self.user, [])
-            if (self.mirrors or not own)
+            if (self.mirrors or not own or what[0] in self.hears_own)
             and (self.hears_answers or what[0] not in ("called", "welcomed", "departed"))
         ]
 
@@ -264,41 +245,9 @@ class Member(ABC):
         return truth.since[self.user, room]
 
 
-class OnStream(Member):
-    """One over a stream, which takes nothing but what the client reads."""
+class LineMember(Member, StreamMember):
+    hears_own = ("topic_set", "acted")
 
-    async def open_stream(self) -> None:
-        to_chat, at_chat = trio.testing.memory_stream_one_way_pair()
-        from_chat, to_us = trio.testing.lockstep_stream_one_way_pair()
-        self.stream = trio.StapledStream(to_chat, to_us)
-        self.scope = trio.CancelScope()
-        self.nursery.start_soon(self._serve, trio.StapledStream(from_chat, at_chat), self.scope)
-
-    async def _serve(self, stream: trio.StapledStream, scope: trio.CancelScope) -> None:
-        with scope, suppress(ChatClosed):
-            await self.chat.serve_stream(stream, peer=self.name)
-
-    async def listen(self, stream: trio.StapledStream) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, Closed):
-            await self.hear()
-        await stream.aclose()
-
-    @abstractmethod
-    async def hear(self) -> None: ...
-
-    async def send(self, data: bytes) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self.stream.send_all(data)
-
-    async def drop(self, how: str) -> None:
-        self.broke = True
-        if how == "lost":
-            self.scope.cancel("the connection is lost")
-        else:
-            await self.stream.aclose()
-
-
-class LineMember(OnStream):
     async def connect(self) -> None:
         await self.open_stream()
         self.client = LineClient(self.stream)
@@ -314,6 +263,8 @@ class LineMember(OnStream):
                 return
             if told := re.fullmatch(r"> \S+ \(to you\): (t\d+)", line):
                 self.told.append(told[1])
+            elif line.startswith("> you (to "):
+                pass  # its own, which `told` of the other one counts
             elif line.startswith("err: "):
                 self.refused += 1
             elif line.startswith(("> in ", "> available rooms:", "> [", "> no messages found")):
@@ -334,6 +285,7 @@ class LineMember(OnStream):
         elif how == "end":
             await self.stream.send_eof()
         else:
+            self.broke = True
             await self.drop(how)
 
     def shown(self, truth: Truth) -> list[tuple]:
@@ -355,22 +307,6 @@ class LineMember(OnStream):
             if what[0] in ("said", "acted") and what[1] == room and what[-1] > since and not own
         ]
         assert [one for one in kept if one in due] == due, self.name
-
-
-def line_of(op: str, *what: str) -> str:
-    match op, *what:
-        case "say", _, text:
-            return f"/msg {text}"
-        case "act", _, text:
-            return f"/me {text}"
-        case "topic", _, text:
-            return f"/topic {text}"
-        case "leave" | "who" | "rooms", *_:
-            return f"/{op}"
-        case "history", _:
-            return "/history 1"
-        case _:
-            return f"/{op} {' '.join(what)}"
 
 
 def lines_of(kind: str, *what: str) -> list[str]:
@@ -396,7 +332,7 @@ def lines_of(kind: str, *what: str) -> list[str]:
     raise AssertionError(kind)
 
 
-class DocumentMember(OnStream):
+class DocumentMember(Member, StreamMember):
     mirrors = True
 
     async def connect(self) -> None:
@@ -466,7 +402,7 @@ class DocumentMember(OnStream):
 
     async def end(self, how: str) -> None:
         if how in ("lost", "drop"):
-            self.away = True
+            self.away = self.broke = True
             await self.drop(how)
             return
         self.over = True
@@ -494,50 +430,12 @@ class DocumentMember(OnStream):
             assert self.waiting == [], self.name
 
 
-def document_of(op: str, *what: str) -> dict[str, object]:
-    match op, *what:
-        case "say" | "act", room, text:
-            return {"type": op, "room": room, "text": text}
-        case "topic", room, text:
-            return {"type": "set_topic", "room": room, "text": text}
-        case "nick", nick:
-            return {"type": "take_nick", "nick": nick}
-        case "tell", nick, text:
-            return {"type": "tell", "nick": nick, "text": text}
-        case "join" | "leave", room:
-            return {"type": op, "room": room}
-        case "who", room:
-            return {"type": "list_members", "room": room}
-        case "history", room:
-            return {"type": "show_history", "room": room, "limit": 1}
-        case "rooms", *_:
-            return {"type": "list_rooms"}
-    raise AssertionError(op)
-
-
-class InProcessMember(Member):
-    """One that asks one thing after the other, as a program does."""
-
+class InProcessMember(Member, ProgramMember):
+    hears_own = ()
     hears_answers = False
     hears_out = False
 
-    async def connect(self) -> None:
-        self.calls, self.next_calls = trio.open_memory_channel[tuple[str, ...]](math.inf)
-        self.scope = trio.CancelScope()
-        await self.nursery.start(self._live)
-
-    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
-        with self.scope, suppress(ChatClosed):
-            async with self.chat.connect() as bot, trio.open_nursery() as nursery:
-                self.user = bot.id
-                nursery.start_soon(self._hear, bot)
-                task_status.started()
-                async for op in self.next_calls:
-                    await self._perform(bot, *op)
-                nursery.cancel_scope.cancel("it leaves")
-        self.over = True
-
-    async def _hear(self, bot) -> None:
+    async def hear(self, bot) -> None:
         async for event in bot:
             await self.reads.wait()
             match event:
@@ -553,21 +451,9 @@ class InProcessMember(Member):
                 case events.Missed():
                     assert self.chat._hub.state.stopping, "nothing was to be missed"
 
-    async def _perform(self, bot, op: str, *what: str) -> None:
-        calls: dict[str, Callable[..., Awaitable[object]]] = {
-            "nick": bot.take_nick,
-            "join": bot.join,
-            "leave": bot.leave,
-            "say": lambda room, text: bot.say(text, room),
-            "act": lambda room, text: bot.act(text, room),
-            "topic": lambda room, text: bot.set_topic(text, room),
-            "tell": bot.tell,
-            "who": bot.members,
-            "history": lambda room: bot.history(1, room=room),
-            "rooms": lambda *_: bot.rooms(),
-        }
+    async def perform(self, bot, op: str, *what: str) -> None:
         try:
-            result = await calls[op](*what)
+            result = await call_of(bot, op, *what)
         except Refused:
             self.refused += 1
             return
@@ -580,63 +466,28 @@ class InProcessMember(Member):
 
     async def ask(self, *ops: tuple[str, ...]) -> None:
         self.asked += len(ops)
-        for op in ops:
-            self.calls.send_nowait(op)
+        await super().ask(*ops)
 
     async def end(self, how: str) -> None:
-        self.over = True
-        if how == "quit":
-            self.calls.close()
-        else:
-            self.broke = True
-            self.scope.cancel("it is cancelled")
+        self.broke |= how != "quit"
+        await super().end(how)
 
 
 # --- what they do ---------------------------------------------------------------------------------
 
-rooms, nicks = st.sampled_from(ROOMS), st.sampled_from(NICKS)
-says = st.sampled_from(["say", "say", "say", "act", "topic", "who", "history"])
-about_rooms = st.tuples(says, rooms)
-ops = st.one_of(
-    about_rooms,
-    about_rooms,
-    st.tuples(st.just("nick"), nicks),
-    st.tuples(st.just("join"), rooms),
-    st.tuples(st.just("join"), rooms),
-    st.tuples(st.just("leave"), rooms),
-    st.tuples(st.just("tell"), nicks),
-    st.tuples(st.just("rooms"), rooms),
-)
-some = st.lists(ops, min_size=1, max_size=5)
-places = st.integers(0, CHATS - 1)
-who = st.integers(0, PEOPLE - 1)  # of those who are there
-kinds = st.sampled_from([LineMember, DocumentMember, DocumentMember, InProcessMember])
 DRAFTS = (events.NickChanged, events.Entered, events.Said, events.TopicSet, events.Told)
 
 
-class ThreeChats(RuleBasedStateMachine):
+class ThreeChats(ChatsMachine):
+    kinds = LineMember, DocumentMember, InProcessMember
+
     def __init__(self) -> None:
-        super().__init__()
         self.clock = trio.testing.MockClock()
-        self.live = LiveRun(self.clock)
         self.engine = Engine()
-        self.chats: list[Chat | None] = [None] * CHATS
-        self.scopes: list[trio.CancelScope] = [trio.CancelScope()] * CHATS
-        self.over: list[trio.Event] = [trio.Event()] * CHATS
-        self.ended: list[trio.Event] = [trio.Event()] * CHATS
-        self.members: list[Member] = []
-        self.gone: list[Member] = []
-        self.texts = self.people = 0
-        self.sound = True
-        self.errors: list[str] = []
-        self.patches = [
-            mock.patch.object(Outboxes, "_fall_behind", self._note_slow(Outboxes._fall_behind)),
-            mock.patch.object(logging.getLogger("trio_chat"), "error", self._note_error),
-        ]
-        for patch in self.patches:
-            patch.start()
-        for place in range(CHATS):
-            self.do(self._start, place)
+        notes_slow = self._note_slow(Outboxes.fall_behind)
+        super().__init__(self.clock, mock.patch.object(Outboxes, "fall_behind", notes_slow))
+        for name in CHATS:
+            self.do(self.start, name)
 
     def _note_slow(self, fall_behind):
         def fall_behind_and_tell(outboxes, session) -> None:
@@ -647,79 +498,61 @@ class ThreeChats(RuleBasedStateMachine):
 
         return fall_behind_and_tell
 
-    def _note_error(self, text: str, *_: object, **more: object) -> None:
-        self.errors.append(f"{text}: {more}")
-
     def do(self, function: Callable[..., Awaitable[object]], *arguments: object) -> None:
         async def run() -> None:
             await function(*arguments)
             await trio.testing.wait_all_tasks_blocked()
 
-        self.sound = False
-        self.live.call(run)
-        self.sound = True
+        super().do(run)
 
-    async def _let_pass(self, seconds: float) -> None:
+    async def wait(self, seconds: float) -> None:
         self.clock.autojump_threshold = 0
         await trio.sleep(seconds)  # by a clock that jumps
         self.clock.autojump_threshold = math.inf
 
     # --- chats
 
-    async def _start(self, place: int) -> None:
-        await self.live.nursery.start(self._run, place)
+    def opened(self, name: str) -> AbstractAsyncContextManager[Chat]:
+        return chat_on(self.engine, **SETTINGS)
 
-    async def _run(self, place: int, task_status: trio.TaskStatus[None]) -> None:
-        self.scopes[place] = trio.CancelScope()
-        self.over[place], self.ended[place] = trio.Event(), trio.Event()
-        with self.scopes[place]:
-            async with chat_on(self.engine, **SETTINGS) as self.chats[place]:
-                task_status.started()
-                await self.over[place].wait()
-        self.ended[place].set()
-
-    async def _stop(self, place: int, how: str) -> None:
-        chat, self.chats[place] = self.chats[place], None
+    async def _stop(self, name: str, how: str) -> None:
+        chat = self.chats.pop(name)
         if how == "stop":
-            self.over[place].set()
+            self.over[name].set()
         else:
-            self.scopes[place].cancel("it is killed")
+            self.scopes[name].cancel("it is killed")
         self.clock.autojump_threshold = 0
         with trio.fail_after(3 * chat.settings.stop_grace):
-            await self.ended[place].wait()
+            await self.ended[name].wait()
         self.clock.autojump_threshold = math.inf
         for member in (*self.members, *self.gone):
             member.cut |= member.chat is chat
         for member in [member for member in self.members if member.cut]:
-            self._let_go(member)
+            self.let_go(member)
 
-    def _let_go(self, member: Member) -> None:
-        self.members.remove(member)
-        self.gone.append(member)
+    def node(self, name: str):
+        return self.chats[name]._log
 
-    def node(self, place: int):
-        return self.chats[place]._log
-
-    @rule(place=places, how=st.sampled_from(["stop", "stop", "kill"]))
-    def stop_or_start(self, place: int, how: str) -> None:
-        if self.chats[place] is None:
-            self.do(self._start, place)
+    @rule(name=places, how=st.sampled_from(["stop", "stop", "kill"]))
+    def stop_or_start(self, name: str, how: str) -> None:
+        if name not in self.chats:
+            self.do(self.start, name)
         else:
-            self.do(self._stop, place, how)
+            self.do(self._stop, name, how)
 
-    @rule(place=places)
-    def stall_or_flow(self, place: int) -> None:
-        if self.chats[place] is not None:
-            node = self.node(place)
+    @rule(name=places)
+    def stall_or_flow(self, name: str) -> None:
+        if name in self.chats:
+            node = self.node(name)
             if node.flows:
                 node.stall()
             else:
                 node.come_back()
 
-    @rule(place=places, delay=st.sampled_from([0.0, 0.003, 0.01, 0.2]))
-    def delay(self, place: int, delay: float) -> None:
-        if self.chats[place] is not None:
-            self.node(place).delay = delay
+    @rule(name=places, delay=st.sampled_from([0.0, 0.003, 0.01, 0.2]))
+    def delay(self, name: str, delay: float) -> None:
+        if name in self.chats:
+            self.node(name).delay = delay
 
     @rule(refused=st.sets(st.sampled_from(DRAFTS)))
     def refuse(self, refused: set[type]) -> None:
@@ -727,74 +560,14 @@ class ThreeChats(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.004, 0.02, 0.1, 1.0]))
     def let_pass(self, seconds: float) -> None:
-        self.do(self._let_pass, seconds)
+        self.do(self.wait, seconds)
 
     # --- members
 
-    def member(self, who: int) -> Member:
-        return self.members[who % len(self.members)]
-
-    def text(self, padding: str = "") -> str:
-        self.texts += 1
-        return f"t{self.texts}{padding}"
-
-    def written(self, ops: list[tuple[str, str]]) -> list[tuple[str, ...]]:
-        """Each text is another one."""
-        speaks = ("say", "act", "topic", "tell")
-        return [(*op, self.text()) if op[0] in speaks else op for op in ops]
-
-    async def _connect(self, place: int, kind: type[Member]) -> None:
-        self.people += 1
-        member = kind(self.people, self.chats[place], self.live.nursery)
-        await member.connect()
-        self.members.append(member)
-
-    @initialize(first=st.lists(kinds, min_size=4, max_size=4))
-    def begin(self, first: list[type[Member]]) -> None:
-        for number, kind in enumerate(first):
-            self.do(self._connect, number % CHATS, kind)
-            self.do(self.members[-1].ask, ("nick", NICKS[number]), ("join", LOBBY))
-        self.do(self._let_pass, 1.0)
-
-    @precondition(lambda self: len(self.members) < PEOPLE)
-    @rule(place=places, kind=kinds, room=rooms)
-    def connect(self, place: int, kind: type[Member], room: str) -> None:
-        if self.chats[place] is not None:
-            self.do(self._connect, place, kind)
-            self.do(self.members[-1].ask, ("join", room))
-
-    @precondition(lambda self: self.members)
-    @rule(who=who, ops=some)
-    def ask(self, who: int, ops: list[tuple[str, str]]) -> None:
-        self.do(self.member(who).ask, *self.written(ops))
-
-    @precondition(lambda self: self.members)
-    @rule(one=who, two=who, ops=some, others=some, seconds=st.sampled_from([0.0, 0.01]))
-    def ask_together(self, one: int, two: int, ops: list, others: list, seconds: float) -> None:
-        async def both() -> None:
-            await self.member(one).ask(*self.written(ops))
-            await self.member(two).ask(*self.written(others))
-
-        self.do(both)
-        if seconds:
-            self.do(self._let_pass, seconds)
-
-    @precondition(lambda self: self.members)
-    @rule(who=who, room=rooms)
-    def flood(self, who: int, room: str) -> None:
-        self.do(self.member(who).ask, *(("say", room, self.text(PADDING)) for _ in range(FLOOD)))
-
-    @precondition(lambda self: self.members)
-    @rule(who=who)
-    def read_or_not(self, who: int) -> None:
-        member = self.member(who)
-        if member.reads.is_set():
-            member.reads = trio.Event()
-        else:
-            self.do(self._read, member)
-
-    async def _read(self, member: Member) -> None:
-        member.reads.set()
+    @initialize(first=firsts)
+    def begin(self, first: list[int]) -> None:
+        super().begin(first)
+        self.do(self.wait, 1.0)
 
     @precondition(lambda self: self.members)
     @rule(who=who, how=st.sampled_from(["quit", "end", "lost", "drop", "lost", "drop"]))
@@ -805,7 +578,7 @@ class ThreeChats(RuleBasedStateMachine):
         else:
             self.do(member.end, how)
             if member.over:
-                self._let_go(member)
+                self.let_go(member)
 
     # --- when all is quiet
 
@@ -818,9 +591,8 @@ class ThreeChats(RuleBasedStateMachine):
         for texts in truth.texts.values():
             numbers = [int(text.strip("tx")) for text in texts]
             assert numbers == sorted(set(numbers))
-        for chat in self.chats:
-            if chat is not None:
-                self._check_chat(chat, truth)
+        for chat in self.chats.values():
+            self._check_chat(chat, truth)
         for member in self.members:
             member.check(truth, to_the_end=True)
         for member in self.gone:
@@ -836,7 +608,7 @@ class ThreeChats(RuleBasedStateMachine):
         for node in self.engine.nodes:
             node.come_back()
         for _ in range(MOST_STEPS):
-            await self._let_pass(STEP_SECONDS)
+            await self.wait(STEP_SECONDS)
             if not any(node.in_flight or node.under_way for node in self.engine.nodes):
                 return
         raise AssertionError("it is never quiet")
@@ -855,8 +627,8 @@ class ThreeChats(RuleBasedStateMachine):
         away = {user.id for user in state.users.values() if user.detached is not None}
         assert state.users.keys() == known | here | away
         assert here == {member.user for member in self.members if member.chat is chat}
-        assert hub._decide.in_flight is None
-        assert hub._decide.turn.size == 0
+        assert hub._collect.in_flight is None
+        assert hub._collect.turn.size == 0
         assert not state.backlog
         for session in state.sessions:
             assert not session.suspended
@@ -869,24 +641,10 @@ class ThreeChats(RuleBasedStateMachine):
 
     @invariant()
     def no_nick_is_two_peoples(self) -> None:
-        for chat in self.chats:
-            if chat is not None:
-                users = chat._hub.state.users.values()
-                keys = Counter(key for user in users for key in user.keys)
-                assert max(keys.values(), default=1) == 1
-
-    @invariant()
-    def nothing_goes_wrong(self) -> None:
-        assert self.errors == []
-
-    def teardown(self) -> None:
-        try:
-            if self.sound:
-                self.settle()
-        finally:
-            for patch in self.patches:
-                patch.stop()
-            self.live.close()
+        for chat in self.chats.values():
+            users = chat._hub.state.users.values()
+            keys = Counter(key for user in users for key in user.keys)
+            assert max(keys.values(), default=1) == 1
 
 
 TestThreeChats = ThreeChats.TestCase

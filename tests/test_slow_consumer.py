@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from bots import nicks
 from loopback import until
 
 from trio_chat import Missed, Refused, Said, Settings, open_chat
-from trio_chat.dialects.line import LF
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.errors import Code
 from trio_chat.hub.inbox import Lost
 from trio_chat.hub.outboxes import Outboxes
@@ -23,7 +24,7 @@ from trio_chat.testing import LineClient, line_client
 
 LIMIT = 1000
 FAREWELL = "> the server is shutting down"
-# What the limit takes of the lines below: the one that goes beyond it is the last.
+# The limit in lines: the line that exceeds it is the last.
 TAKEN = 19
 
 
@@ -43,7 +44,7 @@ def lines(first: int, after: int) -> list[str]:
 async def running(**settings):
     small = {"line_bytes": 400, "message_chars": 100, "outbox_bytes": LIMIT, "rate_limit": None}
     settings = small | {"stall_timeout": 10_000.0} | settings
-    # Whoever waits for what never comes waits until then, by a clock that jumps.
+    # With a clock that jumps, a wait for something that never comes ends here.
     with trio.fail_after(100_000):
         async with open_chat(Settings(**settings)) as chat:
             yield chat
@@ -198,6 +199,7 @@ async def test_a_tell_to_it_is_refused(autojump_clock):
             await bot.tell("slow", "too late")
         assert caught.value.code == Code.UNREACHABLE
         assert not await chat.tell(slow.known.user.id, "too late")
+        assert await chat.announce("too late") == 1  # the talker alone
         await slow.expect("> jack (to you): in time", *lines(0, 30))
         await bot.tell("slow", "in time again")
         assert await chat.tell(slow.known.user.id, "as before")
@@ -510,7 +512,7 @@ async def test_when_its_connection_breaks_it_is_gone(autojump_clock):
             await talk(bot, 0, 50)
             await slow.stream.aclose()
             await trio.testing.wait_all_tasks_blocked()
-            assert await bot.members() == ["jack"]
+            assert nicks(await bot.members()) == ["jack"]
         assert chat.statistics().clients == 1
 
 
@@ -528,7 +530,7 @@ async def test_a_lagging_client_whose_task_is_cancelled_is_gone(autojump_clock):
             nursery.cancel_scope.cancel()
         assert trio.current_time() == start
         await trio.testing.wait_all_tasks_blocked()
-        assert await bot.members() == ["jack"]
+        assert nicks(await bot.members()) == ["jack"]
         assert chat.statistics().clients == 1
 
 

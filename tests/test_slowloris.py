@@ -24,7 +24,7 @@ MINUTE = 60
 MINUTES = 40
 EACH = 8  # of each kind
 
-# What comes at once, and what comes after it, a byte a minute.
+# Bytes that are sent at once, and bytes that follow, one a minute.
 SLOW = {
     "lines": (b"", b"/msg " + b"x" * MINUTES),
     "telnet": (b"", b"\xff\xfa" + b"\x18" * MINUTES),
@@ -78,7 +78,7 @@ async def read_by_all(links) -> None:
 
 
 async def talk(number: int, ann: LineClient, bob: LineClient, web: DocumentClient) -> None:
-    """What goes on beside them."""
+    """Check that the clients beside them still get answers."""
     await ann.send(f"/msg {number}")
     await bob.expect(f"> ann: {number}")
     assert (await web.receive())["text"] == f"{number}"

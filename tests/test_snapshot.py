@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 import trio
 import trio.lowlevel
+from attrs import evolve
 from loopback import (
     FAREWELL,
     HOST,
@@ -24,14 +25,17 @@ from loopback import (
 )
 from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
-from trio_chat import ChatClosed, Notice, Refused, custom, server
+from trio_chat import ChatClosed, Notice, Refused, custom
 from trio_chat.errors import Code
 from trio_chat.hub import hub
 from trio_chat.hub.inbox import Lost
 from trio_chat.hub.pause import Pause
 from trio_chat.protocol import commands, table
 from trio_chat.protocol.names import parse_nick
+from trio_chat.server import opening
+from trio_chat.snapshot import freezer
 from trio_chat.testing import LineClient, line_client
+from trio_chat.transports import reader
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
@@ -67,7 +71,11 @@ async def test_people_go_on_talking(goes_on: Next, links: Links) -> None:
             await john.expect("> in #x: jack, john", "> all right, I will call you joe")
             await jack.expect("> john: two", "> john is now known as joe")
             await jack.send("/nick john", "/tell joe hi", "/topic", "/history")
-            await jack.expect("> all right, I will call you john", "> topic of #x: bees")
+            await jack.expect(
+                "> all right, I will call you john",
+                "> you (to joe): hi",
+                "> topic of #x: bees",
+            )
             shown = await jack.lines(3)
             assert [line.partition("] ")[2] for line in shown] == [
                 "topic of #x: bees", "john: one", "john: two",
@@ -80,6 +88,52 @@ async def test_people_go_on_talking(goes_on: Next, links: Links) -> None:
             assert new.statistics().connected == 3
             assert new.statistics().clients == 3
     links.check()
+
+
+async def test_users_are_the_same_as_before(goes_on: Next) -> None:
+    async with chat_on_tcp() as (chat, port):
+        await dial(port, nick="john", room="#x")
+        before = [evolve(user, idle=0) for user in await chat.users()]
+        async with goes_on(chat) as new:
+            assert [evolve(user, idle=0) for user in await new.users()] == before
+
+
+async def test_an_announcement_reaches_clients_that_were_handed_over(goes_on: Next) -> None:
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john")
+        silent = await dial(port)
+        async with goes_on(chat) as new:
+            # A client that has sent nothing yet may speak TLS or HTTP.
+            assert await new.announce("tea is ready") == 1
+            await john.expect("> tea is ready")
+            await silent.send("/rooms")
+            await silent.expect("> available rooms:")
+
+
+async def test_the_count_of_a_paste_comes_after_a_pause(
+    goes_on: Next, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "REST_SECONDS", 0.05)
+    async with chat_on_tcp() as (chat, port):
+        john = await dial(port, nick="john")
+        async with chat.frozen():
+            await john.send("a", "b")
+        await john.expect("err: unknown command: a")
+        assert "/msg TEXT" in await john.line()
+        await john.expect("err: unknown command: b")
+        async with chat.frozen():
+            await trio.sleep(0.1)  # longer than the silence that ends a paste
+            assert chat.statistics().waiting == 0
+        await john.expect(
+            "> 2 lines were not sent: each line must begin with a command, such as /msg"
+        )
+        monkeypatch.setattr(reader, "REST_SECONDS", 1.0)
+        await john.send("a", "b", "c")
+        await john.lines(3)
+        async with goes_on(chat):
+            await john.expect(
+                "> 3 lines were not sent: each line must begin with a command, such as /msg"
+            )
 
 
 async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> None:
@@ -106,7 +160,11 @@ async def test_who_has_a_nick_that_nobody_can_take_now_keeps_it_until_it_leaves(
         await jack.expect(f"> {nick} joined the room")
         async with goes_on(chat) as new:
             await jack.send("/who", f"/tell {nick} Hi", f"/tell {nick.upper()} again")
-            assert await jack.sync() == [f"> in #x: {', '.join(sorted((nick, 'jack')))}"]
+            assert await jack.sync() == [
+                f"> in #x: {', '.join(sorted((nick, 'jack')))}",
+                f"> you (to {nick}): Hi",
+                f"> you (to {nick}): again",
+            ]
             await john.expect("> jack (to you): Hi", "> jack (to you): again")
             await john.send("/msg I am still here", f"/nick {nick}")
             [line] = await john.sync()
@@ -238,7 +296,7 @@ async def test_one_whose_rate_is_lifted(autojump_clock) -> None:
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub takes one record a turn, and just one more may wait for it."""
-    monkeypatch.setattr(server, "CHANNEL_ITEMS", 1)
+    monkeypatch.setattr(opening, "CHANNEL_ITEMS", 1)
     monkeypatch.setattr(hub, "TURN_RECORDS", 1)
 
 
@@ -267,7 +325,7 @@ async def test_those_who_wait_for_the_hub(goes_on: Next, gate, crowded) -> None:
 
 async def crowd(chat, clients: list[LineClient], gate) -> None:
     """Say what comes behind the note that a pause is wanted."""
-    await until(chat._pausing.locked)
+    await until(chat._clients.frozen.locked)
     await ticks()
     for client in clients[:3]:
         await client.send("/msg b")
@@ -318,6 +376,24 @@ async def test_one_whose_records_are_held(goes_on: Next) -> None:
         await until(lambda: bool(chat._hub.state.backlog))
         async with goes_on(chat, **with_roll):
             await john.expect(*(f"> rolled {number}" for number in range(3_000)))
+
+
+async def test_a_handler_under_way_is_answered_once(goes_on: Next) -> None:
+    gate, runs = trio.Event(), []
+
+    async def slow(_, text: str) -> list[Notice]:
+        runs.append(text)
+        await gate.wait()
+        return [Notice(f"done: {text}")]
+
+    rows = {"open_with": {"commands": [custom("slow", "/slow", "take time", slow)]}}
+    async with chat_on_tcp(**rows) as (chat, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send("/slow tea", "/who")
+        await until(lambda: runs == ["tea"], "the handler")
+        async with goes_on(chat, **rows):
+            gate.set()
+            await john.expect("> done: tea", "> in #x: john")
 
 
 async def test_a_held_command_that_is_gone_is_unknown() -> None:
@@ -372,16 +448,46 @@ async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
             assert await jack.sync() == []
 
 
+# Without epoll each task waits by itself.
+@pytest.mark.parametrize("waiting", ["epoll"], indirect=True)
+async def test_no_task_starts_for_a_client_until_it_has_something_to_do(waiting: None) -> None:
+    """Ten thousand of them would be a third of the pause."""
+    async with chat_on_tcp() as (chat, port):
+        talker, quitter, idler, lost = [
+            await dial(port, nick=nick, room="#x") for nick in ("john", "jack", "jill", "jim")
+        ]
+        for client in (talker, quitter, idler, lost):
+            await client.sync()
+        async with successor(chat) as new:
+            before = len(new._clients._nursery.child_tasks)
+            assert new._clients.descriptors.connections == 4
+            await talker.send("/msg hi")
+            await idler.expect("> john: hi")
+            assert len(new._clients._nursery.child_tasks) == before + 1
+            await quitter.send("/quit")
+            await quitter.expect("> john: hi", "> sad to see you go =(")
+            assert await quitter.line() == ""
+            await lost.stream.aclose()
+            await idler.expect("> jack has left the room", "> jim has left the room")
+            await until(lambda: new._clients.descriptors.connections == 2)
+            # A second pause finds one without a task, and one with.
+            async with new.frozen() as paused:
+                assert len(paused.state.clients) == 2
+            await new.stop()
+            assert (await idler.lines(1)) == ["> the server is shutting down"]
+            assert await idler.line() == ""
+
+
+# Without epoll each task is told by itself.
+@pytest.mark.parametrize("waiting", ["epoll"], indirect=True)
 async def test_who_waits_for_bytes_is_not_woken_for_a_pause(waiting: None) -> None:
     """It would cost each idle client more than all the rest of a handover."""
     async with chat_on_tcp() as (chat, port):
-        if chat._readiness is None:
-            pytest.skip("each task is told by itself")
         clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(9)]
         await clients[0].stream.send_all(b"/msg half")
         for client in clients[1:]:
             await client.sync()
-        tasks = set(chat._clients.child_tasks)
+        tasks = set(chat._clients._nursery.child_tasks)
         woken: list[trio.lowlevel.Task] = []
 
         class Woken(trio.abc.Instrument):
@@ -442,8 +548,10 @@ async def test_one_for_whom_the_log_is_being_read(
 
 @pytest.mark.parametrize("at_hand", [True, False])
 async def test_what_is_at_hand_for_one_that_lags_goes_over(narrow: Links, *, at_hand) -> None:
-    """It may be all there is: nothing is kept here. Where it is gone, that is said."""
-    async with chat_on_tcp(**SLOW, history_entries=0, recent_entries=1000) as (chat, port):
+    """Nothing else has these messages, as nothing is kept here. A client is told of lost ones."""
+    # More than the kernel takes meanwhile, so that the client still lags at the handover.
+    settings = {**SLOW, "outbox_bytes": 100_000}
+    async with chat_on_tcp(**settings, history_entries=0, recent_entries=2000) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
@@ -476,7 +584,7 @@ async def test_a_token_that_is_gone_by_then_costs_nobody_the_connection(tmp_path
         async with succeed(handover, chat.settings):
             await john.send("/who")
             await john.expect("> in #x: john")
-    assert "neither the token nor the certificate is in use" in caplog.text
+    assert "the token, the certificate and the greeting are not in use" in caplog.text
 
 
 async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
@@ -738,7 +846,7 @@ async def test_a_stream_that_is_cancelled_meanwhile_holds_nobody_up(gate: Gate) 
 
 
 async def cancel_behind_the_note(chat, scope: trio.CancelScope, gate: Gate) -> None:
-    await until(chat._pausing.locked)
+    await until(chat._clients.frozen.locked)
     await ticks()
     scope.cancel()
     with trio.CancelScope(shield=True):
@@ -839,7 +947,7 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
     gate: Gate, crowded, monkeypatch
 ) -> None:
     """Some had begun to stand still, and had not got round to reading on."""
-    monkeypatch.setattr(server, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(freezer, "PAUSE_SECONDS", 0.1)
     async with chat_on_tcp(stop_grace=60) as (chat, port):
         clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(4)]
         for client in clients:
@@ -851,7 +959,7 @@ async def test_a_stop_after_one_that_was_too_slow_is_as_fast_as_any(
         await until(lambda: gate.reached)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(too_slow, chat)
-            await until(chat._pausing.locked)
+            await until(chat._clients.frozen.locked)
             await ticks()
             nursery.start_soon(say, chat, "john1")
             await ticks()
@@ -913,7 +1021,7 @@ async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
                 await john.send("/msg hi")
                 await until(lambda: gate.reached)
                 outside.start_soon(pause_chat, chat)
-                await until(chat._pausing.locked)
+                await until(chat._clients.frozen.locked)
                 await ticks()
                 if when == "after it is":
                     for nick in ("jack", "jim"):

@@ -122,7 +122,7 @@ class Play:
         return client
 
     def transcripts(self) -> list[str]:
-        """What each has got, but for what is different in each play."""
+        """Each client's input, without the parts that differ in each run."""
         told = [json.dumps(list(map(ordered, documents)), indent=0) for documents in self.heard]
         for number, hello in enumerate(self.hellos):
             told = [text.replace(hello["client"], f"client {number}") for text in told]

@@ -13,9 +13,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import Acted, Said, Settings, SettingsError, StoreError, TopicSet, custom
+from trio_chat import Acted, Ruled, Said, Settings, SettingsError, StoreError, TopicSet, custom
 from trio_chat.dialects.answers import ANSWERS
-from trio_chat.dialects.line import CRLF, LF, LinesSnapshot
+from trio_chat.dialects.echo import Echo
+from trio_chat.dialects.line import LinesSnapshot
+from trio_chat.dialects.line_encoding import CRLF, LF
+from trio_chat.dialects.secrets import Asked, Secrets
 from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot
 from trio_chat.errors import Code, StateError
 from trio_chat.hub.inbox import CameFrom
@@ -24,31 +27,53 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.commands import (
     Act,
     Answer,
+    Authenticate,
     Began,
+    ChangePassword,
+    ClaimRoom,
+    DeleteAccount,
     Disconnected,
+    ExportAccount,
     Greet,
     Help,
+    Invite,
     Join,
     Leave,
+    ListDevices,
     ListMembers,
     ListRooms,
+    LogIn,
+    LogOut,
+    Penalize,
     Ping,
     Quit,
+    Recover,
     Refuse,
+    Register,
     Resume,
+    RevokeDevice,
     Say,
     Search,
     Served,
+    SetRole,
+    SetRoom,
     SetTopic,
+    ShowAccount,
+    ShowActions,
+    ShowGreeting,
     ShowHistory,
+    ShowRules,
     ShowTopic,
     SwitchEncoding,
     TakeNick,
+    Target,
     Tell,
+    Undo,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
+from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.snapshot.codec import VERSION, read_state, write_state
 from trio_chat.snapshot.handover import check_handover
 from trio_chat.snapshot.model import (
@@ -88,10 +113,30 @@ QUEUED: list[QueuedRecord] = [
     Disconnected("closed by the client"),
     QueuedCustom("roll", "2d6"),
 ]
-# Those that the files in tests/data do not have.
+# The fields that the files in tests/data lack.
 QUEUED_SINCE: list[QueuedRecord] = [
     Served(b"HTTP/1.1 403 Forbidden", 403, "GET /ws", "No.", "localhost", "https://a.example"),
     Began(),
+    ShowGreeting(),
+    Register("secret"),
+    LogIn(parse_nick("Mary", 32), "secret"),
+    Authenticate("t0ken"),
+    LogOut(),
+    ChangePassword("secret", "secrets"),
+    Recover(parse_nick("Mary", 32), "c0de", "secret"),
+    ShowAccount(),
+    ListDevices(),
+    RevokeDevice(3),
+    ExportAccount(),
+    DeleteAccount("secret"),
+    ClaimRoom("#x"),
+    ShowRules("#x"),
+    SetRoom("join", "accounts", "#x"),
+    SetRole(parse_nick("Mary", 32), "voice", "#x"),
+    Invite(parse_nick("Mary", 32), "#x"),
+    Penalize("ban", Target(parse_nick("Mary", 32)), None, "spam", "#x"),
+    Undo(7, "#x"),
+    ShowActions(20, None, "#x"),
 ]
 # And those of programs.
 QUEUED_OF_PROGRAMS: list[QueuedRecord] = [
@@ -187,12 +232,22 @@ def with_programs() -> ChatSnapshot:
 
 
 def with_requests() -> ChatSnapshot:
-    """With a client that only asks by HTTP."""
+    """With a client that only asks by HTTP, and one that is new to lines."""
     reader = ReaderSnapshot(FirstBytesSnapshot(b"GET ", requests=3, left=4.0))
     asks = ClientSnapshot("ida", "::1", "[::1]:1", encoding=ANSWERS, reader=reader)
     asks.queued += QUEUED_SINCE
+    lines = LinesSnapshot(hinted=True, bare_lines=2, greets=True)
+    first = FirstBytesSnapshot(lines=lines, greets=True, greeted=True, local=True, private=True)
+    types = ClientSnapshot("idt", "::1", "[::1]:2", reader=ReaderSnapshot(first))
     counts = Counts(http_requests=Counter({"2xx": 25, "4xx": 1}))
-    return ChatSnapshot("memory", counts=counts, clients=[asks])
+    recover = Asked(Recover(parse_nick("Mary", 32), "c0de"), 1)
+    secrets = Secrets(Echo("wants_no_then_yes"), recover, unread=2)
+    lines = LinesSnapshot(b"secr", secrets=secrets, private=True)
+    first = FirstBytesSnapshot(lines=lines)
+    logs_in = ClientSnapshot("idl", "::1", "[::1]:3", reader=ReaderSnapshot(first))
+    frames = FirstBytesSnapshot(frames=FramesSnapshot(private=True))
+    page = ClientSnapshot("idp", "::1", "[::1]:4", reader=ReaderSnapshot(frames))
+    return ChatSnapshot("memory", counts=counts, clients=[asks, types, logs_in, page])
 
 
 @pytest.mark.parametrize("state", [rich(), with_programs(), with_requests()])
@@ -221,10 +276,12 @@ numbers = st.integers(0, 2**63 - 1)
 seconds = st.floats(allow_nan=False, allow_infinity=False)
 data = st.binary(max_size=9)
 maybe = st.none() | texts
+changed_fields = st.dictionaries(texts, maybe, max_size=3)
 kept = (
     st.builds(Said, texts, texts, texts, texts, numbers, seconds)
     | st.builds(Acted, texts, texts, texts, texts, numbers, seconds)
     | st.builds(TopicSet, texts, texts, texts, texts, texts, numbers, seconds)
+    | st.builds(Ruled, texts, texts, texts, texts, texts, changed_fields, numbers, numbers, seconds)
 )
 readers = st.builds(
     ReaderSnapshot,
@@ -281,6 +338,11 @@ histories = st.builds(
     topic_nick=texts,
     topic_time=seconds,
     newest=numbers,
+    rules=st.builds(Rules, numbers, st.dictionaries(texts, texts, max_size=3)),
+    actions=st.lists(
+        st.builds(Action, numbers, seconds, texts, texts, texts, changed_fields, changed_fields),
+        max_size=2,
+    ).map(deque),
 )
 states = st.builds(
     ChatSnapshot,

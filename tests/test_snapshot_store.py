@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from loopback import chat_on_tcp, descriptors, dial, ticks
 from snapshots import hand_over, passed_on, succeed, successor
 from stored import stored
 
-from trio_chat import StoreError, open_chat, server
+from trio_chat import StoreError, open_chat
 from trio_chat.roomlog.sqlite import file as sqlite_file
 from trio_chat.roomlog.sqlite import log, maintenance
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store
+from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
 from trio_chat.roomlog.sqlite.writer import Writer
+from trio_chat.snapshot import freezer
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
@@ -28,7 +31,7 @@ def store(tmp_path: Path) -> str:
 
 
 def contents(tmp_path: Path) -> dict[str, tuple[bytes, int]]:
-    """What is in the file and in SQLite's log of it, and when either was written last."""
+    """The contents of the file and of its write-ahead log, and their times of modification."""
     paths = (tmp_path / name for name in ("chat.db", "chat.db-wal"))
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
@@ -91,7 +94,7 @@ async def test_two_chats_one_after_the_other_on_one_lock(tmp_path: Path, store: 
             in_use(tmp_path)
             await john.send("/msg two", "/history", "/join #y", "/msg three", "/join #x")
             shown = await john.lines(3)
-            assert [line[:4] + line[24:] for line in shown] == [
+            assert [line[:4] + line[28:] for line in shown] == [
                 "> [1] john: one", "> [2] topic of #x: bees", "> [3] john: two",
             ]  # fmt: skip
             await john.expect("> welcome to #y", "> welcome to #x", "> topic of #x: bees")
@@ -128,7 +131,7 @@ async def test_nothing_is_checked_or_locked_again(store: str, monkeypatch) -> No
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         handover = await hand_over(chat)
-        for name in ("_lock", "_make", "_check_content", "check_header"):
+        for name in ("take_lock", "make", "check_content", "check_header"):
             monkeypatch.setattr(sqlite_file, name, None)
         async with succeed(handover, chat.settings):
             await john.send("/topic bees")
@@ -200,7 +203,7 @@ async def test_a_writer_that_hangs_is_not_waited_for(store: str, monkeypatch) ->
         await john.send("/topic a")
         await john.expect("> topic of #x: a")
         with monkeypatch.context() as patch:
-            patch.setattr(server, "PAUSE_SECONDS", 0.2)
+            patch.setattr(freezer, "PAUSE_SECONDS", 0.2)
             with pytest.raises(trio.TooSlowError):
                 async with chat.frozen():
                     pytest.fail("it was paused")
@@ -211,3 +214,25 @@ async def test_a_writer_that_hangs_is_not_waited_for(store: str, monkeypatch) ->
             await ticks()
         await john.send("/topic c")
         await john.expect("> topic of #x: c")
+
+
+async def test_a_file_of_the_schema_before_is_updated_by_an_upgrade(
+    tmp_path: Path, store: str
+) -> None:
+    path = tmp_path / "chat.db"
+    async with chat_on_tcp(store=store) as (old, port):
+        john = await dial(port, nick="john", room="#x")
+        await john.send("/msg before")
+        await john.sync()
+        handover = await hand_over(old)
+        with closing(sqlite3.connect(path)) as file:  # as the version before has left it
+            file.execute("DROP TABLE rules")
+            file.execute("DROP TABLE actions")
+            file.execute("ALTER TABLE rooms DROP COLUMN ruled")
+            file.execute("PRAGMA user_version = 3")
+        async with succeed(handover, old.settings):
+            await john.send("/msg after", "/history")
+            lines = await john.sync()
+            assert [line.rpartition(" ")[2] for line in lines] == ["before", "after"]
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)

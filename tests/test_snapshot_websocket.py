@@ -1,7 +1,7 @@
 """WebSocket clients when a chat stands still and goes on, by itself or as another one.
 
-Those who are connected see nothing of it. Those who are away stay so, and come back; so do those
-whose connections cannot go over.
+Connected clients notice nothing. Detached clients stay detached, and resume. So do clients whose
+connections cannot be handed over.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ IN_PIECES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "text"), [(LONG_SAY, "é" * 200), (IN_PIECES, "é" * 17)])
+@pytest.mark.parametrize(
+    ("data", "text"), [(LONG_SAY, "é" * 200), (IN_PIECES, "é" * 17)], ids=("long", "in pieces")
+)
 async def test_a_message_may_be_split_by_it_anywhere(data: bytes, text: str, goes_on: Next) -> None:
     for cut in cuts(data):
         async with chat_on_tcp() as (chat, port):
@@ -518,7 +520,7 @@ async def test_one_whose_time_is_over_just_then(monkeypatch: pytest.MonkeyPatch)
 
 async def pause_behind(chat, gate: Gate, act) -> None:
     """Do this while the hub is in a turn at whose end it hears that it is to stand still."""
-    await until(chat._pausing.locked)
+    await until(chat._clients.frozen.locked)
     await ticks()
     await act()
     await ticks()

@@ -1,4 +1,4 @@
-"""What `trio-chat status` shows: a table for people, all of it as JSON, once or again and again."""
+"""The output of `trio-chat status`: a table, or JSON, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answering(answer: object) -> Iterator[Asking]:
 
 
 def row(label: str, **answer: object) -> str:
-    """What stands beside a label; nothing if there is no such line."""
+    """The text beside a label; empty if there is no such line."""
     for line in status_lines({**DAEMON, **answer}):
         if line.startswith(f"  {label} "):
             return line.removeprefix(f"  {label}").strip()
@@ -93,9 +93,9 @@ def test_nothing_in_it_moves_the_cursor() -> None:
         ("sent", {"bytes_out": 5_000_000_000_000}, "5.0 TB"),
         ("open files", {"open_files": 12, "max_files": 1024}, "12 of 1,024"),
         ("open files", {"open_files": None, "max_files": 1024}, "unknown of 1,024"),
-        # What an older daemon does not say.
+        # A value that an older daemon does not give.
         ("rooms", {}, ""),
-        ("turns", {"turn_seconds": {}}, ""),
+        ("batches", {"turn_seconds": {}}, ""),
     ],
 )
 def test_values_are_shown_for_people(label: str, answer: dict, shown: str) -> None:
@@ -104,16 +104,16 @@ def test_values_are_shown_for_people(label: str, answer: dict, shown: str) -> No
 
 def test_a_histogram_is_shown_by_what_nearly_all_keep_to() -> None:
     histogram = Histogram((0.001, 0.5, 2.0))
-    assert row("turns", turn_seconds=asdict(histogram)) == "none yet"
+    assert row("batches", turn_seconds=asdict(histogram)) == "none yet"
     for _ in range(98):
         histogram.add(0.0005)
     histogram.add(0.25)
-    assert row("turns", turn_seconds=asdict(histogram)) == "99, 99 % up to 500 ms, mean 3.02 ms"
+    assert row("batches", turn_seconds=asdict(histogram)) == "99, 99 % up to 500 ms, mean 3.02 ms"
     histogram.add(0.25)
     for _ in range(5):
         histogram.add(1000)
-    assert row("turns", turn_seconds=asdict(histogram)) == "105, 99 % above 2 s, mean 47.6 s"
-    assert row("commands in one", turn_records=asdict(histogram)).endswith("above 2, mean 47.6")
+    assert row("batches", turn_seconds=asdict(histogram)) == "105, 99 % above 2 s, mean 47.6 s"
+    assert row("commands in each", turn_records=asdict(histogram)).endswith("above 2, mean 47.6")
 
 
 def test_json_gives_all_of_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_a_daemon_measures_how_late_tasks_run(start: Start, run: Run, runtime: P
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long it has slept each time; Ctrl-C comes in the third."""
+    """The length of each sleep; Ctrl-C interrupts the third."""
     slept: list[float] = []
 
     def nap(seconds: float) -> None:
@@ -186,7 +186,9 @@ def test_a_watch_ends_with_the_daemon(run: Run, naps: list[float], monkeypatch) 
 def test_a_watch_takes_sensible_seconds(seconds: str, run: Run) -> None:
     ran = run("status", f"--watch={seconds}")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("trio-chat: Invalid value for '--watch'")
+    assert ran.err.startswith(
+        "trio-chat: --watch must be a number of seconds from 0.1 to 3600, not "
+    )
     assert ran.err.count("\n") == 1
 
 

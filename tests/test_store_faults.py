@@ -1,6 +1,6 @@
 """The SQLite room log when the disk is full, fails, is somebody else's; and when it is cancelled.
 
-What cannot be written is refused to who said it, and leaves no trace; all else goes on.
+A message that cannot be written is refused and leaves no trace. Everything else goes on.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused, StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import Acted, Joined, NickChanged, Said, TopicSet
+from trio_chat.protocol.events import Acted, Joined, NickChanged, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
+from trio_chat.roomlog import ranks
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import file, maintenance, writer
 from trio_chat.roomlog.sqlite import log as sqlite
 from trio_chat.roomlog.sqlite.file import open_store
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.roomlog.sqlite.ruling import read_actions
 from trio_chat.testing import line_client
 
 KEEP = Retention(1000, 1000)
@@ -112,7 +114,7 @@ class Full:
         self.log: list[str] = []
         self._reading = threading.Thread(target=self._read_log)
         self._reading.start()
-        if found := re.search(r":(\d+) - ", self.process.stdout.readline()):
+        if found := re.search(r":(\d+) for ", self.process.stdout.readline()):
             self.port = int(found[1])
 
     def talker(self, nick: str) -> Talker:
@@ -129,7 +131,7 @@ class Full:
         wait_until(lambda: sum(text in line for line in self.log) >= times, lambda: self.log)
 
     def killed(self, copy: Path) -> str:
-        """Kill it; `copy` is the file as it was at that moment. What it has logged."""
+        """Kill it, and give its log; `copy` is the file as it was at that moment."""
         self.process.send_signal(signal.SIGSTOP)
         for suffix in ("", "-wal"):
             shutil.copy(f"{self.path}{suffix}", f"{copy}{suffix}")
@@ -175,7 +177,7 @@ class TinyDisk(Full):
         if not self.port:
             problem = self.end().strip()
             pytest.skip(f"no tiny file system can be mounted here: {problem}")
-        # What the daemon sees there, and nobody else.
+        # Only the daemon sees these files.
         disk = Path(f"/proc/{self.process.pid}/root{disk}")
         self.path = disk / path.name
         self.hog = disk / "hog"
@@ -198,8 +200,8 @@ def full(request, path: Path) -> Iterator[Full]:
 
 
 def told(line: str) -> str:
-    """What is told of an entry, without its time."""
-    return re.sub(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d]", "]", line)
+    """The parts of an entry that are shown, without its time."""
+    return re.sub(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC]", "]", line)
 
 
 def test_with_a_full_disk_nothing_is_said_and_all_else_goes_on(full: Full, path: Path) -> None:
@@ -232,7 +234,10 @@ def test_with_a_full_disk_nothing_is_said_and_all_else_goes_on(full: Full, path:
             "> #a has no topic",
         ]
         john = f"john{times}"
-        assert full.talker(john).ask("/join #a", "/tell mary psst") == ["> welcome to #a"]
+        assert full.talker(john).ask("/join #a", "/tell mary psst") == [
+            "> welcome to #a",
+            "> you (to mary): psst",
+        ]
         assert mary.ask() == [f"> {john} joined the room", f"> {john} (to you): psst"]
         assert [told(line) for line in mary.ask("/history 1", "/search lost")] == [
             f"> [{len(kept)}] jack: {kept[-1]}",
@@ -263,7 +268,7 @@ def test_with_a_full_disk_nothing_is_said_and_all_else_goes_on(full: Full, path:
 
 
 class Plan:
-    """Which of the statements that the writer makes fail: so many from the first one on."""
+    """The statements of the writer that fail: a number of them, from the first one on."""
 
     def __init__(self, first: int, failing: int, error: type[sqlite3.Error]) -> None:
         self.first = first
@@ -307,7 +312,8 @@ class Alone:
         self.writer = writer.Writer(open_store(path, "process"), retention)
 
     def append(self, drafts: list) -> list:
-        job = writer.Job(drafts, lambda _: False)
+        ruled = any(isinstance(draft, Ruled) for draft in drafts)
+        job = writer.Job(drafts, lambda _: False, ruled=ruled)
         pages = self.writer._append(job)
         if self.writer._tidy_some(len(drafts), pages) and pages:
             self.writer._works()
@@ -334,9 +340,13 @@ def topic(room: str, text: str) -> TopicSet:
     return TopicSet(room, room.upper(), "author", "nick", text)
 
 
+def ruled(room: str, text: str, **changes: str | None) -> Ruled:
+    return Ruled(room, room.upper(), "author", "nick", text, changes)
+
+
 DAY = 86_400
-# With two rooms at most, of three messages, a day old at most; in each of these turns at most one
-# room has to make place.
+# The log keeps two rooms, three messages for each, and messages for a day. In each of these turns
+# it has to forget one room at most.
 TURNS: list[tuple[float, list]] = [
     (0, [said("#a", "a1"), Joined("#a", "x", "x"), topic("#a", "a2"), said("#a", "a3")]),
     (0, [said("#b", "b1")]),
@@ -347,6 +357,14 @@ TURNS: list[tuple[float, list]] = [
     (0, [Acted("#c", "author", "nick", "c6"), said("#b", "b4")]),
     (0, [said("#a", "a5"), topic("#a", "a6")]),
     (2 * DAY, [said("#a", "a7")]),
+]
+# The same with rules: #a may be forgotten once it has none.
+RULED_TURNS: list[tuple[float, list]] = [
+    (0, [said("#a", "a1"), ruled("#a", "a2", pin="1", mute="2")]),
+    (0, [ruled("#a", "a3"), said("#b", "b1"), ruled("#a", "a4", pin=None, mute="3")]),
+    (0, [ruled("#b", "b2", ban="x"), Joined("#c", "x", "x")]),
+    (2 * DAY, [ruled("#a", "a5", mute=None, pin=None)]),
+    (0, [said("#c", "c1")]),
 ]
 FEW = Retention(3, 2, 1)
 
@@ -367,11 +385,19 @@ def clock(monkeypatch) -> SimpleNamespace:
     return clock
 
 
-async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tuple]:
+async def play(
+    path: Path, clock: SimpleNamespace, plan: Plan, turns: list[tuple[float, list]]
+) -> dict[str, tuple]:
     """Have all turns appended while the plan's statements fail; what must be kept in the end."""
     memory = MemoryLog(FEW)
 
     async def append(drafts: list) -> bool:
+        drafts = [
+            attrs.evolve(draft, version=memory.snapshot(draft.room).rules.version)
+            if isinstance(draft, Ruled)
+            else draft
+            for draft in drafts
+        ]
         results = alone.append(copied(drafts))
         if any(isinstance(result, Refused) for result in results):
             for result, draft in zip(results, drafts, strict=True):
@@ -384,7 +410,7 @@ async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tupl
 
     alone = Alone(path, FEW)
     plan.made = []
-    for after, drafts in TURNS:
+    for after, drafts in turns:
         clock.now += 1 + after
         if after:
             alone.look_for_old_ones()
@@ -396,25 +422,29 @@ async def play(path: Path, clock: SimpleNamespace, plan: Plan) -> dict[str, tupl
     alone.close()
     plan.made = made
     return {
-        room: (memory.snapshot(room).topic, [(e.position, e.text) for e in entries])
+        room: (
+            memory.snapshot(room).topic,
+            memory.snapshot(room).rules,
+            await memory.actions(room, None, 99),
+            [(e.position, e.text) for e in entries],
+        )
         for room in ("#a", "#b", "#c")
         if (entries := await memory.read(room, 0, 99))
     }
 
 
 def what_is_there(path: Path) -> dict[str, tuple]:
-    """What a file holds; first, as far as that could not be done, it is tidied."""
+    """Give the contents of a file, after finishing its maintenance."""
     alone = Alone(path, FEW)
     alone.tidy()
-    known = alone.writer.known()
-    alone.close()
     found: dict[str, tuple] = {}
+    for room, (_, topic, rules) in alone.writer.known().items():
+        actions = read_actions(alone.writer._connection, room, 99)
+        found[room] = ("" if topic is None else topic.text, rules, actions, [])
+    alone.close()
     for room, position, text in held(path):
-        topic = known[room][1]
-        found.setdefault(room, ("" if topic is None else topic.text, []))[1].append(
-            (position, text)
-        )
-    return found
+        found[room][-1].append((position, text))
+    return {room: about for room, about in found.items() if about[-1]}
 
 
 ALL_OF_IT = (
@@ -429,8 +459,15 @@ ALL_OF_IT = (
     *("UPDATE log", "COMMIT", "DELETE FROM batches", "SET floor", "DELETE FROM rooms"),
     *("SELECT position + length", "wal_checkpoint"),
 )
+ALL_OF_RULES = (
+    *("INSERT INTO rules", "DELETE FROM rules", "INSERT INTO actions", "SET ruled"),
+    *("DELETE FROM actions WHERE room = ? AND", "DELETE FROM actions WHERE room = ?"),
+)
 
 
+@pytest.mark.parametrize(
+    "played", [(TURNS, ALL_OF_IT), (RULED_TURNS, ALL_OF_RULES)], ids=["talk", "rules"]
+)
 @pytest.mark.parametrize(
     ("failing", "error", "stride"),
     [
@@ -442,8 +479,10 @@ ALL_OF_IT = (
     ],
 )
 async def test_whichever_statement_fails_the_log_is_as_its_file_is(
-    failing: int, error, stride: int, tmp_path: Path, clock, monkeypatch, caplog
+    played, failing: int, error, stride: int, tmp_path: Path, clock, monkeypatch, caplog
 ) -> None:
+    turns, parts = played
+    monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
     caplog.set_level(logging.INFO)
     new = tmp_path / "new.db"
     open_store(new, "process").close()
@@ -455,7 +494,7 @@ async def test_whichever_statement_fails_the_log_is_as_its_file_is(
         caplog.clear()
         with monkeypatch.context() as patch:
             fail(patch, plan)
-            expected = await play(path, clock, plan)
+            expected = await play(path, clock, plan, turns)
         assert plan.made is not None
         if len(plan.made) < first:
             break
@@ -466,7 +505,7 @@ async def test_whichever_statement_fails_the_log_is_as_its_file_is(
         levels = [record.levelname for record in caplog.records]
         assert levels == ["ERROR", "INFO"] * (len(levels) // 2) != [], failed
     if stride == 1:
-        assert [part for part in ALL_OF_IT if not any(part in failed for failed in seen)] == []
+        assert [part for part in parts if not any(part in failed for failed in seen)] == []
 
 
 async def test_a_commit_that_is_done_though_it_says_it_failed(path: Path, monkeypatch) -> None:
@@ -509,7 +548,9 @@ def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None
 def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> None:
     alone = Alone(path, Retention(10, 10))
     for number in range(50):
-        alone.writer._append(writer.Job([said(f"#{n % 5}") for n in range(25)], lambda _: False))
+        alone.writer._append(
+            writer.Job([said(f"#{n % 5}") for n in range(25)], lambda _: False, ruled=False)
+        )
         assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
     alone.tidy()
     alone.close()
@@ -574,7 +615,7 @@ async def test_held_for_long_nothing_is_said_and_all_else_goes_on(path: Path, bu
                 await jack.expect(REFUSED)
                 await mary.send("/tell jack psst", "/search one", "/who")
                 await jack.expect("> mary (to you): psst")
-                assert len(await mary.lines(2)) == 2
+                assert len(await mary.lines(3)) == 3
             assert time.monotonic() - begun < 0.5 * 30 / 2
         await jack.send("/msg two", "/history")
         assert [told(line) for line in await jack.lines(2)] == [
@@ -616,7 +657,7 @@ async def test_held_for_a_moment_what_is_said_waits(path: Path, busy) -> None:
                 nursery.start_soon(log.append, [said("#a", "two")])
                 # Reads need not wait.
                 assert len(await log.read("#a", 0, 9)) == 1
-                await trio.sleep(0.05)  # far less than the writer waits for who holds the file
+                await trio.sleep(0.05)  # far less than the writer's patience with a locked file
                 assert len(await log.read("#a", 0, 9)) == 1
         assert len(await log.read("#a", 0, 9)) == 2
 
@@ -688,7 +729,7 @@ def test_a_cancel_at_any_step_ends_all_in_time_and_frees_the_file(
 
         async def main() -> None:
             with trio.CancelScope() as cancel.scope:  # noqa: B023 - it is run here
-                await life(path, done)  # noqa: B023 - as above
+                await life(path, done)  # noqa: B023 - likewise, as it is run here
 
         begun = time.monotonic()
         trio.run(main, instruments=[cancel])
@@ -795,7 +836,7 @@ async def test_a_writer_that_is_stuck_is_left_alone_and_ends_by_itself(
     async with open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said("#a", "one")])
         await stuck.wait()
-        # What is appended now cannot be waited for.
+        # An append from now on cannot be awaited.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(log.append, [topic("#a", "two")])
             await trio.testing.wait_all_tasks_blocked()
@@ -839,7 +880,7 @@ async def test_the_write_ahead_log_begins_anew_while_somebody_always_searches(
             await log.search("#a", ["x" * 1000 + "y"], 1, MAX_POSITION)
 
     def salt() -> bytes:
-        """What SQLite changes in the header of the write-ahead log when that begins anew."""
+        """The part of the write-ahead log's header that SQLite changes when the log starts over."""
         with Path(f"{path}-wal").open("rb") as wal:
             return wal.read(24)[16:]
 

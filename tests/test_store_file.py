@@ -1,6 +1,6 @@
 """The file of the SQLite room log: how it is made, who may have it, and what is not taken for one.
 
-What is refused gets one line that names the file and says what to do, and is left as it was.
+A refused file is left unchanged. One line names it and says what to do.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ import trio
 from loopback import PATIENCE
 from searching import searched
 from stored import stored
+from stores import KEEP, KEPT_FILES, NOBODY, killed, said
 
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Acted, PersistentEntry, Said, TopicSet
-from trio_chat.roomlog.retention import Retention
+from trio_chat.protocol.events import Acted, PersistentEntry, Ruled, Said, TopicSet
+from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.roomlog.sqlite import schema
 from trio_chat.roomlog.sqlite.file import open_store
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
@@ -42,11 +43,7 @@ from trio_chat.roomlog.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STEP
 from trio_chat.testing import line_client
 
 PAGE = 4096
-KEEP = Retention(1000, 1000)
-# Of each version of the schema, a file as it left one.
-KEPT_FILES = {n: Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2, 3)}
 SCHEMA_1 = KEPT_FILES[1]
-NOBODY = 65_534
 
 
 @pytest.fixture
@@ -54,10 +51,6 @@ def path(tmp_path: Path) -> Path:
     directory = tmp_path / "store"
     directory.mkdir()
     return directory / "chat.db"
-
-
-def said(text: str, room: str = "#a") -> Said:
-    return Said(room, "author", "nick", text)
 
 
 def append(path: Path, *texts: str, room: str = "#a", durability="process") -> list[int]:
@@ -80,20 +73,6 @@ def texts(path: Path, room: str = "#a") -> list[str]:
             return [entry.text for entry in entries]
 
     return trio.run(main)
-
-
-def killed(path: Path, *texts: str) -> None:
-    """Leave a file as a kill does right after an append, with the write-ahead log beside it."""
-
-    async def main() -> None:
-        async with open_sqlite_log(path, "process", KEEP) as log:
-            await log.append([said(text) for text in texts])
-            for name in (path, f"{path}-wal"):
-                shutil.copy(name, f"{name}.as-it-was")
-
-    trio.run(main)
-    for name in (path, f"{path}-wal"):
-        Path(f"{name}.as-it-was").rename(name)
 
 
 def made(path: Path) -> None:
@@ -130,9 +109,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(trio_chat.__file__).parents[1])}
 
 
-# Runs the daemon once for each file, as `trio-chat` does, and loads it once for all of them. Who
-# tests as root is let in everywhere, so it may become someone else before that; not earlier, for it
-# may be loaded from where only root may read.
+# Runs the daemon once for each file, as `trio-chat` does, and loads it once for all of them. Root
+# may read every file, so it changes to another user if root runs the tests. It loads the daemon
+# first, because only root may be able to read the package.
 DAEMONS = f"""
 import encodings.idna, json, os, signal, sys
 import trio_chat.daemon.run
@@ -161,7 +140,7 @@ Ended = tuple[int, str]
 
 
 def daemons(*paths: Path | str, cwd: Path | None = None, user: str = "as we are") -> list[Ended]:
-    """How daemons with these files ended: their exit codes, and all they said."""
+    """The exit codes and the output of daemons with these files."""
     ran = subprocess.run(
         [sys.executable, "-c", DAEMONS, user, *paths],
         check=False,
@@ -330,7 +309,7 @@ class Server:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        found = re.search(r":(\d+) - ", line)
+        found = re.search(r":(\d+) for ", line)
         assert found is not None, (line, self.process.communicate(timeout=PATIENCE))
         self.socket = socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE)
         self.file = self.socket.makefile("r", encoding="utf-8")
@@ -514,7 +493,7 @@ def in_a_loop(path: Path) -> None:
     (path.parent / "other").symlink_to(path.name)
 
 
-ANOTHER = "choose another with --store sqlite:PATH"
+ANOTHER = "choose another file with --store sqlite:PATH"
 DAMAGED = r"is damaged \(.+\): bring back a copy, or move it away \(sqlite3's .recover may save "
 NEWER = (
     rf"was written by a newer trio-chat \(schema {SCHEMA_VERSION + 1}, known here is "
@@ -664,7 +643,9 @@ def readable(path: Path) -> bytes | None:
 
 def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
     paths = {
-        forbidden(place, "fine"): "192.0.2.1 is no address of this machine: choose another with -",
+        forbidden(
+            place, "fine"
+        ): "192.0.2.1 is not an address of this machine: choose another with -",
         forbidden(place, "read-only file", mode=0o400): "cannot write {path}: the permissions of "
         "{path} do not let this user",
         forbidden(place, "no file to read", mode=0): "cannot read {path}: Permission denied; ch",
@@ -698,6 +679,7 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
         (1, "31acbf941905419a052dd3545701aee8306f0a8a990452d8605e2a0ebf1dbaa8"),
         (2, "070239e605e5e23281bb7b29d5a275554260e3a9cebca74d251ce46d0955caf0"),
         (3, "59c4347375f0f2b6855543c322d08ff983fc2434969f14b4e8b1f1fad5cba61d"),
+        (4, "6157657a346a24db49af51ad5c78817278922dbb8ccab5872ca660d33bfed78b"),
     ],
 )
 def test_the_kept_files_are_those_they_always_were(version: int, digest: str) -> None:
@@ -759,9 +741,34 @@ async def test_a_file_of_any_schema_is_read_whole(version: int, path: Path) -> N
         assert [entry.position for entry in await log.append(added)] == [11, 4, 5, 4]
     assert is_sound(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        # What was left of the forgotten room has been deleted meanwhile.
+        # The rest of the forgotten room has been deleted meanwhile.
         assert connection.execute("SELECT * FROM batches WHERE texts LIKE 'gone%'").fetchall() == []
         assert connection.execute("SELECT * FROM rooms WHERE name IS NULL").fetchall() == []
+
+
+async def test_rules_of_a_file_of_an_earlier_version_are_read_whole(path: Path) -> None:
+    shutil.copy(KEPT_FILES[4], path)
+    room, mary, zhora = "#moderated", ("id-mary", "mary"), ("id-жора", "Жора")
+    texts = ["made Жора a moderator", "muted jack: 🍰", "removed the topic’s pin"]
+    begun = 1_769_861_100.0
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        assert log.snapshot("#general").rules == Rules()
+        assert await log.actions("#general", None, 9) == []
+        fields = {"role id-жора": "moderator", "mute id-jack": "🍰"}
+        assert log.snapshot(room).rules == Rules(5, fields)
+        assert await log.read(room, 0, 9) == [
+            Ruled(room, "#Moderated", *mary, texts[0], {}, 0, 4, begun),
+            Ruled(room, "#Moderated", *zhora, texts[1], {}, 0, 5, begun + 60),
+            Said(room, *mary, "good", 6, begun + 60.001),
+            Ruled(room, "#Moderated", *zhora, texts[2], {}, 0, 7, begun + 60.002),
+        ]
+        role = {"role id-жора": "moderator", "pin": "1"}
+        was, now = {"mute id-jack": None, "pin": "1"}, {"mute id-jack": "🍰", "pin": None}
+        assert await log.actions(room, None, 9) == [
+            Action(4, begun, *mary, texts[0], dict.fromkeys(role), role),
+            Action(5, begun + 60, *zhora, texts[1], was, now),
+            Action(7, begun + 60.002, *zhora, texts[2], {}, {}),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -947,6 +954,30 @@ async def test_a_successor_brings_its_predecessors_file_to_this_schema(path: Pat
     ]
 
 
+async def test_a_file_comes_back_from_an_older_version(path: Path) -> None:
+    """That one has used it after an upgrade back, and has given it its own number."""
+    lock = open_store(path, "process").lock
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        before = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        connection.execute("PRAGMA user_version = 3")
+    async with open_sqlite_log(path, "process", KEEP, lock=lock):
+        pass
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        after = connection.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+        [(version,)] = connection.execute("PRAGMA user_version")
+    assert (after, version) == (before, SCHEMA_VERSION)
+
+
+async def test_a_newer_file_keeps_its_number_when_it_is_handed_over(path: Path) -> None:
+    lock = open_store(path, "process").lock
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    async with open_sqlite_log(path, "process", KEEP, lock=lock):
+        pass
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchall() == [(SCHEMA_VERSION + 1,)]
+
+
 @pytest.mark.parametrize("version", KEPT_FILES)
 async def test_a_chat_goes_on_with_a_file_of_any_schema(version: int, path: Path) -> None:
     shutil.copy(KEPT_FILES[version], path)
@@ -961,6 +992,6 @@ async def test_a_chat_goes_on_with_a_file_of_any_schema(version: int, path: Path
             "> welcome to #STRASSE",
             "> topic of #STRASSE: Чай и 🍰",
             "> no messages found in #STRASSE",
-            "> [1 2026-01-31 12:04:00] Жора: Straße, ÄPFEL & Οδυσσεύς",
-            "> [3 2026-01-31 12:04:00] jack: İstanbul 👩‍👩‍👧",
+            "> [1 2026-01-31 12:04:00 UTC] Жора: Straße, ÄPFEL & Οδυσσεύς",
+            "> [3 2026-01-31 12:04:00 UTC] jack: İstanbul 👩‍👩‍👧",
         ]

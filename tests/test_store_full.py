@@ -1,4 +1,4 @@
-"""Where there is no place for more: the disk's reserve, and the bytes that a store may have."""
+"""A full store: the disk's reserve, and the limit on the store's size."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_the_disks_reserve_is_left_free(path: Path, disk, caplog) -> None:
             await john.send(line)
             await john.expect(f"err: {DISK}")
         assert chat.statistics().refused == {"min_free_disk_bytes": 3}
-        # What is not kept goes on.
+        # Everything that is not kept still works.
         await mary.send("/join #a", "/tell john psst", "/nick marie", "/history")
         told = await mary.sync()
         assert told[-1].endswith("] john: one")
@@ -132,7 +132,7 @@ async def test_pages_that_are_free_in_the_file_may_be_filled(path: Path, disk, m
         log.retain(Retention(1000, 10, free_bytes=RESERVE))
         await until(lambda: log.commits.problems == (DISK_PROBLEM,))
         assert await refused(log) is not None
-        # What is deleted makes place, while nothing is taken too.
+        # Deletion makes room, even while messages are refused.
         log.retain(Retention(10, 10, free_bytes=RESERVE))
         await until(lambda: log.commits.problems == ())
         assert await refused(log) is None

@@ -16,13 +16,14 @@ from loopback import chat_on_tcp, dial, until
 from processes import PATIENCE, Talk, environment
 from served import Serve
 
-from trio_chat import Chat, StoreError
+from trio_chat import StoreError
 from trio_chat.errors import Refused
 from trio_chat.protocol.events import Said
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import lookout
 from trio_chat.roomlog.sqlite.file import open_store
 from trio_chat.roomlog.sqlite.log import open_sqlite_log
+from trio_chat.snapshot.freezer import Freezer
 
 MOVED = "the store's file was removed, moved or replaced"
 SAY = re.compile(
@@ -125,7 +126,7 @@ async def test_nothing_stands_still_for_a_process_that_could_not_go_on(
     def pause(*_: object) -> None:
         pytest.fail("it was paused")
 
-    monkeypatch.setattr(Chat, "_pause", pause)
+    monkeypatch.setattr(Freezer, "_begin", pause)
     async with chat_on_tcp(store=f"sqlite:{path}") as (chat, port):
         john = await dial(port, nick="john", room="#a")
         lose(path)
@@ -154,7 +155,7 @@ def test_an_upgrade_is_refused_and_the_daemon_goes_on(
     john = talk(daemon, "/join #a", "/msg one")
     path.unlink()
     answer = daemon.ask("upgrade")
-    assert answer["error"] == f"process {daemon.process.pid} serves on"
+    assert answer["error"] == f"process {daemon.process.pid} continues"
     [problem] = answer["problems"]
     assert SAY.fullmatch(problem)
     assert MOVED in daemon.ask("status")["problems"]

@@ -1,4 +1,4 @@
-"""What a successor is given: it has to be what its daemon speaks of."""
+"""The data that a successor gets must agree with the daemon's description of it."""
 
 from __future__ import annotations
 

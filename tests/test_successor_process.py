@@ -35,7 +35,7 @@ def runs(monkeypatch: pytest.MonkeyPatch):
 
 
 async def heard() -> bytes:
-    """What comes from a successor."""
+    """The output of a successor."""
     with trio.fail_after(PATIENCE):
         async with start_successor() as successor:
             return (await successor.wire.receive(READY)).content
@@ -71,9 +71,8 @@ async def test_why_it_has_ended_is_told(code: str, told: str, runs, capfd) -> No
 
 async def test_one_that_only_closes_its_connection_is_killed(runs, monkeypatch) -> None:
     monkeypatch.setattr("trio_chat.daemon.upgrade.process.END_SECONDS", 0.3)
-    runs(
-        "import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)"
-    )  # until killed
+    # It sleeps until it is killed.
+    runs("import os, time; os.close(int(os.environ['TRIOCHAT_PREDECESSOR'])); time.sleep(99)")
     with pytest.raises(HandoverError, match=r"^the new process has given up$"):
         await heard()
 
@@ -224,4 +223,5 @@ async def test_one_that_ends_at_the_last_moment_has_taken_nothing(monkeypatch) -
     with pytest.raises(ExceptionGroup) as caught:  # the chat's
         await hand_over_to(successor, monkeypatch)
     assert caught.group_contains(PeerEnded)
-    assert successor.killed
+    assert GO not in successor.wire.said
+    assert not successor.killed  # it ends by itself, and says why

@@ -1,4 +1,4 @@
-"""What systemd hears of the daemon and gives it; here the test is systemd."""
+"""The daemon under systemd, whose part the test plays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import trio
 import trio.testing
 from loopback import FAREWELL, HOST, PATIENCE, ticks
-from needs import needs
+from processes import verify_unit
 
 import trio_chat
 from trio_chat import ChatClosed, Settings, SettingsError, cli, open_chat
@@ -384,7 +384,7 @@ def test_anything_but_a_socket_that_listens_is_refused(
 ) -> None:
     with socket.create_server((HOST, 0)) as server, make(tmp_path) as wrong:
         environ = hand_over(server.fileno(), wrong.fileno())
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST + 1} is no socket that listens on"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST + 1} must be a socket that"):
         systemd.sockets(environ)
     assert environ == {"HOME": "/"}
     for number in (FIRST, FIRST + 1):
@@ -395,10 +395,10 @@ def test_anything_but_a_socket_that_listens_is_refused(
 def test_a_file_and_a_missing_descriptor_are_refused(hand_over: HandOver, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file:
         environ = hand_over(file.fileno())
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no socket"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST} must be a socket"):
         systemd.sockets(environ)
     os.close(FIRST)
-    with pytest.raises(SettingsError, match=f"descriptor {FIRST} is no socket"):
+    with pytest.raises(SettingsError, match=f"descriptor {FIRST} must be a socket"):
         systemd.sockets(hand_over() | {"LISTEN_FDS": "1"})
 
 
@@ -452,7 +452,7 @@ async def test_what_is_listened_on_in_the_moment_of_stopping_is_closed_too() -> 
 
 # --- as a process ---------------------------------------------------------------------------------
 
-# What systemd does between its fork and its exec. The descriptors are moved out of the way first.
+# The steps of systemd between fork and exec. Descriptors are moved out of the way first.
 START = """
 import fcntl, os, sys
 said = dict(part.split("=", 1) for part in sys.argv[1].split())
@@ -550,7 +550,7 @@ def test_a_daemon_says_when_it_is_ready_alive_and_stopping(manager: Manager, sta
         assert client.makefile("r").read() == f"{FAREWELL}\n"
     code, out, err = unit.ended()
     assert code == 0
-    assert out.startswith(f"trio_chat is listening on 127.0.0.1:{told[1]} - ")
+    assert out.startswith(f"trio_chat is listening on 127.0.0.1:{told[1]} for lines, ")
     assert "WARNING" not in err
     assert manager.heard() == []
 
@@ -560,7 +560,7 @@ def test_a_daemon_that_cannot_listen_is_never_ready(manager: Manager, start: Sta
     # 192.0.2.0/24 is for documentation (RFC 5737): nobody has such an address.
     code, out, err = start(NOTIFY_SOCKET=manager.name, TRIO_CHAT_HOST="192.0.2.1").ended()
     assert (code, out) == (2, "")
-    assert "192.0.2.1 is no address of this machine" in err
+    assert "192.0.2.1 is not an address of this machine" in err
     assert manager.heard() == []
 
 
@@ -594,10 +594,12 @@ def test_a_daemon_listens_on_what_it_is_handed(start: Start) -> None:
         assert successor.stop()[0] == 0
     places = ", ".join(f"{host}:{port}" for host, port in addresses)
     assert code == 0
-    port = addresses[0][1]
-    ways = f"telnet {HOST} {port}, or a browser at http://{HOST}:{port}/"
-    assert out == f"trio_chat is listening on {places} - to talk to it: {ways}\n"
-    assert f'INFO listening on what was handed over addresses="{places}"\n' in err
+    assert re.findall(r"listening on (\S+) for", out) == places.split(", ")
+    for _, port in addresses:
+        assert (
+            f"to talk to it: telnet {HOST} {port}, or a browser at http://{HOST}:{port}/\n" in out
+        )
+    assert f'INFO listening on inherited sockets addresses="{places}"\n' in err
     assert "Traceback" not in err
     # The file is named after the port there is, not after the one in the settings.
     assert Path(os.environ["XDG_STATE_HOME"], f"trio-chat/{addresses[0][1]}.db").exists()
@@ -623,8 +625,11 @@ def test_the_path_of_a_unix_socket_that_it_is_handed_stays(
             os.kill(successor, signal.SIGTERM)
         out, err = unit.process.communicate(timeout=PATIENCE)
     assert path.is_socket()
-    assert out == f"trio_chat is listening on unix:{path} - to talk to it: nc -U {path}\n"
-    assert f"INFO listening on what was handed over addresses=unix:{path}\n" in err
+    assert out == (
+        f"trio_chat is listening on unix:{path} for lines, WebSocket and the page "
+        f"- to talk to it: nc -U {path}\n"
+    )
+    assert f"INFO listening on inherited sockets addresses=unix:{path}\n" in err
     assert "Traceback" not in err
     assert Path(os.environ["XDG_STATE_HOME"], "trio-chat/chat.db").exists()
 
@@ -655,8 +660,8 @@ def test_a_daemon_that_is_handed_the_wrong_thing_says_so(start: Start, tmp_path:
         code, out, err = start(wrong).ended()
     assert (code, out) == (2, "")
     assert err == (
-        "trio-chat: LISTEN_FDS: descriptor 3 is no socket that listens on TCP or at a path of at "
-        "most 100 printable bytes: let its socket unit have ListenStream=ADDRESS:PORT or "
+        "trio-chat: LISTEN_FDS: descriptor 3 must be a socket that listens on TCP, or at a path of "
+        "at most 100 printable bytes: give its socket unit ListenStream=ADDRESS:PORT or "
         "ListenStream=/PATH, and Accept=no\n"
     )
 
@@ -722,16 +727,7 @@ def test_systemd_finds_nothing_wrong_with_a_unit(path: Path, tmp_path: Path) -> 
         # As if it were installed.
         text = re.sub(r"(/opt/trio-chat|%h/.local)/bin/trio-chat", "/bin/true", unit.read_text())
         (tmp_path / unit.name).write_text(text)
-    ran = subprocess.run(
-        [needs("systemd-analyze"), "verify", "--man=no", tmp_path / path.name]
-        + (["--user"] if path.parent.name == "user" else []),
-        check=False,
-        capture_output=True,
-        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "SYSTEMD_LOG_LEVEL": "warning"},
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert (ran.stdout, ran.stderr, ran.returncode) == ("", "", 0)
+    verify_unit(tmp_path / path.name, *(["--user"] if path.parent.name == "user" else []))
 
 
 def test_a_reload_is_told_and_how_it_ended(manager: Manager, start: Start, tmp_path: Path) -> None:

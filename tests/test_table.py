@@ -7,7 +7,16 @@ import pytest
 from trio_chat.config.settings import Settings
 from trio_chat.errors import Refused
 from trio_chat.protocol import commands
-from trio_chat.protocol.table import ROWS, custom, help_lines, make_table, read_command
+from trio_chat.protocol.events import Usage
+from trio_chat.protocol.table import (
+    ACCOUNT_ROWS,
+    MODERATION_ROWS,
+    ROWS,
+    custom,
+    help_lines,
+    make_table,
+    read_command,
+)
 
 TABLE = make_table()
 
@@ -59,9 +68,7 @@ def test_a_name_is_a_plain_word(name: str) -> None:
 def test_a_custom_row_gets_its_line_checked() -> None:
     row = custom("roll", "/roll [DICE]", "roll dice", nothing)
     assert row.record("  2 d6 ", Settings()) == commands.Custom(nothing, "2 d6", row.name)
-    with pytest.raises(
-        Refused, match="a line may not contain control characters, such as arrow keys send"
-    ):
+    with pytest.raises(Refused, match="a line may not contain control characters"):
         row.record("a\x1bb", Settings())
 
 
@@ -70,9 +77,28 @@ def test_help_is_one_line_a_row() -> None:
     assert shown == [f"{row.usage} - {row.help}" for row in ROWS]
     # As telnet shows them on a terminal of the usual width.
     assert [line for line in shown if len(f"> {line}") > 80] == []
-    assert help_lines(TABLE, "who") == ["/who - list who is in your room"]
-    with pytest.raises(Refused, match="there is no such command; /help alone lists them all"):
+    assert help_lines(TABLE, "who") == ["/who - list the people in your room"]
+    with pytest.raises(Refused, match="there is no such command; /help alone lists them"):
         help_lines(TABLE, "dance")
+
+
+def test_help_names_the_groups_of_commands_that_few_need() -> None:
+    roll = custom("roll", "/roll", "roll dice", nothing)
+    table = make_table([roll], accounts=True)
+    usages = {name: Usage(row.name, row.usage, row.help) for name, row in table.items()}
+    for known in (table, usages):  # of the server, and of the terminal client
+        assert help_lines(known, None) == [
+            *(f"{row.usage} - {row.help}" for row in (*ROWS, roll)),
+            "/help account - list the commands for logging in, and for your account",
+            "/help moderation - list the commands for owners and moderators of rooms",
+        ]
+        for group, rows in (("account", ACCOUNT_ROWS), ("Moderation", MODERATION_ROWS)):
+            shown = help_lines(known, group)
+            assert shown == [f"{row.usage} - {row.help}" for row in rows]
+            assert [line for line in shown if len(f"> {line}") > 80] == []
+        assert help_lines(known, "ban") == ["/ban TARGET [TIME] [REASON] - " + table["ban"].help]
+    with pytest.raises(Refused, match="there is no such command"):
+        help_lines(TABLE, "moderation")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +120,7 @@ def test_what_is_asked_of_the_past(line: str, expected: object) -> None:
 
 USAGE = ", usage: /history [before ID] [N]"
 WHOLE = "N must be a whole number from 1 to 500"
-AN_ID = "ID must be the number before a message"
+AN_ID = "ID must be a number that /history shows"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +143,7 @@ AN_ID = "ID must be the number before a message"
             f"search {' '.join(map(str, range(17)))}",
             "a search may have at most 16 words; this one has 17",
         ),
-        ("search a\x1b", "a word may not contain control characters, such as arrow keys send"),
+        ("search a\x1b", "a word may not contain control characters (arrow keys send them)"),
     ],
 )
 def test_what_cannot_be_asked_of_it(line: str, reason: str) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import trio
-from loopback import HOST, Links, chat_on_tcp, dial, reset, ticks, until, watch_links
+from loopback import HOST, Links, chat_on_tcp, dial, needs_ipv6, reset, ticks, until, watch_links
 
 from trio_chat.testing import line_client
 from trio_chat.transports.tcp import SocketLink
@@ -258,13 +258,11 @@ async def test_a_port_in_use_is_an_error_and_the_chat_goes_on() -> None:
         await client.stream.aclose()
 
 
+@needs_ipv6
 async def test_an_address_is_one_however_it_is_written() -> None:
     with socket.socket(socket.AF_INET6) as server:
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        try:
-            server.bind(("::", 0))
-        except OSError:
-            pytest.skip("this machine has no IPv6")
+        server.bind(("::", 0))
         server.listen()
         with socket.create_connection((HOST, server.getsockname()[1])) as client:
             accepted, _ = server.accept()
@@ -294,7 +292,7 @@ async def test_loopback_may_have_as_many_as_it_likes() -> None:
 
 
 async def test_a_closed_link_has_nothing_undelivered() -> None:
-    """Who waits for it to take more may look at it just when it has been closed."""
+    """A task that waits for a writable link may look at it just after it was closed."""
     ours, theirs = socket.socketpair()
     with theirs:
         link = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), 120)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
-from trio_chat.dialects.line import CRLF, LineDialect
+from trio_chat.dialects.line import LineDialect
+from trio_chat.dialects.line_encoding import CRLF
 from trio_chat.dialects.telnet import TelnetFilter
 from trio_chat.errors import Code
 from trio_chat.protocol import commands
@@ -67,7 +68,7 @@ def test_an_acknowledgement_is_never_answered() -> None:
         assert through(b"a" + IAC + DONT + option + IAC + WONT + option + b"b") == (b"ab", b"")
 
 
-SPOKEN = [AYT, ERASE_CHARACTER, ERASE_LINE]
+SPOKEN = [AYT, INTERRUPT, ERASE_CHARACTER, ERASE_LINE]
 
 
 @pytest.mark.parametrize("code", [code for code in range(240, 250) if bytes([code]) not in SPOKEN])
@@ -81,6 +82,7 @@ def test_are_you_there_is_answered() -> None:
 
 def test_what_erases_is_what_the_keys_send() -> None:
     assert through(b"a" + IAC + ERASE_CHARACTER + IAC + ERASE_LINE + b"b") == (b"a\b\x15b", b"")
+    assert through(b"a" + IAC + INTERRUPT + b"b") == (b"a\x03b", b"")
 
 
 def test_iac_iac_is_a_byte_of_text() -> None:
@@ -172,7 +174,7 @@ def test_it_does_not_matter_where_commands_are_split(data: bytes, places: list[i
 
 @given(data=st.binary() | st.lists(COMMANDS).map(b"".join))
 def test_answers_cannot_be_taken_for_requests(data: bytes) -> None:
-    # What is sent back is refusals and one sentence: fed to a peer like this one, it is silent.
+    # The answers are refusals and one sentence. A peer like this one would not answer them.
     _, answers = through(data)
     assert through(answers)[1] == b""
 
@@ -231,6 +233,7 @@ def test_lines_before_a_command_are_answered_before_it() -> None:
     assert records == [
         SwitchEncoding(CRLF),
         commands.Refuse("unknown command: x", Code.UNKNOWN_COMMAND),
+        Answer(b"> to say something to your room type /msg TEXT; /help lists all commands\r\n"),
         commands.ListRooms(),
         Answer(IAC + WONT + b"\x01"),
         commands.ListMembers(),

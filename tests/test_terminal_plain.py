@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import socket
 import ssl
@@ -9,15 +11,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from threading import Thread
 
 import pytest
 import trio
 import trustme
-from processes import PATIENCE, Run, Start, Talk, environment
+from processes import PATIENCE, Daemon, Run, Start, Talk, environment
 
 from trio_chat import open_chat
+from trio_chat.protocol.events import LoggedIn
+from trio_chat.remote import open_client
 from trio_chat.terminal.command import default_address, parse_address
+from trio_chat.terminal.logins import Logins
 
 Connect = Callable[..., subprocess.Popen[str]]
 
@@ -109,7 +115,7 @@ def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, con
     assert told[1].startswith("trio-chat: the nick jack is taken")
     assert "a line may have at most" in told[2]
     assert "a message may have at most 2000 characters" in told[3]
-    assert "a line may not contain control characters, such as arrow keys send" in told[4]
+    assert "a line may not contain control characters (arrow keys send them)" in told[4]
     assert len(told) == 5
     assert "\x1b" not in err
     jack.hears("> bot joined the room", "> bot: the rest")
@@ -136,6 +142,123 @@ def test_a_refusal_at_the_start_ends_it(options, told: str, start: Start, connec
 def test_no_room_to_speak_in(start: Start, connect: Connect):
     code, _, err = ends(connect(start().port), "hi\n")
     assert (code, err) == (1, "trio-chat: you are in no room; use /join ROOM first: /msg hi\n")
+
+
+@pytest.fixture
+def accounts(start: Start, tmp_path: Path) -> Daemon:
+    """A daemon that keeps accounts, and among them that of john."""
+    daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")
+
+    async def register() -> None:
+        async with open_client(f"ws://127.0.0.1:{daemon.port}/ws", nick="john") as john:
+            await john.register(PASSWORD)
+
+    trio.run(register)
+    return daemon
+
+
+PASSWORD = "correct horse battery"
+
+
+def test_a_line_after_login_is_the_password(accounts: Daemon, talk: Talk, connect: Connect):
+    jack = talk(accounts, "/nick jack", "/join #general")
+    bot = connect(accounts.port)
+    out = f"/login john\n{PASSWORD}\r\n/join #general\nhi\n/logout\n/account\n"
+    code, written, err = ends(bot, out)
+    assert (code, err) == (1, "trio-chat: you are not logged in: /login NAME: /account\n")
+    assert written.splitlines() == [
+        "> you are logged in: I will call you john",
+        "> welcome to #general",
+        "> you are logged out: I will call you anonymous",
+    ]
+    jack.hears_until("> john joined the room")
+    jack.hears_until("> john: hi")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["/login john", "wrong"], "there is no account john with this password: try again"),
+        (["/login", PASSWORD], "name is required, usage: /login NAME"),
+        (["/register", PASSWORD, f"{PASSWORD}!"], "the two passwords differ"),
+        (["/login john", ""], "cancelled: nothing was changed"),
+        (["/login john"], "cancelled: nothing was changed"),
+        (["/register", "\udcff", PASSWORD], "a line was ignored: it is not valid UTF-8"),
+    ],
+)
+def test_a_password_is_never_said(
+    lines: list[str], told: str, accounts: Daemon, talk: Talk, connect: Connect
+):
+    jack = talk(accounts, "/nick jack", "/join #general")
+    jack.hears("> all right, I will call you jack", "> welcome to #general")
+    bot = connect(accounts.port, "--join", "#general")
+    code, out, err = ends(bot, "\n".join([*lines, "/me is here"] if lines[1:] else lines))
+    assert (code, out) == (1, "")
+    assert err.startswith(f"trio-chat: {told}")
+    assert PASSWORD not in err
+    said = ["> * anonymous is here"] if lines[1:] else []
+    jack.hears("> anonymous joined the room", *said, "> anonymous has left the room")
+
+
+def test_a_server_without_accounts_is_not_told_the_password(
+    start: Start, talk: Talk, connect: Connect
+):
+    daemon = start()
+    bot = connect(daemon.port, "--join", "#general")
+    code, out, err = ends(bot, f"/login john\n{PASSWORD}\n/history\n")
+    assert (code, out) == (1, "> no messages found in #general\n")
+    assert err == "trio-chat: unknown command: /login: /login john\n"
+
+
+def test_a_pipe_uses_a_login_that_is_kept_for_its_nick(
+    accounts: Daemon, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    url = f"ws://127.0.0.1:{accounts.port}/ws"
+
+    async def log_in() -> None:
+        async with open_client(url) as client:
+            kept.take(await client.log_in("john", PASSWORD, "terminal"))
+
+    kept = Logins(url, tmp_path / "state" / "trio-chat" / "logins")
+    trio.run(log_in)
+    as_john = "> you are logged in as john, with 0 other connections\n"
+    assert ends(connect(accounts.port, "--nick", "john"), "/account\n") == (0, as_john, "")
+    code, _, err = ends(connect(accounts.port), "/account\n")  # as nobody has said who it is
+    assert (code, err) == (1, "trio-chat: you are not logged in: /login NAME: /account\n")
+    code, _, err = ends(connect(accounts.port, "--nick", "john", "--no-account"))
+    assert (code, err.split(":")[1]) == (1, " the nick john belongs to an account")
+    assert kept.token("john") == ""
+
+
+def test_a_login_that_has_ended_is_told_once(
+    accounts: Daemon, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    kept = Logins(f"ws://127.0.0.1:{accounts.port}/ws", tmp_path / "state" / "trio-chat" / "logins")
+    kept.take(LoggedIn("a.x", "jim", "no token any more"))
+    for told in ("trio-chat: this device is logged in no more: log in with the password\n", ""):
+        code, _, err = ends(connect(accounts.port, "--nick", "jim", "--join", "#a"), "hi\n")
+        assert (code, err) == (bool(told), told)
+
+
+def test_a_terminal_does_not_show_the_password(accounts: Daemon):
+    command = [sys.executable, "-m", "trio_chat", "connect", f"127.0.0.1:{accounts.port}"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(command[0], command, {**environment(), "TERM": "dumb"})
+    os.write(terminal, b"/login john\n")
+    typed = {b"password: ": f"{PASSWORD}\n".encode(), b"I will call you john": b"/account\n\x04"}
+    written = b""
+    with suppress(OSError):  # at its end
+        while True:
+            written += os.read(terminal, 65_536)
+            for shown in [shown for shown in typed if shown in written]:
+                os.write(terminal, typed.pop(shown))
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert b"/account" in written  # what follows is shown again
+    assert PASSWORD.encode() not in written
 
 
 @contextmanager
@@ -343,7 +466,7 @@ def test_addresses(text: str, address):
         (["host:port"], "must look like"),
         (["http://host/"], "must look like"),
         (["host", "8888"], "unexpected extra argument (8888)"),
-        (["--tls", "--ca", "/nowhere"], "cannot use /nowhere: No such file or directory"),
+        (["--tls", "--ca", "/nowhere/ca.pem"], "/ca.pem: No such file or directory"),
         (["--tls", "--ca", __file__], f"cannot use {__file__}: "),
     ],
 )

@@ -10,13 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 from processes import Daemon, Run, Start, Talk, environment
 from terminals import Terminal, tmux_server
 
 from trio_chat.terminal import command, connect
+from trio_chat.terminal.screen import MOST_WAITING
 
 Open = Callable[..., Terminal]
 numbers = count()
@@ -50,10 +53,15 @@ def comes_in(person: Terminal, daemon: Daemon, nick: str, room: str = "#general"
 
 
 def status(person: Terminal) -> str:
-    """The line above the one in which one types; it may just be drawn anew."""
+    """The row above the one in which one types; it may just be drawn anew."""
     while not (found := [line for line in person.screen() if line.startswith("─ ")]):
         pass
     return found[-1]
+
+
+def title(person: Terminal) -> str:
+    """The first row, without the line to its end."""
+    return person.screen()[0].rstrip("─ ")
 
 
 def test_what_is_typed_while_others_talk_is_shown_once(start: Start, talk: Talk, terminal: Open):
@@ -67,8 +75,8 @@ def test_what_is_typed_while_others_talk_is_shown_once(start: Start, talk: Talk,
     john.presses("Enter")
     jack.hears_until(f"> john: {'abc ' * 99}abc")
     john.shows("jack: 99")
-    said = [line for line in john.screen("-S", "-") if "abc" in line and "john: abc" not in line]
-    assert [line for line in said if line.strip("abc ")] == []
+    rows = [line for line in john.screen() if "abc" in line and "john: abc" not in line]
+    assert [line for line in rows if line.strip("abc ")] == []
 
 
 def test_into_several_rooms_at_once(start: Start, talk: Talk, terminal: Open):
@@ -83,7 +91,8 @@ def test_into_several_rooms_at_once(start: Start, talk: Talk, terminal: Open):
     jack.say("/msg hello")
     john.waits(lambda _: "#a 1" in status(john), "count")
     john.presses("C-n")
-    john.shows("── #a · 2 people", "jack: before", "jack: hello")
+    john.shows("jack: before", "jack: hello")
+    assert title(john) == "── #a · 2 people"
     john.enters("hi jack")
     jack.hears("> john: hi jack")
     john.presses("C-d")
@@ -101,10 +110,10 @@ def test_two_of_them_and_a_nc(start: Start, talk: Talk, terminal: Open):
     jack.enters("hello <b>john</b>, [link=x] {0} %s this has to be wrapped")
     john.shows("jack: hello <b>john</b>, [link=x] {0} %s this has to be wrapped")
     jack.shows("jack: hello <b>john</b>, [link=x]", "      {0} %s this has to be wrapped")
-    # What was being typed is still there, below, and goes on.
+    # The unfinished line is still there, below, and can be continued.
     john.types_at("#general> I am typing")
     jim = talk(daemon, "/nick jim", "/join #general", "/msg from nc", "/tell john psst")
-    john.shows("· jim joined", "jim: from nc", "jim → you: psst")
+    john.shows("· jim joined", "jim: from nc", "· jim writes to you alone: Alt-2 shows it")
     john.presses("C-c")
     john.types_at("#general>")
     john.enters("/me waves")
@@ -117,8 +126,16 @@ def test_two_of_them_and_a_nc(start: Start, talk: Talk, terminal: Open):
     john.shows("! no one here is called nobody")
     john.enters("/who")
     john.shows("in #general: jack, jim, john")
+    john.presses("M-2")
+    john.types_at("jim>")
+    john.shows("jim: psst", "john: what?")
+    john.enters("and here?")
+    jim.hears("> john (to you): and here?")
+    john.shows("john: and here?")
+    john.enters("/part")
+    john.types_at("#general>")
     john.enters("/help quit")
-    john.shows("/quit - leave; Ctrl-D does too")
+    john.shows("/quit - leave the chat; Ctrl-D does too")
 
 
 def test_keys_and_completion(start: Start, terminal: Open):
@@ -138,8 +155,10 @@ def test_keys_and_completion(start: Start, terminal: Open):
     john.types_at("#general> jack: here")
     john.presses("C-c")
     john.types("/t\t")
-    john.shows("/tell  /topic")
+    john.waits(lambda screen: any("/topic" in line for line in screen), "menu")
     john.types_at("#general> /t")
+    john.types("\t")
+    john.types_at("#general> /tell")
 
 
 def test_without_a_room_it_says_how_to_get_into_one(start: Start, talk: Talk, terminal: Open):
@@ -148,7 +167,10 @@ def test_without_a_room_it_says_how_to_get_into_one(start: Start, talk: Talk, te
     john = terminal(120)
     john.enters(f"clear; {sys.executable} -m trio_chat connect 127.0.0.1:{daemon.port}")
     john.types_at("no room>")
-    john.waits(lambda screen: "you are called anonymous" in screen[0], "hint")
+    john.shows(
+        "· you are called anonymous, as everyone is at first: /nick NAME changes that",
+        "· /help lists all commands",
+    )
     john.enters("hello?")
     john.shows("! you are in no room; use /join ROOM first")
     john.enters("/join #g\t")
@@ -164,18 +186,19 @@ def test_one_room_is_on_screen_and_others_are_counted(start: Start, talk: Talk, 
     comes_in(john, daemon, "john")
     john.enters("/join #go")
     john.types_at("#go>")
-    john.shows("── #go · 2 people · a game", "topic by jack: a game", "jack: before")
+    john.shows("topic by jack: a game", "jack: before")
+    assert title(john) == "── #go · 2 people · a game"
     john.presses("C-n")
     john.types_at("#general>")
     jack.say("/msg one", "/msg two")
-    john.waits(lambda _: "#go 2 " in status(john), "count of #go")
+    john.waits(lambda _: "2:#go 2 " in status(john), "count of #go")
     jack.say("/msg john?")
     john.waits(lambda _: "#go 3! " in status(john), "sign that john is called")
     assert not any("jack: one" in line for line in john.screen())
     john.enters("/join #Go")
     john.types_at("#go>")
     john.shows("jack: one", "jack: two", "jack: john?")
-    assert "#go" not in status(john)
+    assert "#go 3" not in status(john)
     john.presses("C-p")
     john.types_at("#general>")
     john.enters("/leave")
@@ -194,7 +217,7 @@ def test_it_comes_back_when_the_server_does(start: Start, talk: Talk, terminal: 
     john.shows("· the server is shutting down; connecting again")
     john.waits(lambda _: "no connection" in status(john), "word of it")
     john.enters("meanwhile")
-    john.waits(lambda _: "1 to send · john · no connection" in status(john), "count of what waits")
+    john.waits(lambda _: "1 to send · no connection · john" in status(john), "count of what waits")
     assert daemon.stopped()[0] == 0
     daemon = start(*store, "--port", str(daemon.port))
     jack = talk(daemon, "/nick jack", "/join #general", "/msg hello")
@@ -232,6 +255,25 @@ def test_while_there_is_no_connection_one_can_go_about_and_leave(start: Start, t
     john.shows("exit code 0")
 
 
+def test_a_line_that_finds_too_many_waiting_stays_in_the_field(start: Start, terminal: Open):
+    daemon = start()
+    john = terminal()
+    comes_in(john, daemon, "john", "#a")
+    daemon.process.send_signal(signal.SIGTERM)
+    john.waits(lambda _: "no connection" in status(john), "word of the end")
+    for number in range(MOST_WAITING):
+        john.enters(f"line {number}")
+    john.waits(lambda _: f"{MOST_WAITING} to send \xb7" in status(john), "count of what waits")
+    john.enters("one more")
+    john.waits(lambda _: "to send, no room for this line \xb7" in status(john), "the reason")
+    john.types_at("#a> one more")
+    assert daemon.stopped()[0] == 0
+    start("--port", str(daemon.port))
+    john.shows(f"john: line {MOST_WAITING - 1}")
+    john.presses("Enter")
+    john.shows("john: one more")
+
+
 WAYS_OUT = {
     "^C": lambda john: john.presses("C-c"),
     "^D": lambda john: john.presses("C-d"),
@@ -243,7 +285,7 @@ CODES = {"SIGTERM": 128 + signal.SIGTERM, "SIGHUP": 128 + signal.SIGHUP}
 
 
 def settings_of(terminal: Terminal, path) -> str:
-    """What `stty` says of it."""
+    """The terminal's settings, as `stty` prints them."""
     terminal.enters(f"stty -a > {path}; echo written")
     terminal.shows("written")
     terminal.enters("clear")
@@ -261,7 +303,7 @@ def test_the_terminal_is_left_as_it_was(way: str, start: Start, talk, terminal: 
     WAYS_OUT[way](john)
     john.shows(f"exit code {CODES.get(way, 0)}")
     john.types_at("$")
-    # The line that was typed in is gone, and the status above it.
+    # The client's screen is gone, and what was there before is back.
     assert not [line for line in john.screen() if line.startswith(("─ ", "#general>"))]
     jim.hears_until("> leaver has left the room")
     assert settings_of(john, tmp_path / "after") == before
@@ -272,7 +314,7 @@ def test_the_terminal_is_left_as_it_was(way: str, start: Start, talk, terminal: 
     [
         # In the thread of the terminal, and in Trio's.
         ("screen.completions = None", "x\t"),
-        ("conversation.read_typed = None", "x\n"),
+        ("conversation.read_on_screen = None", "x\n"),
     ],
 )
 def test_an_error_leaves_the_terminal_as_it_was(
@@ -310,6 +352,7 @@ def test_a_connection_that_is_lost_for_good_leaves_it_so_too(
     john.enters(f'clear; {sys.executable} -c "{program}" {options}; echo exit code $?')
     john.types_at("#general>")
     john.types("half a line")
+    john.types_at("#general> half a line")
     daemon.process.send_signal(signal.SIGTERM)
     john.shows("trio-chat: the server is shutting down", "exit code 1")
     john.types_at("$")
@@ -410,22 +453,232 @@ def test_a_terminal_that_lines_are_written_to(start: Start, talk: Talk, terminal
     john.waits(lambda screen: screen[-4:] == f"\n{' ' * 6}".join(rows).split("\n"), "rows")
 
 
-def test_a_byte_that_is_no_utf_8_is_refused(start: Start):
+def test_scrolling_back_through_history(start: Start, talk: Talk, terminal: Open):
+    daemon = start("--rate-limit=off", "--greeting", "be kind")
+    jack = talk(daemon, "/nick jack", "/join #general")
+    jack.say(*(f"/msg number {number}." for number in range(200)), "/topic end")
+    jack.hears_until("> topic of #general: end")
+    john = terminal(60, 12)
+    comes_in(john, daemon, "john")
+    john.shows("jack: number 199.", "topic by jack: end", "be kind")
+    for _ in range(40):
+        john.presses("PPage")
+    john.shows("· the server has no older messages of this room", "jack: number 1.")
+    before = john.screen()[:-2]
+    jack.say("/msg one more", "/tell john psst")
+    john.waits(lambda _: "2:jack 1!" in status(john), "private message")
+    assert john.screen()[:-2] == before
+    assert " newer, PgDn · john" in status(john)
+    john.presses("Enter")
+    john.shows("jack: one more")
+    assert "newer" not in status(john)
+
+
+def test_alt_and_a_digit_or_a(start: Start, talk: Talk, terminal: Open):
     daemon = start()
-    client = [sys.executable, "-m", "trio_chat", "connect", f"127.0.0.1:{daemon.port}"]
+    john = terminal()
+    comes_in(john, daemon, "john")
+    for room in ("#b", "#c"):
+        john.enters(f"/join {room}")
+        john.types_at(f"{room}>")
+    john.presses("M-1")
+    john.types_at("#general>")
+    jack = talk(daemon, "/nick jack", "/join #b", "/msg hi")
+    john.waits(lambda _: "2:#b 1 " in status(john), "count")
+    john.presses("M-a")
+    john.types_at("#b>")
+    john.enters("/part")
+    john.types_at("#general>")
+    john.enters("/list")
+    john.shows("available rooms: #b, #c, #general")
+    john.enters("/clear")
+    john.waits(lambda screen: not any(screen[1:-2]), "empty log")
+    jack.say("/join #general", "/msg hi")
+    john.shows("jack: hi")
+
+
+def test_another_size_leaves_no_row_behind(start: Start, talk: Talk, terminal: Open):
+    daemon = start()
+    john = terminal(100, 30)
+    comes_in(john, daemon, "john")
+    jack = talk(daemon, "/nick jack", "/join #general", f"/msg {'words ' * 30}end")
+    john.waits(lambda screen: any("end" in line for line in screen), "message")
+    for columns, rows in ((80, 24), (40, 12), (20, 8), (100, 30)):
+        john.resize(columns, rows)
+        john.waits(partial(is_drawn, columns, rows), f"screen of {columns} columns")
+    jack.close()
+
+
+def is_drawn(columns: int, rows: int, screen: list[str]) -> bool:
+    """Whether these are the rows of a screen of this size: title, log, status, typed line."""
+    title, *log, status, typed = screen
+    return (
+        len(screen) == rows
+        and title.rstrip("─ ") == "── #general · 2 people"[: columns - 1].rstrip()
+        and log[-1].endswith("end")
+        and not any(row.startswith("─ ") for row in log)
+        and status.rstrip("─ ") == "─ john · 1:#general"[: columns - 1].rstrip()
+        and typed == "#general>"
+    )
+
+
+def pty_of(*options: str) -> tuple[int, int]:
+    """A client in a pseudoterminal: its process and its end."""
+    client = [sys.executable, "-m", "trio_chat", "connect", *options]
     child, terminal = pty.fork()
     if child == 0:
         os.execvpe(client[0], client, {**os.environ, **environment(), "TERM": "xterm"})
+    return child, terminal
+
+
+@pytest.mark.parametrize(("options", "rings"), [((), True), (("--no-bell",), False)])
+def test_the_bell(options: tuple[str, ...], *, rings: bool, start: Start, talk: Talk):
+    daemon = start()
+    jack = talk(daemon, "/nick jack", "/join #general")
+    address = f"127.0.0.1:{daemon.port}"
+    child, terminal = pty_of(address, "--nick", "john", "--join", "#general", *options)
+    jack.hears_until("> john joined the room")
+    jack.say("/msg tea?", "/msg john, tea?")
+    written = b""
+    with suppress(OSError):  # at its end
+        while b"john, tea?" not in written or (rings and b"\a" not in written):
+            written += os.read(terminal, 65_536)
+        os.write(terminal, b"\x04")
+        while True:
+            written += os.read(terminal, 65_536)
+    os.close(terminal)
+    os.waitpid(child, 0)
+    # A title of the terminal's window would end with one too; the client sets none.
+    assert written.count(b"\a") == rings
+
+
+def test_no_terminal_is_asked_where_its_cursor_is(start: Start):
+    child, terminal = pty_of(f"127.0.0.1:{start().port}")
+    written = b""
+    with suppress(OSError):  # at its end
+        while b"no room>" not in written:
+            written += os.read(terminal, 65_536)
+        os.write(terminal, b"hello\r")
+        while b"you are in no room; use" not in written:
+            written += os.read(terminal, 65_536)
+        os.write(terminal, b"\x04")
+        while True:
+            written += os.read(terminal, 65_536)
+    os.close(terminal)
+    os.waitpid(child, 0)
+    assert b"\x1b[6n" not in written
+    assert b"cursor position" not in written
+
+
+def test_a_byte_that_is_no_utf_8_is_refused(start: Start):
+    daemon = start()
+    child, terminal = pty_of(f"127.0.0.1:{daemon.port}")
     typed = {b"no room": b"\xff\r", b"text must be valid UTF-8; this is not": b"\x04"}
     written = b""
     with suppress(OSError):  # at its end
         while True:
             written += os.read(terminal, 65_536)
-            while b"\x1b[6n" in written:  # where is the cursor?
-                written = written.replace(b"\x1b[6n", b"", 1)
-                os.write(terminal, b"\x1b[1;1R")
             for shown in [shown for shown in typed if shown in written]:
                 os.write(terminal, typed.pop(shown))
     os.close(terminal)
     assert typed == {}
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+PASSWORD = "correct horse battery"
+
+
+def test_a_person_registers_and_stays_logged_in(start: Start, terminal: Open, tmp_path: Path):
+    daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")
+    john = terminal(XDG_STATE_HOME=str(tmp_path / "state"))
+    comes_in(john, daemon, "john")
+    john.enters("/register")
+    john.types_at("password (Esc cancels):")
+    john.types(PASSWORD)
+    john.types_at(f"password (Esc cancels): {'*' * len(PASSWORD)}")
+    john.presses("Enter")
+    john.types_at("the password again (Esc cancels):")
+    john.enters("something else entirely")
+    john.shows("! the two passwords differ, so nothing was changed")
+    # The keys come before the client has asked.
+    john.enters(f"/register\r{PASSWORD}\r{PASSWORD}")
+    john.shows("· you are logged in as john")
+    john.presses("Up")
+    john.types_at("#general> /register")
+    john.presses("Up")
+    john.types_at("#general> /register")
+    john.presses("C-c", "C-d")
+    john.shows("exit code 0")
+    again = f"{sys.executable} -m trio_chat connect 127.0.0.1:{daemon.port} --join '#general'"
+    john.enters(f"clear; {again}; echo exit code $?")
+    john.types_at("#general>")
+    john.waits(lambda _: "─ john · " in status(john), "nick")
+    john.enters("/account devices")
+    john.waits(lambda screen: any(row.startswith("1: terminal on ") for row in screen), "device")
+    john.enters("/logout")
+    john.shows("· you are logged out")
+    john.presses("C-d")
+    john.shows("exit code 0")
+    john.enters(f"clear; {again}; echo exit code $?")
+    john.types_at("#general>")
+    assert "─ anonymous · " in status(john)
+    assert not any(PASSWORD in row for row in john.screen("-S", "-"))
+
+
+def test_a_secret_that_is_not_wanted_leaves_nothing(start: Start, terminal: Open, tmp_path: Path):
+    daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")
+    john = terminal()
+    comes_in(john, daemon, "john")
+    for key in ("Escape", "C-c", "Enter"):
+        john.enters("/password")
+        john.types_at("old password (Esc cancels):")
+        john.types("/reg\t.")  # Tab completes nothing here
+        john.types_at("old password (Esc cancels): *****")
+        # The text that this key deletes is not the text that the other one brings back.
+        john.presses("C-u", "C-y")
+        john.types_at("old password (Esc cancels):")
+        if key != "Enter":
+            john.types("hush")
+            john.types_at("old password (Esc cancels): ****")
+        john.presses(key)
+        john.types_at("#general>")
+        john.presses("C-y", "Up")
+        john.types_at("#general> /password")
+        john.presses("C-c")
+        john.types_at("#general>")
+    john.enters("/account")
+    john.shows("! you are not logged in: /login NAME")
+    assert len([row for row in john.screen() if "!" in row]) == 1
+
+
+def test_who_says_the_nick_of_an_account_is_asked_for_the_password(
+    start: Start, terminal: Open, tmp_path: Path
+):
+    daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")
+    first, john = terminal(), terminal(XDG_STATE_HOME=str(tmp_path / "state"))
+    comes_in(first, daemon, "john")
+    first.enters(f"/register\r{PASSWORD}\r{PASSWORD}")
+    first.shows("· you are logged in as john")
+    options = f"127.0.0.1:{daemon.port} --nick john --join '#general'"
+    john.enters(f"clear; {sys.executable} -m trio_chat connect {options}; echo exit code $?")
+    john.types_at("password (Esc cancels):")
+    john.enters("something else entirely")
+    john.shows("! there is no account john with this password: try again, or /recover john")
+    # A paste comes whole, between two marks. Its password shows until it is sent, and never again.
+    john.types(f"\x1b[200~/login john\r{PASSWORD}\r/me came by paste\x1b[201~")
+    john.waits(lambda screen: "/me came by paste" in screen[-1], "paste")
+    john.presses("Enter")
+    john.shows("· you are logged in as john", "* john came by paste")
+    john.presses("Up")
+    john.waits(
+        lambda screen: screen[-2:] == ["#general> /login john", "/me came by paste"], "recall"
+    )
+    john.presses("C-c")
+    john.types_at("#general>")
+    first.enters("hello, other device")
+    john.shows("john: hello, other device")
+    first.enters(f"/account delete\r{PASSWORD}")
+    john.shows("· you are logged out")
+    john.presses("C-d")
+    john.shows("exit code 0")
+    assert list((tmp_path / "state" / "trio-chat" / "logins").iterdir()) == []

@@ -1,4 +1,4 @@
-"""The terminal client without a terminal: what it knows, and the lines that it makes of it."""
+"""The terminal client without a terminal: what its windows show after which events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
+from views import HOUR, JACK, ME, NOW, log_of, new_view, said, status, texts, title
 
 from trio_chat.protocol.events import (
+    AccountExported,
     Acted,
     Departed,
+    Device,
+    DevicesListed,
     EntriesShown,
+    Identified,
     Joined,
     Left,
+    LoggedIn,
+    LoggedOut,
     Member,
     MembersListed,
     Missed,
@@ -24,81 +31,144 @@ from trio_chat.protocol.events import (
     Refusal,
     Renamed,
     RoomsListed,
+    Ruled,
     Said,
     Told,
     TopicSet,
-    Usage,
     Welcomed,
 )
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.completion import Words, completions
+from trio_chat.terminal.log import MOST_BACK, MOST_LINES, visible_rows
 from trio_chat.terminal.presence import Presence
-from trio_chat.terminal.room import MOST_LINES
 from trio_chat.terminal.screen import CALLED, FAULT, NICK_COLOURS, QUIET
-from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, Switch, read_typed, usages
-from trio_chat.terminal.ui_state import ui_state
+from trio_chat.terminal.ui_state import status_row, title_row, ui_state
 from trio_chat.terminal.view import View
 from trio_chat.terminal.width import width
-
-NOW = 1_769_860_800.0  # a noon in January
-HOUR = time.strftime("%H:%M", time.localtime(NOW))
-ME = Member("1", "john")
-JACK = Member("2", "jack")
-
-
-def said(text: str, position: int, room: str = "#a", *, who: Member = JACK, at: float = NOW):
-    return Said(room, who.client, who.nick, text, position, at)
-
-
-def texts(shown) -> list[str]:
-    return ["".join(text for _, text in line) for line in shown]
 
 
 @pytest.fixture
 def view() -> View:
     """John's, in #a and #b with jack; #b is on screen."""
-    view = View(ME.client, ME.nick, lambda: NOW)
+    view = new_view()
     for name in ("#a", "#b"):
         view.take(Welcomed(name, name.upper(), "", 0, [ME, JACK]))
     return view
 
 
+def test_a_newcomer_is_told_where_they_are_and_in_which_zone_times_are():
+    view = View(ME.client, "anonymous", "hello\nbe kind", lambda: NOW)
+    view.begin()
+    assert log_of(view) == [
+        "hello",
+        "be kind",
+        f"{HOUR} \xb7 all times are local: {lines.zone(NOW)}",
+        f"{HOUR} \xb7 you are called anonymous, as everyone is at first: /nick NAME changes that",
+        f"{HOUR} \xb7 you are in no room: /join ROOM goes into one, /rooms lists them",
+        f"{HOUR} \xb7 /help lists all commands",
+    ]
+    view.take(Welcomed("#a", "#A"))
+    assert log_of(view) == []  # the zone is said once
+
+
+def test_the_greeting_and_the_zone_are_in_the_first_room():
+    view = View(ME.client, ME.nick, "hello", lambda: NOW)
+    view.take(Welcomed("#a", "#A"))
+    assert log_of(view) == ["hello", f"{HOUR} \xb7 all times are local: {lines.zone(NOW)}"]
+    view.take(Welcomed("#b", "#B"))
+    assert log_of(view) == []
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("UTC", "UTC"), ("EST5", "EST (UTC-05:00)")])
+def test_a_zone_has_its_name_and_offset(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert lines.zone(NOW) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_a_room_that_is_joined_comes_on_screen_with_what_was_said_there():
-    view = View(ME.client, ME.nick, lambda: NOW)
-    shown = view.take(Welcomed("#a", "#A", "tea", 2, [ME, JACK], 3))
-    shown += view.fill("#a", [said("one", 1), Acted("#a", "2", "jack", "waves", 2, NOW)])
-    # What comes with the welcome may be in the history too.
-    shown += view.take(said("one", 1))
-    shown += view.take(said("two", 3))
-    assert texts(shown) == [
-        "── #A · 5 people · tea",
+    view = new_view()
+    view.take(Welcomed("#a", "#A", "tea", 2, [ME, JACK], 3))
+    view.fill(
+        view.windows.rooms["#a"], [said("one", 1), Acted("#a", "2", "jack", "waves", 2, NOW)], 9
+    )
+    # Entries that come with the welcome may be in the history too.
+    view.take(said("one", 1))
+    view.take(said("two", 3))
+    assert title(view) == "\u2500\u2500 #A \xb7 5 people \xb7 tea"
+    assert log_of(view) == [
         f"{HOUR} jack: one",
         f"{HOUR} * jack waves",
         f"{HOUR} jack: two",
     ]
 
 
+def test_a_history_that_comes_late_stands_before_what_came_meanwhile(view: View):
+    view.take(Welcomed("#b", "#B", "", 2, [ME, JACK]))
+    view.take(said("three", 3, "#b"))
+    view.fill(view.windows.rooms["#b"], [said("two", 2, "#b"), said("three", 3, "#b")], 2)
+    assert log_of(view) == [f"{HOUR} jack: two", f"{HOUR} jack: three"]
+    view.take_older(view.windows.rooms["#b"], [said("one", 1, "#b")], 2)
+    assert log_of(view) == [
+        f"{HOUR} \xb7 the server has no older messages of this room",
+        f"{HOUR} jack: one",
+        f"{HOUR} jack: two",
+        f"{HOUR} jack: three",
+    ]
+    assert not view.windows.rooms["#b"].has_older
+
+
+def test_a_log_that_has_no_room_for_older_messages_says_so():
+    view = new_view()
+    view.take(Welcomed("#b", "#B", "", MOST_BACK + 500, [ME, JACK]))
+    room = view.windows.rooms["#b"]
+    for start in range(MOST_BACK + 1, 1, -500):
+        assert not room.log.is_full
+        view.take_older(room, [said("x", at, "#b") for at in range(start, start + 500)], 500)
+    assert room.log.is_full
+    room.log.scroll_up(2 * MOST_BACK, 80, 24)
+    rows = texts(visible_rows(room.log.view(), 80, 24))
+    assert rows[1] == f"{HOUR} \xb7 older messages do not fit here; /search finds them"
+
+
+def test_a_message_that_comes_with_the_history_calls_too(view: View):
+    view.take(Welcomed("#b", "#B", "", 1, [ME, JACK]))
+    view.fill(view.windows.rooms["#b"], [said("one", 1, "#b"), said("john?", 2, "#b")], 50)
+    assert log_of(view) == [f"{HOUR} jack: one"]
+    view.take(said("john?", 2, "#b"))
+    assert log_of(view) == [f"{HOUR} jack: one", f"{HOUR} jack: john?"]
+    assert view.windows.calls == 1
+
+
 def test_an_empty_room_says_so(view: View):
-    [line] = texts(view.fill("#b", []))
-    assert "nothing has been said here yet" in line
+    view.fill(view.windows.rooms["#b"], [], 50)
+    assert "nothing has been said here yet" in log_of(view)[0]
+    assert not view.windows.rooms["#b"].has_older
 
 
-def test_what_others_rooms_say_is_counted_and_shown_once_they_are_on_screen(view: View):
-    assert view.take(said("one", 1)) == []
-    assert view.take(said("John, tea?", 2)) == []
-    assert view.take(Joined("#a", "3", "jim")) == []
-    assert view.take(TopicSet("#a", "#A", "2", "jack", "cake", 3, NOW)) == []
-    status = texts([ui_state(view, []).status])[0]
-    assert "#A 2!" in status
-    assert texts(view.switch("#a")) == [
-        "── #A · 3 people · cake",
+def test_what_other_rooms_say_is_counted_and_shown_once_they_are_on_screen(view: View):
+    view.take(said("one", 1))
+    view.take(said("John, tea?", 2))
+    view.take(Joined("#a", "3", "jim"))
+    view.take(TopicSet("#a", "#A", "2", "jack", "cake", 3, NOW))
+    view.take(Ruled("#a", "#A", "2", "jack", "muted jim", {}, 0, 4, NOW))
+    assert "1:#A 2!" in status(view)
+    assert log_of(view) == []
+    view.switch(view.windows.rooms["#a"])
+    assert title(view) == "\u2500\u2500 #A \xb7 3 people \xb7 cake"
+    assert log_of(view) == [
         f"{HOUR} jack: one",
         f"{HOUR} jack: John, tea?",
-        f"{HOUR} · jim joined",
+        f"{HOUR} \xb7 jim joined",
         f"{HOUR} topic by jack: cake",
+        f"{HOUR} jack muted jim [A4]",
     ]
-    assert "#A" not in texts([ui_state(view, []).status])[0]
+    assert "2!" not in status(view)
 
 
 @pytest.mark.parametrize(
@@ -114,37 +184,65 @@ def test_what_others_rooms_say_is_counted_and_shown_once_they_are_on_screen(view
         ),
     ],
 )
-def test_who_is_named_is_called(*, text: str, called: bool, view: View):
+def test_a_message_with_the_nick_calls(*, text: str, called: bool, view: View):
     view.take(said(text, 1))
-    assert view.rooms["#a"].called is called
+    assert view.windows.rooms["#a"].called is called
+    assert view.windows.calls == called
 
 
 def test_own_words_call_nobody_and_are_no_news(view: View):
     view.take(said("john", 1, who=ME))
-    assert not view.rooms["#a"].called
-    assert view.rooms["#a"].unread == 0
+    assert not view.windows.rooms["#a"].called
+    assert (view.windows.rooms["#a"].unread, view.windows.calls) == (0, 0)
 
 
-def test_of_a_flood_in_another_room_the_last_lines_are_kept(view: View):
+def test_history_calls_nobody(view: View):
+    view.take(Welcomed("#b", "#B", "", 1, [ME, JACK]))
+    view.fill(view.windows.rooms["#b"], [said("john?", 1, "#b")], 50)
+    assert view.windows.calls == 0
+
+
+def test_unread_messages_have_a_mark_until_their_reader_goes_elsewhere(view: View):
+    a, b = view.windows
+    view.take(said("seen", 1, "#b"))
+    view.switch(a)
+    for position, text in enumerate(["new", "newer"], 2):
+        view.take(said(text, position, "#b"))
+    view.switch(b)
+    rows = texts(visible_rows(b.log.view(), 40, 4))
+    assert rows == [
+        f"{HOUR} jack: seen",
+        "\u2500\u2500 new",
+        f"{HOUR} jack: new",
+        f"{HOUR} jack: newer",
+    ]
+    view.switch(b)
+    assert texts(visible_rows(b.log.view(), 40, 4)) == rows
+    view.switch(a)
+    view.switch(b)
+    assert texts(visible_rows(b.log.view(), 40, 3)) == [rows[0], *rows[2:]]
+
+
+def test_of_a_flood_the_last_lines_are_kept(view: View):
     for number in range(MOST_LINES + 50):
         view.take(said(str(number), number + 1))
-    shown = texts(view.switch("#a"))
-    assert len(shown) == MOST_LINES + 2
-    assert shown[1] == f"{HOUR} · 50 lines before these"
-    assert shown[-1] == f"{HOUR} jack: {MOST_LINES + 49}"
-    # Next time a few of them are there again, to read on from.
-    view.switch("#b")
-    assert len(view.switch("#a")) == 11
+    view.switch(view.windows.rooms["#a"])
+    assert view.current.log.oldest == 51
+    assert log_of(view)[-1] == f"{HOUR} jack: {MOST_LINES + 49}"
+    assert view.windows.rooms["#a"].has_older
 
 
 def test_presence_changes_are_one_line_when_there_is_time_or_something_is_said(view: View):
-    assert view.take(Joined("#b", "3", "jim")) == []
-    assert view.take(Renamed("#b", "2", "jack", "Jack")) == []
+    view.take(Joined("#b", "3", "jim"))
+    view.take(Renamed("#b", "2", "jack", "Jack"))
+    assert log_of(view) == []
     assert view.gathering
-    assert texts(view.flush_presence()) == [f"{HOUR} · jim joined; jack is now Jack"]
+    view.flush_presence()
+    assert log_of(view) == [f"{HOUR} \xb7 jim joined; jack is now Jack"]
     assert not view.gathering
     view.take(Left("#b", "3", "jim"))
-    assert texts(view.take(said("bye", 1, "#b"))) == [f"{HOUR} · jim left", f"{HOUR} jack: bye"]
+    view.take(said("bye", 1, "#b"))
+    assert log_of(view)[1:] == [f"{HOUR} \xb7 jim left", f"{HOUR} jack: bye"]
 
 
 def test_presence_changes_that_come_to_nothing_are_not_said():
@@ -166,20 +264,72 @@ def test_members_are_known(view: View):
     view.take(Left("#b", "2", "jack"))
     view.take(Renamed("#b", "1", "john", "johnny"))
     view.take(Renamed("#b", "3", "jim", "tim"))
-    assert view.rooms["#b"].members == {"1": "johnny", "3": "tim"}
-    assert view.take(MembersListed("#b", "#B", [ME], 2)) == []
-    assert (view.rooms["#b"].members, view.rooms["#b"].more) == ({"1": "john"}, 2)
+    room = view.windows.rooms["#b"]
+    assert room.members == {"1": "johnny", "3": "tim"}
+    view.take(MembersListed("#b", "#B", [ME], 2))
+    assert (room.members, room.more) == ({"1": "john"}, 2)
+    assert log_of(view) == []
 
 
-def test_private_messages_are_seen_in_whatever_room(view: View):
-    assert texts(view.take(Told("1", "2", "jack", "psst"))) == [f"{HOUR} jack → you: psst"]
-    own = Told("2", "1", "john", "what?")
-    assert view.take(own) == []
-    assert texts(view.answered(own, "/tell jack what?")) == [f"{HOUR} you → jack: what?"]
+def test_a_login_of_another_member_is_a_new_nick(view: View):
+    view.take(Identified("#b", "a.x", "mary", "2", "jack"))
+    view.flush_presence()
+    assert view.windows.rooms["#b"].members == {"1": "john", "a.x": "mary"}
+    assert log_of(view) == [f"{HOUR} \xb7 jack is now mary"]
+    view.take(Identified("#b", "2", "mary", "a.x", "mary"))  # the nick is the same
+    view.take(Identified("#c", "a.x", "mary", "2", "jack"))  # a room that was left
+    view.flush_presence()
+    assert len(log_of(view)) == 1
+
+
+def test_a_talk_follows_a_person_who_logs_in_or_out(view: View):
+    view.take(Told("1", "2", "jack", "psst"))
+    [talk] = view.windows.talks
+    view.take(Identified("#a", "a.x", "mary", "2", "jack"))
+    view.take(Identified("#b", "a.x", "mary", "2", "jack"))
+    assert (talk.client, talk.name, talk.gone) == ("a.x", "mary", False)
+    view.take(Told("1", "a.x", "mary", "again"))
+    assert view.windows.talks == [talk]
+    view.take(Identified("#a", "2", "anonymous", "a.x", "mary"))
+    assert (talk.client, talk.name) == ("2", "anonymous")
+
+
+def test_ones_own_login_is_told_and_changes_who_one_is(view: View):
+    view.take(LoggedIn("a.x", "joe", "a-token", "a-code"))
+    assert view.windows.rooms["#a"].members == {"2": "jack", "a.x": "joe"}
+    assert log_of(view) == [
+        f"{HOUR} \xb7 you are logged in as joe",
+        (
+            f"{HOUR} \xb7 your recovery code is a-code: keep it, as it is shown only now. With "
+            "/recover joe it lets you in if you forget your password"
+        ),
+    ]
+    assert "a-token" not in str(ui_state(view, []))
+    view.take(Said("#a", "a.x", "joe", "joe himself, with another device", 1, NOW))
+    assert "1:#A 1" not in status(view)
+    view.take(LoggedIn("a.x", "joe", "another-token"))
+    assert log_of(view)[2:] == [
+        f"{HOUR} \xb7 your password is changed: your other devices have to log in again"
+    ]
+    view.take(LoggedOut("1", "anonymous"))
+    assert log_of(view)[3:] == [f"{HOUR} \xb7 you are logged out"]
+    assert (view.me, view.nick) == ("1", "anonymous")
+
+
+def test_devices_and_what_is_kept_are_shown(view: View):
+    view.answered(DevicesListed([Device(2, "page", NOW, NOW)]), "/account devices")
+    view.answered(DevicesListed([]), "/account devices")
+    view.answered(AccountExported("{}"), "/account export")
+    assert log_of(view) == [
+        "2: page, since 2026-01-31 12:00 UTC, last seen 2026-01-31 12:00 UTC",
+        "no device stays logged in",
+        "{}",
+    ]
 
 
 def test_a_search_that_stopped_says_so(view: View):
-    assert texts(view.answered(EntriesShown("#b", "#B", [], 17), "/search x")) == [
+    view.answered(EntriesShown("#b", "#B", [], 17), "/search x")
+    assert log_of(view) == [
         (
             "the search stopped, as it took too long: messages before 17 were not searched "
             "(/history before 17 shows them)"
@@ -188,61 +338,124 @@ def test_a_search_that_stopped_says_so(view: View):
 
 
 def test_answers(view: View):
-    assert texts(view.answered(RoomsListed(["#a", "#c"]), "/rooms")) == ["available rooms: #a, #c"]
+    def answers(event, typed: str = "") -> list[str]:
+        view.current.log.clear()
+        view.answered(event, typed)
+        return log_of(view)
+
+    assert answers(RoomsListed(["#a", "#c"])) == ["available rooms: #a, #c"]
     assert "#c" in ui_state(view, []).words.rooms
-    none = f"{HOUR} · there are no rooms yet; /join makes one"
-    assert texts(view.answered(RoomsListed([]), "/rooms")) == [none]
-    assert texts(view.answered(EntriesShown("#b", "#B", [said("x", 1), said("y", 2)]), "")) == [
-        "[1 2026-01-31 12:00:00] jack: x",
-        "[2 2026-01-31 12:00:00] jack: y",
+    assert answers(RoomsListed([])) == [f"{HOUR} \xb7 there are no rooms yet; /join makes one"]
+    # A search has the local time too.
+    found = [said("x", 1), Acted("#b", "2", "jack", "waves", 2, NOW)]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW))
+    assert answers(EntriesShown("#b", "#B", found, 1)) == [
+        f"[1] {when} jack: x",
+        f"[2] {when} * jack waves",
+        (
+            "the search stopped, as it took too long: messages before 1 were not searched "
+            "(/history before 1 shows them)"
+        ),
     ]
-    # What is an event besides is not said twice.
+    # An answer that is an event besides is not shown twice.
     for event in (said("x", 1), NickTaken("x"), Notice("x")):
-        assert view.answered(event, "") == []
-    assert texts(view.take(Notice("it is late"))) == ["it is late"]
-    assert texts(view.take(Refusal("no", "refused"))) == [f"{HOUR} ! no"]
-    assert texts(view.take(Missed("#b", "#B", 1))) == [f"{HOUR} ! 1 message is missing here"]
+        assert answers(event) == []
+    for event in (Notice("it is late"), Refusal("no", "refused"), Missed("#b", "#B", 1)):
+        view.take(event)
+    assert log_of(view) == [
+        f"{HOUR} \xb7 it is late",
+        f"{HOUR} ! no",
+        f"{HOUR} ! 1 message is missing here",
+    ]
 
 
 def test_leaving_a_room_brings_another_on_screen(view: View):
-    assert texts(view.take(Departed("#b", "#B"))) == [
-        f"{HOUR} · you have left #B",
-        "── #A · 2 people",
-    ]
-    assert "no room: /join ROOM" in texts(view.take(Departed("#a", "#A")))[1]
-    assert view.neighbour(1) is None
+    view.take(Departed("#b", "#B"))
+    assert title(view) == "\u2500\u2500 #A \xb7 2 people"
+    assert log_of(view) == [f"{HOUR} \xb7 you have left #B"]
+    view.take(Departed("#a", "#A"))
+    assert "no room: /join ROOM" in log_of(view)[1]
+    assert view.windows.next() is view.windows.previous() is view.current
     assert texts([ui_state(view, []).prompt]) == ["no room> "]
 
 
-def test_rooms_go_round(view: View):
-    assert (view.neighbour(1), view.neighbour(-1), view.neighbour(2)) == ("#a", "#a", "#b")
+def test_windows_go_round_and_have_numbers(view: View):
+    windows = view.windows
+    a, b = windows
+    view.take(Welcomed("#c", "#C"))
+    c = windows.current
+    assert (windows.next(), windows.previous()) == (a, b)
+    view.switch(a)
+    assert (windows.next(), windows.previous()) == (b, c)
+    assert [windows.numbered(number) for number in range(4)] == [None, a, b, c]
+
+
+def test_the_next_window_with_news_is_one_that_calls_first(view: View):
+    assert view.windows.next_with_news() is None
+    view.take(said("x", 1))
+    view.take(Told("1", "2", "jack", "psst"))
+    [a, b, jack] = view.windows
+    assert view.current is b
+    view.switch(view.windows.next_with_news())
+    assert view.current is jack
+    view.switch(view.windows.next_with_news())
+    assert view.current is a
+    assert view.windows.next_with_news() is None
+
+
+def test_from_the_first_window_keys_lead_to_a_talk():
+    view = new_view()
+    view.take(Told("1", "2", "jack", "psst"))
+    [talk] = view.windows
+    assert view.current is not talk
+    assert view.windows.next() is view.windows.previous() is view.windows.next_with_news() is talk
+
+
+def test_a_cleared_room_gets_its_messages_again(view: View):
+    room = view.windows.rooms["#b"]
+    view.take(said("one", 1, "#b"))
+    view.fill(room, [], 50)
+    room.clear()
+    assert log_of(view) == []
+    assert room.has_older
+    view.take_older(room, [said("one", 1, "#b")], 50)
+    assert log_of(view)[1:] == [f"{HOUR} jack: one"]
+
+
+def test_a_long_name_is_cut_to_its_columns():
+    view = new_view()
+    view.open_talk("\u4f60" * 30)
+    [prompt] = texts([ui_state(view, []).prompt])
+    assert prompt == "\u4f60" * 9 + "\u2026> "
+
+
+def test_where_not_all_windows_fit_those_without_news_are_left_out():
+    view = new_view()
+    for number in range(9):
+        view.take(Welcomed(f"#r{number}", f"#r{number}"))
+    view.take(said("x", 1, "#r3"))
+    assert "1:#r0 \xb7 2:#r1" in status(view)
+    assert status(view, 40).startswith("\u2500 john \xb7 4:#r3 1 \xb7 9:#r8 \u2500")
+    for columns in (0, 1, 12, 40):
+        assert get_cwidth(status(view, columns)) == columns
 
 
 def test_a_connection_that_breaks_and_comes_back(view: View):
     view.take(said("one", 7, "#b"))
-    assert texts(view.take(Disconnected("it broke"))) == [f"{HOUR} · it broke; connecting again"]
-    assert "no connection" in texts([ui_state(view, []).status])[0]
-    shown = view.take(Resumed("anonymous", ("#b",), anew=True))
-    assert texts(shown) == [
-        f"{HOUR} · connected again, as anonymous",
-        f"{HOUR} · you have left #A",
-    ]
+    view.current.log.clear()
+    view.take(Disconnected("it broke"))
+    assert log_of(view) == [f"{HOUR} \xb7 it broke; connecting again"]
+    assert status(view).startswith("\u2500 no connection \xb7 john")
+    view.take(Resumed("anonymous", ("#b",), anew=True))
     # A server that keeps rooms in memory counts from 1 again.
-    assert texts(view.take(said("anew", 1, "#b"))) == [f"{HOUR} jack: anew"]
-
-
-def test_another_day_has_its_line(view: View):
-    days = [NOW - 86_400 * 2, NOW - 86_400, NOW - 86_400, NOW]
-    shown = view.fill("#b", [said("x", i + 1, "#b", at=at) for i, at in enumerate(days)])
-    assert texts(shown)[::1] == [
-        "── Thursday 2026-01-29",
-        f"{HOUR} jack: x",
-        "── Friday 2026-01-30",
-        f"{HOUR} jack: x",
-        f"{HOUR} jack: x",
-        "── Saturday 2026-01-31",
-        f"{HOUR} jack: x",
+    view.take(said("anew", 1, "#b"))
+    assert log_of(view)[1:] == [
+        f"{HOUR} \xb7 connected again, as anonymous",
+        f"{HOUR} \xb7 you have left #A",
+        f"{HOUR} jack: anew",
     ]
+    view.forget_positions()
+    assert not view.windows.rooms["#b"].has_older
 
 
 NASTY = "\x1b[31m\x9b\x07\u202e\u2028\r\n\t<b>[link=x]"
@@ -254,6 +467,7 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line(view: View):
         Welcomed("#c", NASTY, NASTY, 0, [ME]),
         said(NASTY, 1, "#c", who=person),
         TopicSet("#c", NASTY, "9", NASTY, NASTY, 2, NOW),
+        Ruled("#c", NASTY, "9", NASTY, NASTY, {}, 0, 3, NOW),
         Joined("#c", "9", NASTY),
         Told("1", "9", NASTY, NASTY),
         Refusal(NASTY, NASTY),
@@ -262,13 +476,19 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line(view: View):
         Resumed(NASTY, ("#c",), anew=False),
         Departed("#c", NASTY),
     ]
-    shown = [line for event in events for line in [*view.take(event), *view.flush_presence()]]
-    view.known_rooms = [NASTY]
-    around = ui_state(view, [])
-    for line in [*shown, around.prompt, around.status, *view.answered(RoomsListed([NASTY]), "")]:
+    shown = []
+    for event in events:
+        view.take(event)
+        view.flush_presence()
+        view.answered(RoomsListed([NASTY]), "")
+        view.known_rooms = [NASTY]
+        state = ui_state(view, [])
+        shown += [state.prompt, title_row(state, 900), status_row(state, 900, 0)]
+        shown += [line.line for window in view.windows for line in window.log.view().lines]
+        assert all(word.isprintable() for word in [*state.words.rooms, *state.words.nicks])
+    for line in shown:
         assert all(text.isprintable() for _, text in line), line
-    assert "<b>[link=x]" in texts(shown)[1]  # which means nothing here
-    assert all(word.isprintable() for word in around.words.rooms)
+    assert any("<b>[link=x]" in text for text in texts(shown))  # it means nothing here
 
 
 TEXT = st.text(
@@ -280,14 +500,13 @@ TEXT = st.text(
 @given(TEXT, st.integers(12, 40))
 def test_no_row_of_a_message_looks_like_a_line_of_its_own(text: str, columns: int):
     line = lines.entry(said(text, 1))
-    broken = lines.wrapped(line, columns)
-    whole = "".join(texts([broken]))
-    rows = whole.split("\n")
+    rows = texts(lines.wrapped(line, columns))
+    whole = "".join(rows)
     for row in rows[1:]:
         assert row.startswith(" " * lines.INDENT)
     assert all(max(get_cwidth(row), width(row)) <= columns for row in rows)
     # Nothing is lost but spaces at the end of a row.
-    assert whole.replace(" ", "").replace("\n", "") == texts([line])[0].replace(" ", "")
+    assert whole.replace(" ", "") == texts([line])[0].replace(" ", "")
 
 
 @given(TEXT, st.integers(0, 40))
@@ -295,31 +514,6 @@ def test_what_is_cut_fits(text: str, columns: int):
     [(_, first), (_, second)] = lines.cut([("", text), ("", text)], columns)
     assert get_cwidth(first + second) <= columns
     assert text.startswith(first)
-
-
-@pytest.mark.parametrize(
-    ("text", "meaning"),
-    [
-        ("", None),
-        ("  ", None),
-        ("hi there ", Send("/msg hi there")),
-        ("  indented", Send("/msg   indented")),
-        ("  /tell jack psst", Send("/tell jack psst")),
-        ("/me waves", Send("/me waves")),
-        ("/join #new", Send("/join #new")),
-        ("/join #A", Switch("#a")),
-        ("/help", ShowHelp(None)),
-        ("/help /join", ShowHelp("join")),
-        ("/help me with this", Send("/help me with this")),
-        ("/quit", LeaveChat()),
-        ("/QUIT", LeaveChat()),
-        ("/Join #A", Switch("#a")),
-        ("/Help /join", ShowHelp("join")),
-        ("/Msg Hi", Send("/Msg Hi")),
-    ],
-)
-def test_what_a_typed_line_means(text: str, meaning):
-    assert read_typed(text, {"#a": 1}) == meaning
 
 
 WORDS = Words(
@@ -358,15 +552,7 @@ def test_those_who_spoke_last_come_first(view: View):
         view.take(Joined("#b", nick, nick))
         if nick != "bob":
             view.take(said("x", number + 1, "#b", who=Member(nick, nick)))
-    assert ui_state(view, []).words.nicks == ("ann", "zoe", "bob", "jack")
-
-
-def test_help_says_what_is_otherwise_here():
-    rows = usages(
-        [Usage("join", "/join ROOM", "leaving the one you are in"), Usage("x", "/x", "y")]
-    )
-    assert "Ctrl-N" in rows[0].help
-    assert rows[1] == Usage("x", "/x", "y")
+    assert tuple(ui_state(view, []).words.nicks) == ("ann", "zoe", "bob", "jack")
 
 
 def luminance(colour: str) -> float:

@@ -1,4 +1,4 @@
-"""What messages and topics may hold."""
+"""Valid and invalid messages and topics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_chat.errors import Refused
-from trio_chat.protocol.text import MAX_ECHO, MAX_MARKS, clean_text, printable
+from trio_chat.protocol.text import MAX_ECHO, MAX_MARKS, MAX_UNSEEN, clean_text, printable
 
 # Hypothesis draws rarely from these by itself. Surrogates too: an embedder may hold such text.
 AWKWARD = (
@@ -66,7 +66,7 @@ OTHERS = [
     [
         (
             [code for code in CONTROLS if code != 0x09],
-            "a topic may not contain control characters, such as arrow keys send",
+            "a topic may not contain control characters (arrow keys send them)",
         ),
         (BIDI, "a topic may not contain characters that override the direction of text"),
         (OTHERS, "a topic may not contain the character U+{:04X}"),
@@ -105,6 +105,35 @@ def test_nothing_decomposes_into_more_than_four() -> None:
     """The early refusal of very long texts, here and in names, rests on this."""
     longest = max(len(unicodedata.normalize("NFD", chr(code))) for code in range(0x110000))
     assert longest == 4
+
+
+UNSEEN = [
+    *("\u200b", "\u00ad", "\ufe0f", "\U000e0041", "\u2060\u200d"),
+    *("\u3164", "\ufff0", "\U00013430", "\U0001bca0\U0001bca3"),
+]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_runs_of_invisible_characters(unseen: str) -> None:
+    most = f"a{unseen * (MAX_UNSEEN // len(unseen))}b"
+    assert clean(most) == most
+    assert clean(most * 9) == most * 9
+    with pytest.raises(Refused) as caught:
+        clean(f"a{unseen * MAX_UNSEEN}\u200b")
+    told = "a message may not contain more than 10 invisible characters in a row"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # a flag
+        "\U0001f469\u200d\u2764\ufe0f\u200d\U0001f48b\u200d\U0001f468",  # a kiss
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
+    ],
+)
+def test_what_emoji_and_scripts_need_of_them_passes(text: str) -> None:
+    assert clean(text) == text
 
 
 def test_stacked_marks() -> None:

@@ -32,7 +32,7 @@ from snapshots import Next, continued, successor
 
 from trio_chat import Chat, Endpoint, Settings, SettingsError
 from trio_chat.config.certificate import read_certificate
-from trio_chat.dialects.line import LF
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.inbox import Secured
 from trio_chat.hub.pause import Pause
@@ -54,7 +54,7 @@ from trio_chat.transports.tls import (
 pytestmark = pytest.mark.usefixtures("waiting")
 
 UPGRADING = "> the server is being upgraded: please connect again"
-# How the hello of any client begins, and with what else it can be told from lines.
+# The first bytes of every client's hello, and the bytes that tell it from lines.
 HELLO = b"\x16\x03"
 
 
@@ -195,11 +195,11 @@ async def test_what_looks_like_tls_inside_of_tls_is_a_line(authority: Authority)
     async with running(authority, trusted_proxies=(HOST,)) as (_, port):
         jane = await dial_tls(port, authority)
         await jane.stream.send_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
-        # What is before TLS the proxy says, what is inside its client.
+        # Bytes before TLS come from the proxy, and bytes inside TLS from its client.
         assert await jane.rest() == ["err: only a trusted proxy may send a PROXY header here"]
         john = await dial_tls(port, authority)
         await john.stream.send_all(HELLO + b"\n/nick john\n")
-        assert (await john.lines(2))[1] == "> all right, I will call you john"
+        assert (await john.lines(3))[2] == "> all right, I will call you john"
 
 
 class ByHand:
@@ -300,7 +300,7 @@ async def test_what_is_said_before_the_handshake_is_over_comes_after_it(
         jane = ByHand((await dial(port)).stream, authority)
         await jane.shake()
         [client] = chat._hub.state.sessions
-        assert await chat.tell(client.user.id, "one")
+        client.link.write(b"> one\n", None)
         jane.say(b"/quit\n")
         await jane.send()
         assert await jane.heard() == b"> one\n> sad to see you go =(\n"
@@ -544,7 +544,7 @@ async def test_being_cancelled_ends_it_at_once(authority: Authority, links: Link
             late = (await dial(port)).stream
             await late.send_all(HELLO)
             await until(lambda: chat.statistics().clients == 2)
-            chat._clients.cancel_scope.cancel()
+            chat._clients._nursery.cancel_scope.cancel()
             await chat.stop()
     links.check()
 
@@ -719,7 +719,7 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
 ) -> None:
     """A hello that was being read when the hub said so is a record that comes after that."""
     state = State(Settings())
-    handler = Connections(state, None, None, None).handlers[Secured]
+    handler = Connections(state, None, None, None, None).handlers[Secured]
     ours, theirs = socket.socketpair()
     old = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))
@@ -824,7 +824,7 @@ async def test_records_count_for_what_they_are(authority: Authority, size: int) 
             got += data or b""
             counted += len(data or b"") + link.overhead
         assert len(got) == 10 * size
-        # What a read has of a record's head is counted with the rest of it.
+        # A part of a record's header counts with the rest of the record.
         assert counted == pytest.approx(max(10 * RECORD_BYTES, len(sent)), abs=RECORD_BYTES)
         assert link.take() is None
         assert link.overhead == 0

@@ -214,7 +214,7 @@ def test_an_upgrade_has_who_cannot_go_over_come_again(
     john.hears("> jane has left the room")
     with connect(url, ssl=authority.trusting, proxy=None) as jack:
         received(jack)
-        # Comes back as who it was; and the successor has read the certificate anew.
+        # It resumes, and the successor has read the certificate again.
         raw = {
             "type": "resume",
             "client": hello["client"],

@@ -1,4 +1,4 @@
-"""The file with the operators' token: what may be in it, and who may see it."""
+"""The file with the token for monitoring: its contents, and its permissions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
     for path in (pipe, tmp_path, Path("/dev/null")):
-        with pytest.raises(SettingsError, match=f"{path} is no file"):
+        with pytest.raises(SettingsError, match=f"{path} is not a file"):
             read_token(path)
 
 

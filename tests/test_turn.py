@@ -9,8 +9,8 @@ import pytest
 import trio
 from hubs import FULL, act, join, running_hub, say, says, take, tell, told, topic
 
-from trio_chat import Refused, Say, Settings, custom, open_chat
-from trio_chat.dialects.line import CRLF
+from trio_chat import Refused, Say, Settings, open_chat
+from trio_chat.dialects.line_encoding import CRLF
 from trio_chat.hub.hub import SESSION_RECORDS, TURN_RECORDS
 from trio_chat.hub.inbox import InputEnded, Stop
 from trio_chat.hub.session import Session
@@ -46,7 +46,7 @@ async def test_what_waits_on_the_channel_is_taken_at_once(hub):
     # The messages behind each join wait for it, all of them for the one next turn.
     assert hub.hub.state.counts.turns == 2
     assert [list(map(type, batch)) for batch in hub.log.batches] == [[Entered] * 5, [Said] * 10]
-    assert hub.hub.state.counts.records == 20
+    assert hub.hub.state.counts.records == 25
 
 
 async def test_a_turn_takes_no_more_than_its_bound(hub):
@@ -131,6 +131,7 @@ async def test_replies_and_entries_keep_the_order_of_their_clients_records(hub):
     assert jack.link.lines() == [
         "> jill: 3",
         "> in #a: jack, jill",
+        "> * jack 2",
         "> jill has left the room",
         "> topic of #a: 4",
         "err: no",
@@ -282,6 +283,7 @@ async def test_a_private_message_goes_by_the_nicks_at_its_place_in_the_log(hub):
     assert jack.link.lines() == [
         "> jill is now known as june",
         "err: no one here is called jill",
+        "> you (to june): 3",
     ]
     lines = jill.link.lines()
     assert [line for line in lines if "jack" in line] == [
@@ -435,11 +437,24 @@ async def test_a_draft_the_log_refuses_is_told_its_sender_and_seen_by_nobody(hub
     ]
     assert jill.link.lines() == [
         "> jack: 1",
+        "> you (to jack): hi",
         "> #a has no topic",
         "> jack is now known as jim",
         "> jim: 2",
     ]
     assert [entry.position for entry in await hub.log.read("#a", 0, 9)] == [1, 2, 3]
+
+
+async def test_a_refusal_divides_what_is_told_only_at_its_own_place(hub):
+    """A client that asks for taken nicks must not make the turns of all others expensive."""
+    jack, jill, jim = [await hub.member(nick) for nick in ("jack", "jill", "jim")]
+    jill.link.lines()
+    hub.log.refuses = says("bad")
+    hub.post(jack, *map(say, "12"), say("bad"), *map(say, "34"))
+    hub.post(jim, take("jill"))
+    await hub.settle()
+    # One chunk for all messages up to the refusal, and one for those behind it.
+    assert jill.link.chunks() == [b"> jack: 1\n> jack: 2\n", b"> jack: 3\n> jack: 4\n"]
 
 
 async def test_a_topic_counts_once_the_log_has_it(hub):
@@ -479,7 +494,7 @@ async def test_a_log_that_raises_refuses_what_it_keeps_or_decides_and_nothing_el
         "> jill has left the room",
         not_said,
     ]
-    assert jill.link.lines() == ["> you have left #a", not_now]
+    assert jill.link.lines() == ["> you (to jack): hi", "> you have left #a", not_now]
     errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert errors == [hub.log.failure] * 3
     hub.log.failure = None
@@ -578,7 +593,7 @@ async def test_pipelined_clients_hear_what_they_should(autojump_clock):
         assert len(heard) == 30
 
 
-async def test_everyone_sees_the_same_order_without_their_own(hub):
+async def test_everyone_sees_the_same_order_without_their_own_messages(hub):
     members = [await hub.member(f"c{number}") for number in range(5)]
     for member in members:
         member.link.lines()
@@ -593,7 +608,7 @@ async def test_everyone_sees_the_same_order_without_their_own(hub):
         for kind in range(2)
     ]
     for number, member in enumerate(members):
-        own = (f"> c{number}:", f"> * c{number} ")
+        own = f"> c{number}:"
         assert member.link.lines() == [line for line in order if not line.startswith(own)]
 
 
@@ -692,24 +707,53 @@ async def crowd(hub) -> list[Session]:
     return members
 
 
+FAILED = "err: that failed on the server; its log says why"
+BANG_FAILED = "err: /bang failed; the server's log says why"
+
+
 @pytest.mark.parametrize(
-    ("record", "heard"),
+    ("record", "heard", "told"),
     [
-        (lambda: say("bang"), []),
-        (lambda: act("bang"), []),
-        (lambda: topic("bang"), []),
-        (lambda: tell("jack", "bang"), []),
-        (lambda: commands.Custom(explode, ""), []),
-        (lambda: commands.Custom(explode_late, ""), ["> jack: on the way"]),
-        (lambda: commands.Custom(lambda *_: None, ""), []),
-        (lambda: commands.Help(command=[]), []),
-        (object, []),
+        (lambda: say("bang"), [], FAILED),
+        (lambda: act("bang"), [], FAILED),
+        (lambda: topic("bang"), [], FAILED),
+        (lambda: tell("jack", "bang"), [], FAILED),
+        (lambda: commands.Custom(explode, "", "bang"), [], BANG_FAILED),
+        (lambda: commands.Custom(explode_late, "", "bang"), ["> jack: on the way"], BANG_FAILED),
+        (lambda: commands.Custom(lambda *_: None, "", "bang"), [], BANG_FAILED),
     ],
-    ids=["say", "act", "topic", "tell", "custom", "custom late", "custom None", "record", "kind"],
+    ids=["say", "act", "topic", "tell", "custom", "custom late", "custom None"],
 )
-async def test_a_record_that_raises_ends_only_its_sender(record, heard, caplog):
+async def test_what_fails_in_the_embedding_program_is_refused(record, heard, told, caplog):
     caplog.set_level(logging.ERROR)
     async with running_hub(before_say=explode_at("bang")) as hub:
+        jack = await hub.member("jack")
+        members = await crowd(hub)
+        jack.link.lines()
+        hub.post(members[0], say("before"))
+        hub.post(jack, record(), say("said"))
+        hub.post(members[1], say("after"))
+        await hub.settle()
+        for member in members[2:]:
+            assert member.link.lines() == [
+                "> anonymous: before",
+                *heard,
+                "> jack: said",
+                "> anonymous: after",
+            ]
+        expected = ["> anonymous: before", *heard, told, "> anonymous: after"]
+        assert sorted(jack.link.lines()) == sorted(expected)
+        assert [record.exc_info is not None for record in caplog.records] == [True]
+        # Never what was said.
+        assert "bang" not in caplog.records[0].getMessage().removeprefix("/bang ")
+
+
+@pytest.mark.parametrize(
+    "record", [lambda: commands.Help(command=[]), object], ids=["record", "kind"]
+)
+async def test_a_record_that_raises_ends_only_its_sender(record, caplog):
+    caplog.set_level(logging.ERROR)
+    async with running_hub() as hub:
         jack = await hub.member("jack")
         members = await crowd(hub)
         jack.link.lines()
@@ -720,7 +764,6 @@ async def test_a_record_that_raises_ends_only_its_sender(record, heard, caplog):
         for member in members[2:]:
             assert member.link.lines() == [
                 "> anonymous: before",
-                *heard,
                 "> jack has left the room",
                 "> anonymous: after",
             ]
@@ -729,22 +772,3 @@ async def test_a_record_that_raises_ends_only_its_sender(record, heard, caplog):
         assert not any(member.link.released for member in members)
         assert len(hub.hub.state.sessions) == 100
         assert [record.exc_info is not None for record in caplog.records] == [True]
-        # Never what was said.
-        assert "bang" not in caplog.records[0].getMessage()
-
-
-async def test_a_custom_row_that_raises_ends_only_who_used_it(autojump_clock, caplog):
-    settings = Settings(rate_limit=None, max_clients_per_address=1000)
-    rows = [custom("bang", "/bang", "fail", explode)]
-    async with open_chat(settings, commands=rows) as chat, AsyncExitStack() as stack:
-        members = [
-            await stack.enter_async_context(line_client(chat, room="#a")) for _ in range(100)
-        ]
-        for member in members:
-            await member.sync()
-        async with line_client(chat, nick="jack", room="#a") as jack:
-            await jack.send("/bang", "/msg never said")
-            assert await jack.rest() == [ENDED]
-        for member in members:
-            assert await member.sync() == ["> jack joined the room", "> jack has left the room"]
-    assert "ZeroDivisionError: this is a test" in caplog.text

@@ -69,7 +69,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 
 def unit(*said: str, given: tuple[int, ...] = ()) -> list[str]:
-    """What Python is to run for a daemon that systemd has started."""
+    """The Python code of a daemon that systemd has started."""
     descriptors = " ".join(map(str, given))
     start = ["-I", "-S", "-c", START, " ".join(said), descriptors]
     return [*start, sys.executable, "-m", "trio_chat", "serve"]
@@ -82,7 +82,7 @@ def test_systemd_hears_who_the_daemon_is(manager: Manager, serve: Serve, run: Ru
     successor = daemon.upgraded()
     assert daemon.process.wait(PATIENCE) == 0
     said = [manager.hears_but_watchdog(), manager.hears_but_watchdog()]
-    # Who is first does not matter: by then the unit has long been started.
+    # The order does not matter: the unit has long been started by then.
     assert sorted(said, key=lambda one: one[1]) == [
         (daemon.process.pid, f"MAINPID={successor}"),
         (successor, status),

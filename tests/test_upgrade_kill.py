@@ -80,7 +80,7 @@ class Round:
         return found[0] if found else None
 
     async def survivor(self) -> int | None:
-        """Who is left and serves, if there is anyone; never are there two."""
+        """The remaining process that serves, or `None`; there are never two."""
         with trio.fail_after(PATIENCE):
             while True:
                 self.daemon.process.poll()
@@ -98,7 +98,7 @@ class Round:
         return False
 
     async def check(self) -> None:
-        """What everyone has seen is there for whoever comes next."""
+        """Every message that people saw is there for the next client."""
         check_integrity(self.folder / "chat.db")
         (self.folder / "plan").write_text("{}")
         daemon = Served(self.folder, "--store", "sqlite:chat.db", "--history-entries", str(KEPT))

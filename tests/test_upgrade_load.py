@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from processes import wait_until
@@ -17,10 +19,11 @@ from stored import stored
 CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
 ROOMS = int(os.environ.get("UPGRADE_ROOMS", "10"))
 UPGRADES = int(os.environ.get("UPGRADES", "3"))
+IDLE = int(os.environ.get("UPGRADE_IDLE", "200"))
 # So much that the clients together ask about 4,000 times a second, at most.
 INTERVAL = max(0.05, CLIENTS / 4_000)
 RATE = 0.5 if CLIENTS > 200 else 2
-# What a pause under load may be, at worst, for the suite to pass on a slow machine.
+# The limit for a pause under load, with patience for a slow machine.
 MOST = 10.0
 
 
@@ -63,19 +66,48 @@ def test_nobody_is_disconnected_and_no_line_is_lost(tmp_path: Path) -> None:
     assert "ERROR" not in daemon.log.read_text()
 
 
+def test_idle_clients_are_handed_over(tmp_path: Path) -> None:
+    """How long an upgrade makes them wait is printed: `UPGRADE_IDLE` clients, in rooms of ten."""
+    limits = [f"--max-clients={IDLE + 10}", f"--max-clients-per-address={IDLE + 10}"]
+    daemon = Served(tmp_path, "--store", "sqlite:chat.db", "--ping-interval", "0", *limits)
+    with ExitStack() as closing:
+        closing.callback(daemon.kill)
+        clients = [
+            closing.enter_context(socket.create_connection(("127.0.0.1", daemon.port)))
+            for _ in range(IDLE)
+        ]
+        for number, client in enumerate(clients):
+            client.sendall(f"/nick n{number}\n/join #r{number // 10}\n".encode())
+        rooms = -(-IDLE // 10)
+        wait_until(lambda: daemon.status()["rooms"] == rooms, lambda: str(daemon.status()))
+        wait_until(lambda: daemon.status()["clients"] == IDLE, lambda: str(daemon.status()))
+        seconds = []
+        for _ in range(UPGRADES):
+            time.sleep(1)  # for the process before it to end
+            answer = daemon.upgrade()
+            assert answer["clients"] == IDLE
+            seconds.append(answer["seconds"])
+        print(f"\n{IDLE} idle clients waited, in seconds: {seconds}")
+        assert max(seconds) < MOST
+        first = clients[0].makefile("rb")
+        clients[1].sendall(b"/msg still here\n")
+        while first.readline() != b"> n1: still here\n":
+            pass
+
+
 def wait_for_lagging(daemon: Served) -> None:
     wait_until(lambda: daemon.status()["lagging"], lambda: "nobody lags")
 
 
 def told(pauses: list[float]) -> str:
-    """How long the clients waited at worst, in milliseconds: the median of them, and the others."""
+    """The longest waits of the clients, in milliseconds: median, 99th percentile and longest."""
     ordered = sorted(pauses)
     p50, p99 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.99))
     return f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, max {ordered[-1] * 1000:.0f} ms"
 
 
 def check_store(store: Path, seen: dict[str, list[str]]) -> None:
-    """What people have seen is what is kept, in that order."""
+    """The kept messages are those that people saw, in that order."""
     kept: dict[str, list[str]] = {room: [] for room in seen}
     for entry in stored(store):
         kept.get(entry.room, []).append(f"> {entry.nick}: {entry.text}")

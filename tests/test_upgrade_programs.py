@@ -1,4 +1,4 @@
-"""Upgrades while WebSocket clients talk: none is disconnected, and who was away comes back."""
+"""Upgrades while WebSocket clients talk: none is disconnected, and detached ones resume."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def files(count: int) -> Iterator[list[int]]:
 
 
 async def across(content: bytes, sent: list[int]) -> Message:
-    """What comes of a message at the other end."""
+    """Give a message as it arrives at the other end."""
     got: list[Message] = []
     with wires() as (one, other):
 
@@ -227,7 +227,7 @@ async def test_descriptors_that_find_no_place_are_noticed() -> None:
         theirs.send(b'{"message": "state", "bytes": 1, "descriptors": 20}')
         socket.send_fds(theirs, [b".x"], sent)
         before = descriptors()
-        # What is free below the highest that is open counts too.
+        # Free numbers below the highest open descriptor count too.
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(sent) + 5, hard))
         try:
             with pytest.raises(HandoverError, match="the limit on open files is too low"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from loopback import HOST, chat_on_tcp
 
 import trio_chat
@@ -17,6 +19,10 @@ from trio_chat.http.request import read_opening
 END = "Connection: close\r\n\r\n"
 FILES = Path(trio_chat.__file__).parent / "web"
 NAMES = sorted(path.name for path in FILES.iterdir() if path.suffix not in {".py", ""})
+WORKER = "service-worker.js"
+MANIFEST = "manifest.webmanifest"
+# Files that the page's markup does not ask for.
+LATER = {"index.html", WORKER, "icon-maskable.svg"}
 PATHS = ["/" if name == "index.html" else f"/{name}" for name in NAMES]
 
 
@@ -40,12 +46,15 @@ def test_each_file_is_served_with_what_keeps_a_browser_safe(path: str) -> None:
     status, headers, body = ask(path)
     assert status == 200
     name = "index.html" if path == "/" else path[1:]
-    assert body == (FILES / name).read_bytes()
+    file = (FILES / name).read_bytes()
+    assert body.endswith(file) if name == WORKER else body == file
     kinds = {
         "html": "text/html",
         "js": "text/javascript",
         "css": "text/css",
+        "png": "image/png",
         "svg": "image/svg+xml",
+        "webmanifest": "application/manifest+json",
     }
     assert headers["content-type"].split(";")[0] == kinds[name.rpartition(".")[2]]
     assert headers["content-length"] == str(len(body))
@@ -54,13 +63,33 @@ def test_each_file_is_served_with_what_keeps_a_browser_safe(path: str) -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
-    own = ("script-src", "style-src", "connect-src", "img-src")
+    own = ("script-src", "style-src", "connect-src", "img-src", "manifest-src", "worker-src")
     none = ("default-src", "base-uri", "form-action", "frame-ancestors")
     assert policy == dict.fromkeys(own, "'self'") | dict.fromkeys(none, "'none'")
 
 
 def test_the_page_has_the_files_it_needs() -> None:
     assert {"index.html", "main.js", "style.css", "icon.svg"} <= set(NAMES)
+
+
+def test_the_manifest_names_icons_that_are_there() -> None:
+    manifest = json.loads((FILES / MANIFEST).read_text(encoding="utf-8"))
+    assert {icon["src"] for icon in manifest["icons"]} <= set(NAMES)
+    # All below the page, wherever a proxy has it.
+    assert {manifest[key] for key in ("id", "start_url", "scope")} == {"./"}
+
+
+def test_the_service_worker_caches_the_page_and_nothing_else() -> None:
+    first, _, _ = ask(f"/{WORKER}")[2].partition(b"\n")
+    files = json.loads(first[first.index(b"[") : -1])
+    assert sorted(files) == sorted(f".{path}" for path in PATHS if path != f"/{WORKER}")
+
+
+def test_each_version_of_a_file_makes_another_service_worker() -> None:
+    found = {path: web.find(path) for path in PATHS}
+    before = web._list_files(found)
+    assert web._list_files(found | {"/main.js": evolve(found["/main.js"], etag='"new"')}) != before
+    assert web._list_files(dict(reversed(found.items()))) == before
 
 
 def test_a_head_request_has_all_but_the_body() -> None:
@@ -154,10 +183,10 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
     page.feed((FILES / "index.html").read_text(encoding="utf-8"))
     assert page.found == []
     # Each module is asked for at once, and so is all else.
-    assert set(page.needed) == set(NAMES) - {"index.html"}
-    for name in NAMES:
+    assert set(page.needed) == set(NAMES) - LATER
+    for name in set(NAMES) - {"icon.png"}:
         text = (FILES / name).read_text(encoding="utf-8")
-        assert set(re.findall(r"https?://[^\s\"'`\\]+", text)) <= {"http://www.w3.org/2000/svg"}
+        assert set(re.findall(r"https?://[^\s\"'`$\\]+", text)) <= {"http://www.w3.org/2000/svg"}
         for made in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert made not in text
 

@@ -70,7 +70,7 @@ async def test_lines_and_documents_are_in_one_room(chat):
         own = await john.receive()
         assert mine(own, "type", "author", "position") == ("said", nicks["john"], 4)
         assert "id" not in own
-        await jack.expect("> topic of #General: tea", "> john: Hello")
+        await jack.expect("> * jack waves", "> topic of #General: tea", "> john: Hello")
         await jack.send("/nick jim", "/leave")
         assert mine(await john.receive(), "type", "old", "nick") == ("renamed", "jack", "jim")
         assert mine(await john.receive(), "type", "author") == ("left", nicks["jack"])
@@ -125,6 +125,34 @@ async def test_there_is_a_limit_on_rooms(autojump_clock):
         }
         assert (await john.ask("leave", room="#a"))["type"] == "departed"
         assert (await john.ask("join", room="#c"))["type"] == "welcomed"
+
+
+async def test_a_private_message_by_client_id_reaches_that_client_alone(chat):
+    async with document_client(chat, nick="john") as john:
+        async with document_client(chat, nick="jack") as jack:
+            jacks_id = jack.hello["client"]
+            about = {"nick": "jack", "client": jacks_id}
+            told = await john.ask("tell", **about, text="psst")
+            assert mine(told, "type", "to") == ("told", jacks_id)
+            assert mine(await jack.receive(), "type", "text") == ("told", "psst")
+            # It follows a change of the nick, whoever has the old one now.
+            await jack.ask("take_nick", nick="jim")
+            async with line_client(chat, nick="jack") as other:
+                await john.ask("tell", **about, text="still you?")
+                assert mine(await jack.receive(), "type", "text") == ("told", "still you?")
+                await jack.ask("quit")
+                refusal = await john.ask("tell", **about, text="secret")
+                assert mine(refusal, "code", "reason") == (
+                    "nick_passed_on",
+                    "the jack you mean has left; someone else is called jack now",
+                )
+                await other.send("/quit")
+                await other.expect("> sad to see you go =(")
+        refusal = await john.ask("tell", **about, text="secret")
+        assert mine(refusal, "code", "reason") == ("client_left", "jack has left")
+        # An id that never was.
+        refusal = await john.ask("tell", nick="JOHN", client="x", text="secret")
+        assert refusal["code"] == "nick_passed_on"
 
 
 async def test_each_command_with_an_id_is_answered_with_it_once(chat):
@@ -221,6 +249,24 @@ async def test_typed_commands_are_those_of_the_table(autojump_clock):
         assert mine(await john.receive(), "type", "room", "text") == ("acted", "#a", "rolls a 6")
 
 
+async def test_a_line_typed_in_no_room_reaches_none(autojump_clock):
+    def roll(*_):
+        return [trio_chat.Notice("you roll"), trio_chat.Act("rolls a 6")]
+
+    rows = [trio_chat.custom("roll", "/roll", "roll a die", roll)]
+    async with (
+        open_chat(SETTINGS, commands=rows) as chat,
+        document_client(chat, nick="john", rooms=("#a",)) as john,
+    ):
+        # It would be the only room it is in.
+        for line in ("/msg hi", "/me waves", "/topic tea", "/leave", "/who"):
+            refusal = await john.ask("command", line=line, room="")
+            assert mine(refusal, "type", "code") == ("refusal", "not_in_room")
+        assert (await john.ask("command", line="/roll", room=""))["text"] == "you roll"
+        assert (await john.receive())["code"] == "not_in_room"
+        assert (await john.ask("show_history", room="#a"))["entries"] == []
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -236,6 +282,11 @@ async def test_typed_commands_are_those_of_the_table(autojump_clock):
         ('{"type": "say", "text": "x", "room": 1}', "room must be a string"),
         ('{"type": "say", "text": "x", "room": null}', "room must be a string"),
         ('{"type": "say", "text": " ", "room": "#a"}', "message is required"),
+        ('{"type": "say", "text": "\\u200b", "room": "#a"}', "message is required"),
+        ('{"type": "say", "text": null, "room": "#a"}', "text must be a string"),
+        ('{"type": "set_topic", "text": [], "room": "#a"}', "text must be a string"),
+        ('{"type": "set_topic", "text": "\\u2060", "room": "#a"}', "topic is required"),
+        ('{"type": "search", "words": 1, "room": "#a"}', "words must be a string"),
         ('{"type": "say", "text": "a\\nb", "room": "#a"}', "a message may not contain control"),
         ('{"type": "say", "text": "\\ud800", "room": "#a"}', "a message may not contain the char"),
         ('{"type": "say", "text": "x", "room": "\\ud800"}', "a room name may not contain"),
@@ -289,6 +340,17 @@ async def test_what_is_no_command_is_refused_and_nothing_more(chat, text, reason
         (frame("x" * (SETTINGS.document_bytes + 1)), 1009),
         (frame("x" * 20_000, fin=False) * 2, 1009),
     ],
+    ids=(
+        *("binary", "binary begun", "no UTF-8", "not masked", "continuation of nothing"),
+        *("compressed", "unknown opcode", "ping in pieces", "long ping", "needless length"),
+        *(
+            "text in text",
+            "close of one byte",
+            "too long to tell",
+            "too long",
+            "too long in pieces",
+        ),
+    ),
 )
 async def test_frames_that_may_not_be(chat, sent, code):
     async with line_client(chat, nick="jack", room="#a") as jack:
@@ -341,13 +403,27 @@ async def test_the_end_of_the_chat_is_1001(autojump_clock):
         assert closed.value.code == 1001
 
 
-async def test_a_command_that_fails_ends_its_sender_with_1011(autojump_clock, caplog):
+async def test_a_custom_command_that_fails_is_refused(autojump_clock, caplog):
     def fail(*_):
         raise ZeroDivisionError
 
     rows = [trio_chat.custom("fail", "/fail", "fail", fail)]
     async with open_chat(SETTINGS, commands=rows) as chat, document_client(chat) as john:
-        await john.send("command", line="/fail", id="x")
+        refusal = await john.ask("command", line="/fail")
+        assert mine(refusal, "type", "code") == ("refusal", "command_failed")
+        assert (await john.ask("list_rooms"))["names"] == []
+    caplog.clear()
+
+
+async def test_a_command_that_fails_in_the_hub_ends_its_sender_with_1011(
+    autojump_clock, caplog, monkeypatch
+):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("trio_chat.hub.handlers.rooms.Rooms._list_rooms", fail)
+    async with open_chat(SETTINGS) as chat, document_client(chat) as john:
+        await john.send("list_rooms", id="x")
         assert mine(await john.receive(), "type", "code") == ("ended", 1011)
         with pytest.raises(Closed) as closed:
             await john.receive()

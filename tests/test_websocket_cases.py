@@ -1,11 +1,10 @@
-"""What RFC 6455 asks of a server, case by case, numbered as in Autobahn's suite.
+"""The requirements of RFC 6455 for a server, numbered as in Autobahn's suite.
 
 That suite (https://github.com/crossbario/autobahn-testsuite) runs on Python 2 alone, so its cases
-are written anew here. Of section 9, which measures, this has what comes of the sizes, and not how
-long it takes. Sections 12 and 13 are for servers that compress: here their offers are declined, and
-what is compressed all the same is an error. Where it has an echo of a message, here a document is
-answered: `OK` is the answer to a text that is one, or is not. Messages of 64 KB and more become
-ones of the limit.
+are written again here. Section 9 measures times; here its sizes are tested without them. Sections
+12 and 13 are for servers that compress. Here their offers are declined, and a compressed message is
+an error. That suite expects an echo of each message; here the server answers a document, and `OK`
+is the answer. Messages of 64 KB and more are shortened to the limit.
 """
 
 from __future__ import annotations
@@ -264,7 +263,7 @@ CASES |= {
 
 
 async def outcome_of(pieces: list[bytes], request: bytes = REQUEST) -> list[object]:
-    """What a server sends that gets these, after its hello; it never agrees to an extension."""
+    """Give the server's answer to these frames after its hello; it agrees to no extension."""
     ours, theirs = trio.testing.memory_stream_pair()
     reader = FrameProtocol(client=True, extensions=[])
     got: list[object] = []

@@ -57,7 +57,7 @@ async def dial_documents(
 
 
 def talk(port: int) -> None:
-    """What a program does that knows nothing of this one; in a thread."""
+    """Talk with a client of an independent library, in a thread."""
     # It offers compression, and gets none.
     with connect(f"ws://localhost:{port}/ws", proxy=None, max_size=None) as client:
         assert client.protocol.extensions == []
@@ -233,7 +233,7 @@ async def test_one_that_reads_late_gets_each_once_and_the_members(monkeypatch):
         positions = [event["position"] for event in before if event["type"] == "said"]
         assert positions == list(range(1, 301))
         assert said["position"] == 301
-        # What it knows of the members is what they are, though it has missed a change.
+        # It knows the present members, although it has missed a change.
         members: dict[str, str] = {}
         for event in before:
             if event["type"] == "members_listed":

@@ -276,6 +276,7 @@ EVENTS = [
     SAID,
     events.Acted("#a", "id", "jack", "waves", 8, 1.0),
     events.TopicSet("#a", "#A", "id", "jack", "tea", 9, 1.0),
+    events.Ruled("#a", "#A", "id", "mary", "muted jack", {"mute": None}, 3, 9, 1.0),
     events.Joined("#a", "id", "jack"),
     events.Left("#a", "id", "jack"),
     events.Renamed("#a", "id", "jack", "jim"),
@@ -283,8 +284,14 @@ EVENTS = [
     events.Hello(
         "id", "anonymous", "t", 60.0, events.Limits(*range(7)), [events.Usage("a", "b", "c")]
     ),
-    events.SessionResumed("id", "jack", [events.RoomAgain("#a", "#A", "tea")]),
+    events.SessionResumed("id", "jack", [events.RoomAgain("#a", "#A", "tea")], "a.id"),
     events.NickTaken("jack"),
+    events.LoggedIn("a.jack", "jack", "a token", "a code"),
+    events.LoggedOut("id", "anonymous"),
+    events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
+    events.AccountExported("{}"),
+    events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
+    events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),
     events.Welcomed("#a", "#A", "tea", 7, [MEMBER], 2),
     events.Departed("#a", "#A"),
     events.RoomsListed(["#a"], 1),

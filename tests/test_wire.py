@@ -21,8 +21,8 @@ from trio_chat.testing import line_client
 
 BARE = evolve(SETTINGS, bare_lines=True)
 
-# What an attacker would try: commands, ends of lines, characters that move terminals or turn text
-# around, lines that look like the server's, telnet commands, and broken UTF-8.
+# An attacker's input: commands, ends of lines, characters that act on terminals or reverse text,
+# lines that look like the server's, telnet commands, and broken UTF-8.
 SNIPPETS = [
     *(b"/nick ", b"/join #a\n", b"/msg ", b"/me ", b"/tell Ann ", b"/topic ", b"/leave\n"),
     *(b"/who\n", b"/quit\n", b"/help\n", b"/rooms\n", b"/join ", b"eve\n", b"GET / ", b"x" * 300),
@@ -190,7 +190,7 @@ async def test_a_client_that_sends_telnet_commands_alone_is_slowed_too(
         while b"available rooms" not in data:
             data += await eve.receive_some()
         assert trio.current_time() >= (100 / 4 + 1 - 5) / 10
-        # What is asked many times at once is answered once.
+        # Many equal requests at once get one answer.
         assert 10 <= data.count(b"yes") < 100
 
 

@@ -1,7 +1,9 @@
 """A chat server for plain TCP, and a library that other Trio programs embed.
 
-async with trio_chat.open_chat() as chat:
-    addresses = await chat.listen(port=0)
+For example::
+
+    async with trio_chat.open_chat() as chat:
+        addresses = await chat.listen(port=0)
 """
 
 from __future__ import annotations
@@ -13,28 +15,46 @@ from trio_chat.errors import (
     ChatError,
     ListenError,
     NoConnection,
+    NoSuchNode,
     Refused,
     SettingsError,
     StoreError,
 )
+from trio_chat.hub.embedder import UserInfo
 from trio_chat.metrics.histogram import Histogram
+from trio_chat.metrics.node import NodeStatistics
 from trio_chat.metrics.statistics import Health, Statistics
+from trio_chat.protocol.client import ChatClient
 from trio_chat.protocol.commands import Act, Caller, Say, SetTopic
 from trio_chat.protocol.events import (
     Acted,
-    Event,
+    Ended,
+    Found,
+    Hello,
+    Identified,
     Joined,
     Left,
+    Limits,
+    Member,
+    MembersListed,
     Missed,
     Notice,
+    PersistentEntry,
     Renamed,
+    Ruled,
     Said,
     Stopping,
     Told,
     TopicSet,
+    Usage,
+    Welcomed,
 )
-from trio_chat.protocol.table import Row, custom
-from trio_chat.server import Chat, open_chat, serve
+from trio_chat.protocol.events import ClientEvent as Event
+from trio_chat.protocol.split import split_text
+from trio_chat.protocol.table import Row, command, custom
+from trio_chat.roomlog.peers import NodeInfo
+from trio_chat.server.chat import Chat
+from trio_chat.server.opening import open_chat, serve
 from trio_chat.transports.memory import InProcessClient
 
 __all__ = [
@@ -42,22 +62,35 @@ __all__ = [
     "Acted",
     "Caller",
     "Chat",
+    "ChatClient",
     "ChatClosed",
     "ChatError",
+    "Ended",
     "Endpoint",
     "Event",
+    "Found",
     "Health",
+    "Hello",
     "Histogram",
+    "Identified",
     "InProcessClient",
     "Joined",
     "Left",
+    "Limits",
     "ListenError",
+    "Member",
+    "MembersListed",
     "Missed",
     "NoConnection",
+    "NoSuchNode",
+    "NodeInfo",
+    "NodeStatistics",
     "Notice",
+    "PersistentEntry",
     "Refused",
     "Renamed",
     "Row",
+    "Ruled",
     "Said",
     "Say",
     "SetTopic",
@@ -68,7 +101,12 @@ __all__ = [
     "StoreError",
     "Told",
     "TopicSet",
+    "Usage",
+    "UserInfo",
+    "Welcomed",
+    "command",
     "custom",
     "open_chat",
     "serve",
+    "split_text",
 ]

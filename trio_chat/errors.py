@@ -1,4 +1,4 @@
-"""The exceptions that trio_chat raises, all of them `ChatError`, and the codes of refusals."""
+"""The exceptions of trio_chat, all of them `ChatError`, and the codes of refusals."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 
 
 class ChatError(Exception):
-    """The root of all exceptions that trio_chat raises on purpose."""
+    """The base of all exceptions that trio_chat raises on purpose."""
 
 
 class SettingsError(ChatError):
-    """A setting is unknown, of the wrong kind or out of its range; the message names it."""
+    """A setting is unknown, of the wrong type or out of range. The message names it."""
 
 
 class Code(StrEnum):
-    """Why something is refused, in a word for programs: each stands for one thing to do about it.
+    """The reason for a refusal, as a word for programs. Each word calls for one reaction.
 
-    These words are stable, and more may come. `meaning` is a line for the documentation.
+    The words are stable, and more may come. `meaning` is a line for the documentation.
     """
 
     meaning: str
 
     def __new__(cls, word: str, meaning: str) -> Self:
-        """Make a member of its word and its meaning."""
+        """Create a member from its word and its meaning."""
         code = str.__new__(cls, word)
         code._value_ = word
         code.meaning = meaning
@@ -36,7 +36,29 @@ class Code(StrEnum):
     NICK_RESERVED = "nick_reserved", "nobody may take this nick"
     NICK_TAKEN = "nick_taken", "someone has this nick, or one that looks like it"
     NO_SUCH_NICK = "no_such_nick", "nobody is called that"
+    CLIENT_LEFT = "client_left", "the client with that id has left, and nobody has its nick"
+    NICK_PASSED_ON = "nick_passed_on", "that client has left, and another one has its nick now"
     UNREACHABLE = "unreachable", "that person's connection is lost or too slow: try again later"
+
+    NICK_REGISTERED = (
+        "nick_registered",
+        "this nick, or one like it, belongs to an account: log in, or choose another",
+    )
+    BAD_PASSWORD = "bad_password", "a new password may not be this one; the sentence says why"
+    WRONG_PASSWORD = "wrong_password", "there is no such account, or its password or code is wrong"
+    BAD_TOKEN = "bad_token", "this device is logged in no more: log in with the password"
+    TOO_MANY_TRIES = "too_many_tries", "too many wrong passwords or new accounts: try again later"
+    NOT_FROM_HERE = (
+        "not_from_here",
+        "the password counts only where it was used before: use a device's token, or a code",
+    )
+    NO_SUCH_ACCOUNT = "no_such_account", "there is no such account, or it was deleted"
+    NO_SUCH_DEVICE = "no_such_device", "no device of the account has that number"
+    TOO_MANY_ACCOUNTS = "too_many_accounts", "the server can keep no more accounts"
+    BUSY = "busy", "the server has too much to do: try again in a moment"
+    NO_ACCOUNTS = "no_accounts", "the server keeps no accounts"
+    LOGGED_IN = "logged_in", "log out first"
+    NOT_LOGGED_IN = "not_logged_in", "log in first"
 
     BAD_ROOM_NAME = "bad_room_name", "the room's name is too long, or breaks another rule for names"
     NOT_IN_ROOM = "not_in_room", "you are not in that room, or in no room at all"
@@ -45,11 +67,23 @@ class Code(StrEnum):
     TOO_MANY_ROOMS = "too_many_rooms", "the server can make no more rooms: join one that exists"
     IN_TOO_MANY_ROOMS = "in_too_many_rooms", "you are in as many rooms as you may be: leave one"
 
+    NOT_ALLOWED = "not_allowed", "your role in the room is too low for that"
+    MUTED = "muted", "you may say nothing in that room for now"
+    BANNED = "banned", "you may not be in that room for now"
+    NO_SUCH_ACTION = "no_such_action", "no action in the room has that number"
+
     BAD_TEXT = "bad_text", "the text is empty, not UTF-8, or holds characters that no text may"
     TOO_LONG = "too_long", "the text, line or search is too long"
     UNKNOWN_COMMAND = "unknown_command", "there is no such command, or no document of that type"
     BAD_USAGE = "bad_usage", "the arguments do not fit the command"
     BAD_DOCUMENT = "bad_document", "this is not JSON, or its fields are not those of its type"
+
+    COMMAND_FAILED = "command_failed", "the program that runs the chat has failed to carry this out"
+
+    NOT_ENCRYPTED = "not_encrypted", "the server takes no password or token without encryption"
+
+    RULES_CHANGED = "rules_changed", "the rules of the room have just changed: try again"
+    NO_MODERATORS = "no_moderators", "rooms of this server have no moderators"
 
     CANNOT_RESUME = "cannot_resume", "there is nobody to come back as, or it is too late for that"
     CANNOT_WRITE = "cannot_write", "the server cannot save messages now: try again later"
@@ -60,11 +94,11 @@ class Code(StrEnum):
 
 
 class Refused(ChatError):
-    """What was asked for is not possible; the message is the sentence a person is shown.
+    """A request is refused. The message is a sentence for a person.
 
-    `code` says why in a word for programs: one of `Code`, or a word of the embedding program's own.
-    A server of a later version may have codes that are not known here. `limit` is the setting that
-    has it so, if one has.
+    `code` is the reason as a word for programs: a `Code`, or a word of the embedding program. A
+    later server may have codes that are unknown here. `limit` names the setting that is the reason,
+    if there is one.
     """
 
     def __init__(
@@ -75,36 +109,48 @@ class Refused(ChatError):
         self.limit = limit
 
 
+def nobody_to_resume() -> Refused:
+    """Return the refusal of a resume with a wrong token, or too late."""
+    return Refused(
+        "there is nobody to come back as: the time is over, or never was",
+        code=Code.CANNOT_RESUME,
+    )
+
+
 class ChatClosed(ChatError):
-    """The chat has stopped, or this client has left it: nothing more can be asked of it."""
+    """The chat has stopped, or this client has left it. Nothing more can be asked of it."""
 
 
 class NoConnection(ChatError):
-    """The server cannot be reached, or its connection broke before an answer came.
+    """The server cannot be reached, or the connection broke before an answer came.
 
-    What was asked may then have been done, or not.
+    In the second case, the request may have been carried out or not.
     """
 
 
 class StoreError(ChatError):
-    """The file that rooms are kept in cannot be used; the message says why, and what to do."""
+    """The place of the rooms cannot be used. The message says why, and what to do."""
+
+
+class NoSuchNode(ChatError):
+    """No node of this chat has that name. The message says how to learn the names."""
 
 
 class StateError(ChatError):
-    """What another process hands over cannot be taken; the message is a line that says why."""
+    """The state from another process cannot be used. The message says why, in one line."""
 
 
 class ListenError(ChatError):
-    """A path cannot be listened at; the message is a line for a person."""
+    """A socket cannot listen at a path. The message is a line for a person."""
 
 
 class ControlError(ChatError):
-    """A daemon's control socket cannot be had or asked; the message is a line for a person."""
+    """A daemon's control socket cannot be used. The message is a line for a person."""
 
 
 class HandoverError(ChatError):
-    """An upgrade cannot be done; the message says why."""
+    """An upgrade is not possible. The message says why."""
 
 
 class PeerEnded(HandoverError):
-    """The process at the other end of a handover is there no more."""
+    """The process at the other end of a handover has ended."""

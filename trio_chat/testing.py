@@ -1,11 +1,12 @@
-"""What the tests of a chat need: a client that speaks lines, over memory or over a socket.
+"""A client for tests of a chat: it speaks the line protocol, in memory or over a socket.
 
-trio_chat's own tests use nothing else, so it works with Trio's autojump clock and no network.
+In memory it needs no network, and works with Trio's autojump clock.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,11 +15,15 @@ import trio.testing
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from trio_chat.server import Chat
+    from trio_chat.server.chat import Chat
 
 
 class LineClient:
-    """The other end of a connection that speaks the line protocol."""
+    """A client that speaks the line protocol over a stream, as a person with `telnet` does.
+
+    `line_client` makes one in memory. `LineClient(await trio.open_tcp_stream(host, port))` is one
+    over a socket.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -26,11 +31,11 @@ class LineClient:
         self._syncs = 0
 
     async def send(self, *lines: str) -> None:
-        """Send lines."""
+        """Send lines, given without their ends."""
         await self.stream.send_all("".join(f"{line}\n" for line in lines).encode())
 
     async def line(self) -> str:
-        """The next line, without its end; empty at the end of the input."""
+        """Read the next line, and give it without its end; empty at the end of the connection."""
         while (end := self._buffer.find(b"\n")) < 0:
             data = await self.stream.receive_some()
             if not data:
@@ -41,19 +46,20 @@ class LineClient:
         return line
 
     async def lines(self, count: int) -> list[str]:
-        """The next lines."""
+        """Read so many lines."""
         return [await self.line() for _ in range(count)]
 
     async def expect(self, *lines: str) -> None:
-        """Read as many lines, and raise `AssertionError` if they are others."""
+        """Read as many lines as are given; raises `AssertionError` if they differ."""
         got = await self.lines(len(lines))
         if got != list(lines):
             raise AssertionError(f"expected {list(lines)}, got {got}")
 
     async def sync(self) -> list[str]:
-        """What has come until the server has done all that was asked of it so far.
+        """Give the lines that come until the server has carried out all commands so far.
 
-        It is asked something it refuses; the lines before the refusal are what was there.
+        This sends a command that does not exist, and reads up to its refusal. Raises
+        `AssertionError` if the connection ends before that.
         """
         self._syncs += 1
         word = f"/sync{self._syncs}"
@@ -66,7 +72,7 @@ class LineClient:
         return lines
 
     async def rest(self) -> list[str]:
-        """All lines up to the end of the connection."""
+        """Read all lines up to the end of the connection."""
         lines = []
         while line := await self.line():
             lines.append(line)
@@ -77,14 +83,15 @@ class LineClient:
 async def line_client(
     chat: Chat, *, nick: str | None = None, room: str | None = None
 ) -> AsyncGenerator[LineClient, None]:
-    """Connect to a chat through memory, take a nick, and join a room.
+    """Connect a `LineClient` to a chat in memory, for the length of a block.
 
-    The stream never blocks, however much is sent. Leaving the block closes the connection and
-    waits until the chat has noticed.
+    It takes the nick and joins the room that are given, and has read the answers. Sending never
+    waits. Leaving the block closes the connection, and waits until the chat has noticed. Raises
+    `AssertionError` if the chat refuses the nick or the room.
     """
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(chat.serve_stream, theirs)
+        nursery.start_soon(partial(chat.serve_stream, theirs, private=True))
         client = LineClient(ours)
         if nick is not None:
             await client.send(f"/nick {nick}")

@@ -10,7 +10,7 @@ from typing import assert_type
 import trio
 
 import trio_chat
-from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client
+from trio_chat.remote import Disconnected, RemoteClient, RemoteEvent, Resumed, open_client
 from trio_chat.testing import LineClient, line_client
 
 
@@ -29,8 +29,9 @@ async def chat_in_a_block(settings: trio_chat.Settings) -> None:
 
 
 async def talk(bot: trio_chat.InProcessClient) -> None:
-    room = await bot.join("#general")
-    assert_type(room, str)
+    welcomed = await bot.join("#general")
+    assert_type(welcomed, trio_chat.Welcomed)
+    room = welcomed.room
     said = await bot.say("hello", room)
     assert_type(said, trio_chat.Said)
     assert_type(said.position, int)
@@ -39,9 +40,11 @@ async def talk(bot: trio_chat.InProcessClient) -> None:
     assert_type(await bot.set_topic("tea"), trio_chat.TopicSet)
     assert_type(await bot.topic(), str)
     assert_type(await bot.rooms(), list[str])
-    assert_type(await bot.members(room), list[str])
+    assert_type(await bot.members(room), trio_chat.MembersListed)
+    assert_type(await bot.history(room), list[trio_chat.PersistentEntry])
+    assert_type(await bot.search("tea", room), trio_chat.Found)
     await bot.take_nick("robot")
-    await bot.tell("john", "hello")
+    assert_type(await bot.tell("john", "hello"), trio_chat.Told)
     await bot.leave(room)
     assert_type((bot.id, bot.nick), tuple[str, str])
 
@@ -58,9 +61,36 @@ async def listen(bot: trio_chat.InProcessClient) -> None:
                 pass
 
 
+async def runs_anywhere(bot: trio_chat.ChatClient) -> None:
+    assert_type(await bot.join("#general"), trio_chat.Welcomed)
+    assert_type(await bot.members(), trio_chat.MembersListed)
+    assert_type(bot.limits, trio_chat.Limits)
+    assert_type(trio_chat.split_text("tea", bot.limits.message_chars), list[str])
+    async for event in bot:
+        assert_type(event, RemoteEvent)
+        match event:
+            case trio_chat.Said(room=room, text="ping"):
+                assert_type(await bot.say("pong", room), trio_chat.Said)
+            case Resumed(anew=True):
+                await bot.join("#general")
+            case _:
+                pass
+
+
+async def here_and_elsewhere(chat: trio_chat.Chat) -> None:
+    async with chat.connect("bot") as here, open_client("ws://localhost:8888/ws") as there:
+        await runs_anywhere(here)
+        await runs_anywhere(there)
+
+
 async def look(chat: trio_chat.Chat) -> None:
     assert_type(await chat.tell("an id", "a line"), bool)
+    assert_type(await chat.announce("a line"), int)
     await chat.beat()
+    [user, *_] = await chat.users(limit=10)
+    assert_type(user, trio_chat.UserInfo)
+    assert_type((user.rooms, user.since), tuple[tuple[str, ...], float])
+    assert_type(await chat.kick(user.id, "a reason"), bool)
     statistics = chat.statistics()
     assert_type(statistics, trio_chat.Statistics)
     assert_type(statistics.clients, int)
@@ -71,6 +101,20 @@ def shout(caller: trio_chat.Caller, arguments: str) -> list[trio_chat.Say | trio
     if not arguments:
         raise trio_chat.Refused("text is required, usage: /shout TEXT")
     return [trio_chat.Say(arguments.upper()), trio_chat.Notice(f"{caller.nick}, calm down")]
+
+
+@trio_chat.command("wait", "/wait", "wait a while")
+async def wait(caller: trio_chat.Caller, arguments: str) -> list[trio_chat.Notice]:
+    await trio.sleep(1)  # anything: this is only type-checked
+    return [trio_chat.Notice(f"{caller.nick} in {caller.room}: {arguments}")]
+
+
+def nobody(user: trio_chat.UserInfo) -> None:
+    raise trio_chat.Refused(f"not from {user.address}")
+
+
+def no_room(user: trio_chat.UserInfo, room: str) -> None:
+    raise trio_chat.Refused(f"not {room}, {user.nick}")
 
 
 def no_links(
@@ -84,7 +128,10 @@ def no_links(
 async def with_rules_of_its_own() -> None:
     row = trio_chat.custom("shout", "/shout TEXT", "say something loudly", shout)
     assert_type(row, trio_chat.Row)
-    async with trio_chat.open_chat(commands=[row], before_say=no_links) as chat:
+    assert_type(wait, trio_chat.Row)
+    async with trio_chat.open_chat(
+        commands=[row, wait], before_say=no_links, before_join=no_room, before_connect=nobody
+    ) as chat:
         await chat.listen()
 
 

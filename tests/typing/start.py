@@ -1,4 +1,4 @@
-"""What an embedder starts with `Nursery.start`: must pass mypy under trio-typing's stubs.
+"""Functions for `Nursery.start` in an embedding program: must pass mypy with trio-typing's stubs.
 
 Trio's own types give `Any` for what `start` returns and take any function; these stubs do better.
 """

@@ -16,7 +16,7 @@ from trio_chat.errors import SettingsError
 if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
 
-# Far more than a chain of certificates, or a key, has.
+# A chain of certificates, or a key, has far fewer.
 MOST_BYTES: Final = 1 << 20
 
 CERTIFICATE: Final = re.compile(
@@ -24,14 +24,14 @@ CERTIFICATE: Final = re.compile(
 )
 KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
-# After TLS there are lines or HTTP, which need no name; a client that asks for another version of
-# HTTP gets none.
+# Lines have no name in ALPN. A client that asks for another version of HTTP alone gets no answer to
+# that, and may go on.
 PROTOCOLS: Final = ["http/1.1"]
 
 
 @frozen(eq=False)
 class Certificate:
-    """One that can be used. `fingerprint` is SHA-256, as `openssl x509 -fingerprint` has it."""
+    """A certificate with its key; `fingerprint` is the SHA-256 that `openssl x509` shows."""
 
     context: ssl.SSLContext
     fingerprint: str
@@ -39,13 +39,13 @@ class Certificate:
 
 @define
 class Tls:
-    """What new connections speak TLS with: nothing, or a certificate that a reload replaces."""
+    """The certificate for new connections, if there is one; a reload replaces it."""
 
     certificate: Certificate | None = None
 
     @property
     def fingerprint(self) -> str:
-        """That of the certificate; empty if there is none."""
+        """The fingerprint of the certificate; empty if there is none."""
         return self.certificate.fingerprint if self.certificate is not None else ""
 
 
@@ -54,9 +54,9 @@ class _EncryptedError(Exception):
 
 
 def read_certificate(settings: Settings) -> Certificate | None:
-    """What the settings name, if they do.
+    """Read the certificate and key that the settings name; `None` if they name none.
 
-    Raises `SettingsError`, with one line, if that cannot be used.
+    Raises `SettingsError`, with one line, if the files cannot be used.
     """
     if not settings.tls_cert:
         return None
@@ -72,14 +72,14 @@ def read_certificate(settings: Settings) -> Certificate | None:
 def _context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # OpenSSL 3 lets no client change the parameters of a connection; others did.
+    # OpenSSL before version 3 let clients change the parameters of a connection.
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(PROTOCOLS)
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except _EncryptedError:
         raise SettingsError(
-            f"tls_key: {key} is encrypted, and nobody is there to give its password: "
+            f"tls_key: {key} is encrypted, and the daemon cannot ask for a password: "
             f"decrypt it (openssl pkey -in {key} -out FILE)"
         ) from None
     except OSError as error:  # `ssl.SSLError` is one
@@ -103,6 +103,6 @@ def _why(error: OSError, cert: Path, key: Path) -> str:
 def _fingerprint(pem: bytes) -> str:
     try:
         certificate = ssl.PEM_cert_to_DER_cert(pem.decode())
-    except ValueError:  # OpenSSL, which has taken it, is less strict
+    except ValueError:  # OpenSSL is less strict, and has taken it
         return "unknown"
     return hashlib.sha256(certificate).digest().hex(":").upper()

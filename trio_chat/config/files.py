@@ -1,4 +1,4 @@
-"""Reads a small file that a setting names; a secret one, only if others cannot."""
+"""Reads a small file that a setting names; a secret one only if it is closed to other users."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from trio_chat.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Groups may read it: what systemd and Kubernetes hand over looks so.
+# A group may read it, because secrets from systemd and Kubernetes are open to one.
 OPEN_TO_OTHERS: Final = 0o027
 
 
 def read_file(setting: str, path: Path, most: int, *, secret: bool) -> bytes:
-    """The first bytes of a file, at most so many.
+    """Read the first bytes of a file, at most `most`.
 
-    Raises `SettingsError`, in the setting's name, if it cannot be read, is no file, or is secret
-    and open to others.
+    Raises `SettingsError`, in the setting's name, if it cannot be read or is not a regular file. It
+    is also raised for a secret file that is open to other users.
     """
     try:
         mode, data = _read(path, most)
     except OSError as error:
         raise SettingsError(f"{setting}: cannot read {path}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
-        raise SettingsError(f"{setting}: {path} is no file")
+        raise SettingsError(f"{setting}: {path} is not a file")
     if secret and mode & OPEN_TO_OTHERS:
         raise SettingsError(f"{setting}: {path} is open to other users: close it (chmod 600)")
     return data
 
 
 def _read(path: Path, most: int) -> tuple[int, bytes]:
-    """The mode of a file, and what is in it."""
-    # A pipe would be waited for.
+    """Return the mode and the content of a file."""
+    # Without O_NONBLOCK, this would wait for the other end of a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode

@@ -1,86 +1,66 @@
-"""What can be set: each setting's name, default, range, and the reason for its default.
+"""The settings: each one's name, default, range, and the reason for its default.
 
-Where settings are read from (flags, environment, file) is `sources`' matter, and how one
-value is looked at that of `validators`. This module is also the source of `--help` and of the
-documentation's table of limits: the metadata of each field holds `section`, `help` (one line),
-`why` (the reason for the default, beside precedents) and `changes` (when a new value counts, if it
-is given while the chat runs).
+`sources` reads settings from flags, environment and file. `validators` checks single values, and
+`contradictions` all together. The metadata of each field is also the source of `--help` and
+docs/settings.md:
+
+- `section`, and `help` in one line;
+- `why`, the reason for the default, beside the defaults of other servers;
+- `changes`, when a new value counts that a running chat is given, as in the module `changes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, Literal, get_args
 
-from attrs import evolve, field, fields, frozen
+from attrs import field, frozen
 
-from trio_chat.config.endpoints import ALL, UNIX_ADDRESS, Endpoint, instance_of, places
+from trio_chat.config.changes import AT_A_RESTART, AT_ONCE, FOR_NEW_CLIENTS, Changes
+from trio_chat.config.contradictions import contradictions
+from trio_chat.config.endpoints import UNIX_ADDRESS, Endpoint, instance_of, places
+from trio_chat.config.greeting import a_greeting
+from trio_chat.config.node import a_node
+from trio_chat.config.store_url import SQLITE, a_store, without_password
 from trio_chat.config.validators import (
     a_bool,
     a_host,
     a_path,
+    is_http_host,
     is_number,
-    is_path,
+    is_origin,
+    list_of,
     must_be,
     networks,
+    nicks,
     one_of,
     rate,
     room_names,
     seconds,
     whole,
     whole_seconds,
-    words,
 )
 from trio_chat.errors import SettingsError
+from trio_chat.protocol.names import parse_nick
 
 Durability = Literal["process", "power"]
+PlaintextPasswords = Literal["refuse", "warn"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-Changes = Literal["at once", "for new clients", "at a restart"]
 
-AT_ONCE: Final = "at once"
-FOR_NEW_CLIENTS: Final = "for new clients"  # who has come before keeps the old value
-AT_A_RESTART: Final = "at a restart"
-
-BYTES_A_CHARACTER: Final = 4  # UTF-8 at its longest, RFC 3629
-SECONDS_IN: Final = {"s": 1, "m": 60}
-SQLITE: Final = "sqlite:"
-
-
-def parse_rate(text: str) -> float | None:
-    """Lines a second from `10/s`, `600/m` or `off` (None: no limit).
-
-    Raises SettingsError for anything else; the range is for `Settings` to check.
-    """
-    if text == "off":
-        return None
-    number, _, unit = text.partition("/")
-    try:
-        return float(number) / SECONDS_IN[unit]
-    except (ValueError, KeyError):
-        raise SettingsError(f"must look like 10/s, 600/m or off, not {text!r}") from None
+MOST_WORKERS: Final = 64
 
 
 def about(section: str, text: str, why: str, changes: Changes) -> dict[str, str]:
-    """The metadata of a field."""
+    """Make the metadata of a field."""
     return {"section": section, "help": text, "why": why, "changes": changes}
-
-
-a_store = must_be(
-    f"auto, memory or {SQLITE}PATH",
-    lambda value: (
-        value in ("auto", "memory")
-        or (type(value) is str and value.startswith(SQLITE) and is_path(value.removeprefix(SQLITE)))
-    ),
-)
 
 
 @frozen(kw_only=True)
 class Settings:
     """All settings of one chat. Sizes are in bytes or characters as named, times in seconds.
 
-    Raises SettingsError, whose message names the setting, for a value out of its range or of the
-    wrong kind, and for values that cannot go together.
+    Raises `SettingsError`, whose message names the setting, for a value of the wrong kind or out of
+    its range. It is also raised for values that contradict each other.
     """
 
     host: str = field(
@@ -89,8 +69,8 @@ class Settings:
         metadata=about(
             "Listening",
             "Address or host name to listen on; 0.0.0.0 or :: for all.",
-            "Reached from this machine alone until someone decides otherwise, as with Redis and "
-            "PostgreSQL: what is said travels unencrypted.",
+            "Only this machine reaches the chat until the operator decides otherwise, as with "
+            "Redis and PostgreSQL: the traffic is not encrypted.",
             AT_A_RESTART,
         ),
     )
@@ -99,9 +79,9 @@ class Settings:
         validator=whole(0, 65_535),
         metadata=about(
             "Listening",
-            "TCP port to listen on; 0 for any that is free.",
-            "The port of the gochat tutorial this server grew from; above 1023, so that no "
-            "privilege is needed.",
+            "TCP port to listen on; 0 for any free port.",
+            "The port of the gochat tutorial that this server grew from. It is above 1023, so it "
+            "needs no privilege.",
             AT_A_RESTART,
         ),
     )
@@ -110,9 +90,9 @@ class Settings:
         validator=places,
         metadata=about(
             "Listening",
-            "Addresses and unix sockets, each with what it takes, in the place of host and port.",
-            "None: one port for everyone, as the first bytes tell who came. A firewall, or a proxy "
-            "in front, may want the ways in apart.",
+            "Addresses and unix sockets, each with what it takes; replaces host and port.",
+            "None: one port serves everyone, because the first bytes show the protocol. A "
+            "firewall, or a proxy in front, may need separate ports.",
             AT_A_RESTART,
         ),
     )
@@ -121,9 +101,9 @@ class Settings:
         validator=a_path,
         metadata=about(
             "Listening",
-            "File with the certificate for TLS and those it rests on, in PEM; needs tls-key.",
-            "None: TLS is spoken only in somebody's name. With one it is spoken on the same port, "
-            "beside those who come without; 1.2 and newer, as RFC 8996 has it.",
+            "PEM file with the certificate for TLS and its intermediates; needs tls-key.",
+            "None: a certificate is for a name, and a daemon has none by itself. With one, the "
+            "same port takes TLS too, version 1.2 or newer (RFC 8996).",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -132,9 +112,22 @@ class Settings:
         validator=a_path,
         metadata=about(
             "Listening",
-            "File with the certificate's private key, in PEM, closed to other users.",
-            "None. nginx (ssl_certificate_key) and PostgreSQL (ssl_key_file) have it in a file of "
-            "its own too.",
+            "PEM file with the certificate's private key, closed to other users.",
+            "None. A file of its own, as in nginx (ssl_certificate_key) and PostgreSQL "
+            "(ssl_key_file).",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    https_redirect: bool = field(
+        default=True,
+        validator=a_bool,
+        metadata=about(
+            "Listening",
+            "Redirect http to https on a port with TLS, for clients on other machines.",
+            "On, as in Caddy: otherwise a person who types http:// sends private messages "
+            "unencrypted, and sees no warning. It redirects WebSocket clients too (ws to wss), but "
+            "neither line clients nor /healthz and /metrics. Requests from this machine and from "
+            "trusted proxies are exempt: a proxy that speaks TLS itself would redirect for ever.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -144,8 +137,8 @@ class Settings:
         metadata=about(
             "Listening",
             "Clients connected at once.",
-            "As Redis (maxclients 10000); at some 6 KB each at rest, 60 MB. The limit on open "
-            "files must allow it; the daemon says so when it does not.",
+            "As Redis (maxclients 10000). An idle client takes about 6 KB, so that is 60 MB. The "
+            "limit on open files must allow it; the daemon warns if it does not.",
             AT_ONCE,
         ),
     )
@@ -154,9 +147,9 @@ class Settings:
         validator=whole(1, 1_000_000),
         metadata=about(
             "Listening",
-            "Clients connected at once from one address; not this machine's, nor trusted-proxies.",
-            "Ergo has 16 and ngircd 5; an office behind one address needs more. Loopback, where a "
-            "proxy and the owner come from, is exempt in ergo too.",
+            "Clients at once from one address; this machine and trusted-proxies are exempt.",
+            "Ergo has 16 and ngircd 5, but an office behind one address needs more. Loopback, "
+            "where a proxy or the operator connects from, is exempt in ergo too.",
             AT_ONCE,
         ),
     )
@@ -165,8 +158,8 @@ class Settings:
         validator=whole(1, 128),
         metadata=about(
             "Listening",
-            "Leading bits of an IPv6 address that max-clients-per-address takes for one address.",
-            "A customer gets a /64 or more (RFC 6177), and so could pass any limit on single "
+            "Leading bits of an IPv6 address that max-clients-per-address takes as one.",
+            "A customer gets a /64 or more (RFC 6177), and could pass any limit on single "
             "addresses. Ergo counts by /64 too (cidr-len-ipv6).",
             AT_A_RESTART,
         ),
@@ -177,9 +170,9 @@ class Settings:
         metadata=about(
             "Listening",
             "Seconds of silence before TCP asks whether the client is still there.",
-            "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself only "
-            "after two hours. Below the idle timeout of most address translators (RFC 5382: two "
-            "hours and four minutes at least, often much less).",
+            "NATS (ping_interval) and ngircd (PingTimeout) ask after 120 too; Linux by itself asks "
+            "after two hours. Most address translators forget idle connections: after two hours at "
+            "the earliest by RFC 5382, often much sooner.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -189,8 +182,8 @@ class Settings:
         metadata=about(
             "Listening",
             "Seconds between pings to clients that speak telnet or WebSocket; 0 for none.",
-            "Proxies cut a silent connection: nginx (proxy_read_timeout) and AWS's balancers after "
-            "60, haproxy's examples after 50. Browsers answer by themselves.",
+            "Proxies cut a silent connection: nginx (proxy_read_timeout) and AWS load balancers "
+            "after 60, haproxy's examples after 50. Browsers answer pings by themselves.",
             AT_ONCE,
         ),
     )
@@ -199,31 +192,61 @@ class Settings:
         validator=networks(UNIX_ADDRESS),
         metadata=about(
             "Listening",
-            "Addresses or networks, or unix, of proxies that may name their clients; by commas.",
-            "None: who may send such a header chooses the address that limits and logs go by. "
-            "nginx trusts nobody by itself either (set_real_ip_from).",
+            "Proxies that may name their clients: addresses, networks or unix, by commas.",
+            "None: a proxy chooses the address that limits and logs go by. nginx trusts nobody by "
+            "default either (set_real_ip_from).",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    private_networks: tuple[str, ...] = field(
+        default=(),
+        validator=networks(UNIX_ADDRESS),
+        metadata=about(
+            "Listening",
+            "Addresses, networks or unix, by commas, whose connections are private without TLS.",
+            "None: only TLS, and connections within this machine. For a VPN, and for a proxy that "
+            "speaks TLS with all its clients.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    plaintext_passwords: PlaintextPasswords = field(
+        default="refuse",
+        validator=one_of(*get_args(PlaintextPasswords)),
+        metadata=about(
+            "Listening",
+            "Treatment of passwords on connections that are not private: refuse or warn.",
+            "Refused, as in Dovecot (disable_plaintext_auth): whoever can read the traffic could "
+            "log in later. With warn, a line client is warned before it types one.",
             FOR_NEW_CLIENTS,
         ),
     )
 
     http_hosts: tuple[str, ...] = field(
         default=(),
-        validator=words("host names or addresses, without port"),
+        validator=list_of(
+            "host names or addresses, without scheme or port, such as chat.example.org, "
+            "192.0.2.7 or 2001:db8::1",
+            is_http_host,
+        ),
         metadata=about(
             "Listening",
-            "Names by which programs and pages may reach the server, besides loopback; by commas.",
-            "None: a name that someone else has pointed to this machine (DNS rebinding) is none "
-            "of these. Django's ALLOWED_HOSTS is that list, and empty too.",
+            "Host names by which HTTP clients may reach the server, besides loopback; by commas.",
+            "None: a page elsewhere could point its own name to this machine (DNS rebinding), and "
+            "such a name is not in the list. Django's ALLOWED_HOSTS is the same, and empty too.",
             FOR_NEW_CLIENTS,
         ),
     )
     http_origins: tuple[str, ...] = field(
         default=(),
-        validator=words("origins, such as https://chat.example.org"),
+        validator=list_of(
+            "origins as browsers send them, such as https://chat.example.org or "
+            "http://192.0.2.7:8080",
+            is_origin,
+        ),
         metadata=about(
             "Listening",
-            "Origins of other hosts' pages that may come in, separated by commas.",
-            "None: only a page that this host and port has served may speak for its visitor.",
+            "Origins of other hosts' pages that may connect, separated by commas.",
+            "None: only a page from this host and port may speak for its visitor.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -231,14 +254,49 @@ class Settings:
     store: str = field(
         default="auto",
         validator=a_store,
+        repr=without_password,
         metadata=about(
             "Rooms and messages",
-            "Where rooms keep what was said: memory, a file as sqlite:PATH, or auto.",
-            "Left to itself the daemon keeps a file in the user's state directory "
-            "(~/.local/state/trio-chat/PORT.db; in memory with port 0): nothing that anyone has "
-            "seen is lost, and two daemons do not meet. A program that embeds a chat keeps rooms "
-            "in memory: it leaves no files unasked.",
+            "Place for rooms and messages: memory, sqlite:PATH, auto, or a URL of Redis.",
+            "With auto, a daemon has the file ~/.local/state/trio-chat/PORT.db; with port 0 it "
+            "keeps rooms in memory. So no message that anyone has seen is lost, and two daemons "
+            "do not share a file. A program that embeds a chat leaves no file: for it, auto is "
+            "memory.",
             AT_A_RESTART,
+        ),
+    )
+    store_password_file: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Rooms and messages",
+            "File with the password of a store on Redis in its first line.",
+            "None. A password in a file is in no command line or log, and other users cannot read "
+            "it. Other stores have no password: they ignore the file, so that one configuration "
+            "serves for a try with --store memory too.",
+            AT_A_RESTART,
+        ),
+    )
+    accounts: bool = field(
+        default=True,
+        validator=a_bool,
+        metadata=about(
+            "Rooms and messages",
+            "Whether people may have accounts: nicks of their own, with passwords.",
+            "They may, if the store is a file: accounts are in a second file beside it "
+            "(PORT.people.db). A store in memory or on Redis keeps no accounts.",
+            AT_A_RESTART,
+        ),
+    )
+    operators: tuple[str, ...] = field(
+        default=(),
+        validator=nicks,
+        metadata=about(
+            "Rooms and messages",
+            "Nicks of the accounts that may moderate every room, by commas.",
+            "None: being an operator is in no store, so who copies or changes a store gains "
+            "nothing. Each of them needs an account, which proves who it is.",
+            AT_ONCE,
         ),
     )
     durability: Durability = field(
@@ -246,9 +304,10 @@ class Settings:
         validator=one_of(*get_args(Durability)),
         metadata=about(
             "Rooms and messages",
-            "What messages in a file survive: the end of the process, or loss of power too.",
-            "After a kill nothing anyone has seen is gone. To be sure of it after a power cut "
-            "costs a wait for the disk each turn; PostgreSQL's synchronous_commit is that choice.",
+            "Events that messages in a file survive: the end of the process, or a power cut too.",
+            "After a kill, every message that anyone has seen is still there. To survive a power "
+            "cut, each batch of commands waits for the disk. PostgreSQL's synchronous_commit is "
+            "the same choice.",
             AT_A_RESTART,
         ),
     )
@@ -258,8 +317,8 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Rooms that exist without members, separated by commas.",
-            "None: a room is made by its first join and gone with its last member, as in IRC "
-            "(RFC 1459, 1.3).",
+            "None: the first member makes a room and the last one ends it, as in IRC (RFC 1459, "
+            "1.3).",
             AT_ONCE,
         ),
     )
@@ -269,8 +328,8 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Rooms at once.",
-            "A room for each client at its default: nobody is refused in good faith, and nobody "
-            "fills the memory with empty names.",
+            "One for each client at its default: nobody is refused in good faith, and nobody fills "
+            "the memory with empty rooms.",
             AT_ONCE,
         ),
     )
@@ -280,8 +339,8 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Rooms that a WebSocket client may be in at once.",
-            "More than a person follows, and a bound on what coming back brings. Ergo allows 100 "
-            "channels. A client with telnet can show one.",
+            "More than a person follows, and a bound on the cost of a resume. Ergo allows 100 "
+            "channels. A line client is in one room at a time.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -291,7 +350,19 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Take a line without a slash for a message.",
-            "Off, as in the gochat tutorial: a mistyped command is answered, not said aloud.",
+            "Off, as in the gochat tutorial: a mistyped command gets an answer, and the room does "
+            "not see it.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
+    greeting: str = field(
+        default="",
+        validator=a_greeting,
+        metadata=about(
+            "Rooms and messages",
+            "Text that each new client is shown, or file:PATH of a file with one.",
+            "None, as in the gochat tutorial. It is the message of the day of IRC (RFC 2812, "
+            "3.4.1), within a screenful.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -300,10 +371,10 @@ class Settings:
         validator=whole(16, 1_048_576),
         metadata=about(
             "Rooms and messages",
-            "Bytes in a line a client sends, its end excluded; at least 4 times message-chars.",
-            "Holds the longest message in any script (4 bytes a character, RFC 3629) with its "
-            "command. IRC has 512 (RFC 1459), which cuts a Cyrillic or Chinese message short; "
-            "NATS has 4096 for a control line.",
+            "Bytes in a line from a client, without its end; at least 4 times message-chars.",
+            "Holds a command with the longest message in any script: UTF-8 has up to 4 bytes a "
+            "character (RFC 3629). IRC has 512 (RFC 1459), which cuts a Cyrillic or Chinese "
+            "message short. NATS has 4096 for a control line.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -313,7 +384,7 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Characters in a message.",
-            "As Discord: a screenful, which is as much as a person reads at once.",
+            "As Discord. That is a screenful, as much as a person reads at once.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -323,7 +394,7 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Characters in a topic.",
-            "A few lines of a terminal, seen by everyone who joins. Ergo has 390.",
+            "A few lines of a terminal, shown to everyone who joins. Ergo has 390.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -333,7 +404,7 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Characters in a nick.",
-            "As ergo; IRC began with 9 (RFC 1459), too few for most names.",
+            "As ergo. IRC began with 9 (RFC 1459), too few for most names.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -343,7 +414,7 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Characters in the name of a room.",
-            "As ergo; RFC 2812 has 50, RFC 1459 had 200.",
+            "As ergo. RFC 2812 has 50, RFC 1459 had 200.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -352,8 +423,9 @@ class Settings:
         validator=whole(1, 100_000),
         metadata=about(
             "Rooms and messages",
-            "Messages a room has at hand for clients that lag behind.",
-            "A minute of a very busy room; who is further behind is served from the store.",
+            "Messages of a room that stay in memory for lagging clients.",
+            "A minute of a very busy room. Clients that are further behind get older messages from "
+            "the store.",
             AT_ONCE,
         ),
     )
@@ -362,9 +434,9 @@ class Settings:
         validator=whole(0, 1_099_511_627_776),
         metadata=about(
             "Rooms and messages",
-            "Bytes of memory for the messages that all rooms together have at hand.",
+            "Bytes of memory for the messages that all rooms keep in memory.",
             "Over 100,000 usual messages. Beyond it, the rooms that have been silent for longest "
-            "give theirs back; the store has them still.",
+            "keep none in memory; the store still has them.",
             AT_ONCE,
         ),
     )
@@ -385,9 +457,9 @@ class Settings:
         ),
         metadata=about(
             "Rooms and messages",
-            "Days a room keeps a message; 0 for as long as history-entries lets it.",
-            "What is not known to be unwanted is not thrown away, as with Matrix's Synapse "
-            "(retention is off). Ergo expires after a week.",
+            "Days a room keeps a message; 0 for no limit but history-entries.",
+            "Messages are kept unless the operator wants otherwise, as in Matrix's Synapse "
+            "(retention is off). Ergo deletes after a week.",
             AT_ONCE,
         ),
     )
@@ -397,8 +469,8 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Bytes that all histories take; 0 for no limit in a file, 256 MiB in memory.",
-            "None: the disk has its own end (min-free-disk-bytes). Redis (maxmemory) has no limit "
-            "either until it is told one. A full file takes nothing more; in memory the largest "
+            "None: the disk has its own limit (min-free-disk-bytes). Redis (maxmemory) has no "
+            "limit by default either. A full file takes no more messages; in memory, the largest "
             "rooms lose their oldest messages.",
             AT_ONCE,
         ),
@@ -409,9 +481,57 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Bytes of the file's disk to leave free; 0 to fill it.",
-            "A full disk harms whatever else writes there, logs among it. RabbitMQ stops at 50 MB "
-            "(disk_free_limit).",
+            "A full disk harms everything else that writes there, such as logs. RabbitMQ stops at "
+            "50 MB (disk_free_limit).",
             AT_ONCE,
+        ),
+    )
+
+    node: str = field(
+        default="",
+        validator=a_node,
+        metadata=about(
+            "Several machines",
+            "Name of this node among those of one chat on Redis.",
+            "The machine's host name and the daemon's port: no two nodes have both in common. A "
+            "node that starts anew with its name takes its old place. Without Redis it has no "
+            "meaning.",
+            AT_A_RESTART,
+        ),
+    )
+    lease: float = field(
+        default=10.0,
+        validator=seconds(1, 300),
+        metadata=about(
+            "Several machines",
+            "Seconds without a sign of life until other nodes take a node for dead.",
+            "People who are gone seem present for so long. With less, a pause of the process or "
+            "the network takes people who are there out of their rooms. Consul has sessions of 10 "
+            "s at least; Kubernetes gives a leader 15 (leaseDuration). Without Redis it has no "
+            "meaning.",
+            AT_A_RESTART,
+        ),
+    )
+    workers: int = field(
+        default=1,
+        validator=whole(1, MOST_WORKERS),
+        metadata=about(
+            "Several machines",
+            "Processes that serve the same port, each with a Python of its own; needs Redis.",
+            "One, as in uvicorn and gunicorn: a process uses one core, and most chats need less. "
+            "Several share their rooms through the store.",
+            AT_A_RESTART,
+        ),
+    )
+    worker_port: int = field(
+        default=0,
+        validator=whole(0, 65_535 - MOST_WORKERS),
+        metadata=about(
+            "Several machines",
+            "Port at which the first worker alone takes HTTP, and the others at those after it.",
+            "None. Prometheus must reach each worker by itself: behind the common port it would "
+            "read another one each time. They listen at host.",
+            AT_A_RESTART,
         ),
     )
 
@@ -420,8 +540,8 @@ class Settings:
         validator=rate(0.01, 1_000_000),
         metadata=about(
             "Fast and slow clients",
-            "Lines a second each client may send for long: 10/s, 600/m or off.",
-            "No person types faster, and a bot is merely slowed: its lines wait, none is lost. "
+            "Lines a second that a client may send in the long run: 10/s, 600/m or off.",
+            "No person types faster. A bot is only slowed down: its lines wait, and none is lost. "
             "IRC servers are stricter: RFC 1459 allows one line every 2 s, ergo 2 a second.",
             FOR_NEW_CLIENTS,
         ),
@@ -431,8 +551,8 @@ class Settings:
         validator=whole(1, 1_000_000),
         metadata=about(
             "Fast and slow clients",
-            "Lines each client may send at once before rate-limit slows it.",
-            "A pasted screenful passes unslowed. RFC 1459 and ergo let 5 pass.",
+            "Lines that a client may send at once before rate-limit slows it down.",
+            "A pasted screenful passes at once. RFC 1459 and ergo let 5 lines pass.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -442,10 +562,10 @@ class Settings:
         metadata=about(
             "Fast and slow clients",
             "Bytes that may wait for a slow client; at least twice line-bytes.",
-            "Seconds of a busy room. A turn more may come on top, which is 330 KB of long "
-            "messages: 1,000 stuck clients hold 600 MB at worst. Ergo has 96 KB "
-            "(max-sendq), Redis 8 MB for 60 s (pubsub), NATS 64 MB (max_pending); there the "
-            "client is disconnected, here it is caught up later.",
+            "Seconds of a busy room. One more batch may come on top, up to 330 KB of long "
+            "messages: 1,000 stuck clients hold at most 600 MB. Ergo has 96 KB (max-sendq), Redis "
+            "8 MB for 60 s (pubsub), NATS 64 MB (max_pending). Those disconnect a slow client; "
+            "here it catches up later.",
             AT_ONCE,
         ),
     )
@@ -455,8 +575,9 @@ class Settings:
         metadata=about(
             "Fast and slow clients",
             "Seconds without a byte of progress before a client is dropped.",
-            "As nginx (send_timeout 60 s); longer than a tunnel on a train, shorter than TCP's own "
-            "patience of about a quarter of an hour. NATS gives up after 10 s (write_deadline).",
+            "As nginx (send_timeout 60 s). That is longer than a tunnel on a train, and shorter "
+            "than TCP's own patience of a quarter of an hour. NATS gives up after 10 s "
+            "(write_deadline).",
             AT_ONCE,
         ),
     )
@@ -465,9 +586,10 @@ class Settings:
         validator=seconds(0, 86_400),
         metadata=about(
             "Fast and slow clients",
-            "Seconds a WebSocket client whose connection broke may take to come back; 0 for none.",
-            "A tunnel, a change of networks, a restart of a proxy. Socket.IO has two minutes, "
-            "ejabberd five (XEP-0198); the longer, the longer who is gone seems to be there.",
+            "Seconds in which a WebSocket client may resume a broken connection; 0 for none.",
+            "Enough for a tunnel, a change of networks, or a restart of a proxy. Socket.IO has two "
+            "minutes, ejabberd five (XEP-0198). With more, a client that is gone seems present for "
+            "longer.",
             AT_ONCE,
         ),
     )
@@ -477,9 +599,9 @@ class Settings:
         metadata=about(
             "Fast and slow clients",
             "Seconds to read and discard after the last line to a client, so that it arrives.",
-            "Closing with unread input makes TCP reset, which eats the last line (RFC 1122, "
-            "4.2.2.13). nginx waits 5 s for each further read (lingering_timeout); a round trip "
-            "takes less than one.",
+            "TCP resets a connection that is closed with unread input, and the last line is lost "
+            "(RFC 1122, 4.2.2.13). nginx waits 5 s for each further read (lingering_timeout). A "
+            "round trip takes less than a second.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -488,8 +610,8 @@ class Settings:
         validator=seconds(0, 3600),
         metadata=about(
             "Fast and slow clients",
-            "Seconds that stopping may take to deliver what waits for each client.",
-            "Half of what Docker allows before it kills (10 s); systemd allows 90 s.",
+            "Seconds that a stop may take to deliver what waits for each client.",
+            "Half of what Docker allows before it kills (10 s). systemd allows 90 s.",
             AT_ONCE,
         ),
     )
@@ -499,8 +621,8 @@ class Settings:
         validator=one_of(*get_args(LogFormat)),
         metadata=about(
             "Logs",
-            "Form of the log on stderr: one line each for people, or for machines.",
-            "Read by people first; systemd and Docker take lines as they are.",
+            "Form of the log on stderr: text for people, or json for machines.",
+            "People read it first. systemd and Docker take lines as they are.",
             AT_ONCE,
         ),
     )
@@ -510,7 +632,8 @@ class Settings:
         metadata=about(
             "Logs",
             "Least serious kind of event that is logged.",
-            "Who came, who left and why; what was said is never logged.",
+            "At info the log has connections and disconnections, with the reasons. It never has "
+            "messages.",
             AT_ONCE,
         ),
     )
@@ -521,8 +644,8 @@ class Settings:
         metadata=about(
             "Operating",
             "Path of the daemon's control socket; a program that embeds a chat has none.",
-            "PORT.sock in trio-chat in the user's runtime directory (XDG_RUNTIME_DIR), where a "
-            "second daemon starts beside the first and `trio-chat status` finds both.",
+            "PORT.sock in trio-chat in the user's runtime directory (XDG_RUNTIME_DIR). Several "
+            "daemons have a socket each there, and `trio-chat status` finds them all.",
             AT_A_RESTART,
         ),
     )
@@ -532,70 +655,46 @@ class Settings:
         validator=a_path,
         metadata=about(
             "Operating",
-            "File with the token for /metrics and /healthz from elsewhere than this machine.",
-            "None: only who comes from this machine gets them. In a file the token is in no "
-            "command line, environment or log.",
+            "File with the token for /metrics and /healthz from other machines.",
+            "None: only this machine reads them. A token in a file is in no command line, "
+            "environment or log.",
             AT_ONCE,
         ),
     )
 
     @property
     def document_bytes(self) -> int:
-        """Bytes in a command that a program sends as a document.
+        """The most bytes in a command of a WebSocket client, which is a JSON document.
 
-        It holds the longest message with every character escaped (12 bytes for 4 of UTF-8), and
-        what stands around it.
+        It holds the longest message with every character escaped (12 bytes for 4 of UTF-8), and the
+        JSON around it.
         """
         return 3 * self.line_bytes + 2048
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where to listen, whichever settings say so."""
+        """The endpoints to listen at: those of `listen`, or else of `host` and `port`."""
         return self.listen or (Endpoint(self.host, self.port),)
 
     @property
+    def shown_store(self) -> str:
+        """The store without a password, for logs, the status and what is handed over."""
+        return without_password(self.store)
+
+    def operator_keys(self) -> frozenset[str]:
+        """Return the casefolded nicks of `operators`."""
+        return frozenset(parse_nick(nick, len(nick)).casefolded for nick in self.operators)
+
+    @property
+    def keeps_accounts(self) -> bool:
+        """Whether people may have accounts."""
+        return self.accounts and self.store.startswith(SQLITE)
+
+    @property
     def instance(self) -> str:
-        """What the files are named after that a daemon has by default: see `instance_of`."""
+        """The name for the files that a daemon has by default: see `instance_of`."""
         return instance_of(self.endpoints)
 
     def __attrs_post_init__(self) -> None:
-        if problems := list(self._problems()):
+        if problems := list(contradictions(self)):
             raise SettingsError("\n".join(problems))
-
-    def _problems(self) -> Iterator[str]:
-        """Say what cannot go together."""
-        if self.line_bytes < (need := BYTES_A_CHARACTER * self.message_chars):
-            yield (
-                f"line_bytes must be at least {need} for message_chars {self.message_chars}, "
-                f"not {self.line_bytes}: a character takes up to {BYTES_A_CHARACTER} bytes"
-            )
-        if self.outbox_bytes < (need := 2 * self.line_bytes):
-            yield (
-                f"outbox_bytes must be at least {need} for line_bytes {self.line_bytes}, "
-                f"not {self.outbox_bytes}: half of it must hold the longest line"
-            )
-        if bool(self.tls_cert) != bool(self.tls_key):
-            given, missing = ("tls_cert", "tls_key") if self.tls_cert else ("tls_key", "tls_cert")
-            yield f"{given} needs {missing} too: a certificate and its key go together"
-        if self.listen and (self.host, self.port) != ("127.0.0.1", 8888):
-            yield "listen takes the place of host and port: put these into one of its entries"
-        for endpoint in self.listen:
-            if "tls" in endpoint.accept and endpoint.accept != ALL and not self.tls_cert:
-                yield f"listen takes TLS at {endpoint.place}: that needs tls_cert and tls_key"
-        if self.max_rooms < (need := len(self.keep_rooms)):
-            yield f"max_rooms must be at least {need} for {need} keep_rooms, not {self.max_rooms}"
-
-
-def changes(old: Settings, new: Settings) -> dict[str, Changes]:
-    """The settings that differ, each with when a chat that runs by `old` changes it."""
-    return {
-        field.name: field.metadata["changes"]
-        for field in fields(Settings)
-        if getattr(old, field.name) != getattr(new, field.name)
-    }
-
-
-def changed(old: Settings, new: Settings) -> Settings:
-    """What a chat that runs by `old` can take of `new` without a restart."""
-    stay = [name for name, when in changes(old, new).items() if when == AT_A_RESTART]
-    return evolve(new, **{name: getattr(old, name) for name in stay})

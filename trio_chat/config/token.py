@@ -1,4 +1,4 @@
-"""The token that operators from elsewhere need, in a file: so no command line or log has it."""
+"""Reads the token for operators on other machines from its file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTING: Final = "metrics_token_file"
-# What RFC 6750 (2.1) has for a bearer token; fewer characters could be found by trying.
+# RFC 6750 (2.1) allows these characters. Somebody could guess a shorter token.
 LEAST: Final = 16
 MOST: Final = 1024
 TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-# What makes a good one, for those who have none yet.
+# A command that makes a good token.
 MADE_BY: Final = "openssl rand -hex 32"
 
 
 def read_token(path: Path) -> bytes:
-    """The token in a file; raises `SettingsError` if there is none, or others can see it."""
+    """Read the token; raises `SettingsError` if there is none, or other users can read it."""
     token = read_file(SETTING, path, MOST + 3, secret=True).strip()
     if not LEAST <= len(token) <= MOST or not TOKEN.fullmatch(token):
         raise SettingsError(

@@ -1,33 +1,41 @@
-"""What one setting may be: each kind's validator, which tells a person what is wrong.
+"""Validators of settings, one for each kind, with messages for people.
 
-A message begins with the setting's name, and says what it must be and what it was given.
+A message begins with the setting's name. It says what the setting must be, and what was given.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from ipaddress import ip_network
-from typing import Any, cast
+from ipaddress import ip_address, ip_network
+from typing import Any, Final, cast
 
 from attrs import Attribute
 
-from trio_chat.errors import SettingsError
+from trio_chat.config.toml_forms import in_toml
+from trio_chat.errors import Refused, SettingsError
+from trio_chat.protocol.names import parse_nick
 
 Validator = Callable[[object, "Attribute[Any]", Any], None]
 
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+# Browsers send origins in lower case, and their extensions have schemes of their own.
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]+)?")
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+
 
 def must_be(what: str, holds: Callable[[Any], bool]) -> Validator:
-    """A validator that names the setting, WHAT it must be, and the value it was given."""
+    """Make a validator that names the setting, WHAT it must be, and the value it was given."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         if not holds(value):
-            raise SettingsError(f"{attribute.name} must be {what}, not {value!r}")
+            raise SettingsError(f"{attribute.name} must be {what}, not {in_toml(value)}")
 
     return check
 
 
 def is_number(value: object, low: float, high: float) -> bool:
-    # Types are compared, not asked for by isinstance: True is no number of anything. NaN fails too.
+    # `isinstance` would take True for a number. NaN fails the comparison.
     return type(value) in (int, float) and low <= cast("float", value) <= high
 
 
@@ -39,33 +47,55 @@ def is_path(text: str) -> bool:
     return bool(text.strip()) and "\0" not in text
 
 
-def is_network(value: object) -> bool:
-    if type(value) is not str:
-        return False
+def is_network(text: str) -> bool:
     try:
-        ip_network(value)
+        ip_network(text)
     except ValueError:
         return False
     return True
 
 
-def networks(*words: str) -> Validator:
-    """Several addresses, networks or WORDS; it names the first that is none."""
+def is_http_host(text: str) -> bool:
+    """Whether this can be the name in a Host header, without its port, as a browser sends it."""
+    try:
+        return str(ip_address(text)) == text.lower()  # browsers shorten IPv6 addresses
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+
+
+def is_origin(text: str) -> bool:
+    """Whether this can be an Origin header, as a browser sends it; `null` is one."""
+    scheme = text.partition("://")[0]
+    return text == "null" or (
+        _ORIGIN.fullmatch(text) is not None
+        and not text.endswith(_DEFAULT_PORTS.get(scheme, "/"))  # browsers leave it out
+    )
+
+
+def list_of(what: str, holds: Callable[[str], bool]) -> Validator:
+    """Make a validator of lists of texts; it names the first wrong one."""
 
     def check(_: object, attribute: Attribute[Any], value: object) -> None:
         parts = cast("tuple[object, ...]", value) if type(value) is tuple else (value,)
-        wrong = [part for part in parts if not (part in words or is_network(part))]
+        wrong = [part for part in parts if type(part) is not str or not holds(part)]
         if wrong or type(value) is not tuple:
             raise SettingsError(
-                f"{attribute.name} must be addresses or whole networks, such as 192.0.2.7 or "
-                f"10.0.0.0/8, or {' or '.join(words)}, not {[*wrong, value][0]!r}"
+                f"{attribute.name} must be a list of {what}, not {in_toml([*wrong, value][0])}"
             )
 
     return check
 
 
+def networks(*words: str) -> Validator:
+    """Make a validator of lists of addresses, networks or WORDS."""
+    return list_of(
+        f"addresses or whole networks, such as 192.0.2.7 or 10.0.0.0/8, or {' or '.join(words)}",
+        lambda text: text in words or is_network(text),
+    )
+
+
 def whole(low: int, high: int) -> Validator:
-    """A whole number from LOW to HIGH; 2.0 is none."""
+    """Make a validator of whole numbers from LOW to HIGH; 2.0 is not whole."""
     return must_be(
         f"a whole number from {low} to {high}",
         lambda value: type(value) is int and low <= value <= high,
@@ -108,18 +138,18 @@ a_path = must_be(
 )
 
 
-def words(what: str) -> Validator:
-    """Several words of which none is empty or has white space in it."""
-    return must_be(
-        what,
-        lambda value: (
-            type(value) is tuple and all(is_word(word) and word.split() == [word] for word in value)
-        ),
-    )
+def _is_nick(text: str) -> bool:
+    try:
+        parse_nick(text, len(text))
+    except Refused:
+        return False
+    return True
 
 
-# What a room's name may look like is told by `names`, once the server makes these rooms.
+nicks = list_of("nicks that people can take", _is_nick)
+
+# `trio_chat.protocol.names` checks the names themselves: `room_chars` bounds them.
 room_names = must_be(
-    "names of rooms, none of them empty",
+    "a list of room names, none of them empty",
     lambda value: type(value) is tuple and all(map(is_word, cast("tuple[object, ...]", value))),
 )

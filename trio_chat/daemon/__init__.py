@@ -1,6 +1,6 @@
-"""The daemon: it runs a chat as a process of its own, and does what its owner asks of it.
+"""The daemon: it runs a chat as a process of its own, and obeys its operator.
 
-`run` is its life, from the settings to the last line of the log. Its owner asks through the control
-socket (`control`, `control_client`), by signals, or through systemd. `upgrade` hands the chat over
-to a new process.
+`run` is one run, from the settings to the exit code. The operator's `commands` find the daemon
+(`target`) and reach its `operations` through the control socket (`control`, `control_client`).
+`signals` and systemd reach them too. `upgrade` hands the chat over to a new process.
 """

@@ -1,4 +1,4 @@
-"""How addresses are told to people: where the daemon listens, and why it cannot."""
+"""Addresses for people: where the daemon listens, what it takes there, and why it cannot."""
 
 from __future__ import annotations
 
@@ -6,65 +6,110 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
-from trio_chat.config.endpoints import REACHED_AT, Endpoint, is_loopback, place
+from trio_chat.config.endpoints import (
+    REACHED_AT,
+    UNIX_ADDRESS,
+    Endpoint,
+    is_loopback,
+    place,
+)
 from trio_chat.config.settings import Settings
+
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
+# The words for what an endpoint takes.
+LINES: Final = "lines"
+WEB: Final = "WebSocket and the page"
 
 
 def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:
-    """Say in one line where it listens, and how to talk to it."""
-    places = ", ".join(endpoint.text for endpoint in endpoints)
-    tls = ", with TLS too" if settings.tls_cert else ""
-    ways = _ways(endpoints, settings.http_hosts)
-    talk = f" - to talk to it: {ways}" if ways else ""
-    click.echo(f"trio_chat is listening on {places}{tls}{talk}")
+    """Print a line for each endpoint: where it is, what it takes, and how to talk to it."""
+    for endpoint in sorted(endpoints, key=lambda endpoint: bool(endpoint.unix)):
+        ways = _ways(endpoint, settings)
+        talk = f" - to talk to it: {ways}" if ways else ""
+        taken = f"{_taken(endpoint, settings)}{_proxies(endpoint, settings)}"
+        click.echo(f"trio_chat is listening on {endpoint.place} for {taken}{talk}")
 
 
-def _ways(endpoints: Sequence[Endpoint], http_hosts: tuple[str, ...]) -> str:
-    """How to reach those that take lines, and HTTP, unencrypted; TCP comes first."""
-    by_tcp = sorted(endpoints, key=lambda endpoint: bool(endpoint.unix))
-    lines = [_line_way(endpoint) for endpoint in by_tcp if "line" in endpoint.accept][:1]
-    for endpoint in by_tcp:
-        if "http" in endpoint.accept and not endpoint.unix:
-            return _with_browser(lines, endpoint, http_hosts)
-    return "".join(lines)
+def _taken(endpoint: Endpoint, settings: Settings) -> str:
+    """Say what an endpoint takes: lines, or HTTP, or both, without TLS and with it."""
+    has_tls = _has_tls(endpoint, settings)
+    match "line" in endpoint.accept, "http" in endpoint.accept:
+        case True, True:
+            return f"{LINES}, {WEB}{', with TLS or without' if has_tls else ''}"
+        case True, False:
+            return f"{LINES}{f', with TLS for {WEB} too' if has_tls else ''}"
+        case False, True:
+            return f"{WEB}{f', with TLS for {LINES} too' if has_tls else ''}"
+    return f"{LINES}, {WEB}, with TLS only"
 
 
-def _line_way(endpoint: Endpoint) -> str:
+def _proxies(endpoint: Endpoint, settings: Settings) -> str:
+    trusted = [
+        proxy
+        for proxy in settings.trusted_proxies
+        if (proxy == UNIX_ADDRESS) == bool(endpoint.unix)
+    ]
+    return f", with PROXY headers from {', '.join(trusted)}" if trusted else ""
+
+
+def _has_tls(endpoint: Endpoint, settings: Settings) -> bool:
+    return "tls" in endpoint.accept and bool(settings.tls_cert)
+
+
+def _ways(endpoint: Endpoint, settings: Settings) -> str:
+    """Say how to reach an endpoint: by telnet or nc, and with a browser."""
+    has_tls = _has_tls(endpoint, settings)
+    host, port, hosts = endpoint.host, endpoint.port, settings.http_hosts
     if endpoint.unix:
-        return f"nc -U {endpoint.unix}"
-    return f"telnet {REACHED_AT.get(endpoint.host, endpoint.host)} {endpoint.port}"
-
-
-def _with_browser(lines: list[str], endpoint: Endpoint, http_hosts: tuple[str, ...]) -> str:
-    host, port = endpoint.host, endpoint.port
+        return f"nc -U {endpoint.unix}" if "line" in endpoint.accept else ""
     reached = REACHED_AT.get(host, host)
-    if not (is_loopback(reached) or reached in http_hosts):
+    public = hosts[0] if has_tls and hosts and not is_loopback(host) else ""
+    lines = []
+    if "line" in endpoint.accept:
+        lines = [f"telnet {reached} {port}"]
+    elif has_tls:
+        lines = [f"trio-chat connect --tls {place(public or reached, port)}"]
+    if not has_tls and "http" not in endpoint.accept:
+        return "".join(lines)
+    if public:
+        return ", or ".join([*lines, f"a browser at {_url(public, port, has_tls=True)}"])
+    if not (is_loopback(reached) or reached in hosts):
         return f"{''.join(lines)} (browsers need --http-hosts {reached})".strip()
-    browser = ", or ".join([*lines, f"a browser at http://{place(reached, port)}/"])
+    ways = ", or ".join([*lines, f"a browser at {_url(reached, port, has_tls=has_tls)}"])
     if reached == host:
-        return browser
-    elsewhere = "from other machines by this one's address"
-    named = "" if http_hosts else " (browsers need --http-hosts ADDRESS)"
-    return f"{browser}, {elsewhere}{named}"
+        return ways
+    named = "" if hosts else " (browsers need --http-hosts ADDRESS)"
+    return f"{ways}, from other machines by this one's address{named}"
 
 
-def told(error: OSError | UnicodeError, endpoint: Endpoint, *, alone: bool) -> str:
-    """Why it cannot listen there, and what to do.
+def _url(host: str, port: int, *, has_tls: bool) -> str:
+    scheme, usual = ("https", HTTPS_PORT) if has_tls else ("http", HTTP_PORT)
+    where = place(host, port)
+    return f"{scheme}://{where.removesuffix(f':{usual}')}/"
 
-    `alone`: it is what the settings `host` and `port` say.
+
+def told(
+    error: OSError | UnicodeError, endpoint: Endpoint, *, alone: bool, port: str = "--port"
+) -> str:
+    """Say why the daemon cannot listen there, and what to do.
+
+    `alone`: the endpoint comes from the setting `host` and from the one with the flag `port`, not
+    from `listen`.
     """
     host, where = endpoint.host, endpoint.place
     with_host = " with --host" if alone else " in listen"
-    with_port = " with --port" if alone else " in listen"
+    with_port = f" with {port}" if alone else " in listen"
     if isinstance(error, (socket.gaierror, UnicodeError)):
-        return f"{host} is no host that is known here: choose another{with_host}"
+        return f"{host} is not a known host: choose another{with_host}"
     if error.errno == errno.EADDRINUSE:
         return f"{where} is in use: choose another{with_port}, or stop the other server"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is no address of this machine: choose another{with_host}"
+        return f"{host} is not an address of this machine: choose another{with_host}"
     if error.errno in (errno.EACCES, errno.EPERM) and not endpoint.unix:
         return f"{where} is not allowed to this user: choose a port above 1023{with_port}"
     return f"cannot listen on {where}: {os.strerror(error.errno or 0)}"

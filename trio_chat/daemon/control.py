@@ -1,7 +1,7 @@
-"""Serves the control socket: one JSON object a line in, one out, for the daemon's owner alone.
+"""Serves the control socket: one JSON object a line in, one out, for the operator alone.
 
-A connection is for one request, `{"command": NAME}`, and its answer. What could not be done is
-answered with `{"error": "one sentence"}`.
+A connection is for one request and its answer. A request is `{"command": NAME}`, with the arguments
+of the command as further keys. The answer to a failure is `{"error": "one sentence"}`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,31 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from trio_chat.errors import ChatError, ControlError
 
 if TYPE_CHECKING:
     from trio_chat.daemon.control_path import ControlListener
 
-# A request has a few dozen bytes.
-REQUEST_BYTES: Final = 4096
-# For a request to come, and for an answer to go.
+# Most requests have a few dozen bytes. A line to announce may have `message_chars`, 2000 by
+# default, each of which JSON writes with up to 12 bytes.
+REQUEST_BYTES: Final = 32_768
+# The time in which a request has to come, and in which each part of an answer has to go.
 SECONDS: Final = 10.0
-# More than one person and a few scripts need at once.
+# One person and a few scripts need fewer at once.
 CONNECTIONS: Final = 16
+# The beginning of the answer to a request that is unknown, or has other arguments.
+UNKNOWN: Final = 'a request is {"command": NAME}'
+# Rows of an answer that are sent together.
+ROWS: Final = 100
 
 ROOT: Final = 0
 CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: process, user and group
@@ -41,25 +47,42 @@ logger = logging.getLogger("trio_chat")
 
 
 @frozen
-class Command:
-    """What a request of this name does.
+class Listing:
+    """An answer with rows, which follow it as a line each: it says how many they are.
 
-    `run` gives the answer, or raises a `ChatError` whose message is the sentence to answer. `then`
-    is called once the answer has been sent, unless that is an `error`; from then on the connection
-    stays open to the end of `serve_control`, so that who asked can wait for it.
+    Rows are taken from `rows` as they are sent, so that nobody waits while thousands are made.
     """
 
-    run: Callable[[], Awaitable[Response]]
+    answer: Response
+    rows: Iterable[Response] = ()
+
+
+@frozen
+class Command:
+    """The action for the requests of one name.
+
+    `run` takes the arguments that `takes` names, each of its type, and may get those that
+    `may_take` names. It gives the answer, or raises a
+    `ChatError` whose message becomes the `error`. `then` is called once an answer without `error`
+    has been sent. From then on the connection stays open to the end of `serve_control`, so that the
+    other side can wait for it.
+    """
+
+    run: Callable[..., Awaitable[Response | Listing]]
     then: Callable[[], None] | None = None
+    takes: Mapping[str, type] = field(factory=dict)
+    may_take: Mapping[str, type] = field(factory=dict)
+
+    def fits(self, arguments: Mapping[str, object]) -> bool:
+        """Whether these are the arguments that it takes, each of the right type."""
+        given = {name: type(value) for name, value in arguments.items()}
+        return self.takes.items() <= given.items() <= {**self.takes, **self.may_take}.items()
 
 
 async def serve_control(
     listener: ControlListener, commands: Mapping[str, Command], end: trio.Event
 ) -> None:
-    """Answer requests until `end`.
-
-    The path is free before those who still wait there are disconnected.
-    """
+    """Answer requests until `end`; then free the path, and after that disconnect everyone."""
     server = _Server(commands)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -77,7 +100,7 @@ class _Server:
     connections: int = 0
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection; what goes wrong in it is its own."""
+        """Serve one connection."""
         self.connections += 1
         try:
             async with stream:
@@ -87,17 +110,23 @@ class _Server:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         command: Command | None = None
+        answer: Response
+        rows: Iterator[Response] = iter(())
         try:
             self._check(stream)
-            command = self._command(await _request(stream))
-            answer = await command.run()
+            command, arguments = self._command(await _request(stream))
+            found = await command.run(**arguments)
+            listing = found if isinstance(found, Listing) else Listing(found)
+            answer, rows = listing.answer, iter(listing.rows)
         except ChatError as error:
             answer = {"error": str(error)}
         except Exception:
             logger.exception("a request to the control socket failed")
             answer = {"error": "that has failed; the daemon's log says why"}
-        with trio.move_on_after(SECONDS), suppress(trio.BrokenResourceError):
-            await stream.send_all(json.dumps(answer).encode() + b"\n")
+        await _send(stream, [answer])
+        while some := list(islice(rows, ROWS)):
+            if not await _send(stream, some):
+                return
         if command is not None and command.then is not None and "error" not in answer:
             command.then()
             await trio.sleep_forever()  # until the daemon has ended
@@ -109,20 +138,23 @@ class _Server:
         if self.connections > CONNECTIONS:
             raise ControlError("too many others are asking just now: try again")
 
-    def _command(self, request: bytes) -> Command:
+    def _command(self, request: bytes) -> tuple[Command, dict[str, object]]:
         try:
-            asked = json.loads(request)
+            asked: object = json.loads(request)
         except (ValueError, RecursionError):
             asked = None
-        match asked:
-            case {"command": str(name), **rest} if name in self.commands and not rest:
-                return self.commands[name]
+        if isinstance(asked, dict):
+            arguments = cast("dict[str, object]", asked)
+            name = arguments.pop("command", None)
+            command = self.commands.get(name) if isinstance(name, str) else None
+            if command is not None and command.fits(arguments):
+                return command, arguments
         names = ", ".join(self.commands)
-        raise ControlError(f'a request is {{"command": NAME}}, where NAME is one of: {names}')
+        raise ControlError(f"{UNKNOWN}, where NAME is one of: {names}")
 
 
 async def _request(stream: trio.SocketStream) -> bytes:
-    """The first line, or what there is of it; raises `ControlError` if it is too long or late."""
+    """Read the first line, whole or not; raises `ControlError` if it is too long or late."""
     data = bytearray()
     with trio.move_on_after(SECONDS), suppress(trio.BrokenResourceError):
         while b"\n" not in data:
@@ -136,10 +168,19 @@ async def _request(stream: trio.SocketStream) -> bytes:
     raise ControlError(f"there was no request within {SECONDS:g} seconds")
 
 
-def peer_user(stream: trio.SocketStream) -> int | None:
-    """The user id of who is at the other end; `None` where the system is not Linux.
+async def _send(stream: trio.SocketStream, answers: Iterable[Response]) -> bool:
+    """Send a line each; return whether the other side has taken them in time."""
+    data = b"".join(json.dumps(answer).encode() + b"\n" for answer in answers)
+    with trio.move_on_after(SECONDS), suppress(trio.BrokenResourceError):
+        await stream.send_all(data)
+        return True
+    return False
 
-    There the modes of the socket and its directory alone have to keep others out.
+
+def peer_user(stream: trio.SocketStream) -> int | None:
+    """Return the id of the user at the other end; `None` where the system is not Linux.
+
+    On other systems the modes of the socket and its directory alone keep other users out.
     """
     if sys.platform != "linux":
         return None

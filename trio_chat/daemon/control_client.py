@@ -1,4 +1,4 @@
-"""Asks a running daemon through its control socket: what `trio-chat status` and its like do."""
+"""Asks a running daemon through its control socket, as `trio-chat status` does."""
 
 from __future__ import annotations
 
@@ -6,40 +6,23 @@ import json
 import os
 import socket
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from trio_chat.daemon.control_path import SUFFIX, check_directory, default_directory
 from trio_chat.errors import ControlError
-from trio_chat.transports.unix import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-# Longer than a daemon takes to read its settings from a disk that hangs.
+# A daemon gives up reading its settings, from a disk that hangs, before that.
 ANSWER_SECONDS: Final = 20.0
+# A line of an answer has at most so many.
 ANSWER_BYTES: Final = 1 << 20
+RECEIVE_BYTES: Final = 1 << 16
 
 
-def running() -> list[Path]:
-    """The control sockets of this user's daemons, of those that have them in the default place.
-
-    Raises `ControlError` if that place is not the user's own.
-    """
-    try:
-        directory = default_directory()
-        if not directory.exists():
-            return []
-    except OSError:
-        return []
-    check_directory(directory)
-    return [path for path in sorted(directory.glob(f"*{SUFFIX}")) if _answers(path)]
-
-
-def _answers(path: Path) -> bool:
-    with suppress(OSError):
-        return is_alive(path)
-    return False
+class NoDaemonError(ControlError):
+    """Nobody serves the control socket."""
 
 
 class Asking:
@@ -48,13 +31,26 @@ class Asking:
     def __init__(self, path: Path, connected: socket.socket) -> None:
         self._path = path
         self._socket = connected
+        # Bytes that came behind the line that was read last.
+        self._rest = b""
 
-    def ask(self, command: str, seconds: float | None = None) -> dict[str, object]:
-        """The answer, an error included; raises `ControlError` if there is none in that time."""
-        seconds = ANSWER_SECONDS if seconds is None else seconds
+    def ask(
+        self, command: str, seconds: float | None = None, **arguments: object
+    ) -> dict[str, object]:
+        """Return the answer, which may be an error; raises `ControlError` if none comes in time."""
+        request = json.dumps({"command": command, **arguments}).encode() + b"\n"
+        return self._object(ANSWER_SECONDS if seconds is None else seconds, request)
+
+    def rows(self, number: int) -> Iterator[dict[str, object]]:
+        """Yield so many objects that follow the answer; raises `ControlError` like `ask`."""
+        for _ in range(number):
+            yield self._object(ANSWER_SECONDS)
+
+    def _object(self, seconds: float, request: bytes = b"") -> dict[str, object]:
         self._socket.settimeout(seconds)
         try:
-            self._socket.sendall(json.dumps({"command": command}).encode() + b"\n")
+            if request:
+                self._socket.sendall(request)
             line = self._line()
         except TimeoutError:
             raise ControlError(
@@ -69,11 +65,17 @@ class Asking:
         raise ControlError(f"{self._path} gives no answer that a daemon of trio-chat would give")
 
     def _line(self) -> bytes:
-        with self._socket.makefile("rb") as file:
-            return file.readline(ANSWER_BYTES)
+        """Read a line, or what comes before the end; nothing of a line with too many bytes."""
+        while b"\n" not in self._rest and len(self._rest) < ANSWER_BYTES:
+            more = self._socket.recv(RECEIVE_BYTES)
+            if not more:
+                break
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line if len(line) <= ANSWER_BYTES else b""
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether the daemon ends this connection, and so itself, in that time."""
+        """Whether the daemon ends this connection, and so itself, within these seconds."""
         self._socket.settimeout(seconds)
         try:
             return not self._socket.recv(1)
@@ -85,13 +87,16 @@ class Asking:
 
 @contextmanager
 def asking(path: Path) -> Iterator[Asking]:
-    """Connect to a daemon's control socket; raises `ControlError` if nobody is there."""
+    """Connect to a daemon's control socket.
+
+    Raises `NoDaemonError` if nobody serves it, `ControlError` if it cannot be asked.
+    """
     with socket.socket(socket.AF_UNIX) as connected:
         connected.settimeout(ANSWER_SECONDS)
         try:
             connected.connect(os.fspath(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(f"no daemon is running at {path}") from None
+            raise NoDaemonError(f"no daemon is running at {path}") from None
         except OSError as error:
             raise ControlError(f"{path} cannot be asked: {error.strerror or error}") from None
         yield Asking(path, connected)

@@ -1,4 +1,4 @@
-"""Where a daemon's control socket is, and whose directory that has to be."""
+"""The path of a daemon's control socket, and checks that its directory is the user's own."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     import socket
 
 SUFFIX: Final = ".sock"
-# Connections that wait to be accepted.
+# The directory for the workers' sockets is beside the control socket, and ends so.
+WORKERS_SUFFIX: Final = ".workers"
+# The number of connections that may wait to be accepted.
 BACKLOG: Final = 16
 
 ControlListener: TypeAlias = PausableListener[trio.SocketStream]
 
 
 def default_directory() -> Path:
-    """Where this user's daemons have their control sockets; it may not be there yet.
+    """Return the directory of this user's control sockets, which may not exist yet.
 
-    Raises `OSError` if the user can have none.
+    Raises `OSError` if the user has no home directory.
     """
     with warnings.catch_warnings():
-        # platformdirs warns where XDG_RUNTIME_DIR is not set, which is nobody's mistake.
+        # platformdirs warns if XDG_RUNTIME_DIR is not set, though that is no mistake.
         warnings.simplefilter("ignore")
         try:
             path = platformdirs.user_runtime_path("trio-chat")
@@ -44,18 +46,18 @@ def default_directory() -> Path:
 
 
 def default_path(instance: str) -> Path:
-    """The path for a daemon that listens on this port (`Settings.instance`).
+    """Return the path for a daemon that listens on this port (`Settings.instance`).
 
-    Raises `OSError` like the directory.
+    Raises `OSError` like `default_directory`.
     """
     return default_directory() / f"{instance}{SUFFIX}"
 
 
 async def claim(path: Path) -> ControlListener:
-    """Listen at a path, for this user alone (mode 0600); its directory is made if it is missing.
+    """Listen at a path, for this user alone (mode 0600), and make its directory if it is missing.
 
-    Raises `ControlError` if the directory is not ours alone or the path is in use, and `OSError` if
-    there can be no socket.
+    Raises `ControlError` if another user can enter the directory, or the path is in use. Raises
+    `OSError` if the socket cannot be made.
     """
     make_directory(path.parent)
     check_directory(path.parent)
@@ -67,28 +69,31 @@ async def claim(path: Path) -> ControlListener:
 
 
 def control_listener(sock: socket.socket, path: Path) -> ControlListener:
-    """A listener for a socket that listens at this path."""
+    """Make a listener from a socket that listens at this path."""
     return PausableListener(sock, lambda stream: stream, path=path)
 
 
 def make_directory(directory: Path) -> None:
-    """Make it and what it is in, with mode 0700, as far as they are missing."""
+    """Make a directory and its parents, with mode 0700, as far as they are missing."""
     for level in reversed([directory, *directory.parents]):
         if not level.exists():
             level.mkdir(0o700, exist_ok=True)
 
 
 def check_directory(directory: Path) -> None:
-    """Raise `ControlError` unless it is a directory of ours that nobody else can enter."""
+    """Raise `ControlError` unless this is the user's own directory, closed to others."""
     found = directory.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise ControlError(f"{directory} is no directory: choose another path with --control")
+        raise ControlError(f"{directory} is not a directory: choose another path with --control")
     if found.st_uid != os.geteuid():
         raise ControlError(
             f"{directory} belongs to another user: choose a directory of your own with --control"
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
+        # Closing /tmp, /run or a home directory would break other programs.
+        shared = any(entry.suffix not in (SUFFIX, WORKERS_SUFFIX) for entry in directory.iterdir())
+        closing = "" if shared else f"close it (chmod 700 {directory}), or "
         raise ControlError(
-            f"{directory} is open to other users: close it (chmod 700 {directory}), "
-            "or choose another directory with --control"
+            f"{directory} is open to other users: {closing}choose a directory for the socket "
+            f"alone, such as --control {directory / 'trio-chat' / 'control.sock'}"
         )

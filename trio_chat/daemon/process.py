@@ -1,4 +1,4 @@
-"""What is set for the process as a whole: the log, how many files it may open, its memory."""
+"""The process as a whole: its log, its limit on open files, its garbage collector, its failure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import gc
 import logging
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
+
+import click
 
 from trio_chat.config.settings import Settings
 from trio_chat.daemon import logs
@@ -16,18 +18,23 @@ from trio_chat.transports.descriptors import SPARE_FILES
 
 STDIN: Final = 0
 STDERR: Final = 2
+# The exit code of a process that could not serve.
+CANNOT_START: Final = 2
 
 logger = logging.getLogger("trio_chat")
 
 
-def configure(settings: Settings) -> None:
-    """Take those settings that are the process's, not the chat's; a reload does so again."""
-    logs.configure(settings.log_level, settings.log_format)
+def configure(settings: Settings, fields: Mapping[str, object] | None = None) -> None:
+    """Apply the settings of the process: the log and the open files; a reload does so again.
+
+    Each line of the log has these `fields` too.
+    """
+    logs.configure(settings.log_level, settings.log_format, fields)
     allow_open_files(settings.max_clients)
 
 
 def in_foreground() -> bool:
-    """Whether someone sits at a terminal and watches this process run."""
+    """Whether this process runs in the foreground of a terminal."""
     try:
         return os.tcgetpgrp(STDIN) == os.getpgrp()
     except OSError:
@@ -35,10 +42,10 @@ def in_foreground() -> bool:
 
 
 def lighten_collections() -> None:
-    """Have the garbage collector come by more rarely: what a chat makes, it frees by itself.
+    """Have the garbage collector run more rarely: a chat leaves few cycles for it.
 
-    At the default threshold it looks at every 700 new objects, which are a few dozen messages, and
-    takes about a tenth of the time of a busy server.
+    By default it runs after 700 new objects, which are a few dozen messages. On a busy server that
+    takes about a tenth of the time.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -46,10 +53,10 @@ def lighten_collections() -> None:
 
 @contextmanager
 def without_collections() -> Iterator[None]:
-    """Have the garbage collector stay away for the length of a block.
+    """Turn the garbage collector off for the length of a block, such as an upgrade.
 
-    At an upgrade nearly all objects are made or looked at, and none of them is garbage. So the
-    collector would take as long as the rest. All objects count as old ones at the end.
+    An upgrade makes or visits nearly all objects, and none of them is garbage. The collector would
+    take as long as the rest. At the end, all objects count as old.
     """
     gc.disable()
     try:
@@ -60,8 +67,16 @@ def without_collections() -> Iterator[None]:
         gc.enable()
 
 
+def end_without_collections() -> None:
+    """Hide all objects from the garbage collections of the interpreter's end.
+
+    After an upgrade they take as long as the pause, and the clients' new process needs that time.
+    """
+    gc.freeze()
+
+
 def allow_open_files(clients: int) -> None:
-    """Take all the descriptors that may be had, and warn if they are too few."""
+    """Raise the limit on open files as far as possible, and warn if it is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -69,3 +84,9 @@ def allow_open_files(clients: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < clients + SPARE_FILES:
         advice = f"raise the limit (ulimit -n) or set max_clients to {max(1, soft - SPARE_FILES)}"
         logger.warning("%d open files are too few for max_clients %d: %s", soft, clients, advice)
+
+
+def tell_problem(problem: str) -> None:
+    """Print why the process cannot serve, on standard error."""
+    for line in problem.splitlines():
+        click.echo(f"trio-chat: {line}", err=True)

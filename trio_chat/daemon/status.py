@@ -1,23 +1,28 @@
-"""A daemon's status for people: what matters of what it answers, in groups, a line each."""
+"""The status of a daemon for people: a line for each number that matters, in groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final, TypeAlias, cast
 
 from trio_chat.daemon.control import Response
 from trio_chat.daemon.logs import escaped
+from trio_chat.daemon.output import time_of
 from trio_chat.metrics.catalogue import kinds
 
 Shown: TypeAlias = Callable[[Response], str]
 
 
 def status_lines(answer: Response) -> list[str]:
-    """The groups, each with its name; nothing in them can move a terminal's cursor."""
+    """Return the lines of all groups; nothing in them can move a terminal's cursor."""
     lines: list[str] = []
-    for group, rows in GROUPS.items():
+    groups = {**GROUPS, "node": NODE if answer.get("node") else {}, "workers": _workers(answer)}
+    for group, rows in groups.items():
         shown = [(label, show(answer)) for label, show in rows.items()]
+        if not shown:
+            continue
         if lines:
             lines.append("")
         lines.append(group)
@@ -25,11 +30,27 @@ def status_lines(answer: Response) -> list[str]:
     return lines
 
 
+def _workers(answer: Response) -> dict[str, Shown]:
+    """Return a row for each worker, if there are any."""
+    workers = answer.get("workers")
+    rows = cast("list[object]", workers) if isinstance(workers, list) else []
+    found = [cast("Response", row) for row in rows if isinstance(row, Mapping)]
+    return {str(row.get("worker", "")): partial(_worker, row) for row in found}
+
+
+def _worker(row: Response, _: Response) -> str:
+    """Show the process of a worker, what it has, and how it is."""
+    process, clients = plain("process")(row) or "none", plain("clients")(row) or "0"
+    told = f"process {process.replace(',', '')}, clients: {clients}"
+    told += f", memory: {size('resident_bytes')(row)}, uptime: {uptime(row)}"
+    return f"{told}, restarts: {plain('restarts')(row)}, {state(row)}"
+
+
 # --- how values look ------------------------------------------------------------------------------
 
 
 def plain(name: str) -> Shown:
-    """The value as it is; several with commas between; nothing if the daemon does not say it."""
+    """Show the value as it is, a list with commas; nothing if the answer does not have it."""
 
     def show(answer: Response) -> str:
         value = answer.get(name)
@@ -43,7 +64,7 @@ def plain(name: str) -> Shown:
 
 
 def counted(name: str) -> Shown:
-    """A number for each of several things."""
+    """Show a number for each of several keys."""
 
     def show(answer: Response) -> str:
         counts = answer.get(name)
@@ -56,31 +77,31 @@ def counted(name: str) -> Shown:
 
 
 def size(name: str) -> Shown:
-    """Bytes, in the unit that makes a number of three digits or less."""
+    """Show bytes, in the unit that makes a number of three digits or less."""
     return lambda answer: _size(_number(answer.get(name)))
 
 
 def uptime(answer: Response) -> str:
-    """Days, hours, minutes, seconds."""
+    """Show days, hours, minutes and seconds."""
     return str(timedelta(seconds=int(_number(answer.get("uptime")))))
 
 
 def state(answer: Response) -> str:
-    """Whether all is well, or else what is not."""
+    """Show that all is well, or else the problems."""
     if answer.get("stopping"):
         return "stopping"
     return plain("problems")(answer) or "ready"
 
 
 def clients(answer: Response) -> str:
-    """How many of how many, and what they speak."""
+    """Show the number of clients, the most there may be, and their dialects."""
     there, most = plain("clients")(answer), plain("max_clients")(answer) or "unknown"
     spoken = counted("dialects")(answer)
     return f"{there} of {most}" + (f" ({spoken})" if answer.get("dialects") else "")
 
 
 def ended(answer: Response) -> str:
-    """How many connections, by reason, without what differs from one to another."""
+    """Show the connections that ended, by kind of reason."""
     left = answer.get("left")
     if not isinstance(left, Mapping):
         return ""
@@ -88,22 +109,53 @@ def ended(answer: Response) -> str:
 
 
 def lagging(answer: Response) -> str:
-    """How many now, and how often since the start."""
+    """Show the lagging clients now, and the number of times since the start."""
     return f"{plain('lagging')(answer)} now, {plain('lagged')(answer)} times since the start"
 
 
 def outboxes(answer: Response) -> str:
-    """What waits in all of them, and in the fullest."""
+    """Show the bytes in all outboxes, and in the fullest."""
     return f"{size('outbox_bytes')(answer)} in all, {size('outbox_most')(answer)} at most"
 
 
 def open_files(answer: Response) -> str:
-    """How many of how many."""
+    """Show the open files, and the most there may be."""
     return f"{plain('open_files')(answer) or 'unknown'} of {plain('max_files')(answer)}"
 
 
-def spread(name: str, *, seconds: bool = True) -> Shown:
-    """What a histogram says of nearly all values, and of their mean."""
+def of_node(show: Shown) -> Shown:
+    """Show something of the part about the node."""
+
+    def show_part(answer: Response) -> str:
+        node = answer.get("node")
+        return show(cast("Response", node)) if isinstance(node, Mapping) else ""
+
+    return show_part
+
+
+def lease(node: Response) -> str:
+    """Show the rest of the lease, the whole of it, and how often it was lost."""
+    left, whole = _rounded(_number(node.get("lease_left"))), _duration(_number(node.get("lease")))
+    fenced = _number(node.get("fenced"))
+    lost = f", lost {fenced:,.0f} time{'' if fenced == 1 else 's'}" if fenced else ""
+    return f"{left} of {whole}{lost}" + ("" if node.get("joined") else ", joins the others again")
+
+
+def engine(node: Response) -> str:
+    """Show whether the engine answers, and since when."""
+    state = "up" if node.get("up") else "away"
+    return f"{node.get('engine') or 'unknown'}, {state} since {time_of(node.get('since'))}"
+
+
+def doubt(node: Response) -> str:
+    """Show for how long a turn has been in doubt, and how often one was sent again."""
+    seconds = _number(node.get("in_doubt"))
+    now = f"for {_duration(seconds)}" if seconds else "none"
+    return f"{now}, sent again {plain('retries')(node)} times"
+
+
+def spread(name: str, *, seconds: bool = True, median: bool = False) -> Shown:
+    """Show the number of values, the bound that 99 % keep to, and the mean or median."""
 
     def show(answer: Response) -> str:
         histogram = answer.get(name)
@@ -117,21 +169,23 @@ def spread(name: str, *, seconds: bool = True) -> Shown:
         if not number:
             return "none yet"
         of = _duration if seconds else _rounded
-        mean = of(_number(total) / number)
-        bound, above = _nearly_all(bounds, counts)
-        return f"{number:,.0f}, 99 % {'above' if above else 'up to'} {of(bound)}, mean {mean}"
+        most, half = (_up_to(share, bounds, counts, of) for share in (0.99, 0.5))
+        middle = f"half {half}" if median else f"mean {of(_number(total) / number)}"
+        return f"{number:,.0f}, 99 % {most}, {middle}"
 
     return show
 
 
-def _nearly_all(bounds: Sequence[float], counts: Sequence[float]) -> tuple[float, bool]:
-    """The bound that 99 of 100 values do not exceed; or the last one, and that they do."""
-    need, seen = 0.99 * sum(counts), 0.0
+def _up_to(
+    share: float, bounds: Sequence[float], counts: Sequence[float], of: Callable[[float], str]
+) -> str:
+    """Say which bound a share of the values keeps to, or that it exceeds the last one."""
+    need, seen = share * sum(counts), 0.0
     for bound, count in zip(bounds, counts, strict=False):
         seen += count
         if seen >= need:
-            return bound, False
-    return bounds[-1], True
+            return f"up to {of(bound)}"
+    return f"above {of(bounds[-1])}"
 
 
 def _number(value: object) -> float:
@@ -151,7 +205,7 @@ def _duration(seconds: float) -> str:
 
 
 def _rounded(number: float) -> str:
-    """Three digits of it, and no exponent."""
+    """Write three digits of a number, without an exponent."""
     return f"{float(f'{number:.3g}'):,g}"
 
 
@@ -169,9 +223,11 @@ GROUPS: Final[Mapping[str, Mapping[str, Shown]]] = {
     },
     "people": {
         "clients": clients,
+        "logged in": plain("logged_in"),
+        "logins refused": plain("logins_refused"),
         "rooms": plain("rooms"),
         "lagging": lagging,
-        "away": plain("away"),
+        "detached": plain("away"),
         "connections": plain("connected"),
         "ended": ended,
         "refused": counted("refused"),
@@ -185,8 +241,8 @@ GROUPS: Final[Mapping[str, Mapping[str, Shown]]] = {
         "sent": size("bytes_out"),
     },
     "load": {
-        "turns": spread("turn_seconds"),
-        "commands in one": spread("turn_records", seconds=False),
+        "batches": spread("turn_seconds"),
+        "commands in each": spread("turn_records", seconds=False),
         "log commits": spread("commit_seconds"),
         "late tasks": spread("late_seconds"),
         "waiting reads": plain("waiting"),
@@ -197,4 +253,17 @@ GROUPS: Final[Mapping[str, Mapping[str, Shown]]] = {
         "open files": open_files,
     },
 }
-WIDTH: Final = max(len(label) for rows in GROUPS.values() for label in rows)
+NODE: Final[Mapping[str, Shown]] = {
+    "name": of_node(plain("name")),
+    "lease left": of_node(lease),
+    "other nodes": of_node(lambda node: f"{max(0, int(_number(node.get('nodes'))) - 1):,}"),
+    "users": of_node(lambda node: f"{plain('users')(node)} in the whole chat"),
+    "engine": of_node(engine),
+    "round trips": of_node(spread("round_trips", median=True)),
+    "turn in doubt": of_node(doubt),
+    "unread": of_node(lambda node: f"{plain('unread')(node)} turns of other nodes"),
+    "tail": of_node(lambda node: f"{size('tail_bytes')(node)} of {size('tail_most')(node)}"),
+    "refused": of_node(lambda node: f"{plain('refused')(node)} commands, as the engine was away"),
+    "put back": of_node(lambda node: f"{plain('restored')(node)} batches that the engine lost"),
+}
+WIDTH: Final = max(len(label) for rows in (*GROUPS.values(), NODE) for label in rows)

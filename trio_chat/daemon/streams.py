@@ -1,8 +1,7 @@
 """The standard streams of a process: none of them is missing, and the daemon never waits for them.
 
-A pipe whose reader is stuck holds up whoever writes to it, and so does a terminal after Ctrl-S. In
-the daemon that would be the whole chat. So a thread writes, and the lines that find no room are
-counted.
+A pipe with a stuck reader blocks its writer, and so does a terminal after Ctrl-S. In the daemon
+that would be the whole chat. So a thread writes, and counts the lines that it has to drop.
 """
 
 from __future__ import annotations
@@ -73,6 +72,14 @@ def never_wait() -> None:
             write_through=True,
         )
         setattr(sys, name, unwaiting)
+
+
+def drain() -> None:
+    """Write what waits, within `DRAIN_SECONDS`: another program is about to replace this one."""
+    for stream in (sys.stdout, sys.stderr):
+        waiting = getattr(stream, "buffer", None)
+        if isinstance(waiting, WaitingOutput):
+            waiting.drain(DRAIN_SECONDS)
 
 
 class WaitingOutput(io.RawIOBase):

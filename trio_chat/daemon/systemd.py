@@ -1,8 +1,8 @@
-"""What systemd and the daemon say to each other: notices, the watchdog, sockets handed over.
+"""The protocols of systemd: notices, the watchdog, and inherited sockets.
 
-It goes by sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3). No library does it: sdnotify
-cannot send descriptors and hides errors, systemd-python builds only beside libsystemd's headers.
-What systemd wants, it says in the environment; where that is silent, nothing here does anything.
+They are those of sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3). No library serves:
+sdnotify cannot send descriptors and hides errors, and systemd-python needs libsystemd's headers.
+Without systemd's variables in the environment, nothing here does anything.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import trio
 from trio_chat.config.endpoints import PATH_BYTES, Endpoint, path_of
 from trio_chat.errors import ChatClosed, SettingsError
 
-# The first descriptor that is handed over, if any is (SD_LISTEN_FDS_START).
+# The first inherited descriptor (SD_LISTEN_FDS_START).
 FIRST_DESCRIPTOR: Final = 3
 HANDED_OVER: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
-# How long a notice may wait until there is room for it.
+# A notice waits so long until there is room for it.
 NOTICE_SECONDS: Final = 1.0
 
 logger = logging.getLogger("trio_chat")
@@ -35,39 +35,39 @@ logger = logging.getLogger("trio_chat")
 
 
 async def ready(status: str | None = None) -> None:
-    """The start, or a reload, is done. `status` is one line for `systemctl status`."""
+    """Tell systemd that the start or a reload is done; `systemctl status` shows `status`."""
     await notify("READY=1", *([] if status is None else [f"STATUS={status}"]))
 
 
 async def reloading() -> None:
-    """A reload begins; `ready` is to follow, however it ends."""
-    # By the time systemd tells whether this answers its own latest request to reload.
+    """Tell systemd that a reload begins; `ready` must follow, however the reload ends."""
+    # systemd compares the time with that of its own latest request to reload.
     await notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 async def stopping() -> None:
-    """The stop begins."""
+    """Tell systemd that the stop begins."""
     await notify("STOPPING=1", "STATUS=stopping")
 
 
 async def handed_over(process: int) -> None:
-    """Another process is the daemon now, and the next to be heard."""
+    """Tell systemd that another process is the daemon now, and sends the next notices."""
     await notify(f"MAINPID={process}")
 
 
 def would_end() -> bool:
-    """Whether systemd waits for this process to end, and listens to no notices.
+    """Whether systemd takes the end of this process for the end of the service.
 
-    Then it would not learn of another one that goes on in its place.
+    That is so if it listens to no notices, and cannot learn of a successor.
     """
     started = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
     return started and not os.environ.get("NOTIFY_SOCKET")
 
 
 async def notify(*assignments: str) -> None:
-    """Send one notice to whom `NOTIFY_SOCKET` names: a path, or after an `@` an abstract name.
+    """Send one notice, made of assignments such as `READY=1`; a failure is a warning in the log.
 
-    It is made of assignments such as `READY=1`. One that cannot be sent is a warning in the log.
+    `NOTIFY_SOCKET` has the receiver: a path, or an abstract name after an `@`.
     """
     name = os.environ.get("NOTIFY_SOCKET")
     if not name:
@@ -91,10 +91,10 @@ async def notify(*assignments: str) -> None:
 
 
 async def keep_alive(heartbeat: Callable[[], Awaitable[None]]) -> None:
-    """Tell the watchdog, if there is one, that the chat lives: each time after a `heartbeat` of it.
+    """Tell the watchdog, if there is one, that the chat lives, each time after a `heartbeat`.
 
-    That is twice in each of the watchdog's intervals, until the chat has stopped or this is
-    cancelled. Nothing is wanted while the daemon stops: systemd has a time limit for that.
+    It does so twice in each interval of the watchdog, until the chat has stopped or this is
+    cancelled. While the daemon stops, systemd expects nothing: it has a time limit for that.
     """
     seconds = watchdog_seconds(os.environ)
     if seconds is None:
@@ -103,11 +103,11 @@ async def keep_alive(heartbeat: Callable[[], Awaitable[None]]) -> None:
         while True:
             await heartbeat()
             await notify("WATCHDOG=1")
-            await trio.sleep(seconds / 2)  # between two signs of life
+            await trio.sleep(seconds / 2)  # twice as often as systemd demands
 
 
 def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """The watchdog's interval; None if there is no watchdog, or it watches another process."""
+    """Return the watchdog's interval; `None` without a watchdog for this process."""
     if environ.get("WATCHDOG_PID", own := str(os.getpid())) != own:
         return None
     return whole(environ.get("WATCHDOG_USEC", "")) / 1e6 or None
@@ -117,11 +117,11 @@ def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
 
 
 def sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
-    """Take what sockets this process has been handed to listen on, if any, for good.
+    """Take the sockets that this process has inherited to listen on, if any.
 
-    They are set close-on-exec and what `environ` says of them is removed, so that no child process
-    takes them for its own. Raises SettingsError if one does not listen on TCP or
-    at a path.
+    They are set close-on-exec, and their variables are removed from `environ`, so that no child
+    process takes them for its own. Raises `SettingsError` if one does not listen on TCP or at a
+    path.
     """
     said = {name: environ.pop(name, "") for name in HANDED_OVER}
     if said["LISTEN_PID"] != str(os.getpid()):
@@ -137,7 +137,7 @@ def sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
 
 
 def listening(descriptor: int) -> socket.socket:
-    """The socket with this descriptor that listens, on TCP or at a path, or SettingsError."""
+    """Return the socket of a descriptor; raises `SettingsError` unless it listens as it should."""
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         sock = socket.socket(fileno=descriptor)
@@ -146,14 +146,14 @@ def listening(descriptor: int) -> socket.socket:
             return sock
         sock.close()
     raise SettingsError(
-        f"LISTEN_FDS: descriptor {descriptor} is no socket that listens on TCP or at a path of at "
-        f"most {PATH_BYTES} printable bytes: let its socket unit have ListenStream=ADDRESS:PORT or "
-        "ListenStream=/PATH, and Accept=no"
+        f"LISTEN_FDS: descriptor {descriptor} must be a socket that listens on TCP, or at a path "
+        f"of at most {PATH_BYTES} printable bytes: give its socket unit "
+        "ListenStream=ADDRESS:PORT or ListenStream=/PATH, and Accept=no"
     )
 
 
 def has_path(sock: socket.socket) -> bool:
-    """Whether it is a unix socket at a path that a setting could have; an abstract name is none."""
+    """Whether this is a unix socket at a path that a setting could have, no abstract name."""
     if (sock.family, sock.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
         return False
     with suppress(SettingsError):
@@ -162,5 +162,5 @@ def has_path(sock: socket.socket) -> bool:
 
 
 def whole(text: str) -> int:
-    """The number that a variable gives; 0 if it gives none."""
+    """Read the number in a variable; 0 if there is none."""
     return int(text) if text.isascii() and text.isdecimal() else 0

@@ -1,11 +1,12 @@
-"""Dialects: bytes to command records, events to bytes, and no I/O.
+"""Dialects turn bytes into commands and events into bytes. They do no I/O.
 
 A dialect has two halves. The reading half (a `Dialect`) keeps the state of one connection. The
-writing half has none: an event and a hashable `Encoding` are all it needs. So an event is rendered
-once an encoding, and not once a client.
+writing half has no state: it needs an event and a hashable `Encoding`. So an event is rendered once
+for each encoding, and not once for each client.
 
-`line` is for people with telnet; `websocket` and `documents` are for programs. `answers` is for
-clients that only ask by HTTP.
+`line`, `line_encoding`, `telnet` and `bare_lines` are for people with telnet or nc. `websocket`,
+`documents` and `forms` are for WebSocket clients. `answers` is for clients that only send HTTP
+requests.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from trio_chat.dialects.websocket import FramesSnapshot
     from trio_chat.protocol.commands import Command
 
-# One event rendered, and several of them joined: text or bytes, then bytes on a wire; or the events
-# themselves in-process.
+# A piece is one rendered event, and a chunk is several pieces joined. For an in-process client they
+# are the events themselves.
 Piece: TypeAlias = str | bytes | Event
 Chunk: TypeAlias = bytes | list[Event]
 
-# A telnet command, a pong or another item that is no line counts so much against the rate. A
-# kilobyte counts the same.
+# A telnet command, a pong or another lesser item counts as this part of a line against the rate. So
+# does a kilobyte.
 PART_OF_LINE: Final = 0.25
 
 
@@ -36,45 +37,64 @@ class Dialect(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether input waits, as bytes, because of the last call's `limit`."""
+        """Whether input waits as bytes because of the `limit` of the last call."""
         ...
 
     @property
     def spent(self) -> float:
-        """The lines that the last call has taken in; a lesser item counts as `PART_OF_LINE`."""
+        """The number of lines that the last call read; a lesser item counts as `PART_OF_LINE`."""
+        ...
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `at_rest` is wanted once no more input comes for a moment."""
         ...
 
     def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
-        """Take bytes as they came, split anywhere, and give the records that are complete.
+        """Take bytes, split anywhere, and return the records that are complete.
 
-        Once lines and lesser items are worth `limit` lines, the rest waits as bytes.
+        Once these are worth `limit` lines, the rest of the input waits as bytes.
+        """
+        ...
+
+    def at_rest(self) -> list[Command]:
+        """Return the records for a moment of silence after the input.
+
+        Only these records depend on when the input came.
         """
         ...
 
     def snapshot(self) -> LinesSnapshot | FramesSnapshot:
-        """Its state as plain data, from which another of its kind goes on."""
+        """Return the state as plain data, from which another dialect of this kind can go on."""
         ...
 
 
 class Encoding(Protocol):
-    """The writing half; equal and hashable by identity."""
+    """The writing half. Encodings are equal and hashable by identity."""
 
     dialect: str
-    """What operators are told its clients speak."""
+    """The name of the dialect, for operators."""
 
     ping: bytes
-    """What keeps a silent connection alive, and is not shown; empty if there is nothing such."""
+    """Bytes that keep a silent connection alive and that nobody sees; empty if there are none."""
 
     echoes: bool
-    """Whether its clients keep a picture of their rooms.
+    """Whether clients get their own entries too, and the members of their rooms.
 
-    They get their own entries too, and the members anew after changes they have not got.
+    They get the members with each join, and again after they have missed a join or a leave.
+    """
+
+    for_people: bool
+    """Whether people read the output as it is, without a program in between.
+
+    They see their own actions and private messages, and the messages of their custom commands. They
+    do not see their own plain messages, which are on their screen already.
     """
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
-        """Render each of these events as a client of this encoding gets it."""
+        """Return each of these events as clients of this encoding get it."""
         ...
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:
-        """Several rendered events, in order, as one piece of output."""
+        """Return several rendered events, in order, as one piece of output."""
         ...

@@ -1,4 +1,4 @@
-"""HTTP's encoding: answers to requests go out as they are, and nothing else does."""
+"""The encoding for HTTP: it passes answers to requests on as they are, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 
 class AnswerEncoding:
-    """An event of the chat would be taken for the beginning of an answer, so none is shown."""
+    """Renders answers only. A browser would take any other event for the beginning of an answer."""
 
     __slots__ = ()
 
     dialect = "http"
     ping = b""
     echoes = False
+    for_people = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
-        """Give the bytes of answers."""
+        """Return the bytes of answers."""
         return [event.data if isinstance(event, Answered) else b"" for event in events]
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
-        """Give the bytes of several answers."""
+        """Return the bytes of several answers."""
         return b"".join(cast("Sequence[bytes]", pieces))
 
 

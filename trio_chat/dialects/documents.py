@@ -1,7 +1,7 @@
-"""JSON documents: commands as programs send them, events as they get them (docs/websocket.md).
+"""JSON documents: the commands and events of the WebSocket protocol (docs/websocket.md).
 
-A document has a `type`, which names a record, and that record's fields. Which commands there are,
-and how their fields are read, stands in `trio_chat.dialects.forms`.
+A document has a `type`, which names a record, and the fields of that record. The commands and their
+fields are in `trio_chat.dialects.forms`, and in `account_forms` and `moderation_forms` beside it.
 """
 
 from __future__ import annotations
@@ -13,45 +13,63 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from attrs import fields, has
 
+from trio_chat.dialects.account_forms import ACCOUNT_FORMS
 from trio_chat.dialects.forms import FORMS
+from trio_chat.dialects.moderation_forms import MODERATION_FORMS
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
     Answered,
     EntriesShown,
     Event,
+    Identified,
+    Joined,
     LabelledEvent,
+    Left,
+    Ruled,
     Said,
     SessionResumed,
+    TellSent,
 )
+from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import printable
 
 if TYPE_CHECKING:
-    from trio_chat.dialects.forms import Context
+    from trio_chat.dialects.forms import Context, Form
     from trio_chat.protocol.commands import Command
 
 ID_CHARS: Final = 64
 
 
 def _type_name(kind: type) -> str:
-    """What a record is called in documents: `TopicSet` is `topic_set`."""
+    """Return the type of a record in documents: `TopicSet` is `topic_set`."""
     return re.sub(r"\B([A-Z])", r"_\1", kind.__name__).lower()
 
 
-# The events that go out as documents of their own.
+# The events that are documents.
 TYPES: Final[dict[type, str]] = {
-    kind: _type_name(kind) for kind in get_args(Event) if kind not in (Answered, LabelledEvent)
+    kind: _type_name(kind)
+    for kind in get_args(Event)
+    if kind not in (Answered, Identified, LabelledEvent, TellSent)
 } | {SessionResumed: "resumed"}
 
-# Values that JSON has as they are.
+# All commands. Those that are not in `FORMS` need the rows of accounts.
+ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
+
+# Texts that these events have beside the fields of their records, once a member logs in or out.
+IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
+# Fields of events that are for the log or the hub, and in no document.
+LEFT_OUT: Final[dict[type, frozenset[str]]] = {Ruled: frozenset({"changes", "version", "ousted"})}
+
+# Values that JSON writes as they are.
 _PLAIN: Final = frozenset({str, int, bool, Code})
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def write(event: Event) -> str:
-    """The document for an event."""
-    if isinstance(event, Said):  # nearly every one is
+    """Return the document of an event."""
+    if isinstance(event, Said):  # nearly all events
         return (
             f'{{"type":"said","room":{_encode(event.room)},"author":{_encode(event.author)},'
             f'"nick":{_encode(event.nick)},"text":{_encode(event.text)},'
@@ -69,8 +87,19 @@ def write(event: Event) -> str:
     return _encode(_plain(event))
 
 
+def write_identified(event: Identified) -> tuple[str, str]:
+    """Return the two documents of a member that logged in or out: it left, and joined.
+
+    Clients that know the fields `now` and `was` show one person instead.
+    """
+    room, old, new = event.room, event.old, event.author
+    left = {"type": TYPES[Left], "room": room, "author": old, "nick": event.old_nick, "now": new}
+    joined = {"type": TYPES[Joined], "room": room, "author": new, "nick": event.nick}
+    return _encode(left), _encode({**joined, "was": old, "was_called": event.old_nick})
+
+
 def _plain(value: object) -> object:
-    """A record as JSON has it, and what is in it."""
+    """Return a record and its fields as JSON writes them."""
     kind: Any = value.__class__
     if kind in _PLAIN:
         return value
@@ -78,18 +107,21 @@ def _plain(value: object) -> object:
         return [_plain(part) for part in cast("list[object]", value)]
     if isinstance(value, float):
         return round(value, 3)
-    names = _names(kind)
+    names = field_names(kind)
     named: dict[str, object] = {"type": TYPES[kind]} if kind in TYPES else {}
     return named | {name: _plain(getattr(value, name)) for name in names}
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if has(kind) else ()
+def field_names(kind: type) -> tuple[str, ...]:
+    """Return the names of a record's fields that clients get."""
+    left_out = {"device"} | LEFT_OUT.get(kind, frozenset())
+    names = [field.name for field in fields(kind)] if has(kind) else []
+    return tuple(name for name in names if name not in left_out)
 
 
 def read(text: str, context: Context) -> Command:
-    """The record for a command; one that says why, if there is none."""
+    """Return the record of a command, or a `Refuse` with the reason."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -113,9 +145,13 @@ def _command(document: dict[str, object], context: Context) -> Command:
         return Refuse(str(refusal), refusal.code, refusal.limit)
 
 
+def _form(kind: str, context: Context) -> Form | None:
+    return FORMS.get(kind) or (ALL_FORMS.get(kind) if has_accounts(context.table) else None)
+
+
 def _read(document: dict[str, object], context: Context) -> Command:
     kind = document.pop("type", None)
-    form = FORMS.get(kind) if isinstance(kind, str) else None
+    form = _form(kind, context) if isinstance(kind, str) else None
     if form is None:
         raise Refused(
             f"there is no command of the type {printable(str(kind))}", code=Code.UNKNOWN_COMMAND

@@ -1,6 +1,6 @@
-"""The commands that programs send as documents: their fields, and how these become a record.
+"""The commands of the WebSocket protocol: their fields, and how these become a record.
 
-Reading, its refusals, the documentation's table and the JSON Schema all come from these rows.
+The reader, its refusals, the table in the documentation and the JSON Schema come from these rows.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
+from trio_chat.dialects.secrets import secrets_of
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import casefold_room, parse_nick, parse_room
 from trio_chat.protocol.table import read_command
-from trio_chat.protocol.text import clean_text, parse_words
+from trio_chat.protocol.text import clean_text, is_blank, parse_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,27 +25,31 @@ if TYPE_CHECKING:
     from trio_chat.protocol.names import Name
     from trio_chat.protocol.table import Row
 
-    # What makes a record's value of a field's, or raises `Refused`.
+    # Makes the value in a record from the value in a document, or raises `Refused`.
     Read: TypeAlias = Callable[[Any, "Context"], object]
 
 
 REQUIRED: Final = object()
 
-# JSON can write one alone, which UTF-8 cannot.
+# JSON can write half of a surrogate pair, and UTF-8 cannot.
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 @frozen
 class Context:
-    """What the fields are read by."""
+    """The command table and the settings by which fields are read.
+
+    `private` means that nobody can read a password on its way.
+    """
 
     table: Mapping[str, Row]
     settings: Settings
+    private: bool = False
 
 
 @frozen
 class Field:
-    """A field of a command: how it is read, what JSON Schema says of it, and if it is left out."""
+    """A field of a command: its reader, its JSON Schema, and its default value."""
 
     read: Read
     schema: Mapping[str, object]
@@ -52,62 +57,66 @@ class Field:
 
     @property
     def required(self) -> bool:
-        """Whether it may not be left out."""
+        """Whether a document must have this field."""
         return self.default is REQUIRED
 
 
 @frozen
 class Form:
-    """A command: what makes its record of its fields' values, in their order; what it is for."""
+    """A command: the function that makes its record from its fields, the fields, and its help."""
 
     make: Callable[..., Command]
     fields: Mapping[str, Field]
     help: str
 
 
-# --- how fields are read --------------------------------------------------------------------------
+# --- readers of fields ----------------------------------------------------------------------------
 
 
-def _string(value: object, what: str) -> str:
+def string(value: object, what: str) -> str:
+    """Return a value that must be a string; `what` names it in the refusal."""
     if not isinstance(value, str):
         raise Refused(f"{what} must be a string", code=Code.BAD_DOCUMENT)
     return value
 
 
-def _text(value: object, what: str, limit: int) -> str:
-    text = _string(value, what).rstrip()
-    if not text:
+def _text(value: object, field: str, what: str, limit: int) -> str:
+    """Return the text of this field. Refusals of the text itself call it `what`, as people do."""
+    text = string(value, field).rstrip()
+    if is_blank(text):
         raise Refused(f"{what} is required", code=Code.BAD_TEXT)
     return clean_text(text, what=what, limit=limit)
 
 
 def _message(value: object, context: Context) -> str:
-    return _text(value, "message", context.settings.message_chars)
+    return _text(value, "text", "message", context.settings.message_chars)
 
 
 def _topic(value: object, context: Context) -> str:
-    return _text(value, "topic", context.settings.topic_chars)
+    return _text(value, "text", "topic", context.settings.topic_chars)
 
 
 def _words(value: object, context: Context) -> tuple[str, ...]:
-    return parse_words(_text(value, "word", context.settings.message_chars))
+    return parse_words(_text(value, "words", "word", context.settings.message_chars))
 
 
 def _line(value: object, context: Context) -> Command:
-    line = _text(value, "line", context.settings.line_bytes)
+    line = _text(value, "line", "line", context.settings.line_bytes)
     record = read_command(line, context.table, context.settings)
     if record is None:
         raise Refused("line is required", code=Code.BAD_TEXT)
+    if secrets_of(record):
+        raise Refused("a typed line has no password: send a document", code=Code.BAD_USAGE)
     return record
 
 
 def _room(value: object, context: Context) -> str:
-    """The casefolded name of a room that the client is in.
+    """Return the casefolded name of a room that the client is in.
 
-    It need not be a good name: then there is no such room. What would take long to fold, or could
-    not be sent, is looked at more closely, and refused.
+    The name need not keep the rules: then there is no such room. A name that is too long to
+    casefold quickly, or that UTF-8 cannot write, is refused.
     """
-    name = _string(value, "room")
+    name = string(value, "room")
     if name.isascii():
         return name.lower()
     if len(name) > context.settings.room_chars or SURROGATE.search(name):
@@ -116,18 +125,20 @@ def _room(value: object, context: Context) -> str:
 
 
 def _room_name(value: object, context: Context) -> Name:
-    return parse_room(_string(value, "room"), context.settings.room_chars)
+    return parse_room(string(value, "room"), context.settings.room_chars)
 
 
 def _nick(value: object, context: Context) -> Name:
-    return parse_nick(_string(value, "nick"), context.settings.nick_chars)
+    return parse_nick(string(value, "nick"), context.settings.nick_chars)
 
 
 def _nick_of_someone(value: object, context: Context) -> Name:
-    return parse_nick(_string(value, "nick"), context.settings.nick_chars, reserved=True)
+    return parse_nick(string(value, "nick"), context.settings.nick_chars, reserved=True)
 
 
-def _number(what: str, least: int, most: int, default: object) -> Field:
+def number(what: str, least: int, most: int, default: object = REQUIRED) -> Field:
+    """Make a field for a whole number."""
+
     def read(value: object, _: Context) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise Refused(
@@ -140,10 +151,14 @@ def _number(what: str, least: int, most: int, default: object) -> Field:
 
 
 def _token(value: object, _: Context) -> str:
-    token = _string(value, "a client or token")
+    token = string(value, "a client or token")
     if not token.isascii():
         raise Refused("client and token must be as the hello said them", code=Code.BAD_DOCUMENT)
     return token
+
+
+def _client(value: object, _: Context) -> str:
+    return string(value, "client")
 
 
 def _positions(value: object, context: Context) -> dict[str, int]:
@@ -152,7 +167,7 @@ def _positions(value: object, context: Context) -> dict[str, int]:
             "positions must be an object: a number by the name of each room",
             code=Code.BAD_DOCUMENT,
         )
-    # Of rooms that it is not in there may be hundreds, so that each must cost little.
+    # A client may name hundreds of rooms that it is not in, so each must be cheap.
     return {
         _room(name, context): int(str(POSITION.read(position, context)))
         for name, position in value.items()
@@ -160,7 +175,7 @@ def _positions(value: object, context: Context) -> dict[str, int]:
 
 
 STRING: Final = {"type": "string"}
-POSITION: Final = _number("a position", 0, commands.MAX_POSITION, REQUIRED)
+POSITION: Final = number("a position", 0, commands.MAX_POSITION)
 MESSAGE: Final = Field(_message, STRING)
 ROOM: Final = Field(_room, STRING)
 NICK: Final = Field(_nick, STRING)
@@ -171,55 +186,61 @@ TOKEN: Final = Field(_token, STRING)
 
 
 def _typed(line: Command, room: str | None) -> Command:
-    """What was typed, in the room for which it was meant."""
+    """Return the typed command, for the room in which it was typed."""
     if isinstance(line, commands.IN_A_ROOM) and line.room is None:
         line.room = room
     return line
 
 
-FORMS: Final[Mapping[str, Form]] = {
+FORMS: Final[dict[str, Form]] = {
     "take_nick": Form(commands.TakeNick, {"nick": NICK}, "choose the name that others see"),
     "join": Form(
         commands.Join,
         {"room": Field(_room_name, STRING)},
-        "go into a room; the first to join makes it",
+        "enter a room, or create it",
     ),
     "leave": Form(commands.Leave, {"room": ROOM}, "leave a room"),
     "say": Form(
         commands.Say, {"text": MESSAGE, "room": ROOM}, "say something to everyone in a room"
     ),
-    "act": Form(commands.Act, {"text": MESSAGE, "room": ROOM}, "do something, as `/me` does"),
+    "act": Form(
+        commands.Act, {"text": MESSAGE, "room": ROOM}, "say what the client does, as `/me` does"
+    ),
     "tell": Form(
         commands.Tell,
-        {"nick": Field(_nick_of_someone, STRING), "text": MESSAGE},
-        "say something to one person alone",
+        {
+            "nick": Field(_nick_of_someone, STRING),
+            "text": MESSAGE,
+            "client": Field(_client, STRING, None),
+        },
+        "say something to one client only; with `client`, to the client with that id",
     ),
     "set_topic": Form(
         commands.SetTopic,
         {"text": Field(_topic, STRING), "room": ROOM},
-        "say what a room is about",
+        "set the topic of a room",
     ),
-    "show_topic": Form(commands.ShowTopic, {"room": ROOM}, "ask what a room is about"),
-    "list_rooms": Form(commands.ListRooms, {}, "ask which rooms there are"),
-    "list_members": Form(commands.ListMembers, {"room": ROOM}, "ask who is in a room"),
+    "show_topic": Form(commands.ShowTopic, {"room": ROOM}, "ask for the topic of a room"),
+    "list_rooms": Form(commands.ListRooms, {}, "ask for the names of all rooms"),
+    "list_members": Form(commands.ListMembers, {"room": ROOM}, "ask for the members of a room"),
     "show_history": Form(
         commands.ShowHistory,
         {
-            "limit": _number("limit", 1, commands.MAX_HISTORY, commands.SOME_HISTORY),
-            "before": _number("before", 1, commands.MAX_POSITION, None),
+            "limit": number("limit", 1, commands.MAX_HISTORY, commands.SOME_HISTORY),
+            "before": number("before", 1, commands.MAX_POSITION, None),
             "room": ROOM,
         },
-        "ask for the newest kept entries of a room, or for those before a position",
+        "ask for the newest entries in a room's history, or for those before a position",
     ),
     "search": Form(
         commands.Search,
         {"words": Field(_words, STRING), "room": ROOM},
-        "ask for the newest kept entries of a room that hold all these words",
+        "ask for the newest entries in a room's history that hold all these words",
     ),
     "command": Form(
         _typed,
         {"line": Field(_line, STRING), "room": Field(_room, STRING, None)},
-        "have a typed line carried out, such as `/me waves`",
+        "carry out a line that a person typed, such as `/me waves`",
     ),
     "resume": Form(
         commands.Resume,
@@ -230,8 +251,8 @@ FORMS: Final[Mapping[str, Form]] = {
                 _positions, {"type": "object", "additionalProperties": POSITION.schema}, {}
             ),
         },
-        "be the client again that you were before your connection broke",
+        "resume the session whose connection broke",
     ),
-    "ping": Form(commands.Ping, {}, "nothing, but that it is answered"),
-    "quit": Form(commands.Quit, {}, "say goodbye and disconnect"),
+    "ping": Form(commands.Ping, {}, "ask for an answer, and nothing else"),
+    "quit": Form(commands.Quit, {}, "leave the chat and disconnect"),
 }

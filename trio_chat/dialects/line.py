@@ -1,237 +1,72 @@
-r"""The line protocol, as spoken through telnet and nc: lines in, lines out.
+r"""The line protocol, which people speak through telnet and nc (docs/protocol.md).
 
-Lines end in `\n`, `\r\n`, or telnet's CR NUL. Replies start with `> `, refusals with `err: `. A
-client that sends a telnet command gets `\r\n` from then on, and what it proposes is refused
-(`trio_chat.dialects.telnet`).
+Lines end in `\n`, `\r\n`, or telnet's CR NUL. A client that sends a telnet command gets `\r\n` from
+then on (`trio_chat.dialects.telnet`). `trio_chat.dialects.line_encoding` writes the replies, and
+`trio_chat.dialects.secrets` asks for passwords.
 """
 
 from __future__ import annotations
 
 import re
-import time
-from functools import lru_cache
 from math import ceil
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
-from attrs import define
+from attrs import define, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.telnet import IAC, NO_OPERATION, TelnetFilter
-from trio_chat.errors import Code, Refused
-from trio_chat.protocol.commands import Answer, Refuse, Say, SwitchEncoding
-from trio_chat.protocol.events import (
-    Acted,
-    Answered,
-    Departed,
-    Ended,
-    EntriesShown,
-    Event,
-    Goodbye,
-    HelpShown,
-    Joined,
-    Left,
-    MembersListed,
-    Missed,
-    NickTaken,
-    Notice,
-    Refusal,
-    Renamed,
-    RoomsListed,
-    Said,
-    Stopping,
-    Told,
-    TopicSet,
-    TopicShown,
-    Welcomed,
+from trio_chat.dialects.bare_lines import BareLines
+from trio_chat.dialects.line_encoding import CRLF
+from trio_chat.dialects.secrets import (
+    EXPOSED,
+    INTERRUPT,
+    NOT_ENCRYPTED,
+    Secrets,
+    secrets_after,
+    secrets_of,
 )
+from trio_chat.dialects.telnet import IAC, TelnetFilter
+from trio_chat.errors import Code, Refused
+from trio_chat.protocol.commands import Answer, Refuse, Say, ShowGreeting, SwitchEncoding
 from trio_chat.protocol.table import read_command
-from trio_chat.protocol.text import clean_text
+from trio_chat.protocol.text import clean_text, is_blank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from trio_chat.config.settings import Settings
-    from trio_chat.dialects import Piece
-    from trio_chat.protocol.commands import Command
-    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.protocol.commands import Command, SecretCommand
     from trio_chat.protocol.table import Row
-
-
-# --- writing --------------------------------------------------------------------------------------
-
-
-def _list(names: list[str], more: int) -> str:
-    text = ", ".join(names)
-    return f"{text} and {more} more" if more else text
-
-
-def _welcomed(event: Welcomed) -> str:
-    topic = f"\n{_topic_shown(event)}" if event.topic else ""
-    return f"> welcome to {event.room_name}{topic}"
-
-
-def _topic_shown(event: Welcomed | TopicShown) -> str:
-    if event.topic:
-        return f"> topic of {event.room_name}: {event.topic}"
-    return f"> {event.room_name} has no topic"
-
-
-def _missed(event: Missed) -> str:
-    messages = "message" if event.count == 1 else "messages"
-    return f"> you missed {event.count} {messages} in {event.room_name}"
-
-
-def _stopping(event: Stopping) -> str:
-    if event.restarting:
-        return "> the server is being upgraded: please connect again"
-    return "> the server is shutting down"
-
-
-def _entries_shown(event: EntriesShown) -> str:
-    lines = list(map(_dated, event.entries))
-    if at := event.stopped_at:
-        lines.append(
-            f"> the search stopped, as it took too long: messages before {at} were not searched "
-            f"(/history before {at} shows them)"
-        )
-    return "\n".join(lines) or f"> no messages found in {event.room_name}"
-
-
-def _dated(entry: PersistentEntry) -> str:
-    """A persistent entry as it was shown, with its position and time (UTC) before it."""
-    minute, second = divmod(int(entry.time), 60)
-    shown = (
-        f"{entry.nick}: {entry.text}" if isinstance(entry, Said) else _LINES[type(entry)](entry)[2:]
-    )
-    return f"> [{entry.position} {_date(minute)}:{second:02}] {shown}"
-
-
-# A long page is rendered within the hub's turn, and dates would take half of that.
-@lru_cache(maxsize=1_024)
-def _date(minute: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(60 * minute))
-
-
-_LINES: dict[type[Event], Callable[..., str]] = {
-    Said: lambda e: f"> {e.nick}: {e.text}",
-    Acted: lambda e: f"> * {e.nick} {e.text}",
-    TopicSet: lambda e: f"> topic of {e.room_name}: {e.text}",
-    Joined: lambda e: f"> {e.nick} joined the room",
-    Left: lambda e: f"> {e.nick} has left the room",
-    Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
-    Told: lambda e: f"> {e.nick} (to you): {e.text}",
-    NickTaken: lambda e: f"> all right, I will call you {e.nick}",
-    Welcomed: _welcomed,
-    Departed: lambda e: f"> you have left {e.room_name}",
-    RoomsListed: lambda e: f"> available rooms: {_list(e.names, e.more)}".rstrip(),
-    MembersListed: lambda e: (
-        f"> in {e.room_name}: {_list([member.nick for member in e.members], e.more)}"
-    ),
-    TopicShown: _topic_shown,
-    EntriesShown: _entries_shown,
-    HelpShown: lambda e: "\n".join(f"> {line}" for line in e.lines),
-    Goodbye: lambda _: "> sad to see you go =(",
-    Refusal: lambda e: f"err: {e.reason}",
-    Ended: lambda e: f"err: {e.reason}",
-    Notice: lambda e: f"> {e.text}",
-    Missed: _missed,
-    Stopping: _stopping,
-}
-
-
-# A long run of blanks would end a line of a terminal, and what follows it would look like a line of
-# the server's. Invisible characters may stand between them. Four are an indentation.
-_BLANKS: Final = 4
-_BLANK: Final = r"\s\u115f\u1160\u2800\u3164\uffa0"
-_UNSEEN: Final = (
-    r"\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f\ufe00-\ufe0f\ufeff"
-    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-)
-_LONG_RUN: Final = re.compile(rf"(?:(?!\n)[{_BLANK}][{_UNSEEN}]*){{{_BLANKS + 1},}}")
-_SPACES, _TOO_MANY_SPACES = " " * _BLANKS, " " * (_BLANKS + 1)
-# Their text is the program's own.
-_PROGRAMS: Final = (HelpShown, Notice)
-
-
-def _close_up(text: str) -> str:
-    """Give the text with long runs of blanks cut to `_BLANKS` spaces."""
-    if text.isascii() and _TOO_MANY_SPACES not in text:
-        return text
-    return _LONG_RUN.sub(_SPACES, text)
-
-
-class LineEncoding:
-    r"""How lines look: with `\n` at their end, or with `\r\n`."""
-
-    __slots__ = ("_end", "ping")
-
-    dialect = "line"
-    echoes = False
-
-    def __init__(self, end: str, ping: bytes = b"") -> None:
-        self._end = end
-        self.ping = ping
-
-    def render(self, events: Sequence[Event]) -> list[Piece]:
-        """Give the lines of events, their ends included."""
-        end = self._end
-        return [
-            # Nearly every one is a message.
-            f"> {event.nick}: {_close_up(event.text)}{end}"
-            if isinstance(event, Said)
-            else self._line(event)
-            for event in events
-        ]
-
-    def _line(self, event: Event) -> str:
-        if isinstance(event, Answered):
-            return event.data.decode("ascii", "surrogateescape")
-        line = _LINES[type(event)](event)
-        if not isinstance(event, _PROGRAMS):
-            line = _close_up(line)
-        return f"{line}\n".replace("\n", self._end)
-
-    def join(self, pieces: Sequence[Piece]) -> bytes:
-        """Give the bytes of several lines; those of telnet commands are kept as they are."""
-        return "".join(cast("Sequence[str]", pieces)).encode("utf-8", "surrogateescape")
-
-
-LF = LineEncoding("\n")
-# For clients that speak telnet.
-CRLF = LineEncoding("\r\n", NO_OPERATION)
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 _PRINTABLE_ASCII = bytes(range(0x20, 0x7F))
 
-# Keys that edit a line, as terminals send them: the two for backspace, and one for the whole line.
+# Terminals send these for the keys that edit a line: two for backspace, and one for the whole line.
 _ERASE_CHARACTER = "\b\x7f"
 _ERASE_LINE = b"\x15"
 _EDITING = re.compile(rb"[\b\x7f\x15]")
 
 
-def _plain_messages(data: bytes, most: int) -> list[str] | None:
-    """The texts of whole lines that all are `/msg` and printable ASCII, at most `most` characters.
+def _plain_messages(data: bytes, most: int) -> list[Command] | None:
+    """Return the messages of whole lines that all are `/msg TEXT`, in printable ASCII, or `None`.
 
-    Nearly all that is ever sent is that. It needs none of the care that the rows and `clean_text`
-    take, and a fifth of their time; whatever is not exactly so goes the long way, to the same end.
+    Each has at most `most` characters. Nearly all input is like this. It needs none of the care
+    that the rows and `clean_text` take, and a fifth of their time. All other input goes the long
+    way, to the same end.
     """
     if data[-1:] != b"\n" or b" \n" in data or not data.isascii():
         return None
     text = data[5:-1].decode("ascii")
-    if text.isprintable():  # so it is one line
-        return [text] if 0 < len(text) <= most else None
+    if text.isprintable():  # a line feed is not, so this is one line
+        return [Say(text)] if 0 < len(text) <= most else None
     ends = data.translate(None, _PRINTABLE_ASCII)
     texts = text.split("\n/msg ")
     if ends.strip(b"\n") or len(texts) != len(ends) or len(max(texts, key=len)) > most:
         return None
-    return texts
+    return [Say(text) for text in texts]
 
 
 def _edited(line: bytes) -> bytes:
-    """Carry out the keys that edit a line; a character goes with all of its bytes."""
+    """Carry out the keys that edit a line. A character is deleted with all its bytes."""
     kept: list[str] = []
     for char in line.rpartition(_ERASE_LINE)[2].decode("utf-8", "surrogateescape"):
         if char not in _ERASE_CHARACTER:
@@ -242,7 +77,7 @@ def _edited(line: bytes) -> bytes:
 
 
 def _half_end(skipped: bytes) -> bytes:
-    """What to keep of a line that is skipped: what may be the first half of its end."""
+    """Return the last byte of a skipped line if that may be the first half of the line's end."""
     return b"\r" if skipped.endswith(b"\r") else b""
 
 
@@ -250,24 +85,37 @@ def _half_end(skipped: bytes) -> bytes:
 class LinesSnapshot:
     """A line dialect as plain data.
 
-    `buffer` is no whole line yet, or waits for a limit. `skipping`: it is the rest of a line too
-    long. `telnet` is the telnet command begun, if any telnet command has come. `waiting` comes
-    behind the buffer, with its telnet commands still in it.
+    `buffer` has the beginning of a line, or lines that wait for a limit. With `skipping` it is part
+    of a line that is too long. `telnet` is the beginning of a telnet command, and `None` if no
+    telnet command has come. `waiting` has the input after the buffer, with its telnet commands.
+    With `hinted` the client has been told what to type. `bare_lines` is the number of lines
+    without a command that no summary has counted yet. With `greets` the greeting follows the next
+    line, which is the client's first. With `private` nobody can read a password on its way.
     """
 
-    buffer: bytes = b""
+    buffer: bytes = field(default=b"", repr=False)
     skipping: bool = False
     pending: bool = False
     telnet: bytes | None = None
-    waiting: bytes = b""
+    waiting: bytes = field(default=b"", repr=False)
+    hinted: bool = False
+    bare_lines: int = 0
+    greets: bool = False
+    secrets: Secrets = field(factory=Secrets, repr=False)
+    private: bool = False
 
 
 class LineDialect:
-    """The reading half: what one connection has sent and what of it is not a whole line yet."""
+    """The reading half: it keeps the input of one connection that is not a whole line yet."""
 
     __slots__ = (
+        "_bare_lines",
         "_buffer",
+        "_greets",
+        "_greets_in_silence",
         "_plain_chars",
+        "_private",
+        "_secrets",
         "_settings",
         "_skipping",
         "_table",
@@ -275,19 +123,38 @@ class LineDialect:
         "_waiting",
         "pending",
         "spent",
+        "unsettled",
     )
 
     rooms = 1
 
-    def __init__(self, table: Mapping[str, Row], settings: Settings) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Row],
+        settings: Settings,
+        *,
+        greeted: bool = False,
+        greets_in_silence: bool = False,
+        private: bool = False,
+    ) -> None:
+        """Begin for a client that was `greeted` or not.
+
+        With `greets_in_silence` the greeting need not wait for the client's first line. `private`
+        means that nobody can read a password on its way.
+        """
         self._table = table
         self._settings = settings
         self._plain_chars = min(settings.line_bytes - len("/msg "), settings.message_chars)
         self._buffer = b""
         self._skipping = False
         self._telnet: TelnetFilter | None = None
-        # Only a client that speaks telnet has something here.
+        # Empty for a client that does not speak telnet.
         self._waiting = b""
+        self._bare_lines = BareLines()
+        self._greets = bool(settings.greeting) and not greeted
+        self._greets_in_silence = self.unsettled = self._greets and greets_in_silence
+        self._private = private
+        self._secrets = Secrets()
         self.pending = False
         self.spent: float = 0
 
@@ -295,43 +162,80 @@ class LineDialect:
     def restored(
         cls, table: Mapping[str, Row], settings: Settings, snapshot: LinesSnapshot
     ) -> LineDialect:
-        """A dialect that goes on from another one's snapshot."""
-        dialect = cls(table, settings)
+        """Make a dialect that goes on from a snapshot."""
+        dialect = cls(table, settings, private=snapshot.private)
         dialect._buffer, dialect._skipping = snapshot.buffer, snapshot.skipping
-        dialect._telnet = None if snapshot.telnet is None else TelnetFilter(snapshot.telnet)
+        dialect._secrets = secrets = snapshot.secrets.copy()
+        if snapshot.telnet is not None:
+            dialect._telnet = TelnetFilter(snapshot.telnet, secrets.echo)
         dialect._waiting, dialect.pending = snapshot.waiting, snapshot.pending
+        dialect._bare_lines = BareLines(snapshot.hinted, snapshot.bare_lines)
+        dialect.unsettled = snapshot.bare_lines > 0
+        dialect._greets = snapshot.greets
         return dialect
 
     def snapshot(self) -> LinesSnapshot:
-        """This dialect as plain data."""
+        """Return the state as plain data."""
         telnet = None if self._telnet is None else self._telnet.command
-        return LinesSnapshot(self._buffer, self._skipping, self.pending, telnet, self._waiting)
+        return LinesSnapshot(
+            self._buffer,
+            self._skipping,
+            self.pending,
+            telnet,
+            self._waiting,
+            self._bare_lines.hinted,
+            self._bare_lines.count,
+            self._greets,
+            self._secrets.copy(),
+            self._private,
+        )
 
     def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
-        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
+        """Take bytes, split anywhere; see `trio_chat.dialects.Dialect`."""
         if self._telnet is not None or b"\xff" in data:
             return self._feed_telnet(data, limit)
-        if data[:5] == b"/msg " and not self._buffer and not self._skipping:
-            texts = _plain_messages(data, self._plain_chars)
-            if texts and (limit is None or len(texts) <= limit):
+        if data[:5] == b"/msg " and not (
+            self._buffer
+            or self._skipping
+            or self._greets
+            or self._secrets.asked is not None  # as `wanted`, without a call
+            or self._secrets.unread
+        ):
+            messages = _plain_messages(data, self._plain_chars)
+            if messages and (limit is None or len(messages) <= limit):
                 self.pending = False
-                self.spent = len(texts)
-                return [Say(text) for text in texts]
+                self.spent = len(messages)
+                return messages
         self.spent = 0
         return self._feed_lines(data, limit)
 
+    def at_rest(self) -> list[Command]:
+        """Greet, or sum up the lines without a command; see `trio_chat.dialects.Dialect`."""
+        self.unsettled = False
+        if self._greets_in_silence and self._greets and not self._buffer:
+            self._greets = False
+            return [ShowGreeting()]
+        summary = self._bare_lines.summary(are_messages=self._settings.bare_lines)
+        return [self._told(summary)] if summary else []
+
+    def _told(self, text: str) -> Answer:
+        """Make a line that comes from the dialect itself."""
+        end = "\n" if self._telnet is None else "\r\n"
+        return Answer(f"> {text}{end}".encode("ascii"))
+
     def _feed_telnet(self, data: bytes, limit: float | None) -> list[Command]:
-        """Take telnet's commands out; each answer is given once, however often it is asked for."""
+        """Take the telnet commands out. Equal answers within one input are given once."""
         self.spent = 0
         plain, data, self._waiting = b"", self._waiting + data, b""
         if (telnet := self._telnet) is None:
             plain, command, data = data.partition(b"\xff")
             data = command + data
-        records = self._feed_lines(plain, limit)  # or those that waited for a limit
+        records = self._feed_lines(plain, limit)  # without new bytes: the lines that waited
         if telnet is None:
-            telnet = self._telnet = TelnetFilter()
+            telnet = self._telnet = TelnetFilter(echo=self._secrets.echo)
             records.append(SwitchEncoding(CRLF))
         answers: set[bytes] = set()
+        held: list[Command] = []
         at = 0
         while at < len(data):
             if self.pending or (limit is not None and self.spent >= limit):
@@ -341,12 +245,22 @@ class LineDialect:
             text, answer, at = telnet.take(data, at)
             if is_command and not telnet.inside:
                 self.spent += PART_OF_LINE
-            if text:
-                records += self._feed_lines(text, limit)
+            if is_command and text == INTERRUPT and self._secrets.asked is None:
+                text = b""
+            read = self._feed_lines(text, limit) if text else []
+            if read:
+                answers.clear()  # the same answer may mean another question now
             if answer and answer not in answers:
                 answers.add(answer)
                 records.append(Answer(answer))
-        return records
+            records += held
+            held = []
+            if is_command and text == INTERRUPT:
+                # Clients ask for a timing mark next, and show nothing until they have its answer.
+                held = read
+            else:
+                records += read
+        return records + held
 
     def _feed_lines(self, data: bytes, limit: float | None) -> list[Command]:
         if self._buffer:
@@ -366,14 +280,18 @@ class LineDialect:
         self.spent += len(lines)
         records: list[Command] = []
         for line in lines:
-            record = self._record(line)
-            if record is not None:
-                records.append(record)
+            records += self._line(line)
+            if self._greets and self._secrets.asked is None:
+                self._greets = False
+                records.append(ShowGreeting())
+        if not self.pending and (at := self._interrupt(self._buffer)) >= 0:
+            self._buffer = self._buffer[at + 1 :]
+            records += self._secrets.cancel()
         if len(self._buffer) > self._settings.line_bytes + 1 and not self.pending:
+            records += self._secrets.refuse(self._buffer, self._too_long())
             self._buffer = _half_end(self._buffer)
             self._skipping = True
             self.spent += 1
-            records.append(self._too_long())
         return records
 
     def _too_long(self) -> Refuse:
@@ -383,26 +301,69 @@ class LineDialect:
             limit="line_bytes",
         )
 
-    def _record(self, line: bytes) -> Command | None:
-        """Read one line; an empty one means nothing."""
+    def _line(self, line: bytes) -> list[Command]:
+        """Return the records of one line; an empty line has none."""
+        if (at := self._interrupt(line)) >= 0:
+            return [*self._secrets.cancel(), *self._line(line[at + 1 :])]
         if len(line.removesuffix(b"\r")) > self._settings.line_bytes:
-            return self._too_long()
+            return self._secrets.refuse(line, self._too_long())
         line = line.rstrip(b"\r")
         try:
             text = (_edited(line) if _EDITING.search(line) else line).decode()
         except UnicodeDecodeError:
-            return Refuse(
-                "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8",
-                Code.BAD_TEXT,
-            )
+            sentence = "this line is not valid UTF-8, so it was ignored: set your terminal to UTF-8"
+            return self._secrets.refuse(line, Refuse(sentence, Code.BAD_TEXT))
+        return self._text(text)
+
+    def _text(self, text: str) -> list[Command]:
+        if self._secrets.wanted and (records := self._secrets.take(text)) is not None:
+            return records
+        # Windows begins text in a pipe with a byte order mark, and shows none.
+        text = text.removeprefix("\ufeff")
+        if is_blank(text):
+            return []
         try:
-            return self._command(text)
+            record = self._command(text)
         except Refused as refusal:
-            return Refuse(str(refusal), refusal.code, refusal.limit)
+            refuse = Refuse(str(refusal), refusal.code, refusal.limit)
+            mistyped = refusal.code == Code.UNKNOWN_COMMAND and text[0] == "/"
+            self._secrets.unread = secrets_after(text, mistyped=mistyped)
+            return [refuse, *self._hint(text)]
+        if record is None:
+            return []
+        return self._ask(cast("SecretCommand", record)) if secrets_of(record) else [record]
+
+    def _interrupt(self, data: bytes) -> int:
+        """Return the place of the key that cancels what is asked for; -1 if there is none.
+
+        Behind as many bytes as make a line too long there is none, however they are split.
+        """
+        asks = self._secrets.asked is not None
+        return data.find(INTERRUPT, 0, self._settings.line_bytes + 2) if asks else -1
+
+    def _ask(self, record: SecretCommand) -> list[Command]:
+        """Ask for the secrets of a command, unless somebody else could read them."""
+        if self._private:
+            return self._secrets.ask(record)
+        if self._settings.plaintext_passwords == "warn":
+            return [self._told(EXPOSED), *self._secrets.ask(record)]
+        self._secrets.unread = secrets_of(record)
+        return [Refuse(NOT_ENCRYPTED, Code.NOT_ENCRYPTED)]
 
     def _command(self, text: str) -> Command | None:
-        if self._settings.bare_lines and not text.startswith("/") and text.strip():
-            return Say(
-                clean_text(text.rstrip(), what="message", limit=self._settings.message_chars)
-            )
+        if self._settings.bare_lines and not text.startswith("/"):
+            limit = self._settings.message_chars
+            say = Say(clean_text(text.rstrip(), what="message", limit=limit))
+            self._bare_lines.count += 1
+            self.unsettled = True
+            return say
         return read_command(text, self._table, self._settings)
+
+    def _hint(self, refused: str) -> list[Command]:
+        """Explain what to type, if the line was refused because it has no command."""
+        if self._settings.bare_lines or refused.lstrip().startswith("/"):
+            return []
+        self._bare_lines.count += 1
+        self.unsettled = True
+        hint = self._bare_lines.hint()
+        return [self._told(hint)] if hint else []

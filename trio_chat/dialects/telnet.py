@@ -1,9 +1,11 @@
-"""Takes telnet's own commands out of a byte stream and refuses what they propose.
+"""Takes telnet commands out of a byte stream, and refuses the options that they propose.
 
-RFC 854 (the protocol), RFC 855 (options), RFC 1143 (answer a request for a change, never an
-acknowledgement, so that no two sides can answer each other for ever). Every option stays off: DO is
-answered WONT, WILL is answered DONT, and WONT and DONT say what is so already. That includes DO
-TIMING-MARK (RFC 860), which clients send after an interrupt and wait for.
+RFC 854 has the protocol, and RFC 855 its options. By RFC 1143 only a request for a change gets an
+answer, and an acknowledgement gets none: else two sides could answer each other for ever.
+
+Every option stays off but ECHO (`trio_chat.dialects.echo`). DO is answered WONT, and WILL is
+answered DONT. WONT and DONT need no answer. DO TIMING-MARK (RFC 860) is refused too: clients send
+it after an interrupt, and wait.
 """
 
 from __future__ import annotations
@@ -11,29 +13,37 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import define
+from attrs import define, field
+
+from trio_chat.dialects.echo import ECHO, Echo
 
 IAC = 0xFF
 DONT, DO, WONT, WILL = 0xFE, 0xFD, 0xFC, 0xFB
 SB = 0xFA
+INTERRUPT_PROCESS = 0xF4
 ARE_YOU_THERE, ERASE_CHARACTER, ERASE_LINE = 0xF6, 0xF7, 0xF8
 
-# It means nothing, and is sent to keep a connection alive.
+# It has no effect, and keeps a connection alive.
 NO_OPERATION: Final = b"\xff\xf1"
 
 _REFUSALS: Final = {DO: WONT, WILL: DONT}
 _PRESENT: Final = b"\r\n> yes, the server is here\r\n"
-# Those that stand for text. The keys for the other two send such control characters.
-_TEXTS: Final = {IAC: b"\xff", ERASE_CHARACTER: b"\b", ERASE_LINE: b"\x15"}
+# These commands stand for text. The keys for the others send such control characters.
+_TEXTS: Final = {
+    IAC: b"\xff",
+    INTERRUPT_PROCESS: b"\x03",
+    ERASE_CHARACTER: b"\b",
+    ERASE_LINE: b"\x15",
+}
 _WITH_OPTION: Final = frozenset({DO, DONT, WILL, WONT})
-_LONGEST: Final = 3  # of those with an option; subnegotiations aside
+_LONGEST: Final = 3  # the bytes of a command with an option; a subnegotiation is longer
 
-# A subnegotiation ends at so many bytes, or with the line. None was agreed on, so nobody has to
-# send one; but one without an end would mute its client for good.
+# A subnegotiation ends after this many bytes, or at the end of the line. As no option is agreed on,
+# no client needs one. But without a limit, one without an end would mute its client for ever.
 _SUBNEGOTIATION_BYTES: Final = 1_024
 _SUBNEGOTIATION: Final = re.compile(
     rb"\xff\xfa"
-    rb"(?:\x1f(?:[^\xff]|\xff\xff){0,4}+)?+"  # the size of a window may be 10 (RFC 1073)
+    rb"(?:\x1f(?:[^\xff]|\xff\xff){0,4}+)?+"  # a window may have 10 columns (RFC 1073)
     rb"(?:[^\xff\n]|\xff[^\xf0\n])*+"
     rb"(?:\xff\xf0|\xff?(?=\n))"
 )
@@ -41,20 +51,24 @@ _SUBNEGOTIATION: Final = re.compile(
 
 @define
 class TelnetFilter:
-    """The state of one connection: what has come of a telnet command that is not whole yet."""
+    """The state of one connection: the beginning of a telnet command that is not complete.
+
+    `echo` has the state of the only option that may be on.
+    """
 
     command: bytes = b""
+    echo: Echo = field(factory=Echo)
 
     @property
     def inside(self) -> bool:
-        """Whether the bytes so far end within a telnet command."""
+        """Whether the input so far ends within a telnet command."""
         return bool(self.command)
 
     def take(self, data: bytes, at: int) -> tuple[bytes, bytes, int]:
-        """Take what begins at a place: text up to the next command, or one command.
+        """Take the text up to the next command, or one command, from `at` on.
 
-        Gives the text, what the command is answered, and where it ends. Of a command that is not
-        whole, all is taken.
+        Returns the text, the answer to the command, and the place where it ends. The beginning of
+        an incomplete command is taken to the end of the data.
         """
         had = len(self.command)
         if not had and data[at] != IAC:
@@ -69,10 +83,18 @@ class TelnetFilter:
             self.command = command
             return b"", b"", len(data)
         self.command = b""
-        return _TEXTS.get(command[1], b""), _answer(command), at + size - had
+        return _TEXTS.get(command[1], b""), self._answer(command), at + size - had
+
+    def _answer(self, command: bytes) -> bytes:
+        if command[1] == ARE_YOU_THERE:
+            return _PRESENT
+        if command[1] in (DO, DONT) and command[2] == ECHO:
+            return self.echo.hear(command[1])
+        refusal = _REFUSALS.get(command[1])
+        return bytes((IAC, refusal, command[2])) if refusal else b""
 
     def _subnegotiation(self, data: bytes, at: int) -> int:
-        """Skip one, or what has come of it; gives where that ends."""
+        """Skip a subnegotiation, or its beginning; returns the place where it ends."""
         had = len(self.command)
         command = self.command + data[at : at + _SUBNEGOTIATION_BYTES - had]
         whole = _SUBNEGOTIATION.match(command)
@@ -81,10 +103,3 @@ class TelnetFilter:
         done = whole is not None or len(command) == _SUBNEGOTIATION_BYTES
         self.command = b"" if done else command
         return at + len(command) - had
-
-
-def _answer(command: bytes) -> bytes:
-    if command[1] == ARE_YOU_THERE:
-        return _PRESENT
-    refusal = _REFUSALS.get(command[1])
-    return bytes((IAC, refusal, command[2])) if refusal else b""

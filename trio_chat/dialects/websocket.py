@@ -1,21 +1,28 @@
 """WebSocket: documents in frames (RFC 6455), without extensions.
 
-Here it is found where a frame ends; what is in it, and whether it may be so, is wsproto's affair.
-So all that a connection keeps is bytes: a frame that is not whole yet, and the text so far of a
-message in fragments. A frame from a server is not masked, and so the same for all who get it.
+This module finds the end of each frame. wsproto reads and checks the frame. So a connection keeps
+only bytes: the beginning of a frame, and the text so far of a message in fragments. A server does
+not mask its frames, so a frame is the same for all clients that get it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from attrs import define
+from attrs import define, field
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
 from trio_chat.dialects import PART_OF_LINE, documents
 from trio_chat.dialects.forms import Context
 from trio_chat.protocol.commands import Answer, Disconnected
-from trio_chat.protocol.events import Answered, Ended, Goodbye, LabelledEvent, Stopping
+from trio_chat.protocol.events import (
+    Answered,
+    Ended,
+    Goodbye,
+    Identified,
+    LabelledEvent,
+    Stopping,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,17 +40,17 @@ _FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F
 _TEXT, _CONTINUATION = int(Opcode.TEXT), int(Opcode.CONTINUATION)
 _WHOLE_TEXT = _FIN | _TEXT
 _CONTROL = 0x08
-_SHORT, _LONG = 126, 65_536  # a length from here on stands in two bytes, or in eight
+_SHORT, _LONG = 126, 65_536  # the least lengths that take two more bytes, and eight
 _MASK_BYTES = 4
 
 # --- writing --------------------------------------------------------------------------------------
 
-# It only puts frames together: whole messages leave nothing behind in it.
+# One writer can serve all connections: it keeps nothing of a whole message.
 _WRITER: Final = FrameProtocol(client=False, extensions=[])
 
 
 def text_frame(text: str) -> bytes:
-    """The frame around a text."""
+    """Return the frame of a text."""
     payload = text.encode()
     size = len(payload)
     if size < _SHORT:
@@ -54,14 +61,14 @@ def text_frame(text: str) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """The frame that ends a connection, and says why; without a code it says nothing."""
+    """Return the frame that ends a connection; it has no reason without a code."""
     if code == CloseReason.NO_STATUS_RCVD:
         return bytes(_WRITER.close())
     return bytes(_WRITER.close(code, reason))
 
 
 def _farewell(event: Event) -> bytes:
-    """What ends the connection after an event, if something does."""
+    """Return the frame that ends the connection after this event; empty if it goes on."""
     match event:
         case Goodbye():
             return close_frame(CloseReason.NORMAL_CLOSURE)
@@ -75,26 +82,29 @@ def _farewell(event: Event) -> bytes:
 
 
 class DocumentEncoding:
-    """How events look: a document each, in a frame each."""
+    """Renders each event as a document in a frame."""
 
     __slots__ = ()
 
     dialect = "websocket"
     ping = bytes(_WRITER.ping())
     echoes = True
+    for_people = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
-        """Give the frames of events."""
+        """Return the frames of events."""
         return [self._frames(event) for event in events]
 
     def _frames(self, event: Event) -> bytes:
         if isinstance(event, Answered):
             return event.data
+        if isinstance(event, Identified):  # protocol 1 has no word for that
+            return b"".join(map(text_frame, documents.write_identified(event)))
         frame = text_frame(documents.write(event))
         return frame + _farewell(event.event if isinstance(event, LabelledEvent) else event)
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
-        """Give the bytes of several frames."""
+        """Return the bytes of several frames."""
         return b"".join(cast("Sequence[bytes]", pieces))
 
 
@@ -103,12 +113,12 @@ DOCUMENTS: Final = DocumentEncoding()
 
 # --- reading --------------------------------------------------------------------------------------
 
-# Closes that say that the client will not come back: browsers say 1001 when a page is loaded anew.
+# With these codes a client leaves for good. Browsers send 1001 when a page is reloaded.
 _FOR_GOOD = (CloseReason.NORMAL_CLOSURE, CloseReason.NO_STATUS_RCVD)
 
 
 def _sizes(data: bytes, at: int) -> tuple[int, int] | None:
-    """The size of the head and of the payload of the frame that begins here, if they tell yet."""
+    """Return the sizes of a frame's head and payload; `None` if more bytes are needed."""
     if len(data) < at + 2:
         return None
     head, length = 2, data[at + 1] & _LENGTH
@@ -121,13 +131,13 @@ def _sizes(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 def _is_regular(head: int, length: int) -> bool:
-    """Whether a frame has such a head as it must have: masked, its length in few bytes."""
+    """Whether the head of a frame is masked and has its length in as few bytes as possible."""
     lengths = 2 if length < _SHORT else 4 if length < _LONG else 10
     return head == lengths + _MASK_BYTES
 
 
 def _payload(frame: bytes, head: int) -> bytes:
-    """Give the payload of a masked frame with so long a head."""
+    """Return the payload of a masked frame whose head has this length."""
     mask, payload = frame[head - _MASK_BYTES : head], frame[head:]
     size = len(payload)
     key = (mask * (size // _MASK_BYTES + 1))[:size]
@@ -135,7 +145,7 @@ def _payload(frame: bytes, head: int) -> bytes:
 
 
 def _first_frame(text: bytes | bytearray) -> bytes:
-    """A frame with the beginning of a message, as a client sends it; its mask changes nothing."""
+    """Return a client's frame with the beginning of a message. Its mask is zero."""
     size = len(text)
     if size < _SHORT:
         lengths = bytes((_MASKED | size,))
@@ -147,7 +157,7 @@ def _first_frame(text: bytes | bytearray) -> bytes:
 
 
 def _texts(frames: bytes) -> bytearray | None:
-    """Give the text in the first frames of a message; `None` without any."""
+    """Return the text in the first frames of a message; `None` without frames."""
     if not frames:
         return None
     texts, at = bytearray(), 0
@@ -162,27 +172,34 @@ def _texts(frames: bytes) -> bytearray | None:
 class FramesSnapshot:
     """A WebSocket dialect as plain data.
 
-    `buffer` has the beginning of a frame, and `fragments` the first frames of a message. `over`:
-    the end has come. `pending`: whole frames wait for a limit. `most` is how many bytes a message
-    may have, as its client was told.
+    `buffer` has the beginning of a frame, and `fragments` has the first frames of a message. With
+    `over` the input has ended. With `pending` whole frames wait for a limit. `most` is the limit on
+    the bytes of a message, as the hello told it to the client. With `private` nobody can read a
+    password on its way.
     """
 
-    buffer: bytes = b""
-    fragments: bytes = b""
+    buffer: bytes = field(default=b"", repr=False)
+    fragments: bytes = field(default=b"", repr=False)
     over: bool = False
     pending: bool = False
     most: int = 0
+    private: bool = False
 
 
 class WebSocketDialect:
-    """The reading half: what one connection has sent and what of it is not a whole message yet."""
+    """The reading half: it keeps the input of one connection that is not a whole message yet."""
 
     __slots__ = ("_buffer", "_context", "_fragments", "_limit", "_over", "pending", "spent")
 
-    def __init__(self, table: Mapping[str, Row], settings: Settings) -> None:
-        self._context = Context(table, settings)
+    # A WebSocket client needs no explanation.
+    unsettled = False
+
+    def __init__(
+        self, table: Mapping[str, Row], settings: Settings, *, private: bool = False
+    ) -> None:
+        self._context = Context(table, settings, private)
         self._limit = settings.document_bytes
-        # The beginning of a frame; and the text so far of a message that has begun.
+        # The beginning of a frame, and the text so far of a message in fragments.
         self._buffer = b""
         self._fragments: bytearray | None = None
         self._over = False
@@ -193,30 +210,41 @@ class WebSocketDialect:
     def restored(
         cls, table: Mapping[str, Row], settings: Settings, snapshot: FramesSnapshot
     ) -> WebSocketDialect:
-        """A dialect that goes on from another one's snapshot."""
-        dialect = cls(table, settings)
+        """Make a dialect that goes on from a snapshot."""
+        dialect = cls(table, settings, private=snapshot.private)
         dialect._limit = snapshot.most or settings.document_bytes
         dialect._buffer, dialect._fragments = snapshot.buffer, _texts(snapshot.fragments)
         dialect._over, dialect.pending = snapshot.over, snapshot.pending
         return dialect
 
     def snapshot(self) -> FramesSnapshot:
-        """This dialect as plain data."""
-        return FramesSnapshot(self._buffer, self._begun(), self._over, self.pending, self._limit)
+        """Return the state as plain data."""
+        return FramesSnapshot(
+            self._buffer,
+            self._begun(),
+            self._over,
+            self.pending,
+            self._limit,
+            self._context.private,
+        )
 
     def _begun(self) -> bytes:
-        """Give the text so far of a message as one frame, which is not its last."""
+        """Return the text so far of a message in fragments, as one frame that is not the last."""
         return b"" if self._fragments is None else _first_frame(self._fragments)
 
     def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
-        """Take bytes as they came, split anywhere; see `trio_chat.dialects.Dialect`."""
+        """Take bytes, split anywhere; see `trio_chat.dialects.Dialect`."""
         self.spent = 0
         if self._over:
             return []
         return self._frames(self._buffer + data if self._buffer else data, limit)
 
+    def at_rest(self) -> list[Command]:
+        """Return nothing."""
+        return []
+
     def _frames(self, data: bytes, limit: float | None) -> list[Command]:
-        """What whole frames come to; the rest waits."""
+        """Return the records of the whole frames; the rest of the data waits."""
         records: list[Command] = []
         at = 0
         self.pending = False
@@ -231,7 +259,7 @@ class WebSocketDialect:
             if limit is not None and self.spent >= limit:
                 self.pending = True
                 break
-            # Frames that come to nothing are work too.
+            # A frame without a record is work too.
             whole = data[at] & _FIN and not data[at] & _CONTROL
             self.spent += 1 if whole else PART_OF_LINE
             records += self._frame(data[at:end], head)
@@ -240,14 +268,14 @@ class WebSocketDialect:
         return records
 
     def _frame(self, frame: bytes, head: int) -> list[Command]:
-        """What a frame comes to."""
+        """Return the records of a frame."""
         regular = _is_regular(head, len(frame) - head)
-        # Nearly every one is a whole message, masked, its length in as few bytes as can be.
+        # Nearly every frame is a whole message with a regular head.
         if frame[0] == _WHOLE_TEXT and self._fragments is None and regular:
             try:
                 text = _payload(frame, head).decode()
             except UnicodeDecodeError:
-                pass  # wsproto says it better
+                pass  # wsproto raises the error with its code
             else:
                 return [documents.read(text, self._context)]
         try:
@@ -261,10 +289,9 @@ class WebSocketDialect:
             return self._end(error.code, str(error), "did not keep to the WebSocket protocol")
 
     def _fragment(self, text: bytes) -> list[Command]:
-        """Keep what is not the last fragment of a message.
+        """Keep the text of a fragment that is not the last of its message.
 
-        That is its text alone, for a fragment may be empty, and thousands of them as long as a
-        message.
+        The frame itself is not kept: thousands of empty fragments would take much memory.
         """
         fragments = self._fragments or bytearray()
         if len(fragments) + len(text) > self._limit:
@@ -274,7 +301,7 @@ class WebSocketDialect:
         return []
 
     def _last(self, frame: bytes) -> list[Command]:
-        """Read the last frame of a message, or refuse a frame that may not be."""
+        """Read the last frame of a message, or refuse a frame that breaks the rules."""
         if len(self._fragments or b"") + len(frame) > self._limit + (_MASK_BYTES + 10):
             return self._too_big()
         parts = _parsed(self._begun() + frame)
@@ -305,7 +332,7 @@ class WebSocketDialect:
 
 
 def _parsed(data: bytes) -> list[Frame]:
-    """The frames in these bytes, as wsproto reads them; raises `ParseFailed`."""
+    """Return the frames in these bytes. Raises `ParseFailed`."""
     reader = FrameProtocol(client=False, extensions=[])
     reader.receive_bytes(data)
     return list(reader.received_frames())

@@ -1,4 +1,4 @@
-"""The head of a request, read by h11 as RFC 9112 has it, and what it means to this server."""
+"""The head of a request (RFC 9112), read with h11, and its meaning for this server."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# As nginx: 4 buffers of 8 KB there. A browser's head has a kilobyte or two, with some 15 headers.
+# The same as nginx's 4 buffers of 8 KB. A browser's head has one or two kilobytes, with about 15
+# headers.
 HEAD_BYTES: Final = 8192
 HEADERS: Final = 100
 
 NOT_HTTP: Final = "This is not HTTP as this server knows it."
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-# RFC 9110, 7.2: a name or address, and perhaps a port, but no user (4.2.4).
+# RFC 9110, 7.2: a name or address, perhaps with a port, but without a user (4.2.4).
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(:[0-9]*)?", re.ASCII)
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 @frozen
 class Unserved(Exception):
-    """A request that is answered with a status and a sentence, and headers if it needs them."""
+    """A request that is refused: its status, a sentence, and headers if the status needs any."""
 
     status: int
     sentence: str
@@ -34,10 +35,10 @@ class Unserved(Exception):
 
 @frozen
 class Head:
-    """A request without a body, or what stands before a body that nobody reads.
+    """A request without its body, which this server never reads.
 
-    `path` is without the query, as it came. `headers` have their names in lower case, and `host` is
-    the name that counts. `version` is 1.0, or 1.1 for what is newer.
+    `path` is the path as it came, and `query` is the query with its `?`. `headers` have lower-case
+    names. `host` is the host name that counts. `version` is 1.0, or 1.1 for all later ones.
     """
 
     size: int
@@ -46,10 +47,11 @@ class Head:
     headers: Mapping[str, str]
     version: str
     has_body: bool = False
+    query: str = ""
 
     @property
     def keeps(self) -> bool:
-        """Whether the connection is for more requests (RFC 9112, 9.3)."""
+        """Whether the connection may carry more requests (RFC 9112, 9.3)."""
         if self.has_body:
             return False
         options = self.tokens("connection")
@@ -57,23 +59,23 @@ class Head:
 
     @property
     def decoded(self) -> str:
-        """The path without percent-encoding, where it has the same meaning so."""
+        """The path without percent-encoding, where that does not change its meaning."""
         return self.path if "%2f" in self.path.lower() else unquote(self.path, "latin-1")
 
     def get(self, name: str) -> str:
-        """The value of a header; empty if it has none."""
+        """Return the value of a header, or an empty text."""
         return self.headers.get(name, "")
 
     def tokens(self, name: str) -> set[str]:
-        """The items that a header lists, in lower case."""
+        """Return the items of a header's list, in lower case."""
         return {token.strip().lower() for token in self.get(name).split(",")}
 
 
 def read_head(first: bytes, *, late: bool = False) -> Head | None:
-    """Read the head that these bytes begin with; `None` if some are missing.
+    """Read the head at the beginning of these bytes. Return `None` if bytes are missing.
 
-    Empty lines before it mean nothing. If it is `late`, there are no more bytes to come. Raises
-    `Unserved` for whatever is no request, or too much of one.
+    Empty lines before it are skipped. If it is `late`, no more bytes will come. Raises `Unserved`
+    for anything that is not a request, or that exceeds a limit.
     """
     start = len(first) - len(first.lstrip(b"\r\n"))
     found = _BLANK_LINE.search(first, start)
@@ -102,18 +104,19 @@ def _parsed(head: bytes, size: int) -> Head:
     headers = _joined(request)
     if {"transfer-encoding", "content-length"} <= headers.keys():
         raise Unserved(400, "A body has one length: Transfer-Encoding or Content-Length.")
-    path = _target(request.target.decode("ascii"), headers)
+    target = _target(request.target.decode("ascii"), headers)
+    path, mark, query = target.partition("?")
     if (version == "1.1" and "host" not in headers) or not _HOST.fullmatch(headers.get("host", "")):
         raise Unserved(400, "A request needs one Host, a name or address and perhaps a port.")
     has_body = not isinstance(after, h11.EndOfMessage)
     method = request.method.decode("ascii")
     if has_body and method in ("GET", "HEAD"):
         raise Unserved(400, f"A {method} may have no body.")
-    return Head(size, method, path, headers, version, has_body)
+    return Head(size, method, path or "/", headers, version, has_body, mark + query)
 
 
 def _joined(request: h11.Request) -> dict[str, str]:
-    """The headers; those of several lines are one, with commas (RFC 9110, 5.3)."""
+    """Return the headers. Lines with the same name are joined with commas (RFC 9110, 5.3)."""
     headers: dict[str, str] = {}
     for name, value in request.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
@@ -122,10 +125,10 @@ def _joined(request: h11.Request) -> dict[str, str]:
 
 
 def _target(target: str, headers: dict[str, str]) -> str:
-    """The path of a target, and its host, if it has one, as the one that counts (RFC 9112, 3.2)."""
+    """Return a target from its path on. If it has a host, that one counts (RFC 9112, 3.2)."""
     if not target.startswith(("/", "*")):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None:
             raise Unserved(400, NOT_HTTP)
         headers["host"], target = absolute.groups()
-    return target.partition("?")[0] or "/"
+    return target

@@ -1,4 +1,4 @@
-"""Answers for operators by HTTP: those who are on this machine, and those who have the token."""
+"""Answers for operators by HTTP: from this machine, or with the token."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 METRICS, HEALTH, LIVE, READY = "/metrics", "/healthz", "/healthz/live", "/healthz/ready"
 PATHS: Final = (METRICS, HEALTH, LIVE, READY)
 
-# Proxies add such headers, and each kind has names of its own. A request with one of them has come
-# through a proxy, wherever it seems to come from. Ordinary clients send none of them.
+# Proxies add such headers, each kind under its own names. So a request with one of them came
+# through a proxy, whatever its address is. Ordinary clients send none of them.
 _FORWARDING: Final = re.compile(
     r"forwarded"
     r"|(client|connecting|real|remote|user|originating|source)-?(ip|addr)"
@@ -34,10 +34,10 @@ BEARER: Final = "bearer"
 
 
 class Operators:
-    """Answers what operators ask of one chat.
+    """Answers operators' questions about one chat.
 
-    `statistics` gives its own, the client that asks left out: it is nobody's. `token` is what those
-    need who are elsewhere.
+    `statistics` returns the numbers without the client that asks, which is nobody's. Operators on
+    other machines need the `token`.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Operators:
     def report(
         self, session: Session, path: str, headers: Mapping[str, str], address: str
     ) -> Report | None:
-        """The answer to a request that `session` makes; `None` if there is nothing at this path.
+        """Return the answer to a request of `session`, or `None` if nothing is at this path.
 
-        `address` is where it comes from, as far as that is known. Raises `Unserved` for anyone who
-        is no operator. Only whether the chat is live is told to everyone: probes have no token, and
-        seldom the right name.
+        `address` is the client's address, as far as it is known. Raises `Unserved` for clients that
+        are not operators. Liveness is for everyone: probes have no token, and seldom the right host
+        name.
         """
         if path not in PATHS:
             return None
@@ -77,7 +77,7 @@ class Operators:
         return Report(status, "application/json", body, at_once=not health.live)
 
     def _refusal(self, headers: Mapping[str, str], address: str) -> Unserved | None:
-        """Why someone who asks so is no operator; `None` for an operator."""
+        """Return why the client is not an operator, or `None` if it is one."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if self.token is not None and scheme.lower() == BEARER:
             if hmac.compare_digest(given.strip().encode("latin-1"), self.token):

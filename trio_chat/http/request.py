@@ -1,9 +1,8 @@
-"""HTTP: one request, and its answer; an upgrade makes a WebSocket of the connection.
+"""Answers one HTTP request. An upgrade turns the connection into a WebSocket.
 
-A whole head is read at once; until it is whole, its bytes are all that is kept. A refusal ends the
-connection: what comes behind it may not be a request. Answers for
-operators come from above, as a `Report` at its path. `trio_chat.web` gives what else is served
-without an upgrade.
+A head is read once it is whole; until then only its bytes are kept. A refusal ends the connection,
+because the bytes after it may not be a request. Answers for operators are given to this module as a
+`Report` for each path. `trio_chat.web` has everything else that is served without an upgrade.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 _SWITCHING: Final = HTTPStatus.SWITCHING_PROTOCOLS
 _KEY_BYTES: Final = 16
-# Characters of a header that the log shows; longer ones are cut.
+# Characters of a header that the log shows. Longer values are cut.
 _SHOWN: Final = 100
 _VERSION: Final = "13"
 WEBSOCKET: Final = "/ws"
-# The methods of a file. Those of the WebSocket's path are without HEAD, as it has no body.
+# The methods for a file. The path of the WebSocket has no HEAD, as it has no body.
 _FILE: Final = "GET, HEAD, OPTIONS"
 _UPGRADES: Final = "GET, OPTIONS"
 UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
@@ -42,9 +41,9 @@ UPGRADE: Final = {"Upgrade": "websocket", "Sec-WebSocket-Version": _VERSION}
 
 @frozen
 class Report:
-    """What is told at a path of how things are at this moment.
+    """The answer about the state of the chat at a path, at this moment.
 
-    `at_once`: it cannot wait for the hub.
+    `at_once` means that it cannot wait for the hub.
     """
 
     status: int
@@ -59,10 +58,10 @@ Reports: TypeAlias = "Callable[[str, Mapping[str, str]], Report | None]"
 
 @frozen
 class Opening:
-    """A request that was read: its size in bytes, and how it is served.
+    """A request that was read: its size in bytes, and how it is answered.
 
-    It is not (`None`) if none has begun. `headers` have their names in lower case.
-    `keeps`: the connection is there for more requests. `at_once`: as in a `Report`.
+    `served` is `None` if no request has begun. `headers` have lower-case names. `keeps` means that
+    the connection may carry more requests. `at_once` is as in a `Report`.
     """
 
     size: int
@@ -73,13 +72,13 @@ class Opening:
 
     @property
     def upgrades(self) -> bool:
-        """Whether it is a WebSocket from here on."""
+        """Whether the connection is a WebSocket from here on."""
         return self.served is not None and self.served.status == _SWITCHING
 
 
 @frozen
 class _Answer:
-    """An answer without what all of them have; without a body there is nothing to measure."""
+    """An answer without the parts that all answers share. Without a body it has no length."""
 
     status: int
     headers: Mapping[str, str]
@@ -92,12 +91,16 @@ def read_opening(
     settings: Settings,
     *,
     reports: Reports | None = None,
+    wants_tls: bool = False,
     last: bool = False,
     late: bool = False,
 ) -> Opening | None:
-    """Read and answer the request that these bytes begin with; `None` if some are missing.
+    """Read and answer the request at the beginning of these bytes; `None` if bytes are missing.
 
-    After the `last` one the connection is to end. If it is `late`, no more bytes are to come.
+    `wants_tls` means that the request came without TLS and should come again over TLS, unless it
+    asks for a `Report`.
+
+    After the `last` request the connection ends. If it is `late`, no more bytes will come.
     """
     if late and not first.strip(b"\r\n"):
         return Opening(len(first), None)
@@ -106,7 +109,7 @@ def read_opening(
         head = read_head(first, late=late)
         if head is None:
             return None
-        answer = _answer(head, settings, reports)
+        answer = _answer(head, settings, reports, wants_tls=wants_tls)
     except Unserved as unserved:
         served = Served(answer_unserved(first, unserved), unserved.status, _asked(head))
         served.refusal = unserved.sentence
@@ -122,28 +125,36 @@ def read_opening(
 
 
 def answer_unserved(first: bytes, unserved: Unserved) -> bytes:
-    """Answer a request that begins so, as the last one."""
+    """Answer a request that begins like this, as the last one of its connection."""
     body = f"{unserved.sentence}\n".encode()
     headers = {"Content-Type": "text/plain; charset=utf-8", **unserved.headers}
     whole = not first.lstrip(b"\r\n").startswith(b"HEAD ")
     return _rendered(_Answer(unserved.status, headers, body), "close", whole=whole)
 
 
-def _answer(head: Head, settings: Settings, reports: Reports | None) -> _Answer:
-    """Answer a request by its path; raises `Unserved` if nothing is there."""
-    # As it came: a proxy that keeps these paths from the world may not know the path's other forms.
+def _answer(head: Head, settings: Settings, reports: Reports | None, *, wants_tls: bool) -> _Answer:
+    """Answer a request by its path. Raises `Unserved` if nothing is there."""
+    # The undecoded path: a proxy that hides these paths may not know their other spellings.
     report = reports(head.path, head.headers) if reports is not None else None
     if report is not None:
         _only_reads(head)
         headers = {"Content-Type": report.content_type, "Cache-Control": "no-store"}
         return _Answer(report.status, headers, report.body, report.at_once)
-    # A request without any name is of HTTP/1.0, and so of no browser.
+    # A request without a host is HTTP/1.0, and so does not come from a browser.
     if "host" in head.headers and not is_ours(head.headers["host"], settings.http_hosts):
         raise Unserved(
             403,
-            "This server does not go by that name. Whoever runs it can add it: --http-hosts NAME.",
+            "This server does not go by that name. Its operator can add it: --http-hosts NAME.",
         )
     path = head.decoded
+    is_url = bool(head.get("host")) and head.path.startswith("/")
+    if wants_tls and is_url and head.method in ("GET", "HEAD"):
+        # Clients follow a redirect from ws to wss, but not to https.
+        scheme = "wss" if path == WEBSOCKET else "https"
+        url = f"{scheme}://{head.get('host')}{head.path}{head.query}"
+        # A temporary redirect: browsers would remember a permanent one after the certificate is
+        # gone.
+        raise Unserved(307, f"This server wants TLS: {url}", {"Location": url})
     resource = web.find(path)
     if resource is None and path not in (WEBSOCKET, "*"):
         raise Unserved(404, "There is nothing here: the page is at /, and programs come to /ws.")
@@ -157,7 +168,7 @@ def _answer(head: Head, settings: Settings, reports: Reports | None) -> _Answer:
 
 
 def _served(resource: web.Resource, head: Head) -> _Answer:
-    """Answer with what is there, or that the client has it already (RFC 9110, 13.1.2)."""
+    """Answer with the file, or that the client has it already (RFC 9110, 13.1.2)."""
     _only_reads(head)
     known = head.get("if-none-match")
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
@@ -167,13 +178,13 @@ def _served(resource: web.Resource, head: Head) -> _Answer:
 
 
 def _only_reads(head: Head) -> None:
-    """Raise `Unserved` for any method that would do something."""
+    """Raise `Unserved` for methods that would change something."""
     if head.method not in ("GET", "HEAD"):
         raise Unserved(405, "This is for GET and HEAD.", {"Allow": _FILE})
 
 
 def _rendered(answer: _Answer, connection: str, *, whole: bool) -> bytes:
-    """Render an answer, as one that leaves the connection so; its body only if it is `whole`."""
+    """Render an answer that keeps or ends the connection. Include its body if it is `whole`."""
     headers = dict(answer.headers)
     if answer.status != _SWITCHING:
         headers = {"X-Content-Type-Options": "nosniff"} | headers
@@ -192,13 +203,13 @@ def _asked(head: Head | None) -> str:
 
 
 def _shown(text: str) -> str:
-    """Cut what a stranger has sent, and take out what could move a terminal's cursor."""
+    """Shorten a stranger's text, and remove characters that could move a terminal's cursor."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in text[:_SHOWN])
     return f"{shown}..." if len(text) > _SHOWN else shown
 
 
 def _accepted(head: Head, settings: Settings) -> _Answer:
-    """The answer that makes the connection a WebSocket; raises `Unserved` if it does not."""
+    """Return the answer that opens the WebSocket. Raises `Unserved` if the request is wrong."""
     if head.method != "GET":
         raise Unserved(405, "This is for GET.", {"Allow": _UPGRADES})
     if not _may_come_from(head, settings.http_origins):
@@ -213,7 +224,7 @@ def _accepted(head: Head, settings: Settings) -> _Answer:
 
 
 def is_ours(host: str, names: tuple[str, ...]) -> bool:
-    """Whether the server is meant by this name, so that nobody else has pointed it here."""
+    """Whether this name means this server, and not a foreign name that points to it."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
@@ -222,7 +233,7 @@ def is_ours(host: str, names: tuple[str, ...]) -> bool:
 
 
 def _may_come_from(head: Head, listed: tuple[str, ...]) -> bool:
-    """Whether a page of this origin may speak for its visitor; programs have none."""
+    """Whether a page of this origin may speak for its visitor. Programs send no origin."""
     origin = head.headers.get("origin")
     if origin is None:
         return True
@@ -234,7 +245,7 @@ def _may_come_from(head: Head, listed: tuple[str, ...]) -> bool:
 def _accept(head: Head) -> str:
     """Answer the key of a WebSocket's opening (RFC 6455, 4.2)."""
     upgrades = "websocket" in head.tokens("upgrade") and "upgrade" in head.tokens("connection")
-    # An upgrade by HTTP/1.0 is none (RFC 9110, 7.8).
+    # HTTP/1.0 has no upgrade (RFC 9110, 7.8).
     if not upgrades or head.version == "1.0":
         raise Unserved(
             426,

@@ -1,7 +1,7 @@
-"""Gives slow consumers, and sessions that have resumed, what they missed: a slice at a time.
+"""Gives lagging and resumed sessions what they missed, in slices.
 
-A slice is at most what half an outbox holds, and all slices of a turn together are bounded. So
-however much somebody has missed, the others do not wait for it.
+A slice fills at most half an outbox, and all slices of a turn together are bounded. So however much
+a session has missed, the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# Persistent entries read from the log at once for a session that catches up.
+# Entries read from the log at once for a session that catches up.
 PAGE_ENTRIES = 200
 
-# Bytes of all slices in a turn, one or two milliseconds; and what a slice counts at the least.
+# Bytes of all slices in a turn, which take one or two milliseconds, and the least that a slice
+# counts.
 TURN_BYTES = 65_536
 SLICE_BYTES = 512
 
-# A program that comes back says what it has got. It may ask for something a second time, which
-# weighs as much against the rate limit as so many bytes of its own.
+# A WebSocket client that resumes says what it has got. It may ask for entries again. This many
+# resent bytes count as one line against its rate limit.
 RESENT_LINE_BYTES = 4_096
 
 
 class CatchingUp:
-    """Has sessions catch up, each in its turn."""
+    """Lets sessions catch up, one after the other."""
 
     def __init__(
         self, state: State, outboxes: Outboxes, log: RoomLog, nursery: trio.Nursery
@@ -50,55 +51,67 @@ class CatchingUp:
         self._outboxes = outboxes
         self._log = log
         self._nursery = nursery
-        # Sessions that can be given a slice, in the order of their turns.
+        # Sessions that can take a slice, in the order of their turns.
         self._waiting: dict[Session, None] = {}
 
     @property
     def waits(self) -> bool:
-        """Whether there is a slice to give."""
+        """Whether a session waits for a slice."""
         return bool(self._waiting)
 
     def begin(self, session: Session, positions: dict[str, int], reached: dict[str, int]) -> None:
-        """Give a session that has just been attached to its user what comes after `positions`.
+        """Give a session that was just attached to its user everything after `positions`.
 
-        `reached` are those up to which the user has been sent everything before.
+        `reached` holds the positions up to which the user was sent everything before.
         """
         session.slow_consumer, session.positions, session.labels = True, positions, {}
         session.sent_before = reached
         self._state.suspend(session, Reason.SLOW_CONSUMER)
         self.go_on(session)
 
+    def skip_gap(self, room: Room, position: int) -> None:
+        """Move a room on to a position, whose entries this process has not got from the log.
+
+        The room's listeners read them from the log.
+        """
+        for session in [s for listeners in room.audience.values() for s in listeners]:
+            self._outboxes.fall_behind(session)
+            self.go_on(session)
+        self._state.recent.forget(room)
+        room.position = position
+
     def go_on(self, session: Session) -> None:
-        """Give a slow consumer the next slice when it is its turn, if its outbox has room."""
+        """Give a lagging session another slice when its turn comes, if its outbox has room."""
         if self._may_have_more(session):
             self._waiting[session] = None
 
     def may_go_on(self, event: MayGoOn) -> None:
-        """Go on with a session that was sent too much a second time, and has waited for it."""
+        """Continue with a session that had to wait because it asked for entries again."""
         event.session.paging = False
         self.go_on(event.session)
 
     def give_slices(self) -> None:
-        """Give slices to those that wait, within the bound of a turn."""
+        """Give slices to the waiting sessions, within the bound of a turn."""
         space = TURN_BYTES
         for session in list(self._waiting):
             if space <= 0:
                 return
-            # Behind the others that wait, if it waits again.
+            # If it waits again, it comes after the others.
             del self._waiting[session]
             if self._may_have_more(session):
                 space -= max(self._slice(session, space), SLICE_BYTES)
                 self.go_on(session)
 
     def page_read(self, page: PageRead) -> None:
-        """Use a page of the log to catch up the session it was read for."""
+        """Use a page of the log for the session that it was read for."""
         session = page.session
         session.paging = False
-        room = session.user.rooms.get(page.room)
-        if not session.slow_consumer or session.closing is not None or room is None:
+        if not session.slow_consumer or session.closing is not None:
             return
-        if page.after == session.positions[room.name]:  # else it has left and joined meanwhile
-            # A shared log has entries that are not folded yet: they come to everyone once they are.
+        # It may have left meanwhile, or left and joined: its leave was on its way to the log.
+        room = session.user.rooms.get(page.room)
+        if room is not None and page.after == session.positions[room.name]:
+            # A shared log has entries that are not folded yet. Everyone gets them once they are.
             folded = [entry for entry in page.entries if entry.position <= room.position]
             entries = folded or room.since(page.after)
             upto = entries[0].position - 1 if entries else room.position
@@ -109,14 +122,15 @@ class CatchingUp:
         self.go_on(session)
 
     def missed(self, session: Session) -> list[Missed]:
-        """The entries that a slow consumer will never get: an event for each such room."""
+        """Return an event for each room with entries that a lagging session will never get."""
         if not session.slow_consumer:
             return []
         missed = []
         for room in session.user.rooms.values():
             behind = room.position - session.positions[room.name]
             recent = room.since(room.position - behind)
-            # Its own words are no loss; what is not at hand may have been its own, or not.
+            # A client does not miss its own messages. Entries that are not at hand count in any
+            # case.
             count = behind - sum(not hears(session, entry) for entry in recent)
             if count:
                 missed.append(Missed(room.name, room.shown, count))
@@ -125,7 +139,7 @@ class CatchingUp:
     # --- a slice ----------------------------------------------------------------------------------
 
     def _space(self, session: Session) -> int:
-        """The bytes that fit into a session's outbox until it is half full."""
+        """Return the bytes that fit into a session's outbox until it is half full."""
         return self._state.settings.outbox_bytes // 2 - session.link.unsent_bytes
 
     def _may_have_more(self, session: Session) -> bool:
@@ -138,9 +152,9 @@ class CatchingUp:
         )
 
     def _slice(self, session: Session, space: int) -> int:
-        """Send what comes next, at most about so many bytes; gives how many.
+        """Send the next slice, about this many bytes at most. Return its size in bytes.
 
-        If the log has to be read for it, that begins.
+        If the log has to be read first, start that.
         """
         sent = 0
         while session.slow_consumer and not session.paging and sent < space:
@@ -168,9 +182,9 @@ class CatchingUp:
     def _fill(
         self, session: Session, room: Room, entries: list[PersistentEntry], space: int
     ) -> int:
-        """Put entries into a session's outbox until the space is full; gives how many bytes.
+        """Put entries into a session's outbox until the space is full. Return their size in bytes.
 
-        One at the least, so that it gets on.
+        At least one entry is put, so that the session always gets on.
         """
         before = session.sent_before.get(room.name, 0)
         size = again = 0
@@ -194,9 +208,9 @@ class CatchingUp:
                 self._outboxes.put_event(session, Done(), label)
 
     def _revive(self, session: Session) -> int:
-        """Let a session that has caught up hear its rooms again, and read on.
+        """Let a session that has caught up hear its rooms again, and read its input.
 
-        Gives the bytes that this adds to its outbox.
+        Returns the bytes that this adds to its outbox.
         """
         session.slow_consumer, session.positions, session.labels = False, NOT_BEHIND, NO_LABELS
         session.sent_before = NOT_BEHIND
@@ -205,7 +219,7 @@ class CatchingUp:
             room.listen(session)
         self._state.resume(session, Reason.SLOW_CONSUMER)
         if session.encoding.echoes and rooms:
-            # The joins and leaves meanwhile are not repeated.
+            # Joins and leaves since then are not repeated, so send the members.
             most = listable(self._state.settings, len(rooms))
             lists = [self._outboxes.put_event(session, r.listed(most)) for r in rooms.values()]
             return sum(map(size_of, lists))
@@ -214,7 +228,7 @@ class CatchingUp:
     # --- what is sent a second time ---------------------------------------------------------------
 
     def _weigh(self, session: Session, size: int) -> None:
-        """Weigh what was sent a second time against the rate of the user."""
+        """Count resent bytes against the user's rate limit."""
         rate = self._state.settings.rate_limit
         if size and rate is not None:
             user = session.user
@@ -222,7 +236,7 @@ class CatchingUp:
             user.resent_until = max(user.resent_until, trio.current_time()) + seconds
 
     def _overdrawn(self, session: Session) -> float:
-        """Seconds until the user may be sent more a second time."""
+        """Return the seconds until the user may be sent more entries again."""
         settings = self._state.settings
         if settings.rate_limit is None or session.sent_before is NOT_BEHIND:
             return 0.0
@@ -230,7 +244,7 @@ class CatchingUp:
         return ahead - settings.rate_burst / settings.rate_limit
 
     async def _wait(self, session: Session, seconds: float) -> None:
-        await trio.sleep(seconds)  # as long as the rate says
+        await trio.sleep(seconds)  # as long as the rate limit says
         await self._tell(session, MayGoOn(session))
 
     async def _read_page(self, session: Session, room: str, after: int) -> None:
@@ -242,6 +256,6 @@ class CatchingUp:
         await self._tell(session, PageRead(session, room, after, entries))
 
     async def _tell(self, session: Session, event: MayGoOn | PageRead) -> None:
-        # The session's task may have ended meanwhile, or the chat.
+        # The session's task or the chat may have ended meanwhile.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             await session.channel.send(event)

@@ -1,186 +1,201 @@
-"""Folds what the log has answered, and delivers it: entries to listeners, answers to askers.
-
-Entries come here from the room log, and from nowhere else.
-"""
+"""Folds entries of the room log, and puts them into the outboxes of their listeners."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from trio_chat.errors import Refused
-from trio_chat.hub.room import listable
-from trio_chat.hub.session import Reason
-from trio_chat.hub.turn import Pending, Reply
 from trio_chat.protocol.events import (
-    PERSISTENT,
     SPOKEN,
     Entered,
     Gone,
-    Left,
-    Refusal,
+    Moved,
+    Notice,
+    PersonChanged,
+    Ruled,
+    TellSent,
     Told,
     TopicSet,
-    Welcomed,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trio_chat.dialects import Chunk, Encoding, Piece
+    from trio_chat.hub.catching_up import CatchingUp
+    from trio_chat.hub.enforce import Enforce
     from trio_chat.hub.fold import Change, Fold, Shown
     from trio_chat.hub.outboxes import Outboxes
+    from trio_chat.hub.resume import Resumption
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.hub.turn import Origin, Run, Turn
+    from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Entry, Event, RoomEvent
-    from trio_chat.roomlog import Result
+    from trio_chat.protocol.events import Acted, Entry, PersistentEntry, RoomEvent, Said
+
+_E = TypeVar("_E", bound="PersistentEntry")
 
 
 class Deliver:
-    """Goes through a turn that the log has answered, or through entries of other processes."""
+    """Delivers entries of this process and of others."""
 
-    def __init__(self, state: State, fold: Fold, outboxes: Outboxes) -> None:
+    def __init__(
+        self,
+        state: State,
+        fold: Fold,
+        outboxes: Outboxes,
+        catching_up: CatchingUp,
+        resumption: Resumption,
+        enforce: Enforce,
+    ) -> None:
+        self._catching_up = catching_up
+        self._resumption = resumption
+        self._enforce = enforce
         self._state = state
         self._fold = fold
         self._outboxes = outboxes
 
-    def turn(self, turn: Turn, results: Sequence[Result]) -> None:
-        """Fold and deliver what the log made of a turn's drafts, in their order."""
-        # Mostly it has taken them all, and then nothing needs to be matched.
-        upcoming = None if results is turn.drafts else iter(results)
-        for item in turn.items:
-            if isinstance(item, list):
-                if upcoming is None:
-                    self._speak(item, None)
-                else:
-                    self._run(item, upcoming)
-            elif isinstance(item, Pending):
-                result = item.draft if upcoming is None else next(upcoming)
-                self._answered(item, result)
-            else:
-                self._reply(item)
-        for session in turn.waiting:
-            self._state.resume(session, Reason.CLAIM)
-
     def entries(self, entries: Sequence[Entry]) -> None:
-        """Fold and deliver entries that no record of this process asked for."""
+        """Fold and deliver entries that no record of this process led to."""
+        run: list[Said | Acted] = []
         for entry in entries:
-            self._entry(entry, None)
+            if isinstance(entry, SPOKEN):
+                if run and run[-1].room != entry.room:
+                    self.speak(run, None)
+                    run = []
+                run.append(entry)
+                continue
+            if run:
+                self.speak(run, None)
+                run = []
+            self.entry(entry, None)
+        if run:
+            self.speak(run, None)
 
-    # --- a turn's items ---------------------------------------------------------------------------
-
-    def _run(self, run: Run, upcoming: Iterator[Result]) -> None:
-        """Deliver what the log has taken of a run, and refuse the rest."""
-        for draft in run:
-            result = next(upcoming)
-            if isinstance(result, Refused):
-                author = self._state.users.get(draft.author)
-                if author is not None and author.session is not None:
-                    self._refuse(author.session, result, None)
-            else:
-                self._entry(result, None)
-
-    def _answered(self, pending: Pending, result: Result) -> None:
-        """Fold a result, and answer the command that led to its draft."""
-        origin = pending.origin
-        if isinstance(result, Refused):
-            if origin.call is not None:
-                self._state.count_refusal(result.limit)
-                origin.call.fail(result)
-            elif origin.session is not None:
-                self._refuse(origin.session, result, origin.label)
-            return
-        if pending.reply is not None:
-            self._entry(result, None)
-            self._reply(Reply(origin, self._completed(pending.reply, result, origin)))
-        else:
-            self._entry(result, origin)
-            self._promise(result, origin)
-        if origin.call is not None:
-            if isinstance(result, (*PERSISTENT, Told)):
-                origin.call.events.append(result)
-            origin.call.answer(origin.call.events)
-
-    def _completed(self, reply: Event, entry: Entry, origin: Origin) -> Event:
-        """A reply as it is now that the entry is folded."""
-        if isinstance(reply, Welcomed) and isinstance(entry, Entered):
-            room = self._state.rooms[entry.room]
-            reply.room_name, reply.topic, reply.position = room.shown, room.topic, room.position
-            if origin.session is not None and origin.session.encoding.echoes:
-                listed = room.listed(listable(self._state.settings))
-                reply.members, reply.more = listed.members, listed.more
-        return reply
-
-    def _reply(self, reply: Reply) -> None:
-        if reply.origin.call is not None:
-            reply.origin.call.events.append(reply.event)
-        elif reply.origin.session is not None:
-            self._outboxes.reply(reply.origin.session, reply.event, reply.origin.label)
-
-    def _promise(self, entry: Entry, origin: Origin) -> None:
-        """Have an asker that is a slow consumer by now find its label when it catches up."""
-        session = origin.session
-        if (
-            session is not None
-            and session.slow_consumer
-            and origin.label
-            and isinstance(entry, PERSISTENT)
-        ):
-            session.labels[entry.room, entry.position] = origin.label
-
-    def _refuse(self, session: Session, refusal: Refused, label: str | None) -> None:
-        self._state.count_refusal(refusal.limit)
-        self._outboxes.reply(session, Refusal(str(refusal), refusal.code), label)
-
-    # --- entries ----------------------------------------------------------------------------------
-
-    def _entry(self, entry: Entry, origin: Origin | None) -> None:
-        """Fold an entry and deliver it; an answer to `origin`, if it has a label, carries that."""
+    def entry(self, entry: Entry, origin: Origin | None) -> None:
+        """Fold and deliver an entry. If `origin` has a label, its answer carries that."""
         if isinstance(entry, SPOKEN):
-            self._speak([entry], origin)
+            self.speak([entry], origin)
         elif isinstance(entry, Told):
             self._told(entry, origin)
         else:
             self._change(entry, origin)
 
-    def _speak(self, run: Run, origin: Origin | None) -> None:
-        room = self._state.rooms.get(run[0].room)
-        if room is None:  # everyone here has left it meanwhile
+    def speak(self, run: Sequence[Said | Acted], origin: Origin | None) -> None:
+        """Deliver messages and actions of one room, at once."""
+        state, first = self._state, run[0]
+        room = state.rooms.get(first.room)
+        if room is None:  # everyone here has left the room meanwhile
             return
+        if first.position != room.position + 1:
+            run = self._after_gap(room, run)
+            if not run:
+                return
         room.position = run[-1].position
-        self._state.recent.keep(room, run)
-        self._state.counts.messages += len(run)
-        self._put(room, run, {entry.author for entry in run}, origin)
+        state.recent.keep(room, run)
+        state.counts.messages += len(run)
+        if len(run) == 1:
+            authors: Collection[str] = (first.device or first.author,)
+        else:
+            authors = {entry.device or entry.author for entry in run}
+        self._put(room, run, authors, origin)
+
+    def _after_gap(self, room: Room, run: Sequence[_E]) -> list[_E]:
+        """Return the entries of a run that are to be delivered: none that were, or come later.
+
+        A process that was cut off from a shared log may get entries again, or miss some. Members
+        read what is missing from the log.
+        """
+        if run[-1].position <= room.position:
+            return []
+        if run[0].position > room.position + 1:
+            self._catching_up.skip_gap(room, run[-1].position)
+            return []
+        return [entry for entry in run if entry.position > room.position]
 
     def _told(self, told: Told, origin: Origin | None) -> None:
-        target = self._state.users.get(told.to)
-        if target is not None and target.session is not None:
-            self._outboxes.put_event(target.session, told)
+        targets = self._state.users_of(told.to)
+        for user in targets:
+            self._put_told(user, told)
+        author = self._state.users.get(told.device)
+        for user in [] if author is None else author.others:
+            if user not in targets:  # else the author has told itself something
+                nick = targets[0].nick if targets else ""
+                self._put_told(user, told, TellSent(nick, told.text))
         if origin is not None and origin.session is not None and origin.label is not None:
             self._outboxes.put_event(origin.session, told, origin.label)
 
+    def _put_told(self, user: User, told: Told, for_people: TellSent | None = None) -> None:
+        session = user.session
+        if session is None or not self._has_room(session):
+            return
+        event = for_people if for_people and session.encoding.for_people else told
+        self._outboxes.put_event(session, event)
+
+    def _has_room(self, session: Session) -> bool:
+        """Whether a private message fits into a session's outbox.
+
+        Another process could not know that the session lags.
+        """
+        most = 2 * self._state.settings.outbox_bytes
+        return not session.slow_consumer or session.link.unsent_bytes < most
+
     def _change(self, entry: Change, origin: Origin | None) -> None:
-        """Fold an entry that changes the state, and show it to those it concerns."""
-        user = self._state.users.get(entry.author)
+        """Fold an entry that changes the state, and show it to the sessions concerned."""
+        author = entry.author
+        if isinstance(entry, (TopicSet, Ruled)):
+            if not self._follows(entry):
+                return
+            author = entry.device or author
+        user = self._state.users.get(author)
         session = None if user is None else user.session
         shown = self._fold(entry)
-        if session is not None:
-            for room, event in shown:
-                if isinstance(event, Left):
-                    room.unlisten(session)
         if len(shown) == 1 or isinstance(entry, Entered):
             for room, event in shown:
-                # Topics are for their authors too.
-                authors = () if isinstance(event, TopicSet) else (entry.author,)
+                # Authors see their topics and rules too, unless a call has returned them.
+                seen = isinstance(event, (TopicSet, Ruled))
+                shows_author = seen and not (session and session.local)
+                authors = () if shows_author else (author,)
                 self._put(room, [event], authors, origin)
         elif shown:
             self._put_of_person(shown, session)
+        self._changed(entry, user, session)
+
+    def _changed(self, entry: Change, user: User | None, session: Session | None) -> None:
+        """Let a session hear a new room, or let go of it, after an entry of its user."""
         if user is not None and isinstance(entry, Entered):
             self._let_in(user, self._state.rooms[entry.room])
+            self._enforce.user(user)
         elif session is not None and isinstance(entry, Gone):
             self._state.release(session)
+        elif isinstance(entry, Ruled):
+            self._enforce.ruled(entry)
+        elif user is not None and isinstance(entry, Moved) and not entry.token:
+            self._resumption.let_go(user)
+        elif isinstance(entry, PersonChanged):
+            for guest in entry.displaced:
+                self._tell_displaced(guest, entry.name.display)
+            if user is not None:
+                self._enforce.user(user)
+
+    def _tell_displaced(self, guest: str, nick: str) -> None:
+        user = self._state.users.get(guest)
+        if user is not None and user.session is not None:
+            sentence = (
+                f"the nick {nick} belongs to an account, whose owner has logged in: you are "
+                "anonymous now; choose another nick"
+            )
+            self._outboxes.reply(user.session, Notice(sentence))
+
+    def _follows(self, entry: TopicSet | Ruled) -> bool:
+        """Whether an entry is the next one of its room; otherwise see `_after_gap`."""
+        room = self._state.rooms.get(entry.room)
+        if room is None or entry.position == room.position + 1:
+            return True
+        if isinstance(entry, TopicSet) and entry.position > room.position:
+            room.topic = entry.text
+        self._after_gap(room, [entry])
+        return False
 
     def _let_in(self, user: User, room: Room) -> None:
         session = user.session
@@ -201,12 +216,16 @@ class Deliver:
         authors: Collection[str],
         origin: Origin | None,
     ) -> None:
-        """Put entries, rendered once an encoding, into the outboxes of their listeners.
+        """Put entries into the outboxes of their listeners, rendered once for each encoding.
 
-        Nobody hears their own words, unless their encoding echoes them.
+        Authors do not hear their own entries, unless their encoding echoes them.
         """
         counts, users = self._state.counts, self._state.users
         for encoding, listeners in room.audience.items():
+            if len(listeners) == 1 and len(authors) == 1 and not encoding.echoes:
+                [session] = listeners
+                if session.user.id in authors and session.user.session is session:
+                    continue  # mostly the others are on other nodes
             pieces = encoding.render(run)
             chunk = encoding.join(pieces)
             self._outboxes.put_all(listeners, chunk)
@@ -224,9 +243,9 @@ class Deliver:
                         counts.deliveries += self._put_others(author.session, pieces, run)
 
     def _put_others(self, author: Session, pieces: list[Piece], run: Sequence[RoomEvent]) -> int:
-        """Give an author of this run what the others said in it; how much that is."""
+        """Give an author of this run the others' entries. Return how many."""
         pairs = zip(pieces, run, strict=True)
-        rest = [piece for piece, entry in pairs if entry.author != author.user.id]
+        rest = [piece for piece, entry in pairs if _voice(entry) != author.user.id]
         if rest:
             self._outboxes.put(author, author.encoding.join(rest))
         return len(rest)
@@ -244,7 +263,7 @@ class Deliver:
             self._outboxes.put_event(session, entry, label)
 
     def _put_of_person(self, shown: Shown, author: Session | None) -> None:
-        """Put what happened to a person into each outbox once, whatever rooms are shared.
+        """Put changes of a person into each outbox once, even if several rooms are shared.
 
         Listeners that share the same rooms with the person share the bytes.
         """
@@ -264,3 +283,8 @@ class Deliver:
                 chunk = chunks[key] = key[0].join(key[0].render(events))
             self._outboxes.put(session, chunk)
             self._state.counts.deliveries += len(which)
+
+
+def _voice(entry: RoomEvent) -> str:
+    """Return the id of the user that said something, or came or went."""
+    return getattr(entry, "device", "") or entry.author

@@ -1,8 +1,7 @@
 """Folds entries into the state: the only code that changes nicks, members and topics.
 
-The log has decided by then, so that nothing here refuses. Entries of this process and entries from
-elsewhere go through the same functions, and every process that folds the same entries knows the
-same.
+The log has decided before, so nothing is refused here. Entries of this process and of others go
+through the same functions. So all processes that fold the same entries have the same state.
 """
 
 from __future__ import annotations
@@ -10,17 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from trio_chat.hub.room import Room
-from trio_chat.hub.user import User
+from trio_chat.hub.user import Account, User
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol.events import (
+    Claim,
+    ConnectionChanged,
     Entered,
     Exited,
     Gone,
+    Identified,
     Joined,
     Left,
+    Moved,
     NickChanged,
+    PersonChanged,
     Renamed,
+    Ruled,
     TopicSet,
 )
+from trio_chat.protocol.names import NOBODY
+from trio_chat.roomlog.rules import as_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,31 +39,38 @@ if TYPE_CHECKING:
     from trio_chat.roomlog import LoggedRoom
 
 Shown: TypeAlias = "list[tuple[Room, RoomEvent]]"
-"""What an entry looks like to the members of rooms: an event for each room it concerns."""
+"""The view of an entry for the members of rooms: an event for each room it concerns."""
 
-Change: TypeAlias = NickChanged | Entered | Exited | Gone | TopicSet
+Change: TypeAlias = Claim | TopicSet | Ruled
 
 
 class Fold:
-    """Folds the entries that change something. `snapshot` tells what the log knows of a room."""
+    """Folds the entries that change something. `snapshot` returns the log's state of a room."""
 
-    def __init__(self, state: State, snapshot: Callable[[str], LoggedRoom]) -> None:
+    def __init__(
+        self, state: State, snapshot: Callable[[str], LoggedRoom], *, shares_log: bool
+    ) -> None:
         self._state = state
         self._snapshot = snapshot
+        self._shares_log = shares_log
         self._folds: dict[type, Callable[..., Shown]] = {
             NickChanged: self._nick_changed,
+            PersonChanged: self._person_changed,
             Entered: self._entered,
             Exited: self._exited,
             Gone: self._gone,
+            Moved: self._moved,
+            ConnectionChanged: lambda _: [],  # nobody sees it: only the log has to know
             TopicSet: self._topic_set,
+            Ruled: self._ruled,
         }
 
     def __call__(self, entry: Change) -> Shown:
-        """Change the state by an entry; gives what the members of rooms are shown of it."""
+        """Change the state by an entry. Return the events for the members of rooms."""
         return self._folds[entry.__class__](entry)
 
     def keep_rooms(self, names: Iterable[Name]) -> None:
-        """Have just these rooms exist without members."""
+        """Keep exactly these rooms even without members."""
         state = self._state
         kept = {name.casefolded: name for name in names}
         dropped, state.kept_rooms = state.kept_rooms - kept.keys(), frozenset(kept)
@@ -69,25 +84,55 @@ class Fold:
         user = self._user(entry.author, entry.old)
         for room in user.rooms.values():
             room.leave(user)
-        old, user.nick = user.nick, entry.name.display
+        old = user.nick
+        self._free_nick(user)
+        self._take_nick(user, entry.name)  # without keys, another process's user has it by now
         for room in user.rooms.values():
             room.enter(user)
-        self._free_nick(user)
-        user.keys = entry.name.keys
-        self._state.nicks[entry.name.casefolded] = user
         if user.nick == old:
             return []
-        return [(room, Renamed(room.name, user.id, old, user.nick)) for room in user.rooms.values()]
+        return [
+            (room, Renamed(room.name, user.person, old, user.nick)) for room in user.rooms.values()
+        ]
+
+    def _person_changed(self, entry: PersonChanged) -> Shown:
+        shown: Shown = []
+        for guest in entry.displaced:
+            other = self._state.users.get(guest)
+            if other is not None:
+                shown += self._nick_changed(NickChanged(guest, other.nick, NOBODY))
+        user = self._user(entry.author, entry.old)
+        old, old_nick = user.person, user.nick
+        left = [room.leave(user) for room in user.rooms.values()]
+        self._log_out(user)
+        if entry.person != user.id:
+            account = Account(entry.person, entry.since)
+            user.be(self._state.accounts.setdefault(entry.person, account))
+        self._take_nick(user, entry.name)
+        for room, has_left in zip(user.rooms.values(), left, strict=True):
+            is_new = room.enter(user)
+            if is_new and has_left:
+                event = Identified(room.name, user.person, user.nick, old, old_nick)
+                shown.append((room, event))
+            elif is_new:
+                shown.append((room, Joined(room.name, user.person, user.nick)))
+            elif has_left:
+                shown.append((room, Left(room.name, old, old_nick)))
+        return shown
 
     def _entered(self, entry: Entered) -> Shown:
         user = self._user(entry.author, entry.nick)
         leaving = user.rooms.get(entry.leaving) if entry.leaving is not None else None
-        shown: Shown = [] if leaving is None else [self._leave(user, leaving)]
+        shown: Shown = [] if leaving is None else self._leave(user, leaving)
         room = self._state.rooms.get(entry.room) or self._make(entry.room, entry.room_name)
-        room.enter(user)
+        if self._shares_log and user.is_here:
+            self._catch_up(room)
         user.rooms[room.name] = room
         user.only_room = room if len(user.rooms) == 1 else None
-        return [*shown, (room, Joined(room.name, user.id, user.nick))]
+        user.ruled = user.ruled or room.rules is not None
+        if room.enter(user):
+            shown.append((room, Joined(room.name, user.person, user.nick)))
+        return shown
 
     def _exited(self, entry: Exited) -> Shown:
         user, room = self._state.users.get(entry.author), self._state.rooms.get(entry.room)
@@ -95,9 +140,9 @@ class Fold:
             return []
         if user is None:  # a client of the process before this one
             return [(room, Left(room.name, entry.author, entry.nick))]
-        shown: Shown = [self._leave(user, room)] if user in room.members else []
+        shown: Shown = self._leave(user, room) if user in room.members else []
         if not (user.rooms or user.keys or user.session or user.detached):
-            # Of another process, which will have nothing to say of its end.
+            # A user of another process. This process has nothing to do at its end.
             del self._state.users[user.id]
         return shown
 
@@ -105,8 +150,25 @@ class Fold:
         user = self._state.users.pop(entry.author, None)
         if user is None:
             return []
-        self._free_nick(user)
-        return [self._leave(user, room) for room in list(user.rooms.values())]
+        shown = [item for room in list(user.rooms.values()) for item in self._leave(user, room)]
+        self._log_out(user)
+        return shown
+
+    def _moved(self, entry: Moved) -> Shown:
+        user = self._state.users.get(entry.author)
+        for room in () if user is None else user.rooms.values():
+            self._catch_up(room)
+        return []
+
+    def _catch_up(self, room: Room) -> None:
+        """Bring a room up to date if entries have passed while nobody here was in it.
+
+        A shared log brings a process only the entries of rooms with members there.
+        """
+        known = self._snapshot(room.name)
+        if known.position > room.position and not any(user.is_here for user in room.members):
+            self._state.recent.forget(room)
+            room.position, room.topic = known.position, known.topic
 
     def _topic_set(self, entry: TopicSet) -> Shown:
         room = self._state.rooms.get(entry.room)
@@ -117,23 +179,54 @@ class Fold:
         self._state.recent.keep(room, [entry])
         return [(room, entry)]
 
+    def _ruled(self, entry: Ruled) -> Shown:
+        room = self._state.rooms.get(entry.room)
+        if room is None:
+            return []
+        room.position = entry.position
+        room.rules = RoomRules.of(self._snapshot(room.name).rules.fields)
+        for user in room.members:
+            user.ruled = True
+        self._state.recent.keep(room, [as_kept(entry)])
+        return [(room, entry)]
+
     def _user(self, id: str, nick: str) -> User:
         user = self._state.users.get(id)
-        if user is None:  # of another process
+        if user is None:  # a user of another process
             user = self._state.users[id] = User(id, nick)
         return user
 
+    def _take_nick(self, user: User, name: Name) -> None:
+        user.nick, user.keys = name.display, name.keys
+        if user.keys and self._state.nicks.get(user.keys[0]) not in user.others:
+            self._state.nicks[user.keys[0]] = user
+
     def _free_nick(self, user: User) -> None:
+        """Free the nick of a user, unless another user that is the same person has it, too."""
         if user.keys:
-            del self._state.nicks[user.keys[0]]
+            if self._state.nicks.get(user.keys[0]) is user:
+                del self._state.nicks[user.keys[0]]
+                for other in user.others[:1]:
+                    self._state.nicks[user.keys[0]] = other
             user.keys = ()
 
-    def _leave(self, user: User, room: Room) -> tuple[Room, Left]:
-        room.leave(user)
+    def _log_out(self, user: User) -> None:
+        """Free the nick of a user, and let it be a person by itself."""
+        self._free_nick(user)
+        if (account := user.account) is not None:
+            user.be(None)
+            if not account.users:
+                del self._state.accounts[account.id]
+
+    def _leave(self, user: User, room: Room) -> Shown:
+        """Remove a user from a room, and from the sessions that hear it."""
+        has_left = room.leave(user)
+        if user.session is not None:
+            room.unlisten(user.session)
         del user.rooms[room.name]
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         self._let_go(room)
-        return room, Left(room.name, user.id, user.nick)
+        return [(room, Left(room.name, user.person, user.nick))] if has_left else []
 
     def _make(self, name: str, shown: str) -> Room:
         room = self._state.rooms[name] = Room(name, shown, self._snapshot(name))

@@ -1,8 +1,8 @@
-"""All that reaches the hub and is no command of a client's.
+"""Everything that reaches the hub, except clients' commands.
 
-*Events* tell the hub what has happened, and *requests* are events that want an answer. The hub has
-one table of both. *Notices of a connection* stand among the commands of their session, in its
-order: they are records.
+*Events* tell the hub what has happened, and *requests* are events that want an answer. One table of
+the hub has both. *Notices of a connection* come among the commands of their session, in order: they
+are records.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.config.settings import Settings
+    from trio_chat.hub.embedder import UserInfo
     from trio_chat.hub.pause import Pause
     from trio_chat.hub.queries import Query
     from trio_chat.hub.session import Session
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 class Answerable(Generic[T]):
-    """Something that a task asks of the hub: the hub answers or abandons it, once."""
+    """A question of a task to the hub. The hub answers or abandons it, once."""
 
     __slots__ = ("_done", "_error", "_value")
 
@@ -42,24 +43,24 @@ class Answerable(Generic[T]):
         self._error: Exception | None = None
 
     def answer(self, value: T) -> None:
-        """Give the task what it waits for."""
+        """Give the task its answer."""
         self._value = value
         self._done.set()
 
     def fail(self, error: Exception) -> None:
-        """Have `result` raise this."""
+        """Make `result` raise this."""
         self._error = error
         self._done.set()
 
     def abandon(self) -> None:
-        """Have `result` say that there will be no answer any more."""
+        """Make `result` say that there will be no answer."""
         if not self._done.is_set():
             self.fail(ChatClosed("this client has left the chat, or the chat has stopped"))
 
     async def result(self) -> T:
         """Wait for the answer.
 
-        Raises `ChatClosed` if there will be none, and what `fail` was given.
+        Raises `ChatClosed` if there will be none, and whatever `fail` was given.
         """
         await self._done.wait()
         if self._error is not None:
@@ -78,7 +79,7 @@ class HubEvent:
 
 @define
 class Lost(HubEvent):
-    """A connection has failed: nothing can be sent any more. `reason` is for the log."""
+    """A connection has failed, and nothing can be sent. `reason` is for the log."""
 
     session: Session
     reason: str
@@ -93,7 +94,7 @@ class Drained(HubEvent):
 
 @define
 class PageRead(HubEvent):
-    """Persistent entries of a room after a position, for a session that has fallen behind."""
+    """Entries of a room after a position, for a session that lags."""
 
     session: Session
     room: str
@@ -103,40 +104,40 @@ class PageRead(HubEvent):
 
 @define
 class MayGoOn(HubEvent):
-    """A session that was sent too much a second time has waited long enough."""
+    """A session that asked for entries again has waited long enough."""
 
     session: Session
 
 
 @define
 class QueryDone(HubEvent):
-    """Slow work for a command has come to its end."""
+    """Slow work for a command is done."""
 
     query: Query
 
 
 @define
 class GraceOver(HubEvent):
-    """The time is over that a detached user had to come back."""
+    """The grace period of a detached user is over."""
 
     user: User
 
 
 @define
 class Stop(HubEvent):
-    """The chat is to stop."""
+    """The chat has to stop."""
 
 
 @define
 class PauseWanted(HubEvent):
-    """The hub is to stand still between two turns, and everyone before it."""
+    """The hub has to stand still between two turns, and all tasks before it."""
 
     pause: Pause
 
 
 @define
 class AllStill(HubEvent):
-    """All sessions' tasks stand still: the hub can."""
+    """The tasks of all sessions stand still, so the hub can too."""
 
 
 @define
@@ -154,7 +155,7 @@ class Request(Answerable[T], HubEvent):
 
 
 class Heartbeat(Request[None]):
-    """Answered once the hub gets on."""
+    """Answered as soon as the hub gets on."""
 
     __slots__ = ()
 
@@ -170,15 +171,86 @@ class TellClient(Request[bool]):
         self.text = text
 
 
+Users: TypeAlias = "tuple[UserInfo, ...]"
+
+
+class ListUsers(Request[Users]):
+    """Ask for the users of this chat, at most `limit` of them."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+
+class Kick(Request[bool]):
+    """End one user for good; the answer is whether that user was there."""
+
+    __slots__ = ("client", "reason")
+
+    def __init__(self, client: str, reason: str) -> None:
+        super().__init__()
+        self.client = client
+        self.reason = reason
+
+
+class FindClient(Request[str]):
+    """Ask for the id of the client with this id or casefolded nick; empty if nobody is known."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class EndOrphan(Request[bool]):
+    """End a user whose process has gone; the answer is whether there was such a user."""
+
+    __slots__ = ("client",)
+
+    def __init__(self, client: str) -> None:
+        super().__init__()
+        self.client = client
+
+
+class Announce(Request[int]):
+    """A line for every client; the answer is the number of clients that were told."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class LogOutAll(Request[None]):
+    """Log out everyone who is in an account, which was deleted.
+
+    The one who has deleted it is the `asker`, and has an answer of its own.
+    """
+
+    __slots__ = ("account", "asker")
+
+    def __init__(self, account: str, asker: User | None = None) -> None:
+        super().__init__()
+        self.account = account
+        self.asker = asker
+
+
 class Reload(Request[None]):
-    """Other settings to go by, and the rooms that they keep."""
+    """Other settings to go by, the rooms that they keep, and the lines of their greeting."""
 
-    __slots__ = ("kept_rooms", "settings")
+    __slots__ = ("greeting", "kept_rooms", "settings")
 
-    def __init__(self, settings: Settings, kept_rooms: Sequence[Name]) -> None:
+    def __init__(
+        self, settings: Settings, kept_rooms: Sequence[Name], greeting: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.settings = settings
         self.kept_rooms = kept_rooms
+        self.greeting = greeting
 
 
 # --- notices of a connection ----------------------------------------------------------------------
@@ -186,16 +258,16 @@ class Reload(Request[None]):
 
 @define
 class Connected:
-    """A client is there: the first record of each. `trusted`: a trusted proxy has connected it."""
+    """The first record of each client. `trusted` means that a trusted proxy has connected it."""
 
     trusted: bool = False
 
 
 @define
 class CameFrom:
-    """The true address of a client, said by the trusted proxy that has connected it.
+    """The true address of a client, from its trusted proxy.
 
-    `peer` is its whole address, for logs; `address` is without the port, for limits.
+    `peer` is the whole address, for logs. `address` is without the port, for limits.
     """
 
     peer: str
@@ -204,9 +276,9 @@ class CameFrom:
 
 @define
 class Secured:
-    """TLS begins: from here on the client is reached by this link.
+    """TLS begins. From here on, this link reaches the client.
 
-    `taken` becomes true once that is so, and then its task can close the one before.
+    `taken` becomes true once the hub uses it. Then the task can close the link before it.
     """
 
     link: TlsLink
@@ -215,20 +287,20 @@ class Secured:
 
 @define
 class InputEnded:
-    """The session's task has passed on all that had arrived, and reads no more: the chat stops."""
+    """The session's task has passed on all input and reads no more, as the chat stops."""
 
 
 @define
 class Broken:
-    """The connection has failed, behind the records that came before: nothing more can be sent."""
+    """The connection failed after the records before this one. Nothing can be sent."""
 
     reason: str
 
 
 class Call(Answerable["list[Event]"]):
-    """A command of an in-process client: its outcome goes to the task that asked.
+    """A command of an in-process client. Its outcome goes to the task that asked.
 
-    That is the replies and entries that come of it.
+    The outcome is the replies and entries that the command leads to.
     """
 
     __slots__ = ("command", "events")
@@ -242,7 +314,7 @@ class Call(Answerable["list[Event]"]):
 Record: TypeAlias = Command | Connected | CameFrom | Secured | InputEnded | Broken | Call
 
 Item: TypeAlias = "tuple[Session, Sequence[Record], int] | HubEvent"
-"""What travels on the hub's channel: the records of one read and its size in bytes, or an event."""
+"""An item on the hub's channel: the records of one read and its size in bytes, or an event."""
 
 
 def abandon(records: Sequence[Record]) -> None:

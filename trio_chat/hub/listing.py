@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Listing(Generic[T]):
-    """Values in the order of a key that no two of them share.
+    """Values in the order of a unique key.
 
-    They are sorted once a list is asked for, and kept so from then on. `values` has all of them. A
-    value's key changes only while the value is out.
+    They are sorted for the first list, and kept in order from then on. `values` holds all of them.
+    A value must be removed before its key changes.
     """
 
     __slots__ = ("_key", "_sorted", "_values")
@@ -28,17 +28,17 @@ class Listing(Generic[T]):
         self._sorted: list[T] | None = None
 
     def first(self, most: int) -> list[T]:
-        """The first values, at most so many."""
+        """Return at most the first `most` values."""
         if self._sorted is None:
             self._sorted = sorted(self._values, key=self._key)
         return self._sorted[:most]
 
     def add(self, value: T) -> None:
-        """Take in a value that is new among `values`."""
+        """Add a value that is new in `values`."""
         if self._sorted is not None:
             insort(self._sorted, value, key=self._key)
 
     def remove(self, value: T) -> None:
-        """Take out a value that was taken in."""
+        """Remove a value."""
         if self._sorted is not None:
             del self._sorted[bisect_left(self._sorted, self._key(value), key=self._key)]

@@ -1,4 +1,4 @@
-"""Sends what a turn has put into outboxes, and notices sessions that are slow to take it.
+"""Sends the outboxes of a turn, and notices sessions that lag.
 
 Sending is the last step of a turn. Between turns, tasks wait for links that take no more.
 """
@@ -18,6 +18,7 @@ from trio_chat.protocol.events import (
     Goodbye,
     LabelledEvent,
     Missed,
+    Ruled,
     Stopping,
     TopicSet,
     size_of,
@@ -26,34 +27,36 @@ from trio_chat.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from trio_chat.dialects import Chunk
+    from trio_chat.dialects import Chunk, Encoding
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.events import Entry, Event
+    from trio_chat.hub.turn import Origin
+    from trio_chat.protocol.events import Entry, Event, Notice
 
 logger = logging.getLogger("trio_chat")
 
-# A slow consumer is told these whatever it has not read yet.
+# Lagging sessions get these whatever they have not read yet.
 LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
 
 
 def hears(session: Session, entry: Entry) -> bool:
-    """Whether an entry is for this session too, if it is its user's own.
+    """Whether a session hears an entry of its own user.
 
-    Topics are. Its own words are not, unless its encoding echoes them.
+    It hears its topics and rules, unless a call returns them. It hears its messages only if its
+    encoding echoes them.
     """
-    if entry.author != session.user.id:
+    if entry.author != session.user.person or session.user.others:
         return True
-    return session.encoding.echoes or entry.__class__ is TopicSet
+    return session.encoding.echoes or (entry.__class__ in {TopicSet, Ruled} and not session.local)
 
 
 class Outboxes:
-    """All sessions' outboxes. `broken` are those whose links have failed meanwhile, and why."""
+    """The outboxes of all sessions. `broken` lists sessions with failed links, and the reasons."""
 
     def __init__(self, state: State, nursery: trio.Nursery) -> None:
         self._state = state
         self._nursery = nursery
-        # Sessions with output, with replies, and with too many replies in this turn.
+        # The sessions with output, with replies, and with too many replies in this turn.
         self._touched: list[Session] = []
         self._replied: list[Session] = []
         self._overfull: list[Session] = []
@@ -61,7 +64,7 @@ class Outboxes:
         self._beat = 0
 
     def put(self, session: Session, chunk: Chunk) -> None:
-        """Add a chunk to what the session gets in this turn, unless its link is released."""
+        """Add a chunk to a session's output of this turn, unless its link is released."""
         if session not in self._state.sessions:  # a shared log has answered too late
             return
         if isinstance(chunk, bytes):
@@ -75,7 +78,7 @@ class Outboxes:
             session.more.append(chunk)
 
     def put_all(self, sessions: Collection[Session], chunk: Chunk) -> None:
-        """Add one chunk to what each of these sessions gets; most of the hub's time goes here."""
+        """Add one chunk to the output of each session. The hub spends most of its time here."""
         touched = self._touched
         for session in sessions:
             if session.chunk is None:
@@ -88,8 +91,16 @@ class Outboxes:
         if isinstance(chunk, bytes):
             self._state.counts.bytes_out += len(chunk) * len(sessions)
 
+    def put_notice(self, sessions: Collection[Session], notice: Notice) -> None:
+        """Add a notice to the output of each session, rendered once for each encoding."""
+        audience: dict[Encoding, list[Session]] = {}
+        for session in sessions:
+            audience.setdefault(session.encoding, []).append(session)
+        for encoding, listeners in audience.items():
+            self.put_all(listeners, encoding.join(encoding.render((notice,))))
+
     def take_back(self, session: Session) -> None:
-        """Take the chunk back that was added last."""
+        """Remove the chunk that was added last."""
         if session.more:
             chunk = session.more.pop()
         else:
@@ -98,7 +109,7 @@ class Outboxes:
             self._state.counts.bytes_out -= len(chunk)
 
     def put_event(self, session: Session, event: Event, label: str | None = None) -> Chunk:
-        """Add an event, as the answer to the command with this label if there is one."""
+        """Add an event. With a label, it answers the command of that label."""
         if label is not None:
             event = LabelledEvent(event, label)
         chunk = session.encoding.join(session.encoding.render((event,)))
@@ -106,10 +117,10 @@ class Outboxes:
         return chunk
 
     def reply(self, session: Session, event: Event, label: str | None = None) -> None:
-        """Add an answer, and count it: an outbox full of replies suspends its session.
+        """Add an answer. Suspend the session if its answers fill its outbox.
 
-        A slow consumer is told nothing more, once the end of the chat lets its commands through.
-        Until then they wait, and an answer is to one that a shared log had in its hands.
+        A lagging session gets no answers once the end of the chat decides its commands. Until then
+        its commands wait, and an answer is to a command that a shared log had already.
         """
         let_through = session.slow_consumer and Reason.SLOW_CONSUMER not in session.suspended
         if let_through and not session.local and event.__class__ not in LAST_EVENTS:
@@ -122,8 +133,15 @@ class Outboxes:
                 self._overfull.append(session)
             self._state.suspend(session, Reason.OUTBOX_FULL)
 
+    def answer(self, origin: Origin, event: Event) -> None:
+        """Give an answer to the origin of its command."""
+        if origin.call is not None:
+            origin.call.events.append(event)
+        elif origin.session is not None:
+            self.reply(origin.session, event, origin.label)
+
     def ping_some(self) -> None:
-        """Ping the sessions whose beat it is, but for those that have something to read anyway."""
+        """Ping the sessions of the next beat, except those that get output anyway."""
         self._beat = (self._beat + 1) % BEATS
         for session, beat in self._state.sessions.items():
             if beat != self._beat or not session.encoding.ping:
@@ -132,10 +150,10 @@ class Outboxes:
                 self.put(session, session.encoding.ping)
 
     def flush(self) -> None:
-        """Send what this turn has put into outboxes, once a session."""
+        """Send the output of this turn, once for each session."""
         touched, self._touched = self._touched, []
         for session in touched:
-            # Its last chunk may have been taken back, or it has been sent already.
+            # Its last chunk may have been removed, or it was sent already.
             if session.chunk is not None:
                 self.send(session)
         for session in self._replied:
@@ -146,7 +164,7 @@ class Outboxes:
         self._overfull.clear()
 
     def send(self, session: Session) -> None:
-        """Send what a session has been given since the last time."""
+        """Send a session its output since the last time."""
         chunk, more = session.chunk, session.more
         session.chunk = session.more = None
         try:
@@ -166,7 +184,7 @@ class Outboxes:
             and not session.slow_consumer
             and session.closing is None
         ):
-            self._fall_behind(session)
+            self.fall_behind(session)
 
     async def _drain(self, session: Session) -> None:
         """Wait until the link takes more, and tell the hub."""
@@ -178,8 +196,8 @@ class Outboxes:
                 patience = self._state.settings.stall_timeout
                 with trio.move_on_after(patience) as stalled:
                     more = await session.link.drain()
-                # A socket takes more only once a good part of its buffer is free. That may be
-                # megabytes, and a slow reader gets on long before.
+                # A socket becomes writable only once a good part of its buffer is free. That may be
+                # megabytes, and a slow reader makes progress long before.
                 if stalled.cancelled_caught and session.link.undelivered() >= undelivered:
                     reason = f"nothing sent could be delivered for {patience:g} seconds"
                     event = Lost(session, reason)
@@ -191,7 +209,7 @@ class Outboxes:
             event = Lost(session, f"connection lost: {error.strerror}")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             event = Lost(session, "connection lost")
-        # The session's task may have ended meanwhile, or the chat.
+        # The session's task or the chat may have ended meanwhile.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             await session.channel.send(event)
 
@@ -202,8 +220,8 @@ class Outboxes:
         for room in session.user.rooms.values():
             room.unlisten(session)
 
-    def _fall_behind(self, session: Session) -> None:
-        """Give a session no more entries until it has caught up, and read nothing from it."""
+    def fall_behind(self, session: Session) -> None:
+        """Give a session no more entries until it has caught up, and stop reading from it."""
         positions = session.user.positions
         self.deafen(session)
         session.slow_consumer, session.positions, session.labels = True, positions, {}
@@ -213,11 +231,11 @@ class Outboxes:
         self._state.counts.lagged += 1
 
     def end_suspension(self, session: Session) -> None:
-        """Decide a slow consumer's records all the same: the chat is stopping."""
+        """Decide the records of a lagging session: the chat is stopping."""
         self._state.resume(session, Reason.SLOW_CONSUMER)
 
     def drained(self, event: Drained) -> None:
-        """Go on sending to a session whose link takes more."""
+        """Continue sending to a session whose link takes more."""
         session = event.session
         session.draining = False
         self.send(session)
@@ -225,7 +243,7 @@ class Outboxes:
     # --- ends -------------------------------------------------------------------------------------
 
     def final_flush(self, sessions: list[Session]) -> None:
-        """Release each session, with a last send of what it has waiting and a farewell."""
+        """Release each session, with a last send of its output and a farewell."""
         for session in sessions:
             if session.closing is None:
                 self.put_event(session, Stopping())

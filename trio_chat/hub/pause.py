@@ -1,6 +1,7 @@
-"""A pause of the whole chat: it is asked for, reached once everyone stands still, and over.
+"""A pause of the whole chat: wanted, reached once everything stands still, and over.
 
-The tasks that stop take themselves off a list. An event of each would take as long as all the rest.
+The tasks that stop remove themselves from a list. An event for each task would take as long as all
+the rest of the pause.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Pause:
-    """One of them. The hub reaches it; who has asked for it says when it is over."""
+    """One pause. The hub reaches it, and the task that asked for it ends it."""
 
-    # Sessions whose tasks have not said yet that they stand still; what those that have know.
+    # The sessions whose tasks do not stand still yet, and the readers of the others.
     moving: set[Session] = field(factory=set)
     readers: dict[Session, Reader] = field(factory=dict)
     reached: trio.Event = field(factory=trio.Event)
     over: trio.Event = field(factory=trio.Event)
-    # Sessions that are another process's now, if it has come to that.
+    # The sessions that another process has now, if the chat was handed over.
     handed_over: list[Session] | None = None
 
     def stop(self, session: Session) -> None:
-        """Have a session's task stand still, if it does not already."""
+        """Make a session's task stand still, if it does not already."""
         reader = session.link.at_rest()
         if reader is not None:
             self.readers[session] = reader
@@ -36,17 +37,17 @@ class Pause:
             self.moving.add(session)
 
     def stands(self, session: Session, reader: Reader) -> bool:
-        """Take note that it does, all it had at hand being on the hub's channel.
+        """Record that a task stands still, with all its records on the hub's channel.
 
-        Whether it was the last one, and has to wake the hub.
+        Returns whether it was the last one, which has to wake the hub.
         """
-        if session not in self.moving:  # the hub has let go of it
+        if session not in self.moving:  # the hub has released it
             return False
         self.moving.remove(session)
         self.readers[session] = reader
         return not self.moving
 
     def forget(self, session: Session) -> None:
-        """Leave out a session that the hub has let go of: its task ends it by itself."""
+        """Remove a session that the hub has released. Its task ends by itself."""
         self.moving.discard(session)
         self.readers.pop(session, None)

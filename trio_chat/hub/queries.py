@@ -1,6 +1,6 @@
-"""Slow work for a command: done in a task of its own, so that it delays only its asker.
+"""Slow work for commands, each in a task of its own, so that only its asker waits.
 
-The session's further records wait for it, so that answers keep the order of what was asked.
+The session's further records wait for it, so answers keep the order of the commands.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 from attrs import define, field
 
-from trio_chat.errors import Refused
 from trio_chat.hub.inbox import QueryDone
 from trio_chat.hub.session import Reason
 from trio_chat.protocol.commands import LabelledCommand
-from trio_chat.protocol.events import Refusal
 
 if TYPE_CHECKING:
     from trio_chat.hub.outboxes import Outboxes
@@ -24,32 +22,31 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
     from trio_chat.protocol.commands import Command
-    from trio_chat.protocol.events import Event
 
-# For a query whose asker sends no more. That may be a client that is gone, or one that waits for
-# its last answer: TCP does not tell which.
+# Seconds for a query whose asker sends no more. That client may be gone, or may wait for its last
+# answer: TCP does not tell which.
 LAST_SECONDS = 1.0
-# For all queries together when the chat stops: everyone waits for them.
+# Seconds for all queries together when the chat stops, as everyone waits for them.
 STOP_SECONDS = 0.1
 
 
 class Work(Protocol):
-    """A task to look something up for a command. It reads no state of the hub's."""
+    """A task that looks something up for a command. It does not read the hub's state."""
 
     async def look(self) -> None:
-        """Look it up; raises nothing. It may be cancelled at any time."""
+        """Look it up. Raises nothing, and may be cancelled at any time."""
         ...
 
-    def answer(self) -> Event:
-        """The answer, by what has been found so far."""
+    def finish(self, session: Session) -> None:
+        """Answer in the hub with the result so far. Raises `Refused` as a handler does."""
         ...
 
 
 @define(eq=False)
 class Query:
-    """Slow work under way for a session; its answer goes to the origin.
+    """Slow work for a session. Its answer goes to the origin.
 
-    To cancel `looking` is to want the answer at once, and to cancel `all` is to want none.
+    Cancelling `looking` asks for the answer at once. Cancelling `all` asks for no answer.
     """
 
     session: Session
@@ -60,11 +57,11 @@ class Query:
     all: trio.CancelScope = field(factory=trio.CancelScope)
 
     def hurry(self, deadline: float) -> None:
-        """Answer by then, with what has been found."""
+        """Answer by this time, with the result so far."""
         self.looking.deadline = min(self.looking.deadline, deadline)
 
     def abandon(self) -> None:
-        """Tell a call that waits for this that nothing will come of it."""
+        """Tell a call that waits for this that there will be no answer."""
         if self.origin.call is not None:
             self.origin.call.abandon()
 
@@ -95,7 +92,7 @@ class Queries:
             with query.all:
                 with query.looking:
                     await query.work.look()
-                # The session's task may have ended meanwhile, or the chat.
+                # The session's task or the chat may have ended meanwhile.
                 with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                     await query.session.channel.send(QueryDone(query))
                     told = True
@@ -104,7 +101,7 @@ class Queries:
                 query.abandon()
 
     def input_ended(self, session: Session) -> None:
-        """Hurry: the session gets to read its answer, but sends nothing more."""
+        """Hurry: the session reads its answer, but sends nothing more."""
         if session.query is not None:
             session.query.hurry(trio.current_time() + LAST_SECONDS)
 
@@ -114,25 +111,18 @@ class Queries:
             session.query.all.cancel("who asked is gone")
 
     def stop(self) -> None:
-        """Hurry with all of them, and with those that are still to begin: the chat stops."""
+        """Hurry with all queries, and with later ones: the chat stops."""
         self._deadline = trio.current_time() + STOP_SECONDS
         for session in self._state.sessions:
             if session.query is not None:
                 session.query.hurry(self._deadline)
 
-    def done(self, done: QueryDone) -> None:
-        """Answer, and let the session's records go on."""
-        query, session, call = done.query, done.query.session, done.query.origin.call
+    def end(self, query: Query) -> bool:
+        """Record that the work has ended. Return false if its asker is gone."""
+        session = query.session
         if session.closing is not None or session not in self._state.sessions:
             query.abandon()
-            return
-        event = query.work.answer()
-        if call is None:
+            return False
+        if query.origin.call is None:
             session.query = None
-            # Even to a slow consumer: there is no more than one of these.
-            self._outboxes.put_event(session, event, query.origin.label)
-            self._state.resume(session, Reason.QUERY)
-        elif isinstance(event, Refusal):
-            call.fail(Refused(event.reason, code=event.code))
-        else:
-            call.answer([*call.events, event])
+        return True

@@ -1,24 +1,60 @@
-"""The entries that rooms have at hand, for sessions that catch up: within a bound for all rooms.
+"""The newest entries of rooms, kept at hand for sessions that catch up, within one bound.
 
-They save reading the log, which has them too. So what does not fit is given back, first by the room
-that has been silent for the longest time.
+They only save reading the log, which has them too. If they exceed the bound, the rooms that have
+been silent longest give theirs up first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trio_chat.hub.room import Room
     from trio_chat.protocol.events import PersistentEntry
 
-# Rooms are put in order to give theirs back, so it is seldom done: a part more is given back.
-SPARE = 16
+# Rooms have to be sorted for that, so a sixteenth more is given up, to make it rare. The size of a
+# stretch is a sixteenth of the entries of a room.
+SPARE: Final = 16
+
+
+class Newest(deque["PersistentEntry"]):
+    """The newest entries of one room, at most `maxlen`.
+
+    A full deque drops the oldest entries without a look at them. So their weight is known by
+    *stretches*: one counts until its last entry is dropped.
+    """
+
+    __slots__ = ("_counted", "_stretches", "fresh", "fresh_bytes")
+
+    def __init__(self, limit: int) -> None:
+        """Begin without entries."""
+        super().__init__((), limit)
+        # The entries that have come since the last stretch. They belong to the next one.
+        self.fresh = self.fresh_bytes = 0
+        # The number of entries in each stretch and their bytes, and the entries in all of them.
+        self._stretches: list[tuple[int, int]] = []
+        self._counted = 0
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of memory that the entries take, or up to a stretch more."""
+        return self.fresh_bytes + sum(size for _, size in self._stretches)
+
+    def end_stretch(self, limit: int) -> int:
+        """End a stretch. Return the bytes of those without an entry among the newest `limit`."""
+        stretches, counted, freed = self._stretches, self._counted + self.fresh, 0
+        stretches.append((self.fresh, self.fresh_bytes))
+        while counted - stretches[0][0] >= limit:
+            entries, size = stretches.pop(0)
+            counted -= entries
+            freed += size
+        self._counted, self.fresh, self.fresh_bytes = counted, 0, 0
+        return freed
 
 
 class Recent:
@@ -28,47 +64,52 @@ class Recent:
         self._entries = entries
         self._most = most
         self._bytes = 0
-        # The rooms that have any.
+        # The rooms that have any entries at hand.
         self._rooms: set[Room] = set()
 
     @property
     def bytes(self) -> int:
-        """The bytes that all of them take now."""
+        """The bytes of memory that all entries take now, or some percent more."""
         return self._bytes
 
     def keep(self, room: Room, run: Sequence[PersistentEntry]) -> None:
-        """Have a room keep entries at hand that are being delivered, the newest of all."""
-        recent = room.recent
-        if recent is None:
+        """Keep entries of a room that are being delivered, as its newest ones."""
+        newest, limit, count = room.recent, self._entries, len(run)
+        if newest is None:
             # Many rooms never have an entry, and an empty deque takes 600 bytes.
-            recent = room.recent = deque()
+            newest = room.recent = Newest(limit)
             self._rooms.add(room)
-        recent.extend(run)
+        if count > limit:
+            run, count = run[-limit:], limit
+        newest.extend(run)
         size = weight(run)
-        if (over := len(recent) - self._entries) > 0:
-            size -= weight([recent.popleft() for _ in range(over)])
-        room.recent_bytes += size
         self._bytes += size
+        newest.fresh_bytes += size
+        newest.fresh = count = newest.fresh + count
+        if count * SPARE >= limit:
+            self._bytes -= newest.end_stretch(limit)
         if self._bytes > self._most:
             self._give_back()
 
     def forget(self, room: Room) -> None:
-        """Keep nothing of a room."""
-        self._bytes -= room.recent_bytes
-        room.recent, room.recent_bytes = None, 0
-        self._rooms.discard(room)
+        """Drop the entries of a room."""
+        if room.recent is not None:
+            self._bytes -= room.recent.bytes
+            room.recent = None
+            self._rooms.discard(room)
 
     def resize(self, entries: int, most: int) -> None:
-        """Keep so much from now on."""
-        self._entries, self._most = entries, most
-        for room in self._rooms:
-            while room.recent and len(room.recent) > entries:
-                self._drop_first(room, room.recent)
+        """Apply other limits from now on."""
+        if entries != self._entries:
+            self._entries = entries
+            for room in list(self._rooms):
+                self._replace(room, room.recent or ())
+        self._most = most
         if self._bytes > most:
             self._give_back()
 
     def _give_back(self) -> None:
-        """Have the rooms that were silent for longest give theirs back, and some to spare."""
+        """Drop entries of the rooms that have been silent longest, and some more to spare."""
         enough = self._most - self._most // SPARE
         rooms = sorted(self._rooms, key=_last_time)
         for room in rooms[:-1]:
@@ -76,13 +117,17 @@ class Recent:
                 return
             self.forget(room)
         last = rooms[-1]
-        while last.recent and self._bytes > enough:
-            self._drop_first(last, last.recent)
+        if last.recent and self._bytes > enough:
+            left = deque(last.recent)
+            size = weight(left)
+            while size > enough:
+                size -= weight((left.popleft(),))
+            self._replace(last, left)
 
-    def _drop_first(self, room: Room, recent: deque[PersistentEntry]) -> None:
-        size = weight((recent.popleft(),))
-        room.recent_bytes -= size
-        self._bytes -= size
+    def _replace(self, room: Room, entries: Iterable[PersistentEntry]) -> None:
+        self.forget(room)
+        for entry in entries:
+            self.keep(room, (entry,))
 
 
 def _last_time(room: Room) -> float:

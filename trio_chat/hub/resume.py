@@ -1,7 +1,7 @@
-"""Users whose connections broke: kept for a while, and attached to the session that comes back.
+"""Users whose connections broke: kept for a grace period, and attached to a new session.
 
-A user keeps its nick and its rooms without a session. Resuming attaches a new session to the same
-user, and nothing else changes hands.
+A detached user keeps its nick and its rooms without a session. Resuming attaches a new session to
+the same user, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.errors import Code, Refused
+from trio_chat.errors import nobody_to_resume
 from trio_chat.hub.inbox import GraceOver, abandon
 from trio_chat.hub.session import Reason
 from trio_chat.hub.user import Detached
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# WebSocket's number for an end by another connection (RFC 6455, 7.4.1).
+# The WebSocket close code for a connection that another one replaces (RFC 6455, 7.4.1).
 POLICY = 1008
 
 
 class Resumption:
-    """Detaches users from sessions that end, and attaches them to those that come back."""
+    """Detaches users from sessions that end, and attaches them to sessions that resume."""
 
     def __init__(
         self, state: State, outboxes: Outboxes, queries: Queries, nursery: trio.Nursery
@@ -45,7 +45,7 @@ class Resumption:
         self._nursery = nursery
 
     def detach(self, session: Session) -> bool:
-        """Keep the user of a session that is closing; false if the chat cannot wait for it."""
+        """Keep the user of a closing session. Return false if the chat cannot wait for it."""
         user, state = session.user, self._state
         try:
             channel = session.channel.clone()
@@ -68,7 +68,7 @@ class Resumption:
         return True
 
     def wait(self, user: User) -> None:
-        """Count a detached user, and wait until its time is over."""
+        """Count a detached user, and wait until its grace period is over."""
         detached = user.detached
         if detached is not None:
             self._state.detached += 1
@@ -77,13 +77,13 @@ class Resumption:
 
     async def _wait(self, user: User, detached: Detached) -> None:
         with detached.scope:
-            await trio.sleep_until(detached.until)  # the end of its grace
+            await trio.sleep_until(detached.until)  # the end of the grace period
             # The chat may have ended meanwhile.
             with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await detached.channel.send(GraceOver(user))
 
     def forget(self, user: User) -> Detached | None:
-        """Wait for a user no more, if it is detached; gives what was kept for it."""
+        """Stop waiting for a user, if it is detached. Return the state that was kept for it."""
         detached, user.detached = user.detached, None
         if detached is not None:
             self._state.detached -= 1
@@ -93,22 +93,29 @@ class Resumption:
         return detached
 
     def find(self, session: Session, record: Resume) -> User:
-        """The user that the session says it is; raises `Refused` if it cannot be that one."""
+        """Return the user that a session claims to be. Raises `Refused` if the claim is wrong."""
         user = self._state.users.get(record.client)
         if user is None or user is session.user or not self._may_be(user, record.token):
-            raise Refused(
-                "there is nobody to come back as: the time is over, or never was",
-                code=Code.CANNOT_RESUME,
-            )
+            raise nobody_to_resume()
         return user
 
+    def is_elsewhere(self, session: Session, record: Resume) -> bool:
+        """Whether the user that a session claims to be is not in this process.
+
+        With a shared log only that knows: this process may be behind.
+        """
+        user = self._state.users.get(record.client)
+        if user is None:
+            return True
+        return user is not session.user and not user.is_here and not user.leaving
+
     def _may_be(self, user: User, token: str) -> bool:
-        # Compared in constant time: how long it takes tells nothing of the token.
+        # The comparison takes constant time, so its duration tells nothing about the token.
         known = hmac.compare_digest(user.token.encode(), token.encode())
         return known and bool(user.token) and not user.leaving and not self._state.stopping
 
     def attach(self, session: Session, user: User) -> dict[str, int]:
-        """Make a session that user's; gives the positions reached so far in the user's rooms."""
+        """Attach a session to the user. Return the positions reached in the user's rooms."""
         old = user.session
         if old is not None:
             positions = dict(old.reached)
@@ -116,13 +123,22 @@ class Resumption:
         else:
             detached = self.forget(user)
             positions = {} if detached is None else detached.positions
-        del self._state.users[session.user.id]
+        self._state.users.pop(session.user.id, None)
         session.user, user.session = user, session
         logger.info("client has come back", extra={"address": session.link.peer, "client": user.id})
         return positions
 
+    def let_go(self, user: User) -> None:
+        """Give a user up that has resumed in another process."""
+        user.leaving = False
+        old = user.session
+        if old is not None:
+            self._end(old)
+            user.session = None
+        self.forget(user)
+
     def _end(self, old: Session) -> None:
-        """End a session whose user has come back on another one."""
+        """End a session whose user has resumed on another one."""
         self._outboxes.put_event(old, Ended("you came back on another connection", POLICY))
         self._outboxes.deafen(old)
         old.closing = "came back on another connection"

@@ -1,51 +1,53 @@
-"""One room as the hub knows it: its members, its audience, its topic and its last entries."""
+"""One room as the hub knows it: its members, audience, topic and newest entries."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from trio_chat.hub.listing import Listing
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol.events import Member, MembersListed
 
 if TYPE_CHECKING:
-    from collections import deque
-
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Encoding
+    from trio_chat.hub.recent import Newest
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import LoggedRoom
 
-# Members in one list for a program; it may ask for no more of them, but is told how many they are.
+# Members in one list for a document, at most. The list says how many more there are.
 MEMBERS_LISTED = 1_000
-# Bytes of a member in a document beside its nick: a client id, and the signs around them.
+# Bytes of a member in a document beside its nick: a client id and punctuation.
 MEMBER_BYTES = 48
 NICK_BYTES_A_CHARACTER = 4
 
 
 def listable(settings: Settings, rooms: int = 1) -> int:
-    """The most members of a list, so that the lists of so many rooms fill half an outbox."""
+    """Return the most members of a list with which this many rooms' lists fill half an outbox."""
     member = MEMBER_BYTES + NICK_BYTES_A_CHARACTER * settings.nick_chars
     return min(MEMBERS_LISTED, max(1, settings.outbox_bytes // 2 // member // rooms))
 
 
 class Room:
-    """One room, by the name its first member gave it.
+    """One room, shown under the name that its first member gave it.
 
-    Folding entries changes `members`, `topic` and `position`. `audience` has the sessions that hear
-    what is delivered now, by encoding, because an entry is rendered once an encoding. It leaves out
-    slow consumers and those without a connection.
+    Folding entries changes `members`, `topic`, `rules` and `position`. `audience` has the sessions
+    that hear deliveries, by encoding, because an entry is rendered once for each encoding. Lagging
+    and detached users are not in it.
     """
 
     __slots__ = (
         "_by_nick",
+        "_twins",
         "audience",
         "members",
         "name",
         "position",
         "recent",
-        "recent_bytes",
+        "rules",
         "shown",
         "topic",
     )
@@ -54,31 +56,45 @@ class Room:
         self.name = name
         self.shown = shown
         self.topic = snapshot.topic
+        self.rules = RoomRules.of(snapshot.rules.fields)
         self.members: dict[User, None] = {}
         self._by_nick = Listing(self.members, _nick)
+        # The number of members whose person another member is, too.
+        self._twins = 0
         self.audience: dict[Encoding, dict[Session, None]] = {}
-        # The newest position in the log as far as it is folded.
+        # The newest position in the log that is folded.
         self.position = snapshot.position
-        # The newest entries, as many as `trio_chat.hub.recent` has at hand.
-        self.recent: deque[PersistentEntry] | None = None
-        self.recent_bytes = 0
+        # The newest entries, as many as `trio_chat.hub.recent` keeps at hand.
+        self.recent: Newest | None = None
 
-    def enter(self, user: User) -> None:
-        """Make a user a member."""
+    def enter(self, user: User) -> bool:
+        """Add a member. Return whether its person is new in the room."""
         self.members[user] = None
         self._by_nick.add(user)
+        return not self._count_twin(user, 1)
 
-    def leave(self, user: User) -> None:
-        """Make a member none; before its nick changes too, and `enter` after that."""
+    def leave(self, user: User) -> bool:
+        """Remove a member. Return whether its person has left the room.
+
+        A change of the nick or person removes and adds it, too.
+        """
         self._by_nick.remove(user)
         del self.members[user]
+        return not self._count_twin(user, -1)
+
+    def _count_twin(self, user: User, change: int) -> bool:
+        """Return whether another member is the same person, and count that."""
+        if user.account is None or self.members.keys().isdisjoint(user.others):
+            return False
+        self._twins += change
+        return True
 
     def listen(self, session: Session) -> None:
-        """Let the session hear what is delivered from now on."""
+        """Let the session hear deliveries from now on."""
         self.audience.setdefault(session.encoding, {})[session] = None
 
     def unlisten(self, session: Session) -> None:
-        """Let it hear no more."""
+        """Let the session hear no more deliveries."""
         listeners = self.audience.get(session.encoding)
         if listeners is not None and session in listeners:
             del listeners[session]
@@ -86,16 +102,19 @@ class Room:
                 del self.audience[session.encoding]
 
     def hears(self, session: Session) -> bool:
-        """Whether the session hears what is delivered."""
+        """Whether the session hears deliveries."""
         return session in self.audience.get(session.encoding, ())
 
     def listed(self, most: int) -> MembersListed:
-        """The members of the room, sorted by nick, at most so many."""
-        members = [Member(user.id, user.nick) for user in self._by_nick.first(most)]
-        return MembersListed(self.name, self.shown, members, len(self.members) - len(members))
+        """Return the members of the room, sorted by nick, at most `most`."""
+        users = self._by_nick.first(most + self._twins)
+        nicks = {user.person: user.nick for user in users}
+        members = [Member(person, nick) for person, nick in islice(nicks.items(), most)]
+        more = len(self.members) - self._twins - len(members)
+        return MembersListed(self.name, self.shown, members, more)
 
     def since(self, position: int) -> list[PersistentEntry]:
-        """The recent entries after a position, oldest first; perhaps not from the first one on."""
+        """Return entries at hand after a position, oldest first. The oldest may be missing."""
         missing = self.position - position
         if missing <= 0 or self.recent is None:
             return []
@@ -104,6 +123,6 @@ class Room:
         return [self.recent[index] for index in range(-missing, 0)]
 
 
-def _nick(user: User) -> tuple[str, str]:
-    """A member's place in a list: several may be anonymous."""
-    return user.nick, user.id
+def _nick(user: User) -> tuple[str, str, str]:
+    """Return a member's key for sorting. Several members may be anonymous, or one person."""
+    return user.nick, user.person, user.id

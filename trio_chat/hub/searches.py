@@ -1,7 +1,7 @@
-"""Searches of all clients: one at a time looks through the log, and addresses take turns.
+"""Searches of all clients. One at a time searches the log, and addresses take turns.
 
-A search is a series of stretches, each of some milliseconds. So a search ends by not beginning the
-next one. All searches together take no more of the machine than one does.
+A search is a series of stretches of some milliseconds each. To end it, the next stretch is not
+begun. All searches together use no more of the machine than one does.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import RoomLog
 
-# A search works for so long, and looks at so many entries. The longest history at the default
-# settings takes less, even if its texts are the worst there are, and the machine is busy.
+# Limits of a search, in seconds and entries. The longest history at the default settings needs
+# less, even with the worst texts on a busy machine.
 SEARCH_SECONDS = 2.0
 SEARCH_ENTRIES = 1_000_000
-# The hub answers it after so long, whether or not it has had its turn.
+# The hub answers a search after this many seconds, whether or not it has had its turn.
 PATIENCE_SECONDS = 10.0
 
 
 @define(eq=False)
 class Search:
-    """A search in a room up to a position, and what it has found so far.
+    """A search in a room up to a position, and its result so far.
 
-    `entries` are the newest, oldest first. It has looked at those from `begin` on.
+    `entries` are the newest ones found, oldest first. Everything from position `begin` is searched.
     """
 
     room: str
@@ -42,26 +42,26 @@ class Search:
 
     @property
     def stopped_at(self) -> int:
-        """The position before which it has not looked; 0 if there is nothing to be found there."""
+        """The position before which nothing was searched, or 0 if everything was."""
         return self.begin if self.begin > 1 and len(self.entries) < MAX_FOUND else 0
 
 
 class Searches:
-    """Lets searches get on within their bounds."""
+    """Runs searches within their limits."""
 
     def __init__(self, log: RoomLog) -> None:
         self._log = log
         self._turn = trio.Lock()
-        # For each address: the first of its searches is one of those that take turns.
+        # By address: the first search of each address takes turns with the others.
         self._firsts: dict[str, trio.Lock] = {}
 
     async def run(self, search: Search, address: str) -> None:
-        """Search for a client at an address; may be cancelled, and raises what the log raises."""
+        """Run the search of a client at an address. Cancellable; raises what the log raises."""
         start, spent = search.begin, 0.0
         with trio.move_on_after(PATIENCE_SECONDS):
             async with self._first(address):
                 while search.stopped_at:
-                    async with self._turn:  # the one that has waited longest gets it
+                    async with self._turn:  # the search that has waited longest gets it
                         began = trio.current_time()
                         await self._stretch(search)
                         spent += trio.current_time() - began
@@ -76,7 +76,7 @@ class Searches:
 
     @asynccontextmanager
     async def _first(self, address: str) -> AsyncGenerator[None, None]:
-        """Wait for the earlier searches from an address."""
+        """Wait for earlier searches from the same address."""
         first = self._firsts.setdefault(address, trio.Lock())
         try:
             async with first:

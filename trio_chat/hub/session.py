@@ -1,4 +1,4 @@
-"""One connection as the hub knows it: what it has to get, what it has asked, what it waits for."""
+"""One connection as the hub knows it: its output, and its commands that wait."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from trio_chat.hub.queries import Query
     from trio_chat.transports.reader import Reader
 
-# Those of a session that is no slow consumer: one empty dict for all, never changed.
+# For sessions that do not lag: one empty dict for all of them, which nobody changes.
 NOT_BEHIND: Final[dict[str, int]] = {}
 NO_LABELS: Final[dict[tuple[str, int], str]] = {}
 
 
 class Reason(Enum):
-    """Why no more records of a session are decided. The code that gives one takes it back."""
+    """A reason why no records of a session are decided. The code that sets it removes it."""
 
     CLAIM = auto()
     """The log has to answer a draft first."""
@@ -50,73 +50,76 @@ class Link(Protocol):
     peer: str
     """The whole address, for logs."""
 
+    tls: bool
+    """Whether the link speaks TLS."""
+
     @property
     def unsent_bytes(self) -> int:
-        """The number of bytes that are kept because the connection would not take them yet."""
+        """The number of bytes that the connection has not taken yet."""
         ...
 
     def write(self, chunk: Any | None, more: list[Any] | None) -> int:
-        """Send what can be sent without blocking; keep the rest, and give `unsent_bytes`.
+        """Send what does not block, and keep the rest. Return `unsent_bytes`.
 
-        Unsent bytes go first, then the chunk and those after it. Raises `OSError` if the
+        Unsent bytes go first, then the chunk, then the chunks in `more`. Raises `OSError` if the
         connection is broken.
         """
         ...
 
     async def drain(self) -> bool:
-        """Wait until some of the rest has been sent, or can be; whether to call this again at once.
+        """Wait until some unsent bytes are sent or can be. Return whether to call this again.
 
-        Otherwise it is the hub's turn to write. Raises `OSError` or a Trio error if no more can be
-        sent.
+        Otherwise the hub writes next. Raises `OSError` or a Trio error if no more can be sent.
         """
         ...
 
     def undelivered(self) -> int:
-        """The number of sent bytes that the peer has not acknowledged; 0 if nobody knows."""
+        """Return how many sent bytes the peer has not acknowledged, or 0 if that is unknown."""
         ...
 
     def discard(self) -> None:
-        """Forget the rest."""
+        """Forget the unsent bytes."""
         ...
 
     def pause_reading(self) -> None:
-        """Make the session's task read no further."""
+        """Make the session's task stop reading for now."""
         ...
 
     def resume_reading(self) -> None:
-        """Let it read on."""
+        """Let the session's task read again."""
         ...
 
     def drain_input(self) -> None:
-        """Make the session's task pass on what has arrived, and end reading: the chat stops."""
+        """Make the session's task pass on the input that has arrived, and end reading."""
         ...
 
     def pause_for(self, pause: Pause) -> bool:
-        """Make the session's task stand still until that is over.
+        """Make the session's task stand still for a pause.
 
-        Whether it will say so: it does not if it reads no more.
+        Returns whether the task will confirm that. It does not if it no longer reads.
         """
         ...
 
     def at_rest(self) -> Reader | None:
-        """Give the reader of the session's task, if that waits for bytes alone.
+        """Return the reader of the session's task, if that only waits for bytes.
 
-        During a pause nothing is read for such a task, and it need not be told.
+        During a pause nothing is read for such a task, so it need not know of the pause.
         """
         ...
 
     def release(self) -> None:
-        """The hub will not touch this link again: close it."""
+        """Release the link: close it. The hub does not touch it again."""
         ...
 
 
 class Session:
-    """One connection. Its task makes it and sends it to the hub, whose own it is from then on.
+    """One connection. Its task creates it and sends it to the hub, which owns it from then on.
 
-    It is some user's: a new one's at first, and that of one who was here before after a resume.
+    It belongs to a user: first to a new one, and after a resume to the user that resumed.
     """
 
     __slots__ = (
+        "began",
         "channel",
         "chunk",
         "closing",
@@ -149,51 +152,57 @@ class Session:
         *,
         room_limit: int | None,
         local: bool = False,
+        user: User | None = None,
     ) -> None:
-        self.user = User()
+        self.user = user or User()
         self.user.session = self
         self.link = link
         self.encoding = encoding
-        # The session's own clone of the hub's channel, for what its link has to say. It closes with
-        # the session's task.
+        # The session's own clone of the hub's channel, for events of its link. It closes with the
+        # session's task.
         self.channel = channel
-        # In-process: no limits on rooms, replies by their own result, never dropped.
+        # In-process: no limit on rooms, replies as results of calls, and never dropped.
         self.local = local
         self.room_limit = room_limit
 
-        # The peer that a trusted proxy has, if one has said where the client comes from.
+        # Whether its dialect is known. Until then nobody knows how it would show a line.
+        self.began = local
+
+        # The address of the trusted proxy, if one has named the client.
         self.proxy = ""
 
-        # This turn's output, in chunks of the encoding's kind, which the link knows how to take.
-        # The first one, which mostly is all, those after it, and the size of the replies.
+        # This turn's output, in chunks of the encoding's kind, which the link can take.
         self.chunk: Any = None
         self.more: list[Any] | None = None
         self.replies = 0
-        # Records that wait, and why none of them are decided now.
+        # The records that wait, and the reasons why none of them are decided.
         self.queue: deque[Record] | None = None
         self.suspended: frozenset[Reason] = RUNNING
-        # The slow work under way for it.
+        # The slow work that runs for it.
         self.query: Query | None = None
-        # A task waits for the link to take more.
+        # Whether a task waits for the link to take more.
         self.draining = False
-        # Past its limit: it gets no entries but those it catches up with, after these positions.
+        # Set while it lags: it then gets only entries that it catches up with, after these
+        # positions.
         self.slow_consumer = False
         self.positions: dict[str, int] = NOT_BEHIND
-        # The labels of earlier commands that entries among these answer, by room and position.
+        # Labels of commands that such entries answer, by room and position.
         self.labels: dict[tuple[str, int], str] = NO_LABELS
-        # A page of the log is read for that, or the rate is waited for. What was sent to its user
-        # before, by room, if that may have to be sent once more.
+        # Whether a page of the log is being read for that, or the rate limit waited for. Then the
+        # positions up to which its user was sent entries before, by room, if they may be sent
+        # again.
         self.paging = False
         self.sent_before: dict[str, int] = NOT_BEHIND
-        # Why it is rejected, if it is: its task says so, once the hub has let go of the link.
+        # The reason for its rejection, or empty. Its task tells the client once the hub has
+        # released the link.
         self.refusal = ""
-        # Why it is closing, if it is; whether its task has passed on the last of its input.
+        # The reason for closing, or `None`, and whether its task has passed on its last input.
         self.closing: str | None = None
         self.input_ended = False
 
     @property
     def only_asks(self) -> bool:
-        """Whether it only asks by HTTP, and so is no client of the chat."""
+        """Whether it only sends HTTP requests, and so does not take part in the chat."""
         return self.encoding.dialect == "http"
 
     @property

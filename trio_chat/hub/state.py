@@ -1,4 +1,4 @@
-"""Everything the hub owns: users, their nicks, their sessions, and rooms."""
+"""Everything that the hub owns: users, their nicks, their sessions, and rooms."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from trio_chat.hub.pause import Pause
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
-    from trio_chat.hub.user import User
+    from trio_chat.hub.user import Account, User
+    from trio_chat.people.accounts import People
 
 
-# The interval of pings has so many beats. At each, a part of the clients is pinged. So thousands of
-# them do not hold up a turn.
+# The interval of pings has this many beats, and each beat pings a part of the clients. So thousands
+# of pings do not hold up a turn.
 BEATS: Final = 32
 
 
 @define
 class Counts:
-    """Counts since the start; `Statistics` says what each means."""
+    """Counts since the start. `Statistics` says what each means."""
 
     turns: int = 0
     records: int = 0
@@ -42,12 +43,14 @@ class Counts:
     bytes_out: int = 0
     refused: Counter[str] = field(factory=Counter)
     upgrades: int = 0
+    unavailable: int = 0
     http_requests: Counter[str] = field(factory=Counter)
+    logins_refused: int = 0
 
 
 @define
 class Measures:
-    """The sizes and durations of turns in this process."""
+    """Sizes and durations of turns in this process."""
 
     turn_records: Histogram = field(factory=lambda: Histogram(RECORDS))
     turn_seconds: Histogram = field(factory=lambda: Histogram(SECONDS))
@@ -55,38 +58,48 @@ class Measures:
 
 @define
 class State:
-    """One for each chat. Only the hub's task changes it.
+    """The state of one chat. Only the hub's task changes it.
 
-    `users`, `nicks` and `rooms` change only as entries of the log are folded, in
-    `trio_chat.hub.fold`. Users without a nick or a room, whom the log does not know, come and go
-    with their sessions.
+    `users`, `nicks`, `accounts` and `rooms` change only in `trio_chat.hub.fold`, as entries of the
+    log are folded. Users without a nick and a room are unknown to the log, and come and go with
+    their sessions.
     """
 
-    # The hub and its parts go by these; a reload puts others in their place.
+    # The settings in force. A reload replaces them.
     settings: Settings
+    # The accounts, or nothing if none are kept. They are asked outside the hub.
+    people: People | None = None
+    # The lines of the operator's greeting.
+    greeting: tuple[str, ...] = ()
+    # The casefolded nicks of the accounts that may do anything in any room.
+    operators: frozenset[str] = frozenset()
     users: dict[str, User] = field(factory=dict)
-    # Sessions whose links the hub has not released yet.
-    # Each has a number below `BEATS`, which says when it is pinged.
+    # The sessions whose links the hub has not released, each with a number below `BEATS` that says
+    # when it is pinged.
     sessions: dict[Session, int] = field(factory=dict)
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
     rooms_by_name: Listing[Room] = field(init=False)
     recent: Recent = field(init=False)
-    # Users by their casefolded nicks, to find them.
+    # Users by their casefolded nicks: of an account, the one that logged in first.
     nicks: dict[str, User] = field(factory=dict)
-    # Rooms that exist without members too, by their casefolded names.
+    # The accounts that users are logged in to, by id.
+    accounts: dict[str, Account] = field(factory=dict)
+    # Rooms that exist even without members, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
-    # Clients by what `counted_as` makes of their addresses.
+    # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
     measures: Measures = field(factory=Measures)
-    # Sessions to be released at the end of the turn.
+    # The sessions to release at the end of the turn.
     closing: dict[Session, None] = field(factory=dict)
-    # Sessions whose queued records may be decided, in the order of their turns.
+    # The sessions whose queued records may be decided, in the order of their turns.
     backlog: dict[Session, None] = field(factory=dict)
     stopping: bool = False
-    # The pause, if everything stands still; and whether what has sockets is another process's now.
+    # The name of this process among those that share the log; empty if it is alone.
+    node: str = ""
+    # The pause, while there is one, and whether sockets belong to another process now.
     pause: Pause | None = None
     handed_over: bool = False
 
@@ -97,40 +110,47 @@ class State:
     _added: int = 0
 
     def add(self, session: Session) -> None:
-        """Know a session from here on; as many are pinged at each beat, whenever they came."""
+        """Add a session. Beats stay equally large, whenever sessions come."""
         self._added += 1
         self.sessions[session] = self._added % BEATS
 
     @property
     def clients(self) -> int:
-        """Their number, for `max_clients`: connections, and users that may come back."""
+        """The number that `max_clients` limits: connections, and users that may resume."""
         return len(self.sessions) + self.detached
 
+    def users_of(self, person: str) -> list[User]:
+        """Return the users that are this person; none if nobody has this id."""
+        if (account := self.accounts.get(person)) is not None:
+            return list(account.users)
+        user = self.users.get(person)
+        return [] if user is None else [user]
+
     def count_refusal(self, limit: str | None) -> None:
-        """Count what was refused, if that is because of a limit."""
+        """Count a refusal, if a limit is the reason."""
         if limit is not None:
             self.counts.refused[limit] += 1
 
     def count_address(self, address: str) -> int:
-        """Count one client more for an address, and give their number."""
+        """Count another client of an address. Return their number."""
         counted = counted_as(address, self.settings.ipv6_prefix)
         self.addresses[counted] += 1
         return self.addresses[counted]
 
     def forget_address(self, address: str) -> None:
-        """Count one client less for an address."""
+        """Count one client of an address less."""
         counted = counted_as(address, self.settings.ipv6_prefix)
         self.addresses[counted] -= 1
         if not self.addresses[counted]:
             del self.addresses[counted]
 
     def suspend(self, session: Session, reason: Reason) -> None:
-        """Decide no more of the session's records, for this reason."""
+        """Stop deciding the session's records, for this reason."""
         session.suspended |= {reason}
         self.backlog.pop(session, None)
 
     def resume(self, session: Session, reason: Reason) -> None:
-        """Take a reason back. With none left its records are decided, those that wait first."""
+        """Remove a reason. Without any reason left, records are decided, queued ones first."""
         session.suspended = session.suspended - {reason} or RUNNING
         if session.suspended:
             return
@@ -141,18 +161,18 @@ class State:
             session.link.resume_reading()
 
     def release(self, session: Session) -> None:
-        """Have the session's link released at the end of the turn, unless it has been."""
+        """Release the session's link at the end of the turn, unless that is done."""
         if session in self.sessions:
             self.closing[session] = None
 
     def wait(self, session: Session) -> None:
-        """Note that records of this session wait, and let its task read no further."""
+        """Record that records of this session wait, and pause its task's reading."""
         session.link.pause_reading()
         if not session.suspended:
             self.backlog[session] = None
 
     def caught_up(self, session: Session) -> None:
-        """Note that no records of this session wait any more, and let its task read on."""
+        """Record that no records of this session wait, and let its task read again."""
         session.queue = None
         self.backlog.pop(session, None)
         if not session.suspended:
@@ -160,7 +180,7 @@ class State:
 
 
 def counted_as(address: str, prefix: int) -> str:
-    """The network of an IPv6 address, with so many leading bits; any other address as it is."""
+    """Return the network of an IPv6 address, or any other address unchanged."""
     if ":" not in address:
         return address
     try:

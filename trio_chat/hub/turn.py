@@ -1,4 +1,4 @@
-"""A turn: the drafts that wait for the log, and the commands that wait for an answer."""
+"""A turn: the drafts for the log, and the commands that wait for an answer."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import define, field
 
-from trio_chat.protocol.events import Acted, Entry, Event, Gone, NickChanged, Said
+from trio_chat.protocol.events import (
+    Acted,
+    Entry,
+    Event,
+    Gone,
+    NickChanged,
+    PersonChanged,
+    Ruled,
+    Said,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_chat.hub.inbox import Call
     from trio_chat.hub.session import Session
 
@@ -18,9 +29,9 @@ Run: TypeAlias = list[Said | Acted]
 
 @define(eq=False)
 class Origin:
-    """The source of a command, which is where its answer goes: a session, or a call.
+    """The source of a command, to which its answer goes: a session or a call.
 
-    `label` is the id that the client gave the command, if it gave one.
+    `label` is the id that the client gave the command, or `None`.
     """
 
     session: Session | None = None
@@ -30,19 +41,21 @@ class Origin:
 
 @define(eq=False)
 class Pending:
-    """A draft that stands alone, and the origin that its result answers.
+    """A single draft, and the origin that its result answers.
 
-    `reply` is the answer if the log takes the draft; without one the entry itself is the answer.
+    `reply` is the answer if the log takes the draft. Without a reply, the entry is the answer.
+    `then` is called once the entry is folded, and gives all answers itself.
     """
 
     draft: Entry
     origin: Origin
     reply: Event | None = None
+    then: Callable[[Origin], None] | None = None
 
 
 @define(eq=False)
 class Reply:
-    """A reply to a command after a draft of the same session: it keeps its place behind that."""
+    """A reply to a command after a draft of the same session, behind which it stays."""
 
     origin: Origin
     event: Event
@@ -50,27 +63,31 @@ class Reply:
 
 @define(eq=False)
 class Turn:
-    """The drafts of one turn, in the order of the records they came from.
+    """The drafts of one turn, in the order of their records.
 
-    `items` are the same drafts in the same order, with replies in between. The log's results come
-    in this order, so that a turn and a place in it tell which draft a result is for.
+    `items` are the same drafts in the same order, with replies between them. The log's results come
+    in this order, so a turn and a place in it identify the draft of a result.
     """
 
     number: int
     items: list[Run | Pending | Reply] = field(factory=list)
     drafts: list[Entry] = field(factory=list)
-    # Users and nicks that this turn may part or bring together: ids, and casefolded nicks.
-    nicks: frozenset[str] = frozenset()
-    # Sessions whose next records are decided once this turn is folded.
+    # Users and nicks that this turn may separate or join: client ids and casefolded nicks.
+    nicks: set[str] = field(factory=set)
+    # Rooms whose rules this turn may change, or from which it may send people out.
+    ruled: set[str] = field(factory=set)
+    # Sessions whose next records are decided once this turn is folded: at first those that wait for
+    # what others have drafted, so that a moderator who acts without end lets them in between.
+    held: list[Session] = field(factory=list)
     waiting: list[Session] = field(factory=list)
 
     @property
     def size(self) -> int:
-        """About how much there is in it."""
+        """The approximate size of the turn."""
         return len(self.items) + len(self.drafts)
 
     def say(self, draft: Said | Acted) -> None:
-        """Add what is said in a room."""
+        """Add a message or an action."""
         self.drafts.append(draft)
         last = self.items[-1] if self.items else None
         if isinstance(last, list) and last[0].room == draft.room:
@@ -79,7 +96,7 @@ class Turn:
             self.items.append([draft])
 
     def say_all(self, drafts: Run) -> None:
-        """Add what is said in one room."""
+        """Add messages and actions of one room."""
         self.drafts += drafts
         last = self.items[-1] if self.items else None
         if isinstance(last, list) and last[0].room == drafts[0].room:
@@ -88,17 +105,21 @@ class Turn:
             self.items.append(drafts)
 
     def add(self, pending: Pending) -> None:
-        """Add any other draft, or one that wants an answer."""
+        """Add another draft, or one that needs an answer."""
         draft = pending.draft
         if isinstance(draft, NickChanged):
-            self.nicks |= {draft.author, draft.name.casefolded}
+            self.nicks.update((draft.author, draft.name.casefolded))
+        elif isinstance(draft, PersonChanged):
+            self.nicks.update((draft.author, draft.person, draft.name.casefolded))
         elif isinstance(draft, Gone):
-            self.nicks |= {draft.author}
+            self.nicks.add(draft.author)
+        elif isinstance(draft, Ruled):
+            self.ruled.add(draft.room)
         self.drafts.append(draft)
         self.items.append(pending)
 
     def abandon(self) -> None:
-        """Tell the calls that wait for this turn that nothing will come of it."""
+        """Tell the calls that wait for this turn that it will not be answered."""
         for item in self.items:
             if not isinstance(item, list) and item.origin.call is not None:
                 item.origin.call.abandon()

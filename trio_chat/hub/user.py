@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Detached:
-    """The state kept for a user whose connection broke; the user may come back until `until`.
+    """The state of a user whose connection broke. The user may resume until `until`.
 
-    The user counts for the address that the connection came from. `positions` are those that the
-    connection had reached, by room. `channel` is a clone of the hub's: the hub waits for this user.
+    The user counts for the address of that connection. `positions` are those that the connection
+    had reached, by room. `channel` is a clone of the hub's channel, because the hub waits for this
+    user.
     """
 
     peer: str
@@ -32,51 +35,104 @@ class Detached:
     positions: dict[str, int]
     until: float
     channel: trio.MemorySendChannel[Item]
-    # Around the wait for the end of that time.
+    # The scope of the wait for the end of the grace period.
     scope: trio.CancelScope = field(factory=trio.CancelScope)
 
 
-class User:
-    """One person. Folding entries changes `nick`, `keys` and `rooms`, and nothing else does.
+class Account:
+    """A person who has logged in: an id, and the users (devices) that are this person.
 
-    A user of another node has neither a session nor `detached` here.
+    `since` is when the account was made, in seconds since 1970.
+    """
+
+    __slots__ = ("id", "since", "users")
+
+    def __init__(self, id: str, since: float) -> None:
+        self.id = id
+        self.since = since
+        # In the order of their logins.
+        self.users: dict[User, None] = {}
+
+
+class User:
+    """One presence in the chat. Only folding entries changes `account`, `nick`, `keys` and `rooms`.
+
+    Without an account it is a person by itself. A user of another process has neither a session nor
+    `detached` here.
     """
 
     __slots__ = (
+        "account",
         "detached",
+        "device",
         "drafted",
+        "heard",
         "id",
         "keys",
         "leaving",
         "nick",
         "only_room",
+        "person",
         "resent_until",
         "rooms",
+        "ruled",
         "session",
+        "since",
         "token",
     )
 
-    def __init__(self, id: str = "", nick: str = ANONYMOUS) -> None:
-        # 96 random bits: unique for ever, on however many servers.
+    def __init__(self, id: str = "", nick: str = ANONYMOUS, since: float = 0.0) -> None:
+        # 96 random bits: unique for ever, on any number of servers.
         self.id = id or secrets.token_urlsafe(12)
+        self.account: Account | None = None
+        # The id that others see: the account's, or the user's own. With an account, `device` is
+        # the user's own; it is empty if that says no more than `person`.
+        self.person, self.device = self.id, ""
         self.nick = nick
-        # The casefolded nick first, then what else no other nick may look like; none if anonymous.
+        # Seconds since 1970.
+        self.since = since or time.time()
+        # The casefolded nick, then the other keys that no other nick may have. Empty if anonymous.
         self.keys: tuple[str, ...] = ()
         self.rooms: dict[str, Room] = {}
-        # The room it is in, if that is just one: what a record without a room means.
+        # Whether one of the rooms may have rules.
+        self.ruled = False
+        # The user's room, if it is the only one: a record without a room means that one.
         self.only_room: Room | None = None
         self.session: Session | None = None
         self.detached: Detached | None = None
-        # With this it can come back if its connection breaks.
+        # A secret with which the user can resume after its connection broke.
         self.token = ""
-        # So long, by Trio's clock, what has been sent a second time takes by the rate limit.
+        # The time, on Trio's clock, until which resent entries use up the rate limit.
         self.resent_until = 0.0
-        # The last turn with a draft of this user's.
+        # The time of the last input, on the clock of `perf_counter`.
+        self.heard = perf_counter()
+        # The last turn with a draft of this user.
         self.drafted = 0
-        # Its leaving is drafted.
+        # Whether a draft ends the user.
         self.leaving = False
 
     @property
+    def others(self) -> list[User]:
+        """The other users that are the same person."""
+        return [] if self.account is None else [u for u in self.account.users if u is not self]
+
+    def be(self, account: Account | None) -> None:
+        """Become the person of an account, or a person by itself again."""
+        if self.account is not None:
+            del self.account.users[self]
+        self.account = account
+        if account is None:
+            self.person, self.device = self.id, ""
+        else:
+            account.users[self] = None
+            self.person, self.device = account.id, self.id
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the user belongs to this process: connected, or detached."""
+        return self.session is not None or self.detached is not None
+
+    @property
     def positions(self) -> dict[str, int]:
-        """The newest position that was delivered in each of its rooms."""
+        """The newest position that was delivered in each room of the user."""
         return {room.name: room.position for room in self.rooms.values()}

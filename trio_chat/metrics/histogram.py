@@ -1,4 +1,4 @@
-"""Histograms: how many values there were, up to each of a few bounds, and their sum."""
+"""Histograms: the number of values up to each of a few bounds, and their sum."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from attrs import define, field
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# For what should take milliseconds, and is noticed by people from a tenth of a second on.
+# For durations that should be milliseconds. People notice a tenth of a second.
 SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
 RECORDS = (1.0, 10.0, 100.0, 1000.0)
 
 
 @define
 class Histogram:
-    """`counts` has how many values are up to each bound and above the one before; the rest last."""
+    """`counts` has the number of values in (bound before, bound] for each bound; the rest last."""
 
     bounds: Sequence[float]
     counts: list[int] = field(init=False)
@@ -32,7 +32,7 @@ class Histogram:
         self.sum += value
 
     def copy(self) -> Histogram:
-        """One that does not change with this one."""
+        """Return an independent copy."""
         copied = Histogram(self.bounds, self.sum)
         copied.counts = [*self.counts]
         return copied

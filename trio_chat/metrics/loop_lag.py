@@ -1,4 +1,4 @@
-"""How late Trio comes to tasks that are due: what holds up one of them holds up all."""
+"""Measures how late Trio runs a task that is due: a delay of one delays all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import trio
 if TYPE_CHECKING:
     from trio_chat.metrics.histogram import Histogram
 
-# Often enough to catch what lasts for a tenth of a second and comes every few; an idle process is
-# woken by it, so it is not done more often.
+# Often enough to see delays of a tenth of a second that recur every few seconds. More often would
+# wake an idle process for nothing.
 SECONDS: Final = 1.0
 
 
 async def measure_loop_lag(lags: Histogram) -> NoReturn:
-    """Sleep again and again, and note how much later than it should each sleep has ended."""
+    """Sleep repeatedly, and count how late each sleep ends."""
     while True:
         due = trio.current_time() + SECONDS
-        await trio.sleep_until(due)  # this is what is measured
+        await trio.sleep_until(due)
         lags.add(trio.current_time() - due)

@@ -1,4 +1,4 @@
-"""What the process takes of the machine: time, memory, open files."""
+"""The process's use of the machine: CPU time, memory, open files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWN: Final = Path("/proc/self")
 
 @frozen
 class ProcessUsage:
-    """Times in seconds, `started` since 1970; what this system does not tell is `None`."""
+    """Times are in seconds, `started` since 1970; `None` if the system does not tell a value."""
 
     started: float | None
     cpu_seconds: float
@@ -26,7 +26,7 @@ class ProcessUsage:
 
 
 def usage() -> ProcessUsage:
-    """What this process takes now."""
+    """Measure this process now."""
     return ProcessUsage(
         started=_started(),
         cpu_seconds=time.process_time(),
@@ -36,10 +36,10 @@ def usage() -> ProcessUsage:
     )
 
 
-@cache  # another process begins with another one; and a clock that is set does not move it
+@cache  # it never changes, and must not when the clock is set
 def _started() -> float | None:
     try:
-        # The name of the program comes before, in brackets, and may have any characters.
+        # The program's name comes before, in brackets, and may hold any characters.
         after_name = (_OWN / "stat").read_text().rpartition(")")[2].split()
         since_boot = int(after_name[19]) / os.sysconf("SC_CLK_TCK")
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot
@@ -56,7 +56,7 @@ def _resident_bytes() -> int | None:
 
 def _open_files() -> int | None:
     try:
-        # Linux from 6.2 on tells their number there; to list thousands takes milliseconds.
+        # Since Linux 6.2 the size is their number; listing thousands takes milliseconds.
         return (_OWN / "fd").stat().st_size or len(list((_OWN / "fd").iterdir()))
     except OSError:
         return None

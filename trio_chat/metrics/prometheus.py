@@ -1,7 +1,7 @@
-"""Prometheus' text format: what metrics look like when they are fetched.
+"""Writes metrics in Prometheus' text format, a line for each number.
 
-Written by hand: it is a line a number. prometheus-client would keep the numbers, which are kept
-elsewhere here, and takes as many lines to be given them.
+It does not use prometheus-client: that library wants to keep the numbers itself, and passing them
+on would take as many lines as writing them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 @frozen
 class Metric:
-    """One name, and what it is worth: a number, one for each value of a label, or a histogram."""
+    """A metric and its value: a number, a number for each value of a label, or a histogram."""
 
     name: str
     kind: Kind
@@ -31,7 +31,7 @@ class Metric:
 
 
 def render(metrics: Iterable[Metric]) -> bytes:
-    """Write metrics down, in their order."""
+    """Write metrics in the given order."""
     lines: list[str] = []
     for metric in metrics:
         lines.append(f"# HELP {metric.name} {metric.help}\n")

@@ -1,4 +1,4 @@
-"""How a chat does at one moment, as plain data: counted in one go, looked at elsewhere."""
+"""The numbers of a chat at one moment, as plain data, and whether the chat is well."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from trio_chat.hub.hub import Hub
     from trio_chat.hub.session import Session
     from trio_chat.metrics.histogram import Histogram
+    from trio_chat.metrics.node import NodeStatistics
 
-# A turn takes milliseconds, and one that waits for a slow disk perhaps a second.
+# A turn takes milliseconds; one that waits for a slow disk may take a second.
 HANGING_SECONDS: Final = 10.0
 
 
 @frozen
 class Statistics:
-    """A chat at one moment. Counts are since its start."""
+    """The numbers of a chat at one moment. Counters begin at the start of the chat."""
 
     clients: int
     dialects: Mapping[str, int]
@@ -48,11 +49,14 @@ class Statistics:
     turn_seconds: Histogram
     commit_seconds: Histogram
     late_seconds: Histogram
+    node: NodeStatistics | None = None
+    logged_in: int = 0
+    logins_refused: int = 0
 
 
 @frozen
 class Health:
-    """What decides whether a chat is well."""
+    """The state that decides whether a chat is well."""
 
     turn_seconds: float
     listening: bool
@@ -61,15 +65,15 @@ class Health:
 
     @property
     def live(self) -> bool:
-        """Whether the hub gets on."""
+        """Whether the hub finishes its turns."""
         return self.turn_seconds < HANGING_SECONDS
 
     @property
     def problems(self) -> list[str]:
-        """Why it is not ready for new clients, in a few words each; nothing if it is."""
+        """The reasons why it is not ready for new clients, a few words each; empty if it is."""
         problems = []
         if not self.live:
-            problems.append(f"a turn has taken {self.turn_seconds:.0f} seconds by now")
+            problems.append(f"a batch of commands has taken {self.turn_seconds:.0f} seconds so far")
         if not self.listening:
             problems.append("the chat does not listen, or is stopping")
         if not self.writable:
@@ -78,7 +82,7 @@ class Health:
 
 
 def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Statistics:
-    """Look at everything once, but for one client that is none."""
+    """Count everything, without the connection `besides`."""
     state = hub.state
     counts, measures = state.counts, state.measures
     dialects: Counter[str] = Counter()
@@ -92,7 +96,7 @@ def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Stati
             continue
         dialects[session.encoding.dialect] += 1
         lagging += session.slow_consumer
-        if session.draining or session.local:  # with all others nothing is left
+        if session.draining or session.local:  # the outboxes of all others are empty
             unsent = session.link.unsent_bytes
             outbox_bytes += unsent
             outbox_most = max(outbox_most, unsent)
@@ -123,4 +127,7 @@ def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Stati
         turn_seconds=measures.turn_seconds.copy(),
         commit_seconds=hub.log_commits.seconds.copy(),
         late_seconds=loop_lag.copy(),
+        node=hub.node,
+        logged_in=len(state.accounts),
+        logins_refused=counts.logins_refused,
     )

@@ -1,31 +1,30 @@
-"""What clients ask for: one record a command, as the dialects make them and the hub takes them.
+"""Commands: one record for each request of a client, made by a dialect and carried out by the hub.
 
-In a record that concerns a room, `room` is its casefolded name; `None` means "the one I am in",
-which the hub resolves. Texts and names in a record are clean already: whoever makes one has put
-them through `trio_chat.protocol.text` and `trio_chat.protocol.names`.
+In a record about a room, `room` is the room's casefolded name. `None` means the room that the
+client is in, which the hub looks up. Texts and names in a record are clean already: the code that
+makes a record checks them with `trio_chat.protocol.text` and `trio_chat.protocol.names`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import define, field
 
 from trio_chat.errors import Code
+from trio_chat.protocol.events import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from trio_chat.dialects import Encoding
-    from trio_chat.protocol.events import Notice
     from trio_chat.protocol.names import Name
 
-# Messages that `/history` shows at most, and if nobody says how many: what a person scrolls back
-# through, and a screenful. A search shows fewer: who finds so many looks for more words.
+# The most messages that `/history` shows are as many as a person scrolls through. Without a number
+# it shows a screenful. A search shows fewer: with more results than these, people add a word.
 MAX_HISTORY = 500
 SOME_HISTORY = 20
 MAX_FOUND = 50
-# What SQLite holds as an integer.
+# The largest integer that SQLite holds.
 MAX_POSITION = 2**63 - 1
 
 
@@ -47,7 +46,7 @@ class Act:
 
 @define
 class SetTopic:
-    """Give a room its topic."""
+    """Set the topic of a room."""
 
     text: str
     room: str | None = None
@@ -55,7 +54,7 @@ class SetTopic:
 
 @define
 class ShowTopic:
-    """Ask for a room's topic."""
+    """Ask for the topic of a room."""
 
     room: str | None = None
 
@@ -69,7 +68,7 @@ class TakeNick:
 
 @define
 class Join:
-    """Go into a room; the first to do so makes it."""
+    """Enter a room, or create it if it does not exist."""
 
     name: Name
 
@@ -95,10 +94,15 @@ class ListMembers:
 
 @define
 class Tell:
-    """Say something to one client alone."""
+    """Say something to one client alone.
+
+    With `client`, a client id, the message is for that client whatever its nick is now. `name` then
+    only names the client in a refusal.
+    """
 
     name: Name
     text: str
+    client: str | None = None
 
 
 @define
@@ -120,14 +124,14 @@ class Search:
 
 @define
 class Help:
-    """Ask how commands are used: one, or all of them."""
+    """Ask for the help of one command, or of all commands."""
 
     command: str | None = None
 
 
 @define
 class Ping:
-    """Ask for an answer, and for nothing else."""
+    """Ask for an answer and nothing else."""
 
 
 @define
@@ -137,21 +141,24 @@ class Quit:
 
 @define(frozen=True)
 class Caller:
-    """Who uses a custom command.
+    """The client that has typed a custom command.
 
-    Its client id, its nick, and the casefolded names of the rooms it is in.
+    `id` is the client id, and `rooms` has the casefolded names of the rooms that the client is in.
+    `room` is the room in which the command was typed: the one on screen, or the only one. It is
+    `None` if there is no such room.
     """
 
     id: str
     nick: str
     rooms: tuple[str, ...]
+    room: str | None = None
 
 
 @define
 class Custom:
-    """A command that an embedding program has added; `handler` gives what it leads to.
+    """A command that an embedding program has added; `handler` returns its outcome.
 
-    `name` is that of its row. What it says without naming a room is for `room`.
+    `name` is the name of its row. Outcomes that name no room are for `room`.
     """
 
     handler: Handler
@@ -162,9 +169,10 @@ class Custom:
 
 @define
 class Resume:
-    """Be the client again that has this id and token.
+    """Resume the session of the client with this id and token.
 
-    Persistent entries after `positions` (by casefolded names of rooms) are given anew.
+    `positions` maps casefolded room names to positions. The hub sends the persistent entries after
+    these again.
     """
 
     client: str
@@ -173,43 +181,207 @@ class Resume:
 
 
 @define
+class Register:
+    """Make an account for the nick that the client has."""
+
+    password: str = field(default="", repr=False)
+    device: str | None = None
+
+
+@define
+class LogIn:
+    """Log in to an account."""
+
+    name: Name
+    password: str = field(default="", repr=False)
+    device: str | None = None
+
+
+@define
+class Authenticate:
+    """Log in with the token of a device."""
+
+    token: str = field(default="", repr=False)
+
+
+@define
+class LogOut:
+    """Log out of the account."""
+
+
+@define
+class ChangePassword:
+    """Change the password of the account that the client is logged in to."""
+
+    old: str = field(default="", repr=False)
+    new: str = field(default="", repr=False)
+    device: str | None = None
+
+
+@define
+class Recover:
+    """Set a new password with a recovery code, and log in."""
+
+    name: Name
+    code: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    device: str | None = None
+
+
+@define
+class ShowAccount:
+    """Ask which account the client is logged in to."""
+
+
+@define
+class ListDevices:
+    """Ask which devices have a token for the account."""
+
+
+@define
+class RevokeDevice:
+    """End the token of a device, which has this number in the list of devices."""
+
+    number: int
+
+
+@define
+class ExportAccount:
+    """Ask for all that is kept of the account."""
+
+
+@define
+class DeleteAccount:
+    """Delete the account that the client is logged in to."""
+
+    password: str = field(default="", repr=False)
+
+
+@define
+class Target:
+    """The person whom a moderator means: by nick, by the author of an entry, or by a network's tag.
+
+    One of the three is given.
+    """
+
+    name: Name | None = None
+    entry: int = 0
+    network: str = ""
+
+
+@define
+class ClaimRoom:
+    """Become the owner of a room that has none."""
+
+    room: str | None = None
+
+
+@define
+class ShowRules:
+    """Ask for the settings of a room, and for the client's own role."""
+
+    room: str | None = None
+
+
+@define
+class SetRoom:
+    """Change a setting of a room."""
+
+    setting: str
+    value: str
+    room: str | None = None
+
+
+@define
+class SetRole:
+    """Give a person a role in a room. The role `none` takes it away."""
+
+    name: Name
+    role: str
+    room: str | None = None
+
+
+@define
+class Invite:
+    """Let a person into a room for a day, whatever the room's setting `join` says."""
+
+    name: Name
+    room: str | None = None
+
+
+# Seconds that stand for the time that a mute or a ban usually lasts.
+USUAL_TIME: Final = -1
+
+
+@define
+class Penalize:
+    """Kick, mute or ban a person. `verb` is one of these words.
+
+    `seconds` is how long it lasts: `USUAL_TIME`, or `None` for ever.
+    """
+
+    verb: str
+    target: Target
+    seconds: int | None = USUAL_TIME
+    reason: str = ""
+    room: str | None = None
+
+
+@define
+class Undo:
+    """Undo an action of a moderator, given by its number."""
+
+    action: int
+    room: str | None = None
+
+
+@define
+class ShowActions:
+    """Ask for the newest actions of a room's moderators, or for those before a number."""
+
+    limit: int
+    before: int | None = None
+    room: str | None = None
+
+
+@define
 class LabelledCommand:
-    """A command to which its client has given an id, which comes back in the answer."""
+    """A command with an id from its client; the answer carries the same id."""
 
     record: Command
     id: str
 
 
-# --- what a dialect or a transport says of its own accord -----------------------------------------
+# --- records that a dialect or a transport makes by itself ----------------------------------------
 
 
 @define
 class Refuse:
-    """The client's input cannot be taken.
+    """Refuse input that no command can be made of.
 
-    It is told why, in its turn among the answers to its other lines. `code` and `limit` are as in
-    `Refused`.
+    The refusal keeps its place among the answers to the client's other input. `code` and `limit`
+    are as in `Refused`.
     """
 
     reason: str
     code: str = Code.REFUSED
-    # For counting alone: two that are told the same are the same.
+    # Only counts need it: two refusals with the same reason are equal.
     limit: str | None = field(default=None, eq=False)
 
 
 @define
 class Answer:
-    """Bytes the dialect answers by its protocol's own rules."""
+    """Bytes with which a dialect answers by the rules of its protocol."""
 
     data: bytes
 
 
 @define
 class Served:
-    """A request by HTTP, and the bytes that answer it, if they have not gone already.
+    """An HTTP request and the bytes that answer it; no bytes if they were sent already.
 
-    The rest is for the log: the method and path, the sentence that refuses it, if one does, and the
-    headers that matter then. Texts of the client's are short and printable.
+    The other fields are for the log: the method and path, the reason of a refusal, and the headers
+    that a refusal is about. Texts from the client are short and printable.
     """
 
     answer: bytes
@@ -222,28 +394,38 @@ class Served:
 
 @define
 class Began:
-    """The first bytes have told what the client speaks: it is one of the chat."""
+    """Note that the first bytes have shown the client's dialect.
+
+    `ready` is false if the client must get its hello before anything else.
+    """
+
+    ready: bool = True
 
 
 @define
 class SwitchEncoding:
-    """Render for this client in another encoding of its dialect from now on."""
+    """Use another encoding of the client's dialect from now on."""
 
     encoding: Encoding
 
 
 @define
 class Greet:
-    """Tell the client what it has to know, in this encoding; it may come back if it breaks off."""
+    """Send the client its hello in this encoding, and let it resume if its connection breaks."""
 
     encoding: Encoding
 
 
 @define
-class Disconnected:
-    """The client's input is at its end, or is to be; `reason` is for the log.
+class ShowGreeting:
+    """Show the client the operator's greeting, if there is one."""
 
-    `for_good`: it will not come back, for it has said so, or is not wanted any more.
+
+@define
+class Disconnected:
+    """The client's input has ended, or the server ends it; `reason` is for the log.
+
+    `for_good` means that the client may not resume: it has quit, or the server has refused it.
     """
 
     reason: str
@@ -267,6 +449,25 @@ Command: TypeAlias = (
     | Ping
     | Quit
     | Resume
+    | Register
+    | LogIn
+    | Authenticate
+    | LogOut
+    | ChangePassword
+    | Recover
+    | ShowAccount
+    | ListDevices
+    | RevokeDevice
+    | ExportAccount
+    | DeleteAccount
+    | ClaimRoom
+    | ShowRules
+    | SetRoom
+    | SetRole
+    | Invite
+    | Penalize
+    | Undo
+    | ShowActions
     | LabelledCommand
     | Custom
     | Refuse
@@ -275,9 +476,17 @@ Command: TypeAlias = (
     | Began
     | SwitchEncoding
     | Greet
+    | ShowGreeting
     | Disconnected
 )
-# Records that concern a room, and may leave it to be found out.
-IN_A_ROOM = (Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom)
+# Commands whose secrets a client of the line protocol types on lines of their own.
+SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteAccount
 
-Handler: TypeAlias = "Callable[[Caller, str], Iterable[Notice | Say | Act | SetTopic]]"
+# Records about a room that may leave the room to the hub.
+IN_A_ROOM = (
+    *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
+    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Undo, ShowActions),
+)
+
+Outcome: TypeAlias = Notice | Say | Act | SetTopic
+Handler: TypeAlias = Callable[[Caller, str], Iterable[Outcome] | Awaitable[Iterable[Outcome]]]

@@ -1,18 +1,19 @@
-"""What goes through the room log, and what clients are told.
+"""Events: the entries of the room log, and all else that clients receive.
 
-*Entries* go through a room log before anyone sees them; until then they are called drafts.
-*Persistent* ones (`Said`, `Acted`, `TopicSet`) get a dense position in their room and are stored.
-*Transient* ones (`Told`, and the changes of a person) take the same way in the same order, without
-either. The members of rooms are shown a change of a person as `Joined`, `Left` or `Renamed`.
+*Entries* pass through a room log before any client sees them. Until then they are called drafts.
+*Persistent* entries (`Said`, `Acted`, `TopicSet`, `Ruled`) get a dense position in their room and
+are kept. *Transient* entries (`Told`, and changes of a person) pass the log in the same order, and
+are not kept. The members of a room see a change of a person as `Joined`, `Left`, `Renamed` or
+`Identified`.
 *Replies* go to the one client that asked.
 
-Records are attrs classes with slots. They are not frozen, which would triple the cost of making
-one; by convention nobody changes an event but the log, which fills in `position` and `time`.
+Records are attrs classes with slots. They are not frozen, because that triples the cost of making
+one. By convention only the log changes an event: it fills in `position`, `time` and `displaced`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import define, field
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 @define
 class Said:
-    """A message; `room` is a casefolded name, `author` a client id, `time` seconds since 1970."""
+    """A message; `room` is a casefolded name, `author` a person's id, `time` seconds since 1970.
+
+    `device` is the client id of the author's device, or empty if that is the same as `author`. Only
+    the process that drafted the entry has it: logs do not keep it, and clients do not get it.
+    """
 
     room: str
     author: str
@@ -32,11 +37,12 @@ class Said:
     text: str
     position: int = 0
     time: float = 0.0
+    device: str = field(default="", eq=False)
 
 
 @define
 class Acted:
-    """An action, as in `/me waves`."""
+    """An action, as in `/me waves`; the fields are those of `Said`."""
 
     room: str
     author: str
@@ -44,13 +50,14 @@ class Acted:
     text: str
     position: int = 0
     time: float = 0.0
+    device: str = field(default="", eq=False)
 
 
 @define
 class TopicSet:
-    """A new topic.
+    """A new topic of a room.
 
-    Everyone in the room is told, its author too. `room_name` is the room's name as shown.
+    All members get it, its author too. `room_name` is the room's name as people see it.
     """
 
     room: str
@@ -60,11 +67,35 @@ class TopicSet:
     text: str
     position: int = 0
     time: float = 0.0
+    device: str = field(default="", eq=False)
+
+
+@define
+class Ruled:
+    """A moderator changed the rules of a room, or acted by them. `text` says it to people.
+
+    `changes` has the new values of fields; `None` removes a field. `version` is the version of the
+    rules by which this was decided: if they have changed since, the log
+    refuses it. `ousted` are users who have to leave the room. History has the text alone. The
+    position is the action's number.
+    """
+
+    room: str
+    room_name: str
+    author: str
+    nick: str
+    text: str
+    changes: dict[str, str | None] = field(factory=dict)
+    version: int = 0
+    position: int = 0
+    time: float = 0.0
+    ousted: tuple[str, ...] = ()
+    device: str = field(default="", eq=False)
 
 
 @define
 class Joined:
-    """A client came into a room."""
+    """A client joined a room."""
 
     room: str
     author: str
@@ -73,7 +104,7 @@ class Joined:
 
 @define
 class Left:
-    """A client went out of a room, or its connection ended."""
+    """A client left a room, or its connection ended."""
 
     room: str
     author: str
@@ -82,7 +113,7 @@ class Left:
 
 @define
 class Renamed:
-    """A client of this room changed its nick from `old` to `nick`."""
+    """A member of a room changed its nick from `old` to `nick`."""
 
     room: str
     author: str
@@ -91,24 +122,39 @@ class Renamed:
 
 
 @define
+class Identified:
+    """A member of a room logged in or out: its id was `old`, and is `author` from now on.
+
+    Its nick changed from `old_nick` to `nick`, which may be the same.
+    """
+
+    room: str
+    author: str
+    nick: str
+    old: str
+    old_nick: str
+
+
+@define
 class Told:
-    """A private message to the client with the id `to`."""
+    """A private message to the person with the id `to`; `device` is as in `Said`."""
 
     to: str
     author: str
     nick: str
     text: str
+    device: str = field(default="", eq=False)
 
 
 # --- entries: who is who and who is where ---------------------------------------------------------
 
-# The room log may refuse them (`trio_chat.roomlog.claims`). Each is about one person, whatever the
-# number of rooms it concerns. They are no documents: who is told gets other events of them.
+# The room log may refuse these (`trio_chat.roomlog.claims`). Each is about one person and all the
+# person's rooms. Clients get `Joined`, `Left` and `Renamed` instead, one for each room.
 
 
 @define
 class NickChanged:
-    """A client that was called `old` is called `name.display`; nobody else may hold `name.keys`."""
+    """A client changed its nick from `old` to `name.display`; it alone holds `name.keys`."""
 
     author: str
     old: str
@@ -117,9 +163,9 @@ class NickChanged:
 
 @define
 class Entered:
-    """A client came into a room, and out of the room `leaving` in the same step, if that is one.
+    """A client joined a room, and left the room `leaving` in the same step, if that is not `None`.
 
-    `room_name` is the room's name as the client has written it.
+    `room_name` is the room's name as the client wrote it.
     """
 
     author: str
@@ -131,7 +177,7 @@ class Entered:
 
 @define
 class Exited:
-    """A client went out of a room."""
+    """A client left one room."""
 
     author: str
     nick: str
@@ -140,33 +186,79 @@ class Exited:
 
 @define
 class Gone:
-    """A client left the chat, and with it all its rooms; its nick is free."""
+    """A client left the chat and all its rooms; its nick is free."""
 
     author: str
     nick: str
     reason: str = ""
 
 
-PersistentEntry: TypeAlias = Said | Acted | TopicSet
-RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed
-Claim: TypeAlias = NickChanged | Entered | Exited | Gone
+@define
+class PersonChanged:
+    """A client logged in or out: it is the person with the id `person` from now on.
+
+    `old` is its nick until now, and `name` its nick from now on. At a logout `person` is the client
+    id, and the name has no keys. `since` is when the account was made, in seconds since 1970.
+    `displaced` are the clients without an account that had this name: they are anonymous now. The
+    log fills that in.
+    """
+
+    author: str
+    old: str
+    person: str
+    name: Name
+    since: float = 0.0
+    displaced: tuple[str, ...] = ()
+
+
+# Only logs that several processes share get these two.
+
+
+@define
+class Moved:
+    """A client has resumed in this process, and was in another one before.
+
+    A draft has the client's token. `positions` are those that the other process has noted when the
+    connection broke, or `None`.
+    """
+
+    author: str
+    nick: str
+    token: str = field(default="", repr=False)
+    positions: dict[str, int] | None = None
+
+
+@define
+class ConnectionChanged:
+    """A client's connection broke, with these positions in its rooms; or, with `None`, it is back.
+
+    The client is still in the process that says so.
+    """
+
+    author: str
+    positions: dict[str, int] | None = None
+
+
+PersistentEntry: TypeAlias = Said | Acted | TopicSet | Ruled
+RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
+Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
 Entry: TypeAlias = PersistentEntry | Told | Claim
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
-PERSISTENT = (Said, Acted, TopicSet)
-CLAIMS = (NickChanged, Entered, Exited, Gone)
+PERSISTENT = (Said, Acted, TopicSet, Ruled)
+CLAIMS = (NickChanged, PersonChanged, Entered, Exited, Gone)
 
 # --- replies --------------------------------------------------------------------------------------
 
 
 @define
 class Hello:
-    """The first event of a client that keeps a picture of its rooms: what it has to know.
+    """The first event of each connection: the client's id, its limits and its commands.
 
-    With `client` and `token` it can come back within `grace` seconds if its connection breaks; it
-    cannot if they are empty and 0. `log` says which log keeps the rooms: positions in another one
-    are not comparable.
+    With `client` and `token` a client can resume within `grace` seconds. It cannot if the token is
+    empty. `log` identifies the room log: positions of different logs cannot be compared. `greeting`
+    is the operator's text for people, with a line feed between its lines.
     """
 
     client: str
@@ -179,11 +271,12 @@ class Hello:
     server: str = "trio_chat"
     version: str = "unknown"
     log: str = ""
+    greeting: str = ""
 
 
 @define
 class Limits:
-    """How much a client may send, and ask for."""
+    """The limits on texts, names and requests of a client."""
 
     document_bytes: int
     message_chars: int
@@ -196,7 +289,7 @@ class Limits:
 
 @define
 class Usage:
-    """A row of the command table."""
+    """A command that people type: its name, usage and help."""
 
     name: str
     usage: str
@@ -205,20 +298,35 @@ class Usage:
 
 @define
 class SessionResumed:
-    """The asker is the client again that it was before its connection broke."""
+    """The asker has resumed: it is the client that it was before its connection broke.
+
+    Others see it as `person`: it may have been logged in or out meanwhile.
+    """
 
     client: str
     nick: str
     rooms: list[RoomAgain]
+    person: str = ""
 
 
 @define
 class RoomAgain:
-    """A room that a client that has come back is still in."""
+    """A room that a client is still in after it has resumed."""
 
     room: str
     room_name: str
     topic: str
+
+
+@define
+class TellSent:
+    """The asker's private message is on its way to `nick`.
+
+    Only encodings for people have this. A WebSocket client gets the `Told` itself.
+    """
+
+    nick: str
+    text: str
 
 
 @define
@@ -229,8 +337,94 @@ class NickTaken:
 
 
 @define
+class LoggedIn:
+    """The asker is logged in to an account: others see it as `person`, called `nick`.
+
+    `token` logs this device in again. It is empty unless the client named the device. `recovery` is
+    a new recovery code for people to keep, or empty. Nothing shows either of them again. `number`
+    is that of the device, or 0 if it has no token.
+    """
+
+    person: str
+    nick: str
+    token: str = field(default="", repr=False)
+    recovery: str = field(default="", repr=False)
+    number: int = 0
+
+
+@define
+class LoggedOut:
+    """The asker is in no account any more: others see it as `person`, called `nick`."""
+
+    person: str
+    nick: str
+
+
+@define
+class Device:
+    """A device with a token. `label` is what its client calls it, and times are as in `Said`."""
+
+    number: int
+    label: str
+    made: float
+    seen: float
+
+
+@define
+class DevicesListed:
+    """The devices that stay logged in to the asker's account."""
+
+    devices: list[Device]
+
+
+@define
+class RulesShown:
+    """The settings of a room, and the asker's role in it."""
+
+    room: str
+    room_name: str
+    role: str
+    settings: list[RoomSetting]
+
+
+@define
+class RoomSetting:
+    """A setting of a room, and its value."""
+
+    name: str
+    value: str
+
+
+@define
+class ActionsShown:
+    """Actions of a room's moderators, oldest first."""
+
+    room: str
+    room_name: str
+    actions: list[ActionShown]
+
+
+@define
+class ActionShown:
+    """An action: `position` is its number, and `time` as in `Said`."""
+
+    position: int
+    author: str
+    nick: str
+    text: str
+    time: float
+
+
+@define
+class AccountExported:
+    """All that the server keeps of the asker's account, as JSON."""
+
+    data: str
+
+
+@define
 class Member:
-    """Someone in a room."""
+    """A member of a room."""
 
     client: str
     nick: str
@@ -240,8 +434,8 @@ class Member:
 class Welcomed:
     """The asker is now in the room; `topic` is empty if it has none.
 
-    `position` is that of the last persistent entry before, 0 if there has been none. Programs that
-    keep a picture of their rooms get the members too; `more` is how many the list leaves out.
+    `position` is the position of the room's last persistent entry, 0 if there is none. WebSocket
+    clients get the members too. `more` is the number of members that the list leaves out.
     """
 
     room: str
@@ -262,7 +456,7 @@ class Departed:
 
 @define
 class RoomsListed:
-    """The names of rooms, sorted; `more` is how many the list leaves out."""
+    """The names of all rooms, sorted; `more` is the number of rooms that the list leaves out."""
 
     names: list[str]
     more: int = 0
@@ -270,7 +464,7 @@ class RoomsListed:
 
 @define
 class MembersListed:
-    """Who is in a room, sorted by nick; `more` is how many the list leaves out."""
+    """The members of a room, by nick; `more` is the number of members that the list leaves out."""
 
     room: str
     room_name: str
@@ -280,7 +474,7 @@ class MembersListed:
 
 @define
 class TopicShown:
-    """The topic of a room; empty if it has none."""
+    """The topic of a room, empty if it has none."""
 
     room: str
     room_name: str
@@ -289,10 +483,10 @@ class TopicShown:
 
 @define
 class EntriesShown:
-    """Persistent entries of a room, oldest first: its history, or what a search has found.
+    """Persistent entries of a room, oldest first: a page of its history, or results of a search.
 
-    `stopped_at` is the position before which a search has not looked: it would have taken too
-    long. It is 0 if the search has looked at all that is kept, or has found enough.
+    A search that takes too long stops. Then `stopped_at` is the position before which it has not
+    looked. Else it is 0.
     """
 
     room: str
@@ -302,7 +496,7 @@ class EntriesShown:
 
 
 class Found(list[PersistentEntry]):
-    """The entries that a search has found, oldest first; `stopped_at` is that of `EntriesShown`."""
+    """The results of a search, oldest first; `stopped_at` is as in `EntriesShown`."""
 
     def __init__(self, shown: EntriesShown) -> None:
         super().__init__(shown.entries)
@@ -311,27 +505,32 @@ class Found(list[PersistentEntry]):
 
 @define
 class HelpShown:
-    """Lines of help, already in the form they are shown in."""
+    """Lines of help, as people see them."""
 
     lines: list[str]
 
 
 @define
 class Goodbye:
-    """The asker's `/quit` is granted."""
+    """The answer to `/quit`."""
 
 
 @define
 class Refusal:
-    """What the asker wanted is not possible: `reason` is a sentence, `code` a word for programs."""
+    """A command was refused: `reason` is a sentence for people, `code` a word for programs."""
 
     reason: str
     code: str
 
 
+# The code of an `Ended` that came of `Chat.kick`: one of those that RFC 6455, 7.4.2 leaves to
+# applications. A client must not come back by itself.
+KICKED: Final = 4003
+
+
 @define
 class Ended:
-    """Why the server ends the connection; `code` says it in WebSocket's numbers (RFC 6455, 7.4)."""
+    """The server ends the connection; `code` is a WebSocket close code (RFC 6455, 7.4)."""
 
     reason: str
     code: int
@@ -339,19 +538,19 @@ class Ended:
 
 @define
 class Done:
-    """What was asked is done, and there is nothing to say of it."""
+    """The command is done, and has no other answer."""
 
 
 @define
 class Notice:
-    """A line from the chat itself, or from the program that embeds it."""
+    """A line from the server, its operator or the embedding program."""
 
     text: str
 
 
 @define
 class Missed:
-    """Entries of a room that a client was too slow to get and that are kept no more."""
+    """Entries of a room that the client will never get: it lagged, and they are no longer kept."""
 
     room: str
     room_name: str
@@ -360,30 +559,34 @@ class Missed:
 
 @define
 class Stopping:
-    """The chat is shutting down; nothing follows. `restarting`: it will be there again at once."""
+    """The last event before the chat stops; `restarting`: the client can connect again at once."""
 
     restarting: bool = False
 
 
 @define
 class Answered:
-    """Bytes that a dialect answers by its protocol's own rules, such as a telnet refusal."""
+    """Bytes with which a dialect answers by the rules of its protocol, such as a telnet refusal."""
 
     data: bytes
 
 
 @define
 class LabelledEvent:
-    """An event that answers a command to which its client has given this id."""
+    """An event that answers the command with this id."""
 
     event: Event
     id: str
 
 
-Reply: TypeAlias = (
-    Hello
-    | SessionResumed
-    | NickTaken
+_Shown: TypeAlias = (
+    NickTaken
+    | LoggedIn
+    | LoggedOut
+    | DevicesListed
+    | AccountExported
+    | RulesShown
+    | ActionsShown
     | Welcomed
     | Departed
     | RoomsListed
@@ -392,10 +595,16 @@ Reply: TypeAlias = (
     | EntriesShown
     | HelpShown
     | Goodbye
+    | Notice
+    | Done
+)
+Reply: TypeAlias = (
+    Hello
+    | SessionResumed
+    | TellSent
+    | _Shown
     | Refusal
     | Ended
-    | Done
-    | Notice
     | Missed
     | Stopping
     | Answered
@@ -403,16 +612,18 @@ Reply: TypeAlias = (
 )
 Event: TypeAlias = RoomEvent | Told | Reply
 
+# Iterating over an in-process client gives these.
+ClientEvent: TypeAlias = RoomEvent | Told | Notice | Missed | Stopping | Ended
+# A typed line may be answered with these.
+Answer: TypeAlias = PersistentEntry | Told | _Shown
 
-# What an event in an in-process client's stream counts beside its text.
+
+# The size that an event counts for an in-process client, beside its text.
 EVENT_BYTES = 64
 
 
 def size_of(chunk: bytes | list[Event]) -> int:
-    """How much of a client's outbox a chunk takes, in bytes.
-
-    For events about what they hold in memory.
-    """
+    """The bytes that a chunk takes of a client's outbox; events count as about their memory."""
     if isinstance(chunk, bytes):
         return len(chunk)
     return sum(EVENT_BYTES + len(getattr(event, "text", "")) for event in chunk)

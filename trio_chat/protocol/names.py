@@ -1,4 +1,4 @@
-"""What a nick or a room's name may look like, and which of them count as the same."""
+"""The rules for nicks and room names, and for which of them count as the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import unicodedata
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 from precis_i18n import get_profile
@@ -15,46 +15,53 @@ from precis_i18n import get_profile
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.text import printable
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 ANONYMOUS = "anonymous"
 
-# Nicks nobody can take, nor anything that looks like one of them.
+# Nobody can take these nicks, or a nick that looks like one of them.
 RESERVED: Final = (
-    "anonymous",  # what everyone without a nick is called
-    "server", "system",  # would speak for the program
-    "admin", "administrator", "moderator", "operator", "root",  # would speak for who runs it
-    "everyone", "nobody", "you",  # words the server's own sentences use of people
+    "anonymous",  # the nick of a new client
+    "server", "system",  # they would speak for the program
+    "admin", "administrator", "moderator", "operator", "root",  # for the operator
+    "everyone", "nobody", "you",  # the server's own words for people
 )  # fmt: skip
 
-# Nor can anybody take one that begins so. IRC will call people without a nick by this and their id.
+# Nobody can take a nick with this beginning. IRC will use it for people without a nick.
 RESERVED_BEGINNING: Final = "anonymous-"
 
-# Vietnamese and the Indic scripts stack three at most; a nick is one line high.
+# Vietnamese and the Indic scripts stack three marks at most, and a nick is one line high.
 MAX_MARKS: Final = 4
 
-# One character never decomposes into more than four, so nothing gets shorter than a fourth.
+# One character never decomposes into more than four, so no text gets shorter than a fourth.
 _MOST_COMPOSED: Final = 4
 
-# PRECIS refuses control, default ignorable and bidi control characters by itself. It lets these by:
-# the joiners (in some contexts), and characters of other kinds that draw nothing.
+# PRECIS refuses control, default ignorable and bidi control characters by itself. It allows these:
+# the joiners (in some contexts), and other characters that draw nothing.
 _BLANK: Final = "\u200c\u200d\u2800\ufffc\U00013441\U00013442\U00016fe4\U0001d159"
 
-# Within "> john\ua789 joined the room" one of these would make it something that john said.
-# Visarga looks alike too, but is a letter of the Indic scripts.
+# With one of these, "> john\ua789 joined the room" would look like a message from john. Visarga
+# looks like a colon too, but is a letter of the Indic scripts.
 _COLONS: Final = "\u02d0\u02f8\u0589\u05c3\u0703\u0704\u16ec\u1803\u1809\u205a\u2236\ua4fd\ua789"
 
 _NEVER: Final = r"\s\x00-\x1f\x7f-\x9f" + _BLANK
 _NOT_IN_NICKS: Final = re.compile(f"[{_NEVER}#/@:,*!{_COLONS}]")
 _NOT_IN_ROOMS: Final = re.compile(f"[{_NEVER},]")
 
-# In IRC these would make a room, someone with a rank or a mask of servers of a nick. "?" is a
-# wildcard there, as "*" is. Clients that came over an upgrade may have such a nick still.
+# In IRC these mark a room, a rank or a mask of servers. "?" and "*" are wildcards there. A client
+# that an earlier version handed over may still have such a nick.
 _NOT_FIRST_IN_NEW_NICKS: Final = "$&+%~"
 _NOT_IN_NEW_NICKS: Final = "?"
+# With or without these around it, a reserved word speaks for the program: [server] is server. To
+# Unicode, the signs that are listed are letters, but people see quotation marks and accents.
+_SIGNS: Final = r"[\W_\u02b9-\u02df\u02e5-\u02ff\u0374\ua700-\ua721\ua788-\ua78a]"
+_AROUND_WORDS: Final = re.compile(f"^{_SIGNS}+|{_SIGNS}+$")
 
 _DISPLAY: Final = get_profile("NicknameCasePreserved")
 _CASEFOLDED: Final = get_profile("NicknameCaseMapped:CaseFold")
 
-# The ASCII rows of the table below, so that a chat in ASCII never loads it.
+# The ASCII rows of `_prototypes`. With them a chat in ASCII never loads that table.
 _ASCII_PROTOTYPES: Final = str.maketrans(
     {"0": "O", "1": "l", "I": "l", "|": "l", "m": "rn", "`": "'", '"': "''", "%": "\xba/\u2080"}
 )
@@ -62,11 +69,10 @@ _ASCII_PROTOTYPES: Final = str.maketrans(
 
 @frozen
 class Name:
-    """A nick or a room's name that was found good.
+    """A nick or a room name that keeps the rules.
 
-    `display` is what people see, `casefolded` what it is looked up by, whatever the case.
-    Two names clash, so that only one of them can be taken, when their `keys` have any in common.
-    The first of these is `casefolded`.
+    People see `display`. The chat looks a name up by `casefolded`. Two names clash if their `keys`
+    have one in common, and then only one of them can be taken. The first key is `casefolded`.
     """
 
     display: str
@@ -74,11 +80,15 @@ class Name:
     keys: tuple[str, ...]
 
 
+# The name of a client without a nick.
+NOBODY: Final = Name(ANONYMOUS, "", ())
+
+
 @frozen
 class _Kind:
-    """A kind of names: what they may not hold, and what is said of one that breaks a rule.
+    """A kind of names: the characters they may not hold, and the code and noun of refusals.
 
-    `setting` says how long they may be.
+    `setting` is the setting for their length.
     """
 
     noun: str
@@ -87,7 +97,7 @@ class _Kind:
     unwanted: re.Pattern[str]
 
     def refusal(self, rule: str, *, limit: str | None = None) -> Refused:
-        """Make the exception for a name that breaks a rule."""
+        """Make the exception for a name that breaks this rule."""
         return Refused(f"a {self.noun} {rule}", code=self.code, limit=limit)
 
 
@@ -98,17 +108,21 @@ _ROOM: Final = _Kind("room name", Code.BAD_ROOM_NAME, "room_chars", _NOT_IN_ROOM
 def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     """Return the nick that `text` stands for, by the Nickname profile of PRECIS (RFC 8264, 8266).
 
-    A nick has one to `limit` characters, counted in `display`. It holds no white space, no control,
-    invisible or bidi control characters (the joiners of Persian or of emoji among them), none of
-    `# / @ : , * ! ?`, nothing that looks like `:`, and no more than `MAX_MARKS` combining marks in
-    a row. It does not begin with such a mark, nor with one of `> $ & + % ~`. It looks like
-    none of `RESERVED`, and does not begin with what looks like `RESERVED_BEGINNING`.
+    A nick has one to `limit` characters, counted in `display`. These are the other rules:
 
-    `reserved` is for looking someone up, who may have a nick since an earlier version that nobody
-    can take now. Then it may hold `?`, begin with one of `$ & + % ~`, and be reserved.
+    - It holds no white space and no control, invisible or bidi control characters. The joiners of
+      Persian and of emoji are among these.
+    - It holds none of `# / @ : , * ! ?`, and no character that looks like `:`.
+    - It has at most `MAX_MARKS` combining marks in a row, and none at its beginning.
+    - It does not begin with one of `> $ & + % ~`.
+    - It does not look like one of `RESERVED`, with or without punctuation and symbols around it.
+    - It does not begin like `RESERVED_BEGINNING`, with or without those.
 
-    It clashes with nicks equal but for case and with those that look the same (UTS #39).
-    Parsing `display` again gives the same. Raises `Refused` with the first rule that is broken.
+    With `reserved` a nick may hold `?`, begin with one of `$ & + % ~`, and be reserved. That is for
+    looking a client up that has had its nick since an earlier version.
+
+    A nick clashes with nicks that differ only in case, and with nicks that look the same (UTS #39).
+    Parsing `display` again gives the same nick. Raises `Refused` with the first broken rule.
     """
     display, casefolded = _enforce(text, limit, _NICK)
     if display.startswith(">"):
@@ -120,21 +134,23 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
 
 
 def parse_room(text: str, limit: int) -> Name:
-    """Return the room's name that `text` stands for, by the Nickname profile of PRECIS.
+    """Return the room name that `text` stands for, by the Nickname profile of PRECIS.
 
-    It has one to `limit` characters, counted in `display`; holds no white space, no control,
-    invisible or bidi control characters, no comma, no more than `MAX_MARKS` combining marks in a
-    row; and does not begin with such a mark. `general` and `#general` are two rooms; `#General`
-    is the second of them. Raises `Refused` with the first rule that is broken.
+    A room name has one to `limit` characters, counted in `display`. It holds no white space, no
+    control, invisible or bidi control characters, and no comma. It has at most `MAX_MARKS`
+    combining marks in a row, and none at its beginning.
+
+    `general` and `#general` are two rooms, and `#General` is the second of them. Raises `Refused`
+    with the first broken rule.
     """
     display, casefolded = _enforce(text, limit, _ROOM)
     return Name(display, casefolded, (casefolded,))
 
 
 def casefold_room(text: str) -> str:
-    """Return the casefolded form of a room's name that is known to be good.
+    """Return the casefolded form of a room name that keeps the rules.
 
-    It takes a hundredth of the time of `parse_room`, and makes of other text the name of no room.
+    This takes a hundredth of the time of `parse_room`. Of other text it makes the name of no room.
     """
     if text.isascii():
         return text.lower()
@@ -142,15 +158,28 @@ def casefold_room(text: str) -> str:
     return unicodedata.normalize("NFKC", normal.casefold())
 
 
+def only_room(names: Collection[str]) -> str:
+    """Give the room that a command without one means: the only one that its client is in.
+
+    Raises `Refused` if there are none or several.
+    """
+    if not names:
+        raise Refused("you are in no room; use /join ROOM first", code=Code.NOT_IN_ROOM)
+    if len(names) > 1:
+        raise Refused("say which room: you are in several", code=Code.SAY_WHICH_ROOM)
+    [name] = names
+    return name
+
+
 def _enforce(text: str, limit: int, kind: _Kind) -> tuple[str, str]:
-    """Return `text` as it is shown, and casefolded."""
+    """Return `text` as people see it, and casefolded."""
     if not text:
         raise kind.refusal("may not be empty")
     _refuse_characters(text, kind)
-    # As long as PRECIS makes it, which takes its time for each character, and makes 18 of U+FDFA.
+    # The length counts after PRECIS, which is slow, and makes 18 characters of U+FDFA.
     if len(text) > limit * _MOST_COMPOSED or len(unicodedata.normalize("NFKC", text)) > limit:
         raise kind.refusal(f"may have at most {limit} characters", limit=kind.setting)
-    # PRECIS changes nothing in what is left of ASCII.
+    # PRECIS does not change the ASCII characters that are left.
     if text.isascii():
         return text, text.lower()
     display, casefolded = _apply_precis(text, kind)
@@ -183,11 +212,14 @@ def _refuse_marks(text: str, kind: _Kind) -> None:
 
 
 def _refuse_new_nick(display: str, keys: tuple[str, ...]) -> None:
-    """Refuse what nobody can take, though someone may have it since an earlier version."""
+    """Refuse a nick that only a client from an earlier version may have."""
     if display[0] in _NOT_FIRST_IN_NEW_NICKS:
         raise _NICK.refusal(f"may not begin with '{display[0]}'")
     if _NOT_IN_NEW_NICKS in display:
         raise _NICK.refusal(f"may not contain '{_NOT_IN_NEW_NICKS}'")
+    word = _AROUND_WORDS.sub("", display)
+    if word != display:
+        keys += _nick_keys(word, word.casefold())
     if not _RESERVED_KEYS.isdisjoint(keys) or any(
         key.startswith(_RESERVED_BEGINNINGS) for key in keys
     ):
@@ -201,7 +233,7 @@ def _describe(char: str) -> str:
     if char.isspace():
         return "white space"
     if unicodedata.category(char) == "Cc":
-        return "control characters, such as arrow keys send"
+        return "control characters (arrow keys send them)"
     if char in _COLONS:
         return "characters that look like ':'"
     if unicodedata.category(char) == "Cf" or char in _BLANK:
@@ -210,17 +242,17 @@ def _describe(char: str) -> str:
 
 
 def _nick_keys(display: str, casefolded: str) -> tuple[str, ...]:
-    # The casefolded form: john is JOHN. (Its look says so too; it is here as what people type.)
-    # How the casefolded form looks: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
-    # How the display form looks: JOHN is \u0408\u041e\u041dN, whose Cyrillic letters look like
-    # Latin ones only as capitals; and Ivan, with a capital I, is lvan, with a small L; ivan is not.
+    # 1. The casefolded form, which people type: john is JOHN.
+    # 2. The look of the casefolded form: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
+    # 3. The look of the display form: JOHN is \u0408\u041e\u041dN, in Cyrillic capitals. In small
+    #    letters they look different. Ivan, with a capital I, is lvan, with a small L.
     return tuple(dict.fromkeys((casefolded, _likeness(casefolded), _likeness(display))))
 
 
 def _likeness(text: str) -> str:
-    """Return what all names that look like `text`, whatever the case, have in common."""
-    # Looks first: a capital I looks like an l, and would be an i once casefolded. Then again:
-    # folding makes letters with a look of their own, an m (which looks like rn) of an M.
+    """Return the key that all names with the look of `text`, in any case, have in common."""
+    # The look comes first: a capital I looks like an l, and casefolding makes an i of it. Then it
+    # comes again: casefolding makes an m of an M, and an m looks like rn.
     return _skeleton(_skeleton(text).casefold())
 
 
@@ -234,10 +266,11 @@ def _skeleton(text: str) -> str:
 
 @cache
 def _prototypes() -> dict[int, str]:
-    """Return what each character looks like, read once from confusable-homoglyphs' own data.
+    """Return the prototype of each character, read once from the data of confusable-homoglyphs.
 
-    That file has both directions of each row of Unicode's confusables.txt, in that file's order:
-    a character's entry comes before that of its prototype, and no prototype has one itself.
+    The data has both directions of each row of Unicode's confusables.txt, in the order of that
+    file. So the entry of a character comes before the entry of its prototype. In Unicode's file a
+    prototype has no row of its own.
     """
     source = files("confusable_homoglyphs") / "confusables.json"
     rows: dict[str, list[dict[str, str]]] = json.loads(source.read_text(encoding="utf-8"))
@@ -247,7 +280,7 @@ def _prototypes() -> dict[int, str]:
         if glyph not in seen:
             prototype = alike[0]["c"]
             seen.add(prototype)
-            # Marks that only keep right-to-left letters in place within confusables.txt.
+            # In confusables.txt these marks only keep right-to-left letters in place.
             prototypes[ord(glyph.strip("\u200e"))] = prototype.strip("\u200e")
     return prototypes
 

@@ -1,13 +1,61 @@
-"""A client of a chat elsewhere, by WebSocket: it reconnects by itself, and misses nothing unsaid.
+"""A WebSocket client of a chat elsewhere. It reconnects by itself, and reports missed messages.
 
-async with trio_chat.remote.open_client("ws://localhost:8888/ws", nick="bot") as bot:
-    await bot.join("#general")
-    await bot.say("hello", "#general")
+For example::
+
+    async with trio_chat.remote.open_client("ws://localhost:8888/ws", nick="bot") as bot:
+        await bot.join("#general")
+        await bot.say("hello", "#general")
 """
 
 from __future__ import annotations
 
+from trio_chat.protocol.events import (
+    AccountExported,
+    ActionShown,
+    ActionsShown,
+    Answer,
+    Departed,
+    Device,
+    DevicesListed,
+    Done,
+    EntriesShown,
+    Goodbye,
+    HelpShown,
+    LoggedIn,
+    LoggedOut,
+    NickTaken,
+    Refusal,
+    RoomSetting,
+    RoomsListed,
+    RulesShown,
+    TopicShown,
+)
 from trio_chat.remote.client import RemoteClient, open_client
-from trio_chat.remote.inbox import Disconnected, Resumed
+from trio_chat.remote.inbox import Disconnected, RemoteEvent, Resumed
 
-__all__ = ["Disconnected", "RemoteClient", "Resumed", "open_client"]
+__all__ = [
+    "AccountExported",
+    "ActionShown",
+    "ActionsShown",
+    "Answer",
+    "Departed",
+    "Device",
+    "DevicesListed",
+    "Disconnected",
+    "Done",
+    "EntriesShown",
+    "Goodbye",
+    "HelpShown",
+    "LoggedIn",
+    "LoggedOut",
+    "NickTaken",
+    "Refusal",
+    "RemoteClient",
+    "RemoteEvent",
+    "Resumed",
+    "RoomSetting",
+    "RoomsListed",
+    "RulesShown",
+    "TopicShown",
+    "open_client",
+]

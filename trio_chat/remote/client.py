@@ -1,23 +1,28 @@
-"""A client of a chat elsewhere: its calls and its events."""
+"""The remote client: its calls and its events."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from trio_chat.errors import NoConnection
 from trio_chat.protocol.commands import SOME_HISTORY
 from trio_chat.protocol.events import (
+    AccountExported,
     Acted,
     Departed,
+    DevicesListed,
     Done,
     EntriesShown,
     Found,
+    LoggedIn,
+    LoggedOut,
     MembersListed,
     NickTaken,
+    Notice,
     RoomsListed,
     Said,
     SessionResumed,
@@ -26,31 +31,27 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
+from trio_chat.protocol.names import only_room
 from trio_chat.remote.session import PendingAnswer, RemoteSession
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Event, Hello, PersistentEntry
+    from trio_chat.protocol.events import Answer, Device, Hello, Limits, PersistentEntry
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.remote.socket import Document
 
 
 class RemoteClient:
-    """A client of a chat elsewhere; made by `open_client`.
+    """A client of a chat elsewhere, made by `open_client`: see `ChatClient`.
 
-    Iterating over it gives events: those of `trio_chat.protocol.events`, and `Disconnected` and
-    `Resumed`. It ends once the client has left, or another connection has taken it over. The calls
-    return or raise by their own result and never wait for events to be read. Each raises `Refused`
-    where a person would see `err: …`, `NoConnection` if the connection broke before the answer came
-    (then it may have been done, or not), and `ChatClosed` once the client has left. While there is
-    no connection they wait for one.
+    It connects again by itself if its connection breaks. Iterating gives `Disconnected` then, and
+    `Resumed` once it is back. Calls wait for a connection while there is none. A call whose answer
+    was cut off raises `NoConnection`: it may have been carried out, or not. A message that such a
+    call has sent comes as an event.
 
-    What the client says itself is the result of the call that said it, and no event; unless the
-    connection broke before the answer came. A program that does not read its events is given
-    `Missed` in place of the oldest of those it did not read in time.
-
-    `room` is the name of a room.
+    Only so many events wait for a program that does not read them. It gets `Missed` in place of
+    the later ones.
     """
 
     def __init__(self, session: RemoteSession) -> None:
@@ -59,22 +60,30 @@ class RemoteClient:
 
     @property
     def id(self) -> str:
-        """The client id; entries carry it as `author`. It changes if the client comes back anew."""
-        return "" if self._session.hello is None else self._session.hello.client
+        """The id that entries carry as `author`: the account's after a login, else the client's.
+
+        It changes with `LoggedIn` and `LoggedOut`, and after a `Resumed` whose `anew` is true.
+        """
+        return self._session.id
 
     @property
     def nick(self) -> str:
-        """What this client is called."""
+        """The current nick."""
         return self._session.nick
 
     @property
+    def limits(self) -> Limits:
+        """The limits that the chat sets, from its `Hello`."""
+        return self.hello.limits
+
+    @property
     def connected(self) -> bool:
-        """Whether it is connected, by the last of `Disconnected` and `Resumed`; else calls wait."""
+        """Whether there is a connection, by the last of `Disconnected` and `Resumed`."""
         return self._session.connected
 
     @property
     def hello(self) -> Hello:
-        """What the server said of itself: its version, its limits, its command table."""
+        """The server's version, limits and command table, as it said them when this client came."""
         if self._session.hello is None:
             raise NoConnection("the server has not said anything yet")
         return self._session.hello
@@ -89,73 +98,139 @@ class RemoteClient:
         return event
 
     async def take_nick(self, nick: str) -> None:
-        """Be called `nick` from now on."""
+        """Take another nick."""
         await self._ask(NickTaken, "take_nick", nick=nick)
 
     async def join(self, room: str) -> Welcomed:
-        """Go into a room, and stay in those it is in; gives its topic and members."""
+        """Join a room, and stay in the others; gives its topic and members."""
         return await self._ask(Welcomed, "join", room=room)
 
-    async def leave(self, room: str) -> None:
+    async def leave(self, room: str | None = None) -> None:
         """Leave a room."""
-        await self._ask(Departed, "leave", room=room)
+        await self._ask(Departed, "leave", room=self._room(room))
 
-    async def say(self, text: str, room: str) -> Said:
-        """Say something in a room; gives it with its position, as the others get it."""
-        return await self._ask(Said, "say", room=room, text=text)
+    async def say(self, text: str, room: str | None = None) -> Said:
+        """Say something in a room; gives the message with its position and time."""
+        return await self._ask(Said, "say", room=self._room(room), text=text)
 
-    async def act(self, text: str, room: str) -> Acted:
-        """Do something in a room, as `/me` does."""
-        return await self._ask(Acted, "act", room=room, text=text)
+    async def act(self, text: str, room: str | None = None) -> Acted:
+        """Do something in a room, as `/me` does; gives the action with its position and time."""
+        return await self._ask(Acted, "act", room=self._room(room), text=text)
 
-    async def tell(self, nick: str, text: str) -> Told:
-        """Say something to one client alone."""
-        return await self._ask(Told, "tell", nick=nick, text=text)
+    async def tell(self, nick: str, text: str, *, client: str | None = None) -> Told:
+        """Send a private message; gives it as its recipient gets it. See `ChatClient`."""
+        fields: Document = {"nick": nick, "text": text}
+        if client is not None:
+            fields = {**fields, "client": client}
+        return await self._ask(Told, "tell", **fields)
 
-    async def set_topic(self, text: str, room: str) -> TopicSet:
-        """Give a room its topic."""
-        return await self._ask(TopicSet, "set_topic", room=room, text=text)
+    async def set_topic(self, text: str, room: str | None = None) -> TopicSet:
+        """Set the topic of a room."""
+        return await self._ask(TopicSet, "set_topic", room=self._room(room), text=text)
 
-    async def topic(self, room: str) -> str:
-        """The topic of a room, empty if it has none."""
-        return (await self._ask(TopicShown, "show_topic", room=room)).topic
+    async def topic(self, room: str | None = None) -> str:
+        """Give the topic of a room; empty if it has none."""
+        return (await self._ask(TopicShown, "show_topic", room=self._room(room))).topic
 
     async def history(
-        self, room: str, limit: int = SOME_HISTORY, *, before: int | None = None
+        self, room: str | None = None, limit: int = SOME_HISTORY, *, before: int | None = None
     ) -> list[PersistentEntry]:
-        """The newest persistent entries of a room, or those before a position, oldest first."""
-        fields: Document = {} if before is None else {"before": before}
-        shown = await self._ask(EntriesShown, "show_history", room=room, limit=limit, **fields)
-        return shown.entries
+        """Give the newest entries of a room, or the newest before a position; oldest first.
 
-    async def search(self, words: str, room: str) -> Found:
-        """The newest persistent entries of a room that hold all these words, oldest first.
-
-        A search that takes too long stops: then `stopped_at` of what it gives is the position
-        before which it has not looked, and else 0.
+        `limit` is a number of entries from 1 to 500.
         """
-        return Found(await self._ask(EntriesShown, "search", room=room, words=words))
+        fields: Document = {"room": self._room(room), "limit": limit}
+        if before is not None:
+            fields = {**fields, "before": before}
+        return (await self._ask(EntriesShown, "show_history", **fields)).entries
+
+    async def search(self, words: str, room: str | None = None) -> Found:
+        """Give the newest entries of a room that have all these words; oldest first, at most 50.
+
+        A search that takes too long stops early: then `stopped_at` of the result is the position
+        before which it did not look. It is 0 otherwise.
+        """
+        return Found(await self._ask(EntriesShown, "search", room=self._room(room), words=words))
 
     async def rooms(self) -> list[str]:
-        """The names of the rooms there are, sorted; the first 200."""
+        """Give the names of the chat's rooms, sorted; the first 200."""
         return (await self._ask(RoomsListed, "list_rooms")).names
 
-    async def members(self, room: str) -> MembersListed:
-        """Who is in a room."""
-        return await self._ask(MembersListed, "list_members", room=room)
+    async def members(self, room: str | None = None) -> MembersListed:
+        """Give the members of a room, sorted by nick; `more` is how many the list leaves out."""
+        return await self._ask(MembersListed, "list_members", room=self._room(room))
 
-    async def command(self, line: str, room: str | None = None, *, echo: bool = False) -> Event:
+    def _room(self, room: str | None) -> str:
+        return only_room(self._session.rooms) if room is None else room
+
+    async def command(self, line: str, room: str | None = None, *, echo: bool = False) -> Answer:
         """Have a typed line carried out, such as `/me waves`, in a room; gives the first answer.
 
-        With `echo`, what it leads to is an event too, a refusal as well, in its place among the
-        others: for who shows what happens in its order.
+        With `echo`, everything that the line leads to comes as an event too, even a refusal. So a
+        terminal client can show all events in their order.
         """
         fields: Document = {"line": line} if room is None else {"line": line, "room": room}
         socket = await self._session.live()
         event = await self._session.answer(socket, "command", fields, echo=echo)
         if isinstance(event, SessionResumed):
             raise NoConnection("the server gave an answer that no typed line has")
-        return event
+        return cast("Answer", event)
+
+    # Secrets are in no exception, and in no log.
+
+    async def register(self, password: str, device: str | None = None) -> LoggedIn:
+        """Make an account for the client's nick. The result has a recovery code.
+
+        Here and in all such calls, `device` is what a list of devices calls this one. With it, the
+        result has a token, and the client logs in by itself if it has to come back as a new one.
+        """
+        return await self._enter("register", device, password=password)
+
+    async def log_in(self, nick: str, password: str, device: str | None = None) -> LoggedIn:
+        """Log in to an account; see `register`."""
+        return await self._enter("login", device, name=nick, password=password)
+
+    async def authenticate(self, token: str) -> LoggedIn:
+        """Log in with the token of a device."""
+        entered = await self._ask(LoggedIn, "authenticate", token=token)
+        self._session.token = token
+        return entered
+
+    async def recover(
+        self, nick: str, code: str, password: str, device: str | None = None
+    ) -> LoggedIn:
+        """Set a new password with a recovery code, and log in. The result has a new code."""
+        return await self._enter("recover", device, name=nick, code=code, password=password)
+
+    async def log_out(self) -> LoggedOut:
+        """Log out of the account, on this connection."""
+        return await self._ask(LoggedOut, "logout")
+
+    async def change_password(self, old: str, new: str, device: str | None = None) -> LoggedIn:
+        """Change the password of the account. The tokens of all devices end; see `register`."""
+        return await self._enter("change_password", device, old=old, new=new)
+
+    async def devices(self) -> list[Device]:
+        """Give the devices that stay logged in to the account."""
+        return (await self._ask(DevicesListed, "list_devices")).devices
+
+    async def revoke(self, number: int) -> None:
+        """End the login of the device with this number."""
+        await self._ask(Notice, "revoke_device", number=number)
+
+    async def export(self) -> str:
+        """Give all that the server keeps of the account, as JSON."""
+        return (await self._ask(AccountExported, "export_account")).data
+
+    async def delete(self, password: str) -> LoggedOut:
+        """Delete the account. Nobody can have its nick again."""
+        return await self._ask(LoggedOut, "delete_account", password=password)
+
+    async def _enter(self, type: str, device: str | None, **fields: str) -> LoggedIn:
+        named = fields if device is None else {**fields, "device": device}
+        entered = await self._ask(LoggedIn, type, **named)
+        self._session.token = entered.token
+        return entered
 
     async def ping(self) -> None:
         """Return once the server has answered."""
@@ -167,19 +242,23 @@ async def open_client(
     url: str,
     *,
     nick: str | None = None,
+    token: str = "",
     ssl_context: ssl.SSLContext | None = None,
     buffer: int = 1_000,
 ) -> AsyncGenerator[RemoteClient, None]:
     """Be a client of the chat at a URL such as `ws://localhost:8888/ws`, for the length of a block.
 
-    `nick` is taken again if the client has to come back as a new one. `ssl_context` is for `wss`;
-    the usual one if it is not given. `buffer` is how many events may wait to be read.
+    `token` is that of a device, and logs the client in. If the server refuses it, the first event
+    is that `Refusal`. `nick` is for a client that is not logged in. It is taken again if the client
+    has to come back as a new one. `ssl_context` is for `wss`;
+    the default checks certificates by those of the system. `buffer` is the number of events that
+    may wait to be read.
 
-    Raises `NoConnection` if the server cannot be reached now, `Refused` if the nick cannot be had,
-    and `ValueError` for what is no such URL. What the block itself raises comes in a group, as
-    nurseries raise it. Leaving the block leaves the chat, within a second.
+    Raises `NoConnection` if the server cannot be reached now, `Refused` if the nick is not to be
+    had, and `ValueError` for another kind of URL. Exceptions from the block come in an exception
+    group, as a nursery raises them. Leaving the block leaves the chat within a second.
     """
-    session, first = RemoteSession(url, nick, ssl_context, buffer), PendingAnswer()
+    session, first = RemoteSession(url, nick, ssl_context, buffer, token), PendingAnswer()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run, first)
         await first.done.wait()

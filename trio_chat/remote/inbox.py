@@ -1,14 +1,14 @@
-"""The events that wait for a remote client's program, within a bound."""
+"""A bounded queue of the events that wait for the program of a remote client."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import trio
 from attrs import define
 
-from trio_chat.protocol.events import PERSISTENT, Event, Missed
+from trio_chat.protocol.events import PERSISTENT, Answer, ClientEvent, Event, Missed, Refusal
 
 if TYPE_CHECKING:
     from trio_chat.protocol.events import PersistentEntry
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 
 @define
 class Disconnected:
-    """The connection broke, for this reason; another is being made."""
+    """The connection broke, for this reason.
+
+    The client makes another, unless `Ended` came before this.
+    """
 
     reason: str
 
 
 @define
 class Resumed:
-    """The client is connected again, under this nick, in these rooms (by their casefolded names).
+    """The client is connected again, with this nick and in these rooms (casefolded names).
 
-    `anew`: the server did not know it any more, so that the others saw it leave and come.
+    `anew`: the server had forgotten the client, so the others saw it leave and join.
     """
 
     nick: str
@@ -33,33 +36,34 @@ class Resumed:
     anew: bool
 
 
-RemoteEvent: TypeAlias = Event | Disconnected | Resumed
+RemoteEvent: TypeAlias = ClientEvent | Answer | Refusal | Disconnected | Resumed
+Waiting: TypeAlias = Event | Disconnected | Resumed
 
 
-# Characters of the documents whose events wait; a server that floods its clients gets no further.
+# Characters of the documents whose events wait. The bound holds against a server that floods.
 MOST_CHARS = 32 << 20
 
 
 class Inbox:
-    """At most `limit` events; what comes beyond is left out, persistent entries as `Missed`."""
+    """At most `limit` events. Later ones are left out; `Missed` stands for persistent entries."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # With the characters of their documents.
-        self._events: deque[tuple[RemoteEvent, int]] = deque()
+        # Each with the number of characters of its document.
+        self._events: deque[tuple[Waiting, int]] = deque()
         self._chars = 0
-        # What was left out since the last event that was taken in, by room.
+        # The entries left out since the last event was added, by room.
         self._missed: dict[str, Missed] = {}
         self._ended = False
         self._arrived = trio.Event()
 
     @property
     def is_crowded(self) -> bool:
-        """Whether half of what it holds has gathered."""
+        """Whether it is at least half full."""
         return len(self._events) > self._limit // 2
 
-    def put(self, event: RemoteEvent, chars: int = 0) -> None:
-        """Add an event; its document has so many characters."""
+    def put(self, event: Waiting, chars: int = 0) -> None:
+        """Add an event whose document has so many characters."""
         if len(self._events) >= self._limit or self._chars + chars > MOST_CHARS:
             self._leave_out(event)
         else:
@@ -68,7 +72,7 @@ class Inbox:
             self._chars += chars
         self._arrived.set()
 
-    def _leave_out(self, event: RemoteEvent) -> None:
+    def _leave_out(self, event: Waiting) -> None:
         if isinstance(event, PERSISTENT):
             self._count(event, 1)
         elif isinstance(event, Missed):
@@ -83,7 +87,7 @@ class Inbox:
         self._missed.clear()
 
     def end(self) -> None:
-        """Nothing more will come."""
+        """End the queue: nothing more will come."""
         self._ended = True
         self._arrived.set()
 
@@ -96,7 +100,8 @@ class Inbox:
             if self._events:
                 event, chars = self._events.popleft()
                 self._chars -= chars
-                return event
+                # The other events answer commands that this client never sends.
+                return cast("RemoteEvent", event)
             if self._ended:
                 return None
             self._arrived = trio.Event()

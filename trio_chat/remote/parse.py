@@ -6,9 +6,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_type_hints
 
-from attrs import fields, has
+from attrs import has
 
-from trio_chat.dialects.documents import TYPES
+from trio_chat.dialects.documents import TYPES, field_names
 from trio_chat.errors import Code
 from trio_chat.protocol import events
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import Event
 
-# Fields that came within version 1 of the protocol, and what they are if an earlier server leaves
-# them out.
+# Fields that were added within version 1 of the protocol, with their values for older servers.
 ADDED: Final[Mapping[str, Mapping[str, object]]] = {
     TYPES[events.Refusal]: {"code": Code.REFUSED.value},
-    TYPES[events.Hello]: {"log": ""},
+    TYPES[events.Hello]: {"log": "", "greeting": ""},
+    TYPES[events.SessionResumed]: {"person": ""},
 }
 
 KINDS = {name: kind for kind, name in TYPES.items()}
@@ -29,28 +29,39 @@ KINDS = {name: kind for kind, name in TYPES.items()}
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-# No server means more than this: texts longer than any message may be, positions above what SQLite
-# counts, and times that no calendar has.
+# No honest server sends more than this: longer texts than any message, higher positions than SQLite
+# counts, later times than any calendar has.
 MOST_CHARS: Final = 1 << 19
 MOST_WHOLE: Final = 1 << 53
 MOST_SECONDS: Final = 253_402_300_799  # the end of the year 9999
 
 
 class MalformedDocument(Exception):
-    """A document that is not as the protocol has it."""
+    """A document that breaks the protocol."""
 
 
 def parse_event(document: Mapping[str, object]) -> Event | None:
-    """The event that a document says; `None` for one of a type that is not known here.
+    """The event in a document; `None` if its type is unknown here. Unknown fields are left out.
 
-    Fields that are not known are left out. Raises `MalformedDocument` for one that is missing, is
-    of another kind, or has a value that nobody can show.
+    Raises `MalformedDocument` if a field is missing, has the wrong kind, or a value that nobody can
+    show.
     """
     kind = _kind(document)
     if kind is None:
         return None
+    if kind is events.Joined and "was" in document:
+        return _identified(document)
+    if kind is events.Left and "now" in document:
+        return None  # the document after it says the rest
     added = ADDED.get(TYPES[kind])
     return cast("Event", _record(kind, document if added is None else {**added, **document}))
+
+
+def _identified(joined: Mapping[str, object]) -> Event:
+    """Return the event of a member that has logged in or out: a `joined` with two more fields."""
+    names = {"old": "was", "old_nick": "was_called"}
+    named = {**joined, **{name: joined.get(other) for name, other in names.items()}}
+    return cast("Event", _record(events.Identified, named))
 
 
 def _kind(document: Mapping[str, object]) -> type | None:
@@ -61,15 +72,15 @@ def _kind(document: Mapping[str, object]) -> type | None:
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind, dict(vars(events)))
-    return {field.name: hints[field.name] for field in fields(kind)}
+    return {name: hints[name] for name in field_names(kind)}
 
 
 def _record(kind: type, document: Mapping[str, object]) -> object:
     try:
-        values = [(hint, document[name]) for name, hint in _hints(kind).items()]
+        values = {name: (hint, document[name]) for name, hint in _hints(kind).items()}
     except KeyError as missing:
         raise MalformedDocument(f"{kind.__name__} without {missing}") from None
-    return kind(*[_value(kind, hint, value) for hint, value in values])
+    return kind(**{name: _value(kind, hint, value) for name, (hint, value) in values.items()})
 
 
 def _value(within: type, hint: Any, value: object) -> object:
@@ -91,5 +102,5 @@ def _value(within: type, hint: Any, value: object) -> object:
 def _is_good(value: object) -> bool:
     if isinstance(value, int):
         return 0 <= value <= MOST_WHOLE
-    # JSON can hold half of a surrogate pair, which no UTF-8 can.
+    # JSON can have half of a surrogate pair; UTF-8 cannot.
     return isinstance(value, str) and len(value) <= MOST_CHARS and not _SURROGATES.search(value)

@@ -1,4 +1,4 @@
-"""What a remote client is on the server, from one connection to the next, and how it comes back."""
+"""The session of a remote client: it lasts from one connection to the next."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from attrs import define, evolve, field
 from trio_chat.errors import ChatClosed, Code, NoConnection, Refused
 from trio_chat.protocol.commands import MAX_HISTORY
 from trio_chat.protocol.events import (
+    KICKED,
     PERSISTENT,
     Departed,
     Done,
     Ended,
     EntriesShown,
     Hello,
+    Identified,
+    LoggedIn,
+    LoggedOut,
     Missed,
     NickTaken,
     Refusal,
+    Renamed,
     SessionResumed,
     Stopping,
     Welcomed,
@@ -34,34 +39,35 @@ from trio_chat.remote.socket import CONNECT_SECONDS, Socket, SocketBroken, open_
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Collection
 
     from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
 
-# The first wait before connecting again, doubled each time up to the last; each is a random part of
-# it and not less than half, so that the clients of a server that was away do not come all at once.
+# Seconds before the first attempt to connect again. The wait doubles each time, up to the last one.
+# Each wait is a random part of it, at least half: the clients of a server should not come at once.
 FIRST_WAIT = 0.5
 LAST_WAIT = 30.0
 
-# Entries of a room that may wait for those before them, and characters of all rooms' together.
+# Entries of a room that may wait until older ones are fetched, and the characters of all of them.
 MOST_QUEUED = 1_000
 MOST_QUEUED_CHARS = 16 << 20
-# A server lets nobody into more rooms.
+# More rooms than any server allows.
 MOST_ROOMS = 10_000
 
-# What the first event of a connection answers, which no command does.
+# The label of the first event of a connection, which answers no command.
 HELLO = "hello"
-UNSAID = (Hello, SessionResumed, Stopping, Ended, Done)
+UNSAID = (Hello, SessionResumed, Stopping, Done)
 
-# Closes after which there is no coming back: this client's own, and that by its successor.
-FOR_GOOD = (1000, 1008)
+# Closes after which the client does not connect again: its own, a takeover, and a kick.
+FOR_GOOD = (1000, 1008, KICKED)
 
 
 @define
 class PendingAnswer:
-    """What a command waits for; with `echo` it is an event for the program besides."""
+    """The answer that a command waits for; with `echo` it is also an event for the program."""
 
     echo: bool = False
     done: trio.Event = field(factory=trio.Event)
@@ -69,7 +75,7 @@ class PendingAnswer:
     failure: Exception | None = None
 
     def set(self, event: Event | None, failure: Exception | None = None) -> None:
-        """Tell what came; only what comes first counts."""
+        """Set the answer; only the first one counts."""
         if not self.done.is_set():
             self.event, self.failure = event, failure
             self.done.set()
@@ -77,37 +83,46 @@ class PendingAnswer:
 
 @define
 class _Room:
-    """A room that the client is in: its name, and the last position that it has had of it.
+    """A room that the client is in: its name, and the position of the last entry received.
 
-    The position is 0 if nothing has been said there. `time` is that of the entry there, 0 if that
-    has not come.
+    The position is 0 if nothing was said there. `time` is the time of that entry, 0 if the entry
+    itself has not come.
     """
 
     name: str
     position: int
     time: float = 0.0
-    # Entries that came while those before them are still being asked for.
+    # Entries that came while older ones are being fetched.
     queued: deque[PersistentEntry] | None = None
 
     def contradicts(self, entry: PersistentEntry) -> bool:
-        """Whether another entry came at this one's position."""
+        """Whether another entry was received at this position."""
         return entry.position == self.position and 0 < self.time != entry.time
 
 
 class RemoteSession:
-    """Asks the server, takes what comes from it, and connects again when cut off.
+    """Sends commands, receives answers and events, and connects again after a break.
 
     `inbox` has the events for the program.
     """
 
     def __init__(
-        self, url: str, nick: str | None, ssl_context: ssl.SSLContext | None, buffer: int
+        self,
+        url: str,
+        nick: str | None,
+        ssl_context: ssl.SSLContext | None,
+        buffer: int,
+        token: str = "",
     ) -> None:
         self.inbox = Inbox(buffer)
+        # The id that others see: the account's, or the client's own.
+        self.id = ""
         self.nick = ANONYMOUS
-        # The one that is taken again if the client has to come back as a new one.
+        # The token that the client logs in with if it has to come back as a new one, or empty.
+        self.token = token
+        # The nick that is taken again if the client has to come back as a new one.
         self.wanted_nick = nick
-        # What the server said first; the id and the token are those it knows this client by.
+        # The server's hello, with the id and the token that the client resumes with.
         self.hello: Hello | None = None
         self._url = url
         self._ssl_context = ssl_context
@@ -115,19 +130,26 @@ class RemoteSession:
         self._answers: dict[str, PendingAnswer] = {}
         self._asked = 0
         self._queued_chars = 0
-        # Whether there is a connection, as events tell it; commands may have to wait even so, until
-        # this client is settled in.
+        # Whether there is a connection, as the program knows it from events. Commands still wait
+        # until the client has its nick and rooms again.
         self.connected = False
         self._socket: Socket | None = None
         # Set with each change of `_socket`, and at the end.
         self._changed = trio.Event()
         self._ended: str | None = None
         self._wait = FIRST_WAIT
-        # It is a new client for the server, and the program has not been told yet.
+        # Whether the client is new for the server, and the program does not know that yet.
         self._anew = False
+        # Whether this client closes a connection to try another one.
+        self._tries_again = False
+
+    @property
+    def rooms(self) -> Collection[str]:
+        """The casefolded names of the rooms that the client is in."""
+        return self._rooms.keys()
 
     def leave(self) -> None:
-        """Have all calls raise `ChatClosed`; whoever runs it ends the connection."""
+        """Make all calls raise `ChatClosed`; the caller then ends the connection."""
         self._ended = "this client has left the chat"
         self.connected = False
         self._change(None)
@@ -136,11 +158,11 @@ class RemoteSession:
     # --- asking -----------------------------------------------------------------------------------
 
     async def ask(self, kind: type[E], type: str, **fields: object) -> E:
-        """Send a command and wait for its answer, of this kind."""
+        """Send a command, and wait for an answer of this kind."""
         return await self._exchange(await self.live(), kind, type, **fields)
 
     async def live(self) -> Socket:
-        """Wait for a connection that commands may be sent over."""
+        """Wait for a connection over which commands may be sent."""
         connected = self.connected
         while self._socket is None:
             if self._ended is not None:
@@ -159,7 +181,7 @@ class RemoteSession:
     async def answer(
         self, socket: Socket, type: str, fields: Document, *, echo: bool = False
     ) -> Event:
-        """Send a command over this connection; the event that answers it."""
+        """Send a command over this connection; gives the event that answers it."""
         self._asked += 1
         label, answer = str(self._asked), PendingAnswer(echo)
         self._answers[label] = answer
@@ -182,7 +204,7 @@ class RemoteSession:
     # --- what comes in ----------------------------------------------------------------------------
 
     async def _read(self, socket: Socket) -> None:
-        """Take what comes, until the connection breaks."""
+        """Receive documents until the connection breaks."""
         while True:
             document = await socket.receive()
             try:
@@ -190,7 +212,7 @@ class RemoteSession:
             except MalformedDocument as error:
                 raise SocketBroken(f"the server does not keep to the protocol: {error}") from None
             if self.inbox.is_crowded:
-                # One read may bring hundreds: a program that does read them gets its turns.
+                # One read may bring hundreds: let the program take some.
                 await trio.lowlevel.checkpoint()
 
     def _hear(self, socket: Socket, document: Document) -> None:
@@ -203,13 +225,13 @@ class RemoteSession:
     def _take(self, event: Event, answer: PendingAnswer | None, chars: int = 0) -> None:
         self._note(event)
         if answer is not None and answer.done.is_set():
-            answer = None  # a typed command may lead to more than its first answer
-        shown = answer is None or answer.echo
+            answer = None  # a typed command may have several answers
+        shown = answer is None or answer.echo or self._is_new_person(event)
         if isinstance(event, PERSISTENT):
             self._pass_on(event, shown=shown)
         elif isinstance(event, Missed) and event.room not in self._rooms:
-            pass  # as an entry there
-        elif shown and not isinstance(event, UNSAID):
+            pass  # the room was left, as in `_pass_on`
+        elif shown and not self._is_unsaid(event):
             self.inbox.put(event, chars)
         if answer is not None:
             if isinstance(event, Refusal):
@@ -219,11 +241,34 @@ class RemoteSession:
             else:
                 answer.set(event)
 
+    def _is_new_person(self, event: Event) -> bool:
+        """Whether the client is somebody else after this: events after it carry the new id.
+
+        While the client comes back, `Resumed` says that.
+        """
+        return self.connected and isinstance(event, (LoggedIn, LoggedOut))
+
+    def _is_unsaid(self, event: Event) -> bool:
+        """Whether the program learns of this event otherwise: by a result, or by `Disconnected`."""
+        match event:
+            case Ended(code=code):
+                return code not in FOR_GOOD
+            case Renamed(author=author):
+                asked = any(answer.echo for answer in self._answers.values())
+                return not asked and author == self.id
+            case Identified(author=author, old=old):  # it comes just before `LoggedIn`
+                return self.id in (author, old)
+        return isinstance(event, UNSAID)
+
     def _note(self, event: Event) -> None:
-        """Keep in mind what is needed to come back."""
+        """Remember what is needed to resume."""
         match event:
             case NickTaken(nick=nick):
                 self.nick = self.wanted_nick = nick
+            case LoggedIn(person=person, nick=nick):
+                self.id, self.nick = person, nick
+            case LoggedOut(person=person, nick=nick):
+                self.id, self.nick, self.token = person, nick, ""
             case Welcomed(room=room, room_name=name, position=position):
                 self._rooms.setdefault(room, _Room(name, position))
                 if len(self._rooms) > MOST_ROOMS:
@@ -234,38 +279,49 @@ class RemoteSession:
                 known = self._rooms.get(room)
                 if known is not None:
                     known.position, known.time = known.position + count, 0.0
-            case SessionResumed(nick=nick, rooms=rooms):
-                self.nick = nick
+            case SessionResumed(rooms=rooms):
+                self.nick = event.nick
                 self._put_resumed(tuple(room.room for room in rooms))
+                self._note_person(event)
+
+    def _note_person(self, resumed: SessionResumed) -> None:
+        """Learn of a login whose answer was cut off, and of a logout by another device."""
+        person = resumed.person or resumed.client
+        if person == self.id:
+            return
+        kind = LoggedOut if person == resumed.client else LoggedIn
+        changed = kind(person, resumed.nick)
+        self._note(changed)
+        self.inbox.put(changed)
 
     def _put_resumed(self, rooms: tuple[str, ...]) -> None:
         self.connected = True
         self.inbox.put(Resumed(self.nick, rooms, self._anew))
 
     def _pass_on(self, entry: PersistentEntry, *, shown: bool = True) -> None:
-        """Pass on an entry that is new and to be shown; say what is missing before it."""
+        """Pass on an entry if it is new and `shown`, after `Missed` for a gap before it."""
         room = self._rooms.get(entry.room)
         if room is None:
             return  # it has been left
         if room.queued is not None:
             room.queued.append(entry)
             self._queued_chars += len(entry.text)
-            # Entries that are let go are missed.
+            # Entries that are dropped here are counted as missed later.
             while room.queued and (
                 len(room.queued) > MOST_QUEUED or self._queued_chars > MOST_QUEUED_CHARS
             ):
                 self._queued_chars -= len(room.queued.popleft().text)
             return
         if entry.position <= room.position:
-            return  # it has come before
-        if room.position:  # a room in which nothing was said may begin at any position
+            return  # it was received before
+        if room.position:  # a room without entries may begin at any position
             self._pass_over(entry.room, room, entry.position)
         room.position, room.time = entry.position, entry.time
         if shown:
             self.inbox.put(entry, len(entry.text))
 
     def _pass_over(self, name: str, room: _Room, position: int) -> None:
-        """Say how many entries are missing before this position."""
+        """Report the entries that are missing before this position."""
         missing = position - room.position - 1
         if missing > 0:
             self.inbox.put(Missed(name, room.name, missing))
@@ -274,7 +330,7 @@ class RemoteSession:
     # --- connections ------------------------------------------------------------------------------
 
     async def run(self, first: PendingAnswer) -> None:
-        """Be connected, again and again, until the client ends; `first` tells how it began."""
+        """Connect again and again until the client ends; `first` tells how the first time went."""
         while self._ended is None:
             try:
                 async with open_socket(self._url, self._ssl_context) as socket:
@@ -284,7 +340,7 @@ class RemoteSession:
             if first.failure is not None:
                 return
             if self._ended is None:
-                await trio.sleep(self._wait * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                await trio.sleep(self._wait * random.uniform(0.5, 1))  # noqa: S311 - it is no secret
                 self._wait = min(2 * self._wait, LAST_WAIT)
         self._change(None)
         self.inbox.end()
@@ -297,7 +353,7 @@ class RemoteSession:
     async def _serve(self, socket: Socket, first: PendingAnswer) -> None:
         """Use a connection until it ends."""
         self._answers[HELLO] = greeted = PendingAnswer()
-        self._queued_chars = 0
+        self._queued_chars, self._tries_again = 0, False
         for room in self._rooms.values():
             room.queued = None
         reason = ""
@@ -307,7 +363,7 @@ class RemoteSession:
                 await self._read(socket)
             except SocketBroken as broken:
                 reason = str(broken)
-                if broken.code in FOR_GOOD:
+                if broken.code in FOR_GOOD and not self._tries_again:
                     self._ended = reason
             if self.connected:
                 self.connected = False
@@ -319,34 +375,37 @@ class RemoteSession:
         first.set(None, NoConnection(f"{self._url} does not serve this client: {reason}"))
 
     async def _begin(self, socket: Socket, greeted: PendingAnswer, first: PendingAnswer) -> None:
-        """Be who this client was, or a new one, and let it be used."""
+        """Resume, or begin as a new client; then let commands be sent."""
         with trio.move_on_after(CONNECT_SECONDS):
             await greeted.done.wait()
         try:
             if isinstance(greeted.event, Hello):
                 await self._settle_in(socket, greeted.event)
                 self._wait = FIRST_WAIT
-                await trio.lowlevel.checkpoint_if_cancelled()  # it may have broken meanwhile
+                await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have broken
                 self.connected = True
                 self._change(socket)
                 first.set(None)
                 return
         except NoConnection:
-            pass  # whoever reads says why
+            self._tries_again = True  # if it has not broken by itself
         except Refused as refused:
             first.set(None, refused)
             self._ended = str(refused)
         await socket.close()
 
     async def _settle_in(self, socket: Socket, hello: Hello) -> None:
-        """Have the nick, and be in the rooms, that the program wants."""
+        """Get back the nick and the rooms of the program."""
         old = self.hello
         there = None if old is None else await self._resume(socket, old, hello)
+        refusal = None
         if there is None:
             if old is not None and old.log and hello.log != old.log:
                 for room in self._rooms.values():
                     room.position = 0  # positions of two logs cannot be compared
-            self.hello, self.nick, self._anew = hello, ANONYMOUS, old is not None
+            self.hello, self.id, self.nick = hello, hello.client, ANONYMOUS
+            self._anew = old is not None
+            refusal = await self._log_in_again(socket)
         if self.nick == ANONYMOUS and self.wanted_nick is not None:
             try:
                 await self._exchange(socket, NickTaken, "take_nick", nick=self.wanted_nick)
@@ -357,23 +416,42 @@ class RemoteSession:
         newest = {name: await self._join(socket, name) for name in again}
         if there is None and self._anew:
             self._put_resumed(tuple(self._rooms))
+        if refusal is not None:
+            self.inbox.put(refusal)
         for name in self._rooms.keys() & again:
             await self._fill(socket, name, newest[name])
         self._anew = False
 
+    async def _log_in_again(self, socket: Socket) -> Refusal | None:
+        """Log in with the token, if there is one. If it is refused, the program is told."""
+        if not self.token:
+            return None
+        try:
+            await self._exchange(socket, LoggedIn, "authenticate", token=self.token)
+        except Refused as refused:
+            if refused.code == Code.BAD_TOKEN:
+                self.token = ""
+            return Refusal(str(refused), refused.code)
+        return None
+
     async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> set[str] | None:
-        """The rooms in which the server lets this client be who it was; `None` if it does not."""
+        """The rooms of the resumed session; `None` if the server refuses to resume it.
+
+        Raises `NoConnection` if the server cannot know now, as it is cut off from its store.
+        """
         positions = {name: room.position for name, room in self._rooms.items()}
         fields = {"client": old.client, "token": old.token, "positions": positions}
         try:
             resumed = await self._exchange(socket, SessionResumed, "resume", **fields)
-        except Refused:
+        except Refused as refused:
+            if refused.code == Code.CANNOT_WRITE:
+                raise NoConnection(str(refused)) from None
             return None
         self.hello = evolve(hello, client=old.client, token=old.token)
         return {room.room for room in resumed.rooms}
 
     async def _join(self, socket: Socket, name: str) -> int:
-        """Be in a room again; gives the newest position there."""
+        """Join a room again; gives the newest position there."""
         room = self._rooms[name]
         room.queued = deque()
         try:
@@ -383,12 +461,12 @@ class RemoteSession:
             return 0
 
     async def _fill(self, socket: Socket, name: str, newest: int) -> None:
-        """Pass on what was said in a room while this client was away, as far as it is at hand."""
+        """Pass on the entries that a room got during the break, as far as the server has them."""
         room = self._rooms[name]
         if newest < room.position:
-            room.position = 0  # the log has lost entries, and gives their positions to others
+            room.position = 0  # the log lost entries, and gives their positions to new ones
         entries: list[PersistentEntry] = []
-        with suppress(Refused):  # the log cannot be read
+        with suppress(Refused):  # the server cannot read the log
             entries = await self._since(socket, name, room)
         if entries:
             self._pass_over(name, room, entries[0].position)
@@ -401,10 +479,10 @@ class RemoteSession:
             self._pass_on(entry)
 
     async def _since(self, socket: Socket, name: str, room: _Room) -> list[PersistentEntry]:
-        """The entries of a room since the position that was reached, `MAX_HISTORY` of them."""
+        """The newest entries of a room after its position: `MAX_HISTORY` of them, or some more."""
         entries = await self._past(socket, name, None)
         if any(map(room.contradicts, entries)):
-            room.position = 0  # as above
+            room.position = 0  # as in `_fill`
         while entries and entries[0].position > room.position + 1 and len(entries) < MAX_HISTORY:
             older = await self._past(socket, name, entries[0].position)
             if not older:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from contextlib import asynccontextmanager, suppress
 from io import StringIO
 from math import inf
@@ -29,32 +30,32 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from trio_chat.errors import Code, NoConnection, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator
 
     from wsproto.events import Event
 
-    Document: TypeAlias = Mapping[str, Any]
+Document: TypeAlias = Mapping[str, Any]
 
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 READ_BYTES = 65_536
-# Frames that wait for the connection to take them: each command waits for its answer, so that
-# there are as many as tasks that ask.
+# Frames that may wait to be sent. Each command waits for its answer, so there is at most one frame
+# for each task that asks.
 FRAMES = 16
-# A server's answers fit in its outbox, of a megabyte at the very most where someone has tuned it.
+# A server's answers fit in its outbox, which rarely has more than a megabyte.
 DOCUMENT_CHARS = 16 << 20
-# Of an answer that does not let this client in; its beginning is shown.
+# Bytes of an HTTP answer without an upgrade; its beginning is shown.
 ANSWER_BYTES = 4_096
-# A server that says nothing for so long is asked, and given up after as long again. Address
-# translators forget a connection after some minutes, and proxies after one.
+# Seconds of silence after which the client sends a ping. After as many more it gives up. Address
+# translators forget an idle connection after some minutes, and proxies after one.
 PING_SECONDS = 25.0
 
-# What OpenSSL writes around its reasons: [SSL: UNEXPECTED_MESSAGE] and where in its code.
+# OpenSSL's decoration of its reasons: [SSL: UNEXPECTED_MESSAGE], and a place in its source.
 _OPENSSL = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
 class SocketBroken(Exception):
-    """The connection has ended; `code` is that of the close, `None` if it ended without one."""
+    """The connection has ended; `code` is its close code, `None` if there was none."""
 
     def __init__(self, reason: str, code: int | None = None) -> None:
         super().__init__(reason)
@@ -62,13 +63,13 @@ class SocketBroken(Exception):
 
 
 class Socket:
-    """A connection that is open; made by `open_socket`."""
+    """An open connection, made by `open_socket`."""
 
     def __init__(self, stream: trio.abc.Stream, connection: WSConnection) -> None:
         self._stream = stream
         self._connection = connection
         self._frames, self._outgoing = trio.open_memory_channel[bytes](FRAMES)
-        # Some may have come with the answer that opened it.
+        # The HTTP answer may have brought the first ones.
         self._events: Iterator[Event] = connection.events()
         self._text = StringIO()
         self._pieces = 0
@@ -77,10 +78,10 @@ class Socket:
         self.received = 0
 
     async def send(self, document: Document, most: float = inf) -> None:
-        """Send a document of at most so many bytes.
+        """Send a document of at most `most` bytes.
 
-        Raises `Refused` for one that no server could read, and `SocketBroken` if it cannot be sent
-        any more.
+        Raises `Refused` if it is longer, or not UTF-8. Raises `SocketBroken` if the connection has
+        ended.
         """
         try:
             text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -94,7 +95,7 @@ class Socket:
 
     async def _send(self, event: Event) -> None:
         try:
-            # The frame is whole before it waits, so that a cancel does not cut it.
+            # A whole frame waits here, so that a cancel does not cut it.
             await self._frames.send(self._connection.send(event))
         except (trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
             raise SocketBroken("the connection is closing") from None
@@ -123,7 +124,7 @@ class Socket:
         match event:
             case TextMessage(data=text):
                 self._text.write(text)
-                self._pieces += 1  # an empty one is work too
+                self._pieces += 1  # empty fragments count too
                 if self._text.tell() + self._pieces > DOCUMENT_CHARS:
                     raise SocketBroken("the server sends too long a document")
                 if event.message_finished:
@@ -131,7 +132,7 @@ class Socket:
                     self.received = len(text)
                     return _document(text)
             case Ping():
-                # Where others wait already, the server knows that there is someone.
+                # If the queue is full, its frames show the server that this client is alive.
                 with suppress(trio.WouldBlock, trio.ClosedResourceError):
                     self._frames.send_nowait(self._connection.send(event.response()))
             case CloseConnection():
@@ -140,7 +141,7 @@ class Socket:
         return None
 
     async def close(self) -> None:
-        """Say that this client leaves; whoever reads sees the end."""
+        """Begin the close; `receive` raises at its end."""
         with suppress(SocketBroken):
             await self._send(CloseConnection(1000))
 
@@ -150,10 +151,10 @@ class Socket:
             async for frame in self._outgoing:
                 await self._stream.send_all(frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._outgoing.close()  # whoever reads finds out too
+            self._outgoing.close()  # `receive` finds out by itself
 
     async def watch(self) -> None:
-        """Ask a server that is silent, and give up one that stays so."""
+        """Ping a silent server, and give up if it stays silent."""
         while True:
             silent = trio.current_time() - self._heard
             if silent >= 2 * PING_SECONDS:
@@ -162,10 +163,10 @@ class Socket:
             if silent >= PING_SECONDS:
                 with trio.move_on_after(PING_SECONDS), suppress(SocketBroken):
                     await self._send(Ping())
-            await trio.sleep(PING_SECONDS)  # between two pings
+            await trio.sleep(PING_SECONDS)  # the time between two pings
 
     async def finish(self) -> None:
-        """Say that this client leaves for good, and read on until the server has closed."""
+        """Leave for good: send the close, and read on until the server has closed."""
         if self._connection.state is not ConnectionState.OPEN:
             return
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
@@ -190,8 +191,8 @@ async def open_socket(
 ) -> AsyncGenerator[Socket, None]:
     """Connect to a server, for the length of a block.
 
-    Raises `NoConnection`, whose message says why, if that is not possible; `ValueError` for what is
-    no URL of a WebSocket.
+    Raises `NoConnection` with the reason if that is not possible, and `ValueError` for another kind
+    of URL.
     """
     try:
         with trio.fail_after(CONNECT_SECONDS):
@@ -249,14 +250,14 @@ async def _open_stream(url: str, ssl_context: ssl.SSLContext | None) -> trio.abc
 
 
 def _why(error: OSError) -> str:
-    """The reason in words: Trio says what all addresses of a host said as a group."""
+    """The reason in words. For a host with several addresses, Trio raises a group of errors."""
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
     if error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)  # Trio's own text has the address, which is said already
+        return os.strerror(error.errno)  # Trio's own text repeats the address
     return error.strerror or str(error)
 
 

@@ -1,7 +1,7 @@
-"""The table of claims: whether a nick may be taken, and a room made, decided in the log's order.
+"""The table of claims decides, in the log's order, which nicks and rooms users may have.
 
-A claim is a draft that may turn out impossible. The table holds the keys of all nicks and the
-members of all rooms, for these decide what others may claim.
+A claim is a draft that the log may have to refuse. The table holds the keys of all nicks and the
+members of all rooms, because they decide which other claims are possible.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.events import CLAIMS, Entered, Exited, Gone, NickChanged
+from trio_chat.protocol.events import CLAIMS, Entered, Exited, Gone, NickChanged, PersonChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from trio_chat.protocol.events import Entry
     from trio_chat.protocol.names import Name
@@ -21,26 +22,48 @@ if TYPE_CHECKING:
 KINDS: Final = frozenset[type](CLAIMS)
 
 
-class Claims:
-    """Decides claims, and takes note of those it grants.
+def nick_taken(name: Name) -> Refused:
+    """Return the refusal of a nick that somebody has, or one that looks like it."""
+    return Refused(
+        f"the nick {name.display} is taken, or looks like one that is: please choose another",
+        code=Code.NICK_TAKEN,
+    )
 
-    No two users hold the same key of a nick. A room exists if it has members, or is a kept one.
-    None is made once there are `max_rooms`, one that its last member is just leaving among them.
+
+def too_many_rooms() -> Refused:
+    """Return the refusal of one more room."""
+    return Refused(
+        "there are too many rooms; please join one that exists (/rooms lists them)",
+        limit="max_rooms",
+        code=Code.TOO_MANY_ROOMS,
+    )
+
+
+class Claims:
+    """Decides claims, and records the claims that it grants.
+
+    No two persons hold the same key of a nick. A person is a user without an account, or all users
+    who are logged in to the same account. A room exists if it has members or is kept. No room is
+    created once there are `max_rooms`. A room that its last member leaves with the same claim still
+    counts.
     """
 
     def __init__(self, max_rooms: int) -> None:
-        """No users, and no kept rooms."""
+        """Begin without users and without kept rooms."""
         self._max_rooms = max_rooms
         self._kept: frozenset[str] = frozenset()
-        # Keys of nicks to their users, and users to the keys of their nicks.
+        # Keys of nicks to the persons who hold them, and persons to the keys of their nicks.
         self._holders: dict[str, str] = {}
         self._keys: dict[str, tuple[str, ...]] = {}
-        # Rooms to the number of their members, and users to the rooms they are in.
+        # Users to their accounts, and accounts to their users.
+        self._accounts: dict[str, str] = {}
+        self._devices: dict[str, set[str]] = {}
+        # Rooms to the number of their members, and users to the rooms that they are in.
         self._members: dict[str, int] = {}
         self._rooms: dict[str, tuple[str, ...]] = {}
 
     def allow(self, max_rooms: int, kept: Iterable[str]) -> None:
-        """Go by these rules from now on; `kept` are the rooms that exist without members too."""
+        """Apply these rules from now on. The rooms in `kept` exist even without members."""
         self._max_rooms = max_rooms
         dropped, self._kept = self._kept, frozenset(kept)
         for room in self._kept:
@@ -49,80 +72,111 @@ class Claims:
             self._let_go(room)
 
     def in_use(self, room: str) -> bool:
-        """Whether a room exists: it has members, or is a kept one."""
+        """Whether a room exists: it has members, or it is kept."""
         return room in self._members
 
-    def restore(self, users: Iterable[tuple[str, Iterable[str], Iterable[str]]]) -> None:
-        """Go by these users, who were granted all this before, and forget all others.
+    def restore(self, users: Iterable[tuple[str, str, Iterable[str], Iterable[str]]]) -> None:
+        """Replace all users by these. A log has granted their claims before.
 
-        Of each its id, the keys of its nick, and its rooms.
+        Each item is a user's id, the id of its person, the keys of its nick, and its rooms.
         """
-        for user in {*self._keys, *self._rooms}:
-            self._set_keys(user, ())
+        for person in list(self._keys):
+            self._set_keys(person, ())
+        for user in list(self._rooms):
             self._set_rooms(user, ())
-        for user, keys, rooms in users:
-            self._set_keys(user, tuple(keys))
+        self._accounts.clear()
+        self._devices.clear()
+        for user, person, keys, rooms in users:
+            self._be(user, person)
+            self._set_keys(person, tuple(keys))
             self._set_rooms(user, tuple(rooms))
 
-    def decide_all(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Decide the claims among drafts, in order: each draft, or why it is refused.
+    def decide_all(self, drafts: Sequence[Entry], kinds: AbstractSet[type]) -> Sequence[Result]:
+        """Decide the claims among drafts, in order. Return each draft, or the reason for refusal.
 
-        If none is refused, `drafts` itself is given back.
+        `kinds` has the types of the drafts. If no claim is refused, this returns `drafts` itself.
         """
-        # Mostly it is messages alone, and this look at a thousand of them takes 16 microseconds.
-        if KINDS.isdisjoint(map(type, drafts)):
+        if KINDS.isdisjoint(kinds):  # most turns hold only messages
             return drafts
         results: list[Result] = [self.decide(draft) or draft for draft in drafts]
         return results if any(isinstance(result, Refused) for result in results) else drafts
 
     def decide(self, draft: Entry) -> Refused | None:
-        """Grant a claim, or say why it is refused, which changes nothing.
+        """Grant a claim, or return why it is refused. A refusal changes nothing.
 
-        A draft that is no claim is granted.
+        A draft that is not a claim is granted.
         """
         match draft:
             case NickChanged(author=user, name=name):
-                return self._change_nick(user, name)
+                return self._change_nick(self._person(user), name)
+            case PersonChanged():
+                return self._change_person(draft)
             case Entered(author=user, room=room, leaving=leaving):
                 return self._enter(user, room, leaving)
             case Exited(author=user, room=room):
                 self._set_rooms(user, self._rooms_but(user, room))
             case Gone(author=user):
+                self._be(user, user)
                 self._set_keys(user, ())
                 self._set_rooms(user, ())
             case _:
                 pass
         return None
 
-    def _change_nick(self, user: str, name: Name) -> Refused | None:
-        if any(self._holders.get(key, user) != user for key in name.keys):
-            shown = name.display
-            return Refused(
-                f"the nick {shown} is taken, or looks like one that is: please choose another",
-                code=Code.NICK_TAKEN,
-            )
-        self._set_keys(user, name.keys)
+    def _change_nick(self, person: str, name: Name) -> Refused | None:
+        if any(self._holders.get(key, person) != person for key in name.keys):
+            return nick_taken(name)
+        self._set_keys(person, name.keys)
         return None
+
+    def _change_person(self, change: PersonChanged) -> Refused | None:
+        """Log a user in or out. An account takes its nick from anyone who has none."""
+        user, person, keys = change.author, change.person, change.name.keys
+        others = {self._holders.get(key, person) for key in keys} - {person, user}
+        if not others.isdisjoint(self._devices):
+            return nick_taken(change.name)
+        change.displaced = tuple(sorted(others))
+        for other in others:
+            self._set_keys(other, ())
+        self._be(user, person)
+        self._set_keys(person, keys)
+        return None
+
+    def _person(self, user: str) -> str:
+        return self._accounts.get(user, user)
+
+    def _be(self, user: str, person: str) -> None:
+        """Let a user be this person. A person without a user any more holds no nick."""
+        before = self._person(user)
+        if before == person:
+            return
+        if before == user:
+            self._set_keys(user, ())
+        else:
+            del self._accounts[user]
+            self._devices[before].discard(user)
+            if not self._devices[before]:
+                del self._devices[before]
+                self._set_keys(before, ())
+        if person != user:
+            self._accounts[user] = person
+            self._devices.setdefault(person, set()).add(user)
 
     def _enter(self, user: str, room: str, leaving: str | None) -> Refused | None:
         if room not in self._members and len(self._members) >= self._max_rooms:
-            return Refused(
-                "there are too many rooms; please join one that exists (/rooms lists them)",
-                limit="max_rooms",
-                code=Code.TOO_MANY_ROOMS,
-            )
+            return too_many_rooms()
         self._set_rooms(user, (*self._rooms_but(user, room, leaving), room))
         return None
 
     def _rooms_but(self, user: str, *others: str | None) -> tuple[str, ...]:
         return tuple(room for room in self._rooms.get(user, ()) if room not in others)
 
-    def _set_keys(self, user: str, keys: tuple[str, ...]) -> None:
-        for key in self._keys.pop(user, ()):
+    def _set_keys(self, person: str, keys: tuple[str, ...]) -> None:
+        for key in self._keys.pop(person, ()):
             del self._holders[key]
         if keys:
-            self._keys[user] = keys
-            self._holders.update(dict.fromkeys(keys, user))
+            self._keys[person] = keys
+            self._holders.update(dict.fromkeys(keys, person))
 
     def _set_rooms(self, user: str, rooms: tuple[str, ...]) -> None:
         before = self._rooms.pop(user, ())
@@ -135,6 +189,6 @@ class Claims:
             self._let_go(room)
 
     def _let_go(self, room: str) -> None:
-        """Have a room exist no more, if nothing holds it."""
+        """Remove a room that has no members and is not kept."""
         if not self._members[room] and room not in self._kept:
             del self._members[room]

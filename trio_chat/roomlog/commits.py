@@ -1,4 +1,4 @@
-"""Measures of writing a room log: how long it takes, whether it works, and what is wrong."""
+"""Measures of writing to a room log: how long it takes, and whether it works."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from attrs import define, field
 
 from trio_chat.metrics.histogram import SECONDS, Histogram
 
-# So long after a failure the log counts as one that cannot be written. Not for longer: nobody may
-# say anything while the server is held to be out of order, and then nothing would show it works.
+# A log counts as broken for this many seconds after a failure. A longer time would do harm: a
+# broken server refuses messages, and then no append could show that the log works again.
 FAILING_SECONDS = 60.0
 
 
@@ -17,7 +17,7 @@ FAILING_SECONDS = 60.0
 class Commits:
     """Counts of the appends so far.
 
-    `problems` says in a few words each what else is wrong with where the log is kept.
+    `problems` describes in a few words each what else is wrong with the place of the log.
     """
 
     seconds: Histogram = field(factory=lambda: Histogram(SECONDS))
@@ -25,15 +25,15 @@ class Commits:
     _failed: float | None = None
 
     def found(self, problems: tuple[str, ...]) -> None:
-        """Note what is wrong now."""
+        """Record the problems that exist now."""
         self.problems = problems
 
     def note(self, seconds: float, *, worked: bool) -> None:
-        """Count an append that took so long."""
+        """Count an append that took this many seconds."""
         self.seconds.add(seconds)
         self._failed = None if worked else time.monotonic()
 
     @property
     def writable(self) -> bool:
-        """Whether the last append worked, or has failed so long ago that this says nothing."""
+        """Whether the last append worked, or failed too long ago to say anything about now."""
         return self._failed is None or time.monotonic() - self._failed > FAILING_SECONDS

@@ -1,9 +1,9 @@
-"""A room log in memory: it lives as long as the chat does."""
+"""A room log in memory. It ends with the chat."""
 
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
@@ -11,35 +11,36 @@ from typing import TYPE_CHECKING, Literal
 import trio
 from attrs import define, field
 
-from trio_chat.protocol.events import PersistentEntry
+from trio_chat.protocol.events import PersistentEntry, Ruled
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import LoggedRoom, Stretch
+from trio_chat.roomlog import LoggedRoom, Stretch, rules
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
+from trio_chat.roomlog.rules import NO_RULES, Action, Rules
 from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Collection, Container, Sequence
 
     from trio_chat.protocol.events import Entry
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.retention import Retention
 
 
-# All messages take so many bytes at most, if no setting says so.
+# The limit for all entries together, in bytes, if no setting gives one.
 MOST_BYTES = 256 << 20
-# A part of the limit that is given back beyond what has to be, so that it is seldom done.
+# The part of the limit that is freed beyond what is needed, so that freeing is rare.
 SPARE = 1 / 32
 
-# A search holds up the hub for so long at once, and by one entry at the least.
+# A search holds up the hub for at most this many seconds at a time, or for one entry.
 STRETCH_SECONDS = 0.001
 
 
 @define
 class RoomHistory:
-    """What is kept of a room, up to a position; its name is a casefolded one."""
+    """The kept entries of a room up to a position. The room's name is casefolded."""
 
     room: str
     entries: deque[PersistentEntry]
@@ -48,36 +49,57 @@ class RoomHistory:
     topic_author: str = ""
     topic_nick: str = ""
     topic_time: float = 0.0
-    # When its newest entry was said, in milliseconds since 1970.
+    # The time of the newest entry, in milliseconds since 1970.
     newest: int = 0
     # The memory that the entries take.
     bytes: int = 0
+    rules: Rules = NO_RULES
+    actions: deque[Action] = field(factory=deque)
 
-    def add(self, entries: Sequence[PersistentEntry], clock: int) -> None:
-        """Add what has been said at once, with the clock at so many milliseconds since 1970."""
+    def add(self, entries: Sequence[PersistentEntry], clock: int, *, ruled: bool = False) -> int:
+        """Add entries of one append. Return by how much `bytes` grows.
+
+        `clock` is in milliseconds since 1970. `ruled` says whether an entry may be a `Ruled`.
+        """
         self.newest, topic = put_after(self.position, self.newest, entries, clock)
         self.position = entries[-1].position
+        if ruled:
+            self._follow(entries)
+            entries = list(map(rules.as_kept, entries))
         self.entries.extend(entries)
-        self.bytes += weight(entries)
+        size = weight(entries)
+        self.bytes += size
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
+        return size
 
-    def keep(self, entries: int) -> None:
-        """Drop the oldest entries until there are at most so many."""
-        for _ in range(len(self.entries) - entries):
-            self.drop()
+    def _follow(self, entries: Sequence[PersistentEntry]) -> None:
+        for entry in entries:
+            if isinstance(entry, Ruled):
+                self.rules, action = rules.follow(self.rules, entry)
+                self.actions.append(action)
+        while len(self.actions) > rules.MOST_ACTIONS:
+            self.actions.popleft()
 
-    def drop(self) -> None:
-        """Drop the oldest entry."""
-        self.bytes -= weight((self.entries.popleft(),))
+    def keep(self, entries: int) -> int:
+        """Drop the oldest entries until at most this many are left. Return their bytes."""
+        pop = self.entries.popleft
+        freed = weight([pop() for _ in range(len(self.entries) - entries)])
+        self.bytes -= freed
+        return freed
+
+    def drop(self) -> int:
+        """Drop the oldest entry. Return its bytes."""
+        return self.keep(len(self.entries) - 1)
 
 
 @define
 class HistoriesSnapshot:
-    """A memory log as plain data; those that spoke last come last. `log` is its identity.
+    """A memory log as plain data, its rooms in the order of their ranks. `log` is its identity.
 
-    `ahead`: how many of a room's entries came ahead of the state, and stand before the others.
+    `ahead` maps a room to the number of its entries that were sent ahead of the state. Those
+    entries come before the others.
     """
 
     rooms: list[RoomHistory] = field(factory=list)
@@ -88,17 +110,17 @@ class HistoriesSnapshot:
 
 @define
 class MemoryLog:
-    """Keeps what `retention` says; `Ranks` says which room makes place if there are too many.
+    """Keeps what `retention` allows. `Ranks` chooses the room to forget if there are too many.
 
-    If all messages take too many bytes, the largest rooms lose their oldest until no room is larger
-    than some size. So a flood loses its own messages.
+    If all entries together take too many bytes, the largest rooms lose their oldest entries until
+    no room is larger than a common size. So a flood of messages pushes out its own messages.
 
-    A room's history belongs to its name and outlives its members. Where one is let go to make
-    place, positions go on above all that were let go, so that a room's positions never start over.
+    A history belongs to a room's name and outlives its members. Rooms created after a history was
+    forgotten start above the forgotten positions, so positions of a name never start over.
     """
 
     _retention: Retention
-    _histories: OrderedDict[str, RoomHistory] = field(factory=OrderedDict, init=False)
+    _histories: dict[str, RoomHistory] = field(factory=dict, init=False)
     _ranks: Ranks = field(factory=Ranks, init=False)
     _bytes: int = field(default=0, init=False)
     _forgotten: int = field(default=0, init=False)
@@ -113,10 +135,10 @@ class MemoryLog:
 
     @classmethod
     def restored(cls, retention: Retention, snapshot: HistoriesSnapshot) -> MemoryLog:
-        """A log that goes on from another one's snapshot."""
+        """Return a log that continues from a snapshot of another one."""
         log = cls(retention)
         log._forgotten = snapshot.forgotten
-        # A version that had no identities has handed over none.
+        # Versions without identities send none.
         log._identity = snapshot.log or log._identity
         for history in snapshot.rooms:
             if history.entries:
@@ -127,24 +149,25 @@ class MemoryLog:
             log._bytes += history.bytes
             log._histories[history.room] = history
             log._ranks.spoke(history.room, len(history.entries))
-        # If they are too many, they go as others come: nobody knows yet which are in use.
+        # Excess rooms are forgotten as new rooms come: nobody knows yet which ones are in use.
         log._give_back()
         return log
 
     def histories(self) -> HistoriesSnapshot:
-        """All of it as plain data."""
-        return HistoriesSnapshot(list(self._histories.values()), self._forgotten, self._identity)
+        """Return the whole log as plain data."""
+        rooms = [self._histories[room] for room in self._ranks.in_order()]
+        return HistoriesSnapshot(rooms, self._forgotten, self._identity)
 
     async def check(self) -> None:
-        """Nothing: it goes over as plain data."""
+        """Do nothing: the log is handed over as plain data."""
         await trio.lowlevel.checkpoint()
 
     async def pause(self) -> None:
-        """Nothing: it ends with this process."""
+        """Do nothing: the log ends with this process."""
         await trio.lowlevel.checkpoint()
 
     def resume(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     @property
     def identity(self) -> str:
@@ -152,68 +175,80 @@ class MemoryLog:
         return self._identity
 
     def snapshot(self, room: str) -> LoggedRoom:
-        """A room at this moment."""
+        """Return the state of a room at this moment."""
         history = self._histories.get(room)
         if history is None:
             return LoggedRoom(log=self._identity)
         author, nick, time = history.topic_author, history.topic_nick, history.topic_time
         position = history.position
-        return LoggedRoom(history.topic, author, nick, time, position, self._identity)
+        return LoggedRoom(
+            history.topic, author, nick, time, position, self._identity, history.rules
+        )
+
+    def count_rooms(self, name: str, value: str) -> int:
+        """Return the number of rooms that have a field with this value."""
+        rooms = self._histories.values()
+        return sum(history.rules.fields.get(name) == value for history in rooms)
+
+    def _rules(self, room: str) -> Rules:
+        history = self._histories.get(room)
+        return NO_RULES if history is None else history.rules
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place, in order; claims are refused, and rooms too many."""
+        """Order the drafts. Refuse impossible claims, and entries of new rooms beyond the limit."""
         await trio.lowlevel.checkpoint()
-        results = self.claims.decide_all(drafts)
+        kinds = {*map(type, drafts)}
+        results = self.claims.decide_all(drafts, kinds)
+        if ruled := Ruled in kinds:
+            results = rules.decide(results, self._rules)
         clock, most = now(), self._retention.entries
         speaking = by_room(results)
         refused: set[str] = set()
         for room, entries in speaking.items():
-            if (history := self._history(room, speaking)) is None:
+            history = self._histories.get(room)
+            if history is None and (history := self._new_history(room, speaking)) is None:
                 refused.add(room)
-            else:
-                before = history.bytes
-                history.add(entries, clock)
-                if len(history.entries) > most:
-                    history.keep(most)
-                self._bytes += history.bytes - before
-                self._ranks.spoke(room, len(history.entries))
+                continue
+            if self._retention.days:
+                self._age(history)
+            grown, kept = history.add(entries, clock, ruled=ruled), len(history.entries)
+            if kept > most:
+                grown, kept = grown - history.keep(most), most
+            self._bytes += grown
+            self._ranks.spoke(room, kept)
         self._give_back()
         return without(refused, results)
 
     def _give_back(self) -> None:
-        """Have the largest rooms lose their oldest messages, if all take too many bytes."""
+        """Drop the oldest entries of the largest rooms if all entries take too many bytes."""
         most = self._retention.bytes or MOST_BYTES
         if self._bytes <= most:
             return
         level = _level([history.bytes for history in self._histories.values()], most)
         for history in self._histories.values():
-            before = history.bytes
             while history.bytes > level:
-                history.drop()
-            self._bytes += history.bytes - before
+                self._bytes -= history.drop()
             if not history.entries:
                 self._ranks.emptied(history.room)
 
-    def _history(self, room: str, speaking: Container[str]) -> RoomHistory | None:
-        history = self._histories.get(room)
-        if history is not None:
-            self._histories.move_to_end(room)
-            self._age(history)
-        elif self._make_place(speaking):
-            history = self._histories[room] = RoomHistory(room, deque(), self._forgotten)
+    def _new_history(self, room: str, speaking: Container[str]) -> RoomHistory | None:
+        if not self._make_place(speaking):
+            return None
+        history = self._histories[room] = RoomHistory(room, deque(), self._forgotten)
         return history
 
     def _make_place(self, speaking: Container[str]) -> bool:
-        """Have place for one more room, if there can be; those that are speaking stay."""
+        """Make place for one more room, if possible. Rooms in `speaking` stay."""
         before = len(self._histories)
         self._forget_down_to(self._retention.rooms - 1, speaking)
         return len(self._histories) < max(before, self._retention.rooms)
 
     def _forget_down_to(self, rooms: int, speaking: Container[str] = ()) -> None:
-        """Forget rooms until there are so many, as far as they may be forgotten."""
+        """Forget rooms until this many are left, as far as they may be forgotten."""
         while len(self._histories) > rooms:
             room = self._ranks.least(
-                lambda room: room in speaking or self.claims.in_use(room), self._has_past
+                lambda room: room in speaking or self.claims.in_use(room) or self._is_ruled(room),
+                self._has_past,
             )
             if room is None:
                 break
@@ -222,6 +257,9 @@ class MemoryLog:
             self._bytes -= history.bytes
             self._forgotten = max(self._forgotten, history.position)
 
+    def _is_ruled(self, room: str) -> bool:
+        return bool(self._histories[room].rules.fields)
+
     def _has_past(self, room: str) -> bool:
         history = self._histories[room]
         times = [entry.time for entry in islice(history.entries, 1)]
@@ -229,8 +267,12 @@ class MemoryLog:
             times.append(history.topic_time)
         return bool(times) and history.newest / 1000 - min(times) >= PAST_SECONDS
 
+    def allow(self, max_rooms: int, kept: Collection[str]) -> None:
+        """Apply these rules for new rooms."""
+        self.claims.allow(max_rooms, kept)
+
     def retain(self, retention: Retention) -> None:
-        """Keep so much from now on."""
+        """Apply another retention from now on."""
         old, self._retention = self._retention, retention
         self._forget_down_to(retention.rooms)
         if retention.entries != old.entries:
@@ -243,10 +285,8 @@ class MemoryLog:
         if not self._retention.days:
             return
         limit = self._retention.oldest()
-        before = history.bytes
         while history.entries and history.entries[0].time < limit:
-            history.drop()
-        self._bytes += history.bytes - before
+            self._bytes -= history.drop()
         if not history.entries:
             self._ranks.emptied(history.room)
 
@@ -258,7 +298,7 @@ class MemoryLog:
         return history.entries
 
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
-        """The persistent entries of a room after a position, oldest first, at most `limit`."""
+        """Return persistent entries of a room after a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         first = max(0, after + 1 - entries[0].position) if entries else 0
@@ -266,14 +306,22 @@ class MemoryLog:
         return list(islice(entries, first, first + limit))
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
-        """The newest persistent entries before a position, oldest first, at most `limit`."""
+        """Return the newest persistent entries before a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         end = _index(entries, position)
         return list(islice(entries, max(0, end - limit), end))
 
+    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
+        """Return the newest actions of a room before a position, oldest first, at most `limit`."""
+        await trio.lowlevel.checkpoint()
+        history = self._histories.get(room)
+        actions = () if history is None else history.actions
+        found = [one for one in actions if before is None or one.position < before]
+        return found[max(0, len(found) - limit) :]
+
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
-        """Look through a stretch of a room for entries that hold all the words."""
+        """Search a stretch of a room for entries that contain all the words."""
         await trio.lowlevel.checkpoint()
         entries = self._kept(room)
         begin = _index(entries, before)
@@ -289,11 +337,11 @@ class MemoryLog:
 
 
 def _level(sizes: list[int], most: int) -> int:
-    """The size that no room may have more of, so that all of them are well within so many bytes."""
+    """Return the largest size of a room at which all rooms fit well into `most` bytes."""
     left = round(most * (1 - SPARE))
     level = 0
     for at, size in enumerate(sorted(sizes)):
-        level = left // (len(sizes) - at)  # for each of those that are at least as large
+        level = left // (len(sizes) - at)  # for each of the rooms that are at least as large
         if size > level:
             break
         left -= size
@@ -301,7 +349,7 @@ def _level(sizes: list[int], most: int) -> int:
 
 
 def _index(entries: deque[PersistentEntry], position: int | None) -> int:
-    """The number of a room's entries before a position; of all if that is `None`."""
+    """Return the number of entries before a position, or of all entries for `None`."""
     if position is None or not entries:
         return len(entries)
     return min(len(entries), max(0, position - entries[0].position))

@@ -1,11 +1,11 @@
-"""Ranks say which room's history makes place for that of a new one.
+"""Ranks choose the room whose history is forgotten when a new room needs its place.
 
-A room in use is never forgotten: one with members, or a kept one. Nor is a room with a past: what
-it keeps was said over a day or longer. Of the others a room with the fewest messages goes first,
-and of such rooms the one that has been silent longest.
+A room in use is never forgotten: a room with members, or a kept one. A room with a past is not
+forgotten either: its kept entries span a day or more. Of the other rooms, a room with the fewest
+entries is forgotten first. Among equals, it is the room that has been silent longest.
 
-So a flood of new rooms pushes out its own. To push out a room of a hundred messages, an attacker
-needs as many in each of `max_rooms` rooms. Nobody can make up the day.
+So a flood of new rooms pushes out its own rooms. To push out a room of a hundred entries, an
+attacker needs a hundred entries in each of `max_rooms` rooms. The day cannot be faked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.errors import Code, Refused
@@ -26,34 +27,34 @@ if TYPE_CHECKING:
 
 RoomTest: TypeAlias = Callable[[str], bool]
 
-# From the oldest message that a room keeps to its newest, in seconds, if the room has a past.
+# A room has a past if its oldest and newest kept entries are this many seconds apart.
 PAST_SECONDS: Final = 86_400.0
-# After a look at all rooms that was in vain, until the next one.
+# After a search for a room to forget has failed, the next one waits this many seconds.
 LOOK_AGAIN_SECONDS: Final = 1.0
 
 NO_PLACE: Final = (
     "not said: the server can keep no more rooms; please go to one where people have talked before"
 )
 
-# The tier of rooms with a past, in which nobody looks.
+# The tier of rooms with a past. They are never searched.
 PAST: Final = -1
 
 
 class Ranks:
-    """The rooms that have a history, by what they keep.
+    """The rooms with a history, in tiers by the number of their kept entries.
 
-    The tiers have rooms of 0, 1, 2 to 3, 4 to 7 messages, and so on in powers of two. In a tier
-    those that spoke last come last.
+    The tiers hold rooms of 0, 1, 2 to 3, 4 to 7 entries, and so on in powers of two. Within a tier,
+    the rooms that spoke last come last.
     """
 
     def __init__(self) -> None:
-        """No rooms."""
+        """Begin without rooms."""
         self._tiers: list[OrderedDict[str, None]] = [OrderedDict()]
         self._tier_of: dict[str, int] = {}
         self._look_again = 0.0
 
     def spoke(self, room: str, kept: int) -> None:
-        """Note that a room has spoken, and keeps so many messages now."""
+        """Record that a room has spoken and now keeps this many entries."""
         tier = kept.bit_length()
         before = self._tier_of.get(room)
         if before == tier:
@@ -63,27 +64,32 @@ class Ranks:
             self._put(room, tier)
 
     def emptied(self, room: str) -> None:
-        """Note that all messages of a room are gone, and its past with them."""
+        """Record that all entries of a room are gone. The room then has no past."""
         if self._tier_of.get(room):
             self.drop(room)
             self._put(room, 0)
 
     def drop(self, room: str) -> None:
-        """Note that a room has no history."""
+        """Remove a room: it has no history."""
         tier = self._tier_of.pop(room, PAST)
         if tier != PAST:
             del self._tiers[tier][room]
 
-    def least(self, held: RoomTest, has_past: RoomTest) -> str | None:
-        """The room to forget next; `None` if there is none, or was none a moment ago.
+    def in_order(self) -> list[str]:
+        """Return all rooms. The rooms of a tier come in their order."""
+        past = (room for room, tier in self._tier_of.items() if tier == PAST)
+        return [*chain.from_iterable(self._tiers), *past]
 
-        `held` tells of a room whether it has to stay now, and `has_past` whether what it keeps was
-        said over `PAST_SECONDS`. That is asked of few rooms, and of each at most once.
+    def least(self, held: RoomTest, has_past: RoomTest) -> str | None:
+        """Return the room to forget next, or `None` if there was none a moment ago.
+
+        `held` says whether a room has to stay now. `has_past` says whether its entries span
+        `PAST_SECONDS`. Few rooms are asked about, and each at most once.
         """
         if time.monotonic() < self._look_again:
             return None
         for tier in self._tiers:
-            # Each is looked at once: a room that is held goes to the end, as if it had spoken.
+            # Each room is looked at once. A held room moves to the end, as if it had spoken.
             for _ in range(len(tier)):
                 room = next(iter(tier))
                 if held(room):
@@ -104,9 +110,9 @@ class Ranks:
 
 
 def without(rooms: AbstractSet[str], drafts: Sequence[Result]) -> Sequence[Result]:
-    """Drafts, with what would be kept of these rooms refused, as there is no place for them.
+    """Return drafts with all persistent entries in `rooms` refused, as there is no place for them.
 
-    If there are no such rooms, `drafts` itself is given back.
+    If `rooms` is empty, this returns `drafts` itself.
     """
     if not rooms:
         return drafts

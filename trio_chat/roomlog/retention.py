@@ -1,4 +1,4 @@
-"""How much of what was said a room log keeps."""
+"""The amount of history that a room log keeps."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DAY = 86_400
 
 @frozen
 class Retention:
-    """`entries` a room, of at most so many `rooms`, none older than `days` (0: however old).
+    """At most `entries` a room, at most `rooms`, and no entries older than `days` (0: no limit).
 
-    All of it takes at most so many `bytes` (0: no such limit), and leaves `free_bytes` of the disk.
+    All rooms together take at most `bytes` (0: no limit), and leave `free_bytes` of the disk free.
     """
 
     entries: int
@@ -27,12 +27,12 @@ class Retention:
     free_bytes: int = 0
 
     def oldest(self) -> float:
-        """The time, in seconds since 1970, before which nothing is kept."""
+        """The time before which nothing is kept, in seconds since 1970."""
         return time.time() - self.days * DAY if self.days else 0.0
 
 
 def retention(settings: Settings) -> Retention:
-    """What these settings say."""
+    """Return the retention in these settings."""
     return Retention(
         settings.history_entries,
         settings.max_rooms,

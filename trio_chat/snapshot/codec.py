@@ -20,13 +20,13 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from trio_chat.dialects import Encoding
 from trio_chat.dialects.answers import ANSWERS
-from trio_chat.dialects.line import CRLF, LF
+from trio_chat.dialects.line_encoding import CRLF, LF
+from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
-from trio_chat.errors import StateError
+from trio_chat.errors import Code, StateError
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import Name
-from trio_chat.snapshot.ahead import Described
 from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
@@ -34,11 +34,10 @@ from trio_chat.snapshot.model import (
     QueuedLabelled,
     QueuedRecord,
 )
+from trio_chat.snapshot.pieces import Clients, Described, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trio_chat.snapshot.ahead import Piece
 
     Hook: TypeAlias = Callable[[Any, Any], Any]
 
@@ -72,13 +71,27 @@ FIELDS: Final = {
 
 DESCRIBED: Final[Any] = Described  # a type, and no value, to mypy
 
+# Commands that an earlier version does not know: those about accounts and moderation.
+NEWS: Final = (
+    *(commands.Register, commands.LogIn, commands.Authenticate, commands.LogOut),
+    *(commands.ChangePassword, commands.Recover, commands.ShowAccount, commands.ListDevices),
+    *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
+    *(commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
+    *(commands.Invite, commands.Penalize, commands.Undo, commands.ShowActions),
+)
+
 # Of a value that is wrong, characters that are repeated.
 MOST_SHOWN: Final = 40
 
 # The annotations of commands name types that those modules do not import.
 attrs.resolve_types(commands.TakeNick, localns={"Name": Name})
+attrs.resolve_types(commands.SetRole, localns={"Name": Name})
+attrs.resolve_types(commands.Invite, localns={"Name": Name})
+attrs.resolve_types(commands.Target, localns={"Name": Name})
 attrs.resolve_types(commands.Join, localns={"Name": Name})
 attrs.resolve_types(commands.Tell, localns={"Name": Name})
+attrs.resolve_types(commands.LogIn, localns={"Name": Name})
+attrs.resolve_types(commands.Recover, localns={"Name": Name})
 attrs.resolve_types(commands.SwitchEncoding, localns={"Encoding": Encoding})
 attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 
@@ -86,6 +99,46 @@ attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 def write_state(state: ChatSnapshot) -> bytes:
     """A state as JSON, in UTF-8."""
     return _written({"version": VERSION, **_converter(careful=False).unstructure(state)})
+
+
+def leave_out_news(state: ChatSnapshot) -> None:
+    """Take out of a state what every state has, and an earlier version would refuse as unknown."""
+    for client in state.clients:
+        client.since, client.account, client.account_since = 0.0, "", 0.0
+        first = client.reader.dialect
+        first.greets = first.greeted = first.local = first.private = False
+        first.lines = attrs.evolve(
+            first.lines, hinted=False, bare_lines=0, greets=False, private=False
+        )
+        # While a password is asked for, the state is refused: an earlier version would take it for
+        # a line.
+        if not first.lines.secrets.wanted:
+            first.lines.secrets = Secrets()
+        if first.frames is not None:
+            first.frames = attrs.evolve(first.frames, private=False)
+        client.queued = [
+            _known_before(record)
+            for record in client.queued
+            if not isinstance(record, commands.ShowGreeting)
+        ]
+    state.counts = attrs.evolve(state.counts, logins_refused=0)
+    histories = state.histories
+    rooms = [attrs.evolve(room, bytes=0) for room in histories.rooms]
+    state.histories = attrs.evolve(histories, rooms=rooms)
+
+
+def _known_before(record: QueuedRecord) -> QueuedRecord:
+    """Return this record as an earlier version knows it."""
+    if isinstance(record, QueuedLabelled):
+        return QueuedLabelled(_known_before(record.record), record.id)
+    if isinstance(record, commands.Began):
+        return commands.Began()
+    if isinstance(record, commands.Tell) and record.client is not None:
+        # Without its client id, the message could reach a namesake.
+        return commands.Refuse("not sent: please try again", Code.UNREACHABLE)
+    if isinstance(record, NEWS):
+        return commands.Refuse("not done: please try again", Code.UNREACHABLE)
+    return record
 
 
 def read_state(data: bytes) -> ChatSnapshot:
@@ -124,7 +177,9 @@ def _written(fields: dict[str, Any]) -> bytes:
 
 def be_prepared() -> None:
     """Have what writes and reads states made, which takes 20 ms: nobody is to wait for it."""
-    read_state(write_state(ChatSnapshot("memory", clients=[ClientSnapshot("", "", "")])))
+    clients = [ClientSnapshot("", "", "")]
+    read_state(write_state(ChatSnapshot("memory", clients=clients)))
+    read_piece(write_piece(Piece(Clients(clients))))
 
 
 def _load(data: bytes) -> dict[str, Any]:
@@ -144,7 +199,7 @@ def _load(data: bytes) -> dict[str, Any]:
 def _read_carefully(fields: dict[str, Any]) -> ChatSnapshot:
     try:
         return _converter(careful=True).structure(fields, ChatSnapshot)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever it is, `_sentence` words it
         [first, *_] = cattrs.transform_error(error, path="state", format_exception=_sentence)
         raise StateError(f"the state cannot be read: {first}") from None
 
@@ -173,7 +228,7 @@ def _converter(*, careful: bool) -> cattrs.Converter:
     converter.register_unstructure_hook_factory(attrs.has, _plain_hook)
     _be_strict(converter)
     _add_bytes_and_encodings(converter)
-    for union in (QueuedRecord, PersistentEntry, Described):
+    for union in (QueuedRecord, PersistentEntry, Described, commands.SecretCommand):
         _add_union(converter, union)
     return converter
 
@@ -250,12 +305,13 @@ def _is_mapping(kind: Any) -> bool:
 
 
 def _mapping_hook(kind: Any, converter: cattrs.Converter) -> Hook:
-    make: Any = get_origin(kind)
-    read = mapping_structure_factory(dict[str, int], converter)
+    make: Any = Counter if get_origin(kind) is Counter else dict
+    items: Any = dict[str, int] if make is Counter else dict[get_args(kind)]  # type: ignore[misc]  # a type made as it runs
+    read = mapping_structure_factory(items, converter)
 
     def structure(value: Any, _: Any) -> Any:
         _check_type(value, dict)
-        return make(read(value, dict[str, int]))
+        return make(read(value, items))
 
     return structure
 

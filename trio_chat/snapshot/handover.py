@@ -8,12 +8,14 @@ from pathlib import Path
 
 from attrs import define, field
 
-from trio_chat.config.settings import SQLITE, Settings
+from trio_chat.config.settings import Settings
+from trio_chat.config.store_url import SQLITE
 from trio_chat.config.token import read_token
 from trio_chat.errors import Refused, SettingsError, StateError, StoreError
 from trio_chat.protocol.names import Name, parse_room
-from trio_chat.roomlog.sqlite.file import check_header, real
-from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
+from trio_chat.roomlog.sqlite.file import check_header
+from trio_chat.roomlog.sqlite.lock import real
+from trio_chat.roomlog.sqlite.schema import QUICK_FROM, SCHEMA_VERSION
 from trio_chat.snapshot.model import ChatSnapshot
 
 
@@ -65,21 +67,20 @@ def check_handover(settings: Settings, state: ChatSnapshot) -> None:
 def check_settings(settings: Settings, store: str, schema: int = SCHEMA_VERSION) -> None:
     """See the part of this that no state is needed for.
 
-    `store` is what rooms are kept in, and `schema` that of its file. To bring a file to another
-    schema takes too long for an upgrade. Raises like `check_handover`.
+    `store` is what rooms are kept in, and `schema` that of its file. To bring a file from an old
+    schema to this one takes too long for an upgrade. Raises like `check_handover`.
     """
     kept_rooms_of(settings)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))
-    old, new = _file_of(store), _file_of(settings.store)
+    old, new = _place_of(store), _place_of(settings.shown_store)
     if old != new:
         raise StateError(
-            f"rooms are kept in {old or 'memory'}, and would be in {new or 'memory'}: "
-            f"another store needs a restart"
+            f"rooms are kept in {old}, and would be in {new}: another store needs a restart"
         )
-    if new is not None:
+    if isinstance(new, Path):
         check_header(new)
-        if schema != SCHEMA_VERSION:
+        if not QUICK_FROM <= schema <= SCHEMA_VERSION:
             raise StoreError(
                 f"{new} has schema {schema}, and to bring it to schema {SCHEMA_VERSION} takes "
                 "longer than clients can wait: restart the daemon, which does so"
@@ -94,22 +95,27 @@ def kept_rooms_of(settings: Settings) -> list[Name]:
         raise SettingsError(f"keep_rooms: {refusal}") from None
 
 
-def _file_of(store: str) -> Path | None:
-    return real(Path(store.removeprefix(SQLITE))) if store.startswith(SQLITE) else None
+def _place_of(store: str) -> Path | str:
+    if store.startswith(SQLITE):
+        return real(Path(store.removeprefix(SQLITE)))
+    # A chat without a daemon has `auto`, which is memory for it.
+    return "memory" if store == "auto" else store
 
 
 def _check_consistent(state: ChatSnapshot) -> None:
     """See that all that is named is there, and nothing twice that can be there once only."""
     rooms = {room.name for room in state.rooms}
     ids: set[str] = set()
-    keys: set[str] = set()
+    holders: dict[str, str] = {}
     if len(rooms) != len(state.rooms):
         raise StateError("the state has a room twice")
     for client in state.clients:
-        if client.id in ids or not keys.isdisjoint(client.keys):
+        person = client.account or client.id
+        shared = any(holders.get(key, person) != person for key in client.keys)
+        if client.id in ids or shared:
             raise StateError(f"the state has the client {client.id} or its nick twice")
         ids.add(client.id)
-        keys.update(client.keys)
+        holders.update(dict.fromkeys(client.keys, person))
         if not rooms.issuperset(client.rooms):
             raise StateError(f"the state has the client {client.id} in a room that is not there")
         if client.lagging and client.closing is None and set(client.rooms) - set(client.positions):

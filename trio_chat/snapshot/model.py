@@ -11,12 +11,14 @@ from attrs import define, field
 
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects import Encoding
-from trio_chat.dialects.line import LF, LineDialect
+from trio_chat.dialects.line import LineDialect
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.roomlog import Place
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.transports.reader import ReaderSnapshot
 
@@ -55,12 +57,32 @@ QueuedRecord: TypeAlias = (
     | commands.Ping
     | commands.Quit
     | commands.Resume
+    | commands.Register
+    | commands.LogIn
+    | commands.Authenticate
+    | commands.LogOut
+    | commands.ChangePassword
+    | commands.Recover
+    | commands.ShowAccount
+    | commands.ListDevices
+    | commands.RevokeDevice
+    | commands.ExportAccount
+    | commands.DeleteAccount
+    | commands.ClaimRoom
+    | commands.ShowRules
+    | commands.SetRoom
+    | commands.SetRole
+    | commands.Invite
+    | commands.Penalize
+    | commands.Undo
+    | commands.ShowActions
     | commands.Refuse
     | commands.Answer
     | commands.Served
     | commands.Began
     | commands.SwitchEncoding
     | commands.Greet
+    | commands.ShowGreeting
     | CameFrom
     | commands.Disconnected
     | QueuedCustom
@@ -95,10 +117,15 @@ class ClientSnapshot:
     # With this token it can come back, within so many seconds if it has no connection.
     token: str = ""
     away: float | None = None
-    # The number of its socket, if that came ahead of the state. Of the unsent bytes that came with
-    # it, so many still count, the last ones.
+    # The number of its socket, if that came ahead of the state. Of the unsent bytes that came
+    # before, so many still count, the last ones.
     socket: int | None = None
     unsent_ahead: int = 0
+    # When the user came, in seconds since 1970; 0 if an earlier version has not said.
+    since: float = 0.0
+    # The id of the account that the user is logged in to.
+    account: str = ""
+    account_since: float = 0.0
 
 
 @define
@@ -123,6 +150,16 @@ class LeftBehind:
 
 
 @define
+class OtherUser:
+    """A user of another process that shares the log, or of none."""
+
+    id: str
+    nick: str
+    keys: list[str] = field(factory=list)
+    rooms: list[str] = field(factory=list)
+
+
+@define
 class ChatSnapshot:
     """A chat between two turns. `uptime` is in seconds, `histories` are those of a memory log."""
 
@@ -135,3 +172,9 @@ class ChatSnapshot:
     histories: HistoriesSnapshot = field(factory=HistoriesSnapshot)
     # The endpoint of each listening socket.
     listening: list[Endpoint] = field(factory=list)
+    # The numbers of the sockets that came ahead of the state, in the order of their clients. A
+    # client whose record came ahead too, and still holds, is not among `clients`.
+    order: list[int] = field(factory=list)
+    # If the log is shared: the users of the other processes, and the place among these.
+    others: list[OtherUser] = field(factory=list)
+    place: Place | None = None

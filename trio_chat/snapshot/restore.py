@@ -11,7 +11,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import Reason, Session
 from trio_chat.hub.state import State
-from trio_chat.hub.user import Detached, User
+from trio_chat.hub.user import Account, Detached, User
 from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse, TakeNick
 from trio_chat.protocol.events import Exited
 from trio_chat.protocol.names import parse_nick
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.inbox import CameFrom, Item
     from trio_chat.protocol.commands import Command
     from trio_chat.protocol.table import Row
-    from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog import LocalLog, SharedLog
     from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot, QueuedRecord, RoomSnapshot
     from trio_chat.transports.reader import ReaderSnapshot
     from trio_chat.transports.readiness import Readiness
@@ -37,7 +37,11 @@ class Restore:
     """Makes the state of a chat, link by link and room by room. Times go on from now."""
 
     def __init__(
-        self, settings: Settings, table: Mapping[str, Row], snapshot: ChatSnapshot, log: RoomLog
+        self,
+        settings: Settings,
+        table: Mapping[str, Row],
+        snapshot: ChatSnapshot,
+        log: LocalLog | SharedLog,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -63,9 +67,14 @@ class Restore:
                 yield self._session(snapshot, link, channel)
             else:
                 self._detached(snapshot, snapshot.away, channel)
-        if self.state.users:
+        for other in self._snapshot.others:
+            user = self.state.users[other.id] = User(other.id, other.nick)
+            self._known(user, other.keys, other.rooms)
+        if self.state.users and self._log.shared is False:
             users = self.state.users.values()
-            self._log.claims.restore((user.id, user.keys, tuple(user.rooms)) for user in users)
+            self._log.claims.restore(
+                (user.id, user.person, user.keys, tuple(user.rooms)) for user in users
+            )
 
     def undelivered(self) -> list[Exited]:
         """The leaves that the members of rooms have not been told of yet."""
@@ -86,9 +95,13 @@ class Restore:
             link.unsent, link.kept = snapshot.unsent or None, len(snapshot.unsent)
         else:
             link.keep(snapshot.unsent or None, None)
-        session = Session(link, snapshot.encoding, channel, room_limit=snapshot.room_limit)
-        session.user = self._user(snapshot)
-        session.user.session = session
+        session = Session(
+            link,
+            snapshot.encoding,
+            channel,
+            room_limit=snapshot.room_limit,
+            user=self._user(snapshot),
+        )
         state = self.state
         state.add(session)
         state.count_address(link.address)
@@ -106,7 +119,9 @@ class Restore:
         if snapshot.queued:
             session.queue = deque(map(self._record, snapshot.queued))
             state.wait(session)
-        return self._reader(session, link, channel, snapshot.reader)
+        reader = self._reader(session, link, channel, snapshot.reader)
+        session.began = reader.first is None
+        return reader
 
     def _detached(
         self, snapshot: ClientSnapshot, seconds: float, channel: trio.MemorySendChannel[Item]
@@ -133,16 +148,28 @@ class Restore:
 
     def _user(self, snapshot: ClientSnapshot) -> User:
         """Have the state know a user: by its id, nick and rooms."""
-        state, user = self.state, User(snapshot.id, snapshot.nick)
-        user.token, user.keys = snapshot.token, tuple(snapshot.keys)
+        state, user = self.state, User(snapshot.id, snapshot.nick, snapshot.since)
+        user.token = snapshot.token
+        if snapshot.account:
+            user.be(
+                state.accounts.setdefault(
+                    snapshot.account, Account(snapshot.account, snapshot.account_since)
+                )
+            )
         if snapshot.closing is None:
             state.users[user.id] = user
+        return self._known(user, snapshot.keys, snapshot.rooms)
+
+    def _known(self, user: User, keys: Sequence[str], rooms: Sequence[str]) -> User:
+        """Have the state know a user's nick and rooms."""
+        state, user.keys = self.state, tuple(keys)
         if user.keys:
-            state.nicks[user.keys[0]] = user
-        for name in snapshot.rooms:
+            state.nicks.setdefault(user.keys[0], user)
+        for name in rooms:
             room = state.rooms[name]
             room.enter(user)
             user.rooms[name] = room
+            user.ruled = user.ruled or room.rules is not None
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         return user
 

@@ -14,14 +14,16 @@ from trio_chat.snapshot.model import (
     ChatSnapshot,
     ClientSnapshot,
     LeftBehind,
+    OtherUser,
     QueuedCustom,
     QueuedLabelled,
     RoomSnapshot,
 )
+from trio_chat.transports.reader import ReaderSnapshot
 from trio_chat.transports.tcp import SocketLink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from trio_chat.config.endpoints import Endpoint
     from trio_chat.hub.inbox import Record
@@ -30,14 +32,15 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import PersistentEntry
-    from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog import LocalLog, RoomLog, SharedLog
     from trio_chat.roomlog.retention import Retention
     from trio_chat.snapshot.model import QueuedRecord
+    from trio_chat.transports.reader import Reader
 
 
 def take_snapshot(
     state: State,
-    log: RoomLog,
+    log: LocalLog | SharedLog,
     pause: Pause,
     uptime: float,
     listening: Sequence[Endpoint],
@@ -58,27 +61,26 @@ def take_snapshot(
     staying = [*(session for session, _ in sessions), *losing]
     members = {session.user for session in staying if session.closing is None}
     members.update(detached)
+    others = {user for user in state.users.values() if not user.is_here and not user.leaving}
     keep = retention(state.settings)
     # Of a room that none of them is in there is nothing that the room log does not know.
-    rooms = [room for room in state.rooms.values() if not members.isdisjoint(room.members)]
+    known = members | others
+    rooms = [room for room in state.rooms.values() if not known.isdisjoint(room.members)]
     return ChatSnapshot(
-        store=state.settings.store,
+        store=state.settings.shown_store,
         uptime=uptime,
         counts=state.counts,
         clients=[
-            *(_session(session, link, pause) for session, link in sessions),
+            *(connected(session, link, pause.readers.get(session)) for session, link in sessions),
             *(_losing(session, state) for session in losing),
             *(_detached(user, kept) for user, kept in detached.items()),
         ],
         rooms=[_room(room, _at_hand(room, log, keep)) for room in rooms],
-        gone=[
-            LeftBehind(room.name, member.id, member.nick)
-            for room in rooms
-            for member in room.members
-            if member not in members
-        ],
+        gone=[gone for room in rooms for gone in _left_behind(room, known)],
         histories=log.histories(),
         listening=list(listening),
+        others=[OtherUser(u.id, u.nick, list(u.keys), list(u.rooms)) for u in others],
+        place=log.place if log.shared is True else None,
     )
 
 
@@ -99,6 +101,15 @@ def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
     return RoomSnapshot(room.name, room.shown, room.topic, room.position, recent=recent)
 
 
+def _left_behind(room: Room, known: Collection[User]) -> list[LeftBehind]:
+    """Return who is in a room, but with no device that goes over."""
+    persons = {member.person: member.nick for member in room.members}
+    for member in room.members:
+        if member in known:
+            persons.pop(member.person, None)
+    return [LeftBehind(room.name, person, nick) for person, nick in persons.items()]
+
+
 def _at_hand(room: Room, log: RoomLog, keep: Retention) -> list[PersistentEntry]:
     """The recent entries that a member is still to get and that the room log does not keep.
 
@@ -114,13 +125,63 @@ def _at_hand(room: Room, log: RoomLog, keep: Retention) -> list[PersistentEntry]
 
 
 def _is_behind(room: Room) -> bool:
+    here = (user for user in room.members if user.is_here)
     return any(
         user.session is None or user.session.slow_consumer or not _goes_over(user.session)
-        for user in room.members
+        for user in here
     )
 
 
-def _user(user: User, address: str, peer: str) -> ClientSnapshot:
+def connected(session: Session, link: SocketLink, reader: Reader | None) -> ClientSnapshot:
+    """Make plain data of a session on a socket, and of its user.
+
+    `reader` is its task's, or `None` if its input is at its end.
+    """
+    user = session.user
+    if user.session is not session:  # which is detached, or on another connection
+        user = User()
+    closing = session.closing
+    return ClientSnapshot(
+        id=user.id,
+        address=link.address,
+        peer=link.peer,
+        nick=user.nick,
+        keys=list(user.keys),
+        rooms=list(user.rooms),
+        room_limit=session.room_limit,
+        encoding=session.encoding,
+        reader=ReaderSnapshot() if reader is None else reader.snapshot(),
+        unsent=link.unsent or b"",
+        lagging=session.slow_consumer,
+        positions=session.positions,
+        closing=closing,
+        queued=[] if closing is not None else list(_queued(session)),
+        token=user.token,
+        since=user.since,
+        account="" if user.account is None else user.account.id,
+        account_since=0.0 if user.account is None else user.account.since,
+    )
+
+
+def _losing(session: Session, state: State) -> ClientSnapshot:
+    """The user of a session that cannot go over: detached, for the other process."""
+    link, grace = session.link, float(state.settings.resume_grace)
+    return _away(session.user, session, link.address, link.peer, session.reached, grace)
+
+
+def _detached(user: User, detached: Detached) -> ClientSnapshot:
+    left = max(0.0, detached.until - trio.current_time())
+    return _away(user, detached, detached.address, detached.peer, detached.positions, left)
+
+
+def _away(
+    user: User,
+    kept: Session | Detached,
+    address: str,
+    peer: str,
+    positions: dict[str, int],
+    seconds: float,
+) -> ClientSnapshot:
     return ClientSnapshot(
         id=user.id,
         address=address,
@@ -128,43 +189,16 @@ def _user(user: User, address: str, peer: str) -> ClientSnapshot:
         nick=user.nick,
         keys=list(user.keys),
         rooms=list(user.rooms),
+        room_limit=kept.room_limit,
+        encoding=kept.encoding,
+        lagging=True,
+        positions=positions,
         token=user.token,
+        since=user.since,
+        account="" if user.account is None else user.account.id,
+        account_since=0.0 if user.account is None else user.account.since,
+        away=seconds,
     )
-
-
-def _session(session: Session, link: SocketLink, pause: Pause) -> ClientSnapshot:
-    """A session on a socket, and its user."""
-    user = session.user
-    if user.session is not session:  # which is detached, or on another connection
-        user = User()
-    snapshot = _user(user, link.address, link.peer)
-    snapshot.room_limit, snapshot.encoding = session.room_limit, session.encoding
-    snapshot.lagging, snapshot.positions = session.slow_consumer, session.positions
-    reader = pause.readers.get(session)  # None if its input is at its end
-    if reader is not None:
-        snapshot.reader = reader.snapshot()
-    snapshot.unsent = link.unsent or b""
-    snapshot.closing = session.closing
-    if session.closing is None:
-        snapshot.queued += _queued(session)
-    return snapshot
-
-
-def _losing(session: Session, state: State) -> ClientSnapshot:
-    """The user of a session that cannot go over: detached, for the other process."""
-    snapshot = _user(session.user, session.link.address, session.link.peer)
-    snapshot.room_limit, snapshot.encoding = session.room_limit, session.encoding
-    snapshot.lagging, snapshot.positions = True, session.reached
-    snapshot.away = float(state.settings.resume_grace)
-    return snapshot
-
-
-def _detached(user: User, detached: Detached) -> ClientSnapshot:
-    snapshot = _user(user, detached.address, detached.peer)
-    snapshot.room_limit, snapshot.encoding = detached.room_limit, detached.encoding
-    snapshot.lagging, snapshot.positions = True, detached.positions
-    snapshot.away = max(0.0, detached.until - trio.current_time())
-    return snapshot
 
 
 def _queued(session: Session) -> Iterator[QueuedRecord]:

@@ -1,7 +1,7 @@
-"""The terminal client, `trio-chat connect`: a person's screen, or plain lines in a pipe.
+"""The terminal client, `trio-chat connect`: a screen for a person, or plain lines in a pipe.
 
-`command` is its command line. `conversation` passes events to the `view`, which makes lines of
-them, and typed lines to the server. `screen` is a terminal, `plain` a pipe.
+`command` has its options and `connect` runs it. On a terminal, `conversation` passes events to the
+`view` and typed lines to the server, and `screen` draws the view. In a pipe, `plain` does all.
 """
 
 from __future__ import annotations

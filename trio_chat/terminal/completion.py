@@ -1,4 +1,4 @@
-"""How a line that is being typed may go on: commands, nicks, rooms."""
+"""Completions of the line that is being typed: commands, nicks and rooms."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from trio_chat.protocol.text import casefolded
+from trio_chat.protocol.text import casefolded, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Commands whose first word is a room, a nick, a command.
+# Commands whose first argument is a room, a nick or a command.
 OF_ROOMS = ("/join",)
-OF_NICKS = ("/tell",)
+OF_NICKS = ("/tell", "/query")
 OF_COMMANDS = ("/help",)
 
 
 @frozen
 class Words:
-    """What can be completed.
+    """The words that can be completed.
 
-    Usages by command (with its slash), rooms, and nicks, those first who have spoken last.
+    `commands` are usages by command, which has its slash. `here` are the nicks of other people in
+    the room, and `spoke` those that have spoken, the latest last.
     """
 
     commands: dict[str, str] = field(factory=dict)
     rooms: tuple[str, ...] = ()
-    nicks: tuple[str, ...] = ()
+    here: tuple[str, ...] = ()
+    spoke: tuple[str, ...] = ()
+
+    @property
+    def nicks(self) -> Iterable[str]:
+        """The nicks in the room, the latest speakers first. Sorting thousands takes a while."""
+        here = set(self.here)
+        spoke = [nick for nick in reversed(self.spoke) if nick in here]
+        return map(harmless, dict.fromkeys([*spoke, *sorted(here, key=casefolded)]))
 
 
 def completions(text: str, words: Words) -> list[tuple[str, str]]:
-    """What may stand in place of the last word of `text`: the word, and what comes after it."""
+    """The words that may replace the last word of `text`, each with the text to add after it."""
     before, _, last = text.rpartition(" ")
     command = text.split(" ", 1)[0]
     if not before and text.startswith("/"):
@@ -48,7 +57,7 @@ def completions(text: str, words: Words) -> list[tuple[str, str]]:
         return _begun(names, last, "")
     if not last or command in OF_ROOMS:
         return []
-    # At the beginning of a message a nick says to whom it is.
+    # A nick at the beginning of a message addresses somebody.
     return _begun(words.nicks, last, " " if before else ": ") + _begun(words.rooms, last, " ")
 
 

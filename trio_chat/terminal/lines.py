@@ -1,7 +1,7 @@
-"""How what happens looks on a person's screen: lines of styled text.
+"""Events as lines of styled text, as a person's screen shows them.
 
-A line is a list of fragments, each a style's name and a text that is shown as it stands. Nobody's
-words are read as markup, and characters that a terminal would obey never get into a fragment.
+A line is a list of fragments: the name of a style, and a text that is shown as it stands. No text
+is read as markup, and no fragment has characters that a terminal obeys.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
-from trio_chat.dialects.line import LF
-from trio_chat.protocol.events import Acted, Said
+from trio_chat.dialects.line_encoding import LF
+from trio_chat.protocol.events import Acted, EntriesShown, Ruled, Said
 from trio_chat.protocol.text import harmless
 from trio_chat.terminal.width import clusters, width
 
 if TYPE_CHECKING:
-    from trio_chat.protocol.events import Event, PersistentEntry
+    from trio_chat.protocol.events import Event, Notice, PersistentEntry
 
 Line: TypeAlias = list[tuple[str, str]]
 
-# How many colours there are for nicks: `nick0`, `nick1`, …
+# The number of styles for nicks: `nick0`, `nick1`, …
 NICK_COLOURS: Final = 8
-# Names that a line of comings and goings has of each kind.
+# Names that one line about joins and leaves lists of each kind.
 MOST_NAMES: Final = 8
-# What stands before a message: the time and a space. Rows that follow begin there too, so that
-# nobody can pad a message until part of it looks like another line.
+# The width of the time and the space before a message. Its further rows begin there too. So nobody
+# can pad a message until a part of it looks like another line.
 INDENT: Final = 6
 
-# And the spaces after it.
+# A word and the spaces after it.
 _WORD: Final = re.compile("([^ ]*)( *)")
 
 
@@ -39,88 +39,136 @@ def line(*fragments: tuple[str, str]) -> Line:
 
 
 def nick_style(nick: str) -> str:
-    """The same colour for the same nick, everywhere and always."""
+    """The style of a nick, which is always the same for the same nick."""
     return f"nick{crc32(nick.encode()) % NICK_COLOURS}"
 
 
 def clock(seconds: float) -> tuple[str, str]:
-    """The hour and minute, where this person is."""
+    """The local hour and minute."""
     return ("time", time.strftime("%H:%M ", time.localtime(seconds)))
 
 
+def zone(seconds: float) -> str:
+    """The name of the local time zone, and its offset from UTC."""
+    local = time.localtime(seconds)
+    name, offset = time.strftime("%Z", local), time.strftime("%z", local)
+    return name if name == "UTC" else f"{name} (UTC{offset[:3]}:{offset[3:]})"
+
+
 def entry(event: PersistentEntry, *, called: bool = False) -> Line:
-    """A message, an action or a new topic; `called`: it names this person."""
+    """A message, an action, a new topic or new rules; `called`: it has this person's nick."""
+    return line(clock(event.time), *_entry(event, called=called))
+
+
+def _entry(event: PersistentEntry, *, called: bool = False) -> Line:
     nick = (nick_style(event.nick), event.nick)
     text = ("called" if called else "", event.text)
     match event:
         case Said():
-            return line(clock(event.time), nick, ("", ": "), text)
+            return [nick, ("", ": "), text]
         case Acted():
-            return line(clock(event.time), ("", "* "), nick, ("", " "), text)
+            return [("", "* "), nick, ("", " "), text]
+        case Ruled():
+            return [nick, ("", " "), text, ("quiet", f" [A{event.position}]")]
         case _:
-            return line(clock(event.time), ("quiet", "topic by "), nick, ("quiet", ": "), text)
+            return [("quiet", "topic by "), nick, ("quiet", ": "), text]
 
 
-def private(now: float, from_nick: str, to_nick: str, text: str) -> Line:
-    """A private message, in or out; "you" is this person."""
-    return line(clock(now), ("private", f"{from_nick} → {to_nick}:"), ("", " "), ("", text))
+def message(seconds: float, nick: str, text: str) -> Line:
+    """A private message, in the window of its talk."""
+    return line(clock(seconds), (nick_style(nick), nick), ("", ": "), ("", text))
 
 
-def quiet(now: float, text: str) -> Line:
-    """What need not be looked at."""
-    return line(clock(now), ("quiet", f"· {text}"))
+def told(seconds: float, nick: str, text: str) -> Line:
+    """A private message from this person, in a window that is not its talk's."""
+    return line(clock(seconds), ("private", f"you → {nick}:"), ("", " "), ("", text))
 
 
-def fault(now: float, text: str) -> Line:
-    """What was not done, and why."""
-    return line(clock(now), ("fault", f"! {text}"))
+def quiet(seconds: float, text: str) -> Line:
+    """A remark that a reader may pass over."""
+    return line(clock(seconds), ("quiet", f"· {text}"))
 
 
-def day(seconds: float) -> Line:
-    """What stands above the first line of another day."""
-    when = time.localtime(seconds)
-    return line(("quiet", f"── {time.strftime('%A', when)} {time.strftime('%Y-%m-%d', when)}"))
+def fault(seconds: float, text: str) -> Line:
+    """Something that was not done, and the reason."""
+    return line(clock(seconds), ("fault", f"! {text}"))
 
 
-def heading(*parts: str) -> Line:
-    """What stands above a room's lines when they come on screen; empty parts are left out."""
-    name, *rest = filter(None, parts)
-    return line(("heading", f"── {name}"), ("quiet", "".join(f" · {part}" for part in rest)))
+def date(seconds: float) -> str:
+    """The local day of the week and date."""
+    return time.strftime("%A %Y-%m-%d", time.localtime(seconds))
+
+
+def mark(text: str) -> Line:
+    """A mark between two lines of a log."""
+    return line(("mark", f"── {text}"))
+
+
+def text(words: str) -> Line:
+    """A line of an answer, or of the server's greeting."""
+    return line(("answer", words))
 
 
 def answer(event: Event) -> list[Line]:
-    """What a question was answered, in the words that a person with telnet gets."""
-    text = str(LF.render([event])[0]).removesuffix("\n")
-    return [line(("answer", said.removeprefix("> "))) for said in text.split("\n")]
+    """The answer to a question, in the words of the line protocol."""
+    if isinstance(event, EntriesShown) and event.entries:
+        return _entries(event)
+    return [text(said) for said in _said(event)]
+
+
+def notice(seconds: float, event: Notice) -> list[Line]:
+    """A line from the server or its operator, with the time."""
+    return [line(clock(seconds), ("answer", f"· {said}")) for said in _said(event)]
+
+
+def _said(event: Event) -> list[str]:
+    rendered = str(LF.render([event])[0]).removesuffix("\n")
+    return [said.removeprefix("> ") for said in rendered.split("\n")]
+
+
+def _entries(shown: EntriesShown) -> list[Line]:
+    """Entries of a history or a search, with their positions, dates and times."""
+    found = [
+        line(
+            ("answer", f"[{entry.position}] "),
+            ("time", time.strftime("%Y-%m-%d %H:%M ", time.localtime(entry.time))),
+            *_entry(entry),
+        )
+        for entry in shown.entries
+    ]
+    if shown.stopped_at:
+        found += answer(EntriesShown(shown.room, shown.room_name, [], shown.stopped_at))
+    return found
 
 
 def people(count: int) -> str:
-    """How many there are in a room, with this person."""
+    """The number of people in a room, this person included, in words."""
     return "only you" if count <= 1 else f"{count} people"
 
 
 def named(names: list[str]) -> str:
-    """Names, the first few of them."""
+    """The first few of these names, and how many more there are."""
     shown, more = names[:MOST_NAMES], len(names) - MOST_NAMES
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def wrapped(whole: Line, columns: int) -> Line:
-    """The line broken into rows of so many columns, which after the first are indented.
+def wrapped(whole: Line, columns: int) -> list[Line]:
+    """The rows of a line in so many columns. Rows after the first are indented.
 
-    A word that does not fit a row is broken too, and spaces past the end of a row are left out.
+    A word that is longer than a row is broken too. Spaces past the end of a row are left out.
     """
     indent = min(INDENT, columns // 2)
-    broken: Line = []
+    rows: list[Line] = [[]]
     at = 0
     for style, text in whole:
-        rows, at = _fit(text, at, columns, indent)
-        broken.append((style, rows))
-    return broken
+        (first, *others), at = _fit(text, at, columns, indent)
+        rows[-1].append((style, first))
+        rows += [[("", " " * indent), (style, row)] for row in others]
+    return rows
 
 
 def cut(whole: Line, columns: int) -> Line:
-    """As much of a line as fits into so many columns."""
+    """The part of a line that fits into so many columns."""
     fitting: Line = []
     for style, text in whole:
         end = 0
@@ -133,19 +181,22 @@ def cut(whole: Line, columns: int) -> Line:
     return fitting
 
 
-def _fit(text: str, at: int, columns: int, indent: int) -> tuple[str, int]:
-    """The text with its row ends, if it begins in column `at`; and the column where it ends."""
-    fitted: list[str] = []
+def _fit(text: str, at: int, columns: int, indent: int) -> tuple[list[str], int]:
+    """The text in rows without their indents, and the column where the last one ends.
+
+    The first row begins in column `at`.
+    """
+    rows: list[list[str]] = [[]]
     for word, spaces in _WORD.findall(text):
         whole = width(word) <= columns - indent
         for piece in (word,) if whole else clusters(word):
             taken = width(piece)
             if at + taken > columns and at > indent:
-                fitted.append("\n" + " " * indent)
+                rows.append([])
                 at = indent
-            fitted.append(piece)
+            rows[-1].append(piece)
             at += taken
         fitting = spaces[: max(0, columns - at)]
-        fitted.append(fitting)
+        rows[-1].append(fitting)
         at += len(fitting)
-    return "".join(fitted), at
+    return ["".join(row) for row in rows], at

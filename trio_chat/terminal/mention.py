@@ -1,4 +1,4 @@
-"""Whether a text calls someone by their nick."""
+"""Mentions: a text that has a person's nick calls that person."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.text import casefolded
 
-# Scripts that put no spaces between words: of these each character is a word.
+# Scripts without spaces between words. Each of their characters counts as a word.
 _UNSPACED = ("CJK ", "HIRAGANA ", "KATAKANA ", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
 
 
@@ -26,12 +26,12 @@ def mentions(text: str, nick: str) -> bool:
 
 
 def _parts(one: str, other: str) -> bool:
-    """Whether a word ends between these characters, which follow each other."""
+    """Whether a word ends between these two neighbouring characters."""
     return not (_spells(one) and _spells(other))
 
 
 def _spells(char: str) -> bool:
-    """Whether a character goes with its neighbours into one word."""
+    """Whether a character forms one word with its neighbours."""
     if not char or (char != "_" and unicodedata.category(char)[0] not in "LMN"):
         return False
     return not unicodedata.name(char, "").startswith(_UNSPACED)

@@ -1,49 +1,76 @@
-"""The client in a pipe: what is read is said, what others say is written, as lines.
+"""The client in a pipe: it says the lines of its input, and writes messages of others as lines.
 
-A line that begins with a slash is a command; others are said in the room. What is written are the
-lines of the line protocol (docs/protocol.md).
+An input line that begins with a slash is a command. The output has the lines of the line protocol
+(docs/protocol.md).
 """
 
 from __future__ import annotations
 
 import os
+import termios
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import trio
 
-from trio_chat.dialects.line import LF
-from trio_chat.errors import ChatClosed, NoConnection, Refused
-from trio_chat.protocol.events import PERSISTENT, Departed, Done, MembersListed, Told, Welcomed
+from trio_chat.dialects.line_encoding import LF
+from trio_chat.dialects.secrets import CANCELLED
+from trio_chat.errors import ChatClosed, Code, NoConnection, Refused
+from trio_chat.protocol.events import (
+    PERSISTENT,
+    Departed,
+    Done,
+    LoggedOut,
+    MembersListed,
+    Refusal,
+    Told,
+    Welcomed,
+)
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
+from trio_chat.terminal.accounts import Confidential, asks_of, carry_out
 from trio_chat.terminal.lines import wrapped
 from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, read_typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from trio_chat.dialects.secrets import Ask
     from trio_chat.protocol.events import Event
     from trio_chat.remote import RemoteClient
     from trio_chat.remote.inbox import RemoteEvent
+    from trio_chat.terminal.logins import Logins
 
 STDIN: Final = 0
 STDOUT: Final = 1
+STDERR: Final = 2
+# The index in what `tcgetattr` gives.
+LOCAL_MODES: Final = 3
 
 
 class Plain:
-    """One client's lines; `fail` is told of each that was not done, and why."""
+    """One client's lines; `fail` is called with the reason for each line that was not done."""
 
-    def __init__(self, client: RemoteClient, room: str | None, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: RemoteClient,
+        room: str | None,
+        logins: Logins,
+        fail: Callable[[str], None],
+    ) -> None:
         self._client = client
+        self._logins = logins
         self._room = room
         self._fail = fail
+        self._commands = {row.name for row in client.hello.commands}
+        self._input = _standard_input()
         self._writing = trio.Lock()
         self._why_it_ended = "the connection was closed"
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Say what is read, until its end or that of the connection.
+        """Say the lines of the input, until its end or that of the connection.
 
-        The nursery has the task that writes what comes in. It ends once the client has left.
+        A task in `nursery` writes events. It ends once the client has left.
         """
         with trio.CancelScope() as speaking:
             nursery.start_soon(self._follow, speaking)
@@ -54,52 +81,67 @@ class Plain:
     # --- what comes in ----------------------------------------------------------------------------
 
     async def _follow(self, speaking: trio.CancelScope) -> None:
-        """Write events until there are no more; then nobody can speak."""
+        """Write events until there are no more; then nothing more can be said."""
         try:
             async for event in self._client:
                 await self._take(event)
-        except BrokenPipeError:  # nobody reads any more, which is no news to anyone
+        except BrokenPipeError:  # nobody reads the output any more, and needs no reason
             self._why_it_ended = ""
         speaking.cancel()
 
     async def _take(self, event: RemoteEvent) -> None:
+        if problem := self._logins.take(event):
+            self._fail(problem)
         match event:
+            case Refusal(reason=reason):  # of a login that was kept
+                self._fail(reason)
             case Disconnected(reason=reason):
                 self._why_it_ended = reason
             case Resumed() | MembersListed():
-                pass  # what matters of it follows
+                pass  # the entries that were missed follow as events
             case _:
                 await self._write(event)
 
     async def _write(self, event: Event) -> None:
         text = str(LF.render([event])[0]).removesuffix("\n")
         shown = "".join(f"{_fitted(harmless(line))}\n" for line in text.split("\n"))
-        # Whoever reads may take their time, and others must not wait for them.
+        # A slow reader of the output must not hold up the connection.
         async with self._writing:
             await trio.to_thread.run_sync(_write_all, shown.encode(), abandon_on_cancel=True)
 
     # --- what is said -----------------------------------------------------------------------------
 
     async def _speak(self) -> None:
-        """Say what is read until its end, each line once the one before is acknowledged."""
-        most = self._client.hello.limits.document_bytes
-        lines = _standard_input()
-        while True:
-            line = await trio.to_thread.run_sync(_read, lines, most, abandon_on_cancel=True)
-            if not line or not await self._say(line, most):
-                return
+        """Say the input, each line after the previous one was acknowledged."""
+        while (line := await self._read()) and await self._say(line):
+            pass
 
-    async def _say(self, line: bytes, most: int) -> bool:
-        """Say a line; whether to go on."""
+    async def _read(self) -> bytes:
+        """The next line with its end; empty at the end of the input."""
+        most = self._client.hello.limits.document_bytes
+        return await trio.to_thread.run_sync(_read, self._input, most, abandon_on_cancel=True)
+
+    def _text(self, line: bytes) -> str | None:
+        """The text of a line; `None` for one that cannot be sent, which is told."""
+        most = self._client.hello.limits.document_bytes
         if len(line) > most:
             self._fail(f"a line may have at most {most} bytes; this one was ignored")
-            return True
+            return None
         try:
-            text = line.decode()
+            return line.decode()
         except UnicodeDecodeError:
             self._fail("a line was ignored: it is not valid UTF-8")
+            return None
+
+    async def _say(self, line: bytes) -> bool:
+        """Say a line; gives whether to go on."""
+        text = self._text(line)
+        if text is None:
             return True
-        match read_typed(text, {}):
+        if asks := asks_of(text, self._commands):
+            await self._send_confidential(text.strip(), asks)
+            return True
+        match read_typed(text, self._commands):
             case LeaveChat():
                 return False
             case ShowHelp(command=command):
@@ -108,15 +150,35 @@ class Plain:
                 await self._send(said)
         return True
 
+    async def _send_confidential(self, line: str, asks: Iterable[Ask]) -> None:
+        """Send a command with the secrets in the lines after it, of which none is ever said."""
+        read = [await self._read_secret(ask) for ask in asks]
+        secrets = tuple(secret for secret in read if secret)
+        with self._telling(line):
+            if len(secrets) < len(read):
+                raise Refused(CANCELLED, code=Code.BAD_USAGE)
+            await carry_out(self._client, Confidential(line, secrets), None)
+
+    async def _read_secret(self, ask: Ask) -> str | None:
+        """Read a line that a terminal does not show; `None` if it cannot be sent."""
+        with _hidden(ask.prompt):
+            line = await self._read()
+        text = self._text(line)
+        return None if text is None else text.rstrip("\r\n")
+
     async def _send(self, line: str) -> None:
+        with self._telling(line):
+            await self._answered(await self._client.command(line, self._room))
+
+    @contextmanager
+    def _telling(self, line: str) -> Iterator[None]:
+        """Tell why a line was not done."""
         try:
-            answer = await self._client.command(line, self._room)
+            yield
         except (Refused, NoConnection) as error:
             self._fail(f"{error}: {line}")
         except ChatClosed as closed:
             self._fail(f"not said, for {closed}: {line}")
-        else:
-            await self._answered(answer)
 
     async def _answered(self, answer: Event) -> None:
         match answer:
@@ -126,19 +188,37 @@ class Plain:
                     await self._client.leave(left)
             case Departed():
                 self._room = None
-        # What one says oneself is no news.
-        if not isinstance(answer, (*PERSISTENT, Told, Done)):
+        # The client's own messages are not written, and a logout comes as an event.
+        if not isinstance(answer, (*PERSISTENT, Told, Done, LoggedOut)):
             await self._write(answer)
 
 
 def _standard_input() -> BinaryIO:
-    # Not `sys.stdin`, which the interpreter waits for at its end while a thread reads from it. Nor
-    # is it ever closed, which would wait for the thread too.
+    # The interpreter waits for `sys.stdin` at its end while a thread reads from it, and closing a
+    # file waits for the thread too. So this is another file, which is never closed.
     return os.fdopen(STDIN, "rb", closefd=False)
 
 
+@contextmanager
+def _hidden(prompt: str) -> Iterator[None]:
+    """Ask, and have a terminal not show what is typed meanwhile. A pipe is not asked."""
+    if not os.isatty(STDIN):
+        yield
+        return
+    before = termios.tcgetattr(STDIN)
+    local_modes = before[LOCAL_MODES] & ~termios.ECHO
+    # The prompt comes after it: a fast typist answers at once.
+    termios.tcsetattr(STDIN, termios.TCSADRAIN, [*before[:3], local_modes, *before[4:]])
+    os.write(STDERR, f"{prompt}: ".encode())
+    try:
+        yield
+    finally:
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
+        os.write(STDERR, b"\n")
+
+
 def _read(lines: BinaryIO, most: int) -> bytes:
-    """The next line, its end included; of one that is too long only the beginning."""
+    """The next line with its end; only the beginning of a line that is too long."""
     line = rest = lines.readline(most + 1)
     while len(line) > most and rest and not rest.endswith(b"\n"):
         rest = lines.readline(most + 1)
@@ -146,13 +226,13 @@ def _read(lines: BinaryIO, most: int) -> bytes:
 
 
 def _fitted(line: str) -> str:
-    """The line in rows, if it goes to a terminal: it would begin new ones at its edge."""
+    """The line in rows if the output is a terminal, so that no row looks like another line."""
     try:
         columns = os.get_terminal_size(STDOUT).columns
     except OSError:
         return line
-    [(_, rows)] = wrapped([("", line)], columns) if columns else [("", line)]
-    return rows
+    rows = wrapped([("", line)], columns) if columns else [[("", line)]]
+    return "\n".join("".join(text for _, text in row) for row in rows)
 
 
 def _write_all(data: bytes) -> None:

@@ -9,9 +9,9 @@ from trio_chat.terminal.lines import named
 
 @define
 class Presence:
-    """What has changed since the last line: by client, the nick before and after it, if any.
+    """The changes since the last line: by client, the nick before and after, if there is one.
 
-    Who came and went within that time is not in it, nor who went and came back.
+    A client that came and left in that time has no change, nor has one that left and came back.
     """
 
     _changes: dict[str, tuple[str | None, str | None]] = field(factory=dict)
@@ -20,13 +20,13 @@ class Presence:
         return len(self._changes)
 
     def add(self, client: str, before: str | None, after: str | None) -> None:
-        """Take one in: without `before` someone came, without `after` someone left."""
+        """Take in a change. Without `before` a client came; without `after` it left."""
         first = self._changes.pop(client, (before, after))[0]
         if first != after:
             self._changes[client] = (first, after)
 
     def text(self) -> str:
-        """What to say of them; they are said then."""
+        """A sentence about all changes, which are forgotten then; empty if there are none."""
         changes = list(self._changes.values())
         self._changes.clear()
         came = [after for before, after in changes if before is None and after is not None]

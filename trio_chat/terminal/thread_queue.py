@@ -1,4 +1,4 @@
-"""What a thread gives to a task of Trio's, in its order and within a bound."""
+"""A bounded queue from a thread to a task of Trio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class ThreadQueue(Generic[T]):
-    """Things that wait; made in Trio. Each stays until what it asks for is done."""
+    """Things in their order. Each stays in the queue until it is done. Create it in Trio."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -24,7 +24,7 @@ class ThreadQueue(Generic[T]):
         return len(self._things)
 
     def give(self, things: list[T]) -> bool:
-        """For the thread: add these, unless others wait and there would be too many; if it did."""
+        """For the thread: add these things; gives whether there was room. An empty queue has."""
         if self._things and len(self._things) + len(things) > self._limit:
             return False
         self._things.extend(things)
@@ -36,12 +36,12 @@ class ThreadQueue(Generic[T]):
         self._some.set()
 
     async def first(self) -> T:
-        """For the task: the one that has waited longest."""
+        """For the task: wait for the oldest thing."""
         while not self._things:
             await self._some.wait()
             self._some = trio.Event()
         return self._things[0]
 
     def done(self) -> None:
-        """For the task: that one is done."""
+        """For the task: remove the oldest thing, which is done."""
         self._things.popleft()

@@ -1,22 +1,25 @@
-"""What this client knows of the chat, and the lines that each event adds to a person's screen.
-
-One room is on screen. Lines of the others are kept for when it is theirs, and counted.
-"""
+"""The view: this client's knowledge of the chat. Events change it, and a screen shows it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import (
     SPOKEN,
+    AccountExported,
     Acted,
     Departed,
+    DevicesListed,
     EntriesShown,
     HelpShown,
+    Identified,
     Joined,
     Left,
+    LoggedIn,
+    LoggedOut,
     MembersListed,
     Missed,
     NickTaken,
@@ -24,162 +27,232 @@ from trio_chat.protocol.events import (
     Refusal,
     Renamed,
     RoomsListed,
+    Ruled,
     Said,
     Told,
     TopicSet,
     TopicShown,
     Welcomed,
 )
+from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
+from trio_chat.terminal.log import LogLine
 from trio_chat.terminal.mention import mentions
-from trio_chat.terminal.room import RoomView
+from trio_chat.terminal.talks import Talks
+from trio_chat.terminal.window import Room, Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.terminal.lines import Line
+    from trio_chat.terminal.window import Talk, Window
 
-# What is an event only to be known; as an answer to a typed line it is shown.
-ANSWERS = (RoomsListed, MembersListed, TopicShown, EntriesShown, HelpShown)
-
-# Lines that have been seen and come again when their room comes on screen.
-SEEN_AGAIN = 10
-# Comings and goings that one line may say.
-MOST_GATHERED = 1_000
+# Joins and leaves that one line may gather.
+MOST_GATHERED: Final = 1_000
 
 
 class View:
-    """Takes events as they come; each call gives the lines that are to be shown now."""
+    """A fold over events: `take` each in its order, then show `windows`.
 
-    def __init__(self, me: str, nick: str, now: Callable[[], float] = time.time) -> None:
-        # This client's id, which changes if it has to come back as a new one.
+    `me` is this client's id, which changes if the server takes the client for a new one.
+    `greeting` is the operator's text for new clients. `now` gives the time in seconds since 1970.
+    """
+
+    def __init__(
+        self, me: str, nick: str, greeting: str = "", now: Callable[[], float] = time.time
+    ) -> None:
         self.me = me
         self.nick = nick
-        self.rooms: dict[str, RoomView] = {}
-        # The room on screen, by its casefolded name.
-        self.current: str | None = None
+        self.windows = Windows()
+        self.talks = Talks(self.windows, now)
         self.connected = True
-        # Names of rooms that there are on the server.
+        # Names of the rooms on the server.
         self.known_rooms: list[str] = []
+        # Whether older entries are being fetched, and whether a typed line waits for long.
+        self.fetching = False
+        self.slow = False
+        # Shown in the first window, once.
+        self._greeting: str | None = greeting
         self._now = now
-        self._handlers: dict[type, Callable[[Any], list[Line]]] = {
-            **dict.fromkeys((Said, Acted, TopicSet), self._entry),
-            **dict.fromkeys((Joined, Left, Renamed), self._come),
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            **dict.fromkeys((Said, Acted, TopicSet, Ruled), self._entry),
+            **dict.fromkeys((Joined, Left, Renamed), self._presence),
+            Identified: self._identified,
+            LoggedIn: self._logged_in,
+            LoggedOut: self._logged_out,
             Told: self._told,
             Welcomed: self._welcomed,
             Departed: self._departed,
             MembersListed: self._listed,
             NickTaken: self._nick_taken,
             Missed: self._missed,
-            Refusal: self._refusal,
-            Notice: lines.answer,
+            Refusal: lambda event: self.fail(event.reason),
+            Notice: lambda event: self.show(lines.notice(self._now(), event)),
             Disconnected: self._disconnected,
             Resumed: self._resumed,
         }
 
     @property
-    def room(self) -> RoomView | None:
-        """The room on screen."""
-        return None if self.current is None else self.rooms[self.current]
+    def current(self) -> Window:
+        """The window on screen."""
+        return self.windows.current
 
-    def begun(self) -> list[Line]:
-        """What to say to someone who is in no room yet."""
+    def begin(self) -> None:
+        """Tell a person who is in no room what they can do."""
+        self._greet()
         named = f"you are called {self.nick}"
-        if self.nick == "anonymous":
+        if self.nick == ANONYMOUS:
             named += ", as everyone is at first: /nick NAME changes that"
-        text = "you are in no room: /join ROOM goes into one, /rooms lists them, /help has the rest"
-        return [lines.quiet(self._now(), said) for said in (named, text)]
+        self.remark(named)
+        self.remark("you are in no room: /join ROOM goes into one, /rooms lists them")
+        self.remark("/help lists all commands")
+
+    def _greet(self) -> None:
+        """Show the server's greeting, and the zone that all times are in; both only once."""
+        if self._greeting is None:
+            return
+        self.show([lines.text(said) for said in self._greeting.splitlines()])
+        self.remark(f"all times are local: {lines.zone(self._now())}")
+        self._greeting = None
 
     # --- what the person does ---------------------------------------------------------------------
 
-    def switch(self, name: str) -> list[Line]:
-        """Bring a room on screen: its heading, and what has come since it was there."""
-        room = self.rooms[name]
-        self._flush_presence(room)
-        self.current = name
-        count = max(SEEN_AGAIN, room.unseen)
-        shown = list(room.lines)[-count:]
-        hidden = room.unseen - len(shown)
-        earlier = [lines.quiet(self._now(), f"{hidden} lines before these")] if hidden > 0 else []
-        room.unread, room.unseen, room.called = 0, 0, False
-        return [self._heading(room), *earlier, *shown]
+    def switch(self, window: Window) -> None:
+        """Bring a window on screen."""
+        self._flush_presence(window)
+        self.windows.switch(window)
 
-    def neighbour(self, step: int) -> str | None:
-        """The room so many places after the one on screen, around the end; `None` without rooms."""
-        names = list(self.rooms)
-        if not names:
-            return None
-        return names[(names.index(self.current or names[0]) + step) % len(names)]
+    def open_talk(self, nick: str) -> Talk:
+        """Bring the private talk with the person who has this nick on screen."""
+        talk = self.talks.open(nick)
+        self.switch(talk)
+        return talk
 
-    def answered(self, event: Event, typed: str) -> list[Line]:
-        """Take the first answer to a typed line, if nothing else says it."""
+    def close(self, window: Window) -> None:
+        """Close a window."""
+        self.windows.close(window)
+        self.switch(self.current)
+
+    def answered(self, event: Event, typed: str) -> None:
+        """Take the first answer to a typed line."""
         match event:
-            case Told(text=text):
-                to_nick = typed.split(maxsplit=2)[1]
-                return [lines.private(self._now(), "you", to_nick, text)]
+            case Told():
+                self.talks.sent_by_command(typed.split(maxsplit=2)[1], self.nick, event)
+            case RoomsListed(names=[]):
+                self.known_rooms = []
+                self.remark("there are no rooms yet; /join makes one")
             case RoomsListed(names=names):
                 self.known_rooms = names
-                if not names:
-                    return [lines.quiet(self._now(), "there are no rooms yet; /join makes one")]
-        return lines.answer(event) if isinstance(event, ANSWERS) else []
+                self.show(lines.answer(event))
+            case (
+                MembersListed()
+                | TopicShown()
+                | EntriesShown()
+                | HelpShown()
+                | DevicesListed()
+                | AccountExported()
+            ):
+                self.show(lines.answer(event))
 
-    def failed(self, text: str) -> list[Line]:
-        """Something could not be done."""
-        return [lines.fault(self._now(), text)]
+    def show(self, shown: Sequence[Line]) -> None:
+        """Show lines in the window on screen."""
+        for line in shown:
+            self.current.add(self._now(), line)
+
+    def fail(self, text: str, window: Window | None = None) -> None:
+        """Say that something could not be done, in a window or on screen."""
+        (window or self.current).add(self._now(), lines.fault(self._now(), text))
+
+    def remark(self, text: str, window: Window | None = None) -> None:
+        """Show a quiet line, in a window or on screen."""
+        (window or self.current).add(self._now(), lines.quiet(self._now(), text))
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def take(self, event: RemoteEvent) -> list[Line]:
-        """Take an event in; lists are shown where they answer someone (see `answered`)."""
+    def take(self, event: RemoteEvent) -> None:
+        """Take an event in. Lists are shown only as answers (see `answered`)."""
         handler = self._handlers.get(type(event))
-        return [] if handler is None else handler(event)
+        if handler is not None:
+            handler(event)
 
-    def fill(self, name: str, entries: list[PersistentEntry]) -> list[Line]:
-        """Take the newest entries of a room that has just been joined."""
-        if not entries and name in self.rooms:
-            text = "nothing has been said here yet; what you type is said to all who are here"
-            return self._put(self.rooms[name], lines.quiet(self._now(), text))
-        return [line for entry in entries for line in self._entry(entry)]
+    def fill(self, room: Room, entries: Sequence[PersistentEntry], asked: int) -> None:
+        """Take the newest entries of a room that was just joined; the server was asked for so many.
 
-    def flush_presence(self) -> list[Line]:
-        """Say who came and went in the room on screen; there is time for it now."""
-        return self._flush_presence(self.room) if self.room is not None else []
+        The room may have some of them already.
+        """
+        self._prepend(room, entries, asked)
+        if not room.position:
+            text = "nothing has been said here yet; what you type is said to everyone in the room"
+            self.remark(text, room)
+
+    def take_older(self, room: Room, entries: Sequence[PersistentEntry], asked: int) -> None:
+        """Take entries from before the room's log; the server was asked for so many."""
+        self._prepend(room, entries, asked)
+        if len(entries) < asked:
+            text = "the server has no older messages of this room"
+        elif room.log.is_full:
+            text = "older messages do not fit here; /search finds them"
+        else:
+            return
+        when = room.log.oldest_time or self._now()
+        room.log.prepend([LogLine(when, lines.quiet(when, text))])
+
+    def _prepend(self, room: Room, entries: Sequence[PersistentEntry], asked: int) -> None:
+        end = room.log.oldest or (MAX_POSITION if room.position is None else room.position + 1)
+        # Entries from there on are shown, or come as events, which may call this person.
+        older = [entry for entry in entries if entry.position < end][-asked:]
+        room.log.prepend([self._logged(entry) for entry in older])
+        room.note_earlier_speakers(entry.nick for entry in older)
+        if room.position is None and older:
+            room.position = older[-1].position
+        if len(entries) < asked:
+            room.beginning = room.log.oldest
+
+    def forget_positions(self) -> None:
+        """The server has another room log: no older entries belong above those that are shown."""
+        for room in self.windows.rooms.values():
+            room.beginning = MAX_POSITION
+
+    def flush_presence(self) -> None:
+        """Show who came and went in the room on screen."""
+        self._flush_presence(self.current)
 
     @property
     def gathering(self) -> bool:
-        """Whether something waits for `flush_presence`."""
-        return self.room is not None and bool(self.room.presence)
+        """Whether joins and leaves wait for `flush_presence`."""
+        return isinstance(self.current, Room) and bool(self.current.presence)
 
-    def _entry(self, entry: PersistentEntry) -> list[Line]:
-        room = self.rooms.get(entry.room)
-        if room is None or entry.position <= room.position:
-            return []
+    def _entry(self, entry: PersistentEntry) -> None:
+        room = self.windows.rooms.get(entry.room)
+        if room is None or entry.position <= (room.position or 0):
+            return
         room.position = entry.position
-        before = self._flush_presence(room)
+        self._flush_presence(room)
         if isinstance(entry, TopicSet):
             room.topic = entry.text
         room.note_speaker(entry.nick)
-        own = entry.author == self.me
-        called = not own and mentions(entry.text, self.nick)
-        if not own and entry.room != self.current and isinstance(entry, SPOKEN):
-            room.unread += 1
-            room.called |= called
-        when = time.localtime(entry.time)[:3]
-        if when != (room.day or time.localtime(self._now())[:3]):
-            before += self._put(room, lines.day(entry.time))
-        room.day = when
-        return before + self._put(room, lines.entry(entry, called=called))
+        first_new = False
+        if entry.author != self.me and isinstance(entry, SPOKEN):
+            first_new = self.windows.count(room, called=mentions(entry.text, self.nick))
+        room.log.append(self._logged(entry), first_new=first_new)
 
-    def _come(self, event: Joined | Left | Renamed) -> list[Line]:
-        room = self.rooms.get(event.room)
+    def _logged(self, entry: PersistentEntry) -> LogLine:
+        called = entry.author != self.me and mentions(entry.text, self.nick)
+        return LogLine(entry.time, lines.entry(entry, called=called), entry.position)
+
+    def _presence(self, event: Joined | Left | Renamed) -> None:
+        room = self.windows.rooms.get(event.room)
         if room is None:
-            return []
+            return
         old = room.move(event)
         if event.author == self.me:
-            return []
-        # Joins and leaves of a room that is not on screen are gathered until something is said.
-        full = self._flush_presence(room) if len(room.presence) >= MOST_GATHERED else []
+            return
+        # In a room that is not on screen these are gathered until somebody says something.
+        if len(room.presence) >= MOST_GATHERED:
+            self._flush_presence(room)
         match event:
             case Joined():
                 room.presence.add(event.author, None, event.nick)
@@ -187,75 +260,102 @@ class View:
                 room.presence.add(event.author, event.nick, None)
             case _:
                 room.presence.add(event.author, old or event.old, event.nick)
-        return full
+        self.talks.follow([event.author])
 
-    def _flush_presence(self, room: RoomView) -> list[Line]:
-        text = room.presence.text()
-        return self._put(room, lines.quiet(self._now(), text)) if text else []
+    def _identified(self, event: Identified) -> None:
+        room = self.windows.rooms.get(event.room)
+        if room is None:
+            return
+        room.identify(event)
+        self.talks.identify(event.old, event.author)
+        if event.old_nick != event.nick:
+            room.presence.add(event.author, event.old_nick, event.nick)
+        self.talks.follow([event.author])
 
-    def _put(self, room: RoomView, line: Line) -> list[Line]:
-        room.lines.append(line)
-        if room is self.room:
-            return [line]
-        room.unseen += 1
-        return []
+    def _logged_in(self, event: LoggedIn) -> None:
+        again = event.person == self.me
+        self._become(event)
+        if again:
+            self.remark("your password is changed: your other devices have to log in again")
+        else:
+            self.remark(f"you are logged in as {event.nick}")
+        if event.recovery:
+            self.remark(
+                f"your recovery code is {event.recovery}: keep it, as it is shown only now. With "
+                f"/recover {event.nick} it lets you in if you forget your password"
+            )
 
-    def _heading(self, room: RoomView) -> Line:
-        return lines.heading(room.name, lines.people(len(room.members) + room.more), room.topic)
+    def _logged_out(self, event: LoggedOut) -> None:
+        self._become(event)
+        self.remark("you are logged out")
 
-    def _welcomed(self, event: Welcomed) -> list[Line]:
+    def _become(self, event: LoggedIn | LoggedOut) -> None:
+        """Be another person from now on, in all rooms."""
+        for room in self.windows.rooms.values():
+            room.identify(Identified(room.key, event.person, event.nick, self.me, self.nick))
+        self.me, self.nick = event.person, event.nick
+
+    def _flush_presence(self, window: Window) -> None:
+        if isinstance(window, Room) and (text := window.presence.text()):
+            self.remark(text, window)
+
+    def _welcomed(self, event: Welcomed) -> None:
         members = {member.client: member.nick for member in event.members}
-        self.rooms[event.room] = RoomView(event.room_name, event.topic, members, event.more)
-        return self.switch(event.room)
+        room = Room(
+            event.room_name,
+            key=event.room,
+            topic=event.topic,
+            members=members,
+            more=event.more,
+            position=event.position,
+        )
+        if event.room in self.windows.rooms:
+            self.windows.close(self.windows.rooms[event.room])
+        self.windows.add(room)
+        self.switch(room)
+        self._greet()
 
-    def _departed(self, event: Departed) -> list[Line]:
-        self.rooms.pop(event.room, None)
-        shown = [lines.quiet(self._now(), f"you have left {event.room_name}")]
-        return shown + (self._somewhere() if self.current == event.room else [])
-
-    def _somewhere(self) -> list[Line]:
-        """Bring another room on screen, the one on it being left."""
-        self.current = None
-        if self.rooms:
-            return self.switch(list(self.rooms)[-1])
-        return [lines.quiet(self._now(), "you are in no room: /join ROOM goes into one")]
-
-    def _listed(self, event: MembersListed) -> list[Line]:
-        room = self.rooms.get(event.room)
+    def _departed(self, event: Departed) -> None:
+        room = self.windows.rooms.get(event.room)
         if room is not None:
-            room.members = {member.client: member.nick for member in event.members}
-            room.more = event.more
-        return []
+            self.close(room)
+            self.talks.follow(room.members)
+        self.remark(f"you have left {event.room_name}")
+        if not len(self.windows):
+            self.remark("you are in no room: /join ROOM goes into one")
 
-    def _told(self, event: Told) -> list[Line]:
-        if event.author == self.me:  # its answer says it
-            return []
-        return [lines.private(self._now(), event.nick, "you", event.text)]
+    def _listed(self, event: MembersListed) -> None:
+        room = self.windows.rooms.get(event.room)
+        if room is None:
+            return
+        before, room.more = room.members, event.more
+        room.members = {member.client: member.nick for member in event.members}
+        if not room.more:
+            self.talks.follow(before)
 
-    def _nick_taken(self, event: NickTaken) -> list[Line]:
+    def _told(self, event: Told) -> None:
+        if event.author != self.me:  # `answered` has this client's own
+            self.talks.received(event)
+
+    def _nick_taken(self, event: NickTaken) -> None:
         self.nick = event.nick
-        return [lines.quiet(self._now(), f"you are now {event.nick}")]
+        self.remark(f"you are now {event.nick}")
 
-    def _refusal(self, event: Refusal) -> list[Line]:
-        return [lines.fault(self._now(), event.reason)]
+    def _missed(self, event: Missed) -> None:
+        room = self.windows.rooms.get(event.room)
+        if room is not None:
+            messages = "1 message is" if event.count == 1 else f"{event.count} messages are"
+            self.fail(f"{messages} missing here", room)
 
-    def _disconnected(self, event: Disconnected) -> list[Line]:
+    def _disconnected(self, event: Disconnected) -> None:
         self.connected = False
-        return [lines.quiet(self._now(), f"{event.reason}; connecting again")]
+        self.remark(f"{event.reason}; connecting again")
 
-    def _missed(self, event: Missed) -> list[Line]:
-        room = self.rooms.get(event.room)
-        messages = "1 message is" if event.count == 1 else f"{event.count} messages are"
-        text = f"{messages} missing here"
-        return [] if room is None else self._put(room, lines.fault(self._now(), text))
-
-    def _resumed(self, event: Resumed) -> list[Line]:
+    def _resumed(self, event: Resumed) -> None:
         self.connected, was, self.nick = True, self.nick, event.nick
-        text = "connected again" + (f", as {event.nick}" if event.nick != was else "")
-        shown = [lines.quiet(self._now(), text)]
-        for name in [name for name in self.rooms if name not in event.rooms]:
-            shown += self._departed(Departed(name, self.rooms[name].name))
-        if event.anew:  # its server may have begun to count anew
-            for room in self.rooms.values():
-                room.position = 0
-        return shown
+        self.remark("connected again" + (f", as {event.nick}" if event.nick != was else ""))
+        for name in [name for name in self.windows.rooms if name not in event.rooms]:
+            self._departed(Departed(name, self.windows.rooms[name].name))
+        if event.anew:  # the server may have begun to count anew
+            for room in self.windows.rooms.values():
+                room.position = None

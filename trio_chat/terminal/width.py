@@ -1,4 +1,4 @@
-"""The columns that a text takes on a terminal, at the most that any terminal gives it."""
+"""The columns that a text takes on a terminal: the most that any terminal gives it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Marks that stand in the column of the character before them.
 _MARKS: Final = frozenset(("Mn", "Me"))
-# Makes a picture of a sign, which takes two columns then.
+# The variation selector that turns a sign into a picture of two columns.
 _AS_PICTURE: Final = "\ufe0f"
 
 
@@ -33,7 +33,7 @@ def clusters(text: str) -> Iterator[str]:
 def _width(cluster: str) -> int:
     char = cluster[0]
     kind = unicodedata.category(char)
-    # A newer Unicode may have made a picture of what is no character here.
+    # A code point that is not assigned here may be a picture in a newer Unicode.
     if kind == "Cn" or unicodedata.east_asian_width(char) in "WF" or _AS_PICTURE in cluster:
         return 2
     return 0 if kind in _MARKS else 1

@@ -1,22 +1,25 @@
-"""A connection's task, from the first word to the hub to the close: its steps, one after the other.
+"""The task of a connection, from its first record for the hub to its close, step by step.
 
-A trusted proxy may say first whom it speaks for, once; its client's first bytes follow. Any other
-client that says so would choose its own address, and is closed. Then TLS may begin, once, and the
-first bytes inside of it tell anew. An endpoint may take only some of this, and says so.
+A trusted proxy may first send a header that names its client, once. The client's first bytes
+follow. Any other client could use such a header to fake its address, so its connection is closed.
+Then TLS may begin, once, and detection starts anew with the first bytes inside it. An endpoint may
+accept only some of these, and its answers say so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import trio
 
-from trio_chat.config.endpoints import ALL, Speech
+from trio_chat.config.endpoints import ALL, Speech, is_local
 from trio_chat.dialects.answers import ANSWERS
-from trio_chat.dialects.line import LF, LineDialect
+from trio_chat.dialects.line import LineDialect
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.errors import Code
 from trio_chat.http.request import read_opening
@@ -26,11 +29,16 @@ from trio_chat.protocol.commands import Answer, Began, Greet, Refuse, SwitchEnco
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
 from trio_chat.transports.forwarding import client_of
-from trio_chat.transports.proxy_protocol import Header, MalformedHeader, read_header
+from trio_chat.transports.proxy_protocol import (
+    Header,
+    MalformedHeader,
+    is_trusted,
+    read_header,
+)
 from trio_chat.transports.reader import CONNECTION_LOST, Reader, bucket_of
 from trio_chat.transports.rejection import NO_TLS, not_taken, rejection
 from trio_chat.transports.tcp import SocketLink
-from trio_chat.transports.tls import TlsLink
+from trio_chat.transports.tls import HandshakeFailed, TlsLink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,15 +55,17 @@ if TYPE_CHECKING:
 
     _Header: TypeAlias = Header | Literal["line"]
 
-# For the hub to let go of a link when everything is being cancelled; it needs no time for that.
+logger = logging.getLogger("trio_chat")
+
+# Time for the hub to release a link when everything is being cancelled. It needs no real time.
 RELEASE_SECONDS = 1.0
 
-# The first bytes of a client that is rejected may take so long. A browser sends its request
-# right behind the packet that completes the connection. The time is taken from that in which the
-# connection would linger, so that it is held no longer than any other.
+# Time for the first bytes of a rejected client. A browser sends its request right after the
+# connection is complete. This time is a part of the time to linger, so a rejected connection is
+# held no longer than others.
 REJECTION_SECONDS = 1.0
 
-# So many requests a connection may bring. A load of the page has some 25.
+# Requests on one connection, at most. Loading the page takes about 25.
 MOST_REQUESTS = 100
 
 CANNOT_SEND = (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -68,26 +78,34 @@ def new_reader(
     *,
     accept: tuple[Speech, ...] = ALL,
     trusted: bool = False,
+    private: bool = False,
 ) -> Reader:
-    """Make the reader of one who has just connected, whom the hub does not know yet.
+    """Make the reader of a new client, which the hub does not know yet.
 
-    `channel` is the hub's. `accept` is what is taken where it came in. `trusted`: the peer is a
-    proxy that may say where the client really comes from.
+    `channel` leads to the hub. `accept` lists what the endpoint accepts. `trusted` means that the
+    peer is a proxy that may name its client. `private` means that nobody can read what the peer
+    sends; the settings may say so too.
     """
     client = Session(link, LF, channel, room_limit=LineDialect.rooms)
     reader = Reader(client, link, channel, bucket_of(settings))
     reader.connected = Connected(trusted)
-    # A person thinks about what to type; but where no lines are taken, people do not come.
+    # A person needs time to type, but comes only to an endpoint that accepts lines.
     due = math.inf if "line" in accept else trio.current_time() + FIRST_BYTES_SECONDS
-    reader.first = FirstBytes(link.address, accept, trusted, due=due, forwards=trusted)
+    greets = bool(settings.greeting) and accept == ("line",)
+    first = FirstBytes(link.address, accept, trusted, due=due, forwards=trusted, greets=greets)
+    first.local = is_local(link.address)
+    first.private = private or is_trusted(link.address, settings.private_networks)
+    first.wait_to_greet()
+    reader.first = first
     return reader
 
 
 class Connection:
-    """One connection; `run` is its task, and owns nothing else.
+    """One connection. `run` is its task, and owns nothing else.
 
-    `channel` is the hub's. `descriptors` counts this connection, and has it linger only if there is
-    room for that. `operators` has what those are told, `tls` what TLS is spoken with.
+    `channel` leads to the hub. `descriptors` counts this connection, and lets it linger only if
+    enough descriptors are free. `operators` has the answers for operators, and `tls` the TLS
+    configuration.
     """
 
     __slots__ = (
@@ -132,7 +150,7 @@ class Connection:
                     await self._open(reader.first)
                 await reader.read_on()
             except Exception as error:  # noqa: BLE001 - an error in one task ends that client alone
-                await channel.send(Lost(reader.client, reader.why(error)))
+                await channel.send(Lost(reader.client, _why(error, reader)))
             await reader.stop()
             await reader.link.wait_released()
             if not reader.link.handed_over:
@@ -153,7 +171,7 @@ class Connection:
     # --- the steps from the first bytes to a dialect ----------------------------------------------
 
     async def _open(self, first: FirstBytes) -> None:
-        """Go on as the first bytes tell; if there are no more before they do, nothing begins."""
+        """Continue as the first bytes tell. If they end before that, begin nothing."""
         reader = self._reader
         if first.requests:
             await self._read_requests(first)
@@ -164,14 +182,22 @@ class Connection:
         if opening == "tls" and "tls" in first.accept:
             opening = await self._begin_tls(first)
         if opening == "line" and "line" in first.accept:
-            reader.begin(LineDialect(self._table, self._settings), first.data, Began())
+            # A telnet client may have sent options alone.
+            dialect = LineDialect(
+                self._table,
+                self._settings,
+                greeted=first.greeted,
+                greets_in_silence=first.greets,
+                private=reader.link.tls or first.is_private(first.address),
+            )
+            reader.begin(dialect, first.data, Began())
         elif opening == "http" and "http" in first.accept:
             await self._read_requests(first)
         elif opening is not None:
             reader.reject(first, *not_taken(opening, first.data, first.accept))
 
     async def _read_header(self, first: FirstBytes) -> Opening | None:
-        """Take a proxy's word for whom it speaks, and give what its client's first bytes tell."""
+        """Read a proxy's header, and return what its client's first bytes tell."""
         reader = self._reader
         try:
             header: _Header | None = await reader.read_first(first, _header_or_line)
@@ -187,7 +213,7 @@ class Connection:
         return await reader.read_first(first, detect)
 
     async def _begin_tls(self, first: FirstBytes) -> Opening | None:
-        """Have the hub go on over TLS, and give what the first bytes inside tell."""
+        """Let the hub continue over TLS, and return what the first bytes inside tell."""
         reader = self._reader
         certificate = None if self._tls is None else self._tls.certificate
         if certificate is None or not isinstance(reader.link, SocketLink):
@@ -204,14 +230,14 @@ class Connection:
         return await reader.read_first(first, partial(detect, signatures=INSIDE_TLS))
 
     async def _read_requests(self, first: FirstBytes) -> None:
-        """Answer requests one after the other, up to one that ends that or asks for a WebSocket."""
+        """Answer requests one by one, until one ends the connection or asks for a WebSocket."""
         while await self._read_request(first):
             pass
 
     async def _read_request(self, first: FirstBytes) -> bool:
-        """Answer a request; whether the next one may come.
+        """Answer a request. Return whether another one may follow.
 
-        The answer is not kept while that is waited for.
+        The answer is dropped before the wait for the next request.
         """
         reader, settings = self._reader, self._settings
 
@@ -221,7 +247,10 @@ class Connection:
             return self._operators.report(reader.client, path, headers, first.address)
 
         last = first.requests + 1 >= MOST_REQUESTS
-        decide = partial(read_opening, settings=settings, reports=reports, last=last)
+        wants_tls = self._wants_tls(first)
+        decide = partial(
+            read_opening, settings=settings, reports=reports, wants_tls=wants_tls, last=last
+        )
         opening = await reader.read_first(first, decide)
         if opening is None:
             return False
@@ -229,9 +258,11 @@ class Connection:
         client = client_of(opening.headers, settings.trusted_proxies) if first.forwards else None
         came = [] if client is None or client.peer == reader.link.peer else [client]
         if opening.upgrades:
-            dialect = WebSocketDialect(self._table, settings)
+            address = first.address if client is None else client.address
+            private = reader.link.tls or first.is_private(address)
+            dialect = WebSocketDialect(self._table, settings, private=private)
             rest = first.data[opening.size :]
-            reader.begin(dialect, rest, *came, Began(), *served, Greet(DOCUMENTS))
+            reader.begin(dialect, rest, *came, Began(ready=False), *served, Greet(DOCUMENTS))
             return False
         if opening.at_once and opening.served is not None:
             await reader.answer(opening.served.answer)
@@ -244,15 +275,31 @@ class Connection:
         reader.reject(first, "spoke HTTP", *records)
         return False
 
+    def _wants_tls(self, first: FirstBytes) -> bool:
+        """Whether a request is to come again with TLS: it could, and it is another machine's.
+
+        A trusted proxy has spoken TLS with its client already, if that did.
+        """
+        link, tls = self._reader.link, self._tls
+        return (
+            self._settings.https_redirect
+            and not link.tls
+            and tls is not None
+            and tls.certificate is not None
+            and "tls" in first.accept
+            and not first.forwards
+            and not is_local(link.address)
+        )
+
     # --- the end ----------------------------------------------------------------------------------
 
     async def _close(self) -> None:
-        """Close the connection; it may linger, and is told first if it is turned away.
+        """Close the connection, after a rejected client has been told why. It may linger.
 
-        A crowd should be gone soon: where there is no room to linger, it gets no time.
+        Many closing connections should end soon: if few descriptors are free, none of them lingers.
         """
         reader, seconds = self._reader, self._settings.linger_timeout
-        # Nobody new comes to a chat that stops.
+        # A chat that stops lets nobody in.
         if not (reader.link.ending or self._descriptors.may_linger(self._settings.max_clients)):
             seconds = 0.0
         lingers_until = trio.current_time() + seconds
@@ -261,10 +308,10 @@ class Connection:
         await reader.link.finish(max(0.0, lingers_until - trio.current_time()))
 
     async def _tell_rejected(self, seconds: float) -> None:
-        """Say so in the terms of the first bytes, which have so long to come.
+        """Tell a rejected client why, in its own protocol. Wait this many seconds for first bytes.
 
-        Without time they must be there already; if they do not come, it is a person. The hub has
-        let go of the link.
+        Without time, the first bytes must be there already. If none come, the answer is a line for
+        a person. The hub has released the link.
         """
         reader, first = self._reader, self._reader.first
         if first is not None:
@@ -276,7 +323,7 @@ class Connection:
         await reader.answer(rejection(opening, data, reader.client.refusal))
 
     async def _told(self, first: FirstBytes, seconds: float) -> Opening:
-        """Wait so long for first bytes that tell, and give what they tell."""
+        """Wait at most this many seconds for first bytes. Return what they tell."""
         link = self._reader.link
         with trio.move_on_after(seconds), contextlib.suppress(*CONNECTION_LOST, MalformedHeader):
             while (opening := _behind_header(first)) is None:
@@ -291,8 +338,21 @@ class Connection:
         return "line"
 
 
+def _why(error: Exception, reader: Reader) -> str:
+    """Return why the connection has failed, for the log."""
+    if isinstance(error, HandshakeFailed):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"connection lost: {error.strerror}"
+    if isinstance(error, trio.BrokenResourceError):
+        return "connection lost"
+    extra = {"address": reader.link.peer, "client": reader.client.user.id}
+    logger.error("a connection's task failed", extra=extra, exc_info=error)
+    return "an error in its task"
+
+
 def _behind_header(first: FirstBytes) -> Opening | None:
-    """Take a trusted proxy's header off, and give what the rest tells; `None`: more are needed."""
+    """Skip a trusted proxy's header. Return what the rest tells; `None` if bytes are missing."""
     opening = detect(first.data)
     if opening != "proxy" or not first.trusted:
         return opening
@@ -304,5 +364,5 @@ def _behind_header(first: FirstBytes) -> Opening | None:
 
 
 def _header_or_line(first: bytes, *, late: bool) -> _Header | None:
-    """A PROXY header; its beginning is a person's line if the end does not come in time."""
+    """Detect a PROXY header. An incomplete one becomes a person's line once it is late."""
     return read_header(first) or ("line" if late else None)

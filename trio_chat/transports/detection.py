@@ -1,10 +1,11 @@
-"""Tells from a connection's first bytes who came: a browser, a proxy, TLS, or a person with telnet.
+"""Tells from a connection's first bytes which protocol the client speaks.
 
-Nobody is greeted, so the first bytes are the client's. A line server that takes a browser's POST
-for commands could be spoken to by any web page its user opens. So a client that starts with an HTTP
-verb gets an HTTP answer. It gets a room only by an upgrade that no page from elsewhere can have.
+The server speaks only after the client has, so the first bytes are always the client's. A server
+that took a browser's POST for commands could be used by any web page that the browser opens. So a
+client that begins with an HTTP verb gets an HTTP answer. It reaches the chat only by an upgrade
+that pages of other sites cannot make.
 
-Nothing here reads or waits: see `trio_chat.transports.connection` for what follows.
+Nothing here reads or waits. `trio_chat.transports.connection` does that.
 """
 
 from __future__ import annotations
@@ -38,30 +39,30 @@ VERBS: Final = (
 
 @frozen
 class Signature:
-    """Bytes with one of which an opening starts, and nothing else does."""
+    """The bytes with which an opening starts, and no other opening does."""
 
     opening: Opening
     starts: tuple[bytes, ...]
 
 
 PROXY: Final = Signature("proxy", proxy_protocol.SIGNATURES)
-# TLS begins with a handshake, of version 3 (RFC 8446, 5.1).
+# TLS begins with a handshake record of version 3 (RFC 8446, 5.1).
 TLS: Final = Signature("tls", (b"\x16\x03",))
 # Some clients send an empty line before a request (RFC 9112, 2.2).
 HTTP: Final = Signature("http", (*VERBS, *(b"\r\n" + verb for verb in VERBS)))
 
 SIGNATURES: Final = (PROXY, TLS, HTTP)
-# Inside of TLS no other TLS begins.
+# TLS cannot begin again inside TLS.
 INSIDE_TLS: Final = (PROXY, HTTP)
 
 
 def detect(
     first: bytes, signatures: Sequence[Signature] = SIGNATURES, *, late: bool = False
 ) -> Opening | None:
-    """Decide what these first bytes tell; `None`: more are needed.
+    """Return what these first bytes tell, or `None` if more are needed.
 
-    All of them belong to what follows. First bytes with none of the signatures are lines. So are
-    those that do not tell yet, if it is too `late` for more: programs send at once.
+    The bytes remain for the protocol that follows. First bytes that match no signature are lines.
+    An incomplete signature becomes lines too once it is `late`, because programs send at once.
     """
     for signature in signatures:
         if first.startswith(signature.starts):

@@ -1,4 +1,4 @@
-"""The first bytes of a connection, as long as no dialect has begun, and their deadline."""
+"""The first bytes of a connection before a dialect has begun, and their deadline."""
 
 from __future__ import annotations
 
@@ -8,44 +8,51 @@ from typing import TYPE_CHECKING
 import trio
 from attrs import define, field
 
-from trio_chat.config.endpoints import ALL, Speech
+from trio_chat.config.endpoints import ALL, Speech, is_local
 from trio_chat.dialects.line import LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot
 
 if TYPE_CHECKING:
     from trio_chat.transports.proxy_protocol import Header
 
-# So long first bytes may take to tell, from the first of them. Programs send at once: a client that
-# has sent no more than the beginning of a verb by then types. A request or a PROXY header has the
-# same time.
+# First bytes have this many seconds, from the first one, to tell the protocol. Programs send at
+# once, so a client that has sent only the beginning of a verb by then is typing. A request or a
+# PROXY header has the same time.
 FIRST_BYTES_SECONDS = 10.0
 
-# So long the whole of the next request may take, from when the answer to the last one was sent.
-# Apache waits as long. Browsers keep up to six connections, which all count for their address.
+# A whole next request may take this many seconds after the last answer. Apache waits as long.
+# Browsers keep up to six connections, which all count for their address.
 KEPT_SECONDS = 5.0
+
+# A client that knows the protocol has sent its first line by then. Others do not wait long.
+GREETING_SECONDS = 1.0
 
 
 @define
 class FirstBytesSnapshot:
-    """First bytes as plain data: those that do not tell yet, and what they have led to.
+    """First bytes as plain data: the bytes so far, and what they have led to.
 
-    `left`: the seconds in which they have to tell, or in which the head of a request has to come.
+    `left` is the number of seconds that remain for them, or for the head of a request.
     """
 
     first: bytes | None = None
     over: bool = False
     trusted: bool = False
     lines: LinesSnapshot = field(factory=LinesSnapshot)
-    # There once they have told of a WebSocket; then there are no lines.
+    # Set once the first bytes asked for a WebSocket. There are no lines then.
     frames: FramesSnapshot | None = None
     left: float | None = None
-    # Where it comes from, for what operators are told; nowhere, if that is not known.
+    # The client's address for operators' requests, or empty if it is unknown.
     address: str = ""
-    # What is taken where it came in.
+    # The protocols that the endpoint accepts.
     accept: tuple[Speech, ...] = ALL
-    # The number of requests that have been answered; then the next bytes are another one.
+    # The number of requests that were answered. The next bytes belong to another one.
     requests: int = 0
     forwards: bool = False
+    greets: bool = False
+    greeted: bool = False
+    local: bool = False
+    private: bool = False
 
 
 @define
@@ -56,7 +63,13 @@ class FirstBytes:
     it came in, `trusted` whether a PROXY header is. At the time `due` it is too late for more.
     `over`: the client is not served, and what else it sends means nothing. `requests` is how many
     have been answered; then `data` is of the next one, but for `past` bytes of the last.
-    `forwards`: the peer is a trusted proxy, which may say by HTTP whom it speaks for.
+    `forwards`: the peer is a trusted proxy, which may name its client by HTTP.
+
+    `greets`: the greeting is due after a silent second (`greet_at`), because only lines are taken
+    here. `greeted`: the client has got it.
+
+    `local`: the peer is on this machine, and may be a proxy. `private`: the operator says that
+    nobody can read what comes from the peer.
     """
 
     address: str
@@ -68,13 +81,18 @@ class FirstBytes:
     requests: int = 0
     past: int = 0
     forwards: bool = False
+    greets: bool = False
+    greeted: bool = False
+    greet_at: float = math.inf
+    local: bool = False
+    private: bool = False
 
     @classmethod
     def restored(cls, known: FirstBytesSnapshot) -> FirstBytes:
         """First bytes that go on from a snapshot of others."""
         due = math.inf if known.left is None else trio.current_time() + known.left
         data = known.first or b""
-        return cls(
+        first = cls(
             known.address,
             known.accept,
             known.trusted,
@@ -83,7 +101,13 @@ class FirstBytes:
             known.over,
             known.requests,
             forwards=known.forwards,
+            greets=known.greets,
+            greeted=known.greeted,
+            local=known.local,
+            private=known.private,
         )
+        first.wait_to_greet()
+        return first
 
     def snapshot(self) -> FirstBytesSnapshot:
         """These as plain data."""
@@ -97,10 +121,31 @@ class FirstBytes:
             accept=self.accept,
             requests=self.requests,
             forwards=self.forwards,
+            greets=self.greets,
+            greeted=self.greeted,
+            local=self.local,
+            private=self.private,
         )
+
+    def is_private(self, address: str) -> bool:
+        """Whether nobody can read, on its way, what a client at this address sends without TLS."""
+        return self.private or (self.local and is_local(address))
+
+    def wait_to_greet(self) -> None:
+        """Have the greeting come after a second of silence from now on, if one is to come so."""
+        self.greet_at = trio.current_time() + GREETING_SECONDS if self.greets else math.inf
+
+    def greet(self) -> bool:
+        """Whether it is time for the greeting; true once."""
+        if self.data or trio.current_time() < self.greet_at:
+            return False
+        self.greets, self.greeted, self.greet_at = False, True, math.inf
+        return True
 
     def set_due(self) -> None:
         """Give the client no more than its time from now on, if it is to hurry."""
+        if self.data:
+            self.greet_at = math.inf
         if self.data or self.requests:
             seconds = FIRST_BYTES_SECONDS if self.data else KEPT_SECONDS
             self.due = min(self.due, trio.current_time() + seconds)
@@ -127,6 +172,7 @@ class FirstBytes:
             self.address = "" if header.client is None else header.client.address
         if "line" in self.accept:
             self.due = math.inf
+        self.wait_to_greet()
 
     def go_inside(self) -> None:
         """Begin anew with those inside of TLS, where everything is taken."""

@@ -1,7 +1,7 @@
-"""The headers in which proxies by HTTP say whom they speak for: `X-Forwarded-For`, or `Forwarded`.
+"""The headers in which HTTP proxies name their client: `X-Forwarded-For` and `Forwarded`.
 
-Each proxy writes the address of its own client behind what came. So the rightmost address that is
-none of a trusted proxy is the one that somebody trusted has seen. Those before it may be invented.
+Each proxy adds the address of its own client at the right. So the rightmost address that is not a
+trusted proxy's was seen by a trusted proxy. The addresses before it may be invented.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]*)"?', re.IGNORECASE)
-# An address in brackets, or one with a port behind it.
+# An address in brackets, or an address with a port.
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})")
 
 
 def client_of(headers: Mapping[str, str], proxies: tuple[str, ...]) -> CameFrom | None:
-    """Give whom a trusted proxy speaks for in these headers, with their names in lower case.
+    """Return the client that a trusted proxy names in these headers, which have lower-case names.
 
-    `None` if it names nobody, or the trusted proxies alone. `proxies` is as the setting
-    `trusted_proxies` has it.
+    Returns `None` if they name no client, or only trusted proxies. `proxies` is the value of the
+    setting `trusted_proxies`.
     """
     for text in reversed(_named(headers)):
         client = _client(text.strip())
@@ -35,7 +35,7 @@ def client_of(headers: Mapping[str, str], proxies: tuple[str, ...]) -> CameFrom 
 
 
 def _named(headers: Mapping[str, str]) -> list[str]:
-    """All addresses in order, as they are written."""
+    """Return all addresses in order, as they are written."""
     if "x-forwarded-for" in headers:
         return headers["x-forwarded-for"].split(",")
     found = map(_FOR.search, headers.get("forwarded", "").split(","))
@@ -43,7 +43,7 @@ def _named(headers: Mapping[str, str]) -> list[str]:
 
 
 def _client(text: str) -> CameFrom | None:
-    """Read an address, perhaps with a port; `None` if it is none, such as `unknown`."""
+    """Parse an address with or without a port; `None` for anything else, such as `unknown`."""
     port = ""
     if with_port := _WITH_PORT.fullmatch(text):
         in_brackets, port_behind, plain, port = (part or "" for part in with_port.groups())

@@ -1,4 +1,4 @@
-"""What the links of all connections share: the hub's signals to the task that reads."""
+"""The common part of all links: the hub's signals to the task that reads."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class ConnectionLink(ABC):
-    """A link over which bytes travel: the hub writes; the client's task reads, and alone closes.
+    """A link over which bytes travel. The hub writes; the client's task reads and closes.
 
-    `reading` is the scope in which the task reads: it ends when the hub has let go of the link, and
-    when it wants the task to pass on what has arrived and read no more, or to stand still. It is
-    `None` once the task reads no more.
+    `reading` is the scope in which the task reads, or `None` once it no longer reads. The hub
+    cancels the scope to release the link, to pause the task, or to end its reading.
     """
 
     __slots__ = (
         "_discarding",
         "_released",
         "address",
+        "begin",
         "ending",
         "kept",
         "pause",
@@ -37,39 +37,44 @@ class ConnectionLink(ABC):
         "unsent",
     )
 
+    tls = False
+    """Whether it speaks TLS."""
+
     overhead = 0
-    """What the last `take` has cost beyond the bytes it gave, in bytes: see `TlsLink`."""
+    """The cost of the last `take` beyond the bytes it gave, in bytes: see `TlsLink`."""
 
     def __init__(self, peer: str, address: str) -> None:
         self.peer = peer
         self.address = address
         self.reading: trio.CancelScope | None = trio.CancelScope()
+        # Starts the client's task while it has nothing to do yet: see `SocketLink.rest`.
+        self.begin: Callable[[], None] | None = None
         # The task's reader, once a dialect has begun.
         self.reader: Reader | None = None
         self.released = False
-        # The hub wants what has arrived, and no more.
+        # The hub wants the input that has arrived, and no more.
         self.ending = False
-        # What the hub wants the task to wait out, or has wanted it to.
+        # The pause that the task has to wait out, or has waited out.
         self.pause: Pause | None = None
-        # What the connection would not take yet, if there is anything.
+        # Bytes that the connection has not taken yet, or `None`.
         self.unsent: bytearray | None = None
-        # The number of bytes that `unsent` has had to take so far. Its end is always there.
+        # The number of bytes that `unsent` has taken so far. The end of those is always in it.
         self.kept = 0
         self._discarding = False
-        # Made only where the task has to wait: most connections never need them. As long as
-        # `paused` is there, the hub wants nothing to be read.
+        # Created only when the task has to wait, as most connections never need it. While `paused`
+        # exists, nothing may be read.
         self.paused: trio.Event | None = None
         self._released: trio.Event | None = None
 
     # --- for the hub ------------------------------------------------------------------------------
 
     def discard(self) -> None:
-        """Forget what is unsent, and whatever is written after this."""
+        """Forget unsent bytes, and all later ones."""
         self.unsent = None
         self._discarding = True
 
     def keep(self, chunk: bytes | None, more: list[bytes] | None) -> None:
-        """Add chunks to what is unsent."""
+        """Add chunks to the unsent bytes."""
         if chunk is None or self._discarding:
             return
         if self.unsent is None:
@@ -81,48 +86,56 @@ class ConnectionLink(ABC):
         self.kept += len(self.unsent) - before
 
     def pause_reading(self) -> None:
-        """Make the client's task read no further."""
+        """Make the client's task stop reading for now."""
         if self.paused is None:
             self.paused = trio.Event()
 
     def resume_reading(self) -> None:
-        """Let it read on."""
+        """Let the client's task read again."""
         if self.paused is not None:
             self.paused.set()
             self.paused = None
 
     def drain_input(self) -> None:
-        """Make the client's task pass on what has arrived, and end reading."""
-        self.pause = None  # there may be one that is over, and that it has not got round to
+        """Make the client's task pass on the input that has arrived, and end reading."""
+        self.pause = None  # an earlier pause may be over, and the task may not know yet
         self.ending = True
         self._end_reading("the chat is stopping")
 
     def pause_for(self, pause: Pause) -> bool:
-        """Make the client's task stand still until that is over; whether it will say so."""
+        """Make the client's task stand still for a pause. Return whether it will confirm that."""
         self.pause = pause
         self._end_reading("the chat is to stand still")
         return self.reading is not None
 
     def at_rest(self) -> Reader | None:
-        """Give the reader of the client's task, if that waits for bytes alone; see `Link`."""
+        """Return the reader of the client's task if that only waits for bytes; see `Link`."""
         return None
 
     def release(self) -> None:
-        """Let go: the hub will not touch this link again."""
+        """Release the link. The hub does not touch it again."""
         self.released = True
         self._end_reading("the hub has let go of this client")
         if self._released is not None:
             self._released.set()
 
     def _end_reading(self, reason: str) -> None:
-        if self.reading is not None:
+        if self.begin is not None:
+            self.wake()
+        elif self.reading is not None:
             self.reading.cancel(reason)
+
+    def wake(self) -> None:
+        """Start the client's task, if it has not started yet."""
+        begin, self.begin = self.begin, None
+        if begin is not None:
+            begin()
 
     # --- for the client's task --------------------------------------------------------------------
 
     @property
     def handed_over(self) -> bool:
-        """Whether the connection is another process's now, so that nothing more is done with it."""
+        """Whether another process has the connection now, so that this one leaves it alone."""
         return self.pause is not None and self.pause.handed_over is not None
 
     @abstractmethod
@@ -132,7 +145,7 @@ class ConnectionLink(ABC):
     def until(self, read: Callable[[], bool]) -> Coroutine[Any, Any, None]:
         """Call `read` whenever there may be something to take, until it returns `True`.
 
-        Raises what that raises.
+        Raises what `read` raises.
         """
         return self._until(read)
 
@@ -143,12 +156,12 @@ class ConnectionLink(ABC):
                 return
 
     async def wait_allowed(self) -> None:
-        """Wait as long as the hub wants nothing to be read."""
+        """Wait while the hub wants nothing to be read."""
         while self.paused is not None:
             await self.paused.wait()
 
     async def wait_released(self) -> None:
-        """Wait until the hub has let go."""
+        """Wait until the hub has released the link."""
         if not self.released:
             self._released = trio.Event()
             await self._released.wait()

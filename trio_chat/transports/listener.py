@@ -1,4 +1,4 @@
-"""Listening sockets: `trio.serve_listeners` accepts from them, and accepting can pause."""
+"""Listening sockets for `trio.serve_listeners`. Accepting can pause."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ ConnectionT = TypeVar("ConnectionT", bound=trio.abc.AsyncResource)
 
 ALL_ADDRESSES: Final = "::"
 
-# Connections that wait at a unix socket to be accepted; as many as Trio lets wait at a TCP one.
+# Connections that may wait at a unix socket. Trio lets as many wait at a TCP socket.
 BACKLOG: Final = 65_535
 
 
 async def open_sockets(endpoint: Endpoint, *, takes_ipv4: bool = True) -> list[socket.socket]:
-    """Listen at an endpoint: one socket for each address that its host stands for.
+    """Listen at an endpoint, with one socket for each address of its host.
 
-    `takes_ipv4`: with the host `::`, the socket is for IPv4 too, where the system has such sockets.
-    Raises `OSError`, and `ListenError`.
+    If `takes_ipv4`, a socket for `::` takes IPv4 too, on systems that have such sockets. Raises
+    `OSError` and `ListenError`.
     """
     if endpoint.unix:
         return [await listen_at(Path(endpoint.unix), endpoint.mode, BACKLOG)]
     if takes_ipv4 and endpoint.host == ALL_ADDRESSES and socket.has_dualstack_ipv6():
-        # Trio's own sockets for IPv6 take nothing else.
+        # Trio's own IPv6 sockets take only IPv6.
         await trio.lowlevel.checkpoint()
         where = (endpoint.host, endpoint.port)
         return [
@@ -48,8 +48,16 @@ async def open_sockets(endpoint: Endpoint, *, takes_ipv4: bool = True) -> list[s
     return [socket.socket(fileno=listener.socket.detach()) for listener in listeners]
 
 
+def has_ipv4_beside(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> bool:
+    """Whether another one of these endpoints has the same port, with IPv4."""
+    return any(
+        beside.port == endpoint.port and not beside.unix and ":" not in beside.host
+        for beside in endpoints
+    )
+
+
 def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with the address or path that the socket really has."""
+    """Return the endpoint with the real address or path of the socket."""
     if sock.family == socket.AF_UNIX:
         return endpoint if endpoint.unix else evolve(endpoint, unix=path_of(sock))
     host, port = sock.getsockname()[:2]
@@ -59,10 +67,10 @@ def located(sock: socket.socket, endpoint: Endpoint) -> Endpoint:
 class PausableListener(trio.abc.Listener[ConnectionT]):
     """A listener for `trio.serve_listeners` whose accepting can pause.
 
-    During a pause, new connections wait in the socket's backlog. `connection` makes of an accepted
-    stream what the handler gets. `path` is the file of a unix socket that this process has made.
-    Closing the listener removes that file first, unless another server's socket is there by then.
-    While `may_accept` says no, it is as if the process were out of descriptors.
+    During a pause, new connections wait in the socket's backlog. `connection` turns an accepted
+    stream into the argument of the handler. `path` is the file of a unix socket that this process
+    created. Closing the listener removes that file first, unless it belongs to another server by
+    then. While `may_accept` returns false, accepting fails as if no descriptor were free.
     """
 
     def __init__(
@@ -80,10 +88,10 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         self._connection = connection
         self._may_accept = may_accept
-        # The attempt to accept, while there is one, and the event at its end, for `pause`.
+        # The running attempt to accept, or `None`, and the event at its end, for `pause`.
         self._attempt: trio.CancelScope | None = None
         self._attempt_over = trio.Event()
-        # The end of the pause, while there is one.
+        # The end of the pause, or `None`.
         self._resumed = trio.Event() if paused else None
 
     async def accept(self) -> ConnectionT:
@@ -102,15 +110,15 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
                 self._attempt_over.set()
 
     async def _wait_for_room(self) -> None:
-        """Wait for a connection, and raise `OSError` if there is still no descriptor for it."""
+        """Wait for a connection. Raise `OSError` if there is still no descriptor for it."""
         await trio.lowlevel.wait_readable(self.socket)
         if not self._may_accept():
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     async def pause(self) -> None:
-        """Accept nothing until `resume`; returns once that is so.
+        """Stop accepting until `resume`. Returns once nothing is accepted any more.
 
-        Each connection accepted until then has its task, as Trio starts that at once.
+        Each connection accepted before has its task by then, because Trio starts it at once.
         """
         self._stop_accepting()
         if self._attempt is not None:
@@ -123,7 +131,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
             self._resumed = None
 
     def hand_over(self) -> None:
-        """Leave the socket to another process, and its path: accept nothing, remove nothing."""
+        """Leave the socket and its path to another process: accept nothing, and remove nothing."""
         self._file = None
         self._stop_accepting()
 
@@ -141,7 +149,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
 
 
 class Listeners:
-    """All listeners of a chat, each with its endpoint; they accept while `may_accept` says so."""
+    """All listeners of a chat with their endpoints. They accept while `may_accept` returns true."""
 
     def __init__(self, may_accept: Callable[[], bool]) -> None:
         self._may_accept = may_accept
@@ -156,11 +164,11 @@ class Listeners:
         *,
         paused: bool,
     ) -> dict[PausableListener[SocketLink], Endpoint]:
-        """Make listeners of these too, which are to be served; see `Chat.listen_on`."""
+        """Create listeners for these sockets, too; see `Chat.listen_on`."""
         added: dict[PausableListener[SocketLink], Endpoint] = {}
         for sock, endpoint in zip(sockets, endpoints or [Endpoint()] * len(sockets), strict=True):
             place = located(sock, endpoint)
-            # A unix socket without a path was given to the chat, and so its file is not the chat's.
+            # A unix socket without a path was given to the chat, so the chat does not own its file.
             path = Path(endpoint.unix) if endpoint.unix else None
             listener = PausableListener(
                 sock, connection, may_accept=self._may_accept, path=path, paused=paused
@@ -172,12 +180,12 @@ class Listeners:
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """The endpoints at which they listen."""
+        """The endpoints of the listeners."""
         return tuple(self._endpoints.values())
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """Their sockets, in the same order."""
+        """The sockets of the listeners, in the same order."""
         return [listener.socket for listener in self._endpoints]
 
     async def serve(
@@ -186,26 +194,26 @@ class Listeners:
         handler: Callable[[SocketLink], Awaitable[None]],
         nursery: trio.Nursery,
     ) -> None:
-        """Start the handler's task for each connection, until `end`, and close the listener."""
+        """Run the handler in a task for each connection until `end`, then close the listener."""
         with self._serving[listener]:
             await trio.serve_listeners(handler, [listener], handler_nursery=nursery)
 
     def end(self) -> None:
-        """Have all of them closed."""
+        """Close all listeners."""
         for serving in self._serving.values():
             serving.cancel("the chat is stopping")
 
     async def pause(self) -> None:
-        """Have none of them accept until `resume`; returns once that is so."""
+        """Stop accepting until `resume`. Returns once nothing is accepted any more."""
         for listener in self._endpoints:
             await listener.pause()
 
     def resume(self) -> None:
-        """Have them accept again."""
+        """Accept again."""
         for listener in self._endpoints:
             listener.resume()
 
     def hand_over(self) -> None:
-        """Leave their sockets and paths to another process."""
+        """Leave the sockets and paths to another process."""
         for listener in self._endpoints:
             listener.hand_over()

@@ -5,14 +5,17 @@ No socket and no dialect. Events come as objects, and each call has its own resu
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
+from attrs import evolve
 
 from trio_chat.errors import ChatClosed, Code, Refused
-from trio_chat.hub.inbox import Call, Drained
+from trio_chat.hub.handlers.sessions import limits_of
+from trio_chat.hub.inbox import Call, Connected, Drained
+from trio_chat.hub.session import Session
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import (
     Acted,
@@ -21,24 +24,29 @@ from trio_chat.protocol.events import (
     MembersListed,
     RoomsListed,
     Said,
+    Told,
     TopicSet,
     TopicShown,
+    Welcomed,
     size_of,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
-from trio_chat.protocol.text import clean_text, parse_words
+from trio_chat.protocol.text import clean_text, is_blank, parse_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
-    from trio_chat.hub.session import Session
-    from trio_chat.protocol.events import Event, PersistentEntry
+    from trio_chat.protocol.events import ClientEvent, Event, Limits, PersistentEntry
+    from trio_chat.protocol.names import Name
 
 E = TypeVar("E")
+
+# The time that a client may take to leave the chat when the program is being cancelled.
+LEAVE_SECONDS = 1.0
 
 
 class EventEncoding:
@@ -49,6 +57,7 @@ class EventEncoding:
     dialect = "in-process"
     ping = b""
     echoes = False
+    for_people = False
 
     def render(self, events: Sequence[Event]) -> list[Piece]:
         """Give the events."""
@@ -76,6 +85,8 @@ class EventLink:
         "peer",
         "unsent_bytes",
     )
+
+    tls = False
 
     def __init__(self, channel: trio.MemorySendChannel[Item], limit: int) -> None:
         self.peer = self.address = "in-process"
@@ -138,7 +149,7 @@ class EventLink:
 
     # --- for the in-process client ----------------------------------------------------------------
 
-    async def take(self) -> Event | None:
+    async def take(self) -> ClientEvent | None:
         """Wait for the next event; `None` is the end."""
         await trio.lowlevel.checkpoint()
         while not self._queue:
@@ -149,7 +160,17 @@ class EventLink:
             await self._arrived.wait()
         event = self._queue.popleft()
         self.unsent_bytes -= size_of([event])
-        return event
+        # Replies are the results of calls, and do not come here.
+        return cast("ClientEvent", event)
+
+    async def perform(self, client: Session, record: Record) -> list[Event]:
+        """Have a record carried out; gives the replies and entries that came of it."""
+        call = Call(record)
+        try:
+            await self.channel.send((client, (call,), 0))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise ChatClosed("this client has left the chat, or the chat has stopped") from None
+        return await call.result()
 
     def has_room_again(self) -> bool:
         """Whether half of the outbox is free and the hub has not been told; true once each time."""
@@ -160,18 +181,13 @@ class EventLink:
 
 
 class InProcessClient:
-    """A client of a chat in the same program; made by `Chat.connect`.
+    """A client of a chat in the same program, made by `Chat.connect`: see `ChatClient`.
 
-    Iterating over it gives events (`trio_chat.protocol.events`) until it has left or the chat has
-    stopped. The calls return or raise by their own result, and never wait for events to be read.
-    Each raises `Refused` where a person would see `err: …`, and `ChatClosed` once there is no chat
-    any more. One that is cancelled may or may not have been carried out.
+    A client that does not read its events is lagging, but is never disconnected for it. Past
+    `outbox_bytes` it gets no more events. Once it reads, it gets the entries that it missed, or
+    `Missed` in place of entries that are no longer kept.
 
-    A client that does not read its events is lagging, but never dropped: past the outbox limit it
-    gets no more of them; once it reads, it gets the persistent ones it has not had, or `Missed` in
-    place of those that are kept no more.
-
-    `room` is the name of a room; `None` means the one the client is in, if there is just one.
+    A call that is cancelled may or may not have been carried out.
     """
 
     def __init__(self, client: Session, link: EventLink, settings: Settings) -> None:
@@ -182,137 +198,145 @@ class InProcessClient:
 
     @property
     def id(self) -> str:
-        """The client id, unique for ever; entries carry it as `author`."""
+        """The client id, unique for ever, which entries carry as `author`."""
         return self._client.user.id
 
     @property
     def nick(self) -> str:
-        """What this client is called."""
+        """The current nick."""
         return self._nick
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the chat sets; this client may be in any number of rooms."""
+        return evolve(limits_of(self._settings), rooms=self._settings.max_rooms)
 
     def __aiter__(self) -> InProcessClient:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> ClientEvent:
         event = await self._link.take()
         if event is None:
             raise StopAsyncIteration
         if self._client.slow_consumer and self._link.has_room_again():
             # Once the chat has stopped, there is nothing more to come.
-            with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
                 await self._link.channel.send(Drained(self._client))
         return event
 
     async def take_nick(self, nick: str) -> None:
-        """Be called `nick` from now on."""
+        """Take another nick."""
         name = parse_nick(nick, self._settings.nick_chars)
-        await self.perform(commands.TakeNick(name))
+        await self._link.perform(self._client, commands.TakeNick(name))
         self._nick = name.display
 
-    async def join(self, room: str) -> str:
-        """Go into a room, and stay in those it is in.
-
-        Gives the room's casefolded name, which events carry as `room`.
-        """
-        name = self._room_name(room)
-        await self.perform(commands.Join(parse_room(room, self._settings.room_chars)))
-        return name
+    async def join(self, room: str) -> Welcomed:
+        """Join a room, and stay in the others; gives its topic and members."""
+        return await self._ask(Welcomed, commands.Join(self._name(room)))
 
     async def leave(self, room: str | None = None) -> None:
         """Leave a room."""
-        await self.perform(commands.Leave(self._maybe_room(room)))
+        await self._link.perform(self._client, commands.Leave(self._room(room)))
 
     async def say(self, text: str, room: str | None = None) -> Said:
-        """Say something in a room; gives it with its position, as the others get it."""
-        record = commands.Say(
-            self._text(text, "message", self._settings.message_chars), self._maybe_room(room)
-        )
-        return await self._ask(record, Said)
+        """Say something in a room; gives the message with its position and time."""
+        return await self._ask(Said, commands.Say(self._message(text), self._room(room)))
 
     async def act(self, text: str, room: str | None = None) -> Acted:
-        """Do something in a room, as `/me` does."""
-        record = commands.Act(
-            self._text(text, "action", self._settings.message_chars), self._maybe_room(room)
-        )
-        return await self._ask(record, Acted)
+        """Do something in a room, as `/me` does; gives the action with its position and time."""
+        return await self._ask(Acted, commands.Act(self._message(text, "action"), self._room(room)))
 
-    async def tell(self, nick: str, text: str) -> None:
-        """Say something to one client alone."""
+    async def tell(self, nick: str, text: str, *, client: str | None = None) -> Told:
+        """Send a private message; gives it as its recipient gets it. See `ChatClient`."""
         name = parse_nick(nick, self._settings.nick_chars, reserved=True)
-        await self.perform(
-            commands.Tell(name, self._text(text, "message", self._settings.message_chars))
-        )
+        return await self._ask(Told, commands.Tell(name, self._message(text), client))
 
     async def set_topic(self, text: str, room: str | None = None) -> TopicSet:
-        """Give a room its topic."""
-        record = commands.SetTopic(
-            self._text(text, "topic", self._settings.topic_chars), self._maybe_room(room)
-        )
-        return await self._ask(record, TopicSet)
+        """Set the topic of a room."""
+        topic = _text(text, "topic", self._settings.topic_chars)
+        return await self._ask(TopicSet, commands.SetTopic(topic, self._room(room)))
 
     async def topic(self, room: str | None = None) -> str:
-        """The topic of a room, empty if it has none."""
-        return (await self._ask(commands.ShowTopic(self._maybe_room(room)), TopicShown)).topic
+        """Give the topic of a room; empty if it has none."""
+        return (await self._ask(TopicShown, commands.ShowTopic(self._room(room)))).topic
 
     async def history(
         self,
+        room: str | None = None,
         limit: int = commands.SOME_HISTORY,
         *,
         before: int | None = None,
-        room: str | None = None,
     ) -> list[PersistentEntry]:
-        """The newest persistent entries of a room, or those before a position, oldest first.
+        """Give the newest entries of a room, or the newest before a position; oldest first.
 
-        At most `limit`, which may be 500.
+        `limit` is a number of entries from 1 to 500.
         """
         if not 0 < limit <= commands.MAX_HISTORY:
             raise Refused(
                 f"the limit must be from 1 to {commands.MAX_HISTORY}", code=Code.BAD_USAGE
             )
-        record = commands.ShowHistory(limit, before, self._maybe_room(room))
-        return (await self._ask(record, EntriesShown)).entries
+        record = commands.ShowHistory(limit, before, self._room(room))
+        return (await self._ask(EntriesShown, record)).entries
 
-    async def search(self, words: str, *, room: str | None = None) -> Found:
-        """The newest persistent entries that hold all these words, oldest first; at most 50.
+    async def search(self, words: str, room: str | None = None) -> Found:
+        """Give the newest entries of a room that have all these words; oldest first, at most 50.
 
-        A search that takes too long stops: then `stopped_at` of what it gives is the position
-        before which it has not looked, and else 0.
+        A search that takes too long stops early: then `stopped_at` of the result is the position
+        before which it did not look. It is 0 otherwise.
         """
-        text = self._text(words, "word", self._settings.message_chars)
-        record = commands.Search(parse_words(text), self._maybe_room(room))
-        return Found(await self._ask(record, EntriesShown))
+        record = commands.Search(parse_words(self._message(words, "word")), self._room(room))
+        return Found(await self._ask(EntriesShown, record))
 
     async def rooms(self) -> list[str]:
-        """The names of the rooms there are, sorted; the first 200."""
-        return (await self._ask(commands.ListRooms(), RoomsListed)).names
+        """Give the names of the chat's rooms, sorted; the first 200."""
+        return (await self._ask(RoomsListed, commands.ListRooms())).names
 
-    async def members(self, room: str | None = None) -> list[str]:
-        """The nicks of those in a room, sorted; the first 200."""
-        record = commands.ListMembers(self._maybe_room(room))
-        return [member.nick for member in (await self._ask(record, MembersListed)).members]
+    async def members(self, room: str | None = None) -> MembersListed:
+        """Give the members of a room, sorted by nick; `more` is how many the list leaves out."""
+        return await self._ask(MembersListed, commands.ListMembers(self._room(room)))
 
-    def _room_name(self, room: str) -> str:
-        return parse_room(room, self._settings.room_chars).casefolded
+    def _name(self, room: str) -> Name:
+        return parse_room(room, self._settings.room_chars)
 
-    def _maybe_room(self, room: str | None) -> str | None:
-        return None if room is None else self._room_name(room)
+    def _room(self, room: str | None) -> str | None:
+        return None if room is None else self._name(room).casefolded
 
-    def _text(self, text: str, what: str, limit: int) -> str:
-        if not text.strip():
-            raise Refused(f"{what} is required", code=Code.BAD_TEXT)
-        return clean_text(text, what=what, limit=limit)
+    def _message(self, text: str, what: str = "message") -> str:
+        return _text(text, what, self._settings.message_chars)
 
-    async def _ask(self, record: Record, kind: type[E]) -> E:
-        for event in await self.perform(record):
+    async def _ask(self, kind: type[E], record: Record) -> E:
+        for event in await self._link.perform(self._client, record):
             if isinstance(event, kind):
                 return event
         raise AssertionError(f"{record} led to no {kind.__name__}")
 
-    async def perform(self, record: Record) -> list[Event]:
-        """Have a record carried out; gives the replies and entries that came of it."""
-        call = Call(record)
+
+def _text(text: str, what: str, limit: int) -> str:
+    if is_blank(text):
+        raise Refused(f"{what} is required", code=Code.BAD_TEXT)
+    return clean_text(text, what=what, limit=limit)
+
+
+@asynccontextmanager
+async def in_process_client(
+    channel: trio.MemorySendChannel[Item], settings: Settings, nick: str | None
+) -> AsyncGenerator[InProcessClient, None]:
+    """Be a client of the chat that receives from this channel, for the length of a block.
+
+    Raises like `Chat.connect`.
+    """
+    with channel.clone() as own:
+        link = EventLink(own, settings.outbox_bytes)
+        session = Session(link, EVENTS, own, room_limit=None, local=True)
         try:
-            await self._link.channel.send((self._client, (call,), 0))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise ChatClosed("this client has left the chat, or the chat has stopped") from None
-        return await call.result()
+            await own.send((session, (Connected(),), 0))
+        except trio.BrokenResourceError:
+            raise ChatClosed("the chat has stopped") from None
+        client = InProcessClient(session, link, settings)
+        try:
+            if nick is not None:
+                await client.take_nick(nick)
+            yield client
+        finally:
+            with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(ChatClosed):
+                await link.perform(session, commands.Disconnected("left"))

@@ -1,15 +1,15 @@
-r"""The PROXY protocol: whom a proxy says it speaks for, and whose word for it is taken.
+r"""The PROXY protocol: a proxy names its client in a header before all other bytes.
 
-After haproxy's proxy-protocol.txt (of 2020/03/05), versions 1 and 2. A header stands before all
-else that a connection brings: a line that begins with `PROXY `, or a binary block. Nothing is read
-that the specification does not allow, but that what follows the addresses in version 2 is skipped.
+This follows haproxy's proxy-protocol.txt of 2020/03/05, versions 1 and 2. A header is a line that
+begins with `PROXY `, or a binary block. Headers that break the specification are refused. In
+version 2, everything after the addresses is skipped.
 
-The target is not used. In version 1 it may be of the other family: nginx writes the address at
-which it was reached itself.
+The target address is not used. In version 1 it may be of the other family: nginx writes the address
+at which it was reached itself.
 
-Only TCP has addresses that mean something here. Who came to the proxy by a unix socket or by
-datagrams, or is of a kind that the proxy does not know, keeps the proxy's own address, as the
-specification allows (UNKNOWN in version 1, the fall-back to UNSPEC in version 2).
+Only TCP addresses are of use here. A client that reached the proxy by a unix socket, by datagrams
+or by another kind of transport gets the proxy's own address. The specification allows this (UNKNOWN
+in version 1, UNSPEC in version 2).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ V1 = b"PROXY "
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
 SIGNATURES = (V1, V2)
 
-# Version 1: the longest line, its end included, as the specification reckons it (2.1).
+# Version 1: the longest line with its end, by the specification (2.1).
 LINE_BYTES = 107
-# Version 2: the most that may follow the first 16 bytes. The specification means a header to fit
-# into 536 bytes; what proxies add of certificates may take a few kilobytes.
+# Version 2: the most bytes after the first 16. The specification wants a header to fit into 536
+# bytes, but proxies may add a few kilobytes about certificates.
 MOST_BYTES = 4_096
 
 _HEAD_BYTES = 16
 _LOCAL, _PROXY = 0x20, 0x21
 _TCP4, _TCP6 = 0x11, 0x21
-# Version 2: how long the addresses of each family and transport are. Where one of the two is
-# unspecified, the address is unknown.
+# Version 2: the length of the addresses by family and transport. The addresses are unknown if one
+# of the two is unspecified.
 _UNSPECIFIED = dict.fromkeys((0x00, 0x01, 0x02, 0x10, 0x20, 0x30), 0)
 _ADDRESS_BYTES = _UNSPECIFIED | {_TCP4: 12, 0x12: 12, _TCP6: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
@@ -50,19 +50,19 @@ _TCP_LINE = re.compile(
 _LAST_PORT = 65_535
 
 _IPV4_BYTES, _IPV6_BYTES = 4, 16
-# What IPv6 sockets put before the address of an IPv4 client (RFC 4291, 2.5.5.2).
+# IPv6 sockets put these bytes before the address of an IPv4 client (RFC 4291, 2.5.5.2).
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class MalformedHeader(Exception):
-    """A header that is not as the specification has it; the text says where, in a few words."""
+    """A header that breaks the specification. The text says where, in a few words."""
 
 
 @frozen
 class Header:
-    """A header that was read: its size in bytes, and the client it names, if it names one.
+    """A header: its size in bytes, and the client that it names, or `None`.
 
-    `own`: the proxy speaks for itself.
+    `own` means that the proxy speaks for itself.
     """
 
     size: int
@@ -71,9 +71,9 @@ class Header:
 
 
 def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
-    """Whether an address is one of these, or in one of these networks.
+    """Whether an address is among `proxies`, or in one of their networks.
 
-    `proxies` is as the setting `trusted_proxies` has it.
+    `proxies` is the value of the setting `trusted_proxies` or `private_networks`.
     """
     if not proxies:
         return False
@@ -86,15 +86,15 @@ def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
     return any(ip in network for network in _networks(proxies))
 
 
-@lru_cache(maxsize=1)  # it is the same tuple for every connection
+@lru_cache(maxsize=2)  # every connection passes the same two tuples
 def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
     return [ip_network(proxy) for proxy in proxies if proxy != UNIX_ADDRESS]
 
 
 def read_header(first: bytes) -> Header | None:
-    """Read the header from bytes that begin with one of `SIGNATURES`; `None` if some are missing.
+    """Read a header from bytes that begin with one of `SIGNATURES`; `None` if bytes are missing.
 
-    Raises `MalformedHeader` as soon as it shows.
+    Raises `MalformedHeader` as soon as an error shows.
     """
     return _read_v1(first) if first.startswith(V1) else _read_v2(first)
 
@@ -143,13 +143,13 @@ def _read_v2(first: bytes) -> Header | None:
     if kind not in (_TCP4, _TCP6):
         return Header(size, None)
     width = _IPV4_BYTES if kind == _TCP4 else _IPV6_BYTES
-    # The two addresses come first, then the two ports; the source's before the target's.
+    # The two addresses come first, then the two ports. The source comes before the target.
     source, ports = first[_HEAD_BYTES:], first[_HEAD_BYTES + 2 * width :]
     return Header(size, _client(source[:width], int.from_bytes(ports[:2])))
 
 
 def _client(packed: bytes, port: int) -> CameFrom:
-    """The record for an address, which is written as that of a client that came without a proxy."""
+    """Return the record for an address, written as for a client without a proxy."""
     packed = packed.removeprefix(_MAPPED)
     if len(packed) == _IPV4_BYTES:
         address = socket.inet_ntop(socket.AF_INET, packed)

@@ -1,4 +1,4 @@
-"""How fast a client may go: a token bucket that makes it wait, and never punishes it."""
+"""The rate limit of a client: a token bucket that makes the client wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import define, field
 
 @define
 class BucketSnapshot:
-    """A bucket as plain data: what it held so many seconds ago, if it has ever been asked."""
+    """A bucket as plain data: its content `age` seconds ago, if it was ever asked."""
 
     tokens: float
     age: float | None = None
@@ -29,38 +29,42 @@ class TokenBucket:
         self._tokens = float(self.burst)
 
     @classmethod
-    def restored(cls, rate: float, burst: int, snapshot: BucketSnapshot, now: float) -> TokenBucket:
-        """A bucket that goes on from another one's snapshot, by its own rate and burst."""
+    def restored(
+        cls, rate: float, burst: int, snapshot: BucketSnapshot | None, now: float
+    ) -> TokenBucket:
+        """Return a bucket that continues from a snapshot, with its own rate and burst."""
         bucket = cls(rate, burst)
-        bucket._tokens = min(float(burst), snapshot.tokens)
-        bucket._filled_at = None if snapshot.age is None else now - snapshot.age
+        if snapshot is not None:
+            bucket._tokens = min(float(burst), snapshot.tokens)
+            bucket._filled_at = None if snapshot.age is None else now - snapshot.age
         return bucket
 
-    def snapshot(self, now: float) -> BucketSnapshot:
-        """This bucket as plain data."""
-        return BucketSnapshot(
-            self._tokens, None if self._filled_at is None else now - self._filled_at
-        )
+    def snapshot(self, now: float) -> BucketSnapshot | None:
+        """Return this bucket as plain data, or `None` if it is full by now, as a new one is."""
+        age = None if self._filled_at is None else now - self._filled_at
+        if self._tokens + (age or 0.0) * self.rate >= self.burst:
+            return None
+        return BucketSnapshot(self._tokens, age)
 
     def available(self, now: float) -> int:
-        """How many lines may pass now."""
+        """Return how many lines may pass now."""
         if self._filled_at is not None:
             self._tokens = min(
                 float(self.burst), self._tokens + (now - self._filled_at) * self.rate
             )
         self._filled_at = now
-        # A wait computed in floating point may end a hair early.
+        # A wait computed in floating point may end slightly early.
         return max(0, int(self._tokens + 1e-6))
 
     def spend(self, lines: float) -> None:
-        """Take note of lines that passed; more than were available puts the bucket into debt."""
+        """Record that lines have passed. More than were available puts the bucket into debt."""
         self._tokens -= lines
 
     @property
     def in_debt(self) -> bool:
-        """Whether more has passed than was allowed."""
+        """Whether more lines have passed than were allowed."""
         return self._tokens < 0
 
     def wait(self) -> float:
-        """Seconds from the last `available` until one more line may pass."""
+        """Return the seconds from the last `available` until another line may pass."""
         return max(0.0, (1 - self._tokens) / self.rate)

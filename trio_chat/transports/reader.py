@@ -1,9 +1,8 @@
-"""Reads one client: takes bytes, has its dialect make records of them, and passes those on."""
+"""Reads one client: takes bytes, lets the dialect make records of them, and passes those on."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
@@ -15,14 +14,14 @@ from trio_chat.dialects.websocket import WebSocketDialect
 from trio_chat.hub.hub import TURN_RECORDS
 from trio_chat.hub.inbox import AllStill, Connected, InputEnded
 from trio_chat.hub.session import Session
-from trio_chat.protocol.commands import Disconnected
+from trio_chat.protocol.commands import Disconnected, ShowGreeting
 from trio_chat.transports.first_bytes import FirstBytes, FirstBytesSnapshot
 from trio_chat.transports.rate_limit import BucketSnapshot, TokenBucket
 from trio_chat.transports.tcp import SocketLink
-from trio_chat.transports.tls import HandshakeFailed, TlsLink
+from trio_chat.transports.tls import TlsLink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Dialect
@@ -38,24 +37,22 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
-logger = logging.getLogger("trio_chat")
-
-# What counts against the rate although it makes no line: so many bytes as one, and each read as a
-# part of one. Some telnets send a read for each key.
+# The rate limit also counts input that makes no line: this many bytes as a line, and each read as a
+# part of a line. Some telnets send a read for each key.
 LINE_BYTES = 4_096
 READ_LINES = 0.02
-# Whatever the rate allows, no more is taken in at once. More records than a turn of the hub takes
-# are better left as bytes.
+# Records of one read, at most, whatever the rate allows. More than a turn of the hub takes are
+# better left as bytes.
 MOST_LINES = TURN_RECORDS
 
-# For an answer that does not wait for the hub.
+# Seconds for an answer that does not wait for the hub.
 ANSWER_SECONDS = 10.0
 
 CONNECTION_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 def bucket_of(settings: Settings) -> TokenBucket | None:
-    """A full bucket, if there is a limit."""
+    """Return a full bucket, or `None` without a rate limit."""
     if settings.rate_limit is None:
         return None
     return TokenBucket(settings.rate_limit, settings.rate_burst)
@@ -63,9 +60,9 @@ def bucket_of(settings: Settings) -> TokenBucket | None:
 
 @define
 class ReaderSnapshot:
-    """What is known of a client's input, as plain data.
+    """The state of a client's input, as plain data.
 
-    That it is at its end need not be known: who reads on finds the end again.
+    It need not tell that the input has ended: the next reader finds the end again.
     """
 
     dialect: FirstBytesSnapshot = field(factory=FirstBytesSnapshot)
@@ -76,23 +73,32 @@ class Detect(Protocol[T_co]):
     """A function that decides what first bytes tell."""
 
     def __call__(self, first: bytes, /, *, late: bool) -> T_co | None:
-        """Give what they tell, or `None` if more are needed; if it is `late`, there are no more."""
+        """Return what they tell; `None` if more are needed. If `late`, no more will come."""
         ...
 
 
+# A paste comes line by line, and its lines follow each other faster than this.
+REST_SECONDS = 0.5
+
+
 class NoDialect:
-    """Stands where no dialect has begun, and nothing is fed."""
+    """The dialect before one has begun. Nothing is fed to it."""
 
     pending = False
     spent = 0.0
+    unsettled = False
 
     def feed(self, data: bytes, limit: float | None = None) -> list[Command]:
-        """Nothing comes of it."""
+        """Return no records."""
         del data, limit
         return []
 
+    def at_rest(self) -> list[Command]:
+        """True: nothing was fed."""
+        return []
+
     def snapshot(self) -> LinesSnapshot:
-        """Nothing is known."""
+        """Return no state."""
         return LinesSnapshot()
 
 
@@ -103,7 +109,7 @@ NO_DIALECT = NoDialect()
 
 
 class Reader:
-    """Reads one client, and keeps what has been read and not sent, so that no cancel loses it."""
+    """Reads one client. Input that was read but not sent stays here, so no cancel loses it."""
 
     __slots__ = (
         "_bucket",
@@ -116,6 +122,7 @@ class Reader:
         "dialect",
         "first",
         "link",
+        "rest_at",
     )
 
     def __init__(
@@ -129,20 +136,22 @@ class Reader:
         self.link = link
         self._channel = channel
         self._bucket = bucket
-        # The first record, as long as the hub does not know this client.
+        # The first record, while the hub does not know this client yet.
         self.connected: Connected | None = None
-        # As long as no dialect has begun.
+        # Set until a dialect has begun.
         self.first: FirstBytes | None = None
         self.dialect: Dialect = NO_DIALECT
+        # When the dialect is to be told that no more input has come, by Trio's clock.
+        self.rest_at = math.inf
         self._records: Sequence[Record] = ()
         self._size = 0
-        # The last record, once nothing more is to be taken.
+        # The last record, once no more input is to be taken.
         self._end: Record | None = None
 
     # --- over a pause -----------------------------------------------------------------------------
 
     def snapshot(self) -> ReaderSnapshot:
-        """What it knows as plain data, while it stands still."""
+        """Return the state as plain data, while the reader stands still."""
         bucket = None if self._bucket is None else self._bucket.snapshot(trio.current_time())
         return ReaderSnapshot(self._input(), bucket)
 
@@ -157,7 +166,7 @@ class Reader:
     def restore(
         self, snapshot: ReaderSnapshot, table: Mapping[str, Row], settings: Settings
     ) -> None:
-        """Go on from what another one knew."""
+        """Continue from the state of another reader."""
         dialect, bucket = snapshot.dialect, self._bucket
         if dialect.over or dialect.first is not None:
             self.first = FirstBytes.restored(dialect)
@@ -165,18 +174,31 @@ class Reader:
             self.dialect = WebSocketDialect.restored(table, settings, dialect.frames)
         else:
             self.dialect = LineDialect.restored(table, settings, dialect.lines)
+        if self.dialect.unsettled:
+            self._rest_soon()
         if bucket is not None and snapshot.bucket is not None:
             now = trio.current_time()
             self._bucket = TokenBucket.restored(bucket.rate, bucket.burst, snapshot.bucket, now)
 
+    def rest(self, begin: Callable[[], None]) -> bool:
+        """Call `begin`, to start the client's task, once there is something for it to do.
+
+        Returns `False` if there is something already.
+        """
+        link = self.link
+        has_to_do = self.first is not None or self._waits or self.dialect.unsettled
+        if has_to_do or not isinstance(link, SocketLink):
+            return False
+        return link.rest(self, begin)
+
     # --- first bytes ------------------------------------------------------------------------------
 
     async def read_first(self, first: FirstBytes, decide: Detect[T]) -> T | None:
-        """Read until `decide` says what the first bytes tell, and give that.
+        """Read until `decide` says what the first bytes tell, and return that.
 
-        They have `FIRST_BYTES_SECONDS` from the first of them. `None`: there are no more of them.
-        Requests that come together are looked at one by one, as their answers are sent and the rate
-        allows.
+        They have `FIRST_BYTES_SECONDS` from the first of them. Returns `None` if no more come.
+        Requests that come together are handled one by one, as their answers are sent and as the
+        rate allows.
         """
         link, found = self.link, None
         while (held := self._is_held) or (found := decide(first.unread(), late=first.late)) is None:
@@ -192,8 +214,10 @@ class Reader:
                     await self._wait_held()
                 else:
                     await link.until(self._take_first)
-            if first.late:  # and so is what has come just now, whoever has seen it first
+            if first.late:  # bytes that another read took just now are late too
                 return decide(before, late=True)
+            if first.greet():
+                await self.send((ShowGreeting(),), 0)
         if found is None and link.ending and not link.released:
             first.data += await self._take_last()
             found = decide(first.unread(), late=first.late)
@@ -201,17 +225,17 @@ class Reader:
 
     @property
     def _is_held(self) -> bool:
-        """Whether nothing is to be looked at yet: the client is too fast, or the hub wants so."""
+        """Whether reading has to wait: the client is too fast, or the hub has paused it."""
         return self.link.paused is not None or (self._bucket is not None and self._bucket.in_debt)
 
     async def _wait_held(self) -> None:
         await self.link.wait_allowed()
         if self._bucket is not None and self._bucket.in_debt:
-            await trio.sleep(self._bucket.wait())  # too fast
+            await trio.sleep(self._bucket.wait())  # the client sends faster than its rate
             self._spend(0)
 
     def _take_first(self) -> bool:
-        """Take what has come of the first bytes; whether there is something to look at."""
+        """Take first bytes that have come. Return whether there is something to look at."""
         first = self.first
         if self.link.paused is not None or first is None:
             return True
@@ -226,25 +250,25 @@ class Reader:
         return data is not None or self._waits
 
     def reject(self, first: FirstBytes, reason: str, *answers: Record) -> None:
-        """Answer a client that is not served, and close it; `reason` is for the log."""
+        """Answer a rejected client, and close its connection. `reason` is for the log."""
         self._records = (*answers, Disconnected(reason))
         self._size = len(first.data)
         first.over, first.due = True, math.inf
 
     async def serve(self, first: FirstBytes, size: int, *answer: Record) -> None:
-        """Pass on what answers a request of so many bytes; the next one waits for the hub."""
+        """Pass on the answer to a request of this size. The next request waits for the hub."""
         first.answered(size)
         self._spend(1)
         self.link.pause_reading()
         await self.send(answer, size)
 
     def go_inside(self, link: TlsLink, first: FirstBytes) -> None:
-        """Go on with the first bytes inside of TLS."""
+        """Continue with the first bytes inside TLS."""
         self.link, self._end = link, None
         first.go_inside()
 
     def begin(self, dialect: Dialect, data: bytes, *before: Record) -> None:
-        """Go on with a dialect, which is fed what there is already; these records come before."""
+        """Begin a dialect with the bytes that are there already, after these records."""
         self.first, self.dialect = None, dialect
         self._size = len(data)
         self._feed(data)
@@ -254,10 +278,10 @@ class Reader:
     # --- what a dialect reads ---------------------------------------------------------------------
 
     async def read_on(self) -> None:
-        """Read until the end of the input, or until the hub wants no more, and tell the hub.
+        """Read until the input ends or the hub wants no more, and tell the hub about the end.
 
-        The loop stands here, and not in a function of its own, because each one that waits costs
-        every idle connection a frame.
+        The loop is here and not in a function of its own, as each waiting frame costs memory in
+        every idle connection.
         """
         link = self.link
         link.reader = self
@@ -270,12 +294,13 @@ class Reader:
         if link.released or link.handed_over:
             return
         if link.ending:
-            # Lines that waited for the rate go too.
+            # Lines that waited for the rate are passed on too.
             await self.send(self.dialect.feed(await self._take_last(), MOST_LINES), 0)
-        await self._channel.send((self.client, (self._end or InputEnded(),), 0))
+        last = (*self.dialect.at_rest(), self._end or InputEnded())
+        await self._channel.send((self.client, last, 0))
 
     def _read(self) -> bool:
-        """Read what has come and pass it on; whether there is something that has to wait."""
+        """Read what has come and pass it on. Return whether something has to wait."""
         link = self.link
         if link.paused is not None:
             return True
@@ -289,30 +314,52 @@ class Reader:
             self._end = Disconnected("closed by the client")
             return True
         self._size = len(data)
-        self._feed(data, link.overhead)
+        if self._bucket is None:  # as in `_feed`, without a call
+            self._records = self.dialect.feed(data, MOST_LINES)
+            if self.dialect.unsettled:
+                self._rest_soon()
+        else:
+            self._feed(data, link.overhead)
         if self._records:
             try:
                 self._channel.send_nowait((self.client, self._records, len(data)))
             except trio.WouldBlock:
                 return True
             self._records = ()
-        return self._waits
+        return self.dialect.pending or (self._bucket is not None and self._bucket.in_debt)
 
     @property
     def _waits(self) -> bool:
-        """Whether commands wait as bytes, or for the rate."""
+        """Whether input has to wait: as bytes of the dialect, or for the rate."""
         bucket = self._bucket
         return self.dialect.pending or (bucket is not None and bucket.in_debt)
 
     def _feed(self, data: bytes, overhead: int = 0) -> None:
-        """Have records made of what has come, as many as the rate allows; the rest waits."""
+        """Make records of new bytes, as many as the rate allows. The rest waits."""
         dialect, bucket = self.dialect, self._bucket
         if bucket is None:
-            self._records = dialect.feed(data, MOST_LINES)
+            records = dialect.feed(data, MOST_LINES)
+        else:
+            allowed = bucket.available(trio.current_time())
+            records = dialect.feed(data, min(MOST_LINES, allowed))
+            bucket.spend(max(dialect.spent, (len(data) + overhead) / LINE_BYTES, READ_LINES))
+        self._records = records
+        if dialect.unsettled:
+            self._rest_soon()
+
+    def _rest_soon(self) -> None:
+        """Have `_rest` called after a moment, unless more input comes before."""
+        self.rest_at = trio.current_time() + REST_SECONDS
+        if self.link.reading is not None:
+            self.link.reading.deadline = self.rest_at
+
+    def _rest(self) -> None:
+        """Take the records for a moment of silence, unless lines still wait for the rate."""
+        if self._waits:
+            self._rest_soon()
             return
-        allowed = bucket.available(trio.current_time())
-        self._records = dialect.feed(data, min(MOST_LINES, allowed))
-        bucket.spend(max(dialect.spent, (len(data) + overhead) / LINE_BYTES, READ_LINES))
+        self.rest_at = math.inf
+        self._records = [*self._records, *self.dialect.at_rest()]
 
     def _spend(self, lines: float) -> None:
         if self._bucket is not None:
@@ -320,11 +367,12 @@ class Reader:
             self._bucket.spend(lines)
 
     async def _go_on(self) -> None:
-        """Pass on what found no room on the channel, and what waits, as fast as the rate allows."""
+        """Pass on records that found no room on the channel, and others as the rate allows."""
         if self._records:
             await self._send()
         while self._waits:
-            await trio.sleep(0 if self._bucket is None else self._bucket.wait())  # too fast
+            # The client sends faster than its rate, or more at once than a turn takes.
+            await trio.sleep(0 if self._bucket is None else self._bucket.wait())
             await self.link.wait_allowed()
             self._size = 0
             self._feed(b"")
@@ -334,11 +382,13 @@ class Reader:
     # --- the hub's wishes -------------------------------------------------------------------------
 
     async def _next_scope(self) -> trio.CancelScope | None:
-        """Give the scope in which to read on, after a pause if one is wanted.
+        """Return the scope in which to read on, after a pause if the hub wants one.
 
-        The records at hand are passed on before. `None`: nothing more is to be read.
+        Records that are ready are passed on first. Returns `None` if no more is to be read.
         """
         link = self.link
+        if self.first is None and trio.current_time() >= self.rest_at:
+            self._rest()
         if self._records and not link.released:
             await self._send()
         while link.pause is not None and not link.handed_over and not link.released:
@@ -346,12 +396,13 @@ class Reader:
         if self._end is not None or link.ending or link.released or link.handed_over:
             return None
         link.reading = scope = trio.CancelScope()
+        scope.deadline = self.rest_at
         if self.first is not None:
-            scope.deadline = self.first.due
+            scope.deadline = min(self.first.due, self.first.greet_at)
         return scope
 
     async def _stand_still(self, pause: Pause) -> None:
-        """Wait until a pause is over, or the hub wants something else."""
+        """Wait until a pause is over, or until the hub wants something else."""
         since, link = trio.current_time(), self.link
         link.reading = scope = trio.CancelScope()
         if pause.stands(self.client, self):
@@ -360,18 +411,19 @@ class Reader:
             await pause.over.wait()
         if self.first is not None:
             self.first.due += trio.current_time() - since
+            self.first.greet_at += trio.current_time() - since
         if link.pause is pause and not link.handed_over:
             link.pause = None
 
     async def _take_last(self) -> bytes:
-        """Take what is there when reading ends; nothing the second time."""
+        """Take the bytes that are there when reading ends; nothing the second time."""
         if self._end is not None:
             return b""
         self._end = InputEnded()
         return await self.link.take_last()
 
     async def stop(self) -> None:
-        """Read no more, and let a pause wait for nothing."""
+        """Read no more, and let no pause wait for this reader."""
         link = self.link
         link.reading = None
         if link.pause is not None and link.pause.stands(self.client, self):
@@ -380,13 +432,13 @@ class Reader:
     # --- what is sent -----------------------------------------------------------------------------
 
     async def send(self, records: Sequence[Record], size: int) -> None:
-        """Send the hub these records, which come of so many bytes."""
+        """Send the hub these records, which this many bytes have led to."""
         self._records, self._size = records, size
         if records:
             await self._send()
 
     async def _send(self) -> None:
-        """Send the hub the records at hand; they stay at hand if this is cancelled."""
+        """Send the hub the ready records. They stay ready if this is cancelled."""
         item = (self.client, self._records, self._size)
         try:
             self._channel.send_nowait(item)
@@ -395,24 +447,12 @@ class Reader:
         self._records = ()
 
     async def answer(self, data: bytes) -> None:
-        """Send the client what cannot wait for the hub, which has nothing to send there."""
+        """Send an answer that cannot wait for the hub, which sends nothing meanwhile."""
         with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(*CONNECTION_LOST):
             left = self.link.write(data, None)
             while left:
                 await self.link.drain()
                 left = self.link.write(None, None)
-
-    def why(self, error: Exception) -> str:
-        """Why the connection has failed, for the log."""
-        if isinstance(error, HandshakeFailed):
-            return str(error)
-        if isinstance(error, OSError):
-            return f"connection lost: {error.strerror}"
-        if isinstance(error, trio.BrokenResourceError):
-            return "connection lost"
-        extra = {"address": self.link.peer, "client": self.client.user.id}
-        logger.error("a connection's task failed", extra=extra, exc_info=error)
-        return "an error in its task"
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,9 +1,9 @@
-"""Waits for all sockets of a chat at once, in one task, and has each read where it stands.
+"""Waits for all sockets of a chat in one task, and lets each client's function read there.
 
-Trio's `wait_readable` costs a system call, and the waking of a task, for each read: a third of what
-a message between two people costs. Here a socket is registered once, with an epoll of the chat's
-own; Trio waits for that one; and what a socket has is read by a function of its client's, at once.
-The client's task is woken for what has to wait.
+Trio's `wait_readable` costs a system call and a task switch for each read: a third of the cost of a
+message between two people. Here each socket is registered once, with an epoll of the chat's own,
+and Trio waits for that epoll. A function of the client then reads the socket at once. The client's
+task is woken only if something has to wait.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Tests switch it off, to run as systems without epoll do.
+# Tests switch this off, to run as systems without epoll do.
 EPOLL: Final = hasattr(select, "epoll")
 
-# As many as the hub's channel has room for.
+# As many as the hub's channel can hold.
 READS: Final = 1_024
 
 
 @define(eq=False)
 class _Waiting:
-    """A task, and what is to be called for it."""
+    """A function to call once a socket is readable, and another if the first returns `True`."""
 
     read: Callable[[], bool]
-    task: trio.lowlevel.Task
+    wake: Callable[[], None]
     error: Exception | None = None
 
 
@@ -40,26 +40,27 @@ class Readiness:
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
-        # Who waits for a socket; `None` where the socket is registered and nobody waits.
+        # The waiting functions by socket. `None` means that the socket is registered and nobody
+        # waits.
         self._waiting: dict[int, _Waiting | None] = {}
-        # The end of a pause, while there is one.
+        # The end of a pause, or `None`.
         self._resumed: trio.Event | None = None
 
-    @trio.lowlevel.enable_ki_protection  # what has been read and not passed on would be lost
+    @trio.lowlevel.enable_ki_protection  # bytes that were read and not passed on would be lost
     async def run(self) -> None:
         """Read, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll)
             if self._resumed is not None:
                 await self._resumed.wait()
-            # What comes while others are read makes the hub's turn bigger, and so cheaper. Once, as
-            # who sends without a pause would be read for ever.
+            # Input that arrives during the reads makes the hub's turn bigger, and so cheaper. This
+            # happens once only: a client that sends without a pause would be read for ever.
             for _ in range(2):
                 for fd, _ in self._epoll.poll(0, READS):
                     self._is_ready(fd)
 
     def pause(self) -> None:
-        """Read nothing until `resume`: the kernel keeps what comes, and no task is woken."""
+        """Read nothing until `resume`. Input stays in the kernel, and no task is woken."""
         if self._resumed is None:
             self._resumed = trio.Event()
 
@@ -70,53 +71,61 @@ class Readiness:
             self._resumed = None
 
     def waits(self, fd: int) -> bool:
-        """Whether a task waits for this socket, and nothing has woken it yet."""
+        """Whether this socket is waited for, and nothing has come yet."""
         return self._waiting.get(fd) is not None
 
     def _is_ready(self, fd: int) -> None:
         waiting = self._waiting[fd]
         if waiting is None:  # its task has something else to do
             self.forget(fd)
-        elif self._reads(waiting):
-            self._waiting[fd] = None
-            trio.lowlevel.reschedule(waiting.task)
-
-    def _reads(self, waiting: _Waiting) -> bool:
-        """Call a task's function; whether the task is to go on."""
+            return
         try:
-            return waiting.read()
-        except Exception as error:  # noqa: BLE001 - it is the task's, and raised there
+            goes_on = waiting.read()
+        except Exception as error:  # noqa: BLE001 - the client's task raises it
             waiting.error = error
-            return True
+            goes_on = True
+        if goes_on:
+            self._waiting[fd] = None
+            waiting.wake()
 
     async def until(self, fd: int, read: Callable[[], bool]) -> None:
         """Call `read` whenever the socket is readable, until it returns `True`.
 
-        Raises what that raises. It must not block, nor close a socket.
+        Raises what `read` raises. `read` must not block, nor close a socket.
         """
         if fd not in self._waiting:
             self._epoll.register(fd, select.EPOLLIN)
-        waiting = self._waiting[fd] = _Waiting(read, trio.lowlevel.current_task())
+        wake = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        waiting = self._waiting[fd] = _Waiting(read, wake)
         await trio.lowlevel.wait_task_rescheduled(partial(self._abort, fd))
         if waiting.error is not None:
             raise waiting.error
+
+    def once(self, fd: int, wake: Callable[[], None]) -> None:
+        """Call `wake` when the socket is readable, and read nothing. No task waits meanwhile."""
+        self._epoll.register(fd, select.EPOLLIN)
+        self._waiting[fd] = _Waiting(_nothing_to_read, wake)
 
     def _abort(self, fd: int, _: object) -> trio.lowlevel.Abort:
         self._waiting[fd] = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def forget(self, fd: int) -> None:
-        """Wait no more for a socket, as has to be said before it is closed."""
+        """Stop waiting for a socket. Call this before closing it."""
         if fd in self._waiting:
             del self._waiting[fd]
             self._epoll.unregister(fd)
 
 
+def _nothing_to_read() -> bool:
+    return True
+
+
 @contextmanager
 def open_readiness() -> Iterator[Readiness | None]:
-    """Give one for the length of a block; `None` on systems without epoll.
+    """Give a `Readiness` for the length of a block, or `None` on systems without epoll.
 
-    There Trio waits for each socket by itself.
+    Without epoll, Trio waits for each socket.
     """
     if EPOLL:
         with select.epoll() as epoll:

@@ -1,10 +1,10 @@
-"""Answers for clients that are not served, in the terms of their first bytes."""
+"""Answers for rejected clients, in the protocol of their first bytes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.line import LF
+from trio_chat.dialects.line_encoding import LF
 from trio_chat.errors import Code
 from trio_chat.http.head import Unserved
 from trio_chat.http.request import answer_unserved
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from trio_chat.protocol.commands import Command as Record
     from trio_chat.transports.detection import Opening
 
-# A hello gets a fatal alert, `handshake_failure`, where no TLS is taken (RFC 8446, 6.2).
+# The answer to a TLS hello without TLS here: a fatal `handshake_failure` (RFC 8446, 6.2).
 NO_TLS: Final = b"\x15\x03\x03\x00\x02\x02\x28"
 
-# It gets a fatal `internal_error` where there is no room, the one that is no fault of the client's.
-# To say more would take a handshake.
+# The answer to a TLS hello when the server is full: a fatal `internal_error`, the one alert that
+# blames the server. A longer answer would need a handshake.
 NO_ROOM: Final = b"\x15\x03\x03\x00\x02\x02\x50"
 
-# The names that people have for this.
+# The names of protocols for people.
 SHOWN: Final[dict[Speech, str]] = {"line": "lines", "http": "HTTP", "tls": "TLS"}
 
 
 def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tuple[str, Record]:
-    """Give the reason, for the log, why an opening is not taken where it came in, and the answer.
+    """Return why an endpoint does not accept an opening, for the log, and the answer to it.
 
-    `first` are its first bytes, `accept` is what is taken there.
+    `first` has its first bytes, and `accept` lists what the endpoint accepts.
     """
     if opening == "proxy":
         refusal = Refuse("only a trusted proxy may send a PROXY header here", Code.NOT_SERVED)
@@ -45,9 +45,9 @@ def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tup
 
 
 def rejection(opening: Opening, first: bytes, reason: str) -> bytes:
-    """Give what a client gets that is not let in, for this reason.
+    """Return the bytes that tell a client why it is rejected.
 
-    Nobody knows when there will be room again, so that there is no `Retry-After`.
+    Nobody knows when there will be room again, so there is no `Retry-After`.
     """
     if opening == "tls":
         return NO_ROOM

@@ -1,4 +1,4 @@
-"""Links over any Trio stream: TLS, in-memory streams in tests, what an embedding program has."""
+"""Links over any Trio stream: `SSLStream`, in-memory streams, or an embedding program's own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import trio
 from trio_chat.transports.link import ConnectionLink
 
 READ_BYTES = 65_536
-# A stream says nothing of how far it has got within one `send_all`, so that a slow one gets little
-# at once.
+# A stream does not tell how far `send_all` has got, so a slow stream gets few bytes at once.
 SEND_BYTES = 16_384
 LAST_READ_SECONDS = 0.01
 
 
 class StreamLink(ConnectionLink):
-    """A link over a `trio.abc.Stream`. Bytes leave it while `drain` runs, and at no other time."""
+    """A link over a `trio.abc.Stream`. It sends bytes only while `drain` runs."""
 
     __slots__ = ("_sending", "_stream", "_taken")
 
@@ -24,21 +23,22 @@ class StreamLink(ConnectionLink):
         super().__init__(peer, peer)
         self._stream = stream
         self._sending = 0
-        # What was read and not taken yet: the hub may have paused reading, or ended it.
+        # Bytes that were read and not taken yet, as the hub may have paused or ended reading.
         self._taken: bytes | None = None
 
     @property
     def unsent_bytes(self) -> int:
-        """How many bytes the stream has not taken yet."""
+        """The number of bytes that the stream has not taken yet."""
         return self._sending + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
         """Keep these bytes for `drain`; see `trio_chat.hub.session.Link`."""
         self.keep(chunk, more)
-        return self.unsent_bytes
+        # Nobody waits for bytes that are stuck in the stream after `discard`.
+        return 0 if self._discarding else self.unsent_bytes
 
     async def drain(self) -> bool:
-        """Send some of what is unsent; whether there is more."""
+        """Send some of the unsent bytes. Return whether more are left."""
         unsent = self.unsent or bytearray()
         data = bytes(unsent[:SEND_BYTES])
         del unsent[:SEND_BYTES]
@@ -52,14 +52,14 @@ class StreamLink(ConnectionLink):
         return self.unsent is not None
 
     def undelivered(self) -> int:
-        """A stream does not tell how far it has got: nothing but `drain` shows progress."""
+        """Return 0: a stream does not tell how far it has got. Only `drain` shows progress."""
         return 0
 
     # --- for the client's task --------------------------------------------------------------------
 
     @property
     def handed_over(self) -> bool:
-        """Never: what a stream knows, such as the keys of TLS, cannot leave its process."""
+        """False: the state of a stream, such as TLS keys, cannot leave its process."""
         return False
 
     async def readable(self) -> None:
@@ -69,22 +69,22 @@ class StreamLink(ConnectionLink):
             self._taken = bytes(await self._stream.receive_some(READ_BYTES))
 
     def take(self) -> bytes | None:
-        """The bytes that have come; `b""` is the end."""
+        """Return the bytes that have come. `b""` is the end."""
         data, self._taken = self._taken, None
         return data
 
     async def take_last(self) -> bytes:
-        """The bytes that are there now; to ask a stream means to wait, so it is given a moment."""
+        """Return the bytes that are there now. A stream has to be awaited: this waits briefly."""
         taken = self._taken or b""
         with trio.move_on_after(LAST_READ_SECONDS):
             taken += await self._stream.receive_some(READ_BYTES)
         return taken
 
     async def finish(self, seconds: float) -> None:
-        """End our side if the stream can, read and discard until the peer has ended its own."""
+        """End sending if the stream can, then read and discard until the peer has ended too."""
         with (
             trio.move_on_after(seconds),
-            # Busy: what was sent last is stuck in it.
+            # Busy: the last bytes are stuck in the stream.
             contextlib.suppress(
                 trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
             ),
@@ -95,4 +95,4 @@ class StreamLink(ConnectionLink):
                 pass
 
     def close(self) -> None:
-        """Nothing yet: closing a stream awaits, and is for who opened it."""
+        """Do nothing: closing a stream awaits, and its owner does that."""

@@ -1,18 +1,19 @@
-"""TCP links, below Trio's stream API for the sake of speed.
+"""TCP links, which bypass Trio's stream API for speed.
 
 A woken `SocketStream.receive_some` costs twice as much as waiting for the socket and reading it
-directly: one system call and two checkpoints are saved. A direct `send` from the hub costs a fifth
-of `send_all`, and needs no task parked for each client. Fan-out is bound by just these two calls.
+directly, which saves a system call and two checkpoints. A direct `send` from the hub costs a fifth
+of `send_all`, and needs no task for each client. These two calls are most of the cost of a message.
 
-What makes it safe: the descriptor is taken over from Trio's socket (`detach`), so there is one
-owner, one socket object, and one close; before that, whoever waits is told. Reading waits as
-`trio_chat.transports.readiness` says, every other wait is Trio's own.
+It is safe because the link takes over the descriptor from Trio's socket (`detach`). So there is one
+owner, one socket object and one close, and waiting tasks are told before that close.
+`trio_chat.transports.readiness` waits for input, and Trio waits for everything else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import socket
 import sys
 import termios
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.transports.reader import Reader
     from trio_chat.transports.readiness import Readiness
 
-# As much as one read takes. What a client sends at once beyond this waits in the kernel, which is
-# what slows it down.
+# Bytes that one read takes, at most. More input waits in the kernel, which slows the client down.
 READ_BYTES = 65_536
 
 
@@ -44,7 +44,7 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
     def __init__(
         self, sock: socket.socket, peer: str, address: str, readiness: Readiness | None = None
     ) -> None:
-        """Go on with a socket that has its options, as one from another process."""
+        """Use a socket that has its options already, such as one from another process."""
         super().__init__(peer, address)
         self._readiness = readiness
         self._socket = sock
@@ -60,9 +60,9 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         *,
         patience: float = 0,
     ) -> SocketLink:
-        """Take over the socket of a connection that has just been accepted.
+        """Take over the socket of a connection that was just accepted.
 
-        `patience`: so long the peer may leave unread what it is sent.
+        The peer may leave bytes unread for `patience` seconds.
         """
         trio_socket = stream.socket
         sock = socket.socket(
@@ -70,7 +70,7 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         )
         try:
             _keep_alive(sock, keepalive, patience)
-            # Telnet sends its interrupt as urgent data, which belongs where it stands (RFC 854).
+            # Telnet sends its interrupt as urgent data, which has to keep its place (RFC 854).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             peer, address = _name_of(sock)
         except OSError:  # it is gone already, as the first read will say
@@ -79,12 +79,12 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
 
     @property
     def socket(self) -> socket.socket:
-        """The socket, which is this link's to close."""
+        """The socket. Only this link closes it."""
         return self._socket
 
     @property
     def unsent_bytes(self) -> int:
-        """How many bytes wait for the connection."""
+        """The number of bytes that wait for the connection."""
         return 0 if self.unsent is None else len(self.unsent)
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
@@ -114,35 +114,50 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         return len(unsent)
 
     def discard(self) -> None:
-        """Forget what is unsent, and whatever is written after this."""
+        """Forget unsent bytes, and all later ones."""
         super().discard()
-        self._send = len  # it is as if all had been sent
+        self._send = len  # as if everything were sent
 
     async def drain(self) -> bool:
-        """Wait until the socket takes more, which the hub is to send."""
+        """Wait until the socket takes more. The hub then sends."""
         await trio.lowlevel.wait_writable(self._socket)
         return False
 
     def undelivered(self) -> int:
-        """How many bytes the peer has not acknowledged."""
+        """Return the number of bytes that the peer has not acknowledged."""
         try:
             answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0" * 4)
-        except (OSError, ValueError):  # it is broken, or closed already
+        except (OSError, ValueError):  # broken, or closed already
             return 0
         return int.from_bytes(answer, sys.byteorder)
 
     def at_rest(self) -> Reader | None:
-        """Give the reader of the client's task, if that waits for bytes alone; see `Link`."""
+        """Return the reader of the client's task if that only waits for bytes; see `Link`."""
         if self._readiness is None or not self._readiness.waits(self._socket.fileno()):
             return None
+        if self.reader is not None and self.reader.rest_at < math.inf:  # it waits for a time too
+            return None
         return self.reader
+
+    def rest(self, reader: Reader, begin: Callable[[], None]) -> bool:
+        """Call `begin`, to start the client's task, once there is something for it to do.
+
+        That is when bytes have come, or when the hub wants something of the task. Returns `False`
+        on systems without epoll, where the task has to start at once.
+        """
+        if self._readiness is None:
+            return False
+        self.reader, self.begin = reader, begin
+        self._readiness.once(self._socket.fileno(), self.wake)
+        return True
 
     # --- for the client's task --------------------------------------------------------------------
 
     def until(self, read: Callable[[], bool]) -> Coroutine[Any, Any, None]:
         """Call `read` whenever there may be something to take, until it returns `True`.
 
-        Raises what that raises. Not a coroutine of its own, to save each connection a frame.
+        Raises what `read` raises. This is not a coroutine function, to save each connection a
+        frame.
         """
         if self._readiness is None:
             return self._until(read)
@@ -153,9 +168,9 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
         await trio.lowlevel.wait_readable(self._socket)
 
     def take(self, most: int = READ_BYTES) -> bytes | None:
-        """The bytes that have come; `b""` is the end, `None` means that there are none yet.
+        """Return the bytes that have come, at most `most`: `b""` at the end, `None` if none yet.
 
-        At most so many. Raises `OSError` if the connection is broken.
+        Raises `OSError` if the connection is broken.
         """
         try:
             return self._socket.recv(most)
@@ -163,17 +178,17 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
             return None
 
     async def take_last(self) -> bytes:
-        """The bytes that are there now, perhaps none; raises `OSError` like `take`."""
+        """Return the bytes that are there now, perhaps none. Raises `OSError` like `take`."""
         await trio.lowlevel.checkpoint()
         with contextlib.suppress(BlockingIOError):
             return self._socket.recv(READ_BYTES)
         return b""
 
     async def finish(self, seconds: float) -> None:
-        """End our side, read and discard until the peer has ended its own, then close.
+        """End sending, read and discard until the peer has ended too, then close.
 
-        A plain close with unread input would send a reset, which takes the last lines from the peer
-        before it has read them (RFC 1122, 4.2.2.13).
+        A plain close with unread input would send a reset. The peer could lose its last lines by
+        that, before it has read them (RFC 1122, 4.2.2.13).
         """
         with trio.move_on_after(seconds), contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
@@ -184,7 +199,7 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
                         break
 
     def close(self) -> None:
-        """Close the socket at once; does nothing the second time."""
+        """Close the socket at once. A second call does nothing."""
         if self._socket.fileno() != -1:
             if self._readiness is not None:
                 self._readiness.forget(self._socket.fileno())
@@ -192,17 +207,17 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
             self._socket.close()
 
     async def aclose(self) -> None:
-        """Close the socket, as `trio.serve_listeners` has it after the connection's task."""
+        """Close the socket. `trio.serve_listeners` calls this after the connection's task."""
         self.close()
         await trio.lowlevel.checkpoint()
 
 
 def _keep_alive(sock: socket.socket, seconds: float, patience: float) -> None:
-    """Have the kernel find peers that vanished without a word.
+    """Let the kernel find peers that vanished without closing the connection.
 
-    After so much silence, three probes a third of it apart. A ping or anything else that is sent
-    meanwhile takes the place of the probes. So it has to be acknowledged within the same time, or
-    within `patience` if that is longer.
+    After this much silence, the kernel sends three probes, a third of it apart. A ping or other
+    unacknowledged data replaces the probes. So the peer has to acknowledge data within the same
+    time, or within `patience` if that is longer.
     """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -217,7 +232,7 @@ def _keep_alive(sock: socket.socket, seconds: float, patience: float) -> None:
 
 
 def _name_of(sock: socket.socket) -> tuple[str, str]:
-    """The peer as logs show it, and its address alone."""
+    """Return the peer as logs show it, and its address alone."""
     name = sock.getpeername()
     if sock.family == socket.AF_INET6:
         address = name[0].partition("%")[0].removeprefix("::ffff:")

@@ -1,8 +1,8 @@
-"""Links over TLS: on top of a TCP link, whose first bytes, read already, begin a handshake.
+"""Links over TLS, on top of a TCP link whose first bytes begin a handshake.
 
-TLS itself is computed in memory (`ssl.SSLObject`), so that all else is as it is without: the hub
-sends at once, and what comes is read where the socket is found readable. Trio's own stream would
-need a task, and many steps of it, for each chunk that a client gets.
+TLS is computed in memory (`ssl.SSLObject`), so the rest works as without TLS. The hub sends at
+once, and input is read as soon as the socket is readable. Trio's `SSLStream` would need a task and
+many of its steps for each chunk.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from trio_chat.hub.pause import Pause
     from trio_chat.transports.tcp import SocketLink
 
-# Three round trips of the slowest network, and time to ask for a certificate in the browser's
-# window. nginx allows 60 s (client_header_timeout), haproxy as long as for a request.
+# Three round trips of the slowest network, and time for a browser to ask about a certificate. As a
+# comparison, nginx allows 60 s (client_header_timeout), and haproxy as long as for a request.
 HANDSHAKE_SECONDS: Final = 10.0
-# For the alert that says why there was none: a few bytes, which a connection takes at once.
+# Time for the alert after a failed handshake. It is a few bytes, which a connection takes at once.
 ALERT_SECONDS: Final = 1.0
-# What TLS may have to say by itself to who does not read: a hundred answers to changes of keys.
+# Bytes of TLS's own messages for a client that does not read: a hundred answers to key updates.
 PENDING_BYTES: Final = 4_096
-# One read decrypts so much. A record may be as short as 23 bytes, and one that changes the keys
-# takes 15 µs. So the next client waits 2 ms at most.
+# Bytes that one read decrypts. A record may be as short as 23 bytes, and a record that changes keys
+# takes 15 µs. So the next client waits at most 2 ms.
 TLS_READ_BYTES: Final = 4_096
-# A record counts as so many bytes, however few of them a client sees.
+# Each record counts as this many bytes, even if the client gets fewer from it.
 RECORD_BYTES: Final = 1_024
 _HEAD_BYTES: Final = 5
 
 
 class HandshakeFailed(Exception):
-    """No connection has come of a hello; the text is for the log."""
+    """A handshake failed. The text is for the log."""
 
 
 class TlsLink(ConnectionLink):
-    """A link over TLS that takes the place of the one over TCP alone, and uses that from there on.
+    """A link over TLS. It replaces the link over TCP alone, and uses that one from then on.
 
-    What is written before the handshake is over is the `unsent` until then.
+    Bytes that are written before the end of the handshake stay in `unsent` until then.
     """
 
     __slots__ = (
@@ -64,6 +64,8 @@ class TlsLink(ConnectionLink):
         "overhead",
     )
 
+    tls = True
+
     def __init__(self, below: SocketLink, first: bytes, context: ssl.SSLContext) -> None:
         super().__init__(below.peer, below.address)
         self._below = below
@@ -73,12 +75,12 @@ class TlsLink(ConnectionLink):
         self._head, self._record = b"", 0
         self.overhead = 0
         self._feed(first)
-        # The handshake is over; and it has not failed.
+        # Whether the handshake is over, and did not fail.
         self._shaken = trio.Event()
         self._usable = False
-        # The pause that is to come then, if it is not over.
+        # A pause that begins after the handshake.
         self._after_handshake: Pause | None = None
-        # The peer has said that it sends no more, or has sent what is no TLS.
+        # Whether the peer has ended sending, or has broken the protocol.
         self._ended = False
         self._failure: ssl.SSLError | None = None
 
@@ -86,7 +88,7 @@ class TlsLink(ConnectionLink):
 
     @property
     def unsent_bytes(self) -> int:
-        """How many bytes wait for the connection."""
+        """The number of bytes that wait for the connection."""
         return self._below.unsent_bytes + (0 if self.unsent is None else len(self.unsent))
 
     def write(self, chunk: bytes | None, more: list[bytes] | None) -> int:
@@ -111,7 +113,7 @@ class TlsLink(ConnectionLink):
             raise _broken(self._failure or error) from None
 
     def discard(self) -> None:
-        """Forget what is unsent, and whatever is written after this."""
+        """Forget unsent bytes, and all later ones."""
         super().discard()
         self._below.discard()
 
@@ -127,13 +129,14 @@ class TlsLink(ConnectionLink):
         return await self._below.drain() if shaken else False
 
     def undelivered(self) -> int:
-        """How many bytes the peer has not acknowledged."""
+        """Return the number of bytes that the peer has not acknowledged."""
         return self._below.undelivered()
 
     def pause_for(self, pause: Pause) -> bool:
         """Make the client's task stand still; see `trio_chat.hub.session.Link`.
 
-        A handshake goes on meanwhile, so that the client can be told why it is sent away.
+        A handshake continues during a pause, so that the client can be told why it has to
+        reconnect.
         """
         if self._shaken.is_set():
             return super().pause_for(pause)
@@ -144,29 +147,29 @@ class TlsLink(ConnectionLink):
 
     @property
     def handed_over(self) -> bool:
-        """Never: the keys cannot leave this process."""
+        """False: the keys cannot leave this process."""
         return False
 
     async def until(self, read: Callable[[], bool]) -> None:
         """Call `read` whenever there may be something to take, until it returns `True`.
 
-        Raises what that raises, and what `readable` does.
+        Raises what `read` and `readable` raise.
         """
         if not self._shaken.is_set():
             await self._shake_hands()
-        await trio.lowlevel.checkpoint_if_cancelled()  # then nothing is to be taken any more
-        # The socket tells nothing of what came together with the end of the handshake.
+        await trio.lowlevel.checkpoint_if_cancelled()  # nothing is to be taken any more
+        # The socket is not readable again for bytes that came with the end of the handshake.
         if not self._read(read):
             await self._below.until(partial(self._read, read))
 
     def _read(self, read: Callable[[], bool]) -> bool:
-        # Nor does it tell of the end, if that came together with the last bytes.
+        # The socket is not readable again for an end that came with the last bytes.
         return read() or ((self._ended or self._failure is not None) and read())
 
     async def readable(self) -> None:
-        """Wait until there may be something to take, or the end; first for the handshake.
+        """Finish the handshake first, then wait until there may be something to take, or the end.
 
-        Raises `HandshakeFailed` if that fails.
+        Raises `HandshakeFailed` if the handshake fails.
         """
         if self._shaken.is_set():
             await self._below.readable()
@@ -185,7 +188,7 @@ class TlsLink(ConnectionLink):
         self._usable = failure is None
         self._shaken.set()
         if failure is not None:
-            # An alert says what is wrong (RFC 8446, 6.2).
+            # An alert tells the client what is wrong (RFC 8446, 6.2).
             with trio.move_on_after(ALERT_SECONDS), contextlib.suppress(OSError):
                 await self._flush()
             raise HandshakeFailed(failure)
@@ -193,7 +196,7 @@ class TlsLink(ConnectionLink):
             super().pause_for(self._after_handshake)
 
     async def _exchange(self) -> None:
-        """Take and send until the handshake is over; raises `OSError`, which `ssl.SSLError` is."""
+        """Take and send until the handshake is over. Raises `OSError`, as `ssl.SSLError` is one."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -206,7 +209,7 @@ class TlsLink(ConnectionLink):
                 return
 
     async def _flush(self) -> None:
-        """Send what TLS has to say by itself, all of it."""
+        """Send all of TLS's own messages."""
         unsent = self._below.write(self._outgoing.read() or None, None)
         while unsent:
             await self._below.drain()
@@ -231,10 +234,10 @@ class TlsLink(ConnectionLink):
         return begun
 
     def take(self) -> bytes | None:
-        """The bytes that have come; `b""` is the end, `None` means that there are none yet.
+        """Return the bytes that have come: `b""` at the end, `None` if there are none yet.
 
-        Raises `OSError` if the connection is broken: so it is, too, if they are no TLS, or end
-        without saying so.
+        Raises `OSError` if the connection is broken, if the bytes are not TLS, or if they end
+        without a closing alert.
         """
         if not self._usable:
             return None
@@ -244,7 +247,7 @@ class TlsLink(ConnectionLink):
         if not self._ended:
             self._feed(self._below.take(TLS_READ_BYTES))
         taken = self._decrypted()
-        # So that in all it counts what a client has sent, where records come in parts too.
+        # The total is what the client has sent, even if records come in parts.
         self.overhead -= len(taken or b"")
         return taken
 
@@ -267,14 +270,14 @@ class TlsLink(ConnectionLink):
         return b"" if self._ended else None
 
     def _answer(self) -> None:
-        """Send what TLS has to say by itself; behind what waits for the connection it waits too."""
+        """Send TLS's own messages. They wait behind the bytes that wait for the connection."""
         if not self._below.unsent_bytes:
             self._below.write(self._outgoing.read(), None)
         elif self._outgoing.pending > PENDING_BYTES:
             raise OSError(errno.EPROTO, "too many messages of TLS's own")
 
     async def take_last(self) -> bytes:
-        """The bytes that are there now; raises `HandshakeFailed` if there is no handshake yet."""
+        """Return the bytes that are there now. Raises `HandshakeFailed` during a handshake."""
         if not self._usable:
             self._shaken.set()
             raise HandshakeFailed("the TLS handshake was given up: the chat is stopping")
@@ -282,21 +285,21 @@ class TlsLink(ConnectionLink):
         return self._decrypted() or b""
 
     async def finish(self, seconds: float) -> None:
-        """End TLS and our side of the connection, and read on until the peer has ended its own."""
+        """End TLS and our side of the connection, and read until the peer has ended too."""
         with trio.move_on_after(seconds) as lingering, contextlib.suppress(OSError):
             if self._usable:
-                with contextlib.suppress(ssl.SSLError):  # that the peer has not done so
+                with contextlib.suppress(ssl.SSLError):  # the peer has not ended yet
                     self._tls.unwrap()
             await self._flush()
         await self._below.finish(max(0.0, lingering.deadline - trio.current_time()))
 
     def close(self) -> None:
-        """Close the connection at once; does nothing the second time."""
+        """Close the connection at once. A second call does nothing."""
         self._below.close()
 
 
 def _broken(error: ssl.SSLError) -> OSError:
-    """What is to be raised for this, as for a connection that is broken otherwise."""
+    """Return the exception to raise, the same as for a broken TCP connection."""
     return OSError(errno.EPROTO, _why(error))
 
 

@@ -1,8 +1,8 @@
-"""Listens at a path, so that one server alone is there.
+"""Listens at a path, so that at most one server uses it.
 
-A socket that takes connections is in use. One that refuses them was left behind by a server that
-could not clean up, and is replaced. To look and to replace are two steps, so both are done under a
-lock, which is on the directory: a lock file could never be removed again without a race.
+A socket that takes connections is in use. A socket that refuses them was left behind by a server
+that ended without cleaning up, and is replaced. Looking and replacing are two steps, so both happen
+under a lock. The lock is on the directory, because a lock file could not be removed without a race.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-# For another server that starts at the same moment, and holds the lock for a few system calls.
+# Time for another server that starts at the same moment. It holds the lock for a few system calls.
 LOCK_SECONDS: Final = 5.0
 LOCK_RETRY_SECONDS: Final = 0.02
 
@@ -37,10 +37,10 @@ class SocketFile:
             self._identity = _identity(path)
 
     def remove(self) -> None:
-        """Remove it, unless another socket is there by now.
+        """Remove the file, unless it belongs to another socket by now.
 
-        To be called as long as the socket listens: no other server replaces it then, and the file's
-        number is not used anew.
+        Call this while the socket still listens. Until then no other server replaces the file, and
+        its inode number is not reused.
         """
         with suppress(OSError):
             if _identity(self.path) == self._identity:
@@ -48,10 +48,10 @@ class SocketFile:
 
 
 async def listen_at(path: Path, mode: int, backlog: int) -> socket.socket:
-    """Listen at a path, whose file has this mode before anyone can connect.
+    """Listen at a path. Its file has this mode before anyone can connect.
 
-    Raises `ListenError` if it is in use, if something else is there, or its directory is not, and
-    `OSError` if there can be no socket.
+    Raises `ListenError` if the path is in use, if another file is there, or if the directory does
+    not exist. Raises `OSError` if the socket cannot be created.
     """
     if problem := problem_of(path):
         raise ListenError(problem)
@@ -73,12 +73,12 @@ def _listen(path: Path, mode: int, backlog: int) -> socket.socket:
 
 
 def is_alive(path: Path) -> bool:
-    """Whether something listens at this path; raises `OSError` if that cannot be found out."""
+    """Whether something listens at this path. Raises `OSError` if that cannot be found out."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(0)
         try:
             probe.connect(os.fspath(path))
-        except BlockingIOError:  # so many wait there that there is no place for one more
+        except BlockingIOError:  # the queue of that server is full
             return True
         except (ConnectionRefusedError, FileNotFoundError):
             return False
@@ -90,8 +90,8 @@ async def _locked(directory: Path) -> AsyncGenerator[None, None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with trio.move_on_after(LOCK_SECONDS) as waiting:
-            while not _lock(descriptor):  # noqa: ASYNC110 - a file's lock tells nobody of its end
-                await trio.sleep(LOCK_RETRY_SECONDS)  # see above
+            while not _lock(descriptor):  # noqa: ASYNC110 - there is no event to wait for
+                await trio.sleep(LOCK_RETRY_SECONDS)  # a file's lock tells nobody of its end
         if waiting.cancelled_caught:
             raise ListenError(f"{directory} is locked by another program: choose another path")
         yield
@@ -108,7 +108,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _remove_stale(path: Path) -> None:
-    if problem := problem_of(path):  # a look again, now that nobody else changes it
+    if problem := problem_of(path):  # a second look, now that nobody else changes it
         raise ListenError(problem)
     if is_alive(path):
         raise ListenError(f"another daemon is using {path}: choose another path")

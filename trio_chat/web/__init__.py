@@ -6,6 +6,7 @@ They are package data beside this module, and are read once, when the first one 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # someone says could not run even if the page took it for markup.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "manifest-src 'self'; worker-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Final = {
@@ -33,8 +35,11 @@ _TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
+    "png": "image/png",
     "svg": "image/svg+xml",
+    "webmanifest": "application/manifest+json",
 }
+_WORKER: Final = "/service-worker.js"
 
 
 @frozen
@@ -59,7 +64,20 @@ def _resources() -> Mapping[str, Resource]:
         if media_type is not None:
             path = "/" if file.name == "index.html" else f"/{file.name}"
             found[path] = _resource(file.read_bytes(), media_type)
+    worker = _list_files(found) + found[_WORKER].body
+    found[_WORKER] = _resource(worker, _TYPES["js"])
     return MappingProxyType(found)
+
+
+def _list_files(found: Mapping[str, Resource]) -> bytes:
+    """Write the line above the service worker: what it caches, and of which version.
+
+    A browser takes a worker for new if its bytes are, and then caches all files again.
+    """
+    files = [f".{path}" for path in sorted(found) if path != _WORKER]
+    etags = "".join(found[path].etag for path in sorted(found))
+    version = hashlib.sha256(etags.encode()).hexdigest()[:16]
+    return f"const VERSION = {json.dumps(version)}, FILES = {json.dumps(files)};\n".encode()
 
 
 def _resource(body: bytes, media_type: str) -> Resource:

@@ -1,6 +1,6 @@
-// How the answer to a typed line is shown, as an item in the place where it was typed; and read out.
+// Turns the answer to a typed line into an item of its place, and into words for a screen reader.
 
-// Gives null for what is shown by what it changes.
+// Returns null for an answer that shows by what it changes.
 export function answerItem(event) {
   switch (event.type) {
     case "refusal":
@@ -10,24 +10,24 @@ export function answerItem(event) {
     case "rooms_listed":
       return { kind: "rooms", names: event.names, more: event.more };
     case "members_listed":
-      return { kind: "people", nicks: event.members.map(({ nick }) => nick), more: event.more };
+      return { kind: "people", people: event.members, more: event.more };
     case "topic_shown":
       return { kind: "note", lines: [event.topic === "" ? "No topic is set." : `The topic is: ${event.topic}`] };
     case "entries_shown":
-      // A server of another version may say nothing of where it stopped.
+      // A server of another version may not send `stopped_at`.
       return { kind: "found", entries: event.entries, stoppedAt: event.stopped_at ?? 0 };
     default:
       return null;
   }
 }
 
-// An item as one hears it.
-export function spokenAnswer({ kind, lines, names, nicks, entries, stoppedAt }) {
+// The text of an item for a screen reader.
+export function spokenAnswer({ kind, lines, names, people, entries, stoppedAt }) {
   switch (kind) {
     case "rooms":
       return names.length === 0 ? "There are no rooms yet" : `Rooms there are: ${names.join(", ")}`;
     case "people":
-      return `Here now: ${nicks.join(", ")}`;
+      return `Here now: ${people.map(({ nick }) => nick).join(", ")}`;
     case "found": {
       const found = entries.length === 1 ? "1 message was found" : `${entries.length} messages were found`;
       return stoppedAt > 0 ? `${found}, and the search stopped early` : found;

@@ -1,4 +1,4 @@
-// How one is told of what one does not look at: the title, notifications, and words for ears.
+// Tells about messages that are not on screen: by the title, notifications and a screen reader.
 
 import { byId, make } from "./dom.js";
 
@@ -6,11 +6,12 @@ const MOST_SPOKEN = 4; // messages read out one by one; more of them at once are
 const KEPT_SPOKEN = 12;
 
 export class Attention {
-  constructor(chat, go, wantsBell) {
+  constructor(chat, go, preferences) {
     this.chat = chat;
     this.go = go;
-    this.wantsBell = wantsBell;
+    this.preferences = preferences;
     this.toSay = [];
+    navigator.serviceWorker?.addEventListener("message", ({ data }) => this.clicked(data.tag));
   }
 
   title(place) {
@@ -22,10 +23,13 @@ export class Attention {
     }
   }
 
-  // Someone said something.
+  // A message from someone.
   heard(place, entry, isForUs) {
+    if (isForUs && this.preferences.sound && (document.hidden || place !== this.chat.current)) {
+      this.#chime();
+    }
     if (document.hidden) {
-      if (isForUs && this.hasBell) {
+      if (isForUs && this.#mayNotify) {
         this.#notify(place, entry);
       }
     } else if (place === this.chat.current) {
@@ -35,7 +39,7 @@ export class Attention {
     }
   }
 
-  // The chat has answered us.
+  // An answer from the chat.
   answered(text) {
     if (!document.hidden) {
       this.toSay.push(text);
@@ -43,12 +47,11 @@ export class Attention {
   }
 
   draw() {
-    byId("bell-button").setAttribute("aria-pressed", `${this.hasBell}`);
     this.#speak();
   }
 
-  // Give a screen reader what has come since. The list on screen is no live region: older messages
-  // come into it too, and would be read out.
+  // Give a screen reader the new messages. The list on screen is not a live region, because older
+  // messages come into it too, and would be read out.
   #speak() {
     const texts = this.toSay.length > MOST_SPOKEN ? [`${this.toSay.length} new messages`] : this.toSay;
     this.toSay = [];
@@ -61,35 +64,61 @@ export class Attention {
 
   // --- notifications ------------------------------------------------------------------------------
 
-  get hasBell() {
-    return this.wantsBell && "Notification" in window && Notification.permission === "granted";
+  get #mayNotify() {
+    return this.preferences.notifications && "Notification" in window && Notification.permission === "granted";
   }
 
-  // Asked for by the button: the browser then asks for leave. Gives what went wrong, or nothing.
-  async toggleBell() {
-    if (this.hasBell) {
-      this.wantsBell = false;
-      return "";
-    }
+  // Ask the browser for permission to notify. Returns a sentence if that fails.
+  async allow() {
     if (!("Notification" in window)) {
-      return "This browser has no notifications here.";
+      return "This browser cannot show notifications here.";
     }
-    this.wantsBell = (await Notification.requestPermission()) === "granted";
-    return this.wantsBell ? "" : "The browser does not allow notifications from this page.";
+    return (await Notification.requestPermission()) === "granted"
+      ? ""
+      : "Notifications are blocked in the browser's settings for this page.";
   }
 
   #notify(place, entry) {
+    const title = place.kind === "talk" ? entry.nick : `${entry.nick} in ${place.name}`;
+    const about = { body: entry.text, tag: tagOf(place), icon: "icon.png" };
     try {
-      const title = place.kind === "talk" ? entry.nick : `${entry.nick} in ${place.name}`;
-      const shown = new Notification(title, { body: entry.text, tag: `${place.kind} ${place.key}`, icon: "icon.svg" });
+      const shown = new Notification(title, about);
       shown.onclick = () => {
         window.focus();
         this.go(place);
         shown.close();
       };
     } catch {
-      // Some phones have notifications for service workers alone.
-      this.wantsBell = false;
+      // Some phones allow notifications only from service workers.
+      navigator.serviceWorker?.ready.then((worker) => worker.showNotification(title, about));
     }
   }
+
+  // A notification of the service worker was clicked.
+  clicked(tag) {
+    const place = this.chat.places.find((one) => tagOf(one) === tag);
+    if (place !== undefined) {
+      this.go(place);
+    }
+  }
+
+  // Two soft notes. Browsers play none before the first click or key, and would play them then.
+  #chime() {
+    if (!navigator.userActivation.hasBeenActive) {
+      return;
+    }
+    this.audio ??= new AudioContext();
+    const { audio } = this;
+    const volume = new GainNode(audio, { gain: 0 });
+    const tone = new OscillatorNode(audio, { frequency: 660 });
+    const now = audio.currentTime;
+    tone.frequency.setValueAtTime(880, now + 0.12);
+    volume.gain.linearRampToValueAtTime(0.15, now + 0.02);
+    volume.gain.linearRampToValueAtTime(0, now + 0.4);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(now);
+    tone.stop(now + 0.4);
+  }
 }
+
+const tagOf = ({ kind, key }) => `${kind} ${key}`;

@@ -1,4 +1,4 @@
-// What is said of the connection, if it is not as it should be, and what one can do about it.
+// The banner about a broken connection, with a button to reconnect.
 
 import { byId } from "./dom.js";
 
@@ -10,18 +10,19 @@ export class Banner {
     byId("banner-button").onclick = act;
   }
 
-  draw(state) {
+  // `mine` says what the button with one's nickname does.
+  draw(state, mine) {
     const { phase } = state;
     this.lostSince = phase === "online" ? null : (this.lostSince ?? performance.now());
     const [text, button] = words(state);
     const isFinal = phase === "left" || phase === "elsewhere";
     const isShown = text !== "" && (isFinal || performance.now() - this.lostSince >= PATIENCE);
     byId("my-light").className = `light ${phase}`;
-    byId("my-nick").title = phase === "online" ? "Change your name" : "Not connected";
+    byId("my-nick").title = phase === "online" ? mine : "Not connected";
     byId("banner").hidden = !isShown;
     byId("banner-button").hidden = button === undefined;
     byId("banner-button").textContent = button ?? "";
-    // A live region: what is said once is not said again.
+    // A live region: setting the same text again would read it out again.
     if (isShown && byId("banner-text").textContent !== text) {
       byId("banner-text").textContent = text;
     }
@@ -33,9 +34,9 @@ function words({ phase, reason }) {
     case "online":
       return [""];
     case "elsewhere":
-      return ["This chat goes on in another tab.", "Go on here"];
+      return ["This chat is open in another tab.", "Use it here"];
     case "left":
-      return ["You have left the chat.", "Come back"];
+      return [reason ? `You were disconnected: ${reason}` : "You have left the chat.", "Join again"];
     default:
       return [`Not connected${reason ? ` (${reason})` : ""}. Trying again; you will see what you missed.`, "Try now"];
   }

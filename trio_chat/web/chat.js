@@ -1,4 +1,4 @@
-// The chat as this tab knows it: who we are, our rooms and talks, and what happens in them.
+// The chat as this tab knows it: this client, its rooms and talks, and the events in them.
 
 import { answerItem, spokenAnswer } from "./answers.js";
 import { News } from "./news.js";
@@ -10,22 +10,27 @@ import { Talks } from "./talks.js";
 const PAGE = 100; // entries asked for at once
 
 export class Chat {
-  // `handlers`: `changed()`, something is to be drawn; `heard(place, entry, isForUs)`, someone said
-  // something; `answered(text)`, the chat has; `isLookedAt(place)`, whether it is on screen, at
-  // its end.
-  // `seen`: what an earlier page of this tab had of each room, in which `log`, and `wanted` where it
-  // was.
-  constructor(session, handlers, { seen = {}, log = "", current = "", talks = [], ids = [] }) {
+  // `handlers`: `changed()` asks for a redraw. `heard(place, entry, isForUs)` tells about a message,
+  // and `answered(text)` about an answer. `isLookedAt(place)` returns whether the end of a place is on
+  // screen.
+  //
+  // `seen` maps rooms to the positions that an earlier page of this tab had, in the log `log`. `wanted`
+  // are the rooms of that page.
+  constructor(session, handlers, { client, seen = {}, log = "", current = "", talks = [], ids = [] }) {
     this.session = session;
     this.handlers = handlers;
     this.seen = new Map(Object.entries(seen)); // a room may be called like what every object has
     this.log = log; // the identity of the server's: positions in another one are not comparable
     this.wanted = current;
-    this.client = "";
+    this.client = ""; // the id of this client
+    this.person = ""; // the id that others see: this client's, or that of its account
     this.nick = "";
     this.ownNick = ""; // the last one that we took
     this.ids = new Set(ids); // the client ids that we have had
+    this.wasEntered = client !== undefined; // on an earlier page of this tab
     this.isEntered = false;
+    this.isHere = false; // with its nick, on the present connection
+    this.lacksNick = ""; // why the client came back without its nick, as a sentence
     this.rooms = new Map(); // by folded name
     this.joining = new Set(); // names of rooms that we are to be in
     this.outgoing = new Outgoing(this, session);
@@ -33,6 +38,7 @@ export class Chat {
     this.talks.restore(talks);
     this.news = new News(this);
     this.current = null;
+    this.moves = 0; // how often the person went somewhere, or asked to
   }
 
   get places() {
@@ -43,20 +49,29 @@ export class Chat {
     return this.places.reduce((sum, place) => sum + place.unread, 0);
   }
 
+  get isLoggedIn() {
+    return this.person !== this.client;
+  }
+
+  // Whether we have said something: with this client or an earlier one, or with our account.
+  isMine(author) {
+    return author === this.person || this.ids.has(author);
+  }
+
   // --- coming in, and back ------------------------------------------------------------------------
 
-  // What we have of each room, by position.
+  // The newest position that this tab has of each room.
   positions() {
     const before = [...this.seen].map(([key, { high }]) => [key, high]);
     const now = [...this.rooms.values()].map(({ key, high }) => [key, high]);
     return Object.fromEntries([...before, ...now]);
   }
 
-  // We are who we were. What has happened since follows by itself, then each room's members.
-  resumed({ client, nick, rooms }) {
-    this.#be(client, nick);
+  // The server has resumed this client. Missed events follow, then the members of each room.
+  resumed({ client, nick, rooms, person = client }) {
+    this.#connect(client, person, nick);
     this.log = this.session.hello.log ?? "";
-    this.ownNick = nick;
+    this.ownNick = nick === "anonymous" ? "" : nick;
     const names = new Set(rooms.map(({ room }) => room));
     for (const place of [...this.rooms.values()].filter(({ key }) => !names.has(key))) {
       this.#forget(place);
@@ -65,17 +80,20 @@ export class Chat {
       const place = this.#room(room, name);
       Object.assign(place, { topic, synced: true, isBack: true });
     }
-    this.isEntered = true;
-    this.outgoing.warn();
+    if (this.isEntered || this.wasEntered) {
+      this.#comeBack();
+    }
     this.#pick();
     this.handlers.changed();
     return this.#joinAll();
   }
 
-  // We are someone new, as the hello says.
+  // This is a new client, as the hello says.
   renew({ client, nick, log = "" }) {
-    this.#be(client, nick);
+    this.#connect(client, client, nick);
     this.isNamed = false;
+    this.isHere = false;
+    this.lacksNick = "";
     const isOther = this.log !== "" && log !== this.log;
     this.log = log;
     if (isOther) {
@@ -90,15 +108,49 @@ export class Chat {
     }
   }
 
-  // Be called `nick`, if the server grants it, and be in these rooms and those that we had.
+  // Take `nick`, if the server grants it, and join these rooms and the earlier ones. Without a nick,
+  // remain anonymous.
   async enter(nick, names) {
-    if (nick !== this.nick || !this.isNamed) {
+    if (nick !== "" && (nick !== this.nick || !this.isNamed)) {
       await this.takeNick(nick);
     }
-    this.isEntered = true;
-    this.outgoing.warn();
+    this.#comeBack();
     this.joining = new Set([...this.rooms.keys(), ...names]);
     await this.#joinAll();
+  }
+
+  // Enter for the first time. An error has the name of the wrong field in `field`.
+  async comeIn(nick, room) {
+    if (nick !== this.nick || !this.isNamed) {
+      await about("nick", this.takeNick(nick));
+    }
+    await about("room", this.join(room));
+    await this.enter(nick, []);
+  }
+
+  // Join the rooms again without a nick, since someone has taken it. Messages wait for the next nick.
+  async enterUnnamed(why) {
+    this.lacksNick = why;
+    this.joining = new Set(this.rooms.keys());
+    await this.#joinAll();
+  }
+
+  // The client has a nick, so talks continue. Each room continues once it has caught up.
+  #comeBack() {
+    this.isEntered = true;
+    this.isHere = true;
+    this.lacksNick = "";
+    this.outgoing.warn();
+    this.places.forEach((place) => this.outgoing.resend(place));
+  }
+
+  named(nick) {
+    this.nick = nick;
+    this.ownNick = nick;
+    this.isNamed = true;
+    if (this.lacksNick) {
+      this.#comeBack();
+    }
   }
 
   async #joinAll() {
@@ -111,6 +163,7 @@ export class Chat {
           throw error;
         }
         failures.push(`${name}: ${error.message}`);
+        this.departed(this.rooms.get(name));
       }
       this.joining.delete(name);
     }
@@ -118,10 +171,30 @@ export class Chat {
     failures.forEach((failure) => this.note(failure, "refusal"));
   }
 
-  #be(client, nick) {
+  loggedIn({ person, nick }) {
+    this.#be(person, nick);
+    this.named(nick);
+  }
+
+  loggedOut({ person, nick }) {
+    this.#be(person, nick);
+    this.isNamed = false;
+    this.ownNick = "";
+    this.note("You are logged out. You are anonymous until you choose a nickname.");
+  }
+
+  #connect(client, person, nick) {
     this.client = client;
     this.ids.add(client);
-    this.nick = nick;
+    this.#be(person, nick);
+  }
+
+  #be(person, nick) {
+    const before = this.person;
+    Object.assign(this, { person, nick });
+    if (person !== before) {
+      this.places.forEach((place) => place.redraw([before, person]));
+    }
   }
 
   async takeNick(nick) {
@@ -132,12 +205,14 @@ export class Chat {
   // --- rooms --------------------------------------------------------------------------------------
 
   async join(name, { go = true } = {}) {
-    const known = this.rooms.get(name);
+    const known = this.rooms.get(name.toLowerCase());
     if (!known?.synced) {
+      const move = go ? (this.moves += 1) : 0;
       const { room } = await this.session.request("join", { room: name });
       const place = this.rooms.get(room);
-      if (go) {
-        this.go(place);
+      // The person may have gone elsewhere meanwhile.
+      if (go && move === this.moves) {
+        this.#lookAt(place);
       }
       await this.#fill(place);
     } else if (go) {
@@ -155,11 +230,11 @@ export class Chat {
     this.handlers.changed();
   }
 
-  // Bring a room that we have just joined up to where it is.
+  // Load the newest messages of a room that was just joined.
   async #fill(place) {
     const isNew = !place.isKnown;
     const most = this.session.hello.limits.history;
-    // After a break there may be much: as much as one answer holds, so that no gap is left.
+    // Much may be missing after a break, so ask for as much as one answer holds.
     const limit = isNew ? Math.min(PAGE, most) : most;
     const entries = await this.#history(place, { limit });
     const fresh = entries === null ? [] : place.mergeNewest(entries);
@@ -174,7 +249,7 @@ export class Chat {
     this.handlers.changed();
   }
 
-  // A page of history; null if it cannot be had, which is said.
+  // A page of history, or null after showing why there is none.
   async #history(place, fields) {
     try {
       const asked = { room: place.key, ...fields };
@@ -190,7 +265,7 @@ export class Chat {
     }
   }
 
-  // Show older messages of a place, if there are any.
+  // Load older messages of a place, if there are any.
   async loadEarlier(place) {
     if (place.kind === "talk" || place.isLoading || place.isWhole || place.isFull || !place.synced) {
       return;
@@ -226,11 +301,17 @@ export class Chat {
     this.rooms.delete(place.key);
     this.seen.delete(place.key);
     this.#pick();
+    this.outgoing.giveUp(place);
   }
 
   // --- where we look ------------------------------------------------------------------------------
 
   go(place) {
+    this.moves += 1;
+    this.#lookAt(place);
+  }
+
+  #lookAt(place) {
     if (place === this.current) {
       return;
     }
@@ -242,7 +323,7 @@ export class Chat {
     this.handlers.changed();
   }
 
-  // The place above or below, or the next one with something unread.
+  // Go to the place above or below, or to the next one with unread messages.
   step(by, onlyUnread = false) {
     const { places } = this;
     const at = places.indexOf(this.current);
@@ -258,22 +339,42 @@ export class Chat {
   #pick() {
     if (!this.places.includes(this.current)) {
       this.current = null;
-      this.go(this.places.find(({ key }) => key === this.wanted) ?? this.places[0] ?? null);
+      this.#lookAt(this.places.find(({ key }) => key === this.wanted) ?? this.places[0] ?? null);
     }
   }
 
+  // Send a private message. Returns a sentence if that is not possible. The server looks up a person
+  // whom this page does not know. A talk begins only if it finds one.
   tell(nick, text) {
-    const talk = this.talks.with(nick);
+    const person = this.talks.called(nick);
+    if (person === undefined) {
+      return this.outgoing.type(this.current, `/tell ${nick} ${text}`);
+    }
+    const talk = this.talks.with(person.client, person.nick);
     this.go(talk);
     return this.outgoing.say(talk, text);
   }
 
-  // A line from the chat, in one place.
-  note(text, kind = "note", place = this.current) {
-    this.#show({ kind, lines: [text] }, place);
+  // The server has refused a message.
+  notSent(place, { nick, text }, { code, message }) {
+    if (code === "client_left" || code === "nick_passed_on") {
+      this.talks.part(place);
+    }
+    if (code === "nick_passed_on") {
+      const lines = [`${nick} has left. Someone else is called ${nick} now. Not sent: “${text}”`];
+      this.#show({ kind: "namesake", lines, nick, text }, place);
+    } else {
+      this.note(`Not sent: “${text}” (${message})`, "refusal", place);
+    }
   }
 
-  #show(item, place) {
+  // Add a line from the chat to a place.
+  note(text, kind = "note", place = this.current) {
+    this.#show({ kind, lines: text.split("\n") }, place);
+  }
+
+  #show(item, asked) {
+    const place = this.places.includes(asked) ? asked : this.current; // it may have been left meanwhile
     place?.add(item);
     if (place === this.current) {
       this.handlers.answered(spokenAnswer(item));
@@ -285,12 +386,15 @@ export class Chat {
 
   hear(event) {
     const place = this.rooms.get(event.room);
-    const asked = this.outgoing.placeOf(event);
+    const line = this.outgoing.lineOf(event);
+    const asked = line && (line.place ?? this.current);
+    // A late answer moves nobody who has gone elsewhere since.
+    const follows = line !== undefined && line.moves === this.moves;
     const handle = HANDLERS.get(event.type);
     if (handle !== undefined) {
-      handle(this, event, place, asked);
+      handle(this, event, place, asked, follows);
     }
-    // Who is in no room types in no place (null), and is answered all the same.
+    // Outside all rooms, lines are typed in no place (null). They are answered too.
     const answer = asked === undefined ? null : answerItem(event);
     if (answer) {
       this.#show(answer, asked);
@@ -316,27 +420,48 @@ export class Chat {
     if (place === undefined) {
       return;
     }
-    place.setMember(event.author, event.type === "left" ? null : event.nick);
-    place.hear(event);
-    if (event.type === "renamed") {
-      this.talks.rename(event);
+    const { type, author, nick, now, was } = event;
+    place.setMember(author, type === "left" ? null : nick);
+    if (was !== undefined) {
+      this.talks.follow(was, author, nick);
+      place.hear({ type: "renamed", author, was, old: event.was_called, nick });
+    } else if (now === undefined && !this.#isOtherDevice(event)) {
+      place.hear(event);
+    }
+    if (type !== "left") {
+      this.talks.see([[author, nick]]);
+    }
+    if (type === "renamed" && author === this.person) {
+      this.nick = nick; // an owner may have taken the old one
     }
   }
 
-  told(event) {
+  // This client logged in or out, and another device of its account is in the room. The others see one
+  // member less, or one more.
+  #isOtherDevice({ type, author }) {
+    return type !== "renamed" && author === this.client;
+  }
+
+  // The page `follows` a message that was typed elsewhere into its talk.
+  told(event, follows) {
     const [talk, item] = this.talks.hear(event);
     if (item !== null) {
       this.news.count(talk, item);
+    } else if (follows) {
+      this.#lookAt(talk);
     }
   }
 
-  welcomed(event, asked) {
+  welcomed(event, asked, follows) {
     const place = this.#room(event.room, event.room_name);
     place.unsettle();
     place.topic = event.topic;
     place.setMembers(event.members, event.more);
+    this.talks.see(place.members);
+    if (follows) {
+      this.#lookAt(place);
+    }
     if (asked !== undefined) {
-      this.go(place);
       this.#fill(place).catch(ignoreBroken);
     }
   }
@@ -352,8 +477,9 @@ export class Chat {
       return;
     }
     place.setMembers(members, more);
+    this.talks.see(place.members);
     if (place.isBack) {
-      // The last that is told of a room to who has come back.
+      // The members are the last event about a room after a resume.
       place.isBack = false;
       this.outgoing.resend(place);
       if (place.low > Math.min(place.high, place.read + 1)) {
@@ -363,7 +489,7 @@ export class Chat {
   }
 
   #newEntry(place, entry) {
-    if (this.ids.has(entry.author)) {
+    if (this.isMine(entry.author)) {
       this.outgoing.acknowledge(place, entry);
     }
     this.news.count(place, entry);
@@ -374,23 +500,36 @@ const HANDLERS = new Map(Object.entries({
   said: (chat, event, place) => chat.kept(event, place),
   acted: (chat, event, place) => chat.kept(event, place),
   topic_set: (chat, event, place) => chat.kept(event, place),
+  ruled: (chat, event, place) => chat.kept(event, place),
   joined: (chat, event, place) => chat.passing(event, place),
   left: (chat, event, place) => chat.passing(event, place),
   renamed: (chat, event, place) => chat.passing(event, place),
-  told: (chat, event) => chat.told(event),
-  nick_taken: (chat, event) => {
-    chat.nick = chat.ownNick = event.nick;
-    chat.isNamed = true;
-  },
-  welcomed: (chat, event, _, asked) => chat.welcomed(event, asked),
+  told: (chat, event, _, __, follows) => chat.told(event, follows),
+  nick_taken: (chat, event) => chat.named(event.nick),
+  logged_in: (chat, event) => chat.loggedIn(event),
+  logged_out: (chat, event) => chat.loggedOut(event),
+  welcomed: (chat, event, _, asked, follows) => chat.welcomed(event, asked, follows),
   departed: (chat, _, place) => chat.departed(place),
   members_listed: (chat, event, place) => chat.membersListed(event, place),
   missed: (_, event, place) => place?.miss(event.count),
-  notice: (chat, event, _, asked) => chat.note(event.text, "note", asked ?? chat.current),
+  notice: (chat, event, _, asked) => {
+    // With another id it answers a dialog.
+    if (event.id === undefined || asked !== undefined) {
+      chat.note(event.text, "note", asked ?? chat.current);
+    }
+  },
 }));
 
-function ignoreBroken(error) {
+export function ignoreBroken(error) {
   if (!(error instanceof Broken || error instanceof Refused)) {
     throw error;
+  }
+}
+
+async function about(field, request) {
+  try {
+    await request;
+  } catch (error) {
+    throw Object.assign(error, { field });
   }
 }

@@ -1,11 +1,13 @@
-// What may be meant by what is typed so far: commands, names, rooms.
+// Completion of commands, nicks and rooms.
 
 const MOST = 30;
 
-// What stands at `caret`, and what it may become: `{ from, to, options }`, with `{ insert, label,
-// hint }` for each option; null if there is nothing to complete. `isAsked`: by the Tab key, and not
-// by the way.
-export function complete(text, caret, { commands, nicks, rooms }, isAsked) {
+// Completes the word at `caret`. Returns `{ from, to, options, chosen }`, or null if there is nothing
+// to complete. Each option is `{ insert, label, hint }`, and `chosen` is the selected one.
+//
+// `words` has the known commands, nicks and rooms, and the nicks that are `here`. `isAsked` means that
+// the Tab key asked, and not just typing.
+export function complete(text, caret, { commands, nicks, here, rooms }, isAsked) {
   const before = text.slice(0, caret);
   const word = before.match(/\S*$/u)[0];
   const from = caret - word.length;
@@ -23,13 +25,17 @@ export function complete(text, caret, { commands, nicks, rooms }, isAsked) {
   if (command === "tell") {
     return result(nameOptions(nicks, word, " "));
   }
+  if (word.startsWith("@")) {
+    const offer = result(nameOptions(here, word.slice(1), " ", "@"));
+    return offer && { ...offer, chosen: word === "@" ? null : 0 };
+  }
   if (!isAsked || word === "") {
     return null;
   }
   if (word.startsWith("#")) {
     return result(nameOptions(rooms, word, " "));
   }
-  return result(nameOptions(nicks, word.replace(/^@/u, ""), from === 0 ? ": " : " "));
+  return result(nameOptions(nicks, word, from === 0 ? ": " : " "));
 }
 
 function commandOptions(commands, start) {
@@ -42,10 +48,10 @@ function commandOptions(commands, start) {
     }));
 }
 
-function nameOptions(names, start, end) {
+function nameOptions(names, start, end, before = "") {
   const folded = start.toLowerCase();
   return [...new Set(names)]
     .filter((name) => name.toLowerCase().startsWith(folded) || name.toLowerCase().startsWith(`#${folded}`))
     .sort((one, other) => one.localeCompare(other))
-    .map((name) => ({ insert: name + end, label: name, hint: "" }));
+    .map((name) => ({ insert: before + name + end, label: name, hint: "" }));
 }

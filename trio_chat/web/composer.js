@@ -1,7 +1,8 @@
-// The field in which one types: sending, completing, and what was sent before.
+// The field for typing: sends, completes, and recalls earlier lines.
 
 import { complete } from "./completion.js";
 import { byId, isComposing, make } from "./dom.js";
+import { isSecret } from "./typed.js";
 
 const MOST_SENT = 100; // lines that can be called back
 const MOST_LINES = 20; // messages that one text may become
@@ -10,9 +11,10 @@ const MOST_DRAFT = 10_000;
 const WARN_AT = 0.9; // of the longest message: from there on it says how much is left
 
 export class Composer {
-  // `handlers`: `send(text)` gives a sentence if it could not be sent; `words()` what can be
-  // completed; `limit()` the characters of a message; `scroll(pages)`. `kept`: what was unfinished
-  // before the page was loaded anew.
+  // `handlers`: `send(text)` returns a sentence if it fails. `words()` returns the words to complete,
+  // and `limit()` the characters of a message. `scroll(pages)` scrolls the messages.
+  //
+  // `kept` are the unsent texts from before a reload.
   constructor(handlers, kept = {}) {
     this.handlers = handlers;
     this.kept = kept;
@@ -26,7 +28,7 @@ export class Composer {
     this.field.addEventListener("input", () => this.#edited());
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("blur", () => this.#close());
-    // Whoever points at a choice goes on typing.
+    // A click on a choice keeps the focus in the field.
     this.choices.addEventListener("mousedown", (event) => event.preventDefault());
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -34,7 +36,7 @@ export class Composer {
     });
   }
 
-  // Each place has its own unfinished text.
+  // Each place has its own unsent text.
   at(place) {
     if (place === this.place) {
       return;
@@ -47,10 +49,10 @@ export class Composer {
     this.say("");
   }
 
-  // The unfinished texts, by place, as plain data.
+  // The unsent texts, by place, as plain data.
   unfinished() {
     const texts = [...this.drafts, [this.place, this.field.value]]
-      .filter(([place, text]) => place !== null && text !== "")
+      .filter(([place, text]) => place !== null && text !== "" && !isSecret(text))
       .map(([place, text]) => [nameOf(place), text.slice(0, MOST_DRAFT)]);
     return Object.fromEntries([...Object.entries(this.kept), ...texts].slice(-MOST_DRAFTS));
   }
@@ -59,7 +61,7 @@ export class Composer {
     this.field.focus();
   }
 
-  // Says something below the field.
+  // Shows a sentence below the field.
   say(text, isWrong = false) {
     const note = byId("line-note");
     note.textContent = text;
@@ -74,7 +76,7 @@ export class Composer {
   }
 
   #fit() {
-    // Browsers without field-sizing: as many rows as there are lines, which is nearly right.
+    // Browsers without field-sizing get a row for each line, which is nearly right.
     this.field.rows = Math.min(6, this.field.value.split("\n").length);
   }
 
@@ -128,7 +130,7 @@ export class Composer {
         this.#set(lines.slice(lines.indexOf(line)).join("\n"));
         return problem;
       }
-      this.sent = [...this.sent, line].slice(-MOST_SENT);
+      this.sent = [...this.sent, line].filter((one) => !isSecret(one)).slice(-MOST_SENT);
     }
     return "";
   }
@@ -193,7 +195,7 @@ export class Composer {
     }
   }
 
-  // Tab completes where there is something to complete; else it goes on to the next control.
+  // Tab completes a word. If there is nothing to complete, it moves to the next control.
   #tab() {
     const { value, selectionStart } = this.field;
     const offer = complete(value, selectionStart, this.handlers.words(), true);
@@ -212,14 +214,15 @@ export class Composer {
 
   #show(offer) {
     const typed = offer && this.field.value.slice(offer.from, offer.to);
-    // What is there already needs no completion.
+    // A complete word needs no choices.
     if (offer === null || (offer.options.length === 1 && offer.options[0].insert.trim() === typed)) {
       this.#close();
       return;
     }
-    this.offer = { ...offer, chosen: null };
+    this.offer = { chosen: null, ...offer };
     this.choices.replaceChildren(...offer.options.map((option, index) => this.#option(option, index)));
     this.choices.hidden = false;
+    this.#showChosen();
   }
 
   #option({ label, hint }, index) {
@@ -238,11 +241,20 @@ export class Composer {
     const count = this.offer.options.length;
     const before = this.offer.chosen ?? (by > 0 ? -1 : count);
     this.offer.chosen = (before + by + count) % count;
+    this.#showChosen();
+  }
+
+  #showChosen() {
+    const { chosen } = this.offer;
     [...this.choices.children].forEach((node, index) => {
-      node.setAttribute("aria-selected", `${index === this.offer.chosen}`);
+      node.setAttribute("aria-selected", `${index === chosen}`);
     });
-    this.field.setAttribute("aria-activedescendant", `choice-${this.offer.chosen}`);
-    this.choices.children[this.offer.chosen].scrollIntoView({ block: "nearest" });
+    if (chosen === null) {
+      this.field.removeAttribute("aria-activedescendant");
+    } else {
+      this.field.setAttribute("aria-activedescendant", `choice-${chosen}`);
+      this.choices.children[chosen].scrollIntoView({ block: "nearest" });
+    }
   }
 
   #accept(index) {
@@ -260,7 +272,7 @@ export class Composer {
   }
 }
 
-// What is indented stays so, but a command by mistake is not said aloud.
+// Indentation stays, but an indented command is not sent as a message.
 const asMeant = (line) => (line.trimStart().startsWith("/") ? line.trim() : line.trimEnd());
 
 const nameOf = (place) => (place === null ? "" : `${place.kind} ${place.key}`);

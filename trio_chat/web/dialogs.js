@@ -1,30 +1,35 @@
-// What is asked for in a window of its own: coming in, a name, a room, a topic; and the help.
+// Dialogs: the entrance, the questions for a nick, a room or a topic, and the help.
 
 import { byId, make } from "./dom.js";
 
-// What went wrong, as a sentence.
+// An error as a sentence.
 export function sentence({ message }) {
   return message
     ? `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
     : "Not connected just now. Please try again.";
 }
 
-// Ask for one text. `submit(text)` does what is to be done with it, and throws what is wrong.
-export function ask({ title, label, value = "", ok, maxLength, required = true, choices = [] }, submit) {
+// Whether the server refused the content of a field. Otherwise the connection broke.
+const isRefused = ({ message }) => message !== "";
+
+// Ask for one text. `submit(text)` uses it, or throws an error to show. Typing replaces `value`, and
+// comes after `prefix`. Returns a function that changes the choices.
+export function ask({ title, label, value = "", prefix = "", ok, maxLength, required = true, choices = [] }, submit) {
   const dialog = byId("ask");
   const field = byId("ask-value");
   byId("ask-title").textContent = title;
   byId("ask-label").textContent = label;
   byId("ask-ok").textContent = ok;
-  field.value = value;
+  field.value = value || prefix;
   field.maxLength = maxLength * 2; // in UTF-16; the server counts characters, and says so
   field.required = required;
   const pick = (name) => {
     field.value = name;
     byId("ask-form").requestSubmit();
   };
-  byId("ask-choices").replaceChildren(...chips(choices, pick));
-  showError("ask", "");
+  const offer = (names) => byId("ask-choices").replaceChildren(...chips(names, pick));
+  offer(choices);
+  showError("ask", "", []);
   byId("ask-cancel").onclick = () => dialog.close();
   byId("ask-form").onsubmit = async (event) => {
     event.preventDefault();
@@ -32,41 +37,81 @@ export function ask({ title, label, value = "", ok, maxLength, required = true, 
       await submit(field.value.trim());
       dialog.close();
     } catch (error) {
-      showError("ask", sentence(error));
+      showError("ask", sentence(error), isRefused(error) ? [field] : []);
       field.select();
     }
   };
   dialog.showModal();
-  field.select();
+  field.setSelectionRange(prefix.length, field.value.length);
+  return offer;
 }
 
-// Ask a first visitor for a name and a room.
+// Ask for a confirmation. `act()` runs after it.
+export function confirm({ title, text, ok }, act) {
+  const dialog = byId("confirm");
+  byId("confirm-title").textContent = title;
+  byId("confirm-text").textContent = text;
+  byId("confirm-ok").textContent = ok;
+  dialog.returnValue = "";
+  dialog.onclose = () => dialog.returnValue === "yes" && act();
+  dialog.showModal();
+  byId("confirm-ok").focus();
+}
+
+// Ask a first visitor for a nick and a room.
 export class Entrance {
+  // `submit(nick, room)` may throw an error. For a refusal, its `field` is "nick" or "room".
   constructor(submit) {
+    this.submit = submit;
     this.isOpen = false;
-    byId("entrance-form").onsubmit = async (event) => {
+    this.isWaiting = false; // for a connection, to do what was asked for
+    byId("entrance-form").onsubmit = (event) => {
       event.preventDefault();
-      showError("entrance", "");
-      try {
-        await submit(byId("entrance-nick").value.trim(), byId("entrance-room").value.trim());
-      } catch (error) {
-        showError("entrance", sentence(error));
-        byId("entrance-nick").select();
-      }
+      this.#submit();
     };
   }
 
-  open({ nick, room, error = "" }) {
-    if (!this.isOpen) {
-      byId("entrance-nick").value = nick;
-      byId("entrance-room").value = room;
+  async #submit() {
+    this.#say({});
+    try {
+      await this.submit(byId("entrance-nick").value.trim(), byId("entrance-room").value.trim());
+    } catch (error) {
+      if (isRefused(error)) {
+        this.#say({ error: sentence(error), field: error.field });
+      } else {
+        this.isWaiting = true;
+        this.#say({ status: "Not connected. You will join once the connection is back." });
+      }
     }
+  }
+
+  #say({ status = "", error = "", field = "nick" }) {
+    byId("entrance-status").textContent = status;
+    const wrong = byId(`entrance-${field}`);
+    showError("entrance", error, error === "" ? [] : [wrong]);
+    if (error !== "") {
+      wrong.select();
+    }
+  }
+
+  // Call this once connected. It asks, or submits what was entered while offline.
+  open({ nick, room, error = "" }) {
+    if (this.isWaiting) {
+      this.isWaiting = false;
+      this.#submit();
+      return;
+    }
+    if (this.isOpen) {
+      return;
+    }
+    byId("entrance-nick").value = nick;
+    byId("entrance-room").value = room;
     this.isOpen = true;
     byId("entrance").hidden = false;
     byId("app").hidden = true;
-    byId("entrance-where").textContent = `You are about to join the chat on ${location.host}.`;
-    showError("entrance", error);
+    byId("entrance-where").textContent = `on ${location.host}`;
     byId("entrance-nick").focus();
+    this.#say({ error });
   }
 
   offer(rooms) {
@@ -84,10 +129,12 @@ export class Entrance {
   }
 }
 
-function showError(name, text) {
+// Shows an error, and marks the wrong fields.
+function showError(name, text, wrong) {
   byId(`${name}-error`).textContent = text;
-  const field = byId(name === "ask" ? "ask-value" : "entrance-nick");
-  field.setAttribute("aria-invalid", `${text !== ""}`);
+  for (const field of byId(`${name}-form`).querySelectorAll("input")) {
+    field.setAttribute("aria-invalid", `${wrong.includes(field)}`);
+  }
 }
 
 function chips(names, pick) {
@@ -106,4 +153,20 @@ export function help(commands) {
     ]),
   );
   byId("help-dialog").showModal();
+}
+
+// A click beside a dialog closes it. Those that longer texts are typed into stay.
+export function setUpDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog && isBeside(event, dialog) && dialog.dataset.stays === undefined) {
+        dialog.close();
+      }
+    });
+  }
+}
+
+function isBeside({ clientX, clientY }, dialog) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  return clientX < left || clientX > right || clientY < top || clientY > bottom;
 }

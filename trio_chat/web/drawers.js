@@ -1,4 +1,4 @@
-// Rooms and members on a narrow screen: each in a drawer that one pulls out.
+// The drawers with rooms and members on a narrow screen.
 
 import { byId } from "./dom.js";
 
@@ -11,12 +11,15 @@ export function setUpDrawers() {
   byId("shade").onclick = closeDrawers;
 }
 
+// Whether the drawers cover the messages. On a wide screen they are beside them.
+export const isNarrow = () => getComputedStyle(byId("rooms-drawer")).position === "fixed";
+
 function toggle(button) {
   const drawer = byId(DRAWERS[button]);
   const opens = !drawer.classList.contains("open");
   closeDrawers();
-  if (getComputedStyle(drawer).position !== "fixed") {
-    // On a wide screen the members are there until they are sent away.
+  if (!isNarrow()) {
+    // On a wide screen the members are visible until they are hidden.
     document.body.classList.toggle("members-away");
     return;
   }
@@ -28,7 +31,7 @@ function toggle(button) {
   }
 }
 
-// Gives whether one was open.
+// Returns whether one was open.
 export function closeDrawers() {
   const open = Object.entries(DRAWERS).filter(([, drawer]) => byId(drawer).classList.contains("open"));
   for (const [button, drawer] of open) {

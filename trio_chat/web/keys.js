@@ -1,9 +1,9 @@
-// The keys that work wherever one is.
+// The keys that work everywhere on the page.
 
 import { isComposing } from "./dom.js";
 
-// `handlers`: `isOff()`, `step(by, onlyUnread)`, `help()`, `escape()`, and `type()`, after which
-// what is typed goes into the message.
+// `handlers`: `isOff()`, `step(by, onlyUnread)`, `help()`, `find()`, `escape()` and `type()`, which
+// moves the focus to the message.
 export function setUpKeys(handlers) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || isComposing(event) || handlers.isOff() || document.querySelector("dialog[open]")) {
@@ -20,12 +20,15 @@ export function setUpKeys(handlers) {
   });
 }
 
-function actionOf({ key, altKey, ctrlKey, shiftKey }, handlers) {
+function actionOf({ key, altKey, ctrlKey, metaKey, shiftKey }, handlers) {
   if (altKey && !ctrlKey && (key === "ArrowUp" || key === "ArrowDown")) {
     return () => handlers.step(key === "ArrowUp" ? -1 : 1, shiftKey);
   }
   if (ctrlKey && key === "/") {
     return handlers.help;
+  }
+  if ((ctrlKey || metaKey) && !altKey && !shiftKey && key.toLowerCase() === "k") {
+    return handlers.find;
   }
   return key === "Escape" ? handlers.escape : null;
 }

@@ -1,6 +1,7 @@
-// What stands beside the messages: rooms and talks, who is here, and the heading.
+// The lists of rooms, talks and members, and the heading.
 
-import { byId, make, nickNode } from "./dom.js";
+import { byId, make } from "./dom.js";
+import { avatar, nickNode } from "./people.js";
 
 const MOST_MEMBERS = 300; // that are listed by name
 const MOST_COUNTED = 99;
@@ -24,7 +25,8 @@ function button(title, onclick) {
   return make("li", {}, make("button", { type: "button", title, onclick }));
 }
 
-function updatePlace(node, { name, unread, hasMention }, isCurrent) {
+function updatePlace(node, place, isCurrent) {
+  const { name, unread, hasMention } = place;
   const drawn = [name, unread, hasMention, isCurrent].join();
   if (node.drawn === drawn) {
     return;
@@ -32,7 +34,8 @@ function updatePlace(node, { name, unread, hasMention }, isCurrent) {
   node.drawn = drawn;
   const [inside] = node.children;
   inside.title = name;
-  inside.replaceChildren(make("bdi", { className: "name" }, name));
+  const face = place.kind === "talk" ? [avatar(place, place.nick)] : [];
+  inside.replaceChildren(...face, make("bdi", { className: "name" }, name));
   if (isCurrent) {
     inside.setAttribute("aria-current", "page");
   } else {
@@ -51,8 +54,8 @@ function updatePlace(node, { name, unread, hasMention }, isCurrent) {
   }
 }
 
-// Have a list show these things. What is there already stays, so that a click or the keyboard's
-// focus on it is not lost because something has changed elsewhere.
+// Updates a list. Existing nodes stay, so that no click and no focus is lost when something else
+// changes.
 function drawList(list, things, { keyOf, make: makeNode, update }) {
   const known = new Map([...list.children].map((node) => [node.key, node]));
   const nodes = things.map((thing) => {
@@ -78,7 +81,7 @@ export function drawMembers(chat, talkTo) {
   if (!isRoom) {
     return;
   }
-  // A large room says much in which nobody comes or goes.
+  // In a large room, most changes are messages and not members.
   const list = byId("members");
   if (list.place === place && list.version === place.membersChanged) {
     return;
@@ -96,30 +99,28 @@ export function drawMembers(chat, talkTo) {
     shown.push(["", `and ${count - shown.length} more`]);
   }
   drawList(list, shown, {
-    keyOf: ([client, nick]) => `${client} ${nick} ${client === chat.client}`,
-    make: (member) => memberNode(member, chat, talkTo),
+    // A nick's colour depends on the place.
+    keyOf: ([client, nick]) => `${place.key} ${client} ${nick} ${client === chat.person}`,
+    make: (member) => memberNode(member, place, chat, talkTo),
     update: () => {},
   });
 }
 
-function memberNode([client, nick], chat, talkTo) {
+function memberNode([client, nick], place, chat, talkTo) {
   if (client === "") {
     return make("li", { className: "more" }, nick);
   }
-  if (client === chat.client) {
-    return make("li", { className: "self" }, nickNode(nick), make("span", {}, "you"));
+  if (client === chat.person) {
+    return make("li", { className: "self" }, avatar(place, nick), nickNode(place, nick), make("span", {}, "you"));
   }
-  if (nick === "anonymous") {
-    return make("li", {}, make("bdi", {}, nick));
-  }
-  const node = button(`Talk to ${nick} alone`, () => talkTo(nick));
-  node.firstChild.append(nickNode(nick));
+  const node = button(`Message ${nick} privately`, () => talkTo(client, nick));
+  node.firstChild.append(avatar(place, nick), nickNode(place, nick));
   return node;
 }
 
 export function drawHeading(chat) {
   const place = chat.current;
-  byId("place-name").textContent = place?.name ?? "No room";
+  byId("place-name").textContent = place?.name ?? (chat.session.online ? "No room" : "Not connected");
   const line = byId("line");
   line.placeholder = place ? `Message ${place.name}` : "/join ROOM";
   byId("line-label").textContent = place ? line.placeholder : "Message or command";
@@ -131,10 +132,10 @@ export function drawHeading(chat) {
   }
   const isRoom = place.kind === "room";
   topic.disabled = !isRoom;
-  topic.textContent = isRoom ? place.topic || "Say what this room is about" : "A private talk";
+  topic.textContent = isRoom ? place.topic || "Add a topic" : "Private messages";
   topic.title = isRoom ? `${place.topic}\nChange the topic`.trim() : "";
   topic.classList.toggle("unset", isRoom && place.topic === "");
-  const leave = isRoom ? `Leave ${place.name}` : `Close the talk with ${place.name}`;
+  const leave = isRoom ? `Leave ${place.name}` : `Close the conversation with ${place.name}`;
   byId("leave").setAttribute("aria-label", leave);
   byId("leave").title = leave;
   byId("log").setAttribute("aria-label", isRoom ? `Messages in ${place.name}` : `Talk with ${place.name}`);

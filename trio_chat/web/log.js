@@ -1,13 +1,17 @@
-// What is on screen of a place: its rows, its scrolling, and what is new below.
+// The messages on screen: the rows of a place, its scrolling, and the count of new messages below.
 //
-// Rows stand in chunks. A browser lays out only the chunks that are on screen, so that ten thousand
-// messages scroll like fifty.
+// Rows are in chunks. A browser lays out only the chunks on screen, so ten thousand messages scroll
+// like fifty.
 
-import { byId, dayName, make, textNodes } from "./dom.js";
-import { context, row } from "./rows.js";
+import { ignoreBroken } from "./chat.js";
+import { byId, make } from "./dom.js";
+import { message } from "./markup.js";
+import { becomePart, loadLater, pastAround, reachesRoom } from "./past.js";
+import { context, namesFor, row } from "./rows.js";
+import { dayName } from "./times.js";
 
 const CHUNK = 50;
-const NEAR_TOP = 800; // pixels from the top at which older messages are asked for
+const NEAR_END = 800; // pixels from an end at which the messages beyond it are asked for
 const AT_BOTTOM = 48;
 
 export class Log {
@@ -16,7 +20,9 @@ export class Log {
     this.choose = choose;
     this.scroller = byId("log");
     this.rows = byId("log-rows");
-    this.place = null;
+    this.place = null; // what is shown: where we are, or a stretch of its past
+    this.past = null;
+    this.reach = null; // the position of an entry to scroll to
     this.isPinned = true; // at the bottom, and to stay there
     this.nodes = new Map(); // by item number
     this.chunks = []; // { node, first, last }
@@ -28,13 +34,17 @@ export class Log {
     byId("to-bottom").onclick = () => this.toBottom();
   }
 
-  // Show this place as it is now.
-  draw(place) {
+  // Show a place as it is now, or the stretch of its past that was opened.
+  draw(current) {
+    if (this.past?.of !== current || this.past?.log !== this.chat.session.hello?.log) {
+      this.past = null;
+    }
+    const place = this.past ?? current;
     if (place !== this.place) {
       this.#begin(place);
     }
     if (place === null) {
-      this.#drawTop({ isWhole: true, items: [] }, "You are in no room. Go into one by the + beside “Rooms”, or type /join ROOM.");
+      this.#drawTop({ isWhole: true, items: [] }, nowhere(this.chat.session));
       return;
     }
     if (this.isPinned) {
@@ -46,14 +56,32 @@ export class Log {
     this.#drawChanged();
     this.#drawTop(place, beginning(place, place.items.length === 0));
     this.#drawPending();
+    this.#scrollToEntry();
     this.#pin();
     this.#drawBelow();
-    if (this.scroller.scrollTop < NEAR_TOP && place.items.length > 0 && !this.isPinned) {
+    if (this.scroller.scrollTop < NEAR_END && place.items.length > 0 && !this.isPinned) {
       this.chat.loadEarlier(place);
+    }
+    if (this.past !== null) {
+      this.#drawLater();
+    }
+  }
+
+  // Show a message of a room's history. Throws `Refused` or `Broken`.
+  async goTo(room, position) {
+    const isAtHand = position >= room.low && position <= room.high;
+    this.reach = null;
+    this.wanted = position;
+    const past = isAtHand ? null : await pastAround(this.chat.session, room, position);
+    // Another one may have been clicked meanwhile.
+    if (position === this.wanted) {
+      Object.assign(this, { past, reach: position });
+      this.chat.handlers.changed();
     }
   }
 
   toBottom() {
+    this.past = null;
     this.isPinned = true;
     this.#pin();
     this.chat.handlers.changed();
@@ -69,8 +97,13 @@ export class Log {
     byId("pending").replaceChildren();
     this.nodes.clear();
     this.chunks = [];
-    this.isPinned = true;
+    this.isPinned = this.past === null;
     this.unreadShown = null;
+  }
+
+  // The place itself, which knows its members.
+  get #whole() {
+    return this.past?.of ?? this.place;
   }
 
   // --- rows -----------------------------------------------------------------------------------
@@ -78,10 +111,11 @@ export class Log {
   #row(number) {
     const { place } = this;
     const item = place.item(number);
-    const around = context(place.item(number - 1), item);
+    const around = context(place.item(number - 1), item, this.nodes.get(number - 1)?.run);
     const isUnread = number === place.firstUnread;
-    const node = row(item, around, { me: this.chat, isUnread, choose: this.choose });
+    const node = row(item, around, { me: this.chat, place: this.#whole, isUnread, choose: this.choose });
     node.number = number;
+    node.run = around.run;
     this.nodes.set(number, node);
     return node;
   }
@@ -129,12 +163,12 @@ export class Log {
       return;
     }
     const anchor = this.#anchor();
-    // Its end: a new day may come to stand in it, above what was said.
+    // The bottom edge: the row may get the heading of a day above its text.
     const before = anchor?.getBoundingClientRect().bottom;
     const made = inChunks(first, top - 1).map((numbers) => this.#chunk(numbers));
     this.rows.prepend(...made.map(({ node }) => node));
     this.chunks.unshift(...made);
-    // The row that was the first keeps its name above it, so that nothing below it moves.
+    // The first row keeps its author's name, so that nothing below it moves.
     if (context(this.place.item(top - 1), this.place.item(top)).newDay) {
       this.#replace(top);
     }
@@ -144,7 +178,7 @@ export class Log {
     }
   }
 
-  // The row that is to stay where it is while older ones come in above it.
+  // The row that must not move while older rows come in above it.
   #anchor() {
     const { top } = this.scroller.getBoundingClientRect();
     const chunk = this.chunks.find(({ node }) => node.getBoundingClientRect().bottom > top);
@@ -181,6 +215,7 @@ export class Log {
     byId("earlier").hidden = isWhole || isFull || !synced;
     byId("beginning").hidden = text === "";
     byId("beginning").textContent = text;
+    byId("join-here").hidden = this.place !== null || !this.chat.session.online;
     const [oldest] = items;
     byId("first-day").hidden = oldest === undefined;
     byId("first-day-name").textContent = oldest ? dayName(oldest.time) : "";
@@ -194,11 +229,56 @@ export class Log {
     }
     pending.ids = ids;
     pending.place = this.place;
+    const names = namesFor(this.chat, this.place, this.choose);
     pending.replaceChildren(
       ...[...this.place.pending.values()].map(({ text }) =>
-        make("li", { className: "row" }, make("p", { className: "text", dir: "auto" }, ...textNodes(text))),
+        make("li", { className: "row" }, make("div", { className: "text", dir: "auto" }, ...message(text, names))),
       ),
     );
+  }
+
+  // --- the past -------------------------------------------------------------------------------
+
+  #scrollToEntry() {
+    if (this.reach === null) {
+      return;
+    }
+    const node = this.nodes.get(this.place.numberOf({ position: this.reach }));
+    this.reach = null;
+    if (node !== undefined) {
+      this.isPinned = false;
+      node.scrollIntoView({ block: "center" });
+      node.classList.add("reached");
+      node.tabIndex = -1;
+      node.focus({ preventScroll: true });
+    }
+  }
+
+  // Load messages below a stretch of the past, until it reaches the loaded end of its room.
+  #drawLater() {
+    const { past, scroller } = this;
+    if (reachesRoom(past)) {
+      this.#leavePast();
+    } else if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END) {
+      loadLater(this.chat.session, past)
+        .then(() => this.chat.handlers.changed())
+        .catch(ignoreBroken); // the next scroll asks again
+    }
+  }
+
+  // The stretch is a part of its room now. The rows on screen do not move.
+  #leavePast() {
+    const { past } = this;
+    const anchor = this.#anchor();
+    const { position } = this.place.item(anchor.number);
+    const { top } = anchor.getBoundingClientRect();
+    becomePart(past);
+    this.#begin(past.of);
+    this.past = null;
+    this.#drawNewer();
+    const node = this.nodes.get(past.of.numberOf({ position }));
+    this.scroller.scrollTop += node.getBoundingClientRect().top - top;
+    this.chat.handlers.changed();
   }
 
   // --- scrolling ------------------------------------------------------------------------------
@@ -212,14 +292,15 @@ export class Log {
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const wasPinned = this.isPinned;
-    this.isPinned = scrollHeight - scrollTop - clientHeight < AT_BOTTOM;
-    if (this.isPinned !== wasPinned || scrollTop < NEAR_TOP) {
+    const below = scrollHeight - scrollTop - clientHeight;
+    this.isPinned = this.past === null && below < AT_BOTTOM;
+    if (this.isPinned !== wasPinned || scrollTop < NEAR_END || (this.past !== null && below < NEAR_END)) {
       this.chat.handlers.changed();
     }
   }
 
   #drawBelow() {
-    const { unread } = this.place;
+    const { unread } = this.#whole;
     byId("to-bottom").hidden = this.isPinned;
     byId("to-bottom-text").textContent = unread > 0 ? `${unread} new` : "Newest";
   }
@@ -233,18 +314,24 @@ function inChunks(first, last) {
   return chunks;
 }
 
+function nowhere({ online }) {
+  return online
+    ? "You are in no room. Press the button to join one, or type /join ROOM."
+    : "Your rooms will be here as soon as there is a connection.";
+}
+
 function beginning(place, isEmpty) {
   if (place.kind === "talk") {
-    return `Only you and ${place.name} see this. It is kept in this tab, and nowhere else.`;
+    return `Only you and ${place.nick} can read this. It is kept in this tab alone.`;
   }
   if (!place.synced) {
-    return isEmpty ? "One moment…" : "";
+    return isEmpty ? "Loading…" : "";
   }
   if (isEmpty && place.isWhole) {
     return `Nothing has been said in ${place.name} yet. Say hello.`;
   }
   if (place.isFull) {
-    return "This is as much as one page shows. Older messages: /history before ID N, or /search WORDS.";
+    return "The page shows no more than this. For older messages: /history before ID N, or /search WORDS.";
   }
   if (!place.isWhole) {
     return "";

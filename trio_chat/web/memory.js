@@ -1,12 +1,13 @@
-// What the browser keeps: for this tab, who it is and what it has seen; for all, a name and rooms.
+// The browser's storage: this tab's client and what it has seen, and the last nick and rooms for all
+// tabs.
 //
-// A browser that keeps nothing (a private window, a full disk) loses these comforts and no more.
+// If nothing can be stored (a private window, a full disk), only these comforts are missing.
 
 const TAB = "trio_chat.tab"; // in sessionStorage: gone with the tab
 const LEFT = "trio_chat.left"; // in localStorage, for a minute: what a closed tab can come back with
-const LAST = "trio_chat.last"; // in localStorage: the nick and rooms last used, and the bell
+const LAST = "trio_chat.last"; // in localStorage: the nick and rooms last used
 
-function read(storage, key) {
+export function read(storage, key) {
   try {
     return JSON.parse(window[storage].getItem(key)) ?? {};
   } catch {
@@ -14,23 +15,23 @@ function read(storage, key) {
   }
 }
 
-function write(storage, key, value) {
+export function write(storage, key, value) {
   try {
     window[storage].setItem(key, JSON.stringify(value));
   } catch {
-    // As said above.
+    // The browser keeps nothing, as described above.
   }
 }
 
-function remove(storage, key) {
+export function remove(storage, key) {
   try {
     window[storage].removeItem(key);
   } catch {
-    // As said above.
+    // The browser keeps nothing, as described above.
   }
 }
 
-// What this tab was before it was loaded anew; or else what a tab was that has just been closed.
+// The state of this tab before a reload, or of a tab that was just closed.
 export function recallTab() {
   const left = read("localStorage", LEFT);
   const tab = read("sessionStorage", TAB);
@@ -45,8 +46,8 @@ export function recallTab() {
 }
 
 export function recallLast() {
-  const { nick = "", rooms = [], bell = false } = read("localStorage", LAST);
-  return { nick, rooms: Array.isArray(rooms) ? rooms : [], bell };
+  const { nick = "", rooms = [] } = read("localStorage", LAST);
+  return { nick, rooms: Array.isArray(rooms) ? rooms : [] };
 }
 
 export function keepLast(change) {
@@ -56,16 +57,16 @@ export function keepLast(change) {
 const MOST_IDS = 10; // of those that this tab has had: by them it knows what it has said itself
 const KEEP_EVERY = 500; // milliseconds between two times that the tab's state is kept
 
-// Keeps what the tab is, a little after each change of it.
+// Stores the state of the tab, a little after each change.
 export class Keeper {
-  // `unfinished()` gives what one types.
+  // `unfinished()` returns the unsent texts.
   constructor(session, chat, unfinished) {
     this.session = session;
     this.chat = chat;
     this.unfinished = unfinished;
     this.timer = null;
     window.addEventListener("pagehide", () => this.#leave());
-    // It was not: a browser may keep a page for who goes back to it.
+    // The tab was not closed: browsers keep pages for the Back button.
     window.addEventListener("pageshow", ({ persisted }) => persisted && remove("localStorage", LEFT));
   }
 
@@ -107,7 +108,7 @@ export class Keeper {
     };
   }
 
-  // The tab may be going for good, or be loaded anew: one cannot tell.
+  // The tab may be closing or reloading. There is no way to tell.
   #leave() {
     this.keep();
     const grace = this.session.hello?.grace ?? 0;

@@ -1,9 +1,11 @@
-// What we say: on its way until it is acknowledged, and said again if it was lost.
+// Our messages: they wait for a connection, stay unconfirmed until the server acknowledges them, and
+// are sent again if they were lost.
 
 import { Refused } from "./session.js";
 
+const NOT_CONNECTED = "Not connected. Your text stays here until you are.";
 const MOST_TYPED = 100; // typed lines whose answers find their place
-const MOST_KEPT = 100; // messages of one place, on their way, that are kept over a reload
+const MOST_WAITING = 100; // messages of one place that wait for a connection, or are kept over a reload
 
 export class Outgoing {
   constructor(chat, session) {
@@ -12,26 +14,55 @@ export class Outgoing {
     this.typed = new Map(); // by the command's id: { place, line, isAnswered }
   }
 
-  // --- messages -----------------------------------------------------------------------------------
+  // --- what is said in a place --------------------------------------------------------------------
 
-  // Gives whether it could be sent: if not, it stays with who typed it.
+  // Returns a sentence if the text is not accepted.
   say(place, text) {
-    if (!this.session.online) {
-      return false;
+    return place.kind === "talk"
+      ? this.#put(place, { type: "tell", nick: place.nick, client: place.key, text })
+      : this.#put(place, { type: "say", room: place.key, text });
+  }
+
+  // Sends a line that begins with a slash. Returns like `say`.
+  type(place, line) {
+    const { moves } = this.chat;
+    if (place !== null) {
+      return this.#put(place, { type: "command", line, text: line, moves });
     }
-    const command =
-      place.kind === "talk" ? { type: "tell", nick: place.name, text } : { type: "say", room: place.key, text };
+    if (!this.session.online) {
+      return NOT_CONNECTED;
+    }
+    this.#sendTyped(place, line, moves);
+    return "";
+  }
+
+  #put(place, command) {
+    if (this.session.isOver) {
+      return NOT_CONNECTED;
+    }
+    if (!this.#isReady(place) && place.pending.size >= MOST_WAITING) {
+      return `Not connected, and ${MOST_WAITING} messages wait here already.`;
+    }
     const id = this.session.newId();
     place.pending.set(id, command);
-    // Who has just come in or back sees first what is there.
-    if (place.synced) {
+    if (this.#isReady(place)) {
       this.#send(place, id, command);
     }
     this.chat.handlers.changed();
-    return true;
+    return "";
+  }
+
+  // After joining or resuming, the newest messages come first.
+  #isReady(place) {
+    return this.session.online && this.chat.isHere && place.synced && !place.isBack;
   }
 
   async #send(place, id, command) {
+    if (command.type === "command") {
+      place.pending.delete(id);
+      this.#sendTyped(place, command.line, command.moves);
+      return;
+    }
     const { type, wasSent, ...fields } = command;
     command.wasSent = true;
     try {
@@ -40,13 +71,24 @@ export class Outgoing {
     } catch (error) {
       if (error instanceof Refused) {
         place.pending.delete(id);
-        this.chat.note(`Not sent: “${fields.text}” (${error.message})`, "refusal", place);
+        this.chat.notSent(place, command, error);
       }
     }
     this.chat.handlers.changed();
   }
 
-  // Ours is here: with its command's id, or, after a break, without one.
+  #sendTyped(place, line, moves) {
+    const id = this.session.newId();
+    // A talk has no room. Without an explicit empty one, a custom command would use our only room.
+    const where = place === null ? {} : { room: place.kind === "room" ? place.key : "" };
+    this.session.send({ type: "command", line, id, ...where });
+    this.typed.set(id, { place, line, moves, isAnswered: false });
+    if (this.typed.size > MOST_TYPED) {
+      this.typed.delete(this.typed.keys().next().value);
+    }
+  }
+
+  // Our entry has arrived, with its command's id or, after a break, without one.
   acknowledge(place, { type, id, text }) {
     if (id !== undefined) {
       place.pending.delete(id);
@@ -57,12 +99,17 @@ export class Outgoing {
     }
   }
 
-  // The place has caught up: what is still on its way, and not among the entries, was not said. If
-  // some of them are missing, nobody can tell.
+  // The place has caught up, so send what waits. A message that was unconfirmed when the connection
+  // broke, and is not among the entries, was lost. If entries are missing, or in a talk, there is no
+  // way to tell.
   resend(place) {
-    for (const [id, command] of [...place.pending]) {
-      place.pending.delete(id);
-      if (command.wasSent && place.hasGap) {
+    if (!this.#isReady(place)) {
+      return;
+    }
+    const before = [...place.pending];
+    place.pending.clear();
+    for (const [, command] of before) {
+      if (command.wasSent && (place.hasGap || place.kind === "talk")) {
         this.#doubt(command.text, place);
         continue;
       }
@@ -73,44 +120,38 @@ export class Outgoing {
     place.hasGap = false;
   }
 
-  // What is on its way in a place, as plain data for who loads the page anew; and back.
+  // This client is out of the place. A command in flight gets its own answer.
+  giveUp(place) {
+    for (const [id, command] of place.pending) {
+      if (command.wasSent && !this.session.requests.has(id)) {
+        this.#doubt(command.text, place);
+      } else if (!command.wasSent) {
+        this.chat.note(`Not sent in ${place.name}: “${command.text}”`, "refusal", place);
+      }
+    }
+  }
+
+  // The unconfirmed messages of a place, as plain data for a reload, and back.
   kept(place) {
-    return [...place.pending.values()].slice(-MOST_KEPT);
+    return [...place.pending.values()].slice(-MOST_WAITING);
   }
 
   restore(place, commands) {
     commands.forEach((command, index) => place.pending.set(`before ${index}`, command));
   }
 
-  // --- typed lines --------------------------------------------------------------------------------
+  // --- answers to typed lines ---------------------------------------------------------------------
 
-  // A line that begins with a slash; as `say`.
-  type(place, line) {
-    const id = this.session.newId();
-    const room = place?.kind === "room" ? { room: place.key } : {};
-    if (!this.session.online || !this.session.send({ type: "command", line, id, ...room })) {
-      return false;
-    }
-    this.typed.set(id, { place, line, isAnswered: false });
-    if (this.typed.size > MOST_TYPED) {
-      this.typed.delete(this.typed.keys().next().value);
-    }
-    return true;
-  }
-
-  // The place in which a line was typed that this answers; undefined if it answers none.
-  placeOf({ id }) {
+  // The line that this event answers, as `{ place, line }`, or undefined.
+  lineOf({ id }) {
     const line = this.typed.get(id);
-    if (line === undefined) {
-      return undefined;
+    if (line !== undefined) {
+      line.isAnswered = true;
     }
-    line.isAnswered = true;
-    return line.place ?? this.chat.current;
+    return line;
   }
 
-  // --- what may be lost ---------------------------------------------------------------------------
-
-  // The connection broke: of these nobody can tell whether they were done.
+  // The connection broke. There is no way to tell whether the typed lines were carried out.
   warn() {
     for (const { place, line, isAnswered } of this.typed.values()) {
       if (!isAnswered) {
@@ -118,12 +159,6 @@ export class Outgoing {
       }
     }
     this.typed.clear();
-    for (const talk of this.chat.talks.all.values()) {
-      for (const { text } of talk.pending.values()) {
-        this.#doubt(text, talk);
-      }
-      talk.pending.clear();
-    }
   }
 
   #doubt(text, place) {
@@ -131,5 +166,5 @@ export class Outgoing {
   }
 }
 
-// As the server keeps a text.
+// A text as the server stores it.
 const asKept = (text) => text.normalize("NFC").replaceAll("\t", " ");

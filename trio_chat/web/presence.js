@@ -1,17 +1,19 @@
-// Who came and went, folded into one sentence: "jack and anna joined; bob left".
+// Sums up joins and leaves in one sentence: "jack and anna joined; bob left".
 
 const MOST_PEOPLE = 500; // told apart within one sentence
 const MOST_NAMED = 3;
 
 export class Presence {
   constructor() {
-    // By client id: what they were called before and now, and whether they came or went.
+    // By id: the nicks before and now, and the first and last event.
     this.people = new Map();
     this.others = 0;
   }
 
   add(event) {
-    const known = this.people.get(event.author);
+    // Who logs in or out gets another id.
+    const known = this.people.get(event.was ?? event.author);
+    this.people.delete(event.was);
     if (known === undefined && this.people.size >= MOST_PEOPLE) {
       this.others += 1;
       return;
@@ -20,21 +22,21 @@ export class Presence {
     this.people.set(event.author, { ...person, nick: event.nick, last: event.type });
   }
 
-  // The sentence, as parts: strings, and names as `{ nick }`.
+  // The sentence in parts: strings, and nicks as `{ nick }`.
   parts() {
-    const groups = { joined: [], left: [], "looked in": [], "came back": [] };
+    const groups = { joined: [], left: [], "looked in": [], "came back": [] }; // each person as parts
     const renamed = [];
     for (const person of this.people.values()) {
       const kind = outcome(person);
       if (kind !== null) {
-        groups[kind].push(person.nick);
+        groups[kind].push(called(person));
       } else if (person.was !== person.nick) {
         renamed.push([{ nick: person.was }, " is now ", { nick: person.nick }]);
       }
     }
     const clauses = Object.entries(groups)
-      .filter(([, nicks]) => nicks.length > 0)
-      .map(([what, nicks]) => [...listed(nicks), ` ${what}`]);
+      .filter(([, people]) => people.length > 0)
+      .map(([what, people]) => [...listed(people), ` ${what}`]);
     clauses.push(...renamed.slice(0, MOST_NAMED));
     const more = this.others + Math.max(0, renamed.length - MOST_NAMED);
     if (more > 0) {
@@ -44,7 +46,7 @@ export class Presence {
   }
 }
 
-// What a person's comings and goings amount to; null if they are where they were.
+// The result of a person's joins and leaves, or null if nothing has changed.
 function outcome({ first, last }) {
   if (last === "left") {
     return first === "joined" ? "looked in" : "left";
@@ -55,12 +57,17 @@ function outcome({ first, last }) {
   return first === "left" ? "came back" : null;
 }
 
-function listed(nicks) {
-  if (nicks.length > MOST_NAMED + 1) {
-    return [...commas(nicks.slice(0, MOST_NAMED)), ` and ${nicks.length - MOST_NAMED} others`];
-  }
-  const last = { nick: nicks.at(-1) };
-  return nicks.length === 1 ? [last] : [...commas(nicks.slice(0, -1)), " and ", last];
+// A person who was here before is named by the nick from that time.
+function called({ first, was, nick }) {
+  return first === "joined" || was === nick ? [{ nick }] : [{ nick: was }, " (now ", { nick }, ")"];
 }
 
-const commas = (nicks) => nicks.flatMap((nick, index) => (index === 0 ? [{ nick }] : [", ", { nick }]));
+function listed(people) {
+  if (people.length > MOST_NAMED + 1) {
+    return [...commas(people.slice(0, MOST_NAMED)), ` and ${people.length - MOST_NAMED} others`];
+  }
+  const last = people.at(-1);
+  return people.length === 1 ? last : [...commas(people.slice(0, -1)), " and ", ...last];
+}
+
+const commas = (people) => people.flatMap((person, index) => (index === 0 ? person : [", ", ...person]));

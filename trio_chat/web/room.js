@@ -1,7 +1,8 @@
-// What we have of one place, a room or a private talk: its entries in order, and what is unread.
+// The loaded part of a place, which is a room or a private talk: entries in order, and the unread
+// count.
 //
-// The kept entries of a room are at hand from one position to another, with none left out between.
-// Where some would be, what is older is let go of: it can be asked for again.
+// The loaded entries of a room have no gaps. If a gap would come up, the older entries are dropped, and
+// can be loaded again.
 
 import { Presence } from "./presence.js";
 
@@ -19,7 +20,7 @@ export class Place {
     this.members = new Map(); // client id: nick
     this.moreMembers = 0;
     this.membersChanged = 0; // how often
-    // Each item has a number: those that come get higher ones, older ones from before lower ones.
+    // Each item has a number. New items get higher numbers, and older ones lower numbers.
     this.items = [];
     this.first = 0; // the number of the first
     this.changed = new Set(); // numbers of items that are not what they were
@@ -49,7 +50,7 @@ export class Place {
     return this.high === 0;
   }
 
-  // The number of an entry's item; of the last one, if entries have no positions here.
+  // The number of an entry's item, or of the last item if entries here have no positions.
   numberOf({ position }) {
     if (position === undefined) {
       return this.last;
@@ -57,7 +58,7 @@ export class Place {
     return this.first + this.items.findLastIndex((item) => item.position === position);
   }
 
-  // An entry as it happened. Gives whether it is new, and follows what we have.
+  // Add a new entry. Returns whether it is new and continues the loaded entries.
   hear(entry) {
     if (this.synced) {
       return this.#take(entry);
@@ -88,15 +89,15 @@ export class Place {
     return true;
   }
 
-  // So many entries are gone that we have not had: say so, and go on after them.
+  // This many entries are lost. Show that, and continue after them.
   miss(count) {
     this.excused = true;
     this.hasGap = true;
     this.add({ kind: "missed", count });
   }
 
-  // The newest entries there are, oldest first. What we have goes on with them, or begins with them.
-  // Gives those that are new at the end.
+  // Add the newest entries, oldest first. They continue the loaded entries, or replace them. Returns
+  // the entries that are new at the end.
   mergeNewest(page) {
     const newest = page.at(-1)?.position ?? 0;
     if (newest < this.high || page.some((entry) => this.#contradicts(entry))) {
@@ -108,7 +109,7 @@ export class Place {
     return page.filter((entry) => this.#take(entry));
   }
 
-  // Its history is another one than that of what we have.
+  // The room has another history than the loaded one.
   beginAnew() {
     if (!this.#isBlank) {
       this.#clear();
@@ -117,14 +118,14 @@ export class Place {
     }
   }
 
-  // Entries from before those that we have, oldest first.
+  // Add entries from before the loaded ones, oldest first.
   mergeOlder(page) {
     if (page.length > 0 && page.at(-1).position === this.low - 1) {
       this.#prepend(page);
     }
   }
 
-  // What we have now follows without a gap. Gives the entries that had waited for it.
+  // The loaded entries have no gap now. Returns the entries that waited for this.
   settle() {
     this.synced = true;
     const held = this.held;
@@ -137,13 +138,13 @@ export class Place {
     this.held = [];
   }
 
-  // What has no time of the server's gets ours: days are told apart by it.
+  // Items without a time from the server get the local time, which tells the day.
   add(item) {
     this.items.push({ time: Date.now() / 1000, ...item });
     this.#trim(MOST, MOST - LIVE_LEAST);
   }
 
-  // Keep as much as one looks back to without asking.
+  // Drop the oldest entries beyond the number to keep.
   shorten() {
     this.#trim(LIVE_MOST, LIVE_LEAST);
   }
@@ -163,6 +164,12 @@ export class Place {
     }
   }
 
+  // Show again what these people have said.
+  redraw(authors) {
+    this.membersChanged += 1;
+    this.items.forEach(({ author }, index) => authors.includes(author) && this.changed.add(this.first + index));
+  }
+
   looked() {
     this.unread = 0;
     this.hasMention = false;
@@ -175,6 +182,9 @@ export class Place {
       last.presence.add(event);
       this.changed.add(this.last);
       return;
+    }
+    if (event.old === event.nick) {
+      return; // someone logged in or out, and has the same nick
     }
     const presence = new Presence();
     presence.add(event);

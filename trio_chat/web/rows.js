@@ -1,12 +1,17 @@
-// How each kind of item looks: one list item for one item of a place.
+// Shows each kind of item as a list item.
 
-import { dayName, dayOf, make, nickNode, textNodes, timeNode } from "./dom.js";
+import { addressOf } from "./address.js";
+import { make } from "./dom.js";
+import { inline, message, plain } from "./markup.js";
+import { avatar, namesIn, nickNode } from "./people.js";
+import { dayName, dayOf, timeNode } from "./times.js";
 
 const TOGETHER = 300; // seconds within which one person's messages stand under one name
+const SCREENFUL = 12; // messages after which the name stands there again
 
-// What a row owes to the one before it: a new day, and whether it goes on with the same person. (The
-// day of the first one stands above it.)
-export function context(before, item) {
+// The context of a row: whether a new day begins, and whether it shares the name above it. (The day of
+// the first row is above it.) `run` is the number of rows under that name, and its start.
+export function context(before, item, run = { length: 0, since: 0 }) {
   const isSpoken = (one) => one?.kind === "said" || one?.kind === "told";
   const newDay = before !== undefined && dayOf(before.time) !== dayOf(item.time);
   const follows =
@@ -15,11 +20,13 @@ export function context(before, item) {
     isSpoken(item) &&
     before.author === item.author &&
     before.nick === item.nick &&
-    item.time - before.time < TOGETHER;
-  return { newDay, follows };
+    run.length < SCREENFUL &&
+    item.time - run.since < TOGETHER;
+  return { newDay, follows, run: follows ? { ...run, length: run.length + 1 } : { length: 1, since: item.time } };
 }
 
-export function row(item, { newDay, follows }, { me, isUnread, choose }) {
+// `choose` has the actions for clicks on the name of a `person`, on a `room`, and on a found `entry`.
+export function row(item, { newDay, follows }, { me, place, isUnread, choose }) {
   const node = make("li", { className: `row ${item.kind}` });
   if (newDay) {
     node.append(make("h2", { className: "day" }, make("span", {}, dayName(item.time))));
@@ -27,18 +34,74 @@ export function row(item, { newDay, follows }, { me, isUnread, choose }) {
   if (isUnread) {
     node.append(make("p", { className: "news" }, make("span", {}, "New")));
   }
-  node.append(...BODIES[item.kind](item, { follows, me, choose }));
+  const isMine = me.isMine(item.author);
+  node.append(...BODIES[item.kind](item, { follows, me, isMine, place, choose, names: namesFor(me, place, choose) }));
   node.classList.toggle("follows", follows);
-  node.classList.toggle("mine", me.ids.has(item.author));
-  node.classList.toggle("mention", !me.ids.has(item.author) && item.kind !== "told" && me.news.mentions(item.text ?? ""));
+  node.classList.toggle("mine", isMine);
+  node.classList.toggle("mention", !isMine && item.kind !== "told" && me.news.mentions(item.text ?? ""));
   return node;
 }
 
-const words = (className, ...children) => make("p", { className, dir: "auto" }, ...children);
+// The names that a text may contain (markup.js).
+export function namesFor(me, place, choose) {
+  return { "@": (text) => personNamed(text, me, place, choose), "#": (text) => roomNamed(text, choose) };
+}
 
-function spoken(item) {
-  const head = make("p", { className: "head" }, nickNode(item.nick), " ", timeNode(item.time));
-  return [head, words("text", ...textNodes(item.text))];
+// A link to a room, whether it exists or not. "#1" is no link, as it mostly means something else.
+function roomNamed(text, choose) {
+  const [name] = text.match(ROOM) ?? [];
+  return name === undefined ? null : { length: name.length, node: roomNode(name, choose) };
+}
+
+const ROOM = /^#\p{L}[\p{L}\p{M}\p{N}]*(?:[._-]+[\p{L}\p{M}\p{N}]+)*/u;
+
+function roomNode(name, choose) {
+  const onclick = (event) => {
+    // With a modifier key, the browser opens another tab or window.
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      choose.room(name);
+    }
+  };
+  return make("a", { href: addressOf(name), className: "named", onclick }, name);
+}
+
+// "@jack, look" names jack: punctuation at the end is left out until a nick matches.
+function personNamed(text, me, place, choose) {
+  const people = namesIn(place);
+  for (let name = text.slice(1); name !== ""; name = name.replace(/(?:[\p{L}\p{M}\p{N}]+|.)$/u, "")) {
+    const person = people.get(name.toLowerCase());
+    if (person !== undefined) {
+      return { length: name.length + 1, node: mentionNode(`@${name}`, person, me, choose) };
+    }
+  }
+  return null;
+}
+
+function mentionNode(text, { client, nick }, me, choose) {
+  return client === me.person
+    ? make("mark", {}, text)
+    : make("button", { type: "button", className: "named", onclick: () => choose.person(client, nick) }, text);
+}
+
+const words = (className, ...children) => make("div", { className, dir: "auto" }, ...children);
+
+function spoken(item, { follows, isMine, place, choose, names }) {
+  const who = personNode(item, { isMine, place, choose });
+  const head = make("p", { className: "head" }, ...(follows ? [] : [avatar(place, item.nick)]), who, " ", timeNode(item.time));
+  return [head, words("text", ...message(item.text, names))];
+}
+
+// The author. For the keyboard there are the list of members and Ctrl-K, so Tab skips names in
+// messages.
+function personNode({ nick, author }, { isMine, place, choose }) {
+  const name = nickNode(place, nick);
+  if (isMine) {
+    return name;
+  }
+  const title = `Message ${nick} privately`;
+  const onclick = () => choose.person(author, nick);
+  return make("button", { type: "button", className: "author", tabIndex: -1, title, onclick }, name);
 }
 
 function partNodes(parts) {
@@ -47,52 +110,78 @@ function partNodes(parts) {
 
 const aside = (...children) => [words("aside", ...children)];
 
-function choiceList(label, names, more, choose) {
-  const buttons = names.map((name) =>
-    make("button", { type: "button", className: "chip", onclick: () => choose(name) }, make("bdi", {}, name)),
+// `choices` has the name and the action of each choice.
+function choiceList(label, choices, more) {
+  const buttons = choices.map(([name, onclick]) =>
+    make("button", { type: "button", className: "chip", onclick }, make("bdi", {}, name)),
   );
+  const before = label === "" ? [] : [make("span", {}, label)];
   const rest = more > 0 ? [make("span", {}, `and ${more} more`)] : [];
-  return [make("div", { className: "aside chips" }, make("span", {}, label), ...buttons, ...rest)];
+  return [make("div", { className: "aside chips" }, ...before, ...buttons, ...rest)];
 }
 
-function foundEntry(entry) {
-  const action = entry.type === "acted" ? "* " : "";
-  const topic = entry.type === "topic_set" ? "topic: " : "";
+// A search result with its words marked. A click shows the message in its room.
+export function foundEntry(entry, words, place, choose) {
+  const kind = { acted: "∗ ", topic_set: "Topic: " }[entry.type] ?? "";
+  const when = make("span", { className: "when" }, `${dayName(entry.time)} `, timeNode(entry.time));
   return make(
     "li",
     {},
-    make("span", { className: "when" }, `${dayName(entry.time)} `, timeNode(entry.time)),
-    " ",
-    make("span", { dir: "auto" }, action, nickNode(entry.nick), " ", topic, ...textNodes(entry.text)),
+    make(
+      "button",
+      { type: "button", className: "found-entry", onclick: () => choose.entry(place, entry.position) },
+      make("span", { className: "head" }, nickNode(place, entry.nick), " ", when),
+      make("span", { className: "words", dir: "auto" }, kind, ...marked(plain(entry.text), words)),
+    ),
   );
 }
+
+// A text in which these words are marked.
+function marked(text, words) {
+  if (words.length === 0) {
+    return [text];
+  }
+  const literal = (word) => word.replace(/[^\p{L}\p{M}\p{N}\s]/gu, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
+  const parts = text.split(new RegExp(`(${words.map(literal).join("|")})`, "iu"));
+  return parts.map((part, index) => (index % 2 === 1 ? make("mark", {}, part) : part));
+}
+
+export const stoppedEarly = (position) =>
+  `The search stopped, as it took too long: messages before number ${position} were not searched.`;
 
 const BODIES = {
   said: spoken,
   told: spoken,
-  acted: (item) => [
-    words("text", make("span", { className: "star" }, "∗ "), nickNode(item.nick), " ", ...textNodes(item.text), " ", timeNode(item.time)),
-  ],
-  topic_set: (item) => aside(make("bdi", {}, item.nick), " changed the topic: ", make("bdi", {}, ...textNodes(item.text))),
+  acted: (item, { isMine, place, choose, names }) => {
+    const who = personNode(item, { isMine, place, choose });
+    return [words("text", make("span", { className: "star" }, "∗ "), who, " ", ...inline(item.text, names), " ", timeNode(item.time))];
+  },
+  topic_set: (item, { names }) =>
+    aside(make("bdi", {}, item.nick), " changed the topic: ", make("bdi", {}, ...inline(item.text, names))),
+  ruled: (item, { names }) =>
+    aside(make("bdi", {}, item.nick), " ", make("bdi", {}, ...inline(item.text, names)), ` [A${item.position}]`),
   quiet: (item) => {
     const parts = item.presence.parts();
     return parts.length === 0 ? [] : aside(...partNodes(parts));
   },
   missed: ({ count }) =>
     aside(`${count === 1 ? "1 message is" : `${count} messages are`} missing here: your connection was too slow, and they are gone.`),
-  note: (item) => item.lines.flatMap((line) => aside(...textNodes(line))),
+  note: (item) => item.lines.flatMap((line) => aside(...inline(line))),
+  namesake: ({ lines, nick, text }, { choose }) => [
+    ...lines.flatMap((line) => aside(line)),
+    ...choiceList("", [[`Send it to the new ${nick}`, () => choose.tell(nick, text)]], 0),
+  ],
   refusal: (item) => item.lines.flatMap((line) => aside(line)),
   rooms: ({ names, more }, { choose }) =>
     names.length === 0
       ? aside("There are no rooms yet. /join ROOM makes one.")
-      : choiceList("Rooms there are:", names, more, choose.room),
-  people: ({ nicks, more }, { choose }) => choiceList("Here now:", nicks, more, choose.person),
-  found: ({ entries, stoppedAt }) => [
+      : choiceList("Rooms:", names.map((name) => [name, () => choose.room(name)]), more),
+  people: ({ people, more }, { choose }) =>
+    choiceList("Here now:", people.map(({ client, nick }) => [nick, () => choose.person(client, nick)]), more),
+  found: ({ entries, stoppedAt }, { place, choose }) => [
     ...(entries.length === 0
       ? aside("Nothing was found.")
-      : [make("ol", { className: "found-list" }, ...entries.map(foundEntry))]),
-    ...(stoppedAt > 0
-      ? aside(`The search stopped, as it took too long: messages before number ${stoppedAt} were not searched.`)
-      : []),
+      : [make("ol", { className: "found-list" }, ...entries.map((entry) => foundEntry(entry, [], place, choose)))]),
+    ...(stoppedAt > 0 ? aside(stoppedEarly(stoppedAt)) : []),
   ],
 };

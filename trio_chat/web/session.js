@@ -1,4 +1,5 @@
-// The connection: opened, opened again when it breaks, and who we are on it (docs/websocket.md).
+// The connection to the server, which reconnects after a break and resumes the client
+// (docs/websocket.md).
 
 const FIRST_DELAY = 500; // milliseconds until the second attempt; doubled with each one after it
 const LONGEST_DELAY = 30_000;
@@ -8,18 +9,24 @@ const QUIET = 25_000; // without a word from the server: ask whether it is there
 const ANSWER = 15_000; // until it is taken not to be
 
 const TAKEN_OVER = 1008;
+const KICKED = 4003;
 const NORMAL = 1000;
+const CANNOT_WRITE = "cannot_write"; // a code of refusals
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  constructor({ reason, code }) {
+    super(reason);
+    this.code = code;
+  }
+}
 export class Broken extends Error {}
 
-// What it tells is given as functions: `onState(state)`; `onEvent(document)`, for each that comes;
-// `onResumed(document)` and `onFresh(hello)`, once a connection is good, one of them; and
-// `positions()` asks what we have of each room.
+// It calls `onState(state)`, and `onEvent(document)` for each event. Once connected, it calls
+// `onResumed(document)` or `onFresh(hello)`. `positions()` returns the newest position of each room.
 export class Session {
   state = { phase: "connecting" };
   hello = null;
-  // The client id and token with which we come back.
+  // The client id and token for resuming.
   ticket = null;
 
   constructor(url, handlers, ticket = null) {
@@ -41,6 +48,11 @@ export class Session {
     return this.state.phase === "online";
   }
 
+  // Whether the session has ended until `reopen`.
+  get isOver() {
+    return this.state.phase === "left" || this.state.phase === "elsewhere";
+  }
+
   open() {
     clearTimeout(this.timer);
     this.#change({ phase: "connecting" });
@@ -53,16 +65,16 @@ export class Session {
     socket.onclose = ({ code }) => socket === this.socket && this.#closed(code);
   }
 
-  // Do not wait any longer, if we wait.
+  // Reconnect now instead of waiting.
   retry() {
     if (this.state.phase === "waiting") {
       this.open();
     }
   }
 
-  // Be here again, after a `quit` or after another tab has taken over.
+  // Connect again after a `quit`, or after another tab has taken over.
   reopen() {
-    if (this.state.phase === "left" || this.state.phase === "elsewhere") {
+    if (this.isOver) {
       this.attempts = 0;
       this.open();
     }
@@ -81,7 +93,7 @@ export class Session {
     return true;
   }
 
-  // Send a command; gives its answer, or throws `Refused` or `Broken`.
+  // Send a command. Returns its answer, or throws `Refused` or `Broken`.
   request(type, fields = {}, id = this.newId()) {
     return new Promise((resolve, reject) => {
       if (this.send({ type, ...fields, id })) {
@@ -105,7 +117,7 @@ export class Session {
     const request = this.requests.get(event.id);
     this.requests.delete(event.id);
     if (request && event.type === "refusal") {
-      request.reject(new Refused(event.reason));
+      request.reject(new Refused(event));
       return;
     }
     this.handlers.onEvent(event);
@@ -125,9 +137,17 @@ export class Session {
         if (error instanceof Broken) {
           return; // the ticket is good still
         }
+        if (error.code === CANNOT_WRITE) {
+          // The server is cut off from its store, and cannot know the ticket now.
+          const socket = this.socket;
+          this.ends = { type: "ended", reason: error.message };
+          this.#closed(0);
+          socket.close(NORMAL); // so that the server keeps nothing of this attempt
+          return;
+        }
       }
     }
-    // Nothing has been heard since the answer: what waits for a promise runs before the next event.
+    // No event came since the answer: promise callbacks run before the next event.
     if (resumed) {
       this.#change({ phase: "online" });
       this.handlers.onResumed(resumed);
@@ -147,6 +167,9 @@ export class Session {
     this.requests.clear();
     if (this.ends?.type === "ended" && code === TAKEN_OVER) {
       this.#change({ phase: "elsewhere" });
+    } else if (this.ends?.type === "ended" && code === KICKED) {
+      this.ticket = null;
+      this.#change({ phase: "left", reason: this.ends.reason });
     } else if (this.ends?.type === "goodbye" || code === NORMAL) {
       this.ticket = null;
       this.#change({ phase: "left" });
@@ -159,12 +182,12 @@ export class Session {
     if (this.since !== null && performance.now() - this.since > SETTLED) {
       this.attempts = 0;
     }
-    // A server that is full ends the connection before a browser hears why.
+    // A full server ends the connection before the browser can read why.
     const unheard = this.since !== null ? "" : "the server is stopped, full or out of reach";
     this.since = null;
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.attempts);
     this.attempts += 1;
-    // Spread, so that not all who were cut off come back in one moment.
+    // A random delay, so that clients do not all reconnect at the same moment.
     const spread = delay * (0.75 + Math.random() / 2);
     this.timer = setTimeout(() => this.open(), spread);
     const { type, reason, restarting } = this.ends ?? {};
@@ -172,7 +195,7 @@ export class Session {
     this.#change({ phase: "waiting", reason: why[type] ?? unheard });
   }
 
-  // Find out that the server is gone, which a network may not tell.
+  // Find out whether the server is gone, as a broken network may not tell.
   #look() {
     const now = performance.now(); // no clock that someone sets
     if (!this.online || now - this.heard < QUIET) {

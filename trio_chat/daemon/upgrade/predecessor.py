@@ -1,7 +1,7 @@
 """Hands a running daemon over to its successor, or takes it back: the old process's side.
 
-The successor is the same command, started again: the program and the settings as they are on disk
-by now. Until it has been told to go on it touches nothing, and can be killed at any moment.
+The successor is the same command, started again with the program and settings now on disk. Until it
+is told to go on, it touches nothing and can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from trio_chat.daemon.process import STDERR, without_collections
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.process import start_successor
 from trio_chat.daemon.upgrade.protocol import DaemonHandover, Fixed, StoreInUse
-from trio_chat.errors import Code, HandoverError, Refused, StoreError
+from trio_chat.errors import Code, HandoverError, PeerEnded, Refused, StoreError
 from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION
-from trio_chat.snapshot.codec import be_prepared, write_piece, write_state
+from trio_chat.snapshot.codec import be_prepared, leave_out_news, write_piece, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio_chat.daemon.control_path import ControlListener
     from trio_chat.daemon.upgrade.process import SuccessorProcess
-    from trio_chat.server import Chat
+    from trio_chat.server.chat import Chat
     from trio_chat.snapshot.ahead import Ahead
     from trio_chat.snapshot.handover import PausedChat
 
-# To start and read its settings: nobody waits for it, and a machine may be slow.
+# For the start and the settings. No client waits for this, and a machine may be slow.
 START_SECONDS: Final = 30.0
-# To read what goes ahead: nobody waits for it either.
+# For reading what goes ahead. No client waits for this either.
 AHEAD_SECONDS: Final = 120.0
-# Clients stand still in these two. A thousand of them take a tenth of a second.
+# Clients stand still during these two. A thousand clients take a tenth of a second.
 SEND_SECONDS: Final = 10.0
 LOAD_SECONDS: Final = 10.0
-# Once it has been told to go on: there is no way back, but whoever asked is told how it went.
+# For the successor to serve. There is no way back by then; the command only reports the result.
 SERVE_SECONDS: Final = 10.0
 
 MEGABYTE: Final = 1_000_000
-# Bytes that go ahead, in so many rounds at most, each of what is new since the last one. So many
-# may be left for the pause, which they take a tenth of a second.
+# The most bytes that go ahead, in a few rounds, each with what is new since the last one. The pause
+# takes at most `MOST_PAUSED` bytes, a tenth of a second.
 MOST_AHEAD: Final = 1 << 30
 ROUNDS: Final = 4
 MOST_PAUSED: Final = 1 << 24
-# Bytes for a successor that takes all of it in the pause.
+# The most bytes for a successor that takes everything in the pause.
 MOST_STATE: Final = 1 << 28
 
 INIT: Final = 1
@@ -58,10 +58,10 @@ INIT: Final = 1
 
 @define
 class DaemonState:
-    """What goes on in a successor, beside the chat.
+    """The state of a daemon that a successor takes over beside the chat.
 
-    `instance` is that of the settings, or of the sockets that were given to the daemon to listen
-    on, if any were (`listens_on_given`).
+    `instance` is that of the settings, or of the inherited sockets that the daemon listens on if
+    there are any (`listens_on_given`).
     """
 
     fixed: Fixed
@@ -72,7 +72,7 @@ class DaemonState:
 
 @frozen
 class Outcome:
-    """Who has the chat now, whether it says that it serves, and how long clients stood still."""
+    """The process that has the chat now, and whether it serves; clients waited for `seconds`."""
 
     process: int
     serves: bool
@@ -81,7 +81,7 @@ class Outcome:
 
 
 def check_possible() -> None:
-    """Raise `Refused` where no daemon can be handed over."""
+    """Raise `Refused` if this daemon cannot be handed over."""
     if sys.platform != "linux":
         raise Refused(
             "only on Linux can a daemon hand over its clients: restart it instead",
@@ -107,19 +107,20 @@ def check_possible() -> None:
 
 
 async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], None]) -> Outcome:
-    """Start the successor and give it all there is; nothing is left to this process then.
+    """Start the successor and hand everything over to it.
 
-    `handed_over` is called with the successor's process id in the step in which that is decided.
-    Raises `HandoverError` if it does not come to that, `Refused` where it cannot, and `ChatClosed`
-    if the chat is stopping; the chat then goes on as if nothing had been. So it does if this is
-    cancelled before the successor has been told to go on.
+    `handed_over` is called with the successor's process id in the step that decides it. Raises
+    `HandoverError` on failure, `Refused` if an upgrade is impossible, and `ChatClosed` if the chat
+    is stopping. The chat then goes on as before. It does so too if this is cancelled before the
+    successor is told to go on.
     """
     check_possible()
     async with start_successor() as successor:
+        # In a thread while the successor starts, so that clients do not wait.
+        await trio.to_thread.run_sync(be_prepared)
         with within(START_SECONDS, "started"):
             ready = await successor.wire.receive(protocol.READY)
         check_fixed(own, protocol.read(Fixed, ready.content))
-        be_prepared()
         ahead = await send_ahead(successor, chat, own, known=ready.ahead)
         begun = time.monotonic()
         try:
@@ -128,7 +129,7 @@ async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], N
                     await pass_to(successor, still, own, begun, ahead)
                     handed_over(successor.process.pid)
                     await systemd.handed_over(successor.process.pid)
-                    # Until then this process leaves the processors to the other one.
+                    # Meanwhile the new process has the CPU for itself.
                     serves = await has_begun(successor)
         except trio.TooSlowError:
             raise HandoverError("the chat was too busy to be handed over: try again") from None
@@ -138,7 +139,7 @@ async def hand_over(chat: Chat, own: DaemonState, handed_over: Callable[[int], N
 
 
 def check_fixed(own: DaemonState, ready: Fixed) -> None:
-    """Raise `HandoverError` if the successor's settings differ where an upgrade changes nothing."""
+    """Raise `HandoverError` if the successor differs in settings that an upgrade cannot change."""
     ignored = ("host", "port", "listen") if own.listens_on_given else ()
     found = asdict(ready)
     problems = [
@@ -158,10 +159,10 @@ def shown(value: object) -> str:
 async def send_ahead(
     successor: SuccessorProcess, chat: Chat, own: DaemonState, *, known: bool
 ) -> Ahead | None:
-    """Have the successor check what it can, and take what never changes, while the chat goes on.
+    """Have the successor check the store and take what never changes, while the chat goes on.
 
-    Gives what is sent so far. It is nothing at all if the successor is of a version that does not
-    know of this. Raises `HandoverError` if there is more than can be handed over.
+    Returns what is sent so far; `None` if the successor's version does not know of this. Raises
+    `HandoverError` if there is more than can be handed over.
     """
     ahead = chat.ahead()
     left, most = ahead.left(), MOST_AHEAD if known else MOST_STATE
@@ -184,8 +185,8 @@ async def send_ahead(
 
 
 async def check(successor: SuccessorProcess, chat: Chat, own: DaemonState) -> None:
-    """Wait until the successor has read everything, and can use the store."""
-    store = StoreInUse(own.instance, chat.settings.store, SCHEMA_VERSION)
+    """Wait until the successor has read everything, and has checked the store."""
+    store = StoreInUse(own.instance, chat.settings.shown_store, SCHEMA_VERSION)
     await successor.wire.send(protocol.CHECK, protocol.written(store))
     await successor.wire.receive(protocol.CHECKED)
 
@@ -206,15 +207,17 @@ async def pass_to(
     begun: float,
     ahead: Ahead | None,
 ) -> None:
-    """Give the successor what stands still; it is killed unless it can go on with it."""
+    """Send the successor the paused chat and have it go on, or kill it."""
     try:
         with within(SEND_SECONDS, "taken what it was sent"):
             await send(successor, still, own, begun, ahead)
         with within(LOAD_SECONDS, "read what it was sent"):
             await successor.wire.receive(protocol.LOADED)
-        # From here on nothing else runs: what was asked up to now counts, and nothing later.
+        # From here on nothing else runs: a cancellation counts up to now, and not later.
         await trio.lowlevel.checkpoint_if_cancelled()
         successor.go()
+    except PeerEnded:
+        raise  # it is about to end by itself, and to say why
     except BaseException:
         successor.kill()
         raise
@@ -230,9 +233,11 @@ async def send(
     begun: float,
     ahead: Ahead | None,
 ) -> None:
-    """Send all there is that has not gone ahead."""
+    """Send everything that has not gone ahead."""
     clients = still.clients
-    if ahead is not None:
+    if ahead is None:
+        leave_out_news(still.state)
+    else:
         await send_pieces(successor, ahead)
         ahead.leave_out(still.state)
         clients = []
@@ -249,7 +254,7 @@ async def send(
         has_lock=bool(lock),
         listeners=len(still.listeners),
     )
-    # In a thread, so that a lot of it can be late like anything else.
+    # In a thread, so that the time limit holds for a large state too.
     state = await trio.to_thread.run_sync(write_state, still.state, abandon_on_cancel=True)
     sockets = [sock.fileno() for sock in (*still.listeners, *clients)]
     await successor.wire.send(protocol.HANDOVER, protocol.written(handover))
@@ -265,7 +270,7 @@ def is_open(descriptor: int) -> bool:
 
 
 async def has_begun(successor: SuccessorProcess) -> bool:
-    """Wait until the successor serves; whether it has said so."""
+    """Wait until the successor serves; give whether it has said so."""
     try:
         with within(SERVE_SECONDS, "begun"):
             await successor.wire.receive(protocol.SERVING)
@@ -276,7 +281,7 @@ async def has_begun(successor: SuccessorProcess) -> bool:
 
 @contextmanager
 def within(seconds: float, what: str) -> Iterator[None]:
-    """Give the successor so many seconds for what it has to do."""
+    """Give the successor so many seconds; raises `HandoverError`."""
     try:
         with trio.fail_after(seconds):
             yield

@@ -1,8 +1,8 @@
-"""Runs the command of this process once more, as its successor, and says why if that ends.
+"""Runs the command of this process once more, as its successor, and finds out why it ends.
 
-Up to `go` it writes into a pipe instead of to standard error. So the last it wrote can be told, and
-what goes wrong before a line of its own runs needs no other way to be told. What it wrote goes to
-this process's own standard error, once it is known how it went.
+Up to `go`, the successor writes into a pipe instead of standard error. So its last line can be
+shown, even if Python fails before the first line of the program. At the end, this process writes
+all of it to its own standard error.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
     from trio_chat.daemon.upgrade.wire import Wire
 
-# For a process that has been killed, or has closed its end, to be gone.
+# A process that was killed, or has closed its end, is gone by then.
 END_SECONDS: Final = 5.0
 
-# All that a pipe holds on Linux. One who writes more has to wait, and is late.
+# A pipe holds as much on Linux. A successor that writes more waits, and is too late.
 STDERR_BYTES: Final = 1 << 16
-# How a problem looks that is told in words, and the exit code that goes with it.
+# The beginning of a problem that the successor has put in words, and its exit code then.
 TOLD: Final = "trio-chat: "
 TOLD_CODE: Final = 2
-# It watches the process that it names.
+# The watchdog watches the process with this id.
 WATCHDOG_PID: Final = "WATCHDOG_PID"
 
 
 @define
 class SuccessorProcess:
-    """A successor that has been started, and is killed unless it is told to go on."""
+    """A successor that has started; it is killed unless it is told to go on."""
 
     process: trio.Process
     wire: Wire
@@ -49,32 +49,22 @@ class SuccessorProcess:
     free: bool = False
 
     def go(self) -> None:
-        """Tell it to go on, at once; raises `HandoverError` if that cannot be told."""
+        """Tell it to go on; raises `HandoverError` if that cannot be sent at once."""
         self.wire.say(protocol.GO)
         self.free = True
 
     def kill(self) -> None:
-        """Let it do nothing more, unless it has been told to go on."""
+        """Kill it, unless it has been told to go on."""
         if not self.free:
             self.process.kill()
 
     def fate(self) -> str:
-        """How it has ended: the problems it told, or else the last line it wrote."""
+        """Say how it has ended: see `told_fate`."""
         self._read()
-        code = self.process.returncode
-        lines = [line for line in self._written.decode(errors="replace").split("\n") if line]
-        if code == TOLD_CODE and (told := [line for line in lines if line.startswith(TOLD)]):
-            return "\n".join(line.removeprefix(TOLD) for line in told)
-        if code is None:
-            how = "has given up"
-        elif code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        else:
-            how = f"has ended with exit code {code}"
-        return ": ".join([f"the new process {how}", *lines[-1:]])
+        return told_fate(self.process.returncode, self._written)
 
     def pass_on(self) -> None:
-        """Write to standard error what it has written to the pipe."""
+        """Copy its output from the pipe to standard error."""
         self._read()
         sys.stderr.write(self._written.decode(errors="replace"))
 
@@ -83,12 +73,26 @@ class SuccessorProcess:
             self._written += os.read(self._pipe, STDERR_BYTES)
 
 
+def told_fate(code: int | None, written: bytes) -> str:
+    """Say how a new process has ended: in its own words, or else with the last line it wrote."""
+    lines = [line for line in written.decode(errors="replace").split("\n") if line]
+    if code == TOLD_CODE and (told := [line for line in lines if line.startswith(TOLD)]):
+        return "\n".join(line.removeprefix(TOLD) for line in told)
+    if code is None:
+        how = "has given up"
+    elif code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+    else:
+        how = f"has ended with exit code {code}"
+    return ": ".join([f"the new process {how}", *lines[-1:]])
+
+
 @asynccontextmanager
 async def start_successor() -> AsyncGenerator[SuccessorProcess, None]:
-    """Start a successor, which at the end of the block goes on by itself or is gone.
+    """Start a successor. At the end of the block it goes on by itself, or is gone.
 
-    Raises `HandoverError` if it cannot be started. A `PeerEnded` in the block, from before it has
-    been told to go on, becomes one that says why it ended.
+    Raises `HandoverError` if it cannot be started. If the block raises `PeerEnded` before the
+    successor is told to go on, that becomes a `HandoverError` with the reason.
     """
     with ExitStack() as closing:
         successor = await _start(closing)

@@ -1,30 +1,35 @@
-"""What a daemon and its successor say to each other at an upgrade.
+"""The messages between a daemon and its successor at an upgrade.
 
 The successor says `READY`, with the settings that an upgrade cannot change. The daemon says `CHECK`
-and what its rooms are kept in, and the successor answers `CHECKED`. Each `AHEAD` brings a piece of
-what goes over before the pause (`trio_chat.snapshot.ahead`). A second `CHECK` finds out when all of
-it is read. Once the chat stands still, the daemon says `AHEAD` for what is new, `HANDOVER` and
-`STATE`. The successor reads them and says `LOADED`. The daemon says `GO`, after which it touches
-nothing any more, and the successor `SERVING`. Until `GO`, each may just end the connection, and the
-daemon serves on.
+and its store, and the successor answers `CHECKED`. Each `AHEAD` brings a piece of
+what is handed over before the pause (`trio_chat.snapshot.ahead`). A second `CHECK` shows when all
+of it is read. Once the chat stands still, the daemon says `AHEAD` for what is new, `HANDOVER` and
+`STATE`. The successor reads them and says `LOADED`. The daemon says `GO`, and touches nothing after
+that; the successor says `SERVING`. Until `GO`, each may just end the connection, and the daemon
+goes on.
 
-An older version says and knows nothing of `CHECK` and `AHEAD`: everything is in `STATE` then. The
-header of a message tells whether its sender knows them.
+An older version does not know `CHECK` and `AHEAD`, and `STATE` has everything then. The header of a
+message tells whether its sender knows them.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Final, TypeVar, get_type_hints
 
 from attrs import asdict, frozen
 
 from trio_chat.errors import HandoverError
 
-# Raised by one with each change of what is said here. The chat's state has a version of its own.
+if TYPE_CHECKING:
+    from typing import Self
+
+    from trio_chat.config.settings import Settings
+
+# Each change of the messages raises it by one. The chat's state has a version of its own.
 PROTOCOL: Final = 2
 
-# Tells a process that it is a successor: which descriptor leads to the daemon. It is no setting.
+# The variable that makes a process a successor: the descriptor that leads to the daemon.
 VARIABLE: Final = "TRIOCHAT_PREDECESSOR"
 
 READY: Final = "ready"
@@ -40,7 +45,7 @@ SERVING: Final = "serving"
 
 @frozen
 class Fixed:
-    """Settings that an upgrade cannot change, as they were read; `READY` says the successor's."""
+    """Settings that an upgrade cannot change, as they were read; `READY` has the successor's."""
 
     host: str
     port: int
@@ -48,12 +53,20 @@ class Fixed:
     store: str
     control: str
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return those of these settings."""
+        listen = ",".join(endpoint.full_text for endpoint in settings.listen)
+        # Its password may change, and a difference is shown.
+        store = settings.shown_store
+        return cls(settings.host, settings.port, listen, store, settings.control)
+
 
 @frozen
 class StoreInUse:
-    """The store in use: `Settings.store`, and the schema of a file; `CHECK` sends it.
+    """The store in use: `Settings.shown_store`, and the schema of a file; `CHECK` sends it.
 
-    `instance` is the daemon's, by which a store that no setting names is found.
+    With `store = "auto"`, the file is named after the daemon's `instance`.
     """
 
     instance: str
@@ -63,19 +76,19 @@ class StoreInUse:
 
 @frozen
 class DaemonHandover:
-    """What goes on in the successor, beside the chat.
+    """The state of the daemon that the successor takes over beside the chat.
 
     `STATE` comes with descriptors: standard error, the control socket and the store's lock, as far
-    as they are there, then so many listeners, and then the clients.
+    as they exist. The listeners and the clients follow.
     """
 
-    # Who hands over.
+    # The process that hands over.
     process: int
-    # `Settings.instance`, or that of the sockets that were handed to the daemon.
+    # `Settings.instance`, or that of the inherited sockets.
     instance: str
-    # Whether they were handed to it: what its settings say of where to listen means nothing then.
+    # With inherited sockets, the settings `host`, `port` and `listen` do not count.
     listens_on_given: bool
-    # When the chat stood still, by the clock that all processes of a system share.
+    # The begin of the pause, by the clock that all processes of a system share.
     still_since: float
     has_stderr: bool
     control: str | None
@@ -87,12 +100,12 @@ Said = TypeVar("Said", Fixed, StoreInUse, DaemonHandover)
 
 
 def written(said: Fixed | StoreInUse | DaemonHandover) -> bytes:
-    """What is said, as JSON."""
+    """Write a message as JSON."""
     return json.dumps({"protocol": PROTOCOL, **asdict(said)}).encode()
 
 
 def read(kind: type[Said], content: bytes) -> Said:
-    """What has been said; raises `HandoverError` if it is not what this version says."""
+    """Read a message; raises `HandoverError` if this version does not know it."""
     try:
         fields = json.loads(content)
     except ValueError:

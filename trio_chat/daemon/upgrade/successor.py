@@ -1,7 +1,7 @@
 """Takes over from a running daemon, or ends without a trace: the new process's side.
 
-Until it has been told to go on it uses nothing of what it has been given: it ends by leaving it,
-and the daemon that started it serves on.
+Until it is told to go on, it uses nothing that it has received. If it ends before, the daemon that
+started it goes on.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from attrs import define
 
 from trio_chat.config.settings import Settings
 from trio_chat.config.store_path import with_store
+from trio_chat.config.store_url import is_store_url
 from trio_chat.daemon.control_path import ControlListener, control_listener
 from trio_chat.daemon.process import STDERR
 from trio_chat.daemon.upgrade import protocol
 from trio_chat.daemon.upgrade.protocol import VARIABLE, DaemonHandover, Fixed, StoreInUse
 from trio_chat.daemon.upgrade.wire import Message, Wire
 from trio_chat.errors import HandoverError, SettingsError
-from trio_chat.snapshot.ahead import Arrived
+from trio_chat.snapshot.arrived import Arrived
 from trio_chat.snapshot.codec import be_prepared, read_piece, read_state
 from trio_chat.snapshot.handover import Handover, check_handover, check_settings
 
 
 def predecessor(environ: MutableMapping[str, str]) -> Wire | None:
-    """The wire to the daemon that has started this process as its successor, if one has.
+    """Return the wire to the daemon that has started this process as its successor, if one has.
 
-    What `environ` says of it is removed, so that no child process takes it for its own. Raises
-    `SettingsError` if there is no such wire.
+    Its variable is removed from `environ`, so that no child process takes it for its own. Raises
+    `SettingsError` if the variable names no such wire.
     """
     said = environ.pop(VARIABLE, None)
     if said is None:
@@ -49,7 +50,7 @@ def predecessor(environ: MutableMapping[str, str]) -> Wire | None:
 
 @define
 class Received:
-    """All that a daemon leaves; nothing of it may be used before `take_over` has returned."""
+    """All that a daemon hands over; nothing of it may be used before `take_over` returns."""
 
     daemon: DaemonHandover
     chat: Handover
@@ -57,7 +58,7 @@ class Received:
     stderr: int | None
 
     def account(self) -> dict[str, object]:
-        """From whom, how many clients, and how long they have stood still, for the log."""
+        """Return the fields for the log: predecessor, clients, and length of the pause."""
         return {
             "predecessor": self.daemon.process,
             "clients": len(self.chat.clients),
@@ -66,10 +67,10 @@ class Received:
 
 
 async def receive(wire: Wire, fixed: Fixed, settings: Settings) -> Received:
-    """Be ready with these settings, and wait for what there is to inherit.
+    """Say that this process is ready with these settings, and receive everything.
 
-    Raises `HandoverError` if the daemon has given the upgrade up, `StateError` if this version
-    cannot read the chat's state, and what `take_over` raises if that is known early.
+    Raises `HandoverError` if the daemon has given the upgrade up, and `StateError` if this version
+    cannot read the chat's state. Raises the errors of `take_over` if they are known early.
     """
     be_prepared()
     await wire.send(protocol.READY, protocol.written(fixed))
@@ -79,6 +80,7 @@ async def receive(wire: Wire, fixed: Fixed, settings: Settings) -> Received:
         if message.kind == protocol.CHECK:
             store = protocol.read(StoreInUse, message.content)
             check_settings(with_store(settings, store.instance), store.store, store.schema)
+            await _check_store(settings)
             await wire.send(protocol.CHECKED)
         else:
             arrived.add(*read_piece(message.content), message.descriptors)
@@ -88,34 +90,43 @@ async def receive(wire: Wire, fixed: Fixed, settings: Settings) -> Received:
     return _received(handover, message.content, message.descriptors, arrived)
 
 
+async def _check_store(settings: Settings) -> None:
+    """Check that the engine answers and takes the password, while the daemon still serves."""
+    if is_store_url(settings.store):
+        # Only such a chat needs the extra package that these modules use.
+        from trio_chat.roomlog.redis.opening import check_store  # noqa: PLC0415 - as said above
+
+        await check_store(settings)
+
+
 async def _next(wire: Wire) -> Message:
     return await wire.receive(protocol.CHECK, protocol.AHEAD, protocol.HANDOVER)
 
 
 async def take_over(wire: Wire, settings: Settings, received: Received) -> None:
-    """See that all of it can be used, and return once it is this process's.
+    """Check that everything can be used, and return once it belongs to this process.
 
-    Raises `HandoverError` if the daemon has given the upgrade up; if something cannot be used,
-    `StateError`, `StoreError` or `SettingsError`.
+    Raises `HandoverError` if the daemon has given the upgrade up. Raises `StateError`, `StoreError`
+    or `SettingsError` if something cannot be used.
     """
     check_handover(settings, received.chat.state)
     await wire.send(protocol.LOADED)
     await wire.receive(protocol.GO)
     if received.stderr is not None:
-        # The daemon reads what was written so far, and would have told it if this had failed.
+        # The daemon reads the output so far, and would have shown it after a failure.
         os.dup2(received.stderr, STDERR)
         os.close(received.stderr)
 
 
 def serving(wire: Wire) -> None:
-    """Say that this process serves, if there is someone left to tell."""
+    """Tell the daemon that this process serves, if it still listens."""
     with suppress(HandoverError):
         wire.say(protocol.SERVING)
     wire.close()
 
 
 def inherited_control(received: Received) -> ControlListener | None:
-    """The control socket, to go on with; its path has been there all the time."""
+    """Make a listener from the inherited control socket; its path has existed all the time."""
     path = received.daemon.control
     if received.control is None or path is None:
         return None
@@ -125,7 +136,7 @@ def inherited_control(received: Received) -> ControlListener | None:
 def _received(
     handover: DaemonHandover, content: bytes, descriptors: list[int], arrived: Arrived
 ) -> Received:
-    """Who gets which descriptor; see `DaemonHandover`."""
+    """Assign the descriptors, in the order that `DaemonHandover` documents."""
     state = read_state(content)
     left = iter(descriptors)
     fixed = handover.has_stderr + (handover.control is not None) + handover.has_lock

@@ -1,8 +1,8 @@
 """Carries messages, and open files with them, between a daemon and its successor.
 
-A message is a header, which says what it is and how much follows, and then that in pieces: the
-kernel limits the bytes of a packet, and how many descriptors go with one. Packets keep their
-borders (`SOCK_SEQPACKET`), so that nothing has to be looked for in a stream.
+A message is a header, which has the kind and the sizes, and then the content in pieces. The pieces
+are there because the kernel limits the bytes and the descriptors of a packet. Packets keep their
+borders (`SOCK_SEQPACKET`), so that no message has to be searched for in a stream.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from trio_chat.errors import HandoverError, PeerEnded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# A third of what Linux lets wait in a socket (net.core.wmem_default): so large a packet always
-# finds its place.
+# A third of the buffer that a socket has on Linux (net.core.wmem_default), so that there is always
+# room for such a packet.
 PIECE_BYTES: Final = 1 << 16
-# Linux takes 253 (SCM_MAX_FD).
+# Linux takes 253 with a packet (SCM_MAX_FD).
 PIECE_DESCRIPTORS: Final = 250
-# Of a whole message: a thousand times as much as a thousand clients come to.
+# The most in a whole message: a thousand times as much as a thousand clients need.
 MOST_BYTES: Final = 1 << 30
 MOST_DESCRIPTORS: Final = 1 << 20
 
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(PIECE_DESCRIPTORS * array.array("i").itemsize)
 CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
-# Whether this version takes what goes ahead of the state: each header says so.
-TAKES_AHEAD: Final = True
-# Stands before each piece: a packet without a byte looks like the end.
+# The version of the messages that go ahead of the state; each header has it. If the two processes
+# differ in it, nothing goes ahead, and the state has everything.
+AHEAD: Final = 3
+# The first byte of each piece, because an empty packet looks like the end.
 MARK: Final = b"."
 
 
 @frozen
 class Message:
-    """A message received; its descriptors are the receiver's to close, and close-on-exec.
+    """A received message. The receiver closes its descriptors, which are close-on-exec.
 
     `ahead`: whether its sender knows what goes ahead of the state (see `protocol`).
     """
@@ -54,7 +55,7 @@ class Message:
 
 @define
 class Wire:
-    """One end of a pair of sockets. Times are for who uses it to limit."""
+    """One end of a pair of sockets. The caller sets time limits."""
 
     _socket: socket.socket
 
@@ -62,13 +63,13 @@ class Wire:
         self._socket.settimeout(0)
 
     def close(self) -> None:
-        """Close this end: the other one finds the end."""
+        """Close this end; the other one then reads the end."""
         self._socket.close()
 
     def say(self, kind: str) -> None:
         """Send a message without content, at once or not at all.
 
-        Raises `HandoverError` if it cannot be sent, `PeerEnded` if nobody is there.
+        Raises `HandoverError` if it cannot be sent, `PeerEnded` if the other process has ended.
         """
         try:
             self._send(_header(kind, b"", ()), ())
@@ -76,7 +77,7 @@ class Wire:
             raise HandoverError("the other process does not read what it is sent") from None
 
     async def send(self, kind: str, content: bytes = b"", descriptors: Sequence[int] = ()) -> None:
-        """Send a message; the descriptors stay open here too. Raises `HandoverError`."""
+        """Send a message. The descriptors stay open here too. Raises `HandoverError`."""
         if len(content) > MOST_BYTES or len(descriptors) > MOST_DESCRIPTORS:
             raise HandoverError(f"{len(content)} bytes are more than can be handed over")
         await self._packet(_header(kind, content, descriptors), ())
@@ -124,7 +125,7 @@ class Wire:
         return Message(kind, bytes(content), descriptors, ahead)
 
     async def _receive(self, closing: ExitStack) -> tuple[bytes, list[int]]:
-        """One packet; its descriptors are closed with `closing`."""
+        """Receive one packet; `closing` closes its descriptors."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
@@ -151,7 +152,7 @@ class Wire:
 
 
 def pair() -> tuple[Wire, socket.socket]:
-    """A wire, and the other end of it, for another process."""
+    """Make a wire, and the other end of it for another process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Wire(ours), theirs
 
@@ -161,13 +162,13 @@ def _header(kind: str, content: bytes, descriptors: Sequence[int]) -> bytes:
         "message": kind,
         "bytes": len(content),
         "descriptors": len(descriptors),
-        "ahead": TAKES_AHEAD,
+        "ahead": AHEAD,
     }
     return json.dumps(said).encode()
 
 
 def _read_header(kinds: Sequence[str], header: bytes) -> tuple[str, int, int, bool]:
-    """The kind, how many bytes and descriptors follow, and whether `ahead` is known there."""
+    """Read the kind, the number of bytes and descriptors, and whether the sender knows `ahead`."""
     due = " or ".join(map(repr, kinds))
     try:
         said = json.loads(header)
@@ -178,7 +179,7 @@ def _read_header(kinds: Sequence[str], header: bytes) -> tuple[str, int, int, bo
             if found not in kinds:
                 raise HandoverError(f"the other process says {found!r} where {due} is due")
             if 0 <= size <= MOST_BYTES and 0 <= count <= MOST_DESCRIPTORS:
-                return found, size, count, said.get("ahead") is True
+                return found, size, count, said.get("ahead") == AHEAD
     raise HandoverError(f"the other process does not say {due} in a way that is known here")
 
 

@@ -1,7 +1,7 @@
-"""Handlers: what each kind of record leads to, by what it is about.
+"""Handlers decide each kind of record.
 
-One module for each subject. They read the state, and give replies and drafts to
-`trio_chat.hub.decide`. A new command gets its handler here, and its row in
+There is one module for each subject. Handlers read the state, and give replies and drafts to
+`trio_chat.hub.collect`. A new command gets its handler here, and its row in
 `trio_chat.protocol.table`.
 """
 
@@ -11,4 +11,4 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 Handlers: TypeAlias = dict[type, Callable[..., None]]
-"""What is called with a session and its record, by the class of the record."""
+"""Handlers by the class of the record; each is called with a session and its record."""

@@ -1,4 +1,4 @@
-"""Connections that come and go: where they are from, and how sessions and users end."""
+"""Connections that come and go: their addresses, and the ends of sessions and users."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.config.endpoints import UNIX_ADDRESS, is_loopback
+from trio_chat.errors import Refused
 from trio_chat.hub import inbox
 from trio_chat.hub.session import Reason
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:
-    from trio_chat.hub.decide import Decide
+    from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.hooks import Hooks
     from trio_chat.hub.queries import Queries
     from trio_chat.hub.resume import Resumption
     from trio_chat.hub.session import Session
@@ -30,10 +32,16 @@ class Connections:
     """Handles the notices of connections, and ends sessions and users."""
 
     def __init__(
-        self, state: State, decide: Decide, queries: Queries, resumption: Resumption
+        self,
+        state: State,
+        collect: Collect,
+        queries: Queries,
+        resumption: Resumption,
+        hooks: Hooks,
     ) -> None:
         self._state = state
-        self._decide = decide
+        self._hooks = hooks
+        self._collect = collect
         self._queries = queries
         self._resumption = resumption
         self.handlers: Handlers = {
@@ -57,7 +65,7 @@ class Connections:
         if session.local:
             self._log(session, "client joined")
         if state.handed_over:
-            self._decide.reply(session, events.Stopping(restarting=True))
+            self._collect.reply(session, events.Stopping(restarting=True))
             self.close(session, "could not be handed over")
         elif session.local:
             session.input_ended = state.stopping
@@ -76,10 +84,25 @@ class Connections:
         session.proxy = session.proxy or proxy
         self._check_address(session, from_address)
 
-    def _began(self, session: Session, _: commands.Began) -> None:
+    def _began(self, session: Session, record: commands.Began) -> None:
+        session.began = True
         self._log(session, "client joined")
         if session.proxy:
             self._log(session, "client came through a proxy", {"proxy": session.proxy})
+        if record.ready:
+            self.admit(session)
+
+    def admit(self, session: Session) -> bool:
+        """Ask the embedding program's hook about a client. Return whether the client may stay."""
+        try:
+            self._hooks.connect(session)
+        except Refused as refusal:
+            self._state.counts.turned_away += 1
+            self._state.count_refusal(refusal.limit)
+            farewell = events.Ended(str(refusal), events.KICKED)
+            self.close(session, "refused by before_connect", for_good=True, farewell=farewell)
+            return False
+        return True
 
     def _served(self, session: Session, record: commands.Served) -> None:
         self._state.counts.http_requests[f"{record.status // 100}xx"] += 1
@@ -90,8 +113,8 @@ class Connections:
         else:
             self._log(session, "request answered", about, level=logging.DEBUG)
         if record.answer:
-            self._decide.reply(session, events.Answered(record.answer))
-        # Its task has waited for this, so that one answer is under way at a time.
+            self._collect.reply(session, events.Answered(record.answer))
+        # Its task has waited for this, so one answer is under way at a time.
         if session.queue is None and not session.suspended:
             session.link.resume_reading()
 
@@ -103,7 +126,7 @@ class Connections:
         *,
         level: int = logging.INFO,
     ) -> None:
-        """Log what has become of a session; fields without a value are left out."""
+        """Log an event of a session. Fields without a value are left out."""
         told = {name: value for name, value in about.items() if value}
         extra = {"address": session.link.peer, "client": session.user.id, **told}
         logger.log(level, message, extra=extra)
@@ -154,10 +177,10 @@ class Connections:
         for_good: bool = False,
         farewell: events.Event | None = None,
     ) -> None:
-        """End a session: what it was told is still sent, with the `farewell` behind it.
+        """End a session. Its output is still sent, followed by the `farewell`.
 
-        `reason` is for the log. `broken`: nothing can be sent any more. The user leaves the chat;
-        but unless this is `for_good`, a user that can come back is detached for a while.
+        `reason` is for the log. `broken` means that nothing can be sent. The user leaves the chat.
+        But unless this is `for_good`, a user that can resume is detached for the grace period.
         """
         if broken:
             session.link.discard()
@@ -165,13 +188,19 @@ class Connections:
         if session.closing is None:
             self._begin_to_close(session, reason)
             may_return = bool(session.user.token) and not for_good
-            if not (may_return and self._resumption.detach(session)):
+            if may_return and self._resumption.detach(session):
+                self._note_detached(session.user)
+            else:
                 self.end_user(session.user, reason, farewell)
         if broken:
             self._state.release(session)
 
+    def _note_detached(self, user: User) -> None:
+        if user.detached is not None:
+            self._collect.draft_connection(user, user.detached.positions)
+
     def close_silently(self, session: Session, reason: str) -> None:
-        """End a session and tell nobody: the chat ends, here at least."""
+        """End a session and tell no room: the chat ends, at least in this process."""
         self._begin_to_close(session, reason)
         self._state.release(session)
 
@@ -184,7 +213,7 @@ class Connections:
             session.queue.clear()
 
     def end_user(self, user: User, reason: str, farewell: events.Event | None = None) -> None:
-        """Have a user leave the chat, which its rooms are told once the log has it."""
+        """Draft that a user leaves the chat. Its rooms are told once the log has it."""
         if user.leaving:
             return
         user.leaving = True
@@ -195,13 +224,13 @@ class Connections:
                 extra={"address": detached.peer, "client": user.id, "reason": reason},
             )
         session = user.session
-        if self._decide.is_known(user):
-            self._decide.draft_gone(user, events.Gone(user.id, user.nick, reason), farewell)
+        if self._collect.is_known(user):
+            self._collect.draft_gone(user, events.Gone(user.id, user.nick, reason), farewell)
             return
         self._state.users.pop(user.id, None)
         if session is not None:
             if farewell is not None:
-                self._decide.reply(session, farewell)
+                self._collect.reply(session, farewell)
             self._state.release(session)
 
 

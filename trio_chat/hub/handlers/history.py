@@ -1,4 +1,4 @@
-"""The past of a room: history and search, read from the log."""
+"""History and search of a room, read from the log."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from trio_chat.errors import Code
+from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.searches import Search, Searches
 from trio_chat.hub.state import counted_as
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import EntriesShown, Event, Refusal, TopicSet
+from trio_chat.protocol.events import EntriesShown, Ruled, TopicSet
 
 if TYPE_CHECKING:
-    from trio_chat.hub.decide import Decide
+    from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("trio_chat")
 
-# Most bytes of a shown entry beside its text and names: position, time, signs between them.
+# Bytes of a shown entry beside its text and names, at most: position, time and punctuation.
 ENTRY_BYTES = 64
-# Entries of a page read at once, to begin with; then twice as many. Few more are read than fit into
-# an answer, as entries may be eight kilobytes, and other pages get read in between.
+# Entries of a page that are read at first; each further step reads twice as many. Entries may have
+# eight kilobytes, so few more are read than fit into an answer, and other pages are read in
+# between.
 PIECE = 32
 
 
 class History:
     """Handles the records that read the log."""
 
-    def __init__(self, state: State, decide: Decide, log: RoomLog) -> None:
+    def __init__(self, state: State, collect: Collect, log: RoomLog) -> None:
         self._state = state
-        self._decide = decide
+        self._collect = collect
         self._log = log
         self._searches = Searches(log)
         self.handlers: Handlers = {
@@ -48,17 +49,19 @@ class History:
 
     def _show(self, session: Session, record: commands.ShowHistory) -> None:
         room = room_meant(session.user, record.room)
-        self._decide.query(session, record, Page(self._log, room, self._most(session), record))
+        self._collect.query(
+            session, record, Page(self._collect, self._log, room, self._most(session), record)
+        )
 
     def _search(self, session: Session, record: commands.Search) -> None:
         room = room_meant(session.user, record.room)
         search = Search(room.name, record.words, room.position + 1)
         address = counted_as(session.link.address, self._state.settings.ipv6_prefix)
-        work = Finding(self._searches, room, self._most(session), search, address)
-        self._decide.query(session, record, work)
+        work = Finding(self._collect, self._searches, room, self._most(session), search, address)
+        self._collect.query(session, record, work)
 
     def _most(self, session: Session) -> float:
-        """The bytes of an answer: half an outbox; in-process, all of it."""
+        """Return the size of an answer, at most: half an outbox, or all of it in-process."""
         return math.inf if session.local else self._state.settings.outbox_bytes // 2
 
 
@@ -66,6 +69,7 @@ class History:
 class Page:
     """Looks up a page of a room's history."""
 
+    _collect: Collect
     _log: RoomLog
     _room: Room
     _most: float
@@ -73,7 +77,7 @@ class Page:
     _entries: list[PersistentEntry] | None = field(default=None, init=False)
 
     async def look(self) -> None:
-        """Read it, in pieces, until it is whole or has all that fits into the answer."""
+        """Read the page in steps, until it is complete or fills the answer."""
         name, before, left = self._room.name, self._asked.before, self._asked.limit
         space, piece = self._most, PIECE
         entries: list[PersistentEntry] = []
@@ -86,22 +90,26 @@ class Page:
                 left -= len(older)
                 space -= sum(map(_size, older))
                 before, piece = older[0].position, 2 * piece
+        except StoreError as error:
+            _note(name, error)
         except Exception:
             logger.exception("the room log cannot be read", extra={"room": name})
         else:
             self._entries = entries
 
-    def answer(self) -> Event:
-        """The page, if it could be read in time."""
+    def finish(self, session: Session) -> None:
+        """Show the page, if it could be read in time."""
         if self._entries is None:
-            return _cannot_read()
-        return _shown(self._room, self._entries, self._most)
+            raise _cannot_read()
+        _check_is_in(session, self._room)
+        self._collect.reply(session, _shown(self._room, self._entries, self._most))
 
 
 @define(eq=False)
 class Finding:
-    """Looks for the entries of a room that hold some words."""
+    """Looks for the entries of a room that contain all the words."""
 
+    _collect: Collect
     _searches: Searches
     _room: Room
     _most: float
@@ -110,29 +118,46 @@ class Finding:
     _failed: bool = field(default=False, init=False)
 
     async def look(self) -> None:
-        """Search as far as that is to go."""
+        """Search to the end or to the limit of a search."""
         try:
             await self._searches.run(self._search, self._address)
+        except StoreError as error:
+            self._failed = True
+            _note(self._room.name, error)
         except Exception:
             self._failed = True
             logger.exception("the room log cannot be read", extra={"room": self._room.name})
 
-    def answer(self) -> Event:
-        """The entries found so far, and where the search stopped if it did."""
+    def finish(self, session: Session) -> None:
+        """Show the entries found so far, and the position where the search stopped early."""
         if self._failed:
-            return _cannot_read()
-        return _shown(self._room, self._search.entries, self._most, self._search.stopped_at)
+            raise _cannot_read()
+        _check_is_in(session, self._room)
+        search = self._search
+        shown = _shown(self._room, search.entries, self._most, search.stopped_at)
+        self._collect.reply(session, shown)
 
 
-def _cannot_read() -> Refusal:
+def _note(room: str, error: StoreError) -> None:
+    """Log that a store is away, in one line."""
+    logger.warning("the room log cannot be read", extra={"room": room, "reason": str(error)})
+
+
+def _check_is_in(session: Session, room: Room) -> None:
+    """Raise `Refused` for somebody who had to leave a room with rules before the answer."""
+    if room.rules is not None:
+        room_meant(session.user, room.name)
+
+
+def _cannot_read() -> Refused:
     sentence = "the messages of this room cannot be read now; please try again later"
-    return Refusal(sentence, Code.CANNOT_READ)
+    return Refused(sentence, code=Code.CANNOT_READ)
 
 
 def _shown(
     room: Room, entries: list[PersistentEntry], most: float, stopped_at: int = 0
 ) -> EntriesShown:
-    """As many of the newest as fit into so many bytes, and one at the least."""
+    """Return as many of the newest entries as fit into this many bytes, and at least one."""
     begin = len(entries)
     while begin and (most := most - _size(entries[begin - 1])) >= 0:
         begin -= 1
@@ -141,5 +166,5 @@ def _shown(
 
 
 def _size(entry: PersistentEntry) -> int:
-    names = entry.nick + (entry.room_name if isinstance(entry, TopicSet) else "")
+    names = entry.nick + (entry.room_name if isinstance(entry, (TopicSet, Ruled)) else "")
     return ENTRY_BYTES + len((names + entry.text).encode())

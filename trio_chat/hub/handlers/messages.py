@@ -2,114 +2,126 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.authorize import authorize
+from trio_chat.hub.handlers.hooks import something
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import Acted, Said, Told, TopicSet
-from trio_chat.protocol.text import clean_text
+from trio_chat.protocol.commands import Say
+from trio_chat.protocol.events import Acted, Said, TellSent, Told, TopicSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from trio_chat.hub.decide import Decide
+    from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.hooks import Hooks
     from trio_chat.hub.inbox import Record
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-
-    # Sees what is about to be said; gives the text to say, or raises `Refused`.
-    BeforeSay: TypeAlias = Callable[[Said | Acted | TopicSet | Told], str]
+    from trio_chat.hub.user import User
 
 
 class Messages:
     """Handles the records that say something."""
 
-    def __init__(self, state: State, decide: Decide, before_say: BeforeSay | None) -> None:
+    def __init__(self, state: State, collect: Collect, hooks: Hooks) -> None:
         self._state = state
-        self._decide = decide
-        self._before_say = before_say
+        self._collect = collect
+        self._hooks = hooks
         self.handlers: Handlers = {
-            commands.Say: self._say,
+            Say: self.say,
             commands.Act: self._act,
             commands.Tell: self._tell,
             commands.SetTopic: self._set_topic,
         }
 
-    def _say(self, session: Session, record: commands.Say) -> None:
+    def say(self, session: Session, record: Say, *, shown: bool = False) -> None:
+        """Say something in a room. If it is `shown`, its author sees it like the others."""
         user = session.user
         room = user.only_room if record.room is None else None
         if room is None:
             room = room_meant(user, record.room)
-        draft = Said(room.name, user.id, user.nick, record.text)
-        if self._before_say is not None:
+        draft = Said(room.name, user.person, user.nick, record.text, 0, 0.0, user.device)
+        if self._hooks.before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
-        self._decide.say(session, draft)
+        self._collect.say(session, draft, shown=shown)
 
     def say_all(self, session: Session, records: Sequence[Record]) -> bool:
-        """Say several messages in one go, if these are nothing else; whether they are.
+        """Say several messages in one step, if there are no other records. Return whether it did.
 
-        Many records at once are mostly these, and each costs less so.
+        Most reads with many records are like this, and each message costs less so.
         """
         user = session.user
         room = user.only_room
-        if room is None or self._before_say is not None:
+        if room is None or user.ruled:
             return False
-        says = [r for r in records if isinstance(r, commands.Say) and r.room is None]
+        if self._hooks.before_say is not None or self._collect.unavailable:
+            return False
+        says = [r for r in records if isinstance(r, Say) and r.room is None]
         if len(says) < len(records):
             return False
-        try:
-            for record in says:
-                authorize(user, record)
-        except Refused:
-            return False  # one by one, so that each refusal stands in its place
-        name, author, nick = room.name, user.id, user.nick
-        self._decide.say_all(session, [Said(name, author, nick, say.text) for say in says])
+        name, author, nick, device = room.name, user.person, user.nick, user.device
+        self._collect.say_all(
+            session, [Said(name, author, nick, say.text, 0, 0.0, device) for say in says]
+        )
         return True
 
     def _act(self, session: Session, record: commands.Act) -> None:
         user = session.user
-        draft = Acted(room_meant(user, record.room).name, user.id, user.nick, record.text)
+        room = room_meant(user, record.room)
+        draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
-        self._decide.say(session, draft)
+        self._collect.say(session, draft, shown=session.encoding.for_people)
 
     def _tell(self, session: Session, record: commands.Tell) -> None:
-        user, nick = session.user, record.name.casefolded
-        if self._decide.waits_for_nick(session, record, nick):
+        user = session.user
+        nick, client = record.name.casefolded, record.client or ""
+        if self._collect.waits_for_nick(session, record, nick, client):
             return
-        target = self._state.nicks.get(nick)
-        if target is None:
-            raise Refused(f"no one here is called {record.name.display}", code=Code.NO_SUCH_NICK)
-        if target.detached is not None:
+        target = self._told(record)
+        reachable = [u for u in (target, *target.others) if u.detached is None]
+        if not reachable:
             raise Refused(
                 f"{target.nick} has lost the connection; please try again later",
                 code=Code.UNREACHABLE,
             )
-        if target.session is not None and target.session.slow_consumer:
+        if all(u.session is not None and u.session.slow_consumer for u in reachable):
             raise Refused(
                 f"{target.nick}'s connection is too slow just now; please try again later",
                 code=Code.UNREACHABLE,
             )
-        draft = Told(target.id, user.id, user.nick, record.text)
+        draft = Told(target.person, user.person, user.nick, record.text, user.device)
         self._ask_hook(draft, "message", self._state.settings.message_chars)
-        self._decide.draft(session, draft)
+        shown = TellSent(target.nick, draft.text) if session.encoding.for_people else None
+        self._collect.draft(session, draft, shown)
+
+    def _told(self, record: commands.Tell) -> User:
+        """Return the user that a private message is for. Raises `Refused`."""
+        nick = record.name.display
+        namesake = self._state.nicks.get(record.name.casefolded)
+        if record.client is None:
+            if namesake is None:
+                raise Refused(f"no one here is called {nick}", code=Code.NO_SUCH_NICK)
+            return namesake
+        if users := self._state.users_of(record.client):
+            return users[0]
+        if namesake is None:
+            raise Refused(f"{nick} has left", code=Code.CLIENT_LEFT)
+        raise Refused(
+            f"the {nick} you mean has left; someone else is called {nick} now",
+            code=Code.NICK_PASSED_ON,
+        )
 
     def _set_topic(self, session: Session, record: commands.SetTopic) -> None:
         user, room = session.user, room_meant(session.user, record.room)
-        draft = TopicSet(room.name, room.shown, user.id, user.nick, record.text)
+        draft = TopicSet(
+            room.name, room.shown, user.person, user.nick, record.text, device=user.device
+        )
         self._ask_hook(draft, "topic", self._state.settings.topic_chars)
-        self._decide.claim(session, draft)
+        self._collect.claim(session, draft)
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:
-        if self._before_say is not None:
-            draft.text = something(self._before_say(draft), what, limit)
-
-
-def something(text: str, what: str, limit: int) -> str:
-    """A text of the embedding program's own, cleaned; raises `Refused` if nothing is left of it."""
-    text = clean_text(text, what=what, limit=limit)
-    if not text.strip():
-        raise Refused("nothing is left of that to be said", code=Code.REFUSED)
-    return text
+        if self._hooks.before_say is not None:
+            draft.text = something(self._hooks.say(draft), what, limit)

@@ -1,4 +1,4 @@
-"""Nicks and rooms: who is called what, who is where, and what is asked about a room."""
+"""Nicks and rooms: names, members, and questions about a room."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import listable
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.names import only_room
 
 if TYPE_CHECKING:
-    from trio_chat.hub.decide import Decide
+    from trio_chat.hub.authorize import Authorize
+    from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.hooks import Hooks
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
+    from trio_chat.protocol.names import Name
+    from trio_chat.roomlog import RoomLog
 
-# Names in one list: about as many as a person reads, and a reply of a few kilobytes at most.
+# Names in one list, at most: about as many as a person reads, in a few kilobytes.
 LIST_LENGTH = 200
 
 
 class Rooms:
     """Handles the records about nicks and rooms."""
 
-    def __init__(self, state: State, decide: Decide) -> None:
+    def __init__(
+        self, state: State, collect: Collect, hooks: Hooks, authorize: Authorize, log: RoomLog
+    ) -> None:
         self._state = state
-        self._decide = decide
+        self._authorize = authorize
+        self._log = log
+        self._hooks = hooks
+        self._collect = collect
         self.handlers: Handlers = {
             commands.TakeNick: self._take_nick,
             commands.Join: self._join,
@@ -37,8 +48,26 @@ class Rooms:
 
     def _take_nick(self, session: Session, record: commands.TakeNick) -> None:
         user, name = session.user, record.name
+        self._check_nick(user, name)
         draft = events.NickChanged(user.id, user.nick, name)
-        self._decide.claim(session, draft, events.NickTaken(name.display))
+        self._collect.claim(session, draft, events.NickTaken(name.display))
+
+    def _check_nick(self, user: User, name: Name) -> None:
+        """Raise `Refused` if accounts do not allow a client this nick."""
+        if user.ruled:
+            self._authorize.check_nick(user)
+        if user.account is not None:
+            raise Refused(
+                f"your account is called {user.nick}: /logout before you take another nick",
+                code=Code.LOGGED_IN,
+            )
+        people = self._state.people
+        if people is not None and people.holder(name.keys) is not None:
+            nick = name.display
+            raise Refused(
+                f"the nick {nick} belongs to an account: /login {nick}, or choose another",
+                code=Code.NICK_REGISTERED,
+            )
 
     def _join(self, session: Session, record: commands.Join) -> None:
         user, name, limit = session.user, record.name, session.room_limit
@@ -52,33 +81,41 @@ class Rooms:
                 code=Code.IN_TOO_MANY_ROOMS,
                 limit="rooms_per_client",
             )
+        self._authorize.check_join(user, name.display, self._rules_of(name.casefolded))
+        self._hooks.join(session, name.casefolded)
         leaving = next(iter(user.rooms)) if len(user.rooms) == limit == 1 else None
         draft = events.Entered(user.id, user.nick, name.casefolded, name.display, leaving)
-        # The log's answer completes it, with what there is in the room by then.
-        self._decide.claim(session, draft, events.Welcomed(name.casefolded, name.display))
+        # The log's answer completes this with the state of the room at that time.
+        self._collect.claim(session, draft, events.Welcomed(name.casefolded, name.display))
+
+    def _rules_of(self, name: str) -> RoomRules | None:
+        room = self._state.rooms.get(name)
+        return RoomRules.of(self._log.snapshot(name).rules.fields) if room is None else room.rules
 
     def _leave(self, session: Session, record: commands.Leave) -> None:
         user, room = session.user, room_meant(session.user, record.room)
         draft = events.Exited(user.id, user.nick, room.name)
-        self._decide.claim(session, draft, events.Departed(room.name, room.shown))
+        self._collect.claim(session, draft, events.Departed(room.name, room.shown))
 
     def _list_rooms(self, session: Session, _: commands.ListRooms) -> None:
         names = [room.shown for room in self._state.rooms_by_name.first(LIST_LENGTH)]
         more = len(self._state.rooms) - len(names)
-        self._decide.reply(session, events.RoomsListed(names, more))
+        self._collect.reply(session, events.RoomsListed(names, more))
 
     def _list_members(self, session: Session, record: commands.ListMembers) -> None:
         room = room_meant(session.user, record.room)
-        most = listable(self._state.settings) if session.encoding.echoes else LIST_LENGTH
-        self._decide.reply(session, room.listed(most))
+        # A person reads so many names. A document takes what fits its outbox.
+        is_program = session.encoding.echoes or session.local
+        most = listable(self._state.settings) if is_program else LIST_LENGTH
+        self._collect.reply(session, room.listed(most))
 
     def _show_topic(self, session: Session, record: commands.ShowTopic) -> None:
         room = room_meant(session.user, record.room)
-        self._decide.reply(session, events.TopicShown(room.name, room.shown, room.topic))
+        self._collect.reply(session, events.TopicShown(room.name, room.shown, room.topic))
 
 
 def room_meant(user: User, name: str | None) -> Room:
-    """The room a record means; `None` is the one the user is in. Raises `Refused`."""
+    """Return the room that a record means; `None` is the user's room. Raises `Refused`."""
     if name is not None:
         room = user.rooms.get(name)
         if room is None:
@@ -86,6 +123,4 @@ def room_meant(user: User, name: str | None) -> Room:
         return room
     if user.only_room is not None:
         return user.only_room
-    if user.rooms:
-        raise Refused("say which room: you are in several", code=Code.SAY_WHICH_ROOM)
-    raise Refused("you are in no room; use /join ROOM first", code=Code.NOT_IN_ROOM)
+    return user.rooms[only_room(user.rooms)]

@@ -1,6 +1,6 @@
-"""The room log in an SQLite file, with a thread that writes, one that reads, and one that searches.
+"""The room log in an SQLite file. One thread writes, one reads and one searches.
 
-`log` is what the hub sees. `writer` appends (`append`) and tidies (`maintenance`). `reader` is a
-thread that reads, and `lookups` says what.
-`file` opens the file and holds its lock, `schema` says what is in it, and `rows` what a row is.
+`log` is the part that the hub calls. `writer` appends (`append`) and tidies (`maintenance`).
+`reader` is a thread that reads, and `lookups` has its queries. `file` opens the file and holds its
+lock, `schema` describes its tables, and `rows` converts entries to rows.
 """

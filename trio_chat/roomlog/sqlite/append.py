@@ -1,4 +1,4 @@
-"""Appending to the SQLite room log: one transaction, which leaves no trace if it fails."""
+"""Appends to the SQLite room log. One append is one transaction; a failed one leaves no trace."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from trio_chat.protocol.events import TopicSet
+from trio_chat.protocol.events import Ruled, TopicSet
 from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks
-from trio_chat.roomlog.sqlite import rows
+from trio_chat.roomlog.rules import NO_RULES, Action, Rules, follow
+from trio_chat.roomlog.sqlite import rows, ruling
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,18 +21,19 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.ranks import RoomTest
     from trio_chat.roomlog.retention import Retention
 
-# Rooms that make place for a new one, at most: more than one where fewer are kept than before.
+# At most this many rooms are forgotten for one new room. It is more than one if `max_rooms` was
+# lowered.
 FORGET_AT_ONCE = 10
 ENTRIES_A_PAGE = 25  # messages of some hundred bytes in 4 KB
-# A batch takes what comes so long after its first entry: it is kept until its last is too old.
+# A batch takes entries for this many seconds. It is kept until its last entry is too old.
 BATCH_SECONDS = 600.0
-# And up to so many characters, which are written once more with each entry that is added.
+# A batch takes up to this many characters, as each added entry rewrites all of them.
 BATCH_CHARS = 4_000
 
 
 @frozen
 class Batch:
-    """The newest batch of a room, which may take more; `began` is the time of its first entry."""
+    """The newest batch of a room, which may grow. `began` is the time of its first entry."""
 
     id: int
     entries: int
@@ -39,7 +41,7 @@ class Batch:
     began: float
 
     def grown(self, entries: int, chars: int, ends: float) -> Batch | None:
-        """What it is like with so many more, the last of them at `ends`, if it takes them."""
+        """Return the batch with more entries, the last at `ends`; `None` if they do not fit."""
         grown = Batch(self.id, self.entries + entries, self.chars + chars, self.began)
         fits = grown.entries <= rows.MOST and grown.chars <= BATCH_CHARS
         return grown if fits and ends - self.began <= BATCH_SECONDS else None
@@ -47,7 +49,7 @@ class Batch:
 
 @define(eq=False)
 class RoomRows:
-    """What is known of a room: its persistent entries are those above `floor`, up to `position`.
+    """The writer's record of a room. Its persistent entries lie above `floor`, up to `position`.
 
     None of them is later than `time`, in milliseconds since 1970.
     """
@@ -60,14 +62,15 @@ class RoomRows:
     time: int
     forgotten: bool = False
     batch: Batch | None = None
+    rules: Rules = NO_RULES
 
 
 @define
 class StoredRooms:
-    """These are all rooms that are not forgotten; `ranks` says which of them makes place.
+    """All rooms that are not forgotten. `ranks` chooses the room to forget next.
 
-    Positions of new rooms begin above `positions_from`, ids of batches above `last_batch`.
-    `identity` is the log's.
+    New rooms start above `positions_from`, and new batches get ids above `last_batch`. `identity`
+    is the log's.
     """
 
     identity: str = ""
@@ -75,19 +78,20 @@ class StoredRooms:
     ranks: Ranks = field(factory=Ranks)
     positions_from: int = 0
     last_batch: int = 0
-    # Found forgotten in the file: their rows are still to be deleted.
+    # Rooms found forgotten in the file. Their rows are yet to be deleted.
     forgotten: list[RoomRows] = field(factory=list)
 
 
 def load(connection: sqlite3.Connection, most_entries: int) -> StoredRooms:
-    """Read from the file what is known of its rooms, of which each keeps so many entries."""
+    """Read from the file what the writer needs. Each room keeps this many entries."""
     [(identity, positions_from)] = connection.execute("SELECT identity, forgotten FROM log")
     [(last_batch,)] = connection.execute("SELECT coalesce(max(id), 0) FROM batches")
     rooms = StoredRooms(identity=identity, positions_from=positions_from, last_batch=last_batch)
     spoken: list[RoomRows] = []
-    for key, name, shown, floor, floor_time, text, author, nick, when in connection.execute(
-        "SELECT id, name, shown, floor, floor_time, topic, topic_author, topic_nick, topic_time "
-        "FROM rooms"
+    fields = ruling.read_fields(connection)
+    for key, name, shown, floor, floor_time, text, author, nick, when, ruled in connection.execute(
+        "SELECT id, name, shown, floor, floor_time, topic, topic_author, topic_nick, topic_time, "
+        "ruled FROM rooms"
     ).fetchall():
         newest = connection.execute(
             "SELECT position + length(kinds) - 1, time FROM batches "
@@ -98,6 +102,8 @@ def load(connection: sqlite3.Connection, most_entries: int) -> StoredRooms:
         time = milliseconds(_sound(said))
         topic = TopicSet(name, shown, author, nick, text, 0, _sound(when)) if text else None
         room = RoomRows(key, name or "", topic, floor, position, time, forgotten=name is None)
+        if ruled:
+            room.rules = Rules(ruled, fields.get(key, {}))
         if room.forgotten:
             rooms.forgotten.append(room)
         else:
@@ -110,23 +116,24 @@ def load(connection: sqlite3.Connection, most_entries: int) -> StoredRooms:
 
 
 def _sound(time: float) -> float:
-    """A time in seconds; 0 if a disk has made one of it that is no date."""
+    """Return a time in seconds, or 0 if a disk error has made it invalid."""
     return time if 0 <= time <= LAST_SECOND else 0.0
 
 
 @define(eq=False)
 class Speaking:
-    """A room that speaks in an append: what is said, and what it is like once that is committed."""
+    """A room that speaks in an append: its new entries, and its record after the commit."""
 
     room: RoomRows
     entries: Sequence[PersistentEntry]
     time: int
     topic: TopicSet | None
     batch: Batch | None = None
+    rules: Rules | None = None
 
 
 class Append:
-    """One transaction. `rooms` changes once it is committed, and not before."""
+    """One transaction. `rooms` changes only after the commit."""
 
     def __init__(
         self,
@@ -142,17 +149,22 @@ class Append:
         self._now = now()
         self._positions_from = rooms.positions_from
         self._last_batch = rooms.last_batch
-        # By room: what is to be said, and what is being said.
+        # By room: the entries to write, and the record so far.
         self._entries: dict[str, list[PersistentEntry]] = {}
         self._speaking: dict[str, Speaking] = {}
         self._made = 0
-        # These make place.
+        # The fields and actions written. Each may lie in a page of its own.
+        self._rule_rows = 0
+        # The rooms to forget.
         self._forgotten: dict[str, RoomRows] = {}
-        # New rooms for which there is no place: nothing that is said there is taken.
+        # New rooms for which there is no place. Their entries are refused.
         self.refused: set[str] = set()
 
-    def write(self, drafts: Sequence[Result]) -> None:
-        """Give kept drafts their positions and write them; raises `sqlite3.Error`."""
+    def write(self, drafts: Sequence[Result], *, ruled: bool) -> None:
+        """Give persistent drafts their positions and write them. Raises `sqlite3.Error`.
+
+        `ruled` says whether a draft may be a `Ruled`.
+        """
         self._connection.execute("BEGIN IMMEDIATE")
         self._entries = by_room(drafts)
         for name, entries in self._entries.items():
@@ -173,7 +185,29 @@ class Append:
                         *(topic.author, topic.nick, topic.time, speaking.room.id),
                     ),
                 )
+        if ruled:
+            for speaking in self._speaking.values():
+                self._follow(speaking)
         self._connection.execute("COMMIT")
+
+    def _follow(self, speaking: Speaking) -> None:
+        """Write the changes of a room's rules among its new entries."""
+        room = speaking.room
+        changed, actions, shown = room.rules, list[Action](), room.name
+        for entry in speaking.entries:
+            if isinstance(entry, Ruled):
+                changed, action = follow(changed, entry)
+                actions.append(action)
+                ruling.write_fields(self._connection, room.id, entry.changes)
+                self._rule_rows += 1 + len(entry.changes)
+                shown = entry.room_name
+        if actions:
+            speaking.rules = changed
+            ruling.write_actions(self._connection, room.id, actions)
+            self._connection.execute(
+                "UPDATE rooms SET ruled = ?, shown = ? WHERE id = ?",
+                (changed.version, shown, room.id),
+            )
 
     def _add(self, name: str, entries: Sequence[PersistentEntry]) -> None:
         room = self._rooms.by_name.get(name) or self._make(name)
@@ -189,7 +223,7 @@ class Append:
         new: list[rows.Value],
         grown: list[tuple[rows.Lines, int]],
     ) -> None:
-        """Add what a room says to its newest batch, or have it in new ones."""
+        """Add a room's entries to its newest batch, or to new ones."""
         room, entries = speaking.room, speaking.entries
         for start in range(0, len(entries), rows.MOST):
             part = entries[start : start + rows.MOST]
@@ -204,7 +238,7 @@ class Append:
             new += (self._last_batch, room.id, part[0].position, *held)
 
     def _make(self, name: str) -> RoomRows | None:
-        """Make a room; `None` if there are as many as may be, and none may be forgotten."""
+        """Create a room. Return `None` if there are too many, and none may be forgotten."""
         forgotten = 0
         while self._count() >= self._retention.rooms and forgotten < FORGET_AT_ONCE:
             if not self._forget_one():
@@ -226,7 +260,7 @@ class Append:
         return len(self._rooms.by_name) + self._made - len(self._forgotten)
 
     def _forget_one(self) -> bool:
-        """Have a room make place, if one may be forgotten; its rows are deleted later."""
+        """Forget a room, if one may be forgotten. Its rows are deleted later."""
         name = self._rooms.ranks.least(self._is_held, self._has_past)
         if name is None:
             return False
@@ -237,7 +271,9 @@ class Append:
         return True
 
     def _is_held(self, name: str) -> bool:
-        return name in self._entries or name in self._forgotten or self._in_use(name)
+        if name in self._entries or name in self._forgotten or self._in_use(name):
+            return True
+        return bool(self._rooms.by_name[name].rules.fields)
 
     def _has_past(self, name: str) -> bool:
         room = self._rooms.by_name[name]
@@ -250,11 +286,11 @@ class Append:
         return bool(times) and room.time / 1000 - min(times) >= PAST_SECONDS
 
     def pages(self, entries: int) -> int:
-        """About how many pages of the file so many entries in these rooms have changed."""
-        return 1 + len(self._speaking) + entries // ENTRIES_A_PAGE
+        """Return about how many pages of the file these entries change."""
+        return 1 + len(self._speaking) + entries // ENTRIES_A_PAGE + self._rule_rows
 
     def committed(self) -> tuple[list[RoomRows], list[RoomRows]]:
-        """Take note of what has been written; gives the rooms that spoke and those forgotten."""
+        """Apply the commit. Return the rooms that spoke, and those forgotten."""
         rooms = self._rooms
         for room in self._forgotten.values():
             room.forgotten = True
@@ -267,6 +303,7 @@ class Append:
             room.position, room.time = speaking.entries[-1].position, speaking.time
             room.batch = speaking.batch
             room.topic = speaking.topic or room.topic
+            room.rules = speaking.rules or room.rules
             rooms.by_name[name] = room
             rooms.ranks.spoke(name, min(room.position - room.floor, self._retention.entries))
         spoken = [speaking.room for speaking in self._speaking.values()]

@@ -1,17 +1,17 @@
-"""The file of the SQLite room log: who may write it, and whether it is sound.
+"""The file of the SQLite room log, and the checks before it is used. Other files have them too.
 
-A file that cannot be used is left as it is. Whether it is ours and of which version is read from
-its header (SQLite's file format, 1.3), and whether it is sound through a connection that only
-reads, before anything opens it for writing.
+A file that cannot be used stays as it is. Its header says whether it is a trio_chat file, and of
+which version (SQLite's file format, 1.3). A read-only connection then checks its content. Only
+after that does a connection open it for writing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -20,26 +20,43 @@ from attrs import frozen
 
 from trio_chat.config.settings import Durability
 from trio_chat.errors import StoreError
-from trio_chat.roomlog.sqlite.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, update
+from trio_chat.roomlog.sqlite.lock import CHOOSE, cannot, lock_path, real, take_lock
+from trio_chat.roomlog.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, create, update
 
 MAGIC: Final = b"SQLite format 3\0"
 HEADER_BYTES: Final = 100
 
-# What a write waits for another program that holds the file, such as the sqlite3 shell.
+# A write waits this long for another program that holds the file, such as the sqlite3 shell.
 BUSY_SECONDS: Final = 2.0
 
-# What SQLite says of a file whose content is not as it should be (its result codes).
+# SQLite's result codes for a damaged file.
 DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-# What SQLite puts beside a file: the first two hold a part of what is in it.
+# The files that SQLite puts beside a database. The first two hold a part of its content.
 BESIDE: Final = ("-wal", "-journal", "-shm")
 
 SYNCHRONOUS: Final[dict[Durability, str]] = {"process": "NORMAL", "power": "FULL"}
 
 
 @frozen
+class Form:
+    """A kind of files: its application_id, its newest version, and how to make its tables.
+
+    `otherwise` says what to do if a file cannot be used.
+    """
+
+    application_id: int
+    version: int
+    create: Callable[[sqlite3.Connection], None]
+    otherwise: str
+
+
+ROOMS: Final = Form(APPLICATION_ID, SCHEMA_VERSION, create, CHOOSE)
+
+
+@frozen
 class StoreFile:
-    """A sound file of this version, and the right to write it, held until `close`."""
+    """A sound file of this version, and the right to write it until `close`."""
 
     path: Path
     lock: int
@@ -51,25 +68,26 @@ class StoreFile:
         return lock_path(self.path)
 
     def update(self) -> bool:
-        """Bring a file of an older version to this one, whole or not at all; whether it was one.
+        """Bring a file of an older version to this one, in one step. Return whether it was older.
 
-        Takes some seconds for each million entries, and twice the file's size on the disk until the
-        next checkpoint. To be called while nothing else writes. Raises `sqlite3.Error`.
+        The update takes some seconds for each million entries, and needs twice the file's size on
+        the disk until the next checkpoint. Nothing else may write meanwhile. Raises
+        `sqlite3.Error`.
         """
         with contextlib.closing(self.reader()) as connection:
             [(version,)] = connection.execute("PRAGMA user_version")
-        if version == SCHEMA_VERSION:
+        if version >= SCHEMA_VERSION:  # a newer one keeps its number, or it would be updated twice
             return False
-        with contextlib.closing(_connect(self.path, "rw")) as connection:
+        with contextlib.closing(connect(self.path, "rw")) as connection:
             update(connection, version)
         return True
 
     def writer(self) -> sqlite3.Connection:
-        """A connection for the one thread that writes; it also makes all checkpoints from then on.
+        """Open the connection of the one thread that writes. It also makes all checkpoints.
 
-        Versions of SQLite before 3.51.3 may damage a file if two connections do.
+        SQLite before 3.51.3 may damage a file if two connections make checkpoints.
         """
-        connection = _connect(self.path, "rw")
+        connection = connect(self.path, "rw")
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.durability]}")
@@ -80,46 +98,39 @@ class StoreFile:
         return connection
 
     def reader(self) -> sqlite3.Connection:
-        """A connection that cannot write."""
-        return _connect(self.path, "ro")
+        """Open a connection that cannot write."""
+        return connect(self.path, "ro")
 
     def close(self) -> None:
-        """Let another server write the file."""
+        """Release the lock, so that another server can write the file."""
         os.close(self.lock)
 
 
-def real(path: Path) -> Path:
-    """The file itself: whatever it is called, there is one lock to it."""
-    return Path(os.path.realpath(path))
-
-
-def lock_path(path: Path) -> Path:
-    """The file whose lock is the right to write another one."""
-    return Path(f"{path}.lock")
-
-
 def open_store(path: Path, durability: Durability) -> StoreFile:
-    """Lock a file, made anew if there is none, and see that it can be used.
+    """Lock a file and check it; create it if it does not exist.
 
-    Takes about two seconds for each gigabyte. Raises `StoreError`; the file is then as it was.
+    The check takes about two seconds for each gigabyte. Raises `StoreError`; the file is then
+    unchanged.
     """
     path = real(path)
     if not os.access(lock_path(path), os.F_OK):
-        # None is put beside what is not ours. Where there is one, this process may have the file in
-        # use: it must not even open it, for to close it again would let go of SQLite's own locks.
+        # No lock is created beside a file of another program. If there is a lock, this process may
+        # already use the file. Then it must not even open it: closing it again would release
+        # SQLite's own locks.
         check_header(path)
-    lock = _lock(path)
+    lock = take_lock(path)
     try:
-        _make(path)
+        make(path, ROOMS)
         check_header(path)
-        _check_content(path)
+        check_content(path, ROOMS)
     except BaseException:
         os.close(lock)
         raise
     return StoreFile(path, lock, durability)
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a connection; the mode is `ro` or `rw`. Raises `sqlite3.Error`."""
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode={mode}",
         uri=True,
@@ -129,53 +140,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _lock(path: Path) -> int:
-    """Take the right to write, which goes with a descriptor: nobody has to give it back."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        lock = os.open(lock_path(path), flags, 0o600)
-    except OSError as error:
-        raise _cannot("write", path, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StoreError(
-            f"{path} is in use by another trio-chat: stop that one (trio-chat stop), "
-            f"or start this one with another --port or --store"
-        ) from None
-    if (holder := _holder_of_removed(path)) is not None:
-        os.close(lock)
-        raise StoreError(
-            f"{path} is in use by process {holder}, though its lock was removed: stop that one, "
-            f"or start this one with another --port or --store"
-        )
-    return lock
-
-
-def _holder_of_removed(path: Path) -> int | None:
-    """The process that holds a lock to this path which was removed since; Linux tells.
-
-    It may have the file open, and nothing at the path itself would say so. Processes of others can
-    be seen by root alone.
-    """
-    removed = f"{lock_path(path)} (deleted)"
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if any(_target(link) == removed for link in (process / "fd").iterdir()):
-                return int(process.name)
-    return None
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:  # it has been closed meanwhile
-        return ""
-
-
-def _make(path: Path) -> None:
-    """Make the file if there is none, whole or not at all."""
+def make(path: Path, form: Form) -> None:
+    """Create the file if it does not exist, completely or not at all. Raises `StoreError`."""
     if path.exists() and path.stat().st_size:
         return
     _check_nothing_left(path)
@@ -183,25 +149,23 @@ def _make(path: Path) -> None:
     try:
         new.unlink(missing_ok=True)
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with contextlib.closing(_connect(new, "rw")) as connection:
+        with contextlib.closing(connect(new, "rw")) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.executescript(SCHEMA)
+            form.create(connection)
         new.replace(path)
     except OSError as error:
-        raise _cannot("write", path, error) from None
+        raise cannot("write", path, error, form.otherwise) from None
     except sqlite3.Error as error:
         raise StoreError(f"cannot write {path}: {error}") from None
     finally:
-        for left in (new, *_beside(new)):
+        for left in (new, *beside(new)):
             with contextlib.suppress(OSError):
                 left.unlink()
 
 
 def _check_nothing_left(path: Path) -> None:
-    """See that no part of an older file is there, which SQLite would take for one of the new."""
-    for left in _beside(path)[:2]:
+    """Check that no part of an older file is left: SQLite would use it with the new file."""
+    for left in beside(path)[:2]:
         if left.exists() and left.stat().st_size:
             raise StoreError(
                 f"{path} is gone or empty, but {left} has a part of what was in it: "
@@ -209,55 +173,60 @@ def _check_nothing_left(path: Path) -> None:
             )
 
 
-def _beside(path: Path) -> list[Path]:
+def beside(path: Path) -> list[Path]:
+    """Return the files that SQLite may put beside a database."""
     return [Path(f"{path}{suffix}") for suffix in BESIDE]
 
 
-def check_header(path: Path) -> None:
-    """See that a file, if there is one, is ours and not of a version unknown here.
+def check_header(path: Path, otherwise: str = "", form: Form = ROOMS) -> None:
+    """Check that a file, if it exists, is of this form and of a version known here.
 
-    It is only read. Raises `StoreError`.
+    This only reads. Raises `StoreError`, which says what to do `otherwise`.
     """
+    otherwise = otherwise or form.otherwise
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise StoreError(f"{path} is no regular file: choose another with --store sqlite:PATH")
+            raise StoreError(f"{path} is no regular file: {otherwise}")
         with path.open("rb") as file:
             header = file.read(HEADER_BYTES)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _cannot("read", path, error) from None
+        raise cannot("read", path, error, otherwise) from None
     if not header:
         return
-    if not header.startswith(MAGIC) or _number(header, 68) != APPLICATION_ID:
-        raise StoreError(
-            f"{path} is no file of trio-chat's: choose another with --store sqlite:PATH"
-        )
-    _check_version(path, _number(header, 60))
+    if not header.startswith(MAGIC) or _number(header, 68) != form.application_id:
+        raise StoreError(f"{path} is no file of trio-chat's: {otherwise}")
+    check_version(path, _number(header, 60), otherwise, form)
 
 
-def _check_version(path: Path, version: int) -> None:
-    if version > SCHEMA_VERSION:
+def check_version(path: Path, version: int, otherwise: str, form: Form = ROOMS) -> None:
+    """Check that a file's version is known here. Raises `StoreError`."""
+    if version > form.version:
         raise StoreError(
             f"{path} was written by a newer trio-chat (schema {version}, known here is "
-            f"{SCHEMA_VERSION}): run that one, or choose another file with --store sqlite:PATH"
+            f"{form.version}): run that one, or {otherwise}"
         )
 
 
-def _check_content(path: Path) -> None:
-    for place in (path.parent, path, *_beside(path)):
+def check_content(path: Path, form: Form) -> None:
+    """Check that a file can be written, is of a version known here and is sound.
+
+    Raises `StoreError`.
+    """
+    for place in (path.parent, path, *beside(path)):
         if place.exists() and not os.access(place, os.R_OK | os.W_OK):
             raise StoreError(
                 f"cannot write {path}: the permissions of {place} do not let this user"
             )
     try:
-        with contextlib.closing(_connect(path, "ro")) as connection:
-            # The header has it as of the last checkpoint.
+        with contextlib.closing(connect(path, "ro")) as connection:
+            # The header has the version as of the last checkpoint.
             [(version,)] = connection.execute("PRAGMA user_version")
-            _check_version(path, version)
+            check_version(path, version, form.otherwise, form)
             [(found,)] = connection.execute("PRAGMA quick_check(1)")
     except sqlite3.Error as error:
-        if (code := _code(error)) == sqlite3.SQLITE_BUSY:
+        if (code := code_of(error)) == sqlite3.SQLITE_BUSY:
             raise StoreError(f"{path} is held by another program: close it there first") from None
         if code not in DAMAGED:
             raise StoreError(f"cannot read {path}: {error}") from None
@@ -269,8 +238,16 @@ def _check_content(path: Path) -> None:
         )
 
 
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; a text that is none is damage too."""
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file, or `None` if there is no file."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code. An undecodable text counts as damage too."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
@@ -280,11 +257,3 @@ def _number(header: bytes, offset: int) -> int:
 
 def _first_line(text: str) -> str:
     return text.strip().replace("\n", " ")
-
-
-def _cannot(do: str, path: Path, error: OSError) -> StoreError:
-    if isinstance(error, FileNotFoundError):
-        return StoreError(f"cannot {do} {path}: there is no directory {path.parent}")
-    return StoreError(
-        f"cannot {do} {path}: {error.strerror}; choose another file with --store sqlite:PATH"
-    )

@@ -1,7 +1,7 @@
-"""A room log in an SQLite file: what is delivered is in the file before.
+"""A room log in an SQLite file. Everything delivered is in the file first.
 
-Appends go to a thread of their own (`writer`), reads to another and searches to a third, through
-connections that cannot write. So no read waits for a search, and no append for either.
+One thread appends (`writer`), one reads and one searches, the last two through connections that
+cannot write. So reads do not wait for searches, and appends wait for neither.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ from attrs import frozen
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import PERSISTENT
+from trio_chat.protocol.events import PERSISTENT, Ruled
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
-from trio_chat.roomlog.sqlite.file import StoreFile, open_store, real
+from trio_chat.roomlog.rules import NO_RULES
+from trio_chat.roomlog.sqlite.file import StoreFile, open_store
+from trio_chat.roomlog.sqlite.lock import real
 from trio_chat.roomlog.sqlite.lookups import Page, page, stretch
 from trio_chat.roomlog.sqlite.reader import StoreReader
+from trio_chat.roomlog.sqlite.ruling import read_actions
 from trio_chat.roomlog.sqlite.writer import CheckJob, Job, Jobs, PauseJob, ResumeJob, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
     from pathlib import Path
 
     from trio_chat.config.settings import Durability
     from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog import Result, Stretch
     from trio_chat.roomlog.retention import Retention
+    from trio_chat.roomlog.rules import Action
 
-# For an append that has begun to come to its end, when its caller is cancelled.
+# Seconds for a running append to finish when its caller is cancelled.
 APPEND_SECONDS = 5.0
-# For the last append, and the file to be closed.
+# Seconds for the last append and for closing the file.
 CLOSE_SECONDS = 5.0
-# For a file that another process has just given up to be opened, and between two tries.
+# Seconds to open a file that another process has just released, and between two tries.
 REOPEN_SECONDS = 10.0
 RETRY_SECONDS = 0.1
 
@@ -51,7 +55,7 @@ logger = logging.getLogger("trio_chat")
 
 @frozen
 class OpenStore:
-    """A file that is open: to write, to read pages, and to search."""
+    """An open file, with its writer and its two readers."""
 
     writer: Writer
     reader: sqlite3.Connection
@@ -62,21 +66,21 @@ class OpenStore:
 async def open_sqlite_log(
     path: Path, durability: Durability, retention: Retention, *, lock: int | None = None
 ) -> AsyncGenerator[SqliteLog, None]:
-    """Keep rooms in a file for the length of a block, made anew if there is none.
+    """Keep rooms in a file for the length of a block. The file is created if needed.
 
-    `lock` is the right to write the file, where another log that did so has given it. Nothing is
-    checked again then, and what fails is tried again for `REOPEN_SECONDS`: there is no way back.
-    The lock is this log's from here on. Raises `StoreError` if the file cannot be used; it is then
-    as it was.
+    `lock` is the right to write the file, if another log hands it over. Then nothing is checked
+    again, and failures are retried for `REOPEN_SECONDS`, because there is no way back. The lock
+    belongs to this log from this call on. Raises `StoreError` if the file cannot be used; the file
+    is then unchanged.
     """
-    # From here to the block there is no checkpoint at which what has been opened could get lost.
+    # There is no checkpoint between here and the block, so nothing opened here can be lost.
     if lock is None:
         opened = await trio.to_thread.run_sync(_open, path, durability, retention)
     else:
         opened = await _open_again(StoreFile(real(path), lock, durability), retention)
     jobs: Jobs = queue.SimpleQueue()
     async with trio.open_nursery() as nursery:
-        # Not ended by who cancels the chat, which may have an append to finish, but by the block.
+        # The block ends this nursery, not whoever cancels the chat: an append may have to finish.
         writing = trio.CancelScope(shield=True)
         log = SqliteLog(opened, jobs, Claims(retention.rooms))
         nursery.start_soon(_write, opened.writer, jobs, writing, log.commits)
@@ -104,8 +108,8 @@ def _connect(file: StoreFile, retention: Retention) -> OpenStore:
             if file.update():
                 logger.info("the store has the form of this version now")
             reader = opened.enter_context(contextlib.closing(file.reader()))
-            # From now on it holds the file open: else the writer would take itself for the last one
-            # when it pauses, and bring all of the write-ahead log into the file.
+            # The reader holds the file open from here on. Otherwise the writer would be the last
+            # connection when it pauses, and would move the whole write-ahead log into the file.
             reader.execute("SELECT forgotten FROM log").fetchall()
             searcher = opened.enter_context(contextlib.closing(file.reader()))
             writer = Writer(file, retention)
@@ -116,7 +120,7 @@ def _connect(file: StoreFile, retention: Retention) -> OpenStore:
 
 
 async def _open_again(file: StoreFile, retention: Retention) -> OpenStore:
-    """Open a file that has just been in use; closes it if that fails for too long."""
+    """Open a file that was just in use. Close it if that fails for too long."""
     deadline = trio.current_time() + REOPEN_SECONDS
     try:
         while True:
@@ -133,8 +137,7 @@ async def _open_again(file: StoreFile, retention: Retention) -> OpenStore:
 
 
 async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope, commits: Commits) -> None:
-    # A limiter of its own: the thread takes nothing away from those of the embedding program.
-    # Where closing takes too long it is left to itself, which loses nothing that was appended.
+    # The thread has a limiter of its own, so it takes none of the embedding program's.
     with writing:
         await trio.to_thread.run_sync(
             writer.run,
@@ -147,12 +150,12 @@ async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope, commits:
 
 
 class SqliteLog:
-    """See `trio_chat.roomlog.LocalLog`; made by `open_sqlite_log`."""
+    """A `trio_chat.roomlog.LocalLog`, made by `open_sqlite_log`."""
 
     shared: Literal[False] = False
 
     def __init__(self, opened: OpenStore, jobs: Jobs, claims: Claims) -> None:
-        """To be made before the writer runs."""
+        """Create this before the writer runs."""
         reading = opened.writer.reading
         self._reader = StoreReader(opened.reader, reading, name="trio_chat reads")
         self._searcher = StoreReader(opened.searcher, reading, name="trio_chat searches")
@@ -169,23 +172,30 @@ class SqliteLog:
         return self._identity
 
     def snapshot(self, room: str) -> LoggedRoom:
-        """A room at this moment."""
-        position, topic = self._known.get(room, (0, None))
+        """Return the state of a room at this moment."""
+        position, topic, rules = self._known.get(room, (0, None, NO_RULES))
         if topic is None:
-            return LoggedRoom(position=position, log=self._identity)
+            return LoggedRoom(position=position, log=self._identity, rules=rules)
         author, nick, time = topic.author, topic.nick, topic.time
-        return LoggedRoom(topic.text, author, nick, time, position, self._identity)
+        return LoggedRoom(topic.text, author, nick, time, position, self._identity, rules)
+
+    def count_rooms(self, name: str, value: str) -> int:
+        """Return the number of rooms that have a field with this value."""
+        return sum(rules.fields.get(name) == value for _, _, rules in self._known.values())
 
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
-        """Give each draft its place; persistent ones are refused if the file cannot be written."""
+        """Order the drafts. Persistent ones are refused if the file cannot be written."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        # Here, in the order of the appends. The writer leaves refusals as they are. Claims never
-        # fail with the disk: one that was granted stays so if nothing can be written.
-        decided = self.claims.decide_all(drafts)
-        if not any(isinstance(draft, PERSISTENT) for draft in decided):
+        # Claims are decided here, in the order of the appends, and the writer leaves refusals
+        # alone. A claim never fails with the disk: a granted claim stands even if nothing can be
+        # written.
+        kinds = {*map(type, drafts)}
+        decided = self.claims.decide_all(drafts, kinds)
+        if kinds.isdisjoint(PERSISTENT):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return decided
-        job = Job(decided, self.claims.in_use)
+        # The writer decides changes of rules too: it knows whether those before were written.
+        job = Job(decided, self.claims.in_use, ruled=Ruled in kinds)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -200,17 +210,17 @@ class SqliteLog:
         return job.results
 
     def _note(self, job: Job) -> None:
-        """Take note of what has been committed."""
+        """Apply what was committed."""
         for name in job.forgotten:
             self._known.pop(name, None)
         self._known.update(job.spoken)
 
     def histories(self) -> HistoriesSnapshot:
-        """Nothing: all of it is in the file."""
+        """Return nothing: all history is in the file."""
         return HistoriesSnapshot()
 
     async def check(self) -> None:
-        """See that the file is where it was, and can be opened."""
+        """Check that the file is where it was, and can be opened."""
         check = CheckJob()
         self._jobs.put(check)
         await check.done.wait()
@@ -218,41 +228,50 @@ class SqliteLog:
             raise StoreError(check.problem)
 
     async def pause(self) -> None:
-        """Close the connection that writes; what reads makes no checkpoints, and may stay."""
+        """Close the writing connection. The reading ones make no checkpoints, and stay open."""
         pause = PauseJob()
         self._jobs.put(pause)
         await pause.done.wait()
 
     def resume(self) -> None:
-        """Open it again, if it was closed or is going to be."""
+        """Open the writing connection again, even if it is yet to be closed."""
         self._jobs.put(ResumeJob())
 
+    def allow(self, max_rooms: int, kept: Collection[str]) -> None:
+        """Apply these rules for new rooms."""
+        self.claims.allow(max_rooms, kept)
+
     def retain(self, retention: Retention) -> None:
-        """Keep so much from now on."""
+        """Apply another retention from now on."""
         self._jobs.put(retention)
 
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
-        """The persistent entries of a room after a position, oldest first, at most `limit`."""
+        """Return persistent entries of a room after a position, oldest first, at most `limit`."""
         wanted = Page(room, limit, newest=False, first=_known(after + 1))
         return await self._reader.read(partial(page, wanted=wanted))
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
-        """The newest persistent entries before a position, oldest first, at most `limit`."""
+        """Return the newest persistent entries before a position, oldest first, at most `limit`."""
         last = MAX_POSITION if position is None else _known(position - 1)
         wanted = Page(room, limit, newest=True, last=last)
         return await self._reader.read(partial(page, wanted=wanted))
 
+    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
+        """Return the newest actions of a room before a position, oldest first, at most `limit`."""
+        last = MAX_POSITION if before is None else _known(before - 1)
+        return await self._reader.read(partial(read_actions, room=room, limit=limit, last=last))
+
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
-        """Look through a stretch of a room for entries that hold all the words."""
+        """Search a stretch of a room for entries that contain all the words."""
         looked = partial(stretch, room=room, words=words, limit=limit, last=_known(before - 1))
         return await self._searcher.read(looked)
 
     async def close_readers(self) -> None:
-        """Close the connections for reading, and end what is being read through them."""
+        """Close the reading connections, and interrupt what they are reading."""
         for reader in (self._reader, self._searcher):
             await reader.close()
 
 
 def _known(position: int) -> int:
-    """The nearest position that SQLite knows as one."""
+    """Return the nearest position that fits an SQLite integer."""
     return max(0, min(position, MAX_POSITION))

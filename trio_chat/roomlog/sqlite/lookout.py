@@ -1,10 +1,10 @@
-"""A look at the file of the SQLite room log now and then: is it where it was, is there place?
+"""Checks now and then that the SQLite file is where it was, and that there is space for more.
 
-A process keeps what it has open, whatever becomes of the path. So nothing that is written tells
-that someone has removed the file, moved it, or put another one in its place.
+A process keeps its open files, whatever happens to the paths. So no write fails if the file is
+removed, moved or replaced.
 
-A file does not shrink: deletion makes place within it. So pages in use count for
-`max_store_bytes`. On a full disk more may be written as long as there are enough free pages.
+A file does not shrink: deleted entries leave free pages in it. So `max_store_bytes` counts the
+pages in use, and a full disk still allows writes while the file has enough free pages.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from trio_chat.roomlog.sqlite.file import identity_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.sqlite.file import StoreFile
 
-# Between two looks while much is written, and while nothing is.
+# Seconds between two checks, while much is written and while nothing is.
 LOOK_SECONDS: Final = 0.2
 IDLE_SECONDS: Final = 1.0
 
 MOVED: Final = "the store's file was removed, moved or replaced"
 
-# Free pages in the file that make up for a full disk: some seconds of much talk, in bytes.
+# Free pages in the file that make up for a full disk, in bytes: some seconds of much talk.
 FREE_IN_FILE: Final = 8 << 20
-# A store that was full takes more only once there is this much place, as a part of the limit.
+# A full store accepts entries again once this part of the limit is free.
 RELIEF: Final = 0.02
 
 logger = logging.getLogger("trio_chat")
@@ -41,7 +43,7 @@ logger = logging.getLogger("trio_chat")
 
 @frozen
 class Full:
-    """The setting by which nothing more is taken, and what clients and operators are told."""
+    """A limit that is reached, with the sentences for clients and for operators."""
 
     limit: str
     sentence: str
@@ -61,36 +63,36 @@ STORE: Final = Full(
 
 
 class Lookout:
-    """A lookout remembers what it has seen; `problems` says what is wrong, in a few words each."""
+    """Remembers the last check. `problems` says in a few words each what is wrong."""
 
     def __init__(self, file: StoreFile) -> None:
         """Take the file as it is now for the right one."""
         self._file = file
-        self._identity = _identity(file.path)
+        self._identity = identity_of(file.path)
         self._next = 0.0
         self._moved = False
         self.full: Full | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The problems that there are now, in a few words each."""
+        """The problems at the last check, in a few words each."""
         moved = (MOVED,) if self._moved else ()
         return (*moved, self.full.problem) if self.full else moved
 
     @property
     def due(self) -> bool:
-        """Whether it is time for the next look."""
+        """Whether it is time for the next check."""
         return time.monotonic() >= self._next
 
     def look(self, connection: sqlite3.Connection, retention: Retention) -> bool:
-        """Look now, and log what is another matter than before; whether something is.
+        """Check now, and log what has changed. Return whether something has.
 
-        `connection` is in no transaction.
+        `connection` must not be in a transaction.
         """
         self._next = time.monotonic() + LOOK_SECONDS
         before = self.problems
         self._look_where()
-        with contextlib.suppress(sqlite3.Error):  # all is as it was, as far as can be known
+        with contextlib.suppress(sqlite3.Error):  # as far as can be known, nothing has changed
             self._look_for_place(connection, retention)
         return self.problems != before
 
@@ -128,24 +130,15 @@ class Lookout:
         logger.log(level, message, extra={"file": str(self._file.path), **facts})
 
     def moved(self) -> bool:
-        """Whether another file, or none, is where the store's or its lock's was."""
+        """Whether the store's file or its lock is gone or replaced."""
         lock = os.fstat(self._file.lock)
-        return _identity(self._file.path) != self._identity or _identity(self._file.lock_path) != (
-            lock.st_dev,
-            lock.st_ino,
+        return identity_of(self._file.path) != self._identity or (
+            identity_of(self._file.lock_path) != (lock.st_dev, lock.st_ino)
         )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Give what tells a file from all others; `None` where there is none to be had."""
-    with contextlib.suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None
-
-
 def _free_bytes(path: Path) -> float:
-    """Give how much of its disk a user without privileges may use; infinity if nobody knows."""
+    """Return the disk space that an unprivileged user may use, or infinity if it is unknown."""
     try:
         disk = os.statvfs(path.parent)
     except OSError:

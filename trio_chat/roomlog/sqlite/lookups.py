@@ -1,4 +1,4 @@
-"""Reads pages of rooms from the file of the SQLite room log, and searches it."""
+"""Queries that read pages of rooms from the SQLite file, and search it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import PersistentEntry
 
-# A stretch ends after so long, and others' searches get their turn.
+# A stretch of a search ends after this many seconds, so that other searches get their turn.
 STRETCH_SECONDS: Final = 0.01
-# Batches searched by one statement, which takes a few milliseconds for the longest texts.
+# Batches searched by one statement. The longest texts take a few milliseconds.
 STRETCH_BATCHES: Final = 32
 
-# Rows fetched at once. SQLite lets go of the GIL for each row. With Python run in between, the hub
-# and a thread that reads would wait for each other once a row.
+# Rows fetched at once. SQLite releases the GIL for each row, and takes it again. So with single
+# rows, the hub and a reading thread would wait for each other at every row.
 FETCHED: Final = 4
-# Characters of a page of the oldest entries, after which it ends: more than a client takes at once.
+# A page of the oldest entries ends after this many characters, more than a client takes at once.
 LONG_CHARS: Final = 100_000
 
-# The batch that holds the first position, if there is one, and those after it.
+# The batch with the first position, if it exists, and the batches after it.
 FROM: Final = (
     "position >= coalesce("
     "(SELECT max(position) FROM batches WHERE room = rooms.id AND position <= ?), 0) "
@@ -37,14 +37,14 @@ FROM: Final = (
 )
 BEFORE: Final = "position <= ? ORDER BY position DESC"
 
-# The position at which the batches begin that are searched next.
+# The position at which the next batches to search begin.
 BEGIN: Final = (
     "SELECT min(position) FROM (SELECT position FROM batches "
     "WHERE room = (SELECT id FROM rooms WHERE name = ?) AND position <= ? "
     "ORDER BY position DESC LIMIT ?)"
 )
-# True for a batch that holds a word. LIKE goes back after each part of a word that it finds. So it
-# takes time in the product of the two lengths.
+# True for a batch that contains a word. LIKE would backtrack after each partial match, in time
+# proportional to the product of both lengths.
 HOLDS: Final = " AND instr(coalesce(nullif(folded, ''), lower(texts)), ?)"
 
 
@@ -60,8 +60,8 @@ class Page:
 
 
 def page(connection: sqlite3.Connection, wanted: Page) -> list[PersistentEntry]:
-    """The entries of a page, oldest first; raises `sqlite3.Error`."""
-    # One statement, so that the room is the same from beginning to end.
+    """Return the entries of a page, oldest first. Raises `sqlite3.Error`."""
+    # One statement reads the room at one moment.
     statement = f"{rows.SELECT} AND {BEFORE if wanted.newest else FROM}"
     values = (wanted.room, wanted.last if wanted.newest else wanted.first)
     with contextlib.closing(connection.execute(statement, values)) as batches:
@@ -69,7 +69,7 @@ def page(connection: sqlite3.Connection, wanted: Page) -> list[PersistentEntry]:
 
 
 def _chosen(wanted: Page, batches: sqlite3.Cursor) -> list[PersistentEntry]:
-    """The entries of a page, from batches in its order: few more are read than it takes."""
+    """Choose entries from batches in their order, and read few more than the page takes."""
     found: list[PersistentEntry] = []
     step = -1 if wanted.newest else 1
     chars = 0
@@ -90,7 +90,7 @@ def _chosen(wanted: Page, batches: sqlite3.Cursor) -> list[PersistentEntry]:
 def stretch(
     connection: sqlite3.Connection, room: str, words: Sequence[str], limit: int, last: int
 ) -> Stretch:
-    """Search the entries up to `last` for some milliseconds; raises `sqlite3.Error`."""
+    """Search the entries up to `last` for some milliseconds. Raises `sqlite3.Error`."""
     until = perf_counter() + STRETCH_SECONDS
     between = f"{rows.SEARCH} AND position BETWEEN ? AND ?"
     statement = f"{between}{HOLDS * len(words)} ORDER BY position DESC"
@@ -101,7 +101,7 @@ def stretch(
         if first is None:
             begin = 0
             break
-        # In SQLite's own code, which needs no GIL: a search in Python would hold up the hub.
+        # SQLite's own code needs no GIL. A search in Python would hold up the hub.
         values = (room, first, begin - 1, *words)
         with contextlib.closing(connection.execute(statement, values)) as batches:
             for columns in batches:

@@ -1,6 +1,6 @@
-"""What keeps the file of the SQLite room log small: deleting what is kept no more, checkpoints.
+"""Keeps the SQLite file small: it deletes old entries and makes checkpoints.
 
-It is done a little at a time, between appends, so that none of them waits long.
+This happens in small steps between appends, so that no append waits long.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.sqlite.append import RoomRows, StoredRooms
 
-# Entries deleted at once, beside as many as were just appended: about a millisecond.
+# Entries deleted at once, beside as many as were just appended. This takes about a millisecond.
 BITE_ENTRIES: Final = 256
-# Batches deleted at once for their age, each in a page of its own, maybe.
+# Batches deleted at once for their age. Each may lie in a page of its own.
 BITE_BATCHES: Final = 32
-# A room may have a twentieth too many, so that not each append has to delete.
+# A room may exceed its limit by a twentieth, so that not every append has to delete.
 SLACK: Final = 20
-# Pages of 4 KB in the write-ahead log before a checkpoint: SQLite's own default.
+# Pages of 4 KB in the write-ahead log before a checkpoint. This is SQLite's own default.
 CHECKPOINT_PAGES: Final = 1_000
-# How often all rooms are looked through for what is too old.
+# Seconds between two searches of all rooms for old entries.
 AGING_SECONDS: Final = 600.0
-# After a failure, until it is tried again.
+# Seconds after a failure until the next try.
 RETRY_SECONDS: Final = 5.0
-# A checkpoint moves nothing that was written since the oldest read under way began. If there is
-# always one, the write-ahead log never begins anew, and grows. So reads wait for so long at most
-# until a checkpoint has moved everything, which is tried as often.
+# A checkpoint moves nothing that was written since the oldest running read began. If some read were
+# always running, the write-ahead log would grow without end. So reads wait until a checkpoint has
+# moved everything, but no longer than this. Meanwhile the checkpoint is retried as often.
 QUIET_SECONDS: Final = 0.1
 QUIET_RETRY_SECONDS: Final = 0.01
 
 
 class Tidy:
-    """What there is to tidy, and how it is done."""
+    """Knows what is to be tidied, and does it in small steps."""
 
     def __init__(
         self,
@@ -48,49 +48,49 @@ class Tidy:
         retention: Retention,
         reading: threading.Event,
     ) -> None:
-        """`reading` is set while other threads may begin to read the file."""
+        """Other threads may begin to read the file while `reading` is set."""
         self._connection = connection
         self._rooms = rooms
         self._retention = retention
-        # Rooms with rows to delete, each once, and those to be looked through for old ones.
+        # The rooms with rows to delete, each once, and the rooms to check for old entries.
         self._trimming = OrderedDict.fromkeys(rooms.forgotten)
         self._aging: deque[RoomRows] = deque()
         self._next_aging = time.monotonic()
         self._pages = 0
         self._resume = 0.0
         self._reading = reading
-        # Until when reads wait for a checkpoint, 0 if they do not.
+        # The time until which reads wait for a checkpoint, or 0.
         self._quiet = 0.0
         self.look_at(rooms.by_name.values())
 
     def look_at(self, rooms: Iterable[RoomRows]) -> None:
-        """Note rooms that have spoken, or are forgotten: they may have rows to delete."""
+        """Record rooms that have spoken or were forgotten: they may have rows to delete."""
         keep = self._retention.entries
         for room in rooms:
             if room.forgotten or room.position - room.floor > keep + keep // SLACK:
                 self._trimming[room] = None
 
     def retain(self, retention: Retention) -> None:
-        """Go by another retention from now on."""
+        """Apply another retention from now on."""
         self._retention = retention
         self._next_aging = time.monotonic()
         self.look_at(self._rooms.by_name.values())
 
     def wait(self) -> float:
-        """Seconds until there is something to do."""
+        """Return the seconds until there is something to do."""
         if self._quiet:
             return QUIET_RETRY_SECONDS
         due = 0.0 if self._trimming or self._aging else self._next_aging
         return max(0.0, max(due, self._resume) - time.monotonic())
 
     def hold_off(self) -> None:
-        """Leave it for a while, or until a checkpoint has made place: it cannot be written now."""
+        """Wait before the next step: the file cannot be written now."""
         self._resume = time.monotonic() + RETRY_SECONDS
         self._pages = CHECKPOINT_PAGES
         self.let_read()
 
     def some(self, entries: int, pages: int) -> None:
-        """Tidy a little, after an append of so many entries and pages; raises `sqlite3.Error`."""
+        """Do one step after an append of this many entries and pages. Raises `sqlite3.Error`."""
         self._pages += pages
         self._checkpoint()
         if time.monotonic() < self._resume:
@@ -105,9 +105,9 @@ class Tidy:
             self._next_aging = time.monotonic() + AGING_SECONDS
 
     def _trim(self, room: RoomRows, entries: int) -> None:
-        """Delete a room's oldest entries, at most so many, and what is left of a forgotten one."""
+        """Delete a room's oldest entries, at most this many, or rows of a forgotten room."""
         last = room.position if room.forgotten else room.position - self._retention.entries
-        last = max(last, room.floor)  # more may be kept now than when the room was noted
+        last = max(last, room.floor)  # the limit may have grown since the room was recorded
         upto = min(last, room.floor + entries)
         self._delete(room, upto, remove=room.forgotten and upto == last)
         if upto >= last:
@@ -126,6 +126,7 @@ class Tidy:
             )
             self._pages += deleted.rowcount  # each may lie in a page of its own
             if remove:
+                execute("DELETE FROM actions WHERE room = ?", (room.id,))
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
             else:
                 execute(
@@ -144,7 +145,7 @@ class Tidy:
                 self._rooms.ranks.emptied(room.name)
 
     def _age(self, room: RoomRows) -> None:
-        """Delete a room's batches that are too old, at most so many; fewer are the last."""
+        """Delete some of a room's batches that are too old. Fewer than asked: it is done."""
         oldest = self._connection.execute(
             "SELECT position + length(kinds) - 1, time FROM batches "
             "WHERE room = ? ORDER BY position LIMIT ?",
@@ -158,7 +159,7 @@ class Tidy:
             self._aging.popleft()
 
     def _checkpoint(self) -> None:
-        """Bring the write-ahead log into the file once it has grown."""
+        """Move the write-ahead log into the file once it is large."""
         if self._pages < CHECKPOINT_PAGES:
             return
         checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -168,11 +169,11 @@ class Tidy:
         if moved < pages and now < (self._quiet or math.inf):
             self._quiet = self._quiet or now + QUIET_SECONDS
             self._reading.clear()
-        else:  # another program that reads is not waited for
+        else:  # do not wait for another program that reads
             self.let_read()
             self._pages = 0
 
     def let_read(self) -> None:
-        """Let other threads read, whatever has become of a checkpoint."""
+        """Let other threads read again, whatever became of the checkpoint."""
         self._quiet = 0.0
         self._reading.set()

@@ -1,8 +1,8 @@
-"""A thread that reads the file of the SQLite room log, while the chat goes on.
+"""A thread that reads the SQLite file while the chat goes on.
 
-A search may take a processor for many milliseconds. So this thread is a nice one: where there is
-not enough for all, it is those who talk that go first. It cannot be one of Trio's, which are used
-again for other things, as a thread without privileges cannot take that back.
+A search may use a processor for many milliseconds. So this thread has a low priority, and talk goes
+before searching on a busy machine. It is not one of Trio's threads: Trio reuses those for other
+work, and an unprivileged thread cannot raise its priority again.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from attrs import define, field
 
 T = TypeVar("T")
 
-# As the nice(1) command without a number.
+# The increment of nice(1) without a number.
 NICENESS: Final = 10
 NICEST: Final = 19
-# The writer keeps reads waiting for less; it may have ended.
+# The writer keeps reads waiting for less time. After this it may have ended.
 WAIT_SECONDS: Final = 1.0
+# A read that goes on is interrupted again after so long.
+INTERRUPT_SECONDS: Final = 0.05
 
 
 @define(eq=False)
 class ReadJob:
-    """A function of a connection to call, and its error, if it has failed, once `done` is set."""
+    """A function to call with a connection. Once `done` is set, `error` has its error, if any."""
 
     read: Callable[[sqlite3.Connection], None]
     error: Exception | None = None
@@ -38,26 +40,26 @@ class ReadJob:
     done: trio.Event = field(factory=trio.Event)
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do it, and note whether it has failed."""
+        """Call the function, and record its result or its error."""
         try:
             self.read(connection)
-        except Exception as error:  # noqa: BLE001 - whoever asked has to hear of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the caller raises it, whatever it is
             self.error = error
 
 
 class StoreReader:
-    """Reads one thing after the other, through a connection that cannot write."""
+    """Runs one read after the other, through a connection that cannot write."""
 
     def __init__(
         self, connection: sqlite3.Connection, reading: threading.Event, *, name: str
     ) -> None:
-        """Begin, in a thread of this name; to be made within Trio.
+        """Start the thread with this name. Call this within Trio.
 
         No read begins while `reading` is not set.
         """
         self._connection = connection
         self._reading = reading
-        # Each client has one job here at the most; that of a client that is gone takes no time.
+        # Each client has at most one job here. A job of a client that is gone takes no time.
         self._jobs: queue.SimpleQueue[ReadJob | None] = queue.SimpleQueue()
         self._closing = False
         self._closed = trio.Event()
@@ -65,9 +67,10 @@ class StoreReader:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     async def read(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Call a function of the connection in the thread; gives its result, raises its error.
+        """Call a function with the connection in the thread. Return its result, or raise its error.
 
-        If the caller is cancelled, a call that has begun goes on to its end, for nobody.
+        If the caller is cancelled, a call that has begun runs to its end, and its result is
+        dropped.
         """
         results: list[T] = []
         job = ReadJob(lambda connection: results.append(read(connection)))
@@ -81,11 +84,15 @@ class StoreReader:
         return results[0]
 
     async def close(self) -> None:
-        """End what is being read, and close the connection."""
+        """Interrupt the running read, and close the connection."""
         self._closing = True
-        self._connection.interrupt()
         self._jobs.put(None)
-        await self._closed.wait()
+        while not self._closed.is_set():
+            # Between two statements of a read there is nothing to interrupt: try again.
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the thread has closed it
+                self._connection.interrupt()
+            with trio.move_on_after(INTERRUPT_SECONDS):
+                await self._closed.wait()
 
     # --- in the thread ----------------------------------------------------------------------------
 
@@ -107,7 +114,7 @@ class StoreReader:
 
 
 def _be_nice() -> None:
-    """Give way to others; elsewhere than on Linux it would be the whole process that does."""
+    """Lower the thread's priority on Linux. Elsewhere this would lower the whole process's."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with contextlib.suppress(OSError):  # a sandbox may forbid it

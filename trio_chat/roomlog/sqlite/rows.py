@@ -1,6 +1,6 @@
-"""What persistent entries look like as rows, how rows are written, and what entries a row holds.
+"""Conversion between persistent entries and the rows of the SQLite file.
 
-A row is a batch: what was said in a room one after the other, with a line an entry in each column.
+A row is a batch: consecutive entries of a room. Each column has one line for each entry.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from trio_chat.protocol.events import Acted, Said, TopicSet
+from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog.order import LAST_SECOND, milliseconds
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 Value: TypeAlias = int | float | str
 Columns: TypeAlias = tuple[str, int, int, str, str, str, str, str, str]
 
-# Entries of a batch, at most: whoever wants one of them has all of them read, and each that is
-# added has the others written once more.
+# Entries of a batch, at most. A read of one entry reads its whole batch, and adding one rewrites
+# the others.
 MOST: Final = 16
-# Between two entries: no text, nick or id may have one in it.
+# Separates entries. No text, nick or id may contain it.
 BETWEEN: Final = "\n"
-# A letter an entry; what other letters mean is said in the schema.
-KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t"}
-SAID, ACTED, TOPIC_SET = KINDS.values()
+# One letter for each entry. The schema gives the meaning of other letters.
+KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r"}
+SAID, ACTED, TOPIC_SET, RULED = KINDS.values()
 
-# What fails ends the transaction in any case. Said so, SQLite keeps no copy of each page as it was
-# before a statement, to which that alone could go back: more than a third of what a row costs.
+# A failed statement ends the transaction in any case. With OR ROLLBACK, SQLite keeps no copy of
+# each page for undoing a single statement. That saves more than a third of the cost of a row.
 INSERT: Final = (
     "INSERT OR ROLLBACK INTO batches "
     "(id, room, position, time, times, kinds, authors, nicks, texts, folded) VALUES "
 )
 ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS: Final = ROW.count("?")
-# How many rows a statement has: the first for which there are enough. Each statement has a cost of
-# its own, and lets the hub's thread run Python, and then waits for it.
+# Rows in a statement; the first size for which there are enough rows is used. Each statement has a
+# fixed cost, and makes the writer wait for the hub's thread.
 SIZES: Final = (128, 16, 1)
-# How many values a statement takes.
+# The statements, by the number of their values.
 INSERTS: Final = {size * COLUMNS: INSERT + ", ".join([ROW] * size) for size in SIZES}
 GROW: Final = """
 UPDATE OR ROLLBACK batches SET
@@ -58,14 +58,14 @@ WHERE id = ?
 IN_ROOM: Final = "FROM rooms JOIN batches ON batches.room = rooms.id WHERE rooms.name = ?"
 SHOWN: Final = "SELECT shown, floor, position, times, kinds, authors, nicks, texts"
 TEXTS: Final = 7
-# Statements for what `entries` takes: with words to look for, and without. A page has no use for
-# what may be half of a row.
+# The statements that read what `entries` takes, with and without words to search for. A page needs
+# no `folded` texts, which may be half of a row.
 SEARCH: Final = f"{SHOWN}, folded {IN_ROOM}"
 SELECT: Final = f"{SHOWN}, '' {IN_ROOM}"
 
 
 class Lines(NamedTuple):
-    """What a batch holds of entries: its columns but those that say where it is."""
+    """The columns of a batch that hold its entries, without the columns that locate it."""
 
     time: float
     times: str
@@ -77,9 +77,9 @@ class Lines(NamedTuple):
 
 
 def lines(entries: Sequence[PersistentEntry]) -> Lines:
-    """These entries, which were said at once, as a batch holds them.
+    """Convert entries of one append to the columns of a batch.
 
-    Raises `sqlite3.DataError` where an entry cannot be told from the next.
+    Raises `sqlite3.DataError` if an entry contains the separator.
     """
     between = len(entries) - 1
     authors = BETWEEN.join([entry.author for entry in entries])
@@ -94,13 +94,13 @@ def lines(entries: Sequence[PersistentEntry]) -> Lines:
         authors,
         nicks,
         texts,
-        # Not NULL: for each of those, Python's sqlite3 looks in vain for a way to adapt it.
+        # Not NULL: Python's sqlite3 would search in vain for an adapter for each one.
         "" if texts.isascii() else casefolded(texts),
     )
 
 
 def insert(connection: sqlite3.Connection, values: Sequence[Value]) -> None:
-    """Insert rows, given as their values in a row, many to a statement; raises `sqlite3.Error`."""
+    """Insert rows, many to a statement, from the values of all rows. Raises `sqlite3.Error`."""
     start, end = 0, len(values)
     for size, statement in INSERTS.items():
         whole = end - (end - start) % size
@@ -112,19 +112,19 @@ def insert(connection: sqlite3.Connection, values: Sequence[Value]) -> None:
 
 
 def grow(connection: sqlite3.Connection, batches: Sequence[tuple[Lines, int]]) -> None:
-    """Add these lines to batches, given by their ids; raises `sqlite3.Error`."""
+    """Append lines to batches, given by their ids. Raises `sqlite3.Error`."""
     if not batches:
         return
-    # Not by number (`?1`): some Pythons 3.12 warn of that.
+    # Without numbers (`?1`): some versions of Python 3.12 warn about those.
     values = [(*added, added.casefolded or added.texts.lower(), batch) for added, batch in batches]
     if connection.executemany(GROW, values).rowcount != len(batches):
         raise sqlite3.IntegrityError("a batch is gone")
 
 
 def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[PersistentEntry]:
-    """The entries of a row that are kept and hold all the words, oldest first.
+    """Return the kept entries of a row that contain all the words, oldest first.
 
-    Their room's name as shown is the newest. Raises `sqlite3.DataError` for a damaged row.
+    Each entry's shown room name is the newest one. Raises `sqlite3.DataError` for a damaged row.
     """
     shown, floor, first, times, kinds, *texts, searched = columns
     chosen: Iterable[int] = range(max(0, floor + 1 - first), len(kinds))
@@ -138,6 +138,8 @@ def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[Pers
     return [
         TopicSet(room, shown, authors[at], nicks[at], said[at], first + at, when[at])
         if kinds[at] == TOPIC_SET
+        else Ruled(room, shown, authors[at], nicks[at], said[at], {}, 0, first + at, when[at])
+        if kinds[at] == RULED
         else (Acted if kinds[at] == ACTED else Said)(
             room, authors[at], nicks[at], said[at], first + at, when[at]
         )
@@ -153,7 +155,7 @@ def _lines(column: str, kinds: str) -> list[str]:
 
 
 def _times(lines: list[str]) -> list[float]:
-    """When each was said; what a disk has made of one may be none, and nobody could look at it."""
+    """Return the time of each entry. Times that a disk error made invalid become valid ones."""
     times: list[float] = []
     said = 0
     for line in lines:

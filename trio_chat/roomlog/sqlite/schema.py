@@ -1,4 +1,4 @@
-"""The schema of the SQLite room log's file, and the steps that bring older files to it."""
+"""The schema of the SQLite file, and the steps that update older files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from trio_chat.roomlog.order import LAST_SECOND, milliseconds
 if TYPE_CHECKING:
     import sqlite3
 
-# "trch": tells our files from other programs' (SQLite's "application_id").
+# "trch" identifies trio_chat's files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74726368
-# Raised by one with each change of the schema, together with a step that brings older files there.
-SCHEMA_VERSION: Final = 3
+# Grows by one with each change of the schema, together with a step that updates older files.
+SCHEMA_VERSION: Final = 4
 
-# The log has one row. Positions of new rooms begin above `forgotten`, so that no room's start over.
-# `identity` is random: it tells this file's positions from those of another.
+# Files of this version and newer ones are updated at once, whatever their size: the steps add
+# tables and columns. So an upgrade can do it while clients wait.
+QUICK_FROM: Final = 3
+
+# The log has one row. New rooms start above `forgotten`, so that no room's positions start over.
+# `identity` is random, and tells this file's positions from those of another.
 LOG: Final = """
 CREATE TABLE log (
     forgotten INTEGER NOT NULL,
@@ -24,9 +28,10 @@ CREATE TABLE log (
 ) STRICT;
 INSERT INTO log VALUES (0, lower(hex(randomblob(12))));
 """
-# A room's entries up to the position `floor` are kept no more; none of these is later than
-# `floor_time`. A room without a name is being forgotten. The topic was set at `topic_time` by the
-# client with the id `topic_author`, called `topic_nick` then: 0 and empty if that is not known.
+# A room's entries up to position `floor` are deleted or to be deleted, and none of them is later
+# than `floor_time`. A room without a name is being forgotten. `topic_author` is the client id of
+# the topic's author, and `topic_nick` the author's nick at `topic_time`. They are empty and 0 if
+# unknown. `ruled` is the position of the entry that last changed the room's rules, or 0.
 ROOMS: Final = """
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
@@ -37,20 +42,21 @@ CREATE TABLE rooms (
     floor_time REAL NOT NULL DEFAULT 0,
     topic_author TEXT NOT NULL DEFAULT '',
     topic_nick TEXT NOT NULL DEFAULT '',
-    topic_time REAL NOT NULL DEFAULT 0
+    topic_time REAL NOT NULL DEFAULT 0,
+    ruled INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 """
-# What was said in a room one after the other, from `position` on, the last of it at `time`: each
-# text has a line an entry, `kinds` a letter. Rows are in the order in which they came, so that what
-# an append writes is in few places: in the order of rooms each would be at another. `folded` has
-# the texts as they are searched, where more than ASCII letters are folded; else it is empty.
+# Consecutive entries of a room. The first has `position`, the last has `time`. Each text column has
+# a line for each entry, and `kinds` has a letter. Rows are in the order of their appends, so an
+# append writes in few places. In the order of rooms, each row would be in another place. `folded`
+# has the casefolded texts for searching, if more than ASCII letters change; otherwise it is empty.
 #
-# `times` has seconds since 1970, to the millisecond. An empty line is a millisecond after the line
-# before.
+# `times` has seconds since 1970, to the millisecond. An empty line means a millisecond after the
+# line before.
 #
-# `kinds` has "s" for what is said, "a" for an action and "t" for a topic. Other letters are read as
-# "s", so that a file may get more of them without another schema. Reserved are "n" for a notice and
-# "l" for someone who left, whose text is the reason.
+# `kinds` has "s" for a message, "a" for an action, "t" for a topic and "r" for a change of the
+# room's rules. Other letters are read as "s", so that new kinds need no new schema. "n" is reserved
+# for a notice, and "l" for a user who left, with the reason as its text.
 BATCHES: Final = """
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY,
@@ -66,17 +72,41 @@ CREATE TABLE batches (
     UNIQUE (room, position)
 ) STRICT;
 """
-SCHEMA: Final = LOG + ROOMS + BATCHES
+# The rules of rooms: fields, whose meaning the log does not know.
+RULES: Final = """
+CREATE TABLE IF NOT EXISTS rules (
+    room INTEGER NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (room, field)
+) STRICT, WITHOUT ROWID;
+"""
+# The newest actions of each room. They outlive their entries in `batches`. `was` and `now` have the
+# changed fields before and after the action, as JSON objects; null is no field.
+ACTIONS: Final = """
+CREATE TABLE IF NOT EXISTS actions (
+    room INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    time REAL NOT NULL,
+    author TEXT NOT NULL,
+    nick TEXT NOT NULL,
+    text TEXT NOT NULL,
+    was TEXT NOT NULL,
+    now TEXT NOT NULL,
+    PRIMARY KEY (room, position)
+) STRICT, WITHOUT ROWID;
+"""
+SCHEMA: Final = LOG + ROOMS + BATCHES + RULES + ACTIONS
 
-# Batches looked at in one go by a step.
+# Batches that a step handles at once.
 STRETCH: Final = 1_000
 
 
 def _order_times(connection: sqlite3.Connection) -> None:
-    """Have the times of each room's entries grow, and those that are a step apart be empty lines.
+    """Make the times of each room's entries grow, and shorten steps of a millisecond.
 
-    Before schema 3 an empty line stood for the same time once more. The next append had an earlier
-    time if the clock was set back. Rows that are damaged are left as they are.
+    Before schema 3, an empty line meant the same time again, and times went back if the clock was
+    set back. Damaged rows are left as they are.
     """
     newest: dict[int, int] = {}
     key = 0
@@ -97,9 +127,9 @@ def _order_times(connection: sqlite3.Connection) -> None:
 
 
 def _ordered(lines: list[str], last: int) -> tuple[str, int]:
-    """Times of schema 2, after one in milliseconds, as schema 3 has them; and the last of them.
+    """Convert times of schema 2 to schema 3. Return them, and the last one in milliseconds.
 
-    Raises `ValueError` if a time is none.
+    All times come after `when`, in milliseconds. Raises `ValueError` for an invalid time.
     """
     ordered: list[str] = []
     for line in lines:
@@ -119,9 +149,36 @@ def _milliseconds(time: float) -> int:
     return milliseconds(time)
 
 
-# Each step brings a file from the version before to its own, by statements and by functions.
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file, which has none. Raises `sqlite3.Error`."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.executescript(SCHEMA)
+
+
+def _add_ruled(connection: sqlite3.Connection) -> None:
+    """Add the column `ruled`, unless it is there.
+
+    A version that knows schema 3 alone and took over from this one has called the file its own.
+    """
+    if "ruled" not in {column for _, column, *_ in connection.execute("PRAGMA table_info(rooms)")}:
+        connection.execute("ALTER TABLE rooms ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0")
+
+
+NEW_IDENTITY: Final = "UPDATE log SET identity = lower(hex(randomblob(12)))"
+
+
+def new_identity(connection: sqlite3.Connection) -> None:
+    """Give a log another identity: its positions are no longer those it was known by.
+
+    Raises `sqlite3.Error`.
+    """
+    connection.execute(NEW_IDENTITY)
+
+
+# Each step updates a file from the version before, by statements and by functions.
 STEPS: Final[dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]]] = {
-    # Schema 1 had a row an entry.
+    # Schema 1 had a row for each entry.
     2: (
         BATCHES,
         (
@@ -132,24 +189,26 @@ STEPS: Final[dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]]] 
         ),
         "DROP TABLE entries",
     ),
-    # Schema 2 had no identity, of a topic nothing but its text, and entries with the same time.
+    # Schema 2 had no identity, only the text of a topic, and entries with equal times.
     3: (
         "ALTER TABLE positions RENAME TO log",
         "ALTER TABLE log ADD COLUMN identity TEXT NOT NULL DEFAULT ''",
-        "UPDATE log SET identity = lower(hex(randomblob(12)))",
+        NEW_IDENTITY,
         "ALTER TABLE rooms ADD COLUMN floor_time REAL NOT NULL DEFAULT 0",
         "ALTER TABLE rooms ADD COLUMN topic_author TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rooms ADD COLUMN topic_nick TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE rooms ADD COLUMN topic_time REAL NOT NULL DEFAULT 0",
         _order_times,
     ),
+    # Schema 3 had no rules of rooms.
+    4: (_add_ruled, RULES, ACTIONS),
 }
 
 
 def update(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a file of a version to this one, in one transaction; raises `sqlite3.Error`.
+    """Update a file to this version in one transaction. Raises `sqlite3.Error`.
 
-    If it fails, the connection is to be closed, which takes all of it back.
+    After a failure, the caller has to close the connection, which undoes everything.
     """
     connection.execute("BEGIN IMMEDIATE")
     for step in range(version + 1, SCHEMA_VERSION + 1):

@@ -1,6 +1,6 @@
-"""The thread that writes the file of the SQLite room log, and owns the connection that does.
+"""The thread that writes the SQLite file, and owns the writing connection.
 
-An append is one transaction. What the thread knows of the rooms is nobody else's.
+An append is one transaction. The thread's knowledge of the rooms is its own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import trio
 from attrs import define, field
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.events import PERSISTENT
+from trio_chat.protocol.events import PERSISTENT, Ruled
 from trio_chat.roomlog.ranks import without
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.rules import NO_RULES, Rules, decide
 from trio_chat.roomlog.sqlite.append import Append, load
 from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
 from trio_chat.roomlog.sqlite.lookout import IDLE_SECONDS, Lookout
@@ -38,34 +39,36 @@ logger = logging.getLogger("trio_chat")
 NOT_SAID: Final = "not said: the server cannot save messages now; please try again later"
 
 
-KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None]]"
-"""The newest position of rooms, by their names, and the newest topic of those that have one."""
+KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None, Rules]]"
+"""The newest position of rooms, by their names, the newest topic if there is one, and the rules."""
 
 
 @define(eq=False)
 class Job:
-    """Drafts to append, and what came of them once `done` is set.
+    """Drafts to append. Once `done` is set, the job holds the results.
 
     `in_use` tells the thread whether a room has to stay.
     """
 
-    # Some may be refused already.
+    # Some drafts may be refused already.
     drafts: Sequence[Result]
     in_use: RoomTest
+    # Whether one of them may be a `Ruled`.
+    ruled: bool
     results: Sequence[Result] = ()
-    # The rooms that have spoken, and the names of those forgotten to make place for new ones.
+    # The rooms that have spoken, and the names of the rooms forgotten for new ones.
     spoken: KnownRooms = field(factory=dict)
     forgotten: Sequence[str] = ()
-    # Whether it could not be written.
+    # Whether the write failed.
     failed: bool = False
     done: trio.Event = field(factory=trio.Event)
 
 
 @define(eq=False)
 class CheckJob:
-    """Another process is to go on with the file: `problem` says why it could not, if it is set.
+    """A check that another process can continue with the file. `problem` says why it cannot.
 
-    It is what it is once `done` is set.
+    It is valid once `done` is set.
     """
 
     problem: str = ""
@@ -74,26 +77,26 @@ class CheckJob:
 
 @define(eq=False)
 class PauseJob:
-    """The file is to be left alone until a `ResumeJob` comes; `done` is set once it is closed."""
+    """Leave the file alone until a `ResumeJob`. `done` is set once the connection is closed."""
 
     done: trio.Event = field(factory=trio.Event)
 
 
 @define(eq=False)
 class ResumeJob:
-    """The file is to be written again."""
+    """Write the file again."""
 
 
 AnyJob: TypeAlias = "Job | Retention | CheckJob | PauseJob | ResumeJob"
 Jobs: TypeAlias = "queue.SimpleQueue[AnyJob | None]"
-"""What the thread is to do: append, keep more or less, check the file, pause, go on, or end."""
+"""A job for the thread: append, keep more or less, check the file, pause, continue, or end."""
 
 
 class Writer:
-    """The thread's work; all of it runs there but `known`, `identity`, `lock` and `reading`."""
+    """The thread's work. Only `known`, `identity`, `lock` and `reading` are for other threads."""
 
     def __init__(self, file: StoreFile, retention: Retention) -> None:
-        """Open the file and read what is known of its rooms; raises `sqlite3.Error`."""
+        """Open the file and read the state of its rooms. Raises `sqlite3.Error`."""
         self._file = file
         self._retention = retention
         self._failing = False
@@ -110,11 +113,11 @@ class Writer:
 
     @property
     def identity(self) -> str:
-        """The log's; to be asked before `run`."""
+        """The log's identity. Valid before `run`."""
         return self._rooms.identity
 
     def known(self) -> KnownRooms:
-        """All rooms there are; to be asked before `run`."""
+        """All rooms in the file. Valid before `run`."""
         return _known(self._rooms.by_name.values())
 
     def run(
@@ -123,10 +126,9 @@ class Writer:
         token: trio.lowlevel.TrioToken,
         found: Callable[[tuple[str, ...]], object],
     ) -> None:
-        """Do jobs until there is a `None`, tidy in between, and close the file.
+        """Do jobs until a `None`, tidy in between, then close the file.
 
-        `found` is called in Trio's thread with what is wrong with the file, each time it is another
-        matter.
+        `found` is called in Trio's thread with the problems of the file, each time they change.
         """
 
         def look() -> None:
@@ -136,7 +138,7 @@ class Writer:
         try:
             while (job := self._next(jobs, look)) is not None:
                 if isinstance(job, Job):
-                    # The list is the hub's again once it is told.
+                    # The hub owns the list again once it is told.
                     entries, pages = len(job.drafts), self._append(job)
                     token.run_sync_soon(job.done.set)
                     if self._tidy_some(entries, pages) and pages:
@@ -179,32 +181,47 @@ class Writer:
             raise
 
     def _append(self, job: Job) -> int:
-        """Append a job's drafts; refuse the persistent ones if that fails, or there is no place.
+        """Append a job's drafts. Refuse the persistent ones if that fails or if there is no space.
 
-        Gives how many pages it took, none if it has not come to that.
+        Returns the number of pages written.
         """
         if (full := self._lookout.full) is not None:
             refusal = Refused(full.sentence, code=Code.CANNOT_WRITE, limit=full.limit)
             job.results = _refused(job.drafts, refusal)
             return 0
         append = Append(self._connection, self._rooms, self._retention, job.in_use)
+        drafts = decide(job.drafts, self._rules_of) if job.ruled else job.drafts
         try:
-            append.write(job.drafts)
+            append.write(drafts, ruled=job.ruled)
         except sqlite3.Error as error:
             self._failed(error)
             job.failed = True
             job.results = _refused(job.drafts, Refused(NOT_SAID, code=Code.CANNOT_WRITE))
             return 0
-        job.results = without(append.refused, job.drafts)
+        job.results = without(append.refused, drafts)
         spoken, forgotten = append.committed()
         job.spoken = _known(spoken)
+        if job.ruled:
+            job.spoken |= self._ruled(job.drafts)
         job.forgotten = [room.name for room in forgotten]
         self._tidy.look_at(spoken)
         self._tidy.look_at(forgotten)
         return append.pages(len(job.drafts))
 
+    def _rules_of(self, room: str) -> Rules:
+        known = self._rooms.by_name.get(room)
+        return NO_RULES if known is None else known.rules
+
+    def _ruled(self, drafts: Sequence[Result]) -> KnownRooms:
+        """Return the rooms whose rules somebody wanted to change, with the rules that they have.
+
+        After a failed write, they may have others than the caller knows.
+        """
+        names = {draft.room for draft in drafts if isinstance(draft, Ruled)}
+        return _known(room for name in names if (room := self._rooms.by_name.get(name)))
+
     def _failed(self, error: sqlite3.Error) -> None:
-        """After a failed write, be as the file is; say so once, until it works again."""
+        """After a failed write, reread the state of the file. Log the first failure only."""
         if not self._failing:
             self._failing = True
             logger.error(
@@ -214,11 +231,11 @@ class Writer:
         if not self._rolled_back() or isinstance(error, sqlite3.IntegrityError):
             self._reopen()
         self._tidy.hold_off()
-        # Once is enough: all that is said in the chat would wait as long, each time.
+        # Once is enough: every message of the chat waits as long.
         self._wait_for_others(0)
 
     def _works(self) -> None:
-        """Say so, if it did not before."""
+        """Log that writing works again, if it failed before."""
         if self._failing:
             self._failing = False
             self._wait_for_others(BUSY_SECONDS)
@@ -229,7 +246,7 @@ class Writer:
             self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _rolled_back(self) -> bool:
-        """Whether there is a connection, and it is in no transaction any more."""
+        """Whether there is a connection, and it is no longer in a transaction."""
         try:
             if self._connection.in_transaction:
                 self._connection.rollback()
@@ -238,10 +255,10 @@ class Writer:
         return True
 
     def _reopen(self) -> None:
-        """Begin anew with the file, of which a failed write has left us another notion.
+        """Start over with the file: after a failed write, its state is unknown.
 
-        Where that fails too, the connection stays closed, until the next write fails for that. So
-        it does while another file is in its place: nobody knows what is in that.
+        If this fails too, the connection stays closed until the next write tries again. The same
+        happens while another file is in its place, because its content is unknown.
         """
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
@@ -249,7 +266,7 @@ class Writer:
                 self._connect()
 
     def _check(self) -> str:
-        """Why another process could not go on with the file; nothing if it could."""
+        """Return why another process could not continue with the file, or an empty text."""
         path = self._file.path
         if self._lookout.moved():
             return (
@@ -264,7 +281,7 @@ class Writer:
         return ""
 
     def _tidy_some(self, entries: int, pages: int) -> bool:
-        """Tidy a little; whether that has worked."""
+        """Tidy a little. Return whether that worked."""
         try:
             self._tidy.some(entries, pages)
         except sqlite3.Error as error:
@@ -278,4 +295,4 @@ def _refused(drafts: Sequence[Result], refusal: Refused) -> Sequence[Result]:
 
 
 def _known(rooms: Iterable[RoomRows]) -> KnownRooms:
-    return {room.name: (room.position, room.topic) for room in rooms}
+    return {room.name: (room.position, room.topic, room.rules) for room in rooms}

@@ -1,0 +1,180 @@
+"""The documents about moderation: what they become, what they refuse, and what they do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hubs import running_hub
+from test_moderation import TABLE, member, owned
+from test_persons import FakePeople, device
+
+from trio_chat.config.settings import Settings
+from trio_chat.dialects import documents
+from trio_chat.dialects.forms import Context
+from trio_chat.dialects.moderation_forms import MODERATION_FORMS
+from trio_chat.errors import Code
+from trio_chat.protocol import commands
+from trio_chat.protocol.commands import Command, Refuse, Target
+from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.table import make_table, read_command
+
+JACK = parse_nick("jack", 32)
+AT_GO = {"room": "#Go"}
+
+
+def read(kind: str, table=TABLE, **fields: object) -> Command:
+    text = json.dumps({"type": kind, **fields})
+    return documents.read(text, Context(table, Settings(), private=True))
+
+
+EXAMPLES = [
+    ("claim_room", AT_GO, commands.ClaimRoom("#go")),
+    ("show_rules", AT_GO, commands.ShowRules("#go")),
+    (
+        "set_room",
+        {"setting": "join", "value": "members", **AT_GO},
+        commands.SetRoom("join", "members", "#go"),
+    ),
+    (
+        "set_role",
+        {"nick": "jack", "role": "operator", **AT_GO},
+        commands.SetRole(JACK, "operator", "#go"),
+    ),
+    ("invite", {"nick": "jack", **AT_GO}, commands.Invite(JACK, "#go")),
+    (
+        "moderate",
+        {"action": "mute", "target": "jack", **AT_GO},
+        commands.Penalize("mute", Target(JACK), -1, "", "#go"),
+    ),
+    ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
+    ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "record"), EXAMPLES)
+def test_each_becomes_its_record(kind: str, fields: dict[str, object], record: Command) -> None:
+    assert read(kind, **fields) == record
+
+
+@pytest.mark.parametrize("kind", MODERATION_FORMS)
+def test_without_the_rows_there_are_no_such_documents(kind: str) -> None:
+    refused = Refuse(f"there is no command of the type {kind}", Code.UNKNOWN_COMMAND)
+    assert read(kind, make_table()) == refused
+
+
+def test_each_has_an_example_here() -> None:
+    assert [kind for kind, *_ in EXAMPLES] == list(MODERATION_FORMS)
+
+
+@pytest.mark.parametrize("missing", ["room", "target", "action"])
+def test_each_needs_its_fields(missing: str) -> None:
+    fields = {"action": "ban", "target": "jack", **AT_GO}
+    del fields[missing]
+    refused = Refuse(f"moderate needs the field {missing}", Code.BAD_DOCUMENT)
+    assert read("moderate", **fields) == refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "record"),
+    [
+        ({"target": "@5"}, ("ban", Target(entry=5))),
+        ({"target": "net:7F3A09C2"}, ("ban", Target(network="7f3a09c2"))),
+        ({"target": "jack", "seconds": None}, ("ban", Target(JACK), None)),
+        ({"target": "jack", "seconds": 90}, ("ban", Target(JACK), 90)),
+        (
+            {"target": "jack", "reason": " spam\tand ham "},
+            ("ban", Target(JACK), -1, "spam and ham"),
+        ),
+        ({"target": "jack", "action": "kick"}, ("kick", Target(JACK))),
+    ],
+)
+def test_whom_it_is_about_and_for_how_long(fields: dict[str, object], record: tuple) -> None:
+    expected = commands.Penalize(*record)
+    expected.room = "#go"
+    assert read("moderate", **{"action": "ban", **fields, **AT_GO}) == expected
+
+
+SECONDS = "seconds must be a whole number from 1 to 863913600"
+ACTION = "action must be one of kick, mute, ban"
+CONTROL = "control characters (arrow keys send them)"
+NETWORK = "net: is followed by the tag of a network, such as net:7f3a09c2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "sentence"),
+    [
+        *(("moderate", {"seconds": s}, SECONDS) for s in (0, -1, True, 1.5, "90", [], 10**30)),
+        *(("moderate", {"action": a}, ACTION) for a in ("op", "Ban", 5, None, ["ban"], {})),
+        ("moderate", {"target": 5}, "target must be a string"),
+        ("moderate", {"target": "@x"}, "ID must be a number that /history shows"),
+        ("moderate", {"target": "net:x"}, NETWORK),
+        ("moderate", {"reason": 5}, "reason must be a string"),
+        ("moderate", {"reason": "a\nb"}, f"a reason may not contain {CONTROL}"),
+        ("moderate", {"action": "kick", "seconds": 5}, "a kick has no seconds: mute or ban"),
+        ("set_room", {"setting": "x"}, "setting must be one of join, speak, topic, history"),
+        ("set_room", {"value": "x"}, "join must be one of all, accounts, members"),
+        ("set_room", {"value": 5}, "value must be a string"),
+        (
+            "set_role",
+            {"role": "server"},
+            "role must be one of none, member, voice, operator, owner",
+        ),
+        ("undo", {"action": "A17"}, f"action must be a whole number from 1 to {2**63 - 1}"),
+        ("show_actions", {"limit": 501}, "limit must be a whole number from 1 to 500"),
+        ("claim_room", {"room": 5}, "room must be a string"),
+    ],
+)
+def test_each_refusal_is_one_sentence(kind: str, fields: dict[str, object], sentence: str) -> None:
+    [good] = [about for name, about, _ in EXAMPLES if name == kind]
+    refused = read(kind, **{**good, **fields})
+    assert isinstance(refused, Refuse)
+    assert refused.reason == sentence
+
+
+def test_a_typed_line_is_for_the_room_in_which_it_was_typed() -> None:
+    for text in ("/claim", "/room", "/room join all", "/role jack voice", "/invite jack"):
+        record = read("command", line=text, **AT_GO)
+        expected = read_command(text, TABLE, Settings())
+        expected.room = "#go"
+        assert record == expected
+    for text in ("/kick jack", "/mute jack 2h x", "/ban @5", "/undo A17", "/log"):
+        assert read("command", line=text, **AT_GO).room == "#go"
+
+
+async def test_a_program_moderates_each_of_its_rooms() -> None:
+    people = FakePeople()
+    for nick in ("ann", "bob"):
+        people.add(nick)
+    async with running_hub(people=people) as run:
+        first = await owned(run)
+        ann = await device(run, "ann", "#a", "#b")
+        bob = await member(run, "bob")
+        del first
+
+        async def ask(kind: str, **fields: object) -> list[dict]:
+            ann.link.documents()
+            await run.turn(ann, read(kind, id="1", **fields))
+            return ann.link.documents()
+
+        [claimed] = await ask("claim_room", room="#b")
+        assert (claimed["type"], claimed["text"], claimed["id"]) == (
+            "ruled", "claimed the room", "1",
+        )  # fmt: skip
+        [ruled] = await ask("moderate", action="mute", target="bob", seconds=90, room="#a")
+        assert (ruled["room"], ruled["text"]) == ("#a", "muted bob for 90 seconds")
+        bob.link.lines()
+        await run.turn(bob, commands.Say("hi"))
+        assert bob.link.lines()[0].startswith("err: you are muted in #a until ")
+        [wrong] = await ask("undo", action=ruled["position"], room="#b")
+        assert (wrong["code"], wrong["id"]) == ("no_such_action", "1")
+        [undone] = await ask("undo", action=ruled["position"], room="#a")
+        assert undone["text"] == "undid A2: muted bob for 90 seconds"
+        [shown] = await ask("show_actions", room="#a")
+        assert [action["position"] for action in shown["actions"]] == [1, 2, 3]
+        [rules] = await ask("show_rules", room="#b")
+        assert rules["role"] == "owner"
+        [refused] = await ask("moderate", action="kick", target="bob", room="#b")
+        assert refused["reason"] == "bob is not in #b"
+        [lost] = await ask("claim_room", room="#c")
+        assert lost["code"] == "not_in_room"

@@ -1,0 +1,206 @@
+"""Drafts become operations in their order, and results become entries or refusals."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_chat.errors import Code, Refused
+from trio_chat.protocol.events import (
+    Acted,
+    ConnectionChanged,
+    Entered,
+    Entry,
+    Exited,
+    Gone,
+    Moved,
+    NickChanged,
+    Ruled,
+    Said,
+    Told,
+    TopicSet,
+)
+from trio_chat.protocol.names import Name
+from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.redis.codec import Batch
+from trio_chat.roomlog.redis.operations import OUT_OF_MEMORY, UNDONE, Operations, hash_of
+
+TURN = "n e 1"
+
+
+def said(room: str, text: str = "hi") -> Said:
+    return Said(room, "u1", "jack", text)
+
+
+def nick() -> NickChanged:
+    return NickChanged("u1", "jack", Name("john", "john", ("john", "j0hn")))
+
+
+def of(*drafts: Entry, leaves_only: bool = False, kept: tuple[str, ...] = ()) -> Operations:
+    def secret(user: str) -> tuple[str, int]:
+        return f"hash of {user}", 5
+
+    return Operations.of(drafts, secret, kept, leaves_only=leaves_only)
+
+
+def letters(operations: Operations) -> str:
+    """The operations; small letters for texts."""
+    counts = {"S": 4, "T": 6, "J": 10, "L": 4, "G": 3, "P": 3, "A": 3, "M": 4}
+    found, at, items = "", 0, operations.arguments
+    while at < len(items):
+        letter = str(items[at])
+        found += letter
+        at += counts[letter] if letter != "N" else 7 + int(items[at + 6])
+    return found
+
+
+def entries(operations: Operations, *results: object):
+    batches: list[Batch] = []
+    rooms: dict[str, LoggedRoom] = {}
+    found = operations.entries(results, TURN, batches.append, rooms.__setitem__)
+    return found, batches, rooms
+
+
+def test_messages_of_a_room_are_one_operation_up_to_the_next_claim():
+    drafts = [said("#a", "1"), said("#b", "2"), Acted("#a", "u2", "jill", "3"), nick(), said("#a")]
+    operations = of(*drafts)
+    assert letters(operations) == "SSNS"
+    assert operations.arguments[:4] == ["S", "#a", 2, b"SA\0u1\nu2\0jack\njill\x001\n3"]
+    found, batches, _ = entries(operations, [7, 5000], [1, 5000], 1, [8, 6000])
+    assert found is operations.drafts
+    assert [draft.position for draft in drafts if not isinstance(draft, NickChanged)] == [
+        6,
+        1,
+        7,
+        8,
+    ]
+    assert [drafts[0].time, drafts[2].time, drafts[4].time] == [5.0, 5.001, 6.0]
+    assert [(batch.room, batch.top, batch.count) for batch in batches] == [
+        ("#a", 7, 2),
+        ("#b", 1, 1),
+        ("#a", 8, 1),
+    ]
+    assert batches[0].entries() == [drafts[0], drafts[2]]
+
+
+def test_rooms_on_redis_have_no_moderators():
+    drafts = [said("#a"), Ruled("#a", "#A", "u1", "n", "pinned 1", {"pin": "1"}), said("#a")]
+    operations = of(*drafts)
+    assert letters(operations) == "S"
+    first, refusal, second = operations.entries([[2, 5000]], "t", lambda _: None, lambda *_: None)
+    assert [first, second] == drafts[::2]
+    assert isinstance(refusal, Refused)
+    assert refusal.code == Code.NO_MODERATORS
+    assert str(refusal) == ("this server's rooms have no moderators yet: its store is on Redis")
+
+
+kinds = st.sampled_from([said("#a"), said("#b"), TopicSet("#a", "#A", "u1", "n", "tea"), nick()])
+
+
+@given(st.lists(kinds, max_size=12))
+def test_no_message_crosses_anything_else(drafts: list[Entry]):
+    expected, run = "", set()
+    for draft in drafts:
+        if isinstance(draft, Said):
+            run.add(draft.room)
+        else:
+            expected += "S" * len(run) + ("T" if isinstance(draft, TopicSet) else "N")
+            run = set()
+    assert letters(of(*drafts)) == expected + "S" * len(run)
+
+
+def test_claims_carry_what_the_engine_needs():
+    entered = Entered("u1", "jack", "#a", "#A", "#b")
+    arguments = of(nick(), entered, Told("u2", "u1", "jack", "psst"), kept=("#a",)).arguments
+    assert arguments[:8] == ["N", "u1", "hash of u1", 5, arguments[4], "john", 2, "john"]
+    joined = arguments[9:19]
+    assert joined == ["J", "u1", "hash of u1", 5, joined[4], "jack", "#a", "#A", "#b", 1]
+    assert arguments[19:21] == ["P", "u2"]
+    moved = of(Moved("u1", "jack", "secret")).arguments
+    assert moved[:3] == ["M", "u1", hash_of("secret")]
+    assert "secret" not in str(moved)
+    assert of(ConnectionChanged("u1", {"#a": 3}), ConnectionChanged("u1")).arguments == [
+        *("A", "u1", '{"#a": 3}'),
+        *("A", "u1", ""),
+    ]
+    assert hash_of("") == ""
+
+
+def test_the_state_of_a_room_comes_with_a_join():
+    entered = Entered("u1", "jack", "#a", "#A")
+    [found], _, rooms = entries(of(entered), [b"7", b"tea", b"u2", b"jill", b"2500"])
+    assert found is entered
+    assert rooms == {"#a": LoggedRoom("tea", "u2", "jill", 2.5, 7)}
+    *_, rooms = entries(of(entered), [b"0", b"", b"", b"", b""])
+    assert rooms == {"#a": LoggedRoom()}
+
+
+def test_a_user_that_moves_here_brings_its_positions():
+    moved = Moved("u1", "jack", "secret")
+    result = [b'{"#a":3}', b"1", b"#a", [b"7", b"", b"", b"", b""]]
+    [found], _, rooms = entries(of(moved), result)
+    assert (found, moved.positions) == (moved, {"#a": 3})
+    assert rooms == {"#a": LoggedRoom(position=7)}
+    _, _, rooms = entries(of(moved), [b"", b"0"])
+    assert (moved.positions, rooms) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("draft", "result", "code"),
+    [
+        (nick(), 0, Code.NICK_TAKEN),
+        (Entered("u1", "jack", "#a", "#A"), 0, Code.TOO_MANY_ROOMS),
+        (Told("u2", "u1", "jack", "psst"), 0, Code.CLIENT_LEFT),
+        (Told("u2", "u1", "jack", "psst"), 2, Code.UNREACHABLE),
+        (Gone("u1", "jack"), 0, Code.CLIENT_LEFT),
+        (nick(), -1, Code.CLIENT_LEFT),
+        (Entered("u1", "jack", "#a", "#A"), -1, Code.CLIENT_LEFT),
+        (Exited("u1", "jack", "#a"), -1, Code.CLIENT_LEFT),
+        (Moved("u1", "jack", "secret"), 0, Code.CANNOT_RESUME),
+    ],
+)
+def test_refusals_say_why(draft, result, code):
+    other = said("#a")
+    [first, refused], *_ = entries(of(other, draft), [1, 5000], result)
+    assert first is other
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+
+
+def test_with_a_full_memory_only_leaves_go_through():
+    leaves = [Exited("u1", "jack", "#a"), ConnectionChanged("u1", {}), Gone("u1", "jack")]
+    drafts = [said("#a"), leaves[0], nick(), leaves[1], Told("u2", "u1", "jack", "x"), leaves[2]]
+    operations = of(*drafts, leaves_only=True)
+    assert letters(operations) == "LAG"
+    found, batches, _ = entries(operations, 1, 1, 1)
+    assert [one for one in found if not isinstance(one, Refused)] == leaves
+    assert {str(one) for one in found if isinstance(one, Refused)} == {OUT_OF_MEMORY}
+    assert batches == []
+
+
+def test_of_a_turn_that_others_have_put_back_only_that_counts():
+    leaves = [Exited("u1", "jack", "#a"), Gone("u1", "jack")]
+    told = Told("u2", "u1", "jack", "psst")
+    topic = TopicSet("#a", "#A", "u1", "jack", "tea")
+    drafts = [
+        said("#a", "1"),
+        said("#b"),
+        said("#a", "2"),
+        nick(),
+        topic,
+        told,
+        said("#a"),
+        *leaves,
+    ]
+    operations = of(*drafts)
+    assert operations.rooms == ["#a", "#b"]
+    batches = [Batch("#a", 5, 2, 5000, TURN, b""), Batch("#a", 6, 1, 5002, TURN, b"")]
+    results = operations.recall({"#a": batches, "#b": []})
+    assert results == [[5, 5000], None, None, [6, 5002], 1, None, 1, 1]
+    found, kept, _ = entries(operations, *results)
+    counted = [drafts[0], drafts[2], topic, told, *leaves]
+    assert [one for one in found if not isinstance(one, Refused)] == counted
+    assert {str(one) for one in found if isinstance(one, Refused)} == {UNDONE}
+    assert [entry.position for entry in counted[:3]] == [4, 5, 6]
+    assert [(batch.top, batch.turn) for batch in kept] == [(5, TURN), (6, TURN)]

@@ -1,0 +1,238 @@
+"""The lines that people read: how the line protocol shows each event (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, cast
+
+from trio_chat.dialects.telnet import NO_OPERATION
+from trio_chat.protocol.events import (
+    AccountExported,
+    Acted,
+    ActionsShown,
+    Answered,
+    Departed,
+    DevicesListed,
+    Ended,
+    EntriesShown,
+    Event,
+    Goodbye,
+    HelpShown,
+    Identified,
+    Joined,
+    Left,
+    LoggedIn,
+    LoggedOut,
+    MembersListed,
+    Missed,
+    NickTaken,
+    Notice,
+    Refusal,
+    Renamed,
+    RoomsListed,
+    Ruled,
+    RulesShown,
+    Said,
+    Stopping,
+    TellSent,
+    Told,
+    TopicSet,
+    TopicShown,
+    Welcomed,
+)
+from trio_chat.protocol.text import UNSEEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trio_chat.dialects import Piece
+    from trio_chat.protocol.events import PersistentEntry
+
+
+def _list(names: list[str], more: int) -> str:
+    text = ", ".join(names)
+    return f"{text} and {more} more" if more else text
+
+
+def _welcomed(event: Welcomed) -> str:
+    topic = f"\n{_topic_shown(event)}" if event.topic else ""
+    return f"> welcome to {event.room_name}{topic}"
+
+
+def _topic_shown(event: Welcomed | TopicShown) -> str:
+    if event.topic:
+        return f"> topic of {event.room_name}: {event.topic}"
+    return f"> {event.room_name} has no topic"
+
+
+def _identified(event: Identified) -> str:
+    if event.old_nick == event.nick:
+        return f"> {event.nick} has logged in or out"
+    return f"> {event.old_nick} is now known as {event.nick}"
+
+
+def _logged_in(event: LoggedIn) -> str:
+    lines = [f"> you are logged in: I will call you {event.nick}"]
+    if event.recovery:
+        lines.append(
+            f"> your recovery code is {event.recovery}: keep it, as it is shown only now. "
+            f"With /recover {event.nick} it lets you in if you forget your password"
+        )
+    return "\n".join(lines)
+
+
+def _rules_shown(event: RulesShown) -> str:
+    settings = ", ".join(f"{setting.name} {setting.value}" for setting in event.settings)
+    return f"> {event.room_name}: {settings}; your role: {event.role}"
+
+
+def _actions_shown(event: ActionsShown) -> str:
+    lines = [
+        f"> [A{action.position} {_date(int(action.time) // 60)} UTC] {action.nick} {action.text}"
+        for action in event.actions
+    ]
+    return "\n".join(lines) or f"> no actions in {event.room_name}"
+
+
+def _devices_listed(event: DevicesListed) -> str:
+    lines = [
+        f"> {device.number}: {device.label}, since {_date(int(device.made) // 60)} UTC, last seen "
+        f"{_date(int(device.seen) // 60)} UTC"
+        for device in event.devices
+    ]
+    return "\n".join(lines) or "> no device stays logged in"
+
+
+def _missed(event: Missed) -> str:
+    messages = "message" if event.count == 1 else "messages"
+    return f"> you missed {event.count} {messages} in {event.room_name}"
+
+
+def _stopping(event: Stopping) -> str:
+    if event.restarting:
+        return "> the server is being upgraded: please connect again"
+    return "> the server is shutting down"
+
+
+def _entries_shown(event: EntriesShown) -> str:
+    lines = list(map(_dated, event.entries))
+    if at := event.stopped_at:
+        lines.append(
+            f"> the search stopped, as it took too long: messages before {at} were not searched "
+            f"(/history before {at} shows them)"
+        )
+    return "\n".join(lines) or f"> no messages found in {event.room_name}"
+
+
+def _dated(entry: PersistentEntry) -> str:
+    """Return the line of a persistent entry, with its position and time (UTC) before it."""
+    minute, second = divmod(int(entry.time), 60)
+    shown = (
+        f"{entry.nick}: {entry.text}" if isinstance(entry, Said) else _LINES[type(entry)](entry)[2:]
+    )
+    return f"> [{entry.position} {_date(minute)}:{second:02} UTC] {shown}"
+
+
+# A long page is rendered within the hub's turn, and without a cache half of that time is for dates.
+@lru_cache(maxsize=1_024)
+def _date(minute: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(60 * minute))
+
+
+_LINES: dict[type[Event], Callable[..., str]] = {
+    Said: lambda e: f"> {e.nick}: {e.text}",
+    Acted: lambda e: f"> * {e.nick} {e.text}",
+    TopicSet: lambda e: f"> topic of {e.room_name}: {e.text}",
+    Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",
+    Joined: lambda e: f"> {e.nick} joined the room",
+    Left: lambda e: f"> {e.nick} has left the room",
+    Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
+    Identified: _identified,
+    TellSent: lambda e: f"> you (to {e.nick}): {e.text}",
+    Told: lambda e: f"> {e.nick} (to you): {e.text}",
+    LoggedIn: _logged_in,
+    LoggedOut: lambda e: f"> you are logged out: I will call you {e.nick}",
+    DevicesListed: _devices_listed,
+    RulesShown: _rules_shown,
+    ActionsShown: _actions_shown,
+    AccountExported: lambda e: f"> {e.data}",
+    NickTaken: lambda e: f"> all right, I will call you {e.nick}",
+    Welcomed: _welcomed,
+    Departed: lambda e: f"> you have left {e.room_name}",
+    RoomsListed: lambda e: f"> available rooms: {_list(e.names, e.more)}".rstrip(),
+    MembersListed: lambda e: (
+        f"> in {e.room_name}: {_list([member.nick for member in e.members], e.more)}"
+    ),
+    TopicShown: _topic_shown,
+    EntriesShown: _entries_shown,
+    HelpShown: lambda e: "\n".join(f"> {line}" for line in e.lines),
+    Goodbye: lambda _: "> sad to see you go =(",
+    Refusal: lambda e: f"err: {e.reason}",
+    Ended: lambda e: f"err: {e.reason}",
+    Notice: lambda e: f"> {e.text}",
+    Missed: _missed,
+    Stopping: _stopping,
+}
+
+
+# A long run of blanks fills a terminal's line. The text after it would look like a line from the
+# server. Invisible characters may stand between the blanks. Four blanks are an indentation.
+_BLANKS: Final = 4
+_BLANK: Final = r"\s\u115f\u1160\u2800\u3164\uffa0"
+_LONG_RUN: Final = re.compile(rf"(?:(?!\n)[{_BLANK}][{UNSEEN}]*){{{_BLANKS + 1},}}")
+_SPACES, _TOO_MANY_SPACES = " " * _BLANKS, " " * (_BLANKS + 1)
+# The server or the embedding program writes the text of these.
+_PROGRAMS: Final = (HelpShown, Notice)
+
+
+def _close_up(text: str) -> str:
+    """Return the text with each long run of blanks cut to `_BLANKS` spaces."""
+    if text.isascii() and _TOO_MANY_SPACES not in text:
+        return text
+    return _LONG_RUN.sub(_SPACES, text)
+
+
+class LineEncoding:
+    r"""Renders events as lines that end in `\n` or `\r\n`."""
+
+    __slots__ = ("_end", "ping")
+
+    dialect = "line"
+    echoes = False
+    for_people = True
+
+    def __init__(self, end: str, ping: bytes = b"") -> None:
+        self._end = end
+        self.ping = ping
+
+    def render(self, events: Sequence[Event]) -> list[Piece]:
+        """Return the lines of events, with their ends."""
+        end = self._end
+        return [
+            # Nearly every event is a plain message.
+            f"> {event.nick}: {event.text}{end}"
+            if type(event) is Said
+            and (text := event.text).isascii()
+            and _TOO_MANY_SPACES not in text
+            else self._line(event)
+            for event in events
+        ]
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, Answered):
+            return event.data.decode("ascii", "surrogateescape")
+        line = _LINES[type(event)](event)
+        if not isinstance(event, _PROGRAMS):
+            line = _close_up(line)
+        return f"{line}\n".replace("\n", self._end)
+
+    def join(self, pieces: Sequence[Piece]) -> bytes:
+        """Return the bytes of several lines; the bytes of telnet commands stay as they are."""
+        return "".join(cast("Sequence[str]", pieces)).encode("utf-8", "surrogateescape")
+
+
+LF = LineEncoding("\n")
+# For clients that speak telnet.
+CRLF = LineEncoding("\r\n", NO_OPERATION)

@@ -1,0 +1,131 @@
+"""The commands of the WebSocket protocol that are about owners and moderators of rooms.
+
+They are there if the command table has the rows about moderation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.forms import NICK, ROOM, STRING, Field, Form, number, string
+from trio_chat.errors import Code, Refused
+from trio_chat.moderation.rules import GIVEN, SETTINGS
+from trio_chat.moderation.spans import LONGEST
+from trio_chat.protocol import commands
+from trio_chat.protocol.table import Misused, parse_target
+from trio_chat.protocol.text import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trio_chat.dialects.forms import Context
+
+ACTIONS: Final = ("kick", "mute", "ban")
+
+
+def _one_of(what: str, words: Iterable[str]) -> Field:
+    """Make a field for one of these words."""
+    known = tuple(words)
+
+    def read(value: object, _: Context) -> str:
+        if value not in known:
+            raise Refused(f"{what} must be one of {', '.join(known)}", code=Code.BAD_DOCUMENT)
+        return str(value)
+
+    return Field(read, {"enum": list(known)})
+
+
+def _target(value: object, context: Context) -> commands.Target:
+    try:
+        return parse_target(string(value, "target"), context.settings)
+    except Misused as error:
+        raise Refused(str(error), code=Code.BAD_DOCUMENT) from None
+
+
+_SECONDS: Final = number("seconds", 1, LONGEST)
+
+
+def _seconds(value: object, context: Context) -> object:
+    """Return the seconds; `None` is for ever."""
+    return None if value is None else _SECONDS.read(value, context)
+
+
+def _reason(value: object, context: Context) -> str:
+    reason = string(value, "reason").strip()
+    return clean_text(reason, what="reason", limit=context.settings.topic_chars)
+
+
+def _value(value: object, _: Context) -> str:
+    return string(value, "value")
+
+
+def _set_room(setting: str, value: str, room: str) -> commands.SetRoom:
+    values = SETTINGS[setting].values
+    if value not in values:
+        raise Refused(f"{setting} must be one of {', '.join(values)}", code=Code.BAD_DOCUMENT)
+    return commands.SetRoom(setting, value, room)
+
+
+def _moderate(
+    action: str, target: commands.Target, seconds: int | None, reason: str, room: str
+) -> commands.Penalize:
+    if action == "kick" and seconds != commands.USUAL_TIME:
+        raise Refused("a kick has no seconds: mute or ban", code=Code.BAD_DOCUMENT)
+    return commands.Penalize(action, target, seconds, reason, room)
+
+
+MODERATION_FORMS: Final[dict[str, Form]] = {
+    "claim_room": Form(
+        commands.ClaimRoom, {"room": ROOM}, "become the owner of a room in which nobody else is"
+    ),
+    "show_rules": Form(
+        commands.ShowRules, {"room": ROOM}, "ask for the settings of a room, and for one's role"
+    ),
+    "set_room": Form(
+        _set_room,
+        {
+            "setting": _one_of("setting", SETTINGS),
+            "value": Field(lambda v, _: string(v, "value"), STRING),
+            "room": ROOM,
+        },
+        "change a setting of a room",
+    ),
+    "set_role": Form(
+        commands.SetRole,
+        {"nick": NICK, "role": _one_of("role", GIVEN), "room": ROOM},
+        "give an account a role in a room; `none` takes it away",
+    ),
+    "invite": Form(
+        commands.Invite, {"nick": NICK, "room": ROOM}, "let an account into a room for a day"
+    ),
+    "moderate": Form(
+        _moderate,
+        {
+            "action": _one_of("action", ACTIONS),
+            "target": Field(_target, STRING),
+            "seconds": Field(
+                _seconds, {**_SECONDS.schema, "type": ["integer", "null"]}, commands.USUAL_TIME
+            ),
+            "reason": Field(_reason, STRING, ""),
+            "room": ROOM,
+        },
+        (
+            "`kick`, `mute` or `ban` someone: a nick, `@ID` for the author of an entry, or `net:` "
+            "and a tag; `seconds` is how long, and `null` for ever"
+        ),
+    ),
+    "undo": Form(
+        commands.Undo,
+        {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},
+        "undo the action with this number",
+    ),
+    "show_actions": Form(
+        commands.ShowActions,
+        {
+            "limit": number("limit", 1, commands.MAX_HISTORY, commands.SOME_HISTORY),
+            "before": number("before", 1, commands.MAX_POSITION, None),
+            "room": ROOM,
+        },
+        "ask for the newest actions of a room's moderators, or for those before a number",
+    ),
+}

@@ -1,0 +1,49 @@
+"""Questions to slow places, such as the accounts or the log, whose answers a command needs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from attrs import define, field
+
+from trio_chat.errors import Code, Refused, StoreError
+
+if TYPE_CHECKING:
+    from trio_chat.hub.session import Session
+
+logger = logging.getLogger("trio_chat")
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class Asking(Generic[T]):
+    """A question. `then` carries out the answer in the hub. `place` names what is asked."""
+
+    _place: str
+    _ask: Callable[[], Awaitable[T]]
+    _then: Callable[[Session, T], None]
+    _answer: list[T] = field(factory=list, init=False, repr=False)
+    _refusal: Refused | None = field(default=None, init=False)
+
+    async def look(self) -> None:
+        """Ask."""
+        try:
+            self._answer.append(await self._ask())
+        except Refused as refusal:
+            self._refusal = refusal
+        except StoreError as error:
+            logger.warning("%s cannot be used", self._place, extra={"reason": str(error)})
+        except Exception:
+            logger.exception("%s cannot be used", self._place)
+
+    def finish(self, session: Session) -> None:
+        """Carry out the answer. Raises `Refused` if there is none."""
+        if self._refusal is not None:
+            raise self._refusal
+        if not self._answer:
+            sentence = f"{self._place} cannot be used now; please try again later"
+            raise Refused(sentence, code=Code.CANNOT_READ)
+        self._then(session, self._answer[0])

@@ -1,0 +1,247 @@
+"""The rules of one room, as fields of the log say them.
+
+A field is found by its name, so ten thousand bans cost a join no more than none:
+
+| field | value |
+| --- | --- |
+| `role PERSON` | a name of `Role` |
+| `mute TARGET`, `ban TARGET` | a `Penalty` as JSON |
+| `set NAME` | the value of a setting |
+| `invite PERSON` | the second since 1970 when it ends |
+| `pin` | the position of an entry |
+
+TARGET is the id of an account, or `net:` and the tag of a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import IntEnum
+from itertools import chain, islice
+from typing import Final
+
+from attrs import frozen
+
+from trio_chat.errors import Code, Refused
+
+# Fields of a full room that an action looks at, to find some that are over: in about 2 ms. To look
+# at all takes 40, and moderators of a full room could hold up the chat.
+LOOKED_AT: Final = 500
+
+
+class Role(IntEnum):
+    """The rank of a person in a room. Nobody acts on an equal or a higher one."""
+
+    NONE = 0
+    MEMBER = 1
+    VOICE = 2
+    OPERATOR = 3
+    OWNER = 4
+    SERVER = 5
+    """An operator of the server, by its settings. No room gives or takes this."""
+
+    @property
+    def word(self) -> str:
+        """The role as people write it."""
+        return self.name.lower()
+
+
+# The roles that a room may give.
+GIVEN: Final = {role.word: role for role in Role if role is not Role.SERVER}
+
+
+@frozen
+class Setting:
+    """A setting of a room: its values, the first of which counts by default, and what it is for."""
+
+    values: tuple[str, ...]
+    help: str
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "join": Setting(("all", "accounts", "members"), "who may enter"),
+    "speak": Setting(("all", "accounts", "voice"), "who may say something"),
+    "topic": Setting(("all", "operators"), "who may set the topic"),
+    "history": Setting(("all", "members"), "who may read what was said before"),
+}
+
+
+@frozen
+class Penalty:
+    """A mute or a ban: its target, its end in seconds since 1970 (`None`: never), and its reason.
+
+    `nick` is what its target was called. A ban of a network spares accounts made before `spares`,
+    in seconds since 1970; 0 spares none.
+    """
+
+    nick: str
+    until: float | None
+    reason: str
+    spares: float = 0.0
+
+    def write(self) -> str:
+        """Return the value of a field."""
+        return json.dumps([self.nick, self.until, self.reason, self.spares], ensure_ascii=False)
+
+    @classmethod
+    def read(cls, value: str) -> Penalty:
+        """Read the value of a field. Later versions may add items."""
+        nick, until, reason, spares, *_ = json.loads(value)
+        return cls(nick, until, reason, spares)
+
+
+@frozen
+class Who:
+    """A user as rules see it.
+
+    `networks` has the tags of its networks. `since` is when its account was made, or `None` without
+    an account.
+    """
+
+    person: str
+    networks: tuple[str, ...] = ()
+    account: bool = False
+    since: float = 0.0
+
+
+class RoomRules:
+    """The rules of a room. `fields` may be shared with the log: nothing here changes them."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> RoomRules | None:
+        """Return the rules, or `None` if there are none."""
+        return cls(fields) if fields else None
+
+    @property
+    def count(self) -> int:
+        """The number of fields."""
+        return len(self._fields)
+
+    def grown(self, changes: Mapping[str, str | None]) -> int:
+        """Return the number of fields after these changes."""
+        known = self._fields
+        more = sum((value is not None) - (name in known) for name, value in changes.items())
+        return len(known) + more
+
+    def value(self, name: str) -> str | None:
+        """Return the value of a field, or `None`."""
+        return self._fields.get(name)
+
+    def roles(self) -> dict[str, Role]:
+        """Return the persons with a role."""
+        return {
+            name.removeprefix("role "): GIVEN.get(value, Role.NONE)
+            for name, value in self._fields.items()
+            if name.startswith("role ")
+        }
+
+    @property
+    def owners(self) -> list[str]:
+        """The persons who own the room."""
+        return [person for person, role in self.roles().items() if role is Role.OWNER]
+
+    def role(self, person: str) -> Role:
+        """Return the role of a person."""
+        return GIVEN.get(self._fields.get(f"role {person}", ""), Role.NONE)
+
+    def setting(self, name: str) -> str:
+        """Return the value of a setting."""
+        values = SETTINGS[name].values
+        found = self._fields.get(f"set {name}")
+        return found if found in values else values[0]
+
+    def penalty(self, kind: str, who: Who, now: float) -> Penalty | None:
+        """Return the mute or ban that counts for a user now. People with a role have none."""
+        targets = (who.person, *(f"net:{tag}" for tag in who.networks))
+        for target in targets:
+            value = self._fields.get(f"{kind} {target}")
+            if value is None:
+                continue
+            penalty = Penalty.read(value)
+            is_spared = target != who.person and (
+                self.role(who.person) > Role.NONE
+                or (who.account and 0 < who.since < penalty.spares)
+            )
+            if not is_spared and (penalty.until is None or penalty.until > now):
+                return penalty
+        return None
+
+    def over(self, now: float) -> list[str]:
+        """Return fields whose time is over. It looks at `LOOKED_AT`, and at others each second."""
+        begin = int(now) * LOOKED_AT % max(1, len(self._fields))
+        around = islice(chain(self._fields.items(), self._fields.items()), begin, None)
+        some = islice(around, min(LOOKED_AT, len(self._fields)))
+        return [name for name, value in some if _is_over(name, value, now)]
+
+    def is_invited(self, person: str, now: float) -> bool:
+        """Whether an invitation lets a person in now."""
+        until = self._fields.get(f"invite {person}")
+        return until is not None and float(until) > now
+
+    def is_let_in(self, who: Who, now: float) -> bool:
+        """Whether the setting `join` lets a user in."""
+        if self.role(who.person) > Role.NONE or self.is_invited(who.person, now):
+            return True
+        return {"all": True, "accounts": who.account}.get(self.setting("join"), False)
+
+    def may_speak(self, who: Who) -> bool:
+        """Whether the setting `speak` lets a user say something. A mute is another matter."""
+        if self.role(who.person) >= Role.VOICE:
+            return True
+        return {"all": True, "accounts": who.account}.get(self.setting("speak"), False)
+
+
+def _is_over(name: str, value: str, now: float) -> bool:
+    kind = name.partition(" ")[0]
+    if kind == "invite":
+        return float(value) <= now
+    if kind in {"mute", "ban"}:
+        until = Penalty.read(value).until
+        return until is not None and until <= now
+    return False
+
+
+def check_rank(actor: Role, target: Role, what: str) -> None:
+    """Raise `Refused` if one may not do this to the other."""
+    if actor < Role.OPERATOR:
+        raise Refused(f"only operators of the room may {what}", code=Code.NOT_ALLOWED)
+    if target >= actor:
+        sentence = f"you may {what} only people whose role is lower than yours"
+        raise Refused(sentence, code=Code.NOT_ALLOWED)
+
+
+def check_change(
+    actor: Role, person: str, rules: RoomRules, changes: Mapping[str, str | None]
+) -> None:
+    """Raise `Refused` if somebody with this role may not change these fields of a room.
+
+    `person` is the actor. Doing and undoing obey the same rules, so an undo gives nobody more than
+    the actor could give.
+    """
+    for name, value in changes.items():
+        kind, _, target = name.partition(" ")
+        if kind == "role":
+            _check_role(actor, person, rules, target, GIVEN.get(value or "", Role.NONE))
+        elif kind in {"mute", "ban"}:
+            check_rank(actor, rules.role(target), kind)
+        else:
+            check_rank(actor, Role.NONE, "change its rules")
+
+
+def _check_role(actor: Role, person: str, rules: RoomRules, target: str, new: Role) -> None:
+    old = rules.role(target)
+    if target == person and new < old:
+        if rules.owners == [person]:
+            sentence = "you are the only owner of the room: make somebody else its owner first"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
+        return  # everyone may step down
+    check_rank(actor, old, "give a role to")
+    if new > actor or (new == actor and actor is not Role.OWNER):
+        sentence = "you may give only roles that are lower than yours"
+        raise Refused(sentence, code=Code.NOT_ALLOWED)

@@ -1,0 +1,85 @@
+"""Accounts: who may be called what, proved by passwords, codes and device tokens.
+
+`accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
+`hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
+knows whose a nick is. `administration` is what an operator may do. `store` keeps all of it in a
+file, whose tables are in `schema` and whose queries are in `rows`. `offline` opens the file for the
+operator while no daemon runs.
+
+Nothing here knows of connections, rooms or commands.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from trio_chat.protocol.names import Name
+
+
+@frozen
+class Identity:
+    """An account: its id, `a.` and 16 characters, its nick, and the second since 1970 it was made.
+
+    `name` has the keys of the time when the account was made: those are taken.
+    """
+
+    id: str
+    name: Name
+    made: float = 0.0
+
+
+@frozen
+class LoggedIn:
+    """The account that somebody has proved to be, and what only that person may see, once.
+
+    `device` is the number of the device with `token`, or 0 without one. `recovery` is a new
+    recovery code, or empty.
+    """
+
+    identity: Identity
+    device: int = 0
+    token: str = field(default="", repr=False)
+    recovery: str = field(default="", repr=False)
+
+
+@frozen
+class Device:
+    """A device that stays logged in. Times are in seconds since 1970."""
+
+    number: int
+    label: str
+    made: float
+    seen: float
+
+
+@frozen
+class Summary:
+    """An account as the operator's list shows it. Times are in seconds since 1970.
+
+    `seen` is the last login, or 0.
+    """
+
+    id: str
+    nick: str
+    made: float
+    seen: float
+    devices: int
+
+
+@frozen
+class Kept:
+    """All that is kept of an account, but no secret. Times are in seconds since 1970.
+
+    `networks` has a time for each network that the account has logged in from: the last login. The
+    networks themselves are not kept. `failures` counts the wrong passwords since the last login.
+    """
+
+    id: str
+    nick: str
+    made: float
+    seen: float
+    has_password: bool
+    has_recovery_code: bool
+    failures: int
+    devices: tuple[Device, ...]
+    networks: tuple[float, ...]

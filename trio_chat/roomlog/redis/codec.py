@@ -1,0 +1,182 @@
+"""Drafts as operations of the script `turn`, and what the engine has of them as entries again.
+
+A *batch* is a run of persistent entries of one room, as the engine keeps it. Everything else that
+other nodes have to know is a JSON array, whose first item is a letter. Readers ignore further items
+and letters that they do not know, so that neighbouring versions can work together.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
+
+from attrs import define
+
+from trio_chat.protocol.events import (
+    Acted,
+    Entered,
+    Exited,
+    Gone,
+    Moved,
+    NickChanged,
+    PersistentEntry,
+    Said,
+    Told,
+    TopicSet,
+)
+from trio_chat.protocol.names import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.protocol.events import Claim
+
+Argument: TypeAlias = str | bytes | int
+
+# Texts and names contain no control characters (`trio_chat.protocol.text`), so these can separate.
+_PART: Final = "\0"
+_ITEM: Final = "\n"
+_TOPIC: Final = "T"
+_KINDS: Final = {Said: "S", Acted: "A", TopicSet: _TOPIC}
+_SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "A": Acted}
+
+
+@define
+class Batch:
+    """Persistent entries of one room, with dense positions up to `top`.
+
+    `time` is the first entry's, in milliseconds since 1970. The others are a millisecond apart.
+    `turn` identifies the turn that said them.
+    """
+
+    room: str
+    top: int
+    count: int
+    time: int
+    turn: str
+    blob: bytes
+
+    @property
+    def first(self) -> int:
+        """The position of the first entry."""
+        return self.top - self.count + 1
+
+    def entries(self) -> list[PersistentEntry]:
+        """Return the entries, oldest first."""
+        kinds, authors, nicks, texts, *more = self.blob.decode().split(_PART)
+        first, room = self.top - self.count + 1, self.room
+        if kinds == "S":  # most are like this
+            return [Said(room, authors, nicks, texts, first, self.time / 1000)]
+        if kinds == _TOPIC:
+            return [TopicSet(room, more[0], authors, nicks, texts, first, self.time / 1000)]
+        before = self.time - first
+        made: list[Said | Acted] = [
+            _SPOKEN[kind](room, author, nick, text, position, (before + position) / 1000)
+            for position, kind, author, nick, text in zip(
+                range(first, self.top + 1),
+                kinds,
+                _split(authors, self.count),
+                _split(nicks, self.count),
+                texts.split(_ITEM),
+                strict=True,
+            )
+        ]
+        return cast("list[PersistentEntry]", made)
+
+    def topic(self) -> TopicSet | None:
+        """Return the topic, if the batch is one."""
+        if not self.blob.startswith(b"T\0"):
+            return None
+        return cast("TopicSet", self.entries()[0])
+
+
+def _joined(names: list[str]) -> str:
+    """Return the names as one text. Mostly all are the same, and one stands for all."""
+    return names[0] if names.count(names[0]) == len(names) else _ITEM.join(names)
+
+
+def _split(names: str, count: int) -> list[str]:
+    """Undo `_joined`. Equal names then take the memory of one."""
+    found = names.split(_ITEM)
+    return found * count if len(found) == 1 else found
+
+
+def pack(run: Sequence[PersistentEntry]) -> bytes:
+    """Return the blob of a batch."""
+    if len(run) == 1:
+        [one] = run
+        return f"{_KINDS[one.__class__]}\0{one.author}\0{one.nick}\0{one.text}".encode()
+    parts = (
+        "".join([_KINDS[entry.__class__] for entry in run]),
+        _joined([entry.author for entry in run]),
+        _joined([entry.nick for entry in run]),
+        _ITEM.join([entry.text for entry in run]),
+    )
+    return _PART.join(parts).encode()
+
+
+def pack_topic(topic: TopicSet) -> bytes:
+    """Return the blob of a batch that is one topic."""
+    parts = (_TOPIC, topic.author, topic.nick, topic.text, topic.room_name)
+    return _PART.join(parts).encode()
+
+
+def number_in(batch_id: bytes) -> int:
+    """Return the number in an id of a stream."""
+    return int(batch_id.partition(b"-")[0])
+
+
+def batch_from_inbox(about: bytes, turn: bytes, blob: bytes) -> Batch:
+    """Read a batch as the script `turn` tells other nodes of it."""
+    top, count, time, room = about.split(b" ", 3)
+    return Batch(room.decode(), int(top), int(count), int(time), turn.decode(), blob)
+
+
+def batch_from_stream(room: str, batch_id: bytes, fields: Sequence[bytes]) -> Batch:
+    """Read a batch of a room's stream."""
+    about = dict(zip(fields[::2], fields[1::2], strict=True))
+    top, count, time = number_in(batch_id), int(about[b"n"]), int(about[b"t"])
+    return Batch(room, top, count, time, about[b"i"].decode(), about[b"d"])
+
+
+def wire(entry: Claim | Told) -> str:
+    """Return the text from which other nodes make the entry."""
+    items: list[object]
+    match entry:
+        case NickChanged(author=user, old=old, name=name):
+            items = ["N", user, old, name.display, name.casefolded, name.keys]
+        case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
+            items = ["J", user, nick, room, shown, leaving]
+        case Exited(author=user, nick=nick, room=room):
+            items = ["L", user, nick, room]
+        case Gone(author=user, nick=nick, reason=reason):
+            items = ["G", user, nick, reason]
+        case Moved(author=user, nick=nick):
+            items = ["M", user, nick]
+        case Told(to=to, author=author, nick=nick, text=text):
+            items = ["P", to, author, nick, text]
+        case _:
+            raise TypeError(f"{entry.__class__.__name__} concerns one node only")
+    return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_wire(data: bytes) -> Claim | Told | None:
+    """Make the entry of another node; `None` if this version does not know it."""
+    items = json.loads(data)
+    entry: Claim | Told | None = None
+    match items:
+        case ["N", user, old, display, casefolded, keys, *_]:
+            entry = NickChanged(user, old, Name(display, casefolded, tuple(keys)))
+        case ["J", user, nick, room, shown, leaving, *_]:
+            entry = Entered(user, nick, room, shown, leaving)
+        case ["L", user, nick, room, *_]:
+            entry = Exited(user, nick, room)
+        case ["G", user, nick, reason, *_]:
+            entry = Gone(user, nick, reason)
+        case ["M", user, nick, *_]:
+            entry = Moved(user, nick)
+        case ["P", to, author, nick, text, *_]:
+            entry = Told(to, author, nick, text)
+        case _:
+            pass
+    return entry

@@ -1,0 +1,9 @@
+"""The keys of a chat in the engine, and the version of what they hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# All keys begin with this hash tag, so scripts may use them together.
+KEY: Final = "{trio_chat}"
+SCHEMA: Final = 1

@@ -1,0 +1,298 @@
+-- What all scripts share; it stands before each of them. docs/design.md explains the keys.
+local P = KEYS[1]
+local call = redis.call
+
+-- The arguments are taken one after the other, from the one at `at` on.
+local at = 1
+local function take(count)
+  local from = at
+  at = at + count
+  return unpack(ARGV, from, at - 1)
+end
+
+local function now_ms()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- If the engine's clock was set back, all times in its data go back with it. Otherwise dead nodes would stay.
+local function heed_clock(now)
+  local back = tonumber(call('GET', P..':clock') or '0') - now
+  if back > 1000 then
+    for _, node in ipairs(call('ZRANGE', P..':leases', 0, -1)) do
+      call('ZINCRBY', P..':leases', -back, node)
+      call('HINCRBY', P..':node:'..node, 'since', -back)
+    end
+    for _, id in ipairs(call('ZRANGE', P..':orphans', 0, -1)) do call('ZINCRBY', P..':orphans', -back, id) end
+  end
+  if back > 1000 or back < 0 then call('SET', P..':clock', now) end
+end
+
+local function last_turn()
+  return tonumber(call('GET', P..':c') or '0')
+end
+
+-- Fields and values for the inboxes of nodes, collected until `deliver`.
+local parcels, receivers = {}, {}
+
+local function put(node, field, value)
+  local parcel = parcels[node]
+  if parcel == nil then
+    parcel = {}
+    parcels[node] = parcel
+    receivers[#receivers + 1] = node
+  end
+  parcel[#parcel + 1] = field
+  parcel[#parcel + 1] = value
+end
+
+local nodes
+local function put_all(but, field, value)
+  if nodes == nil then nodes = call('ZRANGE', P..':leases', 0, -1) end
+  for _, node in ipairs(nodes) do
+    if node ~= but then put(node, field, value) end
+  end
+end
+
+local function fence(node)
+  call('HDEL', P..':node:'..node, 'e')
+  call('ZADD', P..':leases', 0, node)
+  call('DEL', P..':in:'..node)
+  call('HDEL', P..':last', node)
+end
+
+local function deliver(turn, id)
+  if #receivers == 0 then return end
+  local before, newest = call('HMGET', P..':last', unpack(receivers)), {}
+  for at, node in ipairs(receivers) do
+    local key, parcel = P..':in:'..node, parcels[node]
+    -- Few arguments a command: Lua's stack has a limit.
+    local sub = 0
+    for from = 1, #parcel, 4000 do
+      local to = math.min(from + 3999, #parcel)
+      local more = to < #parcel and '1' or '0'
+      call('XADD', key, turn..'-'..sub, 'p', before[at] or '0', 'm', more, 'i', id, unpack(parcel, from, to))
+      sub = sub + 1
+    end
+    newest[#newest + 1] = node
+    newest[#newest + 1] = turn
+  end
+  call('HSET', P..':last', unpack(newest))
+end
+
+-- Users: a record for each with a nick or a room. o: node, or '' while nobody has it; n: nick;
+-- k: keys of the nick; r: rooms; h: hash of the token, or ''; g: milliseconds of grace;
+-- a: positions in JSON while detached.
+local function load_user(id)
+  local record = call('HGET', P..':users', id)
+  return record and cjson.decode(record) or nil
+end
+
+local function new_user(node)
+  return { o = node, n = 'anonymous', k = {}, r = {}, h = '', g = 0 }
+end
+
+local function forget_user(id, user)
+  call('HDEL', P..':users', id)
+  if user.o ~= '' then call('SREM', P..':of:'..user.o, id) end
+  call('ZREM', P..':orphans', id)
+end
+
+local function save_user(id, user)
+  if #user.k == 0 and #user.r == 0 then
+    forget_user(id, user)
+  else
+    call('HSET', P..':users', id, cjson.encode(user))
+    if user.o ~= '' then call('SADD', P..':of:'..user.o, id) end
+  end
+end
+
+local function free_nick(id, user)
+  for _, key in ipairs(user.k) do
+    if call('HGET', P..':nicks', key) == id then call('HDEL', P..':nicks', key) end
+  end
+  user.k = {}
+end
+
+local function is_free(id, keys)
+  if #keys == 0 then return true end
+  for _, holder in ipairs(call('HMGET', P..':nicks', unpack(keys))) do
+    if holder and holder ~= id then return false end
+  end
+  return true
+end
+
+local function take_nick(id, user, nick, keys)
+  free_nick(id, user)
+  for _, key in ipairs(keys) do call('HSET', P..':nicks', key, id) end
+  user.n, user.k = nick, keys
+end
+
+-- Rooms. P:m counts all members, P:i:<room> those of each node.
+local interest = {}
+
+local function nodes_of(room)
+  local found = interest[room]
+  if found == nil then
+    found = call('HKEYS', P..':i:'..room)
+    interest[room] = found
+  end
+  return found
+end
+
+local function count_member(node, room, change)
+  interest[room] = nil
+  if node ~= '' and call('HINCRBY', P..':i:'..room, node, change) <= 0 then
+    call('HDEL', P..':i:'..room, node)
+  end
+end
+
+local function is_in(user, room)
+  for _, name in ipairs(user.r) do
+    if name == room then return true end
+  end
+  return false
+end
+
+local function enter(user, room, shown)
+  if is_in(user, room) then return end
+  user.r[#user.r + 1] = room
+  call('HSETNX', P..':rooms', room, shown)
+  call('HINCRBY', P..':m', room, 1)
+  count_member(user.o, room, 1)
+end
+
+local function leave(user, room)
+  if not is_in(user, room) then return end
+  local rest = {}
+  for _, name in ipairs(user.r) do
+    if name ~= room then rest[#rest + 1] = name end
+  end
+  user.r = rest
+  count_member(user.o, room, -1)
+  if call('HINCRBY', P..':m', room, -1) <= 0 then
+    call('HDEL', P..':m', room)
+    call('HDEL', P..':rooms', room)
+  end
+end
+
+-- The rooms that exist without members. In ARGV they begin at `from`.
+local function keep_rooms(from)
+  call('DEL', P..':kept')
+  for k = from, #ARGV do call('SADD', P..':kept', ARGV[k]) end
+end
+
+local function end_user(id, user)
+  for _, room in ipairs({ unpack(user.r) }) do leave(user, room) end
+  free_nick(id, user)
+  forget_user(id, user)
+end
+
+-- The state of a room: position, topic, its author, the author's nick, its time.
+local function about(room)
+  local found = call('HMGET', P..':r:'..room, 'p', 't', 'ta', 'tn', 'tw')
+  if not found[1] then found[1] = call('GET', P..':floor') or '0' end
+  for k = 1, 5 do found[k] = found[k] or '' end
+  return found
+end
+
+-- Histories. A batch counts its bytes and what Redis needs for it, and a room what it needs itself.
+local BATCH_BYTES, ROOM_BYTES = 80, 700
+
+-- A room is young until something is said in it a day after its history began (`o`), and gives way before
+-- the others. So a flood of new rooms pushes out its own rooms: nobody can fake the day.
+local YOUNG_MS = 86400000
+
+-- Rooms by size, to see which ones are large, and the young ones of them. A room moves there with its
+-- first entry, and then only every so many bytes.
+local SIZE_STEP = 8192
+
+local function rank_size(room, before, now, is_young)
+  if before <= ROOM_BYTES or math.floor(before / SIZE_STEP) ~= math.floor(now / SIZE_STEP) then
+    call('ZADD', P..':sizes', now, room)
+    if is_young then call('ZADD', P..':young', now, room) end
+  end
+end
+
+local function count_bytes(room, bytes)
+  local is_young = call('HEXISTS', P..':r:'..room, 'o') == 1
+  local now = call('HINCRBY', P..':r:'..room, 'b', bytes)
+  rank_size(room, now - bytes, now, is_young)
+  call('INCRBY', P..':bytes', bytes)
+  if is_young then call('INCRBY', P..':young_bytes', bytes) end
+end
+
+local function begin_history(room, time)
+  call('HSET', P..':r:'..room, 'o', time)
+  count_bytes(room, ROOM_BYTES)
+end
+
+local function grow_old(room, size)
+  call('HDEL', P..':r:'..room, 'o')
+  call('ZREM', P..':young', room)
+  call('DECRBY', P..':young_bytes', size)
+end
+
+local function forget_history(room)
+  local state = call('HMGET', P..':r:'..room, 'p', 'b', 'o')
+  local position, size = tonumber(state[1] or '0'), tonumber(state[2] or '0')
+  grow_old(room, state[3] and size or 0)
+  if position > tonumber(call('GET', P..':floor') or '0') then call('SET', P..':floor', position) end
+  call('DEL', P..':e:'..room, P..':r:'..room)
+  call('ZREM', P..':sizes', room)
+  call('DECRBY', P..':bytes', size)
+end
+
+local function fields_of(batch)
+  local found, flat = {}, batch[2]
+  for k = 1, #flat, 2 do found[flat[k]] = flat[k + 1] end
+  return found
+end
+
+-- A millisecond after the last entry of a batch.
+local function time_after(fields)
+  return tonumber(fields.t) + tonumber(fields.n)
+end
+
+-- Drops the oldest batches of a room: at most 128, only those that end at `position` at most, and no more
+-- than it takes to free `bytes`. With `before`, only those whose entries are all from before that time.
+-- Returns how many they were, or nil.
+local function drop_oldest(room, position, bytes, before)
+  local key, freed, count, last = P..':e:'..room, 0, 0, nil
+  for _, batch in ipairs(call('XRANGE', key, '-', position..'-0', 'COUNT', 128)) do
+    local fields = fields_of(batch)
+    if before and time_after(fields) > before then break end
+    freed, count = freed + #fields.d + BATCH_BYTES, count + 1
+    last = tonumber(string.match(batch[1], '^%d+'))
+    if freed >= bytes then break end
+  end
+  if last == nil then return nil end
+  call('XTRIM', key, 'MINID', (last + 1)..'-0')
+  call('HSET', P..':r:'..room, 'f', last + 1)
+  count_bytes(room, -freed)
+  return count
+end
+
+-- Whether people may expect a room to be there.
+local function is_held(room)
+  return call('HEXISTS', P..':m', room) == 1 or call('SISMEMBER', P..':kept', room) == 1
+end
+
+local function forget_one_of(rooms)
+  for _, room in ipairs(rooms) do
+    if not is_held(room) then
+      forget_history(room)
+      return true
+    end
+  end
+  return false
+end
+
+-- The smallest history that is not held gives way, or any one if the smallest ones are all held.
+local function make_place(most_rooms)
+  if call('ZCARD', P..':sizes') < most_rooms then return end
+  for _, ranks in ipairs({P..':young', P..':sizes'}) do
+    if forget_one_of(call('ZRANGE', ranks, 0, 99)) then return end
+    if forget_one_of(call('ZRANDMEMBER', ranks, 100)) then return end
+  end
+end

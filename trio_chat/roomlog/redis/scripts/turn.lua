@@ -1,0 +1,217 @@
+-- One turn of a node: all its drafts in order, or nothing at all.
+-- ARGV: node, epoch, seq, seen, most rooms, entries a room, bytes of all histories, then operations.
+-- Returns {turn, number of the last inbox entry before it, results}, or a word: FENCED, WAIT, ROLLED.
+local me, epoch, seq, seen = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local most_rooms, most_entries, most_bytes = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local place = P..':node:'..me
+local known = call('HMGET', place, 'e', 's', 'r')
+if known[1] ~= epoch then return {'FENCED'} end
+if call('EXISTS', P..':recovering') == 1 then return {'WAIT'} end
+local turn = last_turn()
+if seen > turn then return {'ROLLED'} end
+local last = tonumber(known[2] or '0')
+if seq == last then return cmsgpack.unpack(known[3]) end
+-- An engine that took over has lost turns of ours, and others have gone on meanwhile.
+if seq ~= last + 1 then return {'ROLLED'} end
+
+-- Before anything else a write that needs memory: without memory, the turn fails as a whole.
+turn = turn + 1
+call('SET', P..':c', turn)
+local now, id = now_ms(), me..' '..epoch..' '..seq
+local results, bytes, young_bytes = {}, 0, 0
+
+-- Redis prints a number of Lua's with up to 17 digits. That takes longer than a whole number's digits.
+local function text(number) return string.format('%d', number) end
+
+local function append(room, count, blob)
+  local key = P..':r:'..room
+  local state = call('HMGET', key, 'p', 'w', 'f', 'b', 'o')
+  local size = #blob + BATCH_BYTES
+  if not state[1] then
+    make_place(most_rooms)
+    state[1] = call('GET', P..':floor') or '0'
+    state[5] = text(now)
+    call('HSET', key, 'o', state[5])
+    size = size + ROOM_BYTES
+  end
+  local position = tonumber(state[1])
+  local first = math.max(tonumber(state[2] or '0'), now - 1) + 1
+  local top = position + count
+  local kept_from = state[3]
+  local size_before = tonumber(state[4] or '0')
+  local size_now = size_before + size
+  local is_young = state[5] and now - tonumber(state[5]) < YOUNG_MS
+  if state[5] and not is_young then grow_old(room, size_before) end
+  local count_text, first_text, top_text = text(count), text(first), text(top)
+  if not kept_from then
+    kept_from = position + 1
+    call('HSET', key, 'f', kept_from)
+  end
+  call('HSET', key, 'p', top_text, 'w', text(first + count - 1), 'b', text(size_now))
+  rank_size(room, size_before, size_now, is_young)
+  call('XADD', P..':e:'..room, top_text..'-0', 'n', count_text, 't', first_text, 'd', blob, 'i', id)
+  bytes = bytes + size
+  if is_young then young_bytes = young_bytes + size end
+  if top - kept_from >= most_entries * 1.0625 + 16 then drop_oldest(room, top - most_entries, math.huge) end
+  local field = 'S'..top_text..' '..count_text..' '..first_text..' '..room
+  for _, node in ipairs(nodes_of(room)) do
+    if node ~= me then put(node, field, blob) end
+  end
+  return {top, first}
+end
+
+at = 8
+
+-- The result of a claim about a user that has resumed on another node meanwhile: it knows nothing of it.
+local MOVED = -1
+
+local operations = {
+  -- Messages of one room.
+  S = function()
+    local room, count, blob = take(3)
+    return append(room, tonumber(count), blob)
+  end,
+  -- A topic, which is a message too.
+  T = function()
+    local room, blob, text, author, nick = take(5)
+    local said = append(room, 1, blob)
+    call('HSET', P..':r:'..room, 't', text, 'ta', author, 'tn', nick, 'tw', said[2])
+    return said
+  end,
+  -- A nick with its keys, if all of them are free.
+  N = function()
+    local user_id, hash, grace, wire, nick, count = take(6)
+    local keys = { take(tonumber(count)) }
+    local user = load_user(user_id) or new_user(me)
+    if user.o ~= me then return MOVED end
+    if not is_free(user_id, keys) then return 0 end
+    user.h, user.g = hash, tonumber(grace)
+    take_nick(user_id, user, nick, keys)
+    save_user(user_id, user)
+    put_all(me, 'E', wire)
+    return 1
+  end,
+  -- A join, and a leave of another room in the same step unless that is ''.
+  J = function()
+    local user_id, hash, grace, wire, nick, room, shown, leaving, kept = take(9)
+    local user = load_user(user_id) or new_user(me)
+    if user.o ~= me then return MOVED end
+    if kept ~= '1' and call('HEXISTS', P..':m', room) == 0 then
+      local rooms, names = call('HLEN', P..':m'), call('SMEMBERS', P..':kept')
+      for from = 1, #names, 4000 do
+        local chunk = { unpack(names, from, math.min(from + 3999, #names)) }
+        for _, members in ipairs(call('HMGET', P..':m', unpack(chunk))) do
+          if not members then rooms = rooms + 1 end
+        end
+      end
+      if rooms >= most_rooms then return 0 end
+    end
+    user.n, user.h, user.g = nick, hash, tonumber(grace)
+    if leaving ~= '' then leave(user, leaving) end
+    enter(user, room, shown)
+    save_user(user_id, user)
+    put_all(me, 'E', wire)
+    return about(room)
+  end,
+  L = function()
+    local user_id, wire, room = take(3)
+    local user = load_user(user_id)
+    if user and user.o ~= me then return MOVED end
+    if user and is_in(user, room) then
+      leave(user, room)
+      save_user(user_id, user)
+      put_all(me, 'E', wire)
+    end
+    return 1
+  end,
+  -- The end of a user of this node, or of none. 0: it has moved to another node.
+  G = function()
+    local user_id, wire = take(2)
+    local user = load_user(user_id)
+    if not user then return 1 end
+    if user.o ~= me and user.o ~= '' then return 0 end
+    end_user(user_id, user)
+    put_all(me, 'E', wire)
+    return 1
+  end,
+  -- A private message. 0: nobody is that; 2: that one is detached.
+  P = function()
+    local user_id, wire = take(2)
+    local user = load_user(user_id)
+    if not user then return 0 end
+    if user.a or user.o == '' then return 2 end
+    if user.o ~= me then put(user.o, 'P', wire) end
+    return 1
+  end,
+  -- A user is detached, with these positions in JSON; or attached again, with ''.
+  A = function()
+    local user_id, positions = take(2)
+    local user = load_user(user_id)
+    if user and user.o == me then
+      user.a = positions ~= '' and positions or nil
+      save_user(user_id, user)
+    end
+    return 1
+  end,
+  -- A user moves here, if the hash is that of its token.
+  M = function()
+    local user_id, hash, wire = take(3)
+    local user = load_user(user_id)
+    if not user or user.h == '' or user.h ~= hash then return 0 end
+    local moved = { user.a or '' , user.o == '' and '1' or '0' }
+    for _, room in ipairs(user.r) do
+      count_member(user.o, room, -1)
+      count_member(me, room, 1)
+      moved[#moved + 1] = room
+      moved[#moved + 1] = about(room)
+    end
+    if user.o ~= '' then call('SREM', P..':of:'..user.o, user_id) end
+    call('ZREM', P..':orphans', user_id)
+    user.o, user.a = me, nil
+    save_user(user_id, user)
+    put_all(me, 'E', wire)
+    return moved
+  end,
+}
+
+while at <= #ARGV do
+  at = at + 1
+  results[#results + 1] = operations[ARGV[at - 1]]()
+end
+
+-- The largest histories give way first, those of young rooms if these have more than half. The newest
+-- messages go last. A turn frees the bytes that it adds.
+local all_bytes = bytes > 0 and call('INCRBY', P..':bytes', bytes) or 0
+if young_bytes > 0 then call('INCRBY', P..':young_bytes', young_bytes) end
+local may_be_young = true
+for _ = 1, 4 + math.floor(bytes / 4096) do
+  local excess = all_bytes - most_bytes
+  if excess <= 0 then break end
+  local young = may_be_young and tonumber(call('GET', P..':young_bytes') or '0') > most_bytes / 2
+  local ranks = young and P..':young' or P..':sizes'
+  local room, ranked = unpack(call('ZREVRANGE', ranks, 0, 0, 'WITHSCORES'))
+  if not room then break end
+  local state = call('HMGET', P..':r:'..room, 'p', 'b')
+  local position, size = tonumber(state[1] or '0'), state[2] or '0'
+  if not drop_oldest(room, position - 1, excess) then
+    if not is_held(room) then
+      forget_history(room)
+    elseif not drop_oldest(room, position, excess) then
+      if size ~= ranked then
+        -- Its rank is older than its size; with an exact one, others come before it.
+        call('ZADD', ranks, size, room)
+      elseif young then
+        may_be_young = false
+      else
+        break
+      end
+    end
+  end
+  all_bytes = tonumber(call('GET', P..':bytes'))
+end
+
+local barrier = call('HGET', P..':last', me) or '0'
+deliver(turn, id)
+local reply = {turn, tonumber(barrier), results}
+call('HSET', place, 's', seq, 'r', cmsgpack.pack(reply))
+return reply

@@ -1,0 +1,72 @@
+// The meaning of a typed line in a place: a room, a private talk, or none (null).
+
+import { Refused } from "./session.js";
+
+const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search"]);
+const FOR_ACCOUNTS = new Set(["register", "login", "logout", "password", "recover", "account"]);
+
+// Whether a text has a line behind whose command somebody may type a password. The page keeps none.
+export const isSecret = (text) => /^\s*\/(?:register|login|password|recover)\b/imu.test(text);
+
+// Returns one of
+// - `{ kind: "say", text }`: a message for the place
+// - `{ kind: "tell", nick, text }`: a private message
+// - `{ kind: "join", name }`
+// - `{ kind: "close" }`: end this talk
+// - `{ kind: "help" }`
+// - `{ kind: "search", words }`: show the messages of this room that have these words
+// - `{ kind: "account", what, name }`: a command about an account, which dialogs carry out
+// - `{ kind: "command" }`: a command for the server
+// - `{ kind: "refused", why }`
+//
+// With `hasAccounts` the server keeps accounts.
+export function meaningOf(line, place, hasAccounts) {
+  if (!line.startsWith("/")) {
+    return { kind: "say", text: line };
+  }
+  const [, word, rest] = line.match(/^\/(\S*)\s*(.*)$/u);
+  const command = word.toLowerCase();
+  const [, nick, text] = rest.match(/^(\S+)\s(.*\S.*)$/u) ?? [];
+  if (hasAccounts && FOR_ACCOUNTS.has(command)) {
+    return { kind: "account", what: command, name: rest.split(/\s/u)[0] };
+  }
+  if (command === "tell" && nick !== undefined) {
+    return { kind: "tell", nick, text };
+  }
+  if (command === "join" && /^\S+$/u.test(rest)) {
+    return { kind: "join", name: rest };
+  }
+  if (place === null && command === "help" && rest === "") {
+    return { kind: "help" };
+  }
+  if (place?.kind === "room" && command === "search" && rest.trim() !== "") {
+    return { kind: "search", words: rest.trim() };
+  }
+  return place?.kind === "talk" ? inTalk(command, rest) : { kind: "command" };
+}
+
+function inTalk(command, rest) {
+  if (command === "msg" && rest !== "") {
+    return { kind: "say", text: rest };
+  }
+  if (command === "leave" && rest === "") {
+    return { kind: "close" };
+  }
+  if (FOR_ROOMS.has(command)) {
+    return { kind: "refused", why: `/${command} is for rooms. Here you can type a message, /tell or /leave.` };
+  }
+  return { kind: "command" };
+}
+
+// The room for a name that was typed into the field for rooms. An existing room counts, with the # that
+// the field showed. Throws `Refused` if there is nothing but that #.
+export function roomMeant(name, known) {
+  if (name === "#") {
+    throw Object.assign(new Refused({ reason: "a room needs a name after the #", code: "" }), { field: "room" });
+  }
+  const isKnown = (room) => known.some((one) => one.toLowerCase() === room.toLowerCase());
+  if (!isKnown(name) && name.startsWith("##")) {
+    return name.slice(1);
+  }
+  return !isKnown(name) && isKnown(`#${name}`) ? `#${name}` : name;
+}
