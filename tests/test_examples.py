@@ -130,24 +130,3 @@ async def test_remote_bot() -> None:
 
 def test_each_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES} == {*TALKS, "remote_bot"}
-
-
-def test_an_interrupt_never_lands_within_a_turn() -> None:
-    # It would end the hub there, and a task that waits would raise ChatClosed beside the interrupt.
-    went_on = []
-
-    def interrupted(draft: trio_chat.Said) -> str:
-        signal.raise_signal(signal.SIGINT)
-        went_on.append(draft.text)
-        return draft.text
-
-    async def main() -> None:
-        async with trio_chat.open_chat(before_say=interrupted) as chat, chat.connect() as bot:
-            await bot.join("#general")
-            await bot.say("hello")
-            await trio.sleep_forever()  # until cancelled
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        trio.run(main)
-    assert caught.value.split(KeyboardInterrupt)[1] is None
-    assert went_on == ["hello"]

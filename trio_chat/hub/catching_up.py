@@ -243,10 +243,12 @@ class CatchingUp:
         ahead = session.user.resent_until - trio.current_time()
         return ahead - settings.rate_burst / settings.rate_limit
 
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self, session: Session, seconds: float) -> None:
         await trio.sleep(seconds)  # as long as the rate limit says
         await self._tell(session, MayGoOn(session))
 
+    @trio.lowlevel.enable_ki_protection
     async def _read_page(self, session: Session, room: str, after: int) -> None:
         try:
             entries = await self._log.read(room, after, PAGE_ENTRIES)

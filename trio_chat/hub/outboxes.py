@@ -186,6 +186,7 @@ class Outboxes:
         ):
             self.fall_behind(session)
 
+    @trio.lowlevel.enable_ki_protection
     async def _drain(self, session: Session) -> None:
         """Wait until the link takes more, and tell the hub."""
         event: HubEvent = Drained(session)

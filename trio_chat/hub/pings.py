@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NO_PINGS_SECONDS = 60.0
 
 
+@trio.lowlevel.enable_ki_protection
 async def ping_clients(
     state: State,
     channel: trio.MemorySendChannel[Item],

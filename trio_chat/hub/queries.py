@@ -86,6 +86,7 @@ class Queries:
             self._state.suspend(session, Reason.QUERY)
         self._nursery.start_soon(self._run, query)
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self, query: Query) -> None:
         told = False
         try:

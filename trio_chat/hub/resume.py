@@ -75,6 +75,7 @@ class Resumption:
             self._state.count_address(detached.address)
             self._nursery.start_soon(self._wait, user, detached)
 
+    @trio.lowlevel.enable_ki_protection
     async def _wait(self, user: User, detached: Detached) -> None:
         with detached.scope:
             await trio.sleep_until(detached.until)  # the end of the grace period

@@ -146,6 +146,7 @@ class Clients:
 
     # --- the nursery ------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def run(
         self,
         readers: Iterable[Reader],

@@ -110,6 +110,8 @@ async def open_chat(
                 nursery=nursery,
                 undelivered=restore.undelivered(),
             )
+            # An interrupt lands in the embedding task, as each task here is protected from it:
+            # within Trio's Event.wait it would break the task that sets the event.
             chat = Chat(table, send, hub, log, handover.state.uptime, files.token, tls, readiness)
             if readiness is not None:
                 nursery.start_soon(readiness.run)

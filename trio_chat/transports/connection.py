@@ -137,6 +137,7 @@ class Connection:
         self._operators = operators
         self._tls = tls
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Serve the client to its end. Raises nothing but `Cancelled`."""
         reader, channel = self._reader, self._channel

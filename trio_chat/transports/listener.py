@@ -94,6 +94,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
         # The end of the pause, or `None`.
         self._resumed = trio.Event() if paused else None
 
+    @trio.lowlevel.enable_ki_protection
     async def accept(self) -> ConnectionT:
         """Wait for the end of a pause, then for a connection. Raises like `trio.SocketListener`."""
         while True:
@@ -141,6 +142,7 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
             if self._attempt is not None:
                 self._attempt.cancel("accepting pauses")
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """Remove the path, then close the socket."""
         if self._file is not None:
@@ -188,6 +190,7 @@ class Listeners:
         """The sockets of the listeners, in the same order."""
         return [listener.socket for listener in self._endpoints]
 
+    @trio.lowlevel.enable_ki_protection
     async def serve(
         self,
         listener: PausableListener[SocketLink],

@@ -206,6 +206,7 @@ class SocketLink(ConnectionLink, trio.abc.AsyncResource):
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
         """Close the socket. `trio.serve_listeners` calls this after the connection's task."""
         self.close()

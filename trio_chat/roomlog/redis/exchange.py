@@ -114,6 +114,7 @@ class Exchange:
             self._rejoin = True
             self._wanted.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Work until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -124,6 +125,7 @@ class Exchange:
 
     # --- turns ------------------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def _carry_turns(self) -> None:
         await self._attended.wait()
         await self._end_adopted()
@@ -150,6 +152,7 @@ class Exchange:
             except RejoinNeeded:
                 self.want_rejoin()
 
+    @trio.lowlevel.enable_ki_protection
     async def _refill_tail(self) -> None:
         await self._attended.wait()
         if self._adopted is not None:
@@ -196,6 +199,7 @@ class Exchange:
 
     # --- inbox and lease --------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection
     async def _read_inbox(self) -> None:
         while True:
             await self.joined.wait()
@@ -221,6 +225,7 @@ class Exchange:
                 for parcel in parcels:
                     self._arrivals.parcel(parcel)
 
+    @trio.lowlevel.enable_ki_protection
     async def _renew_lease(self) -> None:
         while True:
             if self.joined.is_set():

@@ -164,6 +164,7 @@ class Post:
             del self._asked[label]
         return asked.answers(problem)
 
+    @trio.lowlevel.enable_ki_protection
     async def serve(self, answer: Answer) -> NoReturn:
         """Read the mailbox, and carry out requests, until cancelled."""
         send, receive = trio.open_memory_channel["Message"](MOST_REQUESTS)
@@ -208,6 +209,7 @@ class Post:
         elif (asked := self._asked.get(str(heard.get("id")))) is not None:
             asked.hear(heard)
 
+    @trio.lowlevel.enable_ki_protection
     async def _carry_out(
         self, answer: Answer, receive: trio.MemoryReceiveChannel[Message]
     ) -> NoReturn:

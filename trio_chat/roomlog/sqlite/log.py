@@ -136,6 +136,7 @@ async def _open_again(file: StoreFile, retention: Retention) -> OpenStore:
         raise
 
 
+@trio.lowlevel.enable_ki_protection
 async def _write(writer: Writer, jobs: Jobs, writing: trio.CancelScope, commits: Commits) -> None:
     # The thread has a limiter of its own, so it takes none of the embedding program's.
     with writing:
