@@ -30,7 +30,10 @@ from trio_chat.errors import Code
 from trio_chat.metrics.catalogue import metrics as catalogue
 from trio_chat.metrics.process import usage
 from trio_chat.metrics.prometheus import Metric
-from trio_chat.protocol.table import ACCOUNT_ROWS, MODERATION_ROWS, ROWS, Row
+from trio_chat.protocol.account_rows import ACCOUNT_ROWS
+from trio_chat.protocol.chat_rows import ROWS
+from trio_chat.protocol.moderation_rows import MODERATION_ROWS
+from trio_chat.protocol.rows import Row
 from trio_chat.testing import line_client
 
 HERE = Path(__file__).parent

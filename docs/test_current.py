@@ -17,7 +17,7 @@ import terminal_picture
 import trio
 
 import trio_chat
-from trio_chat.protocol.table import ROWS
+from trio_chat.protocol.chat_rows import ROWS
 from trio_chat.testing import line_client
 
 HERE = Path(__file__).parent

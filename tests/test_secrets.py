@@ -16,6 +16,7 @@ from trio_chat.dialects.line_encoding import CRLF
 from trio_chat.dialects.secrets import secrets_after, secrets_of
 from trio_chat.errors import Code
 from trio_chat.protocol import commands
+from trio_chat.protocol.account_rows import ACCOUNT_ROWS
 from trio_chat.protocol.commands import (
     Answer,
     ChangePassword,
@@ -30,7 +31,7 @@ from trio_chat.protocol.commands import (
     SwitchEncoding,
 )
 from trio_chat.protocol.names import parse_nick
-from trio_chat.protocol.table import ACCOUNT_ROWS, make_table
+from trio_chat.protocol.table import make_table
 
 TABLE = make_table(accounts=True)
 SETTINGS = Settings()

@@ -7,16 +7,11 @@ import pytest
 from trio_chat.config.settings import Settings
 from trio_chat.errors import Refused
 from trio_chat.protocol import commands
+from trio_chat.protocol.account_rows import ACCOUNT_ROWS
+from trio_chat.protocol.chat_rows import ROWS
 from trio_chat.protocol.events import Usage
-from trio_chat.protocol.table import (
-    ACCOUNT_ROWS,
-    MODERATION_ROWS,
-    ROWS,
-    custom,
-    help_lines,
-    make_table,
-    read_command,
-)
+from trio_chat.protocol.moderation_rows import MODERATION_ROWS
+from trio_chat.protocol.table import custom, help_lines, make_table, read_command
 
 TABLE = make_table()
 

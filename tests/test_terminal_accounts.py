@@ -15,6 +15,8 @@ from attrs import evolve
 from test_terminal_conversation import Shown
 
 from trio_chat.errors import Code, NoConnection, Refused
+from trio_chat.protocol.account_rows import ACCOUNT_ROWS
+from trio_chat.protocol.chat_rows import ROWS
 from trio_chat.protocol.events import (
     Hello,
     Limits,
@@ -25,7 +27,6 @@ from trio_chat.protocol.events import (
     Usage,
     Welcomed,
 )
-from trio_chat.protocol.table import ACCOUNT_ROWS, ROWS
 from trio_chat.remote import RemoteClient, Resumed
 from trio_chat.terminal import accounts, logins
 from trio_chat.terminal.accounts import (

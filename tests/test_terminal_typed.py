@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from trio_chat.protocol.chat_rows import ROWS
 from trio_chat.protocol.events import Usage
-from trio_chat.protocol.table import ROWS
 from trio_chat.terminal.typed import (
     Clear,
     CloseTalk,

@@ -50,8 +50,9 @@ from trio_chat.protocol.events import (
     Welcomed,
 )
 from trio_chat.protocol.events import ClientEvent as Event
+from trio_chat.protocol.rows import Row
 from trio_chat.protocol.split import split_text
-from trio_chat.protocol.table import Row, command, custom
+from trio_chat.protocol.table import command, custom
 from trio_chat.roomlog.peers import NodeInfo
 from trio_chat.server.chat import Chat
 from trio_chat.server.opening import open_chat, serve

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.protocol.commands import Command
     from trio_chat.protocol.names import Name
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
 
     # Makes the value in a record from the value in a document, or raises `Refused`.
     Read: TypeAlias = Callable[[Any, "Context"], object]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.protocol.commands import Command, SecretCommand
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
 
 
 _PRINTABLE_ASCII = bytes(range(0x20, 0x7F))

@@ -12,7 +12,8 @@ from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.moderation.spans import LONGEST
 from trio_chat.protocol import commands
-from trio_chat.protocol.table import Misused, parse_target
+from trio_chat.protocol.moderation_rows import parse_target
+from trio_chat.protocol.rows import Misused
 from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trio_chat.dialects import Piece
     from trio_chat.protocol.commands import Command
     from trio_chat.protocol.events import Event
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
 
 
 _FIN, _MASKED, _LENGTH = 0x80, 0x80, 0x7F

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.resume import Resumption
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
 
 logger = logging.getLogger("trio_chat")

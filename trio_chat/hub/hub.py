@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trio_chat.metrics.node import NodeStatistics
     from trio_chat.protocol.events import Entry
     from trio_chat.protocol.names import Name
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, Result, SharedLog
     from trio_chat.roomlog.commits import Commits
 

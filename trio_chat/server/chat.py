@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from trio_chat.hub.embedder import UserInfo
     from trio_chat.people.administration import Administration
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
     from trio_chat.roomlog.peers import NodeInfo
     from trio_chat.transports.readiness import Readiness

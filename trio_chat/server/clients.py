@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from trio_chat.config.endpoints import Speech
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.transports.reader import Reader
     from trio_chat.transports.readiness import Readiness
 

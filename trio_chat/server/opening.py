@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from trio_chat.hub.handlers.hooks import BeforeConnect, BeforeJoin, BeforeSay
     from trio_chat.people.accounts import People
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
 
 # Batches that wait for the hub. Each is one read of one client. The rate limit keeps them small,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.hub.inbox import CameFrom, Item
     from trio_chat.protocol.commands import Command
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
     from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot, QueuedRecord, RoomSnapshot
     from trio_chat.transports.reader import ReaderSnapshot

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trio_chat.http.operators import Operators
     from trio_chat.http.request import Report
     from trio_chat.hub.inbox import Record
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.transports.descriptors import Descriptors
     from trio_chat.transports.detection import Opening
     from trio_chat.transports.reader import Channel, Link

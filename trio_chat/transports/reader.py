@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Command
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.transports.stream import StreamLink
 
     Link: TypeAlias = SocketLink | TlsLink | StreamLink

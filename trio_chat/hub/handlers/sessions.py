@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
-    from trio_chat.protocol.table import Row
+    from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import RoomLog
 
 # Random bytes of a token. Anyone with the token is the user.

@@ -1,0 +1,70 @@
+"""The commands for logging in, and for one's account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trio_chat.protocol import commands
+from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.rows import Misused, Row, nothing, number, one_word
+
+if TYPE_CHECKING:
+    from trio_chat.config.settings import Settings
+    from trio_chat.protocol.commands import Command
+
+
+def _login(arguments: str, settings: Settings) -> Command:
+    return commands.LogIn(parse_nick(one_word(arguments, "name"), settings.nick_chars))
+
+
+def _recover(arguments: str, settings: Settings) -> Command:
+    return commands.Recover(parse_nick(one_word(arguments, "name"), settings.nick_chars))
+
+
+def _account(arguments: str, _: Settings) -> Command:
+    match arguments.lower().split():
+        case []:
+            return commands.ShowAccount()
+        case ["devices"]:
+            return commands.ListDevices()
+        case ["revoke"]:
+            raise Misused("N is required")
+        case ["revoke", word]:
+            wrong = "N must be a number that /account devices shows"
+            return commands.RevokeDevice(number(word, commands.MAX_POSITION, wrong))
+        case ["export"]:
+            return commands.ExportAccount()
+        case ["delete"]:
+            return commands.DeleteAccount()
+    raise Misused
+
+
+# These are part of a table with accounts. None takes a secret: `dialects/secrets.py` asks for it.
+ACCOUNT_ROWS = (
+    Row(
+        "register",
+        "/register",
+        "make an account for your nick; asks for a password",
+        nothing(commands.Register),
+    ),
+    Row("login", "/login NAME", "log in to your account; asks for the password", _login),
+    Row("logout", "/logout", "log out of your account", nothing(commands.LogOut)),
+    Row(
+        "password",
+        "/password",
+        "change your password; asks for the old and the new one",
+        nothing(commands.ChangePassword),
+    ),
+    Row(
+        "recover",
+        "/recover NAME",
+        "set a new password; asks for your recovery code",
+        _recover,
+    ),
+    Row(
+        "account",
+        "/account [devices|revoke N|export|delete]",
+        "show or change your account",
+        _account,
+    ),
+)

@@ -1,0 +1,129 @@
+"""The commands for owners and moderators of rooms."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.moderation.rules import GIVEN, SETTINGS
+from trio_chat.moderation.spans import is_span, parse_span
+from trio_chat.protocol import commands
+from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.rows import Misused, Row, first_word, nothing, number, one_word
+from trio_chat.protocol.text import clean_text
+
+if TYPE_CHECKING:
+    from trio_chat.config.settings import Settings
+    from trio_chat.protocol.commands import Command
+    from trio_chat.protocol.rows import Parse
+
+# The tag of a network, as moderators see it.
+_TAG: Final = re.compile("[0-9a-f]{8}")
+
+
+def _room(arguments: str, _: Settings) -> Command:
+    words = arguments.lower().split()
+    if not words:
+        return commands.ShowRules()
+    if words[0] not in SETTINGS:
+        raise Misused(f"SETTING must be one of {', '.join(SETTINGS)}")
+    values = SETTINGS[words[0]].values
+    if len(words) != 2 or words[1] not in values:  # noqa: PLR2004 - a setting and its value
+        raise Misused(f"{words[0]} must be one of {', '.join(values)}")
+    return commands.SetRoom(words[0], words[1])
+
+
+def _role(arguments: str, settings: Settings) -> Command:
+    words = arguments.split()
+    roles = (*(word for word in GIVEN if word != "none"), "none")
+    if len(words) != 2 or words[1].lower() not in GIVEN:  # noqa: PLR2004 - a nick and a role
+        raise Misused(f"ROLE must be one of {', '.join(roles)}")
+    return commands.SetRole(parse_nick(words[0], settings.nick_chars), words[1].lower())
+
+
+def _invite(arguments: str, settings: Settings) -> Command:
+    return commands.Invite(parse_nick(one_word(arguments, "nick"), settings.nick_chars))
+
+
+def parse_target(word: str, settings: Settings) -> commands.Target:
+    """Return whom a moderator means. Raises `Misused`, or `Refused` for a wrong nick."""
+    if word.startswith("@"):
+        wrong = "ID must be a number that /history shows"
+        return commands.Target(entry=number(word[1:], commands.MAX_POSITION, wrong))
+    if word.lower().startswith("net:"):
+        tag = word[4:].lower()
+        if not _TAG.fullmatch(tag):
+            raise Misused("net: is followed by the tag of a network, such as net:7f3a09c2")
+        return commands.Target(network=tag)
+    return commands.Target(parse_nick(word, settings.nick_chars, reserved=True))
+
+
+def _penalize(verb: str) -> Parse:
+    def parse(arguments: str, settings: Settings) -> Command:
+        word, rest = first_word(arguments)
+        if not word:
+            raise Misused("TARGET is required")
+        seconds: int | None = commands.USUAL_TIME
+        first, after = first_word(rest)
+        if verb != "kick" and is_span(first):
+            seconds, rest = parse_span(first), after
+        reason = rest.strip()
+        if reason:
+            reason = clean_text(reason, what="reason", limit=settings.topic_chars)
+        return commands.Penalize(verb, parse_target(word, settings), seconds, reason)
+
+    return parse
+
+
+def _undo(arguments: str, _: Settings) -> Command:
+    word = one_word(arguments, "action")
+    digits = word[1:] if word[:1] in {"A", "a"} else word
+    wrong = "the action must be a number that /log shows, such as A17"
+    return commands.Undo(number(digits, commands.MAX_POSITION, wrong))
+
+
+def _log(arguments: str, _: Settings) -> Command:
+    if not arguments.strip():
+        return commands.ShowActions(commands.SOME_HISTORY)
+    most = commands.MAX_HISTORY
+    wrong = f"N must be a whole number from 1 to {most}"
+    return commands.ShowActions(number(one_word(arguments, "N"), most, wrong))
+
+
+# These are part of a table with accounts: an account owns a room.
+MODERATION_ROWS = (
+    Row(
+        "claim",
+        "/claim",
+        "become the owner of your room, if you are alone there",
+        nothing(commands.ClaimRoom),
+    ),
+    Row(
+        "room",
+        "/room [SETTING VALUE]",
+        "show your role and your room's settings, or set one",
+        _room,
+    ),
+    Row(
+        "role",
+        "/role NICK ROLE",
+        "make an account owner, operator, voice, member or none",
+        _role,
+    ),
+    Row("invite", "/invite NICK", "let an account into your room for a day", _invite),
+    Row("kick", "/kick TARGET [REASON]", "send someone out of your room", _penalize("kick")),
+    Row(
+        "mute",
+        "/mute TARGET [TIME] [REASON]",
+        "let someone say nothing; TIME is 10m, 2h or 3d",
+        _penalize("mute"),
+    ),
+    Row(
+        "ban",
+        "/ban TARGET [TIME] [REASON]",
+        "keep someone out; TIME is as for /mute",
+        _penalize("ban"),
+    ),
+    Row("undo", "/undo ACTION", "undo an action, such as A17", _undo),
+    Row("log", "/log [N]", "show the last 20 actions in your room, or N", _log),
+)
