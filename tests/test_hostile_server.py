@@ -28,7 +28,7 @@ from trio_chat.protocol.events import (
     Welcomed,
 )
 from trio_chat.protocol.text import harmless
-from trio_chat.remote import inbox, parse, session, socket
+from trio_chat.remote import inbox, parse, rooms, session, socket
 from trio_chat.terminal import window
 from trio_chat.terminal.log import visible_rows
 from trio_chat.terminal.typed import Send, read_typed
@@ -194,17 +194,19 @@ def test_of_a_flood_of_long_documents_few_wait():
 
 
 def test_entries_that_wait_for_earlier_ones_are_bounded(monkeypatch):
-    monkeypatch.setattr(session, "MOST_QUEUED_CHARS", 10)
+    monkeypatch.setattr(rooms, "MOST_QUEUED_CHARS", 10)
     one = joined()
-    for known in one._rooms.values():
-        known.queued = session.deque()
+    for name in one.rooms:
+        one._rooms.hold(name)
     for position in range(1, 9):
         one._take(Said("#b" if position == 1 else "#a", "1", "jack", "four", position), None)
-    assert [len(known.queued) for known in one._rooms.values()] == [1, 1]
+    for name in one.rooms:
+        one._rooms.release(name, [], 0)
+    assert [event.position for event in taken(one) if isinstance(event, Said)] == [8, 1]
 
 
 def test_rooms_that_nobody_asked_for_break_the_connection(monkeypatch):
-    monkeypatch.setattr(session, "MOST_ROOMS", 2)
+    monkeypatch.setattr(rooms, "MOST_ROOMS", 2)
     one = joined()
     with pytest.raises(parse.MalformedDocument, match="too many rooms"):
         one._take(Welcomed("#c", "#c"), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +34,7 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
 from trio_chat.remote.parse import MalformedDocument, parse_event
+from trio_chat.remote.rooms import Rooms
 from trio_chat.remote.socket import CONNECT_SECONDS, Socket, SocketBroken, open_socket
 
 if TYPE_CHECKING:
@@ -50,12 +50,6 @@ E = TypeVar("E")
 # Each wait is a random part of it, at least half: the clients of a server should not come at once.
 FIRST_WAIT = 0.5
 LAST_WAIT = 30.0
-
-# Entries of a room that may wait until older ones are fetched, and the characters of all of them.
-MOST_QUEUED = 1_000
-MOST_QUEUED_CHARS = 16 << 20
-# More rooms than any server allows.
-MOST_ROOMS = 10_000
 
 # The label of the first event of a connection, which answers no command.
 HELLO = "hello"
@@ -79,25 +73,6 @@ class PendingAnswer:
         if not self.done.is_set():
             self.event, self.failure = event, failure
             self.done.set()
-
-
-@define
-class _Room:
-    """A room that the client is in: its name, and the position of the last entry received.
-
-    The position is 0 if nothing was said there. `time` is the time of that entry, 0 if the entry
-    itself has not come.
-    """
-
-    name: str
-    position: int
-    time: float = 0.0
-    # Entries that came while older ones are being fetched.
-    queued: deque[PersistentEntry] | None = None
-
-    def contradicts(self, entry: PersistentEntry) -> bool:
-        """Whether another entry was received at this position."""
-        return entry.position == self.position and 0 < self.time != entry.time
 
 
 class RemoteSession:
@@ -126,10 +101,9 @@ class RemoteSession:
         self.hello: Hello | None = None
         self._url = url
         self._ssl_context = ssl_context
-        self._rooms: dict[str, _Room] = {}
+        self._rooms = Rooms(self.inbox)
         self._answers: dict[str, PendingAnswer] = {}
         self._asked = 0
-        self._queued_chars = 0
         # Whether there is a connection, as the program knows it from events. Commands still wait
         # until the client has its nick and rooms again.
         self.connected = False
@@ -146,7 +120,7 @@ class RemoteSession:
     @property
     def rooms(self) -> Collection[str]:
         """The casefolded names of the rooms that the client is in."""
-        return self._rooms.keys()
+        return self._rooms.names
 
     def leave(self) -> None:
         """Make all calls raise `ChatClosed`; the caller then ends the connection."""
@@ -228,9 +202,9 @@ class RemoteSession:
             answer = None  # a typed command may have several answers
         shown = answer is None or answer.echo or self._is_new_person(event)
         if isinstance(event, PERSISTENT):
-            self._pass_on(event, shown=shown)
-        elif isinstance(event, Missed) and event.room not in self._rooms:
-            pass  # the room was left, as in `_pass_on`
+            self._rooms.pass_on(event, shown=shown)
+        elif isinstance(event, Missed) and event.room not in self._rooms.names:
+            pass  # the room was left
         elif shown and not self._is_unsaid(event):
             self.inbox.put(event, chars)
         if answer is not None:
@@ -270,15 +244,11 @@ class RemoteSession:
             case LoggedOut(person=person, nick=nick):
                 self.id, self.nick, self.token = person, nick, ""
             case Welcomed(room=room, room_name=name, position=position):
-                self._rooms.setdefault(room, _Room(name, position))
-                if len(self._rooms) > MOST_ROOMS:
-                    raise MalformedDocument("too many rooms")
+                self._rooms.enter(room, name, position)
             case Departed(room=room):
-                self._rooms.pop(room, None)
+                self._rooms.leave(room)
             case Missed(room=room, count=count):
-                known = self._rooms.get(room)
-                if known is not None:
-                    known.position, known.time = known.position + count, 0.0
+                self._rooms.skip(room, count)
             case SessionResumed(rooms=rooms):
                 self.nick = event.nick
                 self._put_resumed(tuple(room.room for room in rooms))
@@ -297,35 +267,6 @@ class RemoteSession:
     def _put_resumed(self, rooms: tuple[str, ...]) -> None:
         self.connected = True
         self.inbox.put(Resumed(self.nick, rooms, self._anew))
-
-    def _pass_on(self, entry: PersistentEntry, *, shown: bool = True) -> None:
-        """Pass on an entry if it is new and `shown`, after `Missed` for a gap before it."""
-        room = self._rooms.get(entry.room)
-        if room is None:
-            return  # it has been left
-        if room.queued is not None:
-            room.queued.append(entry)
-            self._queued_chars += len(entry.text)
-            # Entries that are dropped here are counted as missed later.
-            while room.queued and (
-                len(room.queued) > MOST_QUEUED or self._queued_chars > MOST_QUEUED_CHARS
-            ):
-                self._queued_chars -= len(room.queued.popleft().text)
-            return
-        if entry.position <= room.position:
-            return  # it was received before
-        if room.position:  # a room without entries may begin at any position
-            self._pass_over(entry.room, room, entry.position)
-        room.position, room.time = entry.position, entry.time
-        if shown:
-            self.inbox.put(entry, len(entry.text))
-
-    def _pass_over(self, name: str, room: _Room, position: int) -> None:
-        """Report the entries that are missing before this position."""
-        missing = position - room.position - 1
-        if missing > 0:
-            self.inbox.put(Missed(name, room.name, missing))
-            room.position, room.time = position - 1, 0.0
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -353,9 +294,8 @@ class RemoteSession:
     async def _serve(self, socket: Socket, first: PendingAnswer) -> None:
         """Use a connection until it ends."""
         self._answers[HELLO] = greeted = PendingAnswer()
-        self._queued_chars, self._tries_again = 0, False
-        for room in self._rooms.values():
-            room.queued = None
+        self._tries_again = False
+        self._rooms.begin()
         reason = ""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._begin, socket, greeted, first)
@@ -401,8 +341,7 @@ class RemoteSession:
         refusal = None
         if there is None:
             if old is not None and old.log and hello.log != old.log:
-                for room in self._rooms.values():
-                    room.position = 0  # positions of two logs cannot be compared
+                self._rooms.forget_positions()
             self.hello, self.id, self.nick = hello, hello.client, ANONYMOUS
             self._anew = old is not None
             refusal = await self._log_in_again(socket)
@@ -412,13 +351,13 @@ class RemoteSession:
             except Refused:
                 if old is None:
                     raise
-        again = [name for name in self._rooms if there is None or name not in there]
+        again = [name for name in self._rooms.names if there is None or name not in there]
         newest = {name: await self._join(socket, name) for name in again}
         if there is None and self._anew:
-            self._put_resumed(tuple(self._rooms))
+            self._put_resumed(tuple(self._rooms.names))
         if refusal is not None:
             self.inbox.put(refusal)
-        for name in self._rooms.keys() & again:
+        for name in self._rooms.names & again:
             await self._fill(socket, name, newest[name])
         self._anew = False
 
@@ -439,8 +378,7 @@ class RemoteSession:
 
         Raises `NoConnection` if the server cannot know now, as it is cut off from its store.
         """
-        positions = {name: room.position for name, room in self._rooms.items()}
-        fields = {"client": old.client, "token": old.token, "positions": positions}
+        fields = {"client": old.client, "token": old.token, "positions": self._rooms.positions()}
         try:
             resumed = await self._exchange(socket, SessionResumed, "resume", **fields)
         except Refused as refused:
@@ -452,38 +390,26 @@ class RemoteSession:
 
     async def _join(self, socket: Socket, name: str) -> int:
         """Join a room again; gives the newest position there."""
-        room = self._rooms[name]
-        room.queued = deque()
         try:
-            return (await self._exchange(socket, Welcomed, "join", room=room.name)).position
+            room_name = self._rooms.hold(name)
+            return (await self._exchange(socket, Welcomed, "join", room=room_name)).position
         except Refused:
-            del self._rooms[name]
+            self._rooms.leave(name)
             return 0
 
     async def _fill(self, socket: Socket, name: str, newest: int) -> None:
         """Pass on the entries that a room got during the break, as far as the server has them."""
-        room = self._rooms[name]
-        if newest < room.position:
-            room.position = 0  # the log lost entries, and gives their positions to new ones
+        self._rooms.expect(name, newest)
         entries: list[PersistentEntry] = []
         with suppress(Refused):  # the server cannot read the log
-            entries = await self._since(socket, name, room)
-        if entries:
-            self._pass_over(name, room, entries[0].position)
-        queued, room.queued = room.queued or deque(), None
-        self._queued_chars -= sum(len(entry.text) for entry in queued)
-        for entry in entries:
-            self._pass_on(entry)
-        self._pass_over(name, room, newest + 1)
-        for entry in queued:
-            self._pass_on(entry)
+            entries = await self._since(socket, name)
+        self._rooms.release(name, entries, newest)
 
-    async def _since(self, socket: Socket, name: str, room: _Room) -> list[PersistentEntry]:
-        """The newest entries of a room after its position: `MAX_HISTORY` of them, or some more."""
+    async def _since(self, socket: Socket, name: str) -> list[PersistentEntry]:
+        """The newest entries that a room lacks: `MAX_HISTORY` of them, or some more."""
         entries = await self._past(socket, name, None)
-        if any(map(room.contradicts, entries)):
-            room.position = 0  # as in `_fill`
-        while entries and entries[0].position > room.position + 1 and len(entries) < MAX_HISTORY:
+        known = self._rooms.compare(name, entries)
+        while entries and entries[0].position > known + 1 and len(entries) < MAX_HISTORY:
             older = await self._past(socket, name, entries[0].position)
             if not older:
                 break
