@@ -13,9 +13,10 @@ import hypothesis
 import pytest
 from authority import Authority
 from engine import ALWAYS, Engine, running
+from loopback import Links, watch_links
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
-from snapshots import Next, continued, successor
+from snapshots import Gate, Next, continued, successor
 
 from trio_chat import cli
 from trio_chat.config import sources
@@ -49,6 +50,35 @@ def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         use_runtime_directory(tmp_path_factory.mktemp("run"), patch)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture
+def links(monkeypatch: pytest.MonkeyPatch) -> Links:
+    """The links of the clients that connect by TCP."""
+    return watch_links(monkeypatch)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
+    """As `links`, but a client that does not read lags after a few kilobytes."""
+    return watch_links(monkeypatch, send_buffer=4096)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """A gate before appends to the room log."""
+    gate = Gate()
+    gate.hold(monkeypatch, "append")
+    return gate
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """A gate before reads of the room log."""
+    gate = Gate()
+    for name in ("before", "read", "search"):
+        gate.hold(monkeypatch, name)
+    return gate
 
 
 @pytest.fixture

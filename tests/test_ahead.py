@@ -12,7 +12,7 @@ import pytest
 import trio
 from attrs import evolve
 from documents import dial_documents
-from loopback import Links, chat_on_tcp, descriptors, dial, until, watch_links
+from loopback import Links, chat_on_tcp, descriptors, dial, until
 from snapshots import succeed
 
 from trio_chat import Chat, Settings
@@ -53,12 +53,6 @@ LONG = "/msg " + "\U0001f600" * 100
 SLOW = {"message_chars": 2_000, "line_bytes": 8_000, "outbox_bytes": 100_000}
 FIXED = Fixed("127.0.0.1", 8888, "", "memory", "")
 PATIENCE = 20  # seconds until a test gives up
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """A client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
 
 
 def send(ahead: Ahead, arrived: Arrived) -> None:

@@ -19,7 +19,6 @@ from loopback import (
     ticks,
     unread_bytes,
     until,
-    watch_links,
 )
 
 from trio_chat.dialects.line import LineDialect
@@ -30,17 +29,6 @@ pytestmark = pytest.mark.usefixtures("waiting")
 GOODBYE = "> sad to see you go =("
 MORE_THAN_ONE_READ = b"/msg nobody will read this\n" * 40_000  # 1 MB
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """As `links`, but a client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
 
 
 @contextlib.asynccontextmanager

@@ -40,12 +40,6 @@ SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 CONNECTS = int(os.environ.get("CONNECTS", "300"))
 
 
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """A client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
-
-
 async def crowd(port: int, size: int, room: str = "#x") -> list[LineClient]:
     """So many in a room, with nothing left to read of each other's coming."""
     clients = [await dial(port, room=room) for _ in range(size)]

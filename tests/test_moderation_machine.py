@@ -277,7 +277,7 @@ class ModerationMachine(RuleBasedStateMachine):
             for client in self.clients:
                 client.syncs += 1
                 await client.stream.send_all(b"/help quit\n")
-            while any(c.got.count(SYNC) < c.syncs for c in self.clients):  # noqa: ASYNC110 - sockets
+            while any(c.got.count(SYNC) < c.syncs for c in self.clients):  # noqa: ASYNC110 - sockets have no event
                 await trio.sleep(0.0005)  # until the system has got round to it
         for user in self.chat._hub.state.users.values():
             self.networks[user.id] = self.people.tag(user.session.link.address)

@@ -369,7 +369,7 @@ class Authority:
 @pytest.fixture
 def authority(monkeypatch):
     authority = Authority()
-    ask = lambda _, user, record: authority(user, record)  # noqa: E731 - a method
+    ask = lambda _, user, record: authority(user, record)  # noqa: E731 - stands for a method
     monkeypatch.setattr(Authorize, "__call__", ask)
     # As if everyone were in a room with rules.
     monkeypatch.setattr(User, "ruled", property(lambda _: True, lambda *_: None))

@@ -669,7 +669,7 @@ class PersonsMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.devices)
     @rule(who=who, stalls=st.sets(who, max_size=3), own=st.booleans())
-    def flood(self, who: int, stalls: set[int], own: bool) -> None:  # noqa: FBT001 - drawn
+    def flood(self, who: int, stalls: set[int], own: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
         """Say so much that those who do not read fall behind: some, and perhaps the own devices."""
 
         async def say_a_lot() -> None:

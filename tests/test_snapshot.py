@@ -21,7 +21,6 @@ from loopback import (
     reset,
     ticks,
     until,
-    watch_links,
 )
 from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
@@ -30,7 +29,7 @@ from trio_chat.errors import Code
 from trio_chat.hub import hub
 from trio_chat.hub.inbox import Lost
 from trio_chat.hub.pause import Pause
-from trio_chat.protocol import commands, table
+from trio_chat.protocol import chat_rows, commands
 from trio_chat.protocol.names import parse_nick
 from trio_chat.server import opening
 from trio_chat.snapshot import freezer
@@ -42,17 +41,6 @@ pytestmark = pytest.mark.usefixtures("waiting")
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
 UPGRADING = "> the server is being upgraded: please connect again"
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """As `links`, but a client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
 
 
 # --- what goes on ---------------------------------------------------------------------------------
@@ -155,7 +143,7 @@ async def test_who_has_a_nick_that_nobody_can_take_now_keeps_it_until_it_leaves(
     async with chat_on_tcp() as (chat, port):
         jack = await dial(port, nick="jack", room="#x")
         with monkeypatch.context() as patch:  # as an earlier version had it
-            patch.setattr(table, "parse_nick", partial(parse_nick, reserved=True))
+            patch.setattr(chat_rows, "parse_nick", partial(parse_nick, reserved=True))
             john = await dial(port, nick=nick, room="#x")
         await jack.expect(f"> {nick} joined the room")
         async with goes_on(chat) as new:
@@ -333,21 +321,6 @@ async def crowd(chat, clients: list[LineClient], gate) -> None:
         await client.stream.send_eof()
     await ticks()
     gate.opened.set()
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate()
-    gate.hold(monkeypatch, "append")
-    return gate
-
-
-@pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate()
-    for name in ("before", "read"):
-        gate.hold(monkeypatch, name)
-    return gate
 
 
 async def test_one_that_waits_for_an_answer_from_the_log(goes_on: Next, reading: Gate) -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 from documents import Closed, DocumentClient, dial_documents, document_client, frame, mine
-from loopback import Links, chat_on_tcp, dial, ticks, until, watch_links
+from loopback import Links, chat_on_tcp, dial, ticks, until
 from snapshots import Gate, Next, hand_over, passed_on, succeed, successor
 
 from trio_chat import Notice, Say, custom
@@ -27,32 +27,6 @@ REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """As `links`, but a client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
-
-
-@pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate()
-    for name in ("before", "search"):
-        gate.hold(monkeypatch, name)
-    return gate
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate()
-    gate.hold(monkeypatch, "append")
-    return gate
 
 
 # --- those who are connected ----------------------------------------------------------------------

@@ -22,55 +22,17 @@ from loopback import (
     until,
     watch_links,
 )
+from snapshots import Gate
 
 from trio_chat import ChatClosed, Refused, Settings, Stopping, open_chat, serve
 from trio_chat.hub.outboxes import Outboxes
 from trio_chat.hub.settle import Settle
-from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.testing import LineClient, line_client
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
 SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 LONG = "/msg " + "x" * 100
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
-    """As `links`, but a client that does not read lags after a few kilobytes."""
-    return watch_links(monkeypatch, send_buffer=4096)
-
-
-class Gate:
-    """Holds the hub in its turn, at the room log, while it is shut."""
-
-    def __init__(self) -> None:
-        self.opened = trio.Event()
-        self.opened.set()
-        self.reached = False
-
-    def shut(self) -> None:
-        self.opened = trio.Event()
-        self.reached = False
-
-
-@pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    append = MemoryLog.append
-    gate = Gate()
-
-    async def append_later(self, drafts):
-        gate.reached = True
-        await gate.opened.wait()
-        return await append(self, drafts)
-
-    monkeypatch.setattr(MemoryLog, "append", append_later)
-    return gate
 
 
 # --- listeners close first ------------------------------------------------------------------------

@@ -8,17 +8,12 @@ import sys
 
 import pytest
 import trio
-from loopback import HOST, Links, chat_on_tcp, dial, needs_ipv6, reset, ticks, until, watch_links
+from loopback import HOST, Links, chat_on_tcp, dial, needs_ipv6, reset, ticks, until
 
 from trio_chat.testing import line_client
 from trio_chat.transports.tcp import SocketLink
 
 pytestmark = pytest.mark.usefixtures("waiting")
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
 
 
 async def test_the_seeds_dialogue(links: Links) -> None:

@@ -26,7 +26,6 @@ from loopback import (
     dial,
     ticks,
     until,
-    watch_links,
 )
 from snapshots import Next, continued, successor
 
@@ -56,11 +55,6 @@ pytestmark = pytest.mark.usefixtures("waiting")
 UPGRADING = "> the server is being upgraded: please connect again"
 # The first bytes of every client's hello, and the bytes that tell it from lines.
 HELLO = b"\x16\x03"
-
-
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    return watch_links(monkeypatch)
 
 
 @asynccontextmanager
