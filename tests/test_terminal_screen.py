@@ -313,7 +313,7 @@ def test_the_terminal_is_left_as_it_was(way: str, start: Start, talk, terminal: 
     ("broken", "keys"),
     [
         # In the thread of the terminal, and in Trio's.
-        ("screen.completions = None", "x\t"),
+        ("keys.completions = None", "x\t"),
         ("conversation.read_on_screen = None", "x\n"),
     ],
 )
@@ -324,7 +324,7 @@ def test_an_error_leaves_the_terminal_as_it_was(
     john = terminal()
     before = settings_of(john, tmp_path / "before")
     program = (
-        f"from trio_chat.terminal import screen, conversation; {broken}; "
+        f"from trio_chat.terminal import keys, conversation; {broken}; "
         "from trio_chat.cli import main; main()"
     )
     options = f"connect 127.0.0.1:{daemon.port} --join '#general'"

@@ -42,7 +42,7 @@ from trio_chat.terminal import lines
 from trio_chat.terminal.completion import Words, completions
 from trio_chat.terminal.log import MOST_BACK, MOST_LINES, visible_rows
 from trio_chat.terminal.presence import Presence
-from trio_chat.terminal.screen import CALLED, FAULT, NICK_COLOURS, QUIET
+from trio_chat.terminal.styles import CALLED, FAULT, NICK_COLOURS, QUIET
 from trio_chat.terminal.ui_state import status_row, title_row, ui_state
 from trio_chat.terminal.view import View
 from trio_chat.terminal.width import width
