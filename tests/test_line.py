@@ -583,6 +583,19 @@ EVENTS = [
         "> [A7 2027-01-15 08:00 UTC] ann kicked jack",
     ),
     (events.ActionsShown("#a", "#A", []), "> no actions in #A"),
+    (
+        events.Matches(
+            *("#a", "#A", "jack", "member", True, 1.8e9, ["net:7f3a09c2"], 1, 1, 0, "for ever", ""),
+            [events.ActionShown(7, "a.1", "ann", "muted jack", 1_800_000_000.0)],
+        ),
+        (
+            "> jack: an account since 2027-01-15 08:00 UTC, role member, net:7f3a09c2, muted for "
+            "ever\n"
+            "> a mute or ban would hit 1 in #A, 1 of them with an account; it would spare 0 in the "
+            "same network\n"
+            "> [A7 2027-01-15 08:00 UTC] ann muted jack"
+        ),
+    ),
     (events.AccountExported('{"nick": "john"}'), '> {"nick": "john"}'),
     (events.NickTaken("john"), "> all right, I will call you john"),
     (events.Welcomed("#general", "#General"), "> welcome to #General"),

@@ -15,7 +15,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.hub.handlers import moderation
+from trio_chat.hub.handlers import moderation, ruling
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
 from trio_chat.protocol.table import custom, read_command
@@ -555,7 +555,7 @@ async def test_a_full_disk_lets_nobody_be_banned(people) -> None:
 
 
 async def test_what_a_full_room_of_rules_says(people, monkeypatch) -> None:
-    monkeypatch.setattr(moderation, "MOST_FIELDS", 3)
+    monkeypatch.setattr(ruling, "MOST_FIELDS", 3)
     async with running_hub(people=people) as run:
         ann = await owned(run)
         lines = await typed(run, ann, "/mute bob", "/ban bob", "/ban eve", "/undo A3", "/ban eve")

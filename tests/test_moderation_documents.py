@@ -47,6 +47,7 @@ EXAMPLES = [
         {"action": "mute", "target": "jack", **AT_GO},
         commands.Penalize("mute", Target(JACK), -1, "", "#go"),
     ),
+    ("check", {"target": "@5", **AT_GO}, commands.Check(Target(entry=5), "#go")),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
     ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
 ]
@@ -87,6 +88,7 @@ def test_each_needs_its_fields(missing: str) -> None:
             ("ban", Target(JACK), -1, "spam and ham"),
         ),
         ({"target": "jack", "action": "kick"}, ("kick", Target(JACK))),
+        ({"target": "jack", "dry_run": False}, ("ban", Target(JACK))),
     ],
 )
 def test_whom_it_is_about_and_for_how_long(fields: dict[str, object], record: tuple) -> None:
@@ -112,6 +114,10 @@ NETWORK = "net: is followed by the tag of a network, such as net:7f3a09c2"
         ("moderate", {"reason": 5}, "reason must be a string"),
         ("moderate", {"reason": "a\nb"}, f"a reason may not contain {CONTROL}"),
         ("moderate", {"action": "kick", "seconds": 5}, "a kick has no seconds: mute or ban"),
+        *(
+            ("moderate", {"dry_run": d}, "dry_run must be true or false")
+            for d in (0, 1, "no", None)
+        ),
         ("set_room", {"setting": "x"}, "setting must be one of join, speak, topic, history"),
         ("set_room", {"value": "x"}, "join must be one of all, accounts, members"),
         ("set_room", {"value": 5}, "value must be a string"),

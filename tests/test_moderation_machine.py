@@ -31,7 +31,7 @@ from snapshots import hand_over, succeed
 from test_persons import PASSWORD, FakePeople
 
 from trio_chat import Settings, open_chat
-from trio_chat.hub.handlers import moderation
+from trio_chat.hub.handlers import targets
 from trio_chat.moderation.rules import Penalty
 from trio_chat.protocol.events import Acted, Said, TopicSet
 from trio_chat.roomlog.sqlite import file as sqlite_file
@@ -204,7 +204,7 @@ class ModerationMachine(RuleBasedStateMachine):
         self.patches = [
             mock.patch.object(logging.getLogger("trio_chat"), "error", self._note_error),
             mock.patch.object(opening, "_open_people", people_of_the_test),
-            mock.patch.object(moderation, "is_local", return_value=False),
+            mock.patch.object(targets, "is_local", return_value=False),
             mock.patch.dict(sqlite_file.SYNCHRONOUS, {"process": "OFF"}),
         ]
         for patch in self.patches:

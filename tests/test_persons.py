@@ -44,6 +44,9 @@ class FakePeople:
     async def delete(self, account, password, address) -> None:
         del self.accounts[account.removeprefix("a.")]
 
+    async def made(self, account):
+        return 1_800_000_000.0
+
     def tag(self, address):
         return f"{hash(address) & 0xFFFFFFFF:08x}"
 

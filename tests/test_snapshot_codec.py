@@ -30,6 +30,7 @@ from trio_chat.protocol.commands import (
     Authenticate,
     Began,
     ChangePassword,
+    Check,
     ClaimRoom,
     DeleteAccount,
     Disconnected,
@@ -135,6 +136,7 @@ QUEUED_SINCE: list[QueuedRecord] = [
     SetRole(parse_nick("Mary", 32), "voice", "#x"),
     Invite(parse_nick("Mary", 32), "#x"),
     Penalize("ban", Target(parse_nick("Mary", 32)), None, "spam", "#x"),
+    Check(Target(network="7f3a09c2"), "#x", "ban"),
     Undo(7, "#x"),
     ShowActions(20, None, "#x"),
 ]

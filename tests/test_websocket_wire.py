@@ -292,6 +292,10 @@ EVENTS = [
     events.AccountExported("{}"),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
     events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),
+    events.Matches(
+        *("#a", "#A", "jack", "none", False, 0.0, ["net:7f3a09c2"], 3, 1, 2, "", "for ever"),
+        [events.ActionShown(7, "a.1", "ann", "banned jack", 1.0)],
+    ),
     events.Welcomed("#a", "#A", "tea", 7, [MEMBER], 2),
     events.Departed("#a", "#A"),
     events.RoomsListed(["#a"], 1),

@@ -11,6 +11,7 @@ from trio_chat.dialects.telnet import NO_OPERATION
 from trio_chat.protocol.events import (
     AccountExported,
     Acted,
+    ActionShown,
     ActionsShown,
     Answered,
     Departed,
@@ -25,6 +26,7 @@ from trio_chat.protocol.events import (
     Left,
     LoggedIn,
     LoggedOut,
+    Matches,
     MembersListed,
     Missed,
     NickTaken,
@@ -89,11 +91,29 @@ def _rules_shown(event: RulesShown) -> str:
 
 
 def _actions_shown(event: ActionsShown) -> str:
+    return "\n".join(map(_action, event.actions)) or f"> no actions in {event.room_name}"
+
+
+def _action(action: ActionShown) -> str:
+    when = _date(int(action.time) // 60)
+    return f"> [A{action.position} {when} UTC] {action.nick} {action.text}"
+
+
+def _matches(event: Matches) -> str:
+    made = f" since {_date(int(event.since) // 60)} UTC" if event.since else ""
+    kind = f"an account{made}" if event.account else "no account"
+    facts = [kind, f"role {event.role}", *event.networks]
+    facts += [f"muted {event.mute}"] if event.mute else []
+    facts += [f"banned {event.ban}"] if event.ban else []
     lines = [
-        f"> [A{action.position} {_date(int(action.time) // 60)} UTC] {action.nick} {action.text}"
-        for action in event.actions
+        f"> {event.nick}: {', '.join(facts)}",
+        (
+            f"> a mute or ban would hit {event.people} in {event.room_name}, {event.accounts} of "
+            f"them with an account; it would spare {event.spared} in the same network"
+        ),
+        *map(_action, event.actions),
     ]
-    return "\n".join(lines) or f"> no actions in {event.room_name}"
+    return "\n".join(lines)
 
 
 def _devices_listed(event: DevicesListed) -> str:
@@ -157,6 +177,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     DevicesListed: _devices_listed,
     RulesShown: _rules_shown,
     ActionsShown: _actions_shown,
+    Matches: _matches,
     AccountExported: lambda e: f"> {e.data}",
     NickTaken: lambda e: f"> all right, I will call you {e.nick}",
     Welcomed: _welcomed,

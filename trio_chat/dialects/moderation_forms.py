@@ -51,13 +51,15 @@ def _seconds(value: object, context: Context) -> object:
     return None if value is None else _SECONDS.read(value, context)
 
 
+def _dry_run(value: object, _: Context) -> bool:
+    if not isinstance(value, bool):
+        raise Refused("dry_run must be true or false", code=Code.BAD_DOCUMENT)
+    return value
+
+
 def _reason(value: object, context: Context) -> str:
     reason = string(value, "reason").strip()
     return clean_text(reason, what="reason", limit=context.settings.topic_chars)
-
-
-def _value(value: object, _: Context) -> str:
-    return string(value, "value")
 
 
 def _set_room(setting: str, value: str, room: str) -> commands.SetRoom:
@@ -68,10 +70,17 @@ def _set_room(setting: str, value: str, room: str) -> commands.SetRoom:
 
 
 def _moderate(
-    action: str, target: commands.Target, seconds: int | None, reason: str, room: str
-) -> commands.Penalize:
+    action: str,
+    target: commands.Target,
+    seconds: int | None,
+    reason: str,
+    dry_run: object,
+    room: str,
+) -> commands.Penalize | commands.Check:
     if action == "kick" and seconds != commands.USUAL_TIME:
         raise Refused("a kick has no seconds: mute or ban", code=Code.BAD_DOCUMENT)
+    if dry_run:
+        return commands.Check(target, room, action)
     return commands.Penalize(action, target, seconds, reason, room)
 
 
@@ -108,12 +117,19 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
                 _seconds, {**_SECONDS.schema, "type": ["integer", "null"]}, commands.USUAL_TIME
             ),
             "reason": Field(_reason, STRING, ""),
+            "dry_run": Field(_dry_run, {"type": "boolean"}, default=False),
             "room": ROOM,
         },
         (
             "`kick`, `mute` or `ban` someone: a nick, `@ID` for the author of an entry, or `net:` "
-            "and a tag; `seconds` is how long, and `null` for ever"
+            "and a tag; `seconds` is how long, and `null` for ever; with `dry_run`, only ask whom "
+            "that would hit"
         ),
+    ),
+    "check": Form(
+        commands.Check,
+        {"target": Field(_target, STRING), "room": ROOM},
+        "ask whom a mute or a ban of someone would hit, and what is known of the target",
     ),
     "undo": Form(
         commands.Undo,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import Role, RoomRules, Who
-from trio_chat.moderation.spans import describe_end
 from trio_chat.protocol import commands
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Authorize:
         if rules is None or self.role(user, rules) >= Role.OPERATOR:
             return
         if (mute := self.penalty("mute", user, rules)) is not None:
-            sentence = f"you are muted in {room.shown} {_until(mute)}"
+            sentence = f"you are muted in {room.shown} {mute.describe(time.time())}"
             raise Refused(sentence, code=Code.MUTED)
         if not rules.may_speak(self.who(user)):
             raise Refused(_ONLY[rules.setting("speak")].format("speak"), code=Code.NOT_ALLOWED)
@@ -110,7 +109,9 @@ class Authorize:
         if rules is None or self.role(user, rules) >= Role.OPERATOR:
             return
         if (ban := self.penalty("ban", user, rules)) is not None:
-            raise Refused(f"you are banned from {shown} {_until(ban)}", code=Code.BANNED)
+            raise Refused(
+                f"you are banned from {shown} {ban.describe(time.time())}", code=Code.BANNED
+            )
         if not rules.is_let_in(self.who(user), time.time()):
             raise Refused(_ONLY[rules.setting("join")].format("enter"), code=Code.NOT_ALLOWED)
 
@@ -135,8 +136,3 @@ _CHECKS: Final[Mapping[type, Check]] = {
     commands.ShowHistory: Authorize.check_history,
     commands.Search: Authorize.check_history,
 }
-
-
-def _until(penalty: Penalty) -> str:
-    reason = f": {penalty.reason}" if penalty.reason else ""
-    return f"{describe_end(penalty.until, time.time())}{reason}"

@@ -21,6 +21,7 @@ from trio_chat.errors import Refused
 from trio_chat.hub.authorize import Authorize
 from trio_chat.hub.enforce import Enforce
 from trio_chat.hub.handlers.accounts import Accounts
+from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.custom import CustomCommands
 from trio_chat.hub.handlers.history import History
@@ -28,6 +29,7 @@ from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.sessions import Sessions
+from trio_chat.hub.handlers.targets import Targets
 from trio_chat.hub.inbox import Call, abandon
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Origin
@@ -90,6 +92,7 @@ class Decide:
         )
         self._messages = Messages(state, collect, hooks)
         accounts = Accounts(state, collect)
+        targets = Targets(state, authorize)
         # Events that are for the handlers of records, too.
         self.requests = accounts.requests
         self._handlers: dict[type, Callable[..., None]] = {
@@ -99,7 +102,8 @@ class Decide:
             **self._messages.handlers,
             **History(state, collect, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
-            **Moderation(state, collect, authorize, log).handlers,
+            **Moderation(state, collect, authorize, targets, log).handlers,
+            **Checks(state, collect, authorize, targets, log).handlers,
             **sessions.handlers,
             commands.Help: self._help,
             commands.Refuse: self._refuse,

@@ -24,6 +24,7 @@ from typing import Final
 from attrs import frozen
 
 from trio_chat.errors import Code, Refused
+from trio_chat.moderation.spans import describe_end
 
 # Fields of a full room that an action looks at, to find some that are over: in about 2 ms. To look
 # at all takes 40, and moderators of a full room could hold up the chat.
@@ -83,6 +84,15 @@ class Penalty:
     def write(self) -> str:
         """Return the value of a field."""
         return json.dumps([self.nick, self.until, self.reason, self.spares], ensure_ascii=False)
+
+    def counts(self, now: float) -> bool:
+        """Whether its time is not over."""
+        return self.until is None or self.until > now
+
+    def describe(self, now: float) -> str:
+        """Say until when it lasts, and why: `until 14:10 UTC: flooding`."""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{describe_end(self.until, now)}{reason}"
 
     @classmethod
     def read(cls, value: str) -> Penalty:
@@ -164,13 +174,14 @@ class RoomRules:
             if value is None:
                 continue
             penalty = Penalty.read(value)
-            is_spared = target != who.person and (
-                self.role(who.person) > Role.NONE
-                or (who.account and 0 < who.since < penalty.spares)
-            )
-            if not is_spared and (penalty.until is None or penalty.until > now):
+            is_spared = target != who.person and self.is_spared(who, penalty.spares)
+            if not is_spared and penalty.counts(now):
                 return penalty
         return None
+
+    def is_spared(self, who: Who, spares: float) -> bool:
+        """Whether a mute or a ban of a network does not count for a user in it."""
+        return self.role(who.person) > Role.NONE or (who.account and 0 < who.since < spares)
 
     def over(self, now: float) -> list[str]:
         """Return fields whose time is over. It looks at `LOOKED_AT`, and at others each second."""
@@ -202,8 +213,7 @@ def _is_over(name: str, value: str, now: float) -> bool:
     if kind == "invite":
         return float(value) <= now
     if kind in {"mute", "ban"}:
-        until = Penalty.read(value).until
-        return until is not None and until <= now
+        return not Penalty.read(value).counts(now)
     return False
 
 

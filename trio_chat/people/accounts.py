@@ -202,6 +202,11 @@ class People:
             lambda connection: rows.kept(connection, _existing(connection, account))
         )
 
+    async def made(self, account: str) -> float:
+        """Return when an account was made, in seconds since 1970; 0 if there is none by this id."""
+        found = await self._store.run(partial(rows.by_id, account=account))
+        return 0.0 if found is None else found.made
+
     async def delete(self, account: str, password: str, address: str) -> None:
         """Delete an account for good. Nobody can have its nick again."""
         found = await self._store.run(partial(_existing, account=account))

@@ -328,6 +328,18 @@ class Penalize:
 
 
 @define
+class Check:
+    """Ask whom a mute or a ban of a target would hit.
+
+    With `action`, a verb of `Penalize`, it is refused where that would be.
+    """
+
+    target: Target
+    room: str | None = None
+    action: str = ""
+
+
+@define
 class Undo:
     """Undo an action of a moderator, given by its number."""
 
@@ -466,6 +478,7 @@ Command: TypeAlias = (
     | SetRole
     | Invite
     | Penalize
+    | Check
     | Undo
     | ShowActions
     | LabelledCommand
@@ -485,7 +498,8 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 # Records about a room that may leave the room to the hub.
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
-    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Undo, ShowActions),
+    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Undo),
+    *(ShowActions,),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

@@ -416,6 +416,32 @@ class ActionShown:
 
 
 @define
+class Matches:
+    """The people whom a mute or a ban of a target would hit, and what is known of the target.
+
+    `people` in the room would be hit, and `accounts` of them are logged in. `spared` further ones
+    are in the same network, and have a role or an older account. `account` says whether the target
+    has an account, and `since` when that was made; 0 if that is unknown. `networks` has tags, such
+    as `net:7f3a09c2`. `mute` and `ban` say until when one counts now, or are empty. `actions` are
+    the newest ones about the target.
+    """
+
+    room: str
+    room_name: str
+    nick: str
+    role: str
+    account: bool
+    since: float
+    networks: list[str]
+    people: int
+    accounts: int
+    spared: int
+    mute: str
+    ban: str
+    actions: list[ActionShown]
+
+
+@define
 class AccountExported:
     """All that the server keeps of the asker's account, as JSON."""
 
@@ -587,6 +613,7 @@ _Shown: TypeAlias = (
     | AccountExported
     | RulesShown
     | ActionsShown
+    | Matches
     | Welcomed
     | Departed
     | RoomsListed

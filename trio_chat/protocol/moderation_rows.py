@@ -75,6 +75,10 @@ def _penalize(verb: str) -> Parse:
     return parse
 
 
+def _check(arguments: str, settings: Settings) -> Command:
+    return commands.Check(parse_target(one_word(arguments, "TARGET"), settings))
+
+
 def _undo(arguments: str, _: Settings) -> Command:
     word = one_word(arguments, "action")
     digits = word[1:] if word[:1] in {"A", "a"} else word
@@ -124,6 +128,7 @@ MODERATION_ROWS = (
         "keep someone out; TIME is as for /mute",
         _penalize("ban"),
     ),
+    Row("check", "/check TARGET", "show whom a mute or a ban of someone would hit", _check),
     Row("undo", "/undo ACTION", "undo an action, such as A17", _undo),
     Row("log", "/log [N]", "show the last 20 actions in your room, or N", _log),
 )

@@ -77,7 +77,7 @@ NEWS: Final = (
     *(commands.ChangePassword, commands.Recover, commands.ShowAccount, commands.ListDevices),
     *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
     *(commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
-    *(commands.Invite, commands.Penalize, commands.Undo, commands.ShowActions),
+    *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
 )
 
 # Of a value that is wrong, characters that are repeated.

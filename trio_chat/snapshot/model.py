@@ -74,6 +74,7 @@ QueuedRecord: TypeAlias = (
     | commands.SetRole
     | commands.Invite
     | commands.Penalize
+    | commands.Check
     | commands.Undo
     | commands.ShowActions
     | commands.Refuse

@@ -10,12 +10,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
-from trio_chat.config.endpoints import is_local
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.rooms import room_meant
+from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.moderation.rules import (
     SETTINGS,
     Penalty,
@@ -33,11 +31,10 @@ if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.targets import Found, Targets
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
-    from trio_chat.hub.user import User
-    from trio_chat.protocol.names import Name
     from trio_chat.roomlog import RoomLog
     from trio_chat.roomlog.rules import Action
 
@@ -46,37 +43,29 @@ if TYPE_CHECKING:
 USUAL: Final[Mapping[str, int]] = {"mute": 10 * MINUTE, "ban": DAY}
 USUAL_OF_NETWORK: Final = 2 * HOUR
 INVITATION: Final = DAY
-# Fields of a room, at most: roles, mutes, bans and invitations. Those that are over count until the
-# next change removes them.
-MOST_FIELDS: Final = 10_000
 # Rooms that one account may own, because rooms with owners are never forgotten.
 MOST_CLAIMS: Final = 10
 LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
 
 
-@frozen
-class Found:
-    """The people that a moderator means: the fields are about `key`, and `users` are here.
-
-    `key` is empty for somebody who can only be kicked.
-    """
-
-    key: str
-    nick: str
-    role: Role
-    users: tuple[User, ...] = ()
-    is_network: bool = False
-
-
 class Moderation:
     """Handles the records of people who own or moderate rooms."""
 
-    def __init__(self, state: State, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
+    def __init__(
+        self,
+        state: State,
+        collect: Collect,
+        authorize: Authorize,
+        targets: Targets,
+        log: RoomLog,
+    ) -> None:
         self._state = state
         self._collect = collect
         self._authorize = authorize
         self._log = log
+        self._ruling = Ruling(collect, authorize, log)
+        self._targets = targets
         self.handlers: Handlers = {
             commands.ClaimRoom: self._claim,
             commands.ShowRules: self._show,
@@ -110,7 +99,7 @@ class Moderation:
         self._check_claims(user.person, "you own")
         changes: dict[str, str | None] = {f"role {gone}": None for gone in rules.owners}
         changes[f"role {user.person}"] = Role.OWNER.word
-        self._rule(session, room, "claimed the room", changes)
+        self._ruling.rule(session, room, "claimed the room", changes)
 
     def _highest(self, rules: RoomRules) -> tuple[Role, set[str]]:
         """Return the highest role in a room, and its holders. Deleted accounts do not count."""
@@ -132,42 +121,30 @@ class Moderation:
         self._collect.reply(session, events.RulesShown(room.name, room.shown, role.word, settings))
 
     def _set_room(self, session: Session, record: commands.SetRoom) -> None:
-        room, role = self._moderated(session, record.room)
+        room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
         usual = SETTINGS[record.setting].values[0]
         value = None if record.value == usual else record.value
         text = f"set {record.setting} to {record.value}"
-        self._rule(session, room, text, {f"set {record.setting}": value})
+        self._ruling.rule(session, room, text, {f"set {record.setting}": value})
 
     def _set_role(self, session: Session, record: commands.SetRole) -> None:
-        room, role = self._moderated(session, record.room)
-        person, nick = self._account_of(record.name)
+        room, role = self._ruling.moderated(session, record.room)
+        person, nick = self._targets.account(record.name)
         name, value = f"role {person}", None if record.role == "none" else record.role
         rules = room.rules or RoomRules({})
         check_change(role, session.user.person, rules, {name: value})
         if value == Role.OWNER.word:
             self._check_claims(person, f"{nick} owns")
         text = f"made {nick} {record.role}" if value else f"took the role of {nick} away"
-        self._rule(session, room, text, {name: value})
+        self._ruling.rule(session, room, text, {name: value})
 
     def _invite(self, session: Session, record: commands.Invite) -> None:
-        room, role = self._moderated(session, record.room)
+        room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "invite people")
-        person, nick = self._account_of(record.name)
+        person, nick = self._targets.account(record.name)
         until = f"{time.time() + INVITATION:.0f}"
-        self._rule(session, room, f"invited {nick} for a day", {f"invite {person}": until})
-
-    def _account_of(self, name: Name) -> tuple[str, str]:
-        """Return the id and the nick of the account with this name."""
-        people = self._state.people
-        user = self._state.nicks.get(name.casefolded)
-        if user is not None and user.account is not None:
-            return user.person, user.nick
-        # Only this name: a moderator who types one that looks like it means somebody else.
-        person = None if people is None else people.holder(name.keys[:1])
-        if not person:
-            raise Refused(f"there is no account {name.display}", code=Code.NO_SUCH_ACCOUNT)
-        return person, name.display
+        self._ruling.rule(session, room, f"invited {nick} for a day", {f"invite {person}": until})
 
     # --- kicks, mutes and bans --------------------------------------------------------------------
 
@@ -178,7 +155,7 @@ class Moderation:
             then = partial(self._penalize_author, record, room.name)
             self._collect.query(session, record, Asking(LOG, ask, then))
             return
-        self._act(session, record, room, self._find(room, record.target))
+        self._act(session, record, room, self._targets.find(room, record.target))
 
     def _penalize_author(
         self,
@@ -187,65 +164,17 @@ class Moderation:
         session: Session,
         entries: Sequence[events.PersistentEntry],
     ) -> None:
-        number, room = record.target.entry, room_meant(session.user, name)
-        if not entries or entries[-1].position != number:
-            raise Refused(f"there is no entry {number} any more", code=Code.BAD_USAGE)
-        entry = entries[-1]
-        users = tuple(self._state.users_of(entry.author))
-        if users:
-            found = self._found(room, users)
-        elif entry.author.startswith("a."):
-            found = self._absent(room, entry.author, entry.nick, entry.nick.casefold())
-        else:
-            raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
-        self._act(session, record, room, found)
-
-    def _find(self, room: Room, target: commands.Target) -> Found:
-        if target.network:
-            tag = f"net:{target.network}"
-            return Found(tag, tag, Role.NONE, is_network=True)
-        if (name := target.name) is None:
-            raise AssertionError("a target without anything")
-        user = self._state.nicks.get(name.casefolded)
-        if user is not None:
-            return self._found(room, (user, *user.others))
-        return self._absent(room, *self._account_of(name), name.casefolded)
-
-    def _absent(self, room: Room, person: str, nick: str, key: str) -> Found:
-        """Return what is known of an account that nobody is logged in to."""
-        role = Role.SERVER if key in self._state.operators else Role.NONE
-        return Found(person, nick, max(role, (room.rules or RoomRules({})).role(person)))
-
-    def _found(self, room: Room, users: tuple[User, ...]) -> Found:
-        """Return what is known of people who are here. Guests are known by their network."""
-        user = users[0]
-        role = self._authorize.role(user, room.rules)
-        if user.account is not None:
-            return Found(user.person, user.nick, role, users)
-        place = user.session.link if user.session is not None else user.detached
-        tag = self._authorize.tag(user)
-        if place is None or tag is None or is_local(place.address):
-            return Found("", user.nick, role, users)
-        return Found(f"net:{tag}", user.nick, role, users, is_network=True)
+        room = room_meant(session.user, name)
+        self._act(session, record, room, self._targets.author(room, record.target, entries))
 
     def _act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
         verb, now = record.verb, time.time()
-        role = self._authorize.role(session.user, room.rules)
-        check_rank(role, found.role, verb)
-        here = [user for user in found.users if room.name in user.rooms]
+        found.check(verb, self._authorize.role(session.user, room.rules), room)
         reason = f": {record.reason}" if record.reason else ""
         if verb == "kick":
-            if not here:
-                raise Refused(f"{found.nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
-            ousted = tuple(user.id for user in here)
-            self._rule(session, room, f"kicked {found.nick}{reason}", {}, ousted)
+            ousted = tuple(user.id for user in found.users if room.name in user.rooms)
+            self._ruling.rule(session, room, f"kicked {found.nick}{reason}", {}, ousted)
             return
-        if not found.key:
-            sentence = (
-                f"{found.nick} has no account and is on the server's own machine, so others would "
-                f"be hit: /kick {found.nick}"
-            )
-            raise Refused(sentence, code=Code.NOT_ALLOWED)
         usual = USUAL_OF_NETWORK if found.is_network and verb == "ban" else USUAL[verb]
         seconds = usual if record.seconds == commands.USUAL_TIME else record.seconds
         until = None if seconds is None else round(now + seconds)
@@ -253,12 +182,12 @@ class Moderation:
         penalty = Penalty(found.nick, until, record.reason, spares)
         whom = f"the network of {found.nick}" if found.is_network and found.users else found.nick
         text = f"{DONE[verb]} {whom} {describe_span(seconds)}{reason}"
-        self._rule(session, room, text, {f"{verb} {found.key}": penalty.write()})
+        self._ruling.rule(session, room, text, {f"{verb} {found.key}": penalty.write()})
 
     # --- actions ----------------------------------------------------------------------------------
 
     def _undo(self, session: Session, record: commands.Undo) -> None:
-        room, role = self._moderated(session, record.room)
+        room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "undo actions")
         ask = partial(self._log.actions, room.name, record.action + 1, 1)
         self._collect.query(
@@ -268,7 +197,7 @@ class Moderation:
     def _undo_found(
         self, record: commands.Undo, name: str, session: Session, actions: Sequence[Action]
     ) -> None:
-        number, (room, role) = record.action, self._moderated(session, name)
+        number, (room, role) = record.action, self._ruling.moderated(session, name)
         if not actions or actions[-1].position != number:
             raise Refused(f"there is no action A{number}", code=Code.NO_SUCH_ACTION)
         action = actions[-1]
@@ -282,47 +211,22 @@ class Moderation:
         for field, value in action.was.items():
             if field.startswith("role ") and value == Role.OWNER.word:
                 self._check_claims(field.removeprefix("role "), "who was the owner owns")
-        self._rule(session, room, f"undid A{number}: {action.text}", dict(action.was))
+        self._ruling.rule(session, room, f"undid A{number}: {action.text}", dict(action.was))
 
     def _show_actions(self, session: Session, record: commands.ShowActions) -> None:
-        room, role = self._moderated(session, record.room)
+        room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "see its actions")
         ask = partial(self._log.actions, room.name, record.before, record.limit)
         self._collect.query(session, record, Asking(LOG, ask, partial(self._actions, room.name)))
 
     def _actions(self, name: str, session: Session, actions: Sequence[Action]) -> None:
-        room, role = self._moderated(session, name)
+        room, role = self._ruling.moderated(session, name)
         check_rank(role, Role.NONE, "see its actions")
-        shown = [events.ActionShown(a.position, a.author, a.nick, a.text, a.time) for a in actions]
+        shown = list(map(shown_action, actions))
         self._collect.reply(session, events.ActionsShown(room.name, room.shown, shown))
 
-    # --- drafts -----------------------------------------------------------------------------------
 
-    def _moderated(self, session: Session, name: str | None) -> tuple[Room, Role]:
-        """Return the room that a command is about, and the asker's role in it."""
-        room = room_meant(session.user, name)
-        return room, self._authorize.role(session.user, room.rules)
-
-    def _rule(
-        self,
-        session: Session,
-        room: Room,
-        text: str,
-        changes: Mapping[str, str | None],
-        ousted: tuple[str, ...] = (),
-    ) -> None:
-        """Draft an action. With it go the fields whose time is over, if there are too many."""
-        user, rules = session.user, room.rules or RoomRules({})
-        changed = dict(changes)
-        if rules.grown(changed) > max(rules.count, MOST_FIELDS):
-            changed = {**dict.fromkeys(rules.over(time.time())), **changed}
-            if rules.grown(changed) > MOST_FIELDS:
-                sentence = f"{room.shown} has {MOST_FIELDS} rules, which is the most: undo some"
-                raise Refused(sentence, code=Code.NOT_ALLOWED)
-        version = self._log.snapshot(room.name).rules.version
-        draft = events.Ruled(
-            *(room.name, room.shown, user.person, user.nick, text, changed, version),
-            ousted=ousted,
-            device=user.device,
-        )
-        self._collect.rule(session, draft)
+def shown_action(action: Action) -> events.ActionShown:
+    """Return an action as moderators get it."""
+    number, text = action.position, action.text
+    return events.ActionShown(number, action.author, action.nick, text, action.time)

@@ -1,0 +1,162 @@
+"""Finds the people whom a moderator means: by nick, by the author of an entry, or by a network."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from trio_chat.config.endpoints import is_local
+from trio_chat.errors import Code, Refused
+from trio_chat.moderation.rules import Role, RoomRules, check_rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.hub.authorize import Authorize
+    from trio_chat.hub.room import Room
+    from trio_chat.hub.state import State
+    from trio_chat.hub.user import User
+    from trio_chat.protocol.commands import Target
+    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.protocol.names import Name
+
+# The ids of accounts begin with this.
+ACCOUNT: Final = "a."
+
+
+@frozen
+class Found:
+    """The people that a moderator means: the fields are about `key`, and `users` are here.
+
+    `key` is empty for somebody who can only be kicked.
+    """
+
+    key: str
+    nick: str
+    role: Role
+    users: tuple[User, ...] = ()
+    is_network: bool = False
+
+    @property
+    def account(self) -> str:
+        """The id of the account, or nothing."""
+        return self.key if self.key.startswith(ACCOUNT) else ""
+
+    def check(self, verb: str, actor: Role, room: Room) -> None:
+        """Raise `Refused` if somebody with this role may not kick, mute or ban these people."""
+        check_rank(actor, self.role, verb)
+        if verb == "kick":
+            if not any(room.name in user.rooms for user in self.users):
+                raise Refused(f"{self.nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
+        elif not self.key:
+            sentence = (
+                f"{self.nick} has no account and is on the server's own machine, so others would "
+                f"be hit: /kick {self.nick}"
+            )
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
+
+
+@frozen
+class Hit:
+    """The persons in a room that a mute or a ban would hit, and those whom it would spare."""
+
+    persons: frozenset[str]
+    spared: frozenset[str]
+
+
+class Targets:
+    """Finds people in the state and among the accounts."""
+
+    def __init__(self, state: State, authorize: Authorize) -> None:
+        self._state = state
+        self._authorize = authorize
+
+    def account(self, name: Name) -> tuple[str, str]:
+        """Return the id and the nick of the account with this name. Raises `Refused`."""
+        people = self._state.people
+        user = self._state.nicks.get(name.casefolded)
+        if user is not None and user.account is not None:
+            return user.person, user.nick
+        # Only this name: a moderator who types one that looks like it means somebody else.
+        person = None if people is None else people.holder(name.keys[:1])
+        if not person:
+            raise Refused(f"there is no account {name.display}", code=Code.NO_SUCH_ACCOUNT)
+        return person, name.display
+
+    def find(self, room: Room, target: Target) -> Found:
+        """Return whom a nick or the tag of a network means. Raises `Refused`."""
+        if target.network:
+            tag = f"net:{target.network}"
+            return Found(tag, tag, Role.NONE, is_network=True)
+        if (name := target.name) is None:
+            raise AssertionError("a target without anything")
+        user = self._state.nicks.get(name.casefolded)
+        if user is not None:
+            return self._present(room, (user, *user.others))
+        return self._absent(room, *self.account(name), name.casefolded)
+
+    def author(self, room: Room, target: Target, entries: Sequence[PersistentEntry]) -> Found:
+        """Return the author of the entry that a target means. `entries` ends with it.
+
+        Raises `Refused`.
+        """
+        number = target.entry
+        if not entries or entries[-1].position != number:
+            raise Refused(f"there is no entry {number} any more", code=Code.BAD_USAGE)
+        entry = entries[-1]
+        users = tuple(self._state.users_of(entry.author))
+        if users:
+            return self._present(room, users)
+        if entry.author.startswith(ACCOUNT):
+            return self._absent(room, entry.author, entry.nick, entry.nick.casefold())
+        raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
+
+    def _absent(self, room: Room, person: str, nick: str, key: str) -> Found:
+        """Return what is known of an account that nobody is logged in to."""
+        role = Role.SERVER if key in self._state.operators else Role.NONE
+        return Found(person, nick, max(role, (room.rules or RoomRules({})).role(person)))
+
+    def _present(self, room: Room, users: tuple[User, ...]) -> Found:
+        """Return what is known of people who are here. Guests are known by their network."""
+        user = users[0]
+        role = self._authorize.role(user, room.rules)
+        if user.account is not None:
+            return Found(user.person, user.nick, role, users)
+        if (tag := self._tag(user)) is None:
+            return Found("", user.nick, role, users)
+        return Found(f"net:{tag}", user.nick, role, users, is_network=True)
+
+    def hit(self, room: Room, found: Found) -> Hit:
+        """Return who in a room would be hit by a mute or a ban of these people now."""
+        rules = room.rules or RoomRules({})
+        if not found.is_network:
+            here = {user.person for user in found.users if room.name in user.rooms}
+            return Hit(frozenset(here), frozenset())
+        tag, now = found.key.removeprefix("net:"), time.time()
+        hit: set[str] = set()
+        spared: set[str] = set()
+        for member in room.members:
+            if self._authorize.tag(member) == tag:
+                who, role = self._authorize.who(member), self._authorize.role(member, rules)
+                is_spared = role >= Role.OPERATOR or rules.is_spared(who, now)
+                (spared if is_spared else hit).add(member.person)
+        return Hit(frozenset(hit - spared), frozenset(spared))
+
+    def networks(self, found: Found) -> list[str]:
+        """Return the tags of the networks that these people are in now.
+
+        That of the server's own machine is left out: proxies may be there, and all their clients.
+        """
+        if found.is_network:
+            return [found.key]
+        tags = (self._tag(user) for user in found.users)
+        return sorted({f"net:{tag}" for tag in tags if tag is not None})
+
+    def _tag(self, user: User) -> str | None:
+        """Return the tag of a user's network, if moderators may name it."""
+        place = user.session.link if user.session is not None else user.detached
+        if place is None or is_local(place.address):
+            return None
+        return self._authorize.tag(user)
