@@ -64,7 +64,10 @@ async def test_who_is_alone_in_a_room_may_own_it(people) -> None:
         ann.link.lines()
         assert await typed(run, ann, "/claim", "/room") == [
             "> ann claimed the room [A1]",
-            "> #a: join all, speak all, topic all, history all; your role: owner",
+            (
+                "> #a: join all, speak all, topic all, history all, slow 0, listed yes; your role: "
+                "owner"
+            ),
         ]
         bob = await member(run, "bob")
         assert await typed(run, bob, "/claim") == ["err: #a has an owner already"]

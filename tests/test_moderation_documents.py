@@ -14,6 +14,7 @@ from trio_chat.dialects import documents
 from trio_chat.dialects.forms import Context
 from trio_chat.dialects.moderation_forms import MODERATION_FORMS
 from trio_chat.errors import Code
+from trio_chat.moderation.rules import SETTINGS
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import Command, Refuse, Target
 from trio_chat.protocol.names import parse_nick
@@ -118,7 +119,7 @@ NETWORK = "net: is followed by the tag of a network, such as net:7f3a09c2"
             ("moderate", {"dry_run": d}, "dry_run must be true or false")
             for d in (0, 1, "no", None)
         ),
-        ("set_room", {"setting": "x"}, "setting must be one of join, speak, topic, history"),
+        ("set_room", {"setting": "x"}, f"setting must be one of {', '.join(SETTINGS)}"),
         ("set_room", {"value": "x"}, "join must be one of all, accounts, members"),
         ("set_room", {"value": 5}, "value must be a string"),
         (

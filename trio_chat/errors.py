@@ -70,6 +70,7 @@ class Code(StrEnum):
     NOT_ALLOWED = "not_allowed", "your role in the room is too low for that"
     MUTED = "muted", "you may say nothing in that room for now"
     BANNED = "banned", "you may not be in that room for now"
+    TOO_SOON = "too_soon", "the room is slow: say that later, as the sentence says"
     NO_SUCH_ACTION = "no_such_action", "no action in the room has that number"
 
     BAD_TEXT = "bad_text", "the text is empty, not UTF-8, or holds characters that no text may"

@@ -63,10 +63,11 @@ def _reason(value: object, context: Context) -> str:
 
 
 def _set_room(setting: str, value: str, room: str) -> commands.SetRoom:
-    values = SETTINGS[setting].values
-    if value not in values:
-        raise Refused(f"{setting} must be one of {', '.join(values)}", code=Code.BAD_DOCUMENT)
-    return commands.SetRoom(setting, value, room)
+    read = SETTINGS[setting].read(value)
+    if read is None:
+        sentence = f"{setting} must be {SETTINGS[setting].choices}"
+        raise Refused(sentence, code=Code.BAD_DOCUMENT)
+    return commands.SetRoom(setting, read, room)
 
 
 def _moderate(

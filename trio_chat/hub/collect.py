@@ -250,6 +250,16 @@ class Collect:
                 return True
         return False
 
+    def note_spoken(self, room: str, ids: Collection[str]) -> None:
+        """Note whose message this turn brings to a slow room."""
+        self.turn.spoken.update((room, who) for who in ids)
+
+    def has_spoken(self, room: str, ids: Collection[str]) -> bool:
+        """Whether a message of somebody with these ids to a slow room is yet to be folded."""
+        said = {(room, who) for who in ids}
+        turns = (self.turn, self.in_flight)
+        return any(turn is not None and not turn.spoken.isdisjoint(said) for turn in turns)
+
     def hold(self, session: Session) -> None:
         """Stop deciding the session's records until its own drafts are folded."""
         self._wait_for(self._turn_of(session.user), session)

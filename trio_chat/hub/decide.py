@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from trio_chat.errors import Refused
 from trio_chat.hub.authorize import Authorize
 from trio_chat.hub.enforce import Enforce
+from trio_chat.hub.gate import Gate
 from trio_chat.hub.handlers.accounts import Accounts
 from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
@@ -90,7 +91,7 @@ class Decide:
         sessions = Sessions(
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
-        self._messages = Messages(state, collect, hooks)
+        self._messages = Messages(state, collect, hooks, Gate(collect, authorize))
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)
         # Events that are for the handlers of records, too.

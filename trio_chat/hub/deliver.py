@@ -92,6 +92,8 @@ class Deliver:
             if not run:
                 return
         room.position = run[-1].position
+        if room.pace is not None:
+            room.note(run)
         state.recent.keep(room, run)
         state.counts.messages += len(run)
         if len(run) == 1:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from trio_chat.hub.room import Room
 from trio_chat.hub.user import Account, User
-from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol.events import (
     Claim,
     ConnectionChanged,
@@ -176,6 +175,7 @@ class Fold:
             return []
         room.topic = entry.text
         room.position = entry.position
+        room.note([entry])
         self._state.recent.keep(room, [entry])
         return [(room, entry)]
 
@@ -184,7 +184,8 @@ class Fold:
         if room is None:
             return []
         room.position = entry.position
-        room.rules = RoomRules.of(self._snapshot(room.name).rules.fields)
+        room.rule(self._snapshot(room.name).rules.fields)
+        self._list(room)
         for user in room.members:
             user.ruled = True
         self._state.recent.keep(room, [as_kept(entry)])
@@ -231,10 +232,19 @@ class Fold:
     def _make(self, name: str, shown: str) -> Room:
         room = self._state.rooms[name] = Room(name, shown, self._snapshot(name))
         self._state.rooms_by_name.add(room)
+        self._list(room)
         return room
+
+    def _list(self, room: Room) -> None:
+        """Note whether people outside may see that there is this room."""
+        if room.is_listed:
+            self._state.unlisted.discard(room)
+        else:
+            self._state.unlisted.add(room)
 
     def _let_go(self, room: Room) -> None:
         if not room.members and room.name not in self._state.kept_rooms:
             self._state.recent.forget(room)
             self._state.rooms_by_name.remove(room)
+            self._state.unlisted.discard(room)
             del self._state.rooms[room.name]

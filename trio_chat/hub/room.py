@@ -5,17 +5,22 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import trio
+
 from trio_chat.hub.listing import Listing
+from trio_chat.moderation.pace import Pace
 from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol.events import Member, MembersListed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Encoding
     from trio_chat.hub.recent import Newest
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.protocol.events import Acted, PersistentEntry, Said, TopicSet
     from trio_chat.roomlog import LoggedRoom
 
 # Members in one list for a document, at most. The list says how many more there are.
@@ -45,6 +50,7 @@ class Room:
         "audience",
         "members",
         "name",
+        "pace",
         "position",
         "recent",
         "rules",
@@ -56,7 +62,9 @@ class Room:
         self.name = name
         self.shown = shown
         self.topic = snapshot.topic
-        self.rules = RoomRules.of(snapshot.rules.fields)
+        # When its people have spoken, if the rules ask for that.
+        self.pace: Pace | None = None
+        self.rule(snapshot.rules.fields)
         self.members: dict[User, None] = {}
         self._by_nick = Listing(self.members, _nick)
         # The number of members whose person another member is, too.
@@ -66,6 +74,25 @@ class Room:
         self.position = snapshot.position
         # The newest entries, as many as `trio_chat.hub.recent` keeps at hand.
         self.recent: Newest | None = None
+
+    def rule(self, fields: Mapping[str, str]) -> None:
+        """Take these fields as the rules from now on."""
+        self.rules = RoomRules.of(fields)
+        is_slow = self.rules is not None and self.rules.slow > 0
+        self.pace = (self.pace or Pace()) if is_slow else None
+
+    def note(self, entries: Sequence[Said | Acted | TopicSet]) -> None:
+        """Note who has spoken now, if the room is slow."""
+        if self.pace is not None:
+            now = trio.current_time()
+            for entry in entries:
+                ids = (entry.author, entry.device) if entry.device else (entry.author,)
+                self.pace.note(ids, now)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether people outside may see that there is this room."""
+        return self.rules is None or self.rules.setting("listed") == "yes"
 
     def enter(self, user: User) -> bool:
         """Add a member. Return whether its person is new in the room."""

@@ -132,7 +132,7 @@ class Settle:
             return
         twin = entry.room[1:] if entry.room.startswith("#") else f"#{entry.room}"
         room = self._state.rooms.get(twin)
-        if room is not None or entry.leaving == twin:
+        if (room is not None and room.is_listed) or entry.leaving == twin:
             name = twin if room is None else room.shown
             self._outboxes.answer(origin, Notice(f"(there is {name} too)"))
 

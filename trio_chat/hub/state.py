@@ -60,9 +60,9 @@ class Measures:
 class State:
     """The state of one chat. Only the hub's task changes it.
 
-    `users`, `nicks`, `accounts` and `rooms` change only in `trio_chat.hub.fold`, as entries of the
-    log are folded. Users without a nick and a room are unknown to the log, and come and go with
-    their sessions.
+    `users`, `nicks`, `accounts`, `rooms` and `unlisted` change only in `trio_chat.hub.fold`, as
+    entries of the log are folded. Users without a nick and a room are unknown to the log, and come
+    and go with their sessions.
     """
 
     # The settings in force. A reload replaces them.
@@ -71,6 +71,8 @@ class State:
     people: People | None = None
     # The lines of the operator's greeting.
     greeting: tuple[str, ...] = ()
+    # The rooms of which people outside do not learn.
+    unlisted: set[Room] = field(factory=set)
     # The casefolded nicks of the accounts that may do anything in any room.
     operators: frozenset[str] = frozenset()
     users: dict[str, User] = field(factory=dict)

@@ -54,10 +54,28 @@ GIVEN: Final = {role.word: role for role in Role if role is not Role.SERVER}
 
 @frozen
 class Setting:
-    """A setting of a room: its values, the first of which counts by default, and what it is for."""
+    """A setting of a room: its values, the first of which counts by default, and what it is for.
+
+    With `most` it is a whole number instead, from 0 to that.
+    """
 
     values: tuple[str, ...]
     help: str
+    most: int = 0
+
+    @property
+    def choices(self) -> str:
+        """The values, as a refusal names them."""
+        if self.most:
+            return f"a whole number from 0 to {self.most}"
+        return f"one of {', '.join(self.values)}"
+
+    def read(self, word: str) -> str | None:
+        """Return the value that a word means, or `None`. Each value has one form."""
+        if not self.most:
+            return word if word in self.values else None
+        is_number = word.isascii() and word.isdigit() and len(word) <= len(str(self.most))
+        return str(int(word)) if is_number and int(word) <= self.most else None
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {
@@ -65,6 +83,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "speak": Setting(("all", "accounts", "voice"), "who may say something"),
     "topic": Setting(("all", "operators"), "who may set the topic"),
     "history": Setting(("all", "members"), "who may read what was said before"),
+    "slow": Setting(("0",), "seconds between two messages of one person", most=3600),
+    "listed": Setting(("yes", "no"), "whether /rooms shows the room to people outside it"),
 }
 
 
@@ -162,9 +182,13 @@ class RoomRules:
 
     def setting(self, name: str) -> str:
         """Return the value of a setting."""
-        values = SETTINGS[name].values
-        found = self._fields.get(f"set {name}")
-        return found if found in values else values[0]
+        setting = SETTINGS[name]
+        return setting.read(self._fields.get(f"set {name}", "")) or setting.values[0]
+
+    @property
+    def slow(self) -> int:
+        """The least seconds between two messages of one person."""
+        return int(self.setting("slow"))
 
     def penalty(self, kind: str, who: Who, now: float) -> Penalty | None:
         """Return the mute or ban that counts for a user now. People with a role have none."""

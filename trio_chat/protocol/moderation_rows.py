@@ -27,10 +27,11 @@ def _room(arguments: str, _: Settings) -> Command:
         return commands.ShowRules()
     if words[0] not in SETTINGS:
         raise Misused(f"SETTING must be one of {', '.join(SETTINGS)}")
-    values = SETTINGS[words[0]].values
-    if len(words) != 2 or words[1] not in values:  # noqa: PLR2004 - a setting and its value
-        raise Misused(f"{words[0]} must be one of {', '.join(values)}")
-    return commands.SetRoom(words[0], words[1])
+    name, *rest = words
+    value = SETTINGS[name].read(rest[0]) if len(rest) == 1 else None
+    if value is None:
+        raise Misused(f"{name} must be {SETTINGS[name].choices}")
+    return commands.SetRoom(name, value)
 
 
 def _role(arguments: str, settings: Settings) -> Command:

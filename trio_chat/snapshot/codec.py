@@ -122,6 +122,8 @@ def leave_out_news(state: ChatSnapshot) -> None:
             if not isinstance(record, commands.ShowGreeting)
         ]
     state.counts = attrs.evolve(state.counts, logins_refused=0)
+    for present in state.rooms:
+        present.spoke = {}
     histories = state.histories
     rooms = [attrs.evolve(room, bytes=0) for room in histories.rooms]
     state.histories = attrs.evolve(histories, rooms=rooms)

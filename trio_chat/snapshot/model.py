@@ -139,6 +139,8 @@ class RoomSnapshot:
     position: int = 0
     base: int = 0
     recent: list[PersistentEntry] = field(factory=list)
+    # Of a slow room: how many seconds ago people have spoken, by their ids.
+    spoke: dict[str, float] = field(factory=dict)
 
 
 @define

@@ -12,6 +12,7 @@ from trio_chat.hub.room import Room
 from trio_chat.hub.session import Reason, Session
 from trio_chat.hub.state import State
 from trio_chat.hub.user import Account, Detached, User
+from trio_chat.moderation.pace import Pace
 from trio_chat.protocol.commands import Custom, LabelledCommand, Refuse, TakeNick
 from trio_chat.protocol.events import Exited
 from trio_chat.protocol.names import parse_nick
@@ -84,6 +85,11 @@ class Restore:
         room = Room(snapshot.name, snapshot.shown, self._log.snapshot(snapshot.name))
         # An earlier version said 0 where nobody had spoken since the room was made.
         room.topic, room.position = snapshot.topic, snapshot.position or room.position
+        if room.pace is not None:
+            now = trio.current_time()
+            room.pace = Pace({who: now - ago for who, ago in snapshot.spoke.items()})
+        if not room.is_listed:
+            self.state.unlisted.add(room)
         if snapshot.recent:
             self.state.recent.keep(room, snapshot.recent)
         return room

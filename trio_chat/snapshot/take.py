@@ -98,7 +98,10 @@ def _goes_over(session: Session) -> bool:
 
 
 def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
-    return RoomSnapshot(room.name, room.shown, room.topic, room.position, recent=recent)
+    spoke = {} if room.pace is None else room.pace.ages(trio.current_time())
+    return RoomSnapshot(
+        room.name, room.shown, room.topic, room.position, recent=recent, spoke=spoke
+    )
 
 
 def _left_behind(room: Room, known: Collection[User]) -> list[LeftBehind]:

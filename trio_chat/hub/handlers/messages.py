@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.hub.collect import Collect
+    from trio_chat.hub.gate import Gate
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.handlers.hooks import Hooks
     from trio_chat.hub.inbox import Record
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class Messages:
     """Handles the records that say something."""
 
-    def __init__(self, state: State, collect: Collect, hooks: Hooks) -> None:
+    def __init__(self, state: State, collect: Collect, hooks: Hooks, gate: Gate) -> None:
         self._state = state
+        self._gate = gate
         self._collect = collect
         self._hooks = hooks
         self.handlers: Handlers = {
@@ -43,9 +45,13 @@ class Messages:
         room = user.only_room if record.room is None else None
         if room is None:
             room = room_meant(user, record.room)
+        if user.ruled:
+            self._gate.check_pace(user, room)
         draft = Said(room.name, user.person, user.nick, record.text, 0, 0.0, user.device)
         if self._hooks.before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
+        if user.ruled:
+            self._gate.passed(user, room)
         self._collect.say(session, draft, shown=shown)
 
     def say_all(self, session: Session, records: Sequence[Record]) -> bool:
@@ -71,8 +77,12 @@ class Messages:
     def _act(self, session: Session, record: commands.Act) -> None:
         user = session.user
         room = room_meant(user, record.room)
+        if user.ruled:
+            self._gate.check_pace(user, room)
         draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
+        if user.ruled:
+            self._gate.passed(user, room)
         self._collect.say(session, draft, shown=session.encoding.for_people)
 
     def _tell(self, session: Session, record: commands.Tell) -> None:
@@ -116,10 +126,14 @@ class Messages:
 
     def _set_topic(self, session: Session, record: commands.SetTopic) -> None:
         user, room = session.user, room_meant(session.user, record.room)
+        if user.ruled:
+            self._gate.check_pace(user, room)
         draft = TopicSet(
             room.name, room.shown, user.person, user.nick, record.text, device=user.device
         )
         self._ask_hook(draft, "topic", self._state.settings.topic_chars)
+        if user.ruled:
+            self._gate.passed(user, room)
         self._collect.claim(session, draft)
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:

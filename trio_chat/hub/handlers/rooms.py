@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import listable
-from trio_chat.moderation.rules import RoomRules
+from trio_chat.moderation.rules import Role, RoomRules
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
 
@@ -98,8 +98,13 @@ class Rooms:
         self._collect.claim(session, draft, events.Departed(room.name, room.shown))
 
     def _list_rooms(self, session: Session, _: commands.ListRooms) -> None:
-        names = [room.shown for room in self._state.rooms_by_name.first(LIST_LENGTH)]
-        more = len(self._state.rooms) - len(names)
+        state, user = self._state, session.user
+        hidden = state.unlisted.difference(user.rooms.values())
+        if hidden and self._authorize.role(user, None) is Role.SERVER:
+            hidden = set()
+        rooms = state.rooms_by_name.first(LIST_LENGTH + len(hidden))
+        names = [room.shown for room in rooms if room not in hidden][:LIST_LENGTH]
+        more = len(state.rooms) - len(hidden) - len(names)
         self._collect.reply(session, events.RoomsListed(names, more))
 
     def _list_members(self, session: Session, record: commands.ListMembers) -> None:
