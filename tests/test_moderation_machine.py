@@ -473,7 +473,9 @@ class ModerationMachine(RuleBasedStateMachine):
         if not (moderators := self.moderators()):
             return
         moderator, room = moderators[who % len(moderators)]
-        action = self.actions(room)[-back:][0]
+        if not (actions := self.actions(room)):
+            return  # an operator of the server moderates rooms in which nobody has acted
+        action = actions[-back:][0]
         before = self.judged(room).fields
         self.send((moderator, f"/undo A{action.position}"))
         if (newest := self.actions(room)[-1]).text.startswith(f"undid A{action.position}:"):
