@@ -605,6 +605,10 @@ EVENTS = [
     ),
     (events.Departed("#general", "#General"), "> you have left #General"),
     (
+        events.Departed("#general", "#General", "ann kicked jack: flooding"),
+        "> you have left #General: ann kicked jack: flooding",
+    ),
+    (
         events.RoomsListed(["#general", "#go"]),
         "> available rooms: #general, #go",
     ),
@@ -722,7 +726,10 @@ def test_what_the_program_says_is_as_it_is() -> None:
 
 
 def test_no_event_is_without_a_line() -> None:
-    for_documents = {events.Hello, events.SessionResumed, events.Done, events.LabelledEvent}
+    for_documents = {
+        *(events.Hello, events.SessionResumed, events.Standing, events.Done),
+        events.LabelledEvent,
+    }
     others = {events.Answered} | for_documents
     assert {type(event) for event, _ in EVENTS} | others == set(events.Event.__args__)
 

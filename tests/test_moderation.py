@@ -11,6 +11,8 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.table import make_table, read_command
 
 TABLE = make_table(accounts=True)
+# What somebody reads who is banned for a time.
+LEFT = "> you have left #a: you are banned from #a until "
 
 
 @pytest.fixture
@@ -106,7 +108,8 @@ async def test_a_ban_sends_all_devices_out_and_lets_none_in(people) -> None:
             "> ann banned bob for ever: spam [A2]", "> bob has left the room",
         ]  # fmt: skip
         for client in (first, second):
-            assert client.link.lines()[-1] == "> you have left #a"
+            why = "you are banned from #a for ever: spam"
+            assert client.link.lines()[-1] == f"> you have left #a: {why}"
             assert await typed(run, client, "/join #a") == [
                 "err: you are banned from #a for ever: spam"
             ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hubs import running_hub
+from hubs import join, running_hub
 from test_moderation import TABLE, member, owned
 from test_persons import FakePeople, device
 
@@ -164,10 +164,11 @@ async def test_a_program_moderates_each_of_its_rooms() -> None:
             await run.turn(ann, read(kind, id="1", **fields))
             return ann.link.documents()
 
-        [claimed] = await ask("claim_room", room="#b")
+        claimed, standing = await ask("claim_room", room="#b")
         assert (claimed["type"], claimed["text"], claimed["id"]) == (
             "ruled", "claimed the room", "1",
         )  # fmt: skip
+        assert (standing["type"], standing["room"], standing["role"]) == ("standing", "#b", "owner")
         [ruled] = await ask("moderate", action="mute", target="bob", seconds=90, room="#a")
         assert (ruled["room"], ruled["text"]) == ("#a", "muted bob for 90 seconds")
         bob.link.lines()
@@ -185,3 +186,59 @@ async def test_a_program_moderates_each_of_its_rooms() -> None:
         assert refused["reason"] == "bob is not in #b"
         [lost] = await ask("claim_room", room="#c")
         assert lost["code"] == "not_in_room"
+
+
+async def test_programs_hear_what_their_user_is_in_a_room() -> None:
+    people = FakePeople()
+    people.add("ann")
+    people.add("bob")
+    async with running_hub(people=people) as run:
+        ann = await owned(run)
+        bob = await device(run, "bob")
+        await run.turn(bob, join("#a"))
+
+        def heard() -> list[dict]:
+            documents = [d for d in bob.link.documents() if d["type"] == "standing"]
+            return [{**d, "until": d["until"] > 0} for d in documents]
+
+        usual = {
+            "type": "standing",
+            "room": "#a",
+            "room_name": "#a",
+            "role": "none",
+            "muted": False,
+            "until": False,
+            "reason": "",
+        }
+        assert heard() == [usual]
+        for line, standing in (
+            ("/role bob voice", {"role": "voice"}),
+            ("/mute bob 2h flooding", {"muted": True, "until": True, "reason": "flooding"}),
+            ("/mute bob forever", {"muted": True}),
+            ("/undo A4", {"muted": True, "until": True, "reason": "flooding"}),
+            ("/role bob operator", {"role": "operator"}),
+        ):
+            await run.turn(ann, read_command(line, TABLE, Settings()))
+            assert heard() == [{**usual, "role": "voice", **standing}], line
+        await run.turn(ann, read_command("/room topic operators", TABLE, Settings()))
+        assert heard() == []
+        await run.turn(bob, commands.LogOut())
+        assert heard() == [usual]
+
+
+async def test_a_program_hears_why_its_user_is_out() -> None:
+    people = FakePeople()
+    people.add("ann")
+    people.add("bob")
+    async with running_hub(people=people) as run:
+        ann = await owned(run)
+        for line, reason in (
+            ("/kick bob flooding", "ann kicked bob: flooding"),
+            ("/ban bob forever spam", "you are banned from #a for ever: spam"),
+        ):
+            bob = await device(run, "bob", "#a")
+            bob.link.documents()
+            await run.turn(ann, read_command(line, TABLE, Settings()))
+            await run.settle()
+            [departed] = [d for d in bob.link.documents() if d["type"] == "departed"]
+            assert departed["reason"] == reason

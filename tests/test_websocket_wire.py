@@ -291,6 +291,7 @@ EVENTS = [
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
+    events.Standing("#a", "#A", "voice", muted=True, until=5.0, reason="flooding"),
     events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),
     events.Matches(
         *("#a", "#A", "jack", "none", False, 0.0, ["net:7f3a09c2"], 3, 1, 2, "", "for ever"),

@@ -125,6 +125,11 @@ def _devices_listed(event: DevicesListed) -> str:
     return "\n".join(lines) or "> no device stays logged in"
 
 
+def _departed(event: Departed) -> str:
+    reason = f": {event.reason}" if event.reason else ""
+    return f"> you have left {event.room_name}{reason}"
+
+
 def _missed(event: Missed) -> str:
     messages = "message" if event.count == 1 else "messages"
     return f"> you missed {event.count} {messages} in {event.room_name}"
@@ -181,7 +186,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     AccountExported: lambda e: f"> {e.data}",
     NickTaken: lambda e: f"> all right, I will call you {e.nick}",
     Welcomed: _welcomed,
-    Departed: lambda e: f"> you have left {e.room_name}",
+    Departed: _departed,
     RoomsListed: lambda e: f"> available rooms: {_list(e.names, e.more)}".rstrip(),
     MembersListed: lambda e: (
         f"> in {e.room_name}: {_list([member.nick for member in e.members], e.more)}"

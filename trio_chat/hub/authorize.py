@@ -69,6 +69,11 @@ class Authorize:
             return None
         return rules.penalty(kind, self.who(user), time.time())
 
+    def why_banned(self, user: User, shown: str, rules: RoomRules | None) -> str:
+        """Return the sentence about a ban of a user from a room; empty if there is none."""
+        ban = self.penalty("ban", user, rules)
+        return "" if ban is None else f"you are banned from {shown} {ban.describe(time.time())}"
+
     # --- checks -----------------------------------------------------------------------------------
 
     def check_speak(self, user: User, room: Room) -> None:
@@ -108,10 +113,8 @@ class Authorize:
         """Raise `Refused` if a user may not enter a room."""
         if rules is None or self.role(user, rules) >= Role.OPERATOR:
             return
-        if (ban := self.penalty("ban", user, rules)) is not None:
-            raise Refused(
-                f"you are banned from {shown} {ban.describe(time.time())}", code=Code.BANNED
-            )
+        if banned := self.why_banned(user, shown, rules):
+            raise Refused(banned, code=Code.BANNED)
         if not rules.is_let_in(self.who(user), time.time()):
             raise Refused(_ONLY[rules.setting("join")].format("enter"), code=Code.NOT_ALLOWED)
 

@@ -179,6 +179,7 @@ class Deliver:
                 self._tell_displaced(guest, entry.name.display)
             if user is not None:
                 self._enforce.user(user)
+                self._enforce.standings.user(user)
 
     def _tell_displaced(self, guest: str, nick: str) -> None:
         user = self._state.users.get(guest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trio_chat.hub.standing import Standings
 from trio_chat.protocol.events import Departed, Exited
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ class Enforce:
         self._state = state
         self._collect = collect
         self.authorize = authorize
+        self.standings = Standings(state, collect, authorize)
 
     def ruled(self, entry: Ruled) -> None:
-        """Let people leave whom an action kicks or bans."""
+        """Let people leave whom an action kicks or bans, and tell others what they are now."""
         room = self._state.rooms.get(entry.room)
         if room is None:
             return
@@ -36,19 +38,22 @@ class Enforce:
         is_network = any(target.startswith("net:") for target in targets)
         for user in list(room.members) if targets or entry.ousted else ():
             is_meant = is_network or user.person in targets
-            if user.id in entry.ousted or (is_meant and self._is_banned(user, room)):
-                self._oust(user, room)
+            if user.id in entry.ousted:
+                self._oust(user, room, f"{entry.nick} {entry.text}")
+            elif is_meant and (why := self._why_banned(user, room)):
+                self._oust(user, room, why)
+        self.standings.ruled(entry)
 
     def user(self, user: User) -> None:
         """Let somebody leave who is banned since it is somebody else, or is somewhere else."""
         for room in list(user.rooms.values()) if user.ruled else ():
-            if self._is_banned(user, room):
-                self._oust(user, room)
+            if why := self._why_banned(user, room):
+                self._oust(user, room, why)
 
-    def _is_banned(self, user: User, room: Room) -> bool:
-        return user.is_here and self.authorize.penalty("ban", user, room.rules) is not None
+    def _why_banned(self, user: User, room: Room) -> str:
+        return self.authorize.why_banned(user, room.shown, room.rules) if user.is_here else ""
 
-    def _oust(self, user: User, room: Room) -> None:
+    def _oust(self, user: User, room: Room, why: str) -> None:
         if user.is_here and not user.leaving:
             left = Exited(user.id, user.nick, room.name)
-            self._collect.draft_of(user, left, Departed(room.name, room.shown))
+            self._collect.draft_of(user, left, Departed(room.name, room.shown, why))

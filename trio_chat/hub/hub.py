@@ -105,7 +105,7 @@ class Hub:
             self._resumption,
             self._decide.enforce,
         )
-        self._settle = Settle(state, deliver, self._outboxes)
+        self._settle = Settle(state, deliver, self._outboxes, self._decide.enforce.standings)
         self._ending = Ending(
             state,
             self._outboxes,

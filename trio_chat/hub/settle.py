@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.deliver import Deliver
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.session import Session
+    from trio_chat.hub.standing import Standings
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin, Run, Turn
     from trio_chat.protocol.events import Acted, Entry, Event, Said
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 class Settle:
     """Settles turns that the log has answered."""
 
-    def __init__(self, state: State, deliver: Deliver, outboxes: Outboxes) -> None:
+    def __init__(
+        self, state: State, deliver: Deliver, outboxes: Outboxes, standings: Standings
+    ) -> None:
         self._state = state
         self._deliver = deliver
         self._outboxes = outboxes
+        self._standings = standings
 
     def turn(self, turn: Turn, results: Sequence[Result]) -> None:
         """Fold and deliver the log's results for a turn's drafts, in their order."""
@@ -80,6 +84,7 @@ class Settle:
             self._outboxes.answer(origin, self._completed(pending.reply, result, origin))
             if isinstance(result, Entered):
                 self._note_twin(result, origin)
+                self._tell_standing(result)
         else:
             was_delivered = self._was_delivered(result)
             self._deliver.entry(result, origin)
@@ -135,6 +140,12 @@ class Settle:
         if (room is not None and room.is_listed) or entry.leaving == twin:
             name = twin if room is None else room.shown
             self._outboxes.answer(origin, Notice(f"(there is {name} too)"))
+
+    def _tell_standing(self, entry: Entered) -> None:
+        user = self._state.users.get(entry.author)
+        room = None if user is None else user.rooms.get(entry.room)
+        if user is not None and room is not None:
+            self._standings.entered(user, room)
 
     def _was_delivered(self, entry: Entry) -> bool:
         """Whether members have an entry already: they read it from a shared log meanwhile."""

@@ -396,6 +396,22 @@ class RoomSetting:
 
 
 @define
+class Standing:
+    """What the client is in a room with rules: its `role`, and a mute if one counts for it.
+
+    `until` is the end of the mute in seconds since 1970; 0 if it has none. The event comes after a
+    join or a resumed session, after a login, and whenever an action changes it.
+    """
+
+    room: str
+    room_name: str
+    role: str
+    muted: bool = False
+    until: float = 0.0
+    reason: str = ""
+
+
+@define
 class ActionsShown:
     """Actions of a room's moderators, oldest first."""
 
@@ -474,10 +490,11 @@ class Welcomed:
 
 @define
 class Departed:
-    """The asker is no longer in the room."""
+    """The client is no longer in the room. `reason` says why if it did not ask for that."""
 
     room: str
     room_name: str
+    reason: str = ""
 
 
 @define
@@ -632,6 +649,7 @@ Reply: TypeAlias = (
     | _Shown
     | Refusal
     | Ended
+    | Standing
     | Missed
     | Stopping
     | Answered
@@ -640,7 +658,7 @@ Reply: TypeAlias = (
 Event: TypeAlias = RoomEvent | Told | Reply
 
 # Iterating over an in-process client gives these.
-ClientEvent: TypeAlias = RoomEvent | Told | Notice | Missed | Stopping | Ended
+ClientEvent: TypeAlias = RoomEvent | Told | Standing | Notice | Missed | Stopping | Ended
 # A typed line may be answered with these.
 Answer: TypeAlias = PersistentEntry | Told | _Shown
 

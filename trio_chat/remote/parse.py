@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ADDED: Final[Mapping[str, Mapping[str, object]]] = {
     TYPES[events.Refusal]: {"code": Code.REFUSED.value},
     TYPES[events.Hello]: {"log": "", "greeting": ""},
+    TYPES[events.Departed]: {"reason": ""},
     TYPES[events.SessionResumed]: {"person": ""},
 }
 

@@ -104,6 +104,7 @@ class Sessions:
         self._collect.reply(session, self._resumed(user))
         self._catching_up.begin(session, self._after(record, user, reached), reached)
         self._enforce.user(user)
+        self._enforce.standings.user(user)
 
     def _moved_here(
         self, session: Session, record: commands.Resume, moved: events.Moved, origin: Origin
@@ -128,6 +129,7 @@ class Sessions:
         self._collect.answer(origin, self._resumed(user))
         self._catching_up.begin(session, self._after(record, user, reached), reached)
         self._enforce.user(user)
+        self._enforce.standings.user(user)
 
     def _resumed(self, user: User) -> events.SessionResumed:
         rooms = [events.RoomAgain(r.name, r.shown, r.topic) for r in user.rooms.values()]

@@ -1,0 +1,67 @@
+"""Tells programs what their user is in a room with rules: its role, and a mute.
+
+People read the actions themselves. A program would have to understand their texts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trio_chat.hub.turn import Origin
+from trio_chat.moderation.rules import Role
+from trio_chat.protocol.events import Standing
+
+if TYPE_CHECKING:
+    from trio_chat.hub.authorize import Authorize
+    from trio_chat.hub.collect import Collect
+    from trio_chat.hub.room import Room
+    from trio_chat.hub.state import State
+    from trio_chat.hub.user import User
+    from trio_chat.protocol.events import Ruled
+
+# Fields that change what somebody is.
+_KINDS = frozenset({"role", "mute"})
+
+
+class Standings:
+    """Sends `Standing` to the users of this process."""
+
+    def __init__(self, state: State, collect: Collect, authorize: Authorize) -> None:
+        self._state = state
+        self._collect = collect
+        self._authorize = authorize
+
+    def ruled(self, entry: Ruled) -> None:
+        """Tell the people whom an action is about. It is folded."""
+        room = self._state.rooms.get(entry.room)
+        parts = [name.partition(" ") for name in entry.changes]
+        targets = {target for kind, _, target in parts if kind in _KINDS}
+        if room is None or not targets:
+            return
+        is_network = any(target.startswith("net:") for target in targets)
+        for user in room.members:
+            if is_network or user.person in targets:
+                self._tell(user, room)
+
+    def user(self, user: User) -> None:
+        """Tell a user who has logged in or out, or has resumed, about all of its rooms."""
+        for room in user.rooms.values():
+            self._tell(user, room)
+
+    def entered(self, user: User, room: Room) -> None:
+        """Tell a user who has just entered a room."""
+        if room.rules is not None or user.account is not None:
+            self._tell(user, room)
+
+    def _tell(self, user: User, room: Room) -> None:
+        session = user.session
+        if session is None or session.encoding.for_people:
+            return
+        role = self._authorize.role(user, room.rules)
+        if room.rules is None and role is Role.NONE:
+            return
+        mute = self._authorize.penalty("mute", user, room.rules)
+        told = Standing(room.name, room.shown, role.word)
+        if mute is not None:
+            told.muted, told.until, told.reason = True, mute.until or 0.0, mute.reason
+        self._collect.answer(Origin(session), told)
