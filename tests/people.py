@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.people import hasher
 from trio_chat.people.accounts import People, open_people
 from trio_chat.protocol.names import Name, parse_nick
@@ -24,6 +24,16 @@ def name(text: str) -> Name:
 
 
 JOHN, JACK = name("john"), name("jack")
+
+
+class NoMail:
+    """Lets no message wait."""
+
+    def waits_for(self, account):
+        return False
+
+    async def leave(self, *_):
+        raise Refused("nobody waits", code=Code.UNREACHABLE)
 
 
 @contextmanager

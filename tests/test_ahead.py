@@ -372,6 +372,7 @@ def test_an_earlier_version_gets_no_record_that_it_does_not_know() -> None:
         "", "", "", queued=[
             commands.Began(ready=False),
             commands.ShowGreeting(),
+            commands.TakeMail(),
             commands.Tell(name, "hi"),
             by_id,
             QueuedLabelled(by_id, "1"),

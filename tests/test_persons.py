@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 from hubs import Running, join, running_hub, take
+from people import NoMail
 
 from trio_chat import Refused
 from trio_chat.errors import Code
@@ -28,6 +29,7 @@ class FakePeople:
     """Accounts with one password, and without the time that a real check takes."""
 
     accounts: dict[str, Identity] = field(factory=dict)
+    mail: NoMail = field(factory=NoMail)
 
     def add(self, nick: str) -> None:
         self.accounts[nick] = Identity(f"a.{nick}", parse_nick(nick, 30))

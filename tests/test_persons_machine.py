@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_run import LiveRun
 from loopback import HOST
+from people import NoMail
 from snapshots import hand_over, succeed
 
 from trio_chat import Refused, Settings, open_chat
@@ -89,6 +90,7 @@ class FakePeople:
 
     accounts: dict[str, Identity] = field(factory=dict)
     goes_on: trio.Event = field(factory=trio.Event)
+    mail: NoMail = field(factory=NoMail)
 
     def add(self, nick: str) -> Identity:
         name = parse_nick(nick, 30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from views import HOUR, JACK, ME, log_of, new_view, said, status, texts, title
 
@@ -68,6 +70,20 @@ def test_own_private_messages_are_in_the_talk_and_where_they_were_typed(view: Vi
     view.answered(Told("2", "1", "john", "and again"), "/tell jack and again")
     assert lines_of(talk)[1:] == [f"{HOUR} john: again", f"{HOUR} john: and again"]
     assert (talk.unread, view.windows.calls) == (0, 0)
+
+
+def test_a_message_that_waited_has_the_date_when_it_was_sent(view: View):
+    sent = 1_700_000_000.0
+    view.take(Told("1", "2", "jack", "psst", sent, waited=True))
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(sent))
+    [talk] = view.windows.talks
+    assert lines_of(talk) == [f"{date} jack: psst"]
+
+
+def test_a_message_that_waits_is_said_to(view: View):
+    view.answered(Told("2", "1", "john", "hi", waited=True), "/tell jack hi")
+    [talk] = view.windows.talks
+    assert lines_of(talk) == [f"{HOUR} john: hi", f"{HOUR} · jack is away: this message waits"]
 
 
 def test_a_talk_can_be_opened_and_closed(view: View):

@@ -40,6 +40,11 @@ class Code(StrEnum):
     NICK_PASSED_ON = "nick_passed_on", "that client has left, and another one has its nick now"
     UNREACHABLE = "unreachable", "that person's connection is lost or too slow: try again later"
 
+    TOO_MUCH_WAITS = (
+        "too_much_waits",
+        "too many private messages wait for that person, or of yours: try again later",
+    )
+
     NICK_REGISTERED = (
         "nick_registered",
         "this nick, or one like it, belongs to an account: log in, or choose another",

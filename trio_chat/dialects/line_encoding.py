@@ -75,6 +75,16 @@ def _identified(event: Identified) -> str:
     return f"> {event.old_nick} is now known as {event.nick}"
 
 
+def _tell_sent(event: TellSent) -> str:
+    waits = ", who is away: it waits" if event.waits else ""
+    return f"> you (to {event.nick}{waits}): {event.text}"
+
+
+def _told(event: Told) -> str:
+    sent = f", {_date(int(event.time) // 60)} UTC" if event.waited else ""
+    return f"> {event.nick} (to you{sent}): {event.text}"
+
+
 def _logged_in(event: LoggedIn) -> str:
     lines = [f"> you are logged in: I will call you {event.nick}"]
     if event.recovery:
@@ -175,8 +185,8 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Left: lambda e: f"> {e.nick} has left the room",
     Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
     Identified: _identified,
-    TellSent: lambda e: f"> you (to {e.nick}): {e.text}",
-    Told: lambda e: f"> {e.nick} (to you): {e.text}",
+    TellSent: _tell_sent,
+    Told: _told,
     LoggedIn: _logged_in,
     LoggedOut: lambda e: f"> you are logged out: I will call you {e.nick}",
     DevicesListed: _devices_listed,

@@ -104,6 +104,10 @@ class Collect:
         self._state.count_refusal(refusal.limit)
         self.reply(session, events.Refusal(str(refusal), refusal.code))
 
+    def tell(self, user: User, told: events.Told, for_people: Event | None = None) -> None:
+        """Give a user a private message that does not pass the log; see `Outboxes.put_told`."""
+        self._outboxes.put_told(user, told, for_people)
+
     def query(self, session: Session, command: commands.Command, work: Work) -> None:
         """Answer with the result of slow work. The session's further records wait for it."""
         self._answered = self._awaited = True
@@ -230,10 +234,14 @@ class Collect:
                 record = origin.call
             elif origin.label is not None:
                 record = commands.LabelledCommand(command, origin.label)
+        self._wait_for(turn, session)
+        self.next(session, record)
+
+    def next(self, session: Session, record: Record) -> None:
+        """Decide a record next for this session, once nothing suspends it."""
         if session.queue is None:
             session.queue = deque()
         session.queue.appendleft(record)
-        self._wait_for(turn, session)
         self._state.wait(session)
 
     def waits_for_rules(self, session: Session, rooms: Collection[str] | None) -> bool:

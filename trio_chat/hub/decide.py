@@ -26,6 +26,7 @@ from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.custom import CustomCommands
 from trio_chat.hub.handlers.history import History
+from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.rooms import Rooms
@@ -91,16 +92,18 @@ class Decide:
         sessions = Sessions(
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
-        self._messages = Messages(state, collect, hooks, Gate(collect, authorize))
+        mail = Mail(state, collect)
+        self._messages = Messages(state, collect, hooks, Gate(collect, authorize), mail)
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)
         # Events that are for the handlers of records, too.
-        self.requests = accounts.requests
+        self.requests = accounts.requests | mail.requests
         self._handlers: dict[type, Callable[..., None]] = {
             **connections.handlers,
             **Rooms(state, collect, hooks, authorize, log).handlers,
             **accounts.handlers,
             **self._messages.handlers,
+            **mail.handlers,
             **History(state, collect, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **Moderation(state, collect, authorize, targets, log).handlers,

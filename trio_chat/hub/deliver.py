@@ -118,29 +118,14 @@ class Deliver:
     def _told(self, told: Told, origin: Origin | None) -> None:
         targets = self._state.users_of(told.to)
         for user in targets:
-            self._put_told(user, told)
+            self._outboxes.put_told(user, told)
         author = self._state.users.get(told.device)
         for user in [] if author is None else author.others:
             if user not in targets:  # else the author has told itself something
                 nick = targets[0].nick if targets else ""
-                self._put_told(user, told, TellSent(nick, told.text))
+                self._outboxes.put_told(user, told, TellSent(nick, told.text))
         if origin is not None and origin.session is not None and origin.label is not None:
             self._outboxes.put_event(origin.session, told, origin.label)
-
-    def _put_told(self, user: User, told: Told, for_people: TellSent | None = None) -> None:
-        session = user.session
-        if session is None or not self._has_room(session):
-            return
-        event = for_people if for_people and session.encoding.for_people else told
-        self._outboxes.put_event(session, event)
-
-    def _has_room(self, session: Session) -> bool:
-        """Whether a private message fits into a session's outbox.
-
-        Another process could not know that the session lags.
-        """
-        most = 2 * self._state.settings.outbox_bytes
-        return not session.slow_consumer or session.link.unsent_bytes < most
 
     def _change(self, entry: Change, origin: Origin | None) -> None:
         """Fold an entry that changes the state, and show it to the sessions concerned."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.queries import Query
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
+    from trio_chat.people import Waiting
     from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.protocol.names import Name
     from trio_chat.transports.tls import TlsLink
@@ -237,6 +238,17 @@ class LogOutAll(Request[None]):
         super().__init__()
         self.account = account
         self.asker = asker
+
+
+class DeliverMail(Request[bool]):
+    """Messages that waited for an account; the answer is whether one of its devices got them."""
+
+    __slots__ = ("account", "messages")
+
+    def __init__(self, account: str, messages: Sequence[Waiting]) -> None:
+        super().__init__()
+        self.account = account
+        self.messages = messages
 
 
 class Reload(Request[None]):

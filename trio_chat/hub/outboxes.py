@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
-    from trio_chat.protocol.events import Entry, Event, Notice
+    from trio_chat.hub.user import User
+    from trio_chat.protocol.events import Entry, Event, Notice, Told
 
 logger = logging.getLogger("trio_chat")
 
@@ -115,6 +116,22 @@ class Outboxes:
         chunk = session.encoding.join(session.encoding.render((event,)))
         self.put(session, chunk)
         return chunk
+
+    def put_told(self, user: User, told: Told, for_people: Event | None = None) -> None:
+        """Add a private message, if there is room. People may get another event for it."""
+        session = user.session
+        if session is None or not self._has_room(session):
+            return
+        event = for_people if for_people and session.encoding.for_people else told
+        self.put_event(session, event)
+
+    def _has_room(self, session: Session) -> bool:
+        """Whether a private message fits into a session's outbox.
+
+        Another process could not know that the session lags.
+        """
+        most = 2 * self._state.settings.outbox_bytes
+        return not session.slow_consumer or session.link.unsent_bytes < most
 
     def reply(self, session: Session, event: Event, label: str | None = None) -> None:
         """Add an answer. Suspend the session if its answers fill its outbox.

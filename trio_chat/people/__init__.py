@@ -2,9 +2,9 @@
 
 `accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
 `hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
-knows whose a nick is. `administration` is what an operator may do. `store` keeps all of it in a
-file, whose tables are in `schema` and whose queries are in `rows`. `offline` opens the file for the
-operator while no daemon runs.
+knows whose a nick is. `mail` has the private messages that wait. `administration` is what an
+operator may do. `store` keeps all of it in a file, whose tables are in `schema` and whose queries
+are in `rows`. `offline` opens the file for the operator while no daemon runs.
 
 Nothing here knows of connections, rooms or commands.
 """
@@ -67,11 +67,26 @@ class Summary:
 
 
 @frozen
+class Waiting:
+    """A private message that waits. `time` is when it was sent, in seconds since 1970."""
+
+    number: int
+    sender: str
+    sender_nick: str
+    receiver: str
+    receiver_nick: str
+    text: str = field(repr=False)
+    time: float
+
+
+@frozen
 class Kept:
     """All that is kept of an account, but no secret. Times are in seconds since 1970.
 
     `networks` has a time for each network that the account has logged in from: the last login. The
     networks themselves are not kept. `failures` counts the wrong passwords since the last login.
+    `messages` are the private messages that wait for the account, and those of it that wait for
+    others.
     """
 
     id: str
@@ -83,3 +98,4 @@ class Kept:
     failures: int
     devices: tuple[Device, ...]
     networks: tuple[float, ...]
+    messages: tuple[Waiting, ...]

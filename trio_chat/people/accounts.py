@@ -19,6 +19,7 @@ from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.people import Device, Kept, LoggedIn, rows
 from trio_chat.people.administration import Administration, new_account
 from trio_chat.people.hasher import Hasher
+from trio_chat.people.mail import Mail, receivers
 from trio_chat.people.names import Names
 from trio_chat.people.networks import network_of
 from trio_chat.people.passwords import check_new, prepare
@@ -36,7 +37,7 @@ async def open_people(path: Path, *, handed_over: bool = False) -> AsyncGenerato
     Raises `StoreError` if the file cannot be used.
     """
     async with open_people_store(path, handed_over=handed_over) as store:
-        yield People(store, await store.run(rows.known))
+        yield People(store, await store.run(rows.known), await store.run(receivers, scrubs=True))
 
 
 @frozen
@@ -56,13 +57,15 @@ class People:
     `Refused`, and `StoreError` if the file cannot be read or written.
     """
 
-    def __init__(self, store: PeopleStore, known: Known) -> None:
+    def __init__(self, store: PeopleStore, known: Known, mailed: Collection[str]) -> None:
+        """`mailed` are the accounts that messages wait for."""
         self._store = store
         self._marks = known.marks
         self._names = Names(known.keys, known.deleted, known.marks)
         self._hasher = Hasher()
         self._throttle = Throttle()
         self.administration = Administration(store, self._names, known.marks)
+        self.mail = Mail(store, mailed)
 
     def holder(self, keys: Collection[str]) -> str | None:
         """Return the id of the account whose nick has one of these keys, or `None`.
@@ -222,11 +225,13 @@ class People:
 
     async def pause(self) -> None:
         """Let go of the file, so that a successor can use it. All calls wait until `resume`."""
+        await self.mail.pause()  # first: a delivery that has begun needs the file
         await self._store.pause()
 
     def resume(self) -> None:
         """Go on with the file, if `pause` has let go of it."""
         self._store.resume()
+        self.mail.resume()
 
     # --- steps ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 from trio_chat.people import Device, Identity, Kept, Summary
+from trio_chat.people.mail import of_account
 from trio_chat.people.marks import Marks
 from trio_chat.protocol.names import Name
 
@@ -262,6 +263,7 @@ def kept(connection: sqlite3.Connection, account: Account) -> Kept:
         account.failures,
         devices(connection, account.id),
         tuple(seen for (seen,) in networks),
+        of_account(connection, account.id),
     )
 
 

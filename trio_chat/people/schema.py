@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # "trpe" identifies these files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74727065
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 OTHERWISE: Final = "move it away, and bring back a copy of your own"
 
@@ -80,7 +80,24 @@ CREATE TABLE networks (
     PRIMARY KEY (account, mark)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS
+# Private messages that wait for an account. `time` is in seconds since 1970.
+MAIL: Final = """
+CREATE TABLE mail (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    sender TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    receiver TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    text TEXT NOT NULL,
+    time REAL NOT NULL
+) STRICT;
+CREATE INDEX mail_for ON mail (receiver);
+CREATE INDEX mail_of ON mail (sender);
+CREATE INDEX mail_by_time ON mail (time);
+"""
+SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL
+
+# What each version has added, from version 2 on. A step takes no time, so that an upgrade can do it
+# while clients wait.
+STEPS: Final = (MAIL,)
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -88,6 +105,15 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.executescript(SCHEMA)
+
+
+def update(connection: sqlite3.Connection) -> None:
+    """Bring a file of an older version to this one, in one step. Raises `sqlite3.Error`."""
+    [(version,)] = connection.execute("PRAGMA user_version")
+    if version >= SCHEMA_VERSION:  # most often it is this one
+        return
+    steps = "".join(STEPS[version - 1 :])
+    connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
 
 
 PEOPLE: Final = Form(APPLICATION_ID, SCHEMA_VERSION, create, OTHERWISE)

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from trio_chat.errors import StoreError
-from trio_chat.people.schema import PEOPLE
+from trio_chat.people.schema import PEOPLE, update
 from trio_chat.roomlog.sqlite.file import (
     check_content,
     check_header,
@@ -154,7 +154,12 @@ class PeopleStore:
 
     def _open(self) -> None:
         self._identity = identity_of(self._path)
-        self._connected()
+        connection = self._connected()
+        try:
+            update(connection)
+        except sqlite3.Error as error:
+            self._close()
+            raise self._cannot(error) from None
 
     def _connected(self) -> sqlite3.Connection:
         """Return the connection; open it if it was closed, or a failure has ended it."""

@@ -434,6 +434,11 @@ class ShowGreeting:
 
 
 @define
+class TakeMail:
+    """Show the client the private messages that wait for its account."""
+
+
+@define
 class Disconnected:
     """The client's input has ended, or the server ends it; `reason` is for the log.
 
@@ -490,6 +495,7 @@ Command: TypeAlias = (
     | SwitchEncoding
     | Greet
     | ShowGreeting
+    | TakeMail
     | Disconnected
 )
 # Commands whose secrets a client of the line protocol types on lines of their own.

@@ -137,12 +137,17 @@ class Identified:
 
 @define
 class Told:
-    """A private message to the person with the id `to`; `device` is as in `Said`."""
+    """A private message to the person with the id `to`; `time` and `device` are as in `Said`.
+
+    With `waited` that person was away, and the message waited or waits for one of its devices.
+    """
 
     to: str
     author: str
     nick: str
     text: str
+    time: float = field(default=0.0, eq=False)
+    waited: bool = False
     device: str = field(default="", eq=False)
 
 
@@ -320,13 +325,14 @@ class RoomAgain:
 
 @define
 class TellSent:
-    """The asker's private message is on its way to `nick`.
+    """The asker's private message is on its way to `nick`, or `waits` until that person is here.
 
     Only encodings for people have this. A WebSocket client gets the `Told` itself.
     """
 
     nick: str
     text: str
+    waits: bool = False
 
 
 @define

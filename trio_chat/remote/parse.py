@@ -23,6 +23,7 @@ ADDED: Final[Mapping[str, Mapping[str, object]]] = {
     TYPES[events.Hello]: {"log": "", "greeting": ""},
     TYPES[events.Departed]: {"reason": ""},
     TYPES[events.SessionResumed]: {"person": ""},
+    TYPES[events.Told]: {"time": 0.0, "waited": False},
 }
 
 KINDS = {name: kind for kind, name in TYPES.items()}

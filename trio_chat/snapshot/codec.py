@@ -119,7 +119,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
         client.queued = [
             _known_before(record)
             for record in client.queued
-            if not isinstance(record, commands.ShowGreeting)
+            if not isinstance(record, (commands.ShowGreeting, commands.TakeMail))
         ]
     state.counts = attrs.evolve(state.counts, logins_refused=0)
     for present in state.rooms:

@@ -84,6 +84,7 @@ QueuedRecord: TypeAlias = (
     | commands.SwitchEncoding
     | commands.Greet
     | commands.ShowGreeting
+    | commands.TakeMail
     | CameFrom
     | commands.Disconnected
     | QueuedCustom

@@ -79,6 +79,12 @@ def message(seconds: float, nick: str, text: str) -> Line:
     return line(clock(seconds), (nick_style(nick), nick), ("", ": "), ("", text))
 
 
+def waited(seconds: float, nick: str, text: str) -> Line:
+    """A private message that waited while this person was away, with its date."""
+    sent = time.strftime("%Y-%m-%d %H:%M ", time.localtime(seconds))
+    return line(("time", sent), (nick_style(nick), nick), ("", ": "), ("", text))
+
+
 def told(seconds: float, nick: str, text: str) -> Line:
     """A private message from this person, in a window that is not its talk's."""
     return line(clock(seconds), ("private", f"you → {nick}:"), ("", " "), ("", text))

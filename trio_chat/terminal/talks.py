@@ -54,6 +54,8 @@ class Talks:
         if talk.client != told.to:
             talk.client, talk.gone = told.to, False
         talk.add(self._now(), lines.message(self._now(), nick, told.text))
+        if told.waited:
+            self._remark(talk, f"{talk.name} is away: this message waits")
 
     def sent_by_command(self, to_nick: str, nick: str, told: Told) -> None:
         """Show a message that was sent with `/tell`, also in the window where it was typed."""
@@ -75,7 +77,10 @@ class Talks:
             self._remark(talk, f"{talk.name} is now {told.nick}")
         talk.name, talk.gone = told.nick, False
         first_new = self._windows.count(talk, called=True)
-        line = lines.message(self._now(), told.nick, told.text)
+        if told.waited:
+            line = lines.waited(told.time, told.nick, told.text)
+        else:
+            line = lines.message(self._now(), told.nick, told.text)
         talk.add(self._now(), line, first_new=first_new)
 
     def identify(self, old: str, new: str) -> None:

@@ -50,12 +50,15 @@ export class Talks {
   // Add a private message. Returns its talk, and the item if someone else wrote it.
   hear(event) {
     const isOurs = this.chat.isMine(event.author);
-    const item = { kind: "told", ...event, time: Date.now() / 1000 };
+    const item = { kind: "told", ...event, time: event.waited ? event.time : Date.now() / 1000 };
     const talk = isOurs ? this.with(event.to, this.#nickOf(event)) : this.with(event.author, event.nick);
     if (!isOurs) {
       this.#call(talk, event.nick);
     }
     talk.add(item);
+    if (isOurs && event.waited) {
+      talk.add({ kind: "note", lines: [`${talk.nick} is away. This message waits.`] });
+    }
     return [talk, isOurs ? null : item];
   }
 

@@ -160,6 +160,7 @@ class Accounts:
         self._log(what, user, name.display)
         draft = events.PersonChanged(user.id, user.nick, identity.id, name, identity.made)
         self._collect.claim(session, draft, _entered(found))
+        self._collect.next(session, commands.TakeMail())
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
         self._inside(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.gate import Gate
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.handlers.hooks import Hooks
+    from trio_chat.hub.handlers.mail import Mail
     from trio_chat.hub.inbox import Record
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
 class Messages:
     """Handles the records that say something."""
 
-    def __init__(self, state: State, collect: Collect, hooks: Hooks, gate: Gate) -> None:
+    def __init__(
+        self, state: State, collect: Collect, hooks: Hooks, gate: Gate, mail: Mail
+    ) -> None:
         self._state = state
         self._gate = gate
         self._collect = collect
+        self._mail = mail
         self._hooks = hooks
         self.handlers: Handlers = {
             Say: self.say,
@@ -90,9 +95,47 @@ class Messages:
         nick, client = record.name.casefolded, record.client or ""
         if self._collect.waits_for_nick(session, record, nick, client):
             return
-        target = self._told(record)
+        target = self._target(record)
+        is_away = target is None or self._is_away(target)
+        to = self._mail.account_of(record) if target is None else target.person
+        draft = Told(to, user.person, user.nick, record.text, time.time(), device=user.device)
+        self._ask_hook(draft, "message", self._state.settings.message_chars)
+        if target is None or is_away:
+            self._mail.leave(session, record, draft)
+            return
+        shown = TellSent(target.nick, draft.text) if session.encoding.for_people else None
+        self._collect.draft(session, draft, shown)
+
+    def _target(self, record: commands.Tell) -> User | None:
+        """Return the user that a private message is for; `None` for an account that is away.
+
+        Raises `Refused` if nobody can get the message.
+        """
+        nick = record.name.display
+        namesake = self._state.nicks.get(record.name.casefolded)
+        users = [] if record.client is None else self._state.users_of(record.client)
+        if target := users[0] if users else namesake if record.client is None else None:
+            return target
+        if self._mail.account_of(record):
+            return None
+        if record.client is None:
+            raise Refused(f"no one here is called {nick}", code=Code.NO_SUCH_NICK)
+        if namesake is None:
+            raise Refused(f"{nick} has left", code=Code.CLIENT_LEFT)
+        raise Refused(
+            f"the {nick} you mean has left; someone else is called {nick} now",
+            code=Code.NICK_PASSED_ON,
+        )
+
+    def _is_away(self, target: User) -> bool:
+        """Whether no device of a person has a connection, and messages can wait for the person.
+
+        Raises `Refused` if the person cannot be reached now.
+        """
         reachable = [u for u in (target, *target.others) if u.detached is None]
         if not reachable:
+            if target.account is not None and self._state.people is not None:
+                return True
             raise Refused(
                 f"{target.nick} has lost the connection; please try again later",
                 code=Code.UNREACHABLE,
@@ -102,27 +145,7 @@ class Messages:
                 f"{target.nick}'s connection is too slow just now; please try again later",
                 code=Code.UNREACHABLE,
             )
-        draft = Told(target.person, user.person, user.nick, record.text, user.device)
-        self._ask_hook(draft, "message", self._state.settings.message_chars)
-        shown = TellSent(target.nick, draft.text) if session.encoding.for_people else None
-        self._collect.draft(session, draft, shown)
-
-    def _told(self, record: commands.Tell) -> User:
-        """Return the user that a private message is for. Raises `Refused`."""
-        nick = record.name.display
-        namesake = self._state.nicks.get(record.name.casefolded)
-        if record.client is None:
-            if namesake is None:
-                raise Refused(f"no one here is called {nick}", code=Code.NO_SUCH_NICK)
-            return namesake
-        if users := self._state.users_of(record.client):
-            return users[0]
-        if namesake is None:
-            raise Refused(f"{nick} has left", code=Code.CLIENT_LEFT)
-        raise Refused(
-            f"the {nick} you mean has left; someone else is called {nick} now",
-            code=Code.NICK_PASSED_ON,
-        )
+        return False
 
     def _set_topic(self, session: Session, record: commands.SetTopic) -> None:
         user, room = session.user, room_meant(session.user, record.room)

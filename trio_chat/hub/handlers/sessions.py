@@ -105,6 +105,8 @@ class Sessions:
         self._catching_up.begin(session, self._after(record, user, reached), reached)
         self._enforce.user(user)
         self._enforce.standings.user(user)
+        if user.account is not None:
+            self._collect.next(session, commands.TakeMail())
 
     def _moved_here(
         self, session: Session, record: commands.Resume, moved: events.Moved, origin: Origin

@@ -153,8 +153,8 @@ def wire(entry: Claim | Told) -> str:
             items = ["G", user, nick, reason]
         case Moved(author=user, nick=nick):
             items = ["M", user, nick]
-        case Told(to=to, author=author, nick=nick, text=text):
-            items = ["P", to, author, nick, text]
+        case Told(to=to, author=author, nick=nick, text=text, time=time):
+            items = ["P", to, author, nick, text, time]
         case _:
             raise TypeError(f"{entry.__class__.__name__} concerns one node only")
     return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
@@ -175,8 +175,9 @@ def from_wire(data: bytes) -> Claim | Told | None:
             entry = Gone(user, nick, reason)
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
-        case ["P", to, author, nick, text, *_]:
-            entry = Told(to, author, nick, text)
+        case ["P", to, author, nick, text, *more]:
+            time = more[0] if more else 0.0  # a node of an earlier version has not said
+            entry = Told(to, author, nick, text, time)
         case _:
             pass
     return entry
