@@ -428,13 +428,17 @@ class ActionsShown:
 
 @define
 class ActionShown:
-    """An action: `position` is its number, and `time` as in `Said`."""
+    """An action: `position` is its number, and `time` as in `Said`.
+
+    `undoable` says whether it changed something that still counts.
+    """
 
     position: int
     author: str
     nick: str
     text: str
     time: float
+    undoable: bool = False
 
 
 @define

@@ -11,18 +11,13 @@ import trio
 from trio_chat.errors import NoConnection
 from trio_chat.protocol.commands import SOME_HISTORY
 from trio_chat.protocol.events import (
-    AccountExported,
     Acted,
     Departed,
-    DevicesListed,
     Done,
     EntriesShown,
     Found,
-    LoggedIn,
-    LoggedOut,
     MembersListed,
     NickTaken,
-    Notice,
     RoomsListed,
     Said,
     SessionResumed,
@@ -31,18 +26,19 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.protocol.names import only_room
+from trio_chat.remote.accounts import AccountCalls
+from trio_chat.remote.moderation import ModerationCalls
 from trio_chat.remote.session import PendingAnswer, RemoteSession
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Answer, Device, Hello, Limits, PersistentEntry
+    from trio_chat.protocol.events import Answer, Hello, Limits, PersistentEntry
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.remote.socket import Document
 
 
-class RemoteClient:
+class RemoteClient(AccountCalls, ModerationCalls):
     """A client of a chat elsewhere, made by `open_client`: see `ChatClient`.
 
     It connects again by itself if its connection breaks. Iterating gives `Disconnected` then, and
@@ -53,10 +49,6 @@ class RemoteClient:
     Only so many events wait for a program that does not read them. It gets `Missed` in place of
     the later ones.
     """
-
-    def __init__(self, session: RemoteSession) -> None:
-        self._session = session
-        self._ask = session.ask
 
     @property
     def id(self) -> str:
@@ -160,9 +152,6 @@ class RemoteClient:
         """Give the members of a room, sorted by nick; `more` is how many the list leaves out."""
         return await self._ask(MembersListed, "list_members", room=self._room(room))
 
-    def _room(self, room: str | None) -> str:
-        return only_room(self._session.rooms) if room is None else room
-
     async def command(self, line: str, room: str | None = None, *, echo: bool = False) -> Answer:
         """Have a typed line carried out, such as `/me waves`, in a room; gives the first answer.
 
@@ -175,62 +164,6 @@ class RemoteClient:
         if isinstance(event, SessionResumed):
             raise NoConnection("the server gave an answer that no typed line has")
         return cast("Answer", event)
-
-    # Secrets are in no exception, and in no log.
-
-    async def register(self, password: str, device: str | None = None) -> LoggedIn:
-        """Make an account for the client's nick. The result has a recovery code.
-
-        Here and in all such calls, `device` is what a list of devices calls this one. With it, the
-        result has a token, and the client logs in by itself if it has to come back as a new one.
-        """
-        return await self._enter("register", device, password=password)
-
-    async def log_in(self, nick: str, password: str, device: str | None = None) -> LoggedIn:
-        """Log in to an account; see `register`."""
-        return await self._enter("login", device, name=nick, password=password)
-
-    async def authenticate(self, token: str) -> LoggedIn:
-        """Log in with the token of a device."""
-        entered = await self._ask(LoggedIn, "authenticate", token=token)
-        self._session.token = token
-        return entered
-
-    async def recover(
-        self, nick: str, code: str, password: str, device: str | None = None
-    ) -> LoggedIn:
-        """Set a new password with a recovery code, and log in. The result has a new code."""
-        return await self._enter("recover", device, name=nick, code=code, password=password)
-
-    async def log_out(self) -> LoggedOut:
-        """Log out of the account, on this connection."""
-        return await self._ask(LoggedOut, "logout")
-
-    async def change_password(self, old: str, new: str, device: str | None = None) -> LoggedIn:
-        """Change the password of the account. The tokens of all devices end; see `register`."""
-        return await self._enter("change_password", device, old=old, new=new)
-
-    async def devices(self) -> list[Device]:
-        """Give the devices that stay logged in to the account."""
-        return (await self._ask(DevicesListed, "list_devices")).devices
-
-    async def revoke(self, number: int) -> None:
-        """End the login of the device with this number."""
-        await self._ask(Notice, "revoke_device", number=number)
-
-    async def export(self) -> str:
-        """Give all that the server keeps of the account, as JSON."""
-        return (await self._ask(AccountExported, "export_account")).data
-
-    async def delete(self, password: str) -> LoggedOut:
-        """Delete the account. Nobody can have its nick again."""
-        return await self._ask(LoggedOut, "delete_account", password=password)
-
-    async def _enter(self, type: str, device: str | None, **fields: str) -> LoggedIn:
-        named = fields if device is None else {**fields, "device": device}
-        entered = await self._ask(LoggedIn, type, **named)
-        self._session.token = entered.token
-        return entered
 
     async def ping(self) -> None:
         """Return once the server has answered."""

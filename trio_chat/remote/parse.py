@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Event
 
 # Fields that were added within version 1 of the protocol, with their values for older servers.
-ADDED: Final[Mapping[str, Mapping[str, object]]] = {
-    TYPES[events.Refusal]: {"code": Code.REFUSED.value},
-    TYPES[events.Hello]: {"log": "", "greeting": ""},
-    TYPES[events.Departed]: {"reason": ""},
-    TYPES[events.SessionResumed]: {"person": ""},
-    TYPES[events.Told]: {"time": 0.0, "waited": False},
+ADDED: Final[Mapping[type, Mapping[str, object]]] = {
+    events.Refusal: {"code": Code.REFUSED.value},
+    events.Hello: {"log": "", "greeting": ""},
+    events.Departed: {"reason": ""},
+    events.ActionShown: {"undoable": False},
+    events.SessionResumed: {"person": ""},
+    events.Told: {"time": 0.0, "waited": False},
 }
 
 KINDS = {name: kind for kind, name in TYPES.items()}
@@ -55,8 +56,7 @@ def parse_event(document: Mapping[str, object]) -> Event | None:
         return _identified(document)
     if kind is events.Left and "now" in document:
         return None  # the document after it says the rest
-    added = ADDED.get(TYPES[kind])
-    return cast("Event", _record(kind, document if added is None else {**added, **document}))
+    return cast("Event", _record(kind, document))
 
 
 def _identified(joined: Mapping[str, object]) -> Event:
@@ -78,6 +78,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _record(kind: type, document: Mapping[str, object]) -> object:
+    if (added := ADDED.get(kind)) is not None:
+        document = {**added, **document}
     try:
         values = {name: (hint, document[name]) for name, hint in _hints(kind).items()}
     except KeyError as missing:

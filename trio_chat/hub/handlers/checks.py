@@ -105,7 +105,7 @@ class Checks:
             spared=len(hit.spared),
             mute=_until(rules, f"mute {found.key}"),
             ban=_until(rules, f"ban {found.key}"),
-            actions=list(map(shown_action, about[-MOST_SHOWN:])),
+            actions=[shown_action(action, rules) for action in about[-MOST_SHOWN:]],
         )
 
 

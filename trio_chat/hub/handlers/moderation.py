@@ -204,7 +204,7 @@ class Moderation:
         if not action.now:
             raise Refused(f"A{number} cannot be undone: {action.text}", code=Code.NO_SUCH_ACTION)
         rules = room.rules or RoomRules({})
-        if any(rules.value(name) != value for name, value in action.now.items()):
+        if not still_counts(action, rules):
             sentence = f"A{number} no longer counts: it was undone, or changed since (see /log)"
             raise Refused(sentence, code=Code.NO_SUCH_ACTION)
         check_change(role, session.user.person, rules, action.was)
@@ -222,11 +222,18 @@ class Moderation:
     def _actions(self, name: str, session: Session, actions: Sequence[Action]) -> None:
         room, role = self._ruling.moderated(session, name)
         check_rank(role, Role.NONE, "see its actions")
-        shown = list(map(shown_action, actions))
+        rules = room.rules or RoomRules({})
+        shown = [shown_action(action, rules) for action in actions]
         self._collect.reply(session, events.ActionsShown(room.name, room.shown, shown))
 
 
-def shown_action(action: Action) -> events.ActionShown:
+def still_counts(action: Action, rules: RoomRules) -> bool:
+    """Whether all that an action has changed is as it left it, so that it can be undone."""
+    return all(rules.value(name) == value for name, value in action.now.items())
+
+
+def shown_action(action: Action, rules: RoomRules) -> events.ActionShown:
     """Return an action as moderators get it."""
-    number, text = action.position, action.text
-    return events.ActionShown(number, action.author, action.nick, text, action.time)
+    undoable = bool(action.now) and still_counts(action, rules)
+    about = action.author, action.nick, action.text, action.time
+    return events.ActionShown(action.position, *about, undoable)

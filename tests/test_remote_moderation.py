@@ -1,0 +1,70 @@
+"""The calls of remote clients that own and moderate rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from people import PASSWORD
+from test_remote import url
+from test_remote_accounts import event_of, running
+
+from trio_chat import Refused, Ruled, Standing
+from trio_chat.people import hasher
+from trio_chat.remote import Departed, open_client
+from trio_chat.remote.parse import parse_event
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "MEMORY_KIB", 8)
+    monkeypatch.setattr(hasher, "PASSES", 1)
+
+
+async def test_each_call_does_what_its_command_does(tmp_path: Path) -> None:
+    async with (
+        running(f"sqlite:{tmp_path / 'chat.db'}") as (_, port),
+        open_client(url(port), nick="ann") as ann,
+        open_client(url(port), nick="bob") as bob,
+    ):
+        for one in (ann, bob):
+            await one.register(PASSWORD)
+        await ann.join("#go")
+        assert (await ann.claim_room()).text == "claimed the room"
+        assert (await event_of(ann, Standing)) == Standing("#go", "#go", "owner")
+        assert (await ann.rules()).role == "owner"
+        assert (await ann.set_room("topic", "operators")).text == "set topic to operators"
+        assert (await ann.invite("bob")).text == "invited bob for a day"
+        await bob.join("#go")
+        await event_of(bob, Standing)
+        said = await bob.say("hi")
+        muted = await ann.mute(f"@{said.position}", seconds=90, reason="flooding")
+        assert muted.text == "muted bob for 90 seconds: flooding"
+        standing = await event_of(bob, Standing)
+        assert isinstance(standing, Standing)
+        assert (standing.muted, standing.reason) == (True, "flooding")
+        assert (await ann.check("bob")).mute != ""
+        with pytest.raises(Refused):
+            await bob.actions()
+        newest = (await ann.actions(limit=2))[-1]
+        assert (newest.position, newest.undoable) == (muted.position, True)
+        assert (await ann.undo(muted.position)).text.startswith(f"undid A{muted.position}: ")
+        assert [action.undoable for action in await ann.actions(limit=2)] == [False, True]
+        assert (await ann.actions(limit=1, before=muted.position))[0].text.startswith("invited")
+        assert (await ann.set_role("bob", "voice")).text == "made bob voice"
+        kicked = await ann.kick("bob", reason="enough")
+        assert kicked.text == "kicked bob: enough"
+        assert [action.undoable for action in await ann.actions(limit=1)] == [False]
+        assert await event_of(bob, Departed) == Departed("#go", "#go", "ann kicked bob: enough")
+        banned = await ann.ban("bob", seconds=None)
+        assert isinstance(banned, Ruled)
+        assert banned.text == "banned bob for ever"
+        assert (await ann.ban("bob")).text == "banned bob for 1 day"
+
+
+def test_actions_of_an_older_server_are_read() -> None:
+    action = {"position": 1, "author": "a.1", "nick": "ann", "text": "x", "time": 1.0}
+    shown = parse_event(
+        {"type": "actions_shown", "room": "#a", "room_name": "#a", "actions": [action]}
+    )
+    assert [action.undoable for action in shown.actions] == [False]
