@@ -21,6 +21,7 @@ from snapshots import Gate, Next, continued, successor
 from trio_chat import cli
 from trio_chat.config import sources
 from trio_chat.daemon.control_path import default_directory
+from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.transports import readiness
 
 pytest_plugins = ["deadline", "needs", "pytester"]
@@ -62,6 +63,12 @@ def links(monkeypatch: pytest.MonkeyPatch) -> Links:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Links:
     """As `links`, but a client that does not read lags after a few kilobytes."""
     return watch_links(monkeypatch, send_buffer=4096)
+
+
+@pytest.fixture
+def not_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms in memory are read as those in a file are, and the newest entries kept beside them."""
+    monkeypatch.setattr(MemoryLog, "at_hand", None)
 
 
 @pytest.fixture

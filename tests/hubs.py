@@ -163,6 +163,8 @@ class FakeLog(MemoryLog):
 class SharedLog(FakeLog):
     """A log that answers when the test lets it, with entries that are not the drafts themselves."""
 
+    at_hand = None
+
     def __init__(self) -> None:
         super().__init__()
         self.shared = True

@@ -154,7 +154,7 @@ class NodeLog:
     """
 
     shared: Literal[True] = True
-    lock = None
+    lock = at_hand = None
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

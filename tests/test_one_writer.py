@@ -191,6 +191,7 @@ async def test_who_cannot_move_because_of_max_rooms_stays():
 # --- until the log has answered -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_nothing_is_true_before_the_log_has_said_so(hub):
     nicks = ("jack", "jill", "june", "jim", "john", "mary")
     nick, mover, topics, speaker, leaver, asker = [await hub.member(each) for each in nicks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,7 @@ def test_the_room_that_was_silent_for_longest_gives_back_first() -> None:
     assert kept() == [0, 0, 4]
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_one_client_in_many_rooms_holds_no_more_than_the_bound(autojump_clock) -> None:
     most = 100_000
     settings = Settings(rate_limit=None, recent_bytes=most)
@@ -103,3 +105,35 @@ async def test_one_client_in_many_rooms_holds_no_more_than_the_bound(autojump_cl
             for number in range(20):
                 await bot.leave(f"#{number}")
             assert state.recent.bytes == 0
+
+
+async def test_nothing_is_kept_beside_a_log_in_memory_that_has_as_much(autojump_clock) -> None:
+    with trio.fail_after(PATIENCE):
+        async with open_chat(Settings(rate_limit=None)) as chat, chat.connect() as bot:
+            await bot.join("#a")
+            for number in range(300):
+                await bot.say(str(number))
+            state = chat._hub.state
+            room = state.rooms["#a"]
+            assert state.recent.bytes == 0
+            entries = state.recent.since(room, room.position - 2)
+            assert [entry.text for entry in entries] == ["298", "299"]
+            assert len(state.recent.since(room, 0)) == state.settings.recent_entries
+            assert state.recent.since(room, room.position) == []
+
+
+@pytest.mark.parametrize(
+    "less", [{"history_entries": 3}, {"history_days": 1.0}, {"max_store_bytes": 1 << 20}]
+)
+async def test_entries_are_kept_once_the_log_is_to_keep_less(less, autojump_clock) -> None:
+    with trio.fail_after(PATIENCE):
+        async with open_chat(Settings(rate_limit=None)) as chat, chat.connect() as bot:
+            await bot.join("#a")
+            for number in range(300):
+                await bot.say(str(number))
+            await chat.reload(Settings(rate_limit=None, **less))
+            await bot.say("300")
+            state = chat._hub.state
+            kept = [entry.text for entry in state.recent.since(state.rooms["#a"], 0)]
+            assert kept == [str(number) for number in range(45, 301)]
+            assert state.recent.bytes > 0

@@ -231,6 +231,7 @@ async def test_patience_with_a_stuck_client_counts_at_once(autojump_clock) -> No
         assert chat.statistics().left == {"nothing sent could be delivered for 5 seconds": 1}
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_what_is_kept_for_laggards_counts_at_once(autojump_clock) -> None:
     async with running() as chat, chat.connect() as bot:
         await bot.join("#a")

@@ -254,6 +254,7 @@ async def test_under_half_its_limit_it_gets_more_up_to_that_half(autojump_clock)
         await slow.expect(*lines(TAKEN, 100))
 
 
+@pytest.mark.usefixtures("not_at_hand")
 @pytest.mark.parametrize("recent", [1, 5, 256])
 async def test_it_gets_each_kept_entry_once_from_the_ring_or_the_log(recent, autojump_clock):
     async with (
@@ -267,6 +268,7 @@ async def test_it_gets_each_kept_entry_once_from_the_ring_or_the_log(recent, aut
         assert chat.statistics().lagging == 0
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_what_is_kept_no_more_is_missed_and_counted(autojump_clock):
     async with (
         running(recent_entries=4, history_entries=10) as chat,
@@ -281,6 +283,7 @@ async def test_what_is_kept_no_more_is_missed_and_counted(autojump_clock):
         assert await slow.sync() == []
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_one_that_is_missed_is_one_message(autojump_clock):
     async with (
         running(recent_entries=1, history_entries=2) as chat,
@@ -292,6 +295,7 @@ async def test_one_that_is_missed_is_one_message(autojump_clock):
         await slow.expect(*lines(TAKEN + 1, TAKEN + 3))
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_a_log_that_cannot_be_read_makes_it_miss_what_the_ring_has_not(
     autojump_clock, monkeypatch, caplog
 ):
@@ -309,6 +313,7 @@ async def test_a_log_that_cannot_be_read_makes_it_miss_what_the_ring_has_not(
     assert "OSError: no disk" in caplog.text
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_the_hub_goes_on_while_a_page_is_read(autojump_clock, monkeypatch):
     gate = trio.Event()
     original = MemoryLog.read
@@ -340,6 +345,7 @@ async def test_it_is_live_again_in_the_turn_in_which_it_reaches_the_head(autojum
         await slow.expect(*lines(TAKEN, TAKEN + 5), "> jack is now known as jim", "> jim: Hi")
 
 
+@pytest.mark.usefixtures("not_at_hand")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("recent", [3, 256])
 async def test_order_is_kept_and_nothing_comes_twice(seed, recent, autojump_clock):
@@ -383,6 +389,7 @@ async def test_quit_while_it_lags_is_answered_last(autojump_clock):
 # --- several rooms --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_in_several_rooms_it_catches_up_in_each(autojump_clock):
     async with (
         running(recent_entries=3) as chat,
@@ -409,6 +416,7 @@ async def test_in_several_rooms_it_catches_up_in_each(autojump_clock):
         assert not slow._client.slow_consumer
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_each_room_says_what_is_missed_in_it(autojump_clock):
     async with (
         running(recent_entries=1, history_entries=1) as chat,
@@ -433,6 +441,7 @@ async def test_each_room_says_what_is_missed_in_it(autojump_clock):
         assert missed == ["#a", "#b"]
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_a_page_read_for_an_earlier_stay_is_not_shown(autojump_clock, monkeypatch):
     gate = trio.Event()
     original = MemoryLog.read

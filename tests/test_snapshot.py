@@ -494,6 +494,7 @@ async def test_what_the_log_keeps_does_not_go_over(goes_on: Next, narrow: Links)
             assert await jack.lines(said) == [f"> john: {LONG[5:]}"] * said
 
 
+@pytest.mark.usefixtures("not_at_hand")
 async def test_one_for_whom_the_log_is_being_read(
     goes_on: Next, narrow: Links, reading: Gate
 ) -> None:

@@ -113,7 +113,7 @@ class CatchingUp:
         if room is not None and page.after == session.positions[room.name]:
             # A shared log has entries that are not folded yet. Everyone gets them once they are.
             folded = [entry for entry in page.entries if entry.position <= room.position]
-            entries = folded or room.since(page.after)
+            entries = folded or self._state.recent.since(room, page.after)
             upto = entries[0].position - 1 if entries else room.position
             if upto > page.after:
                 self._tell_missed(session, room, upto)
@@ -128,7 +128,7 @@ class CatchingUp:
         missed = []
         for room in session.user.rooms.values():
             behind = room.position - session.positions[room.name]
-            recent = room.since(room.position - behind)
+            recent = self._state.recent.since(room, room.position - behind)
             # A client does not miss its own messages. Entries that are not at hand count in any
             # case.
             count = behind - sum(not hears(session, entry) for entry in recent)
@@ -170,7 +170,7 @@ class CatchingUp:
             if (rest := min(space - sent, self._space(session) - sent)) <= 0:
                 break
             after = positions[room.name]
-            entries = room.since(after)
+            entries = self._state.recent.since(room, after)
             if entries and entries[0].position == after + 1:
                 sent += self._fill(session, room, entries, rest)
             else:

@@ -94,7 +94,8 @@ class Deliver:
         room.position = run[-1].position
         if room.pace is not None:
             room.note(run)
-        state.recent.keep(room, run)
+        if state.recent.keeps:  # mostly this saves a call
+            state.recent.keep(room, run)
         state.counts.messages += len(run)
         if len(run) == 1:
             authors: Collection[str] = (first.device or first.author,)

@@ -120,6 +120,7 @@ class Hub:
         if log.shared is True:
             resync = Resync(state, deliver, self._outboxes, self._catching_up)
             self._shared = SharedTurns(log, self._collect, deliver, resync, self._folded)
+        state.recent.go_by(log, retention(state.settings))
         self._keep_rooms(kept_rooms)
         state.node = hooks.node
         for entry in undelivered:
@@ -377,8 +378,9 @@ class Hub:
         self.state.settings = settings = reload.settings
         self.state.greeting = reload.greeting
         self.state.operators = settings.operator_keys()
-        self._log.retain(retention(settings))
         self.state.recent.resize(settings.recent_entries, settings.recent_bytes)
+        self.state.recent.retain(self.state.rooms.values(), retention(settings))
+        self._log.retain(retention(settings))
         self._keep_rooms(reload.kept_rooms)
         self._collect.answer_later(reload, None)
 

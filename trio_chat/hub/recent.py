@@ -1,6 +1,7 @@
 """The newest entries of rooms, kept at hand for sessions that catch up, within one bound.
 
-They only save reading the log, which has them too. If they exceed the bound, the rooms that have
+They only save reading the log, which has them too. A log in memory need not be read, so nothing is
+kept beside it. If the entries exceed the bound, the rooms that have
 been silent longest give theirs up first.
 """
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from trio_chat.hub.room import Room
     from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog import AtHand, RoomLog
+    from trio_chat.roomlog.retention import Retention
 
 # Rooms have to be sorted for that, so a sixteenth more is given up, to make it rare. The size of a
 # stretch is a sixteenth of the entries of a room.
@@ -58,9 +61,14 @@ class Newest(deque["PersistentEntry"]):
 
 
 class Recent:
-    """Keeps at most `entries` a room, and about `most` bytes of memory in all rooms together."""
+    """Keeps at most `entries` a room, and about `most` bytes of memory in all rooms together.
+
+    `keeps` is false as long as a log in memory has as much.
+    """
 
     def __init__(self, entries: int, most: int) -> None:
+        self.keeps = True
+        self._log: AtHand | None = None
         self._entries = entries
         self._most = most
         self._bytes = 0
@@ -72,8 +80,36 @@ class Recent:
         """The bytes of memory that all entries take now, or some percent more."""
         return self._bytes
 
+    def go_by(self, log: RoomLog, retention: Retention) -> None:
+        """Keep nothing if a log with this retention has as much in memory.
+
+        What came from another process may no longer be in the log, so it is kept.
+        """
+        if not self._rooms:
+            self._log = log.at_hand
+            self.keeps = not self._suffices(retention)
+
+    def _suffices(self, retention: Retention) -> bool:
+        enough = retention.entries >= self._entries and not retention.days
+        return self._log is not None and enough and not retention.bytes
+
+    def since(self, room: Room, position: int) -> list[PersistentEntry]:
+        """Return entries at hand after a position, oldest first. The oldest may be missing."""
+        missing = room.position - position
+        if missing <= 0:
+            return []
+        if self._log is not None and not self.keeps:
+            return self._log.since(room.name, position, min(missing, self._entries))
+        if room.recent is None:
+            return []
+        if missing >= len(room.recent):
+            return list(room.recent)
+        return [room.recent[index] for index in range(-missing, 0)]
+
     def keep(self, room: Room, run: Sequence[PersistentEntry]) -> None:
         """Keep entries of a room that are being delivered, as its newest ones."""
+        if not self.keeps:
+            return
         newest, limit, count = room.recent, self._entries, len(run)
         if newest is None:
             # Many rooms never have an entry, and an empty deque takes 600 bytes.
@@ -97,6 +133,15 @@ class Recent:
             self._bytes -= room.recent.bytes
             room.recent = None
             self._rooms.discard(room)
+
+    def retain(self, rooms: Iterable[Room], retention: Retention) -> None:
+        """Begin to keep entries of these rooms if the log is about to keep less."""
+        if self._log is None or self.keeps or self._suffices(retention):
+            return
+        self.keeps = True
+        for room in rooms:
+            if newest := self._log.since(room.name, room.position - self._entries, self._entries):
+                self.keep(room, newest)
 
     def resize(self, entries: int, most: int) -> None:
         """Apply other limits from now on."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.recent import Newest
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Acted, PersistentEntry, Said, TopicSet
+    from trio_chat.protocol.events import Acted, Said, TopicSet
     from trio_chat.roomlog import LoggedRoom
 
 # Members in one list for a document, at most. The list says how many more there are.
@@ -139,15 +139,6 @@ class Room:
         members = [Member(person, nick) for person, nick in islice(nicks.items(), most)]
         more = len(self.members) - self._twins - len(members)
         return MembersListed(self.name, self.shown, members, more)
-
-    def since(self, position: int) -> list[PersistentEntry]:
-        """Return entries at hand after a position, oldest first. The oldest may be missing."""
-        missing = self.position - position
-        if missing <= 0 or self.recent is None:
-            return []
-        if missing >= len(self.recent):
-            return list(self.recent)
-        return [self.recent[index] for index in range(-missing, 0)]
 
 
 def _nick(user: User) -> tuple[str, str, str]:

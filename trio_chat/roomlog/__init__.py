@@ -137,6 +137,14 @@ class Stretch:
     begin: int
 
 
+class AtHand(Protocol):
+    """What a log keeps in memory, so that nothing has to be read."""
+
+    def since(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
+        """Return what `RoomLog.read` would. Never blocks."""
+        ...
+
+
 class RoomLog(Protocol):
     """Turns drafts into entries. Only entries from the log are delivered.
 
@@ -145,6 +153,11 @@ class RoomLog(Protocol):
 
     commits: Commits
     """The results of writing; a log in memory has none."""
+
+    @property
+    def at_hand(self) -> AtHand | None:
+        """All that the log keeps, or `None` if it has to be read."""
+        ...
 
     @property
     def identity(self) -> str:

@@ -170,6 +170,11 @@ class MemoryLog:
         """Do nothing."""
 
     @property
+    def at_hand(self) -> MemoryLog:
+        """The log itself."""
+        return self
+
+    @property
     def identity(self) -> str:
         """The log's name; see `RoomLog.identity`."""
         return self._identity
@@ -300,10 +305,14 @@ class MemoryLog:
     async def read(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
         """Return persistent entries of a room after a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
+        return self.since(room, after, limit)
+
+    def since(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
+        """Return what `read` returns, at once."""
         entries = self._kept(room)
-        first = max(0, after + 1 - entries[0].position) if entries else 0
-        first = min(first, len(entries))
-        return list(islice(entries, first, first + limit))
+        first = _index(entries, after + 1)
+        # Each lookup goes from the nearer end, and most readers want the newest entries.
+        return [entries[at] for at in range(first, min(first + limit, len(entries)))]
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         """Return the newest persistent entries before a position, oldest first, at most `limit`."""

@@ -53,6 +53,7 @@ class RedisLog:
 
     shared: Literal[True] = True
     lock: None = None
+    at_hand: None = None
 
     def __init__(self, node: Node, retention: Retention, reads: Client, peers: Post) -> None:
         self.commits = Commits()

@@ -154,6 +154,7 @@ class SqliteLog:
     """A `trio_chat.roomlog.LocalLog`, made by `open_sqlite_log`."""
 
     shared: Literal[False] = False
+    at_hand: None = None
 
     def __init__(self, opened: OpenStore, jobs: Jobs, claims: Claims) -> None:
         """Create this before the writer runs."""
