@@ -576,6 +576,15 @@ EVENTS = [
         events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
         "> #A: join all; your role: owner",
     ),
+    (events.Standing("#a", "#A", "operator"), "> your role in #A: operator"),
+    (
+        events.Standing("#a", "#A", "none", muted=True, until=1_800_000_000.0, reason="flooding"),
+        "> your role in #A: none; you are muted until 2027-01-15 08:00 UTC: flooding",
+    ),
+    (
+        events.Standing("#a", "#A", "none", muted=True),
+        "> your role in #A: none; you are muted for ever",
+    ),
     (
         events.ActionsShown(
             "#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1_800_000_000.0)]
@@ -727,8 +736,7 @@ def test_what_the_program_says_is_as_it_is() -> None:
 
 def test_no_event_is_without_a_line() -> None:
     for_documents = {
-        *(events.Hello, events.SessionResumed, events.Standing, events.Done),
-        events.LabelledEvent,
+        *(events.Hello, events.SessionResumed, events.Done, events.LabelledEvent),
     }
     others = {events.Answered} | for_documents
     assert {type(event) for event, _ in EVENTS} | others == set(events.Event.__args__)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, cast
 
 from trio_chat.dialects.telnet import NO_OPERATION
+from trio_chat.moderation.spans import describe_end
 from trio_chat.protocol.events import (
     AccountExported,
     Acted,
@@ -37,6 +38,7 @@ from trio_chat.protocol.events import (
     Ruled,
     RulesShown,
     Said,
+    Standing,
     Stopping,
     TellSent,
     Told,
@@ -98,6 +100,14 @@ def _logged_in(event: LoggedIn) -> str:
 def _rules_shown(event: RulesShown) -> str:
     settings = ", ".join(f"{setting.name} {setting.value}" for setting in event.settings)
     return f"> {event.room_name}: {settings}; your role: {event.role}"
+
+
+def _standing(event: Standing) -> str:
+    role = f"> your role in {event.room_name}: {event.role}"
+    if not event.muted:
+        return role
+    reason = f": {event.reason}" if event.reason else ""
+    return f"{role}; you are muted {describe_end(event.until or None, time.time())}{reason}"
 
 
 def _actions_shown(event: ActionsShown) -> str:
@@ -191,6 +201,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     LoggedOut: lambda e: f"> you are logged out: I will call you {e.nick}",
     DevicesListed: _devices_listed,
     RulesShown: _rules_shown,
+    Standing: _standing,
     ActionsShown: _actions_shown,
     Matches: _matches,
     AccountExported: lambda e: f"> {e.data}",

@@ -23,6 +23,7 @@ from trio_chat.protocol.events import (
     LoggedOut,
     MembersListed,
     Refusal,
+    Standing,
     Told,
     Welcomed,
 )
@@ -99,6 +100,11 @@ class Plain:
                 self._why_it_ended = reason
             case Resumed() | MembersListed():
                 pass  # the entries that were missed follow as events
+            case Standing(role="none", muted=False):
+                pass  # as in most rooms
+            case Departed():  # unasked
+                self._room = None
+                await self._write(event)
             case _:
                 await self._write(event)
 
