@@ -55,6 +55,7 @@ EXAMPLES = {
     "who": "/who",
     "history": "/history 10",
     "search": "/search tea",
+    "ignore": "/ignore jack",
     "help": "/help nick",
     "quit": "/quit",
 }

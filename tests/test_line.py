@@ -572,6 +572,8 @@ EVENTS = [
         "> 2: page, since 2027-01-15 08:00 UTC, last seen 2027-01-16 09:00 UTC",
     ),
     (events.DevicesListed([]), "> no device stays logged in"),
+    (events.Ignores(members("jack", "jim")), "> you ignore jack, jim"),
+    (events.Ignores([]), "> you ignore nobody"),
     (
         events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
         "> #A: join all; your role: owner",

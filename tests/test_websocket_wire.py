@@ -290,6 +290,7 @@ EVENTS = [
     events.LoggedOut("id", "anonymous"),
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
+    events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
     events.Standing("#a", "#A", "voice", muted=True, until=5.0, reason="flooding"),
     events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),

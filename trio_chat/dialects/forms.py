@@ -13,7 +13,9 @@ from attrs import frozen
 from trio_chat.dialects.secrets import secrets_of
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
+from trio_chat.protocol.moderation_rows import parse_target
 from trio_chat.protocol.names import casefold_room, parse_nick, parse_room
+from trio_chat.protocol.rows import Misused
 from trio_chat.protocol.table import read_command
 from trio_chat.protocol.text import clean_text, is_blank, parse_words
 
@@ -150,6 +152,24 @@ def number(what: str, least: int, most: int, default: object = REQUIRED) -> Fiel
     return Field(read, schema, default)
 
 
+def yes_or_no(what: str, default: object = REQUIRED) -> Field:
+    """Make a field for `true` or `false`."""
+
+    def read(value: object, _: Context) -> bool:
+        if not isinstance(value, bool):
+            raise Refused(f"{what} must be true or false", code=Code.BAD_DOCUMENT)
+        return value
+
+    return Field(read, {"type": "boolean"}, default)
+
+
+def _target(value: object, context: Context) -> commands.Target:
+    try:
+        return parse_target(string(value, "target"), context.settings)
+    except Misused as error:
+        raise Refused(str(error), code=Code.BAD_DOCUMENT) from None
+
+
 def _token(value: object, _: Context) -> str:
     token = string(value, "a client or token")
     if not token.isascii():
@@ -179,6 +199,7 @@ POSITION: Final = number("a position", 0, commands.MAX_POSITION)
 MESSAGE: Final = Field(_message, STRING)
 ROOM: Final = Field(_room, STRING)
 NICK: Final = Field(_nick, STRING)
+TARGET: Final = Field(_target, STRING)
 TOKEN: Final = Field(_token, STRING)
 
 
@@ -236,6 +257,18 @@ FORMS: Final[dict[str, Form]] = {
         commands.Search,
         {"words": Field(_words, STRING), "room": ROOM},
         "ask for the newest entries in a room's history that hold all these words",
+    ),
+    "ignore": Form(
+        commands.Ignore,
+        {
+            "target": Field(_target, STRING, None),
+            "ignored": yes_or_no("ignored", None),
+            "room": Field(_room, STRING, None),
+        },
+        (
+            "ask whom the client ignores; with `target`, begin or end to ignore a nick, or `@ID` "
+            "for the author of an entry in `room`; `ignored` says which of the two"
+        ),
     ),
     "command": Form(
         _typed,

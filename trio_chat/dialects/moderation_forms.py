@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.forms import NICK, ROOM, STRING, Field, Form, number, string
+from trio_chat.dialects.forms import (
+    NICK,
+    ROOM,
+    STRING,
+    TARGET,
+    Field,
+    Form,
+    number,
+    string,
+    yes_or_no,
+)
 from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.moderation.spans import LONGEST
 from trio_chat.protocol import commands
-from trio_chat.protocol.moderation_rows import parse_target
-from trio_chat.protocol.rows import Misused
 from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:
@@ -36,25 +44,12 @@ def _one_of(what: str, words: Iterable[str]) -> Field:
     return Field(read, {"enum": list(known)})
 
 
-def _target(value: object, context: Context) -> commands.Target:
-    try:
-        return parse_target(string(value, "target"), context.settings)
-    except Misused as error:
-        raise Refused(str(error), code=Code.BAD_DOCUMENT) from None
-
-
 _SECONDS: Final = number("seconds", 1, LONGEST)
 
 
 def _seconds(value: object, context: Context) -> object:
     """Return the seconds; `None` is for ever."""
     return None if value is None else _SECONDS.read(value, context)
-
-
-def _dry_run(value: object, _: Context) -> bool:
-    if not isinstance(value, bool):
-        raise Refused("dry_run must be true or false", code=Code.BAD_DOCUMENT)
-    return value
 
 
 def _reason(value: object, context: Context) -> str:
@@ -113,12 +108,12 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         _moderate,
         {
             "action": _one_of("action", ACTIONS),
-            "target": Field(_target, STRING),
+            "target": TARGET,
             "seconds": Field(
                 _seconds, {**_SECONDS.schema, "type": ["integer", "null"]}, commands.USUAL_TIME
             ),
             "reason": Field(_reason, STRING, ""),
-            "dry_run": Field(_dry_run, {"type": "boolean"}, default=False),
+            "dry_run": yes_or_no("dry_run", default=False),
             "room": ROOM,
         },
         (
@@ -129,7 +124,7 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
     ),
     "check": Form(
         commands.Check,
-        {"target": Field(_target, STRING), "room": ROOM},
+        {"target": TARGET, "room": ROOM},
         "ask whom a mute or a ban of someone would hit, and what is known of the target",
     ),
     "undo": Form(

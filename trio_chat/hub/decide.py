@@ -26,12 +26,14 @@ from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.custom import CustomCommands
 from trio_chat.hub.handlers.history import History
+from trio_chat.hub.handlers.ignoring import Ignoring
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.sessions import Sessions
 from trio_chat.hub.handlers.targets import Targets
+from trio_chat.hub.ignoring import tune
 from trio_chat.hub.inbox import Call, abandon
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Origin
@@ -104,6 +106,7 @@ class Decide:
             **accounts.handlers,
             **self._messages.handlers,
             **mail.handlers,
+            **Ignoring(state, collect, log).handlers,
             **History(state, collect, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **Moderation(state, collect, authorize, targets, log).handlers,
@@ -274,6 +277,7 @@ class Decide:
         session.encoding = record.encoding
         for room in listening:
             room.listen(session)
+        tune(self._state, session.user)
 
 
 def _command(record: Record) -> Record:

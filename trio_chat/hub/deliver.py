@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from trio_chat.hub.ignoring import tune
 from trio_chat.protocol.events import (
     SPOKEN,
     Entered,
@@ -164,6 +165,7 @@ class Deliver:
             for guest in entry.displaced:
                 self._tell_displaced(guest, entry.name.display)
             if user is not None:
+                tune(self._state, user)
                 self._enforce.user(user)
                 self._enforce.standings.user(user)
 
@@ -217,6 +219,8 @@ class Deliver:
                     continue  # mostly the others are on other nodes
             pieces = encoding.render(run)
             chunk = encoding.join(pieces)
+            if not chunk:  # of somebody whom this listener ignores
+                continue
             self._outboxes.put_all(listeners, chunk)
             counts.deliveries += len(run) * len(listeners)
             if encoding.echoes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from trio_chat.hub.ignoring import follow
 from trio_chat.hub.room import Room
 from trio_chat.hub.user import Account, User
 from trio_chat.protocol.events import (
@@ -107,6 +108,8 @@ class Fold:
         if entry.person != user.id:
             account = Account(entry.person, entry.since)
             user.be(self._state.accounts.setdefault(entry.person, account))
+            self._state.ignored.pop(user.id, None)
+        follow(self._state, old, user.person)
         self._take_nick(user, entry.name)
         for room, has_left in zip(user.rooms.values(), left, strict=True):
             is_new = room.enter(user)
@@ -151,6 +154,7 @@ class Fold:
             return []
         shown = [item for room in list(user.rooms.values()) for item in self._leave(user, room)]
         self._log_out(user)
+        self._state.ignored.pop(user.id, None)
         return shown
 
     def _moved(self, entry: Moved) -> Shown:
@@ -218,6 +222,7 @@ class Fold:
             user.be(None)
             if not account.users:
                 del self._state.accounts[account.id]
+                self._state.ignored.pop(account.id, None)
 
     def _leave(self, user: User, room: Room) -> Shown:
         """Remove a user from a room, and from the sessions that hear it."""

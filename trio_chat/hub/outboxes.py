@@ -113,8 +113,10 @@ class Outboxes:
         """Add an event. With a label, it answers the command of that label."""
         if label is not None:
             event = LabelledEvent(event, label)
-        chunk = session.encoding.join(session.encoding.render((event,)))
-        self.put(session, chunk)
+        encoding = session.ears or session.encoding
+        chunk = encoding.join(encoding.render((event,)))
+        if chunk:
+            self.put(session, chunk)
         return chunk
 
     def put_told(self, user: User, told: Told, for_people: Event | None = None) -> None:

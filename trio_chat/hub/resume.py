@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_chat.errors import nobody_to_resume
+from trio_chat.hub.ignoring import tune
 from trio_chat.hub.inbox import GraceOver, abandon
 from trio_chat.hub.session import Reason
 from trio_chat.hub.user import Detached
@@ -126,6 +127,7 @@ class Resumption:
             positions = {} if detached is None else detached.positions
         self._state.users.pop(session.user.id, None)
         session.user, user.session = user, session
+        tune(self._state, user)
         logger.info("client has come back", extra={"address": session.link.peer, "client": user.id})
         return positions
 

@@ -40,8 +40,9 @@ class Room:
     """One room, shown under the name that its first member gave it.
 
     Folding entries changes `members`, `topic`, `rules` and `position`. `audience` has the sessions
-    that hear deliveries, by encoding, because an entry is rendered once for each encoding. Lagging
-    and detached users are not in it.
+    that hear deliveries, by encoding, because an entry is rendered once for each encoding. A
+    session whose user ignores somebody has an encoding of its own. Lagging and detached users are
+    not in it.
     """
 
     __slots__ = (
@@ -118,19 +119,20 @@ class Room:
 
     def listen(self, session: Session) -> None:
         """Let the session hear deliveries from now on."""
-        self.audience.setdefault(session.encoding, {})[session] = None
+        self.audience.setdefault(session.ears or session.encoding, {})[session] = None
 
     def unlisten(self, session: Session) -> None:
         """Let the session hear no more deliveries."""
-        listeners = self.audience.get(session.encoding)
+        encoding = session.ears or session.encoding
+        listeners = self.audience.get(encoding)
         if listeners is not None and session in listeners:
             del listeners[session]
             if not listeners:
-                del self.audience[session.encoding]
+                del self.audience[encoding]
 
     def hears(self, session: Session) -> bool:
         """Whether the session hears deliveries."""
-        return session in self.audience.get(session.encoding, ())
+        return session in self.audience.get(session.ears or session.encoding, ())
 
     def listed(self, most: int) -> MembersListed:
         """Return the members of the room, sorted by nick, at most `most`."""

@@ -124,6 +124,7 @@ class Session:
         "chunk",
         "closing",
         "draining",
+        "ears",
         "encoding",
         "input_ended",
         "labels",
@@ -158,6 +159,8 @@ class Session:
         self.user.session = self
         self.link = link
         self.encoding = encoding
+        # The encoding of what it hears, if its user ignores somebody.
+        self.ears: Encoding | None = None
         # The session's own clone of the hub's channel, for events of its link. It closes with the
         # session's task.
         self.channel = channel

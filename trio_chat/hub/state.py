@@ -90,6 +90,8 @@ class State:
     accounts: dict[str, Account] = field(factory=dict)
     # Rooms that exist even without members, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
+    # The people whom somebody ignores: their nicks by their ids, by the id of that person.
+    ignored: dict[str, dict[str, str]] = field(factory=dict)
     # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)

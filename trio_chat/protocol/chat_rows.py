@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.protocol import commands
+from trio_chat.protocol.moderation_rows import parse_target
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.rows import Misused, Row, first_word, nothing, number, one_word, the_text
 from trio_chat.protocol.text import clean_text, is_blank, parse_words
@@ -65,6 +66,12 @@ def _search(arguments: str, settings: Settings) -> Command:
     return commands.Search(parse_words(the_text(arguments, "word", settings.message_chars)))
 
 
+def _ignore(arguments: str, settings: Settings) -> Command:
+    if not arguments.strip():
+        return commands.Ignore()
+    return commands.Ignore(parse_target(one_word(arguments, "nick"), settings))
+
+
 def _help(arguments: str, _: Settings) -> Command:
     words = arguments.split()
     if len(words) > 1:
@@ -98,6 +105,12 @@ ROWS = (
         "/search WORDS",
         "show messages in your room that hold all these words",
         _search,
+    ),
+    Row(
+        "ignore",
+        "/ignore [NICK]",
+        "list whom you ignore; with NICK, begin it or end it",
+        _ignore,
     ),
     Row("help", "/help [COMMAND]", "list the commands, or explain one", _help),
     Row("quit", "/quit", "leave the chat and disconnect", nothing(commands.Quit)),

@@ -270,6 +270,18 @@ class Target:
 
 
 @define
+class Ignore:
+    """Ask whom the client ignores; with a target, begin to ignore that person, or end it.
+
+    `ignored` says which of the two. `None` means the other of what is.
+    """
+
+    target: Target | None = None
+    ignored: bool | None = None
+    room: str | None = None
+
+
+@define
 class ClaimRoom:
     """Become the owner of a room that has none."""
 
@@ -477,6 +489,7 @@ Command: TypeAlias = (
     | RevokeDevice
     | ExportAccount
     | DeleteAccount
+    | Ignore
     | ClaimRoom
     | ShowRules
     | SetRoom
@@ -505,7 +518,7 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Undo),
-    *(ShowActions,),
+    *(ShowActions, Ignore),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

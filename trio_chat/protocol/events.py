@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Said:
     """A message; `room` is a casefolded name, `author` a person's id, `time` seconds since 1970.
 
+    If the client that gets it ignores the author, `author`, `nick` and `text` are empty.
+
     `device` is the client id of the author's device, or empty if that is the same as `author`. Only
     the process that drafted the entry has it: logs do not keep it, and clients do not get it.
     """
@@ -384,6 +386,13 @@ class DevicesListed:
 
 
 @define
+class Ignores:
+    """The people whom the asker ignores."""
+
+    people: list[Member]
+
+
+@define
 class RulesShown:
     """The settings of a room, and the asker's role in it."""
 
@@ -638,6 +647,7 @@ _Shown: TypeAlias = (
     | LoggedOut
     | DevicesListed
     | AccountExported
+    | Ignores
     | RulesShown
     | ActionsShown
     | Matches

@@ -202,7 +202,8 @@ class RemoteSession:
             answer = None  # a typed command may have several answers
         shown = answer is None or answer.echo or self._is_new_person(event)
         if isinstance(event, PERSISTENT):
-            self._rooms.pass_on(event, shown=shown)
+            # Without an author it stands for what a person said whom this client ignores.
+            self._rooms.pass_on(event, shown=shown and bool(event.author))
         elif isinstance(event, Missed) and event.room not in self._rooms.names:
             pass  # the room was left
         elif shown and not self._is_unsaid(event):

@@ -76,7 +76,7 @@ NEWS: Final = (
     *(commands.Register, commands.LogIn, commands.Authenticate, commands.LogOut),
     *(commands.ChangePassword, commands.Recover, commands.ShowAccount, commands.ListDevices),
     *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
-    *(commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
+    *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
 )
 
@@ -122,6 +122,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
             if not isinstance(record, (commands.ShowGreeting, commands.TakeMail))
         ]
     state.counts = attrs.evolve(state.counts, logins_refused=0)
+    state.ignored = {}
     for present in state.rooms:
         present.spoke = {}
     histories = state.histories

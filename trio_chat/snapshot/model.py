@@ -68,6 +68,7 @@ QueuedRecord: TypeAlias = (
     | commands.RevokeDevice
     | commands.ExportAccount
     | commands.DeleteAccount
+    | commands.Ignore
     | commands.ClaimRoom
     | commands.ShowRules
     | commands.SetRoom
@@ -181,4 +182,6 @@ class ChatSnapshot:
     order: list[int] = field(factory=list)
     # If the log is shared: the users of the other processes, and the place among these.
     others: list[OtherUser] = field(factory=list)
+    # As in `trio_chat.hub.state.State`.
+    ignored: dict[str, dict[str, str]] = field(factory=dict)
     place: Place | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub.ignoring import tune
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import Reason, Session
 from trio_chat.hub.state import State
@@ -48,7 +49,7 @@ class Restore:
         self._table = table
         self._snapshot = snapshot
         self._log = log
-        self.state = State(settings, counts=snapshot.counts)
+        self.state = State(settings, counts=snapshot.counts, ignored=snapshot.ignored)
         self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 
     def sessions(
@@ -109,6 +110,7 @@ class Restore:
             user=self._user(snapshot),
         )
         state = self.state
+        tune(state, session.user)
         state.add(session)
         state.count_address(link.address)
         session.closing = snapshot.closing

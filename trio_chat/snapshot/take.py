@@ -80,6 +80,7 @@ def take_snapshot(
         histories=log.histories(),
         listening=list(listening),
         others=[OtherUser(u.id, u.nick, list(u.keys), list(u.rooms)) for u in others],
+        ignored=state.ignored,
         place=log.place if log.shared is True else None,
     )
 

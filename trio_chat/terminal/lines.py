@@ -57,6 +57,8 @@ def zone(seconds: float) -> str:
 
 def entry(event: PersistentEntry, *, called: bool = False) -> Line:
     """A message, an action, a new topic or new rules; `called`: it has this person's nick."""
+    if not event.author:
+        return quiet(event.time, "messages of people whom you ignore are left out")
     return line(clock(event.time), *_entry(event, called=called))
 
 

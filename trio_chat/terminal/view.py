@@ -204,8 +204,11 @@ class View:
         end = room.log.oldest or (MAX_POSITION if room.position is None else room.position + 1)
         # Entries from there on are shown, or come as events, which may call this person.
         older = [entry for entry in entries if entry.position < end][-asked:]
-        room.log.prepend([self._logged(entry) for entry in older])
-        room.note_earlier_speakers(entry.nick for entry in older)
+        room.log.prepend(
+            # The first one says from where on there may be more.
+            [self._logged(entry) for entry in older if entry.author or entry is older[0]]
+        )
+        room.note_earlier_speakers(entry.nick for entry in older if entry.author)
         if room.position is None and older:
             room.position = older[-1].position
         if len(entries) < asked:

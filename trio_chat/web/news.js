@@ -35,7 +35,7 @@ export class News {
 
   #isNews(place, { author, type, position }) {
     const isSpoken = type === "said" || type === "acted" || type === "told";
-    return isSpoken && !this.chat.isMine(author) && (position ?? Infinity) > place.read;
+    return isSpoken && author !== "" && !this.chat.isMine(author) && (position ?? Infinity) > place.read;
   }
 
   #isForUs(place, { text }) {

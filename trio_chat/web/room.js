@@ -11,6 +11,9 @@ const LIVE_MOST = 1_200; // of a room whose end is on screen, or that is not
 const LIVE_LEAST = 600; // what is left when these are too many
 const HELD_MOST = 2_000; // entries that wait for the history before them
 
+// Without an author, it stands for what a person said whom this client ignores.
+const kindOf = ({ author, type }) => (author === "" ? "ignored" : type);
+
 export class Place {
   constructor(kind, key, name) {
     this.kind = kind; // "room" or "talk"
@@ -85,7 +88,7 @@ export class Place {
     }
     this.excused = false;
     this.high = entry.position;
-    this.add({ kind: entry.type, ...entry });
+    this.add({ kind: kindOf(entry), ...entry });
     return true;
   }
 
@@ -199,7 +202,7 @@ export class Place {
   #prepend(entries) {
     const space = Math.max(0, MOST - this.items.length);
     const fitting = space === 0 ? [] : entries.slice(-space);
-    this.items.unshift(...fitting.map((entry) => ({ kind: entry.type, ...entry })));
+    this.items.unshift(...fitting.map((entry) => ({ kind: kindOf(entry), ...entry })));
     this.first -= fitting.length;
     this.low = fitting[0]?.position ?? this.low;
     this.isFull = fitting.length < entries.length;

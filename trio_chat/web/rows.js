@@ -160,6 +160,7 @@ const BODIES = {
     aside(make("bdi", {}, item.nick), " changed the topic: ", make("bdi", {}, ...inline(item.text, names))),
   ruled: (item, { names }) =>
     aside(make("bdi", {}, item.nick), " ", make("bdi", {}, ...inline(item.text, names)), ` [A${item.position}]`),
+  ignored: () => [],
   quiet: (item) => {
     const parts = item.presence.parts();
     return parts.length === 0 ? [] : aside(...partNodes(parts));

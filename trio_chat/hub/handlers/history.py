@@ -10,6 +10,7 @@ from attrs import define, field
 
 from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.hub.handlers.rooms import room_meant
+from trio_chat.hub.ignoring import ignored_by, without
 from trio_chat.hub.searches import Search, Searches
 from trio_chat.hub.state import counted_as
 from trio_chat.protocol import commands
@@ -32,6 +33,8 @@ ENTRY_BYTES = 64
 # eight kilobytes, so few more are read than fit into an answer, and other pages are read in
 # between.
 PIECE = 32
+# Entries that are read for one page, of which some may be of ignored people.
+MOST_LOOKED_AT = 2 * commands.MAX_HISTORY
 
 
 class History:
@@ -49,15 +52,19 @@ class History:
 
     def _show(self, session: Session, record: commands.ShowHistory) -> None:
         room = room_meant(session.user, record.room)
-        self._collect.query(
-            session, record, Page(self._collect, self._log, room, self._most(session), record)
-        )
+        # Programs need to see each position.
+        people = session.encoding.for_people
+        ignored = frozenset(ignored_by(self._state, session.user) if people else ())
+        page = Page(self._collect, self._log, room, self._most(session), record, ignored)
+        self._collect.query(session, record, page)
 
     def _search(self, session: Session, record: commands.Search) -> None:
         room = room_meant(session.user, record.room)
         search = Search(room.name, record.words, room.position + 1)
         address = counted_as(session.link.address, self._state.settings.ipv6_prefix)
-        work = Finding(self._collect, self._searches, room, self._most(session), search, address)
+        work = Finding(
+            self._state, self._collect, self._searches, room, self._most(session), search, address
+        )
         self._collect.query(session, record, work)
 
     def _most(self, session: Session) -> float:
@@ -67,28 +74,31 @@ class History:
 
 @define(eq=False)
 class Page:
-    """Looks up a page of a room's history."""
+    """Looks up a page of a room's history, which leaves out what ignored people have said."""
 
     _collect: Collect
     _log: RoomLog
     _room: Room
     _most: float
     _asked: commands.ShowHistory
+    _ignored: frozenset[str]
     _entries: list[PersistentEntry] | None = field(default=None, init=False)
 
     async def look(self) -> None:
         """Read the page in steps, until it is complete or fills the answer."""
         name, before, left = self._room.name, self._asked.before, self._asked.limit
-        space, piece = self._most, PIECE
+        space, piece, looked_at = self._most, PIECE, 0
         entries: list[PersistentEntry] = []
         try:
-            while left and space >= 0:
+            while left and space >= 0 and looked_at < MOST_LOOKED_AT:
                 older = await self._log.before(name, before, min(piece, left))
-                entries[:0] = older
+                kept = without(older, self._ignored) if self._ignored else older
+                entries[:0] = kept
                 if len(older) < min(piece, left):
                     break
-                left -= len(older)
-                space -= sum(map(_size, older))
+                left -= len(kept)
+                looked_at += len(older)
+                space -= sum(map(_size, kept))
                 before, piece = older[0].position, 2 * piece
         except StoreError as error:
             _note(name, error)
@@ -109,6 +119,7 @@ class Page:
 class Finding:
     """Looks for the entries of a room that contain all the words."""
 
+    _state: State
     _collect: Collect
     _searches: Searches
     _room: Room
@@ -134,7 +145,10 @@ class Finding:
             raise _cannot_read()
         _check_is_in(session, self._room)
         search = self._search
-        shown = _shown(self._room, search.entries, self._most, search.stopped_at)
+        entries = search.entries
+        if ignored := ignored_by(self._state, session.user):
+            entries = without(entries, ignored)
+        shown = _shown(self._room, entries, self._most, search.stopped_at)
         self._collect.reply(session, shown)
 
 
