@@ -296,10 +296,13 @@ async def running_hub(*, before_say=None, rows=(), kept=(), log=None, people=Non
     # No test waits longer for an answer that never comes.
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
+            state = State(
+                Settings(rate_limit=None, max_clients_per_address=1000, **settings), people
+            )
+            if people is not None:
+                state.tags = people.tags
             hub = Hub(
-                state=State(
-                    Settings(rate_limit=None, max_clients_per_address=1000, **settings), people
-                ),
+                state=state,
                 log=log,
                 table=make_table(rows),
                 hooks=Hooks(before_say),

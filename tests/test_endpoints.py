@@ -18,11 +18,11 @@ from opening import records, run
 from trio_chat import Endpoint, ListenError, Settings, SettingsError, open_chat
 from trio_chat.config.endpoints import from_text
 from trio_chat.config.sources import load
+from trio_chat.config.trusted import is_trusted
 from trio_chat.daemon.addresses import announce
 from trio_chat.snapshot.codec import read_state, write_state
 from trio_chat.snapshot.model import ChatSnapshot
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
-from trio_chat.transports.proxy_protocol import is_trusted
 from trio_chat.transports.rejection import NO_TLS
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import tempfile
-import zlib
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from unittest import mock
@@ -31,8 +30,8 @@ from snapshots import hand_over, succeed
 from test_persons import PASSWORD, FakePeople
 
 from trio_chat import Settings, open_chat
-from trio_chat.hub.handlers import targets
 from trio_chat.moderation.rules import Penalty
+from trio_chat.people import networks
 from trio_chat.protocol.events import Acted, Said, TopicSet
 from trio_chat.roomlog.sqlite import file as sqlite_file
 from trio_chat.server import opening
@@ -55,9 +54,6 @@ class People(FakePeople):
     def add(self, nick: str) -> None:
         super().add(nick)
         self.accounts[nick] = evolve(self.accounts[nick], made=1.0)
-
-    def tag(self, address: str) -> str:
-        return f"{zlib.crc32(address.encode()):08x}"
 
     async def check(self) -> None:
         """Nothing: there is no file."""
@@ -204,7 +200,7 @@ class ModerationMachine(RuleBasedStateMachine):
         self.patches = [
             mock.patch.object(logging.getLogger("trio_chat"), "error", self._note_error),
             mock.patch.object(opening, "_open_people", people_of_the_test),
-            mock.patch.object(targets, "is_local", return_value=False),
+            mock.patch.object(networks, "is_local", return_value=False),
             mock.patch.dict(sqlite_file.SYNCHRONOUS, {"process": "OFF"}),
         ]
         for patch in self.patches:
@@ -354,7 +350,7 @@ class ModerationMachine(RuleBasedStateMachine):
     targets = st.one_of(
         st.sampled_from([*ACCOUNTS, *GUESTS, *ACCOUNTS]),
         st.integers(1, 12).map("@{}".format),
-        st.sampled_from(NETWORKS).map(lambda n: f"net:{zlib.crc32(n.encode()):08x}"),
+        st.sampled_from(NETWORKS).map(lambda network: f"net:{People().tag(network)}"),
     )
     lines = st.one_of(
         st.builds("/role {} {}".format, st.sampled_from(ACCOUNTS), st.sampled_from(ROLES)),

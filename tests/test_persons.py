@@ -10,6 +10,8 @@ from people import NoMail
 from trio_chat import Refused
 from trio_chat.errors import Code
 from trio_chat.people import Identity, LoggedIn
+from trio_chat.people.marks import Marks
+from trio_chat.people.networks import Tags, networks_of
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import parse_nick
 
@@ -30,6 +32,7 @@ class FakePeople:
 
     accounts: dict[str, Identity] = field(factory=dict)
     mail: NoMail = field(factory=NoMail)
+    tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 
     def add(self, nick: str) -> None:
         self.accounts[nick] = Identity(f"a.{nick}", parse_nick(nick, 30))
@@ -50,7 +53,7 @@ class FakePeople:
         return 1_800_000_000.0
 
     def tag(self, address):
-        return f"{hash(address) & 0xFFFFFFFF:08x}"
+        return self.tags.of_networks(networks_of(address))[0]
 
     def has(self, account):
         return any(known.id == account for known in self.accounts.values())

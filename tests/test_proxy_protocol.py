@@ -18,6 +18,7 @@ from opening import records, run, split
 
 from trio_chat import Settings, open_chat
 from trio_chat.config.endpoints import Endpoint
+from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.line import LineDialect
 from trio_chat.errors import Code
 from trio_chat.hub.inbox import CameFrom
@@ -34,7 +35,6 @@ from trio_chat.transports.proxy_protocol import (
     V2,
     Header,
     MalformedHeader,
-    is_trusted,
     read_header,
 )
 from trio_chat.transports.stream import StreamLink

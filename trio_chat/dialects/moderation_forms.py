@@ -70,6 +70,7 @@ def _moderate(
     target: commands.Target,
     seconds: int | None,
     reason: str,
+    hits_all: object,
     dry_run: object,
     room: str,
 ) -> commands.Penalize | commands.Check:
@@ -77,7 +78,7 @@ def _moderate(
         raise Refused("a kick has no seconds: mute or ban", code=Code.BAD_DOCUMENT)
     if dry_run:
         return commands.Check(target, room, action)
-    return commands.Penalize(action, target, seconds, reason, room)
+    return commands.Penalize(action, target, seconds, reason, room, bool(hits_all))
 
 
 MODERATION_FORMS: Final[dict[str, Form]] = {
@@ -113,12 +114,14 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
                 _seconds, {**_SECONDS.schema, "type": ["integer", "null"]}, commands.USUAL_TIME
             ),
             "reason": Field(_reason, STRING, ""),
+            "all": yes_or_no("all", default=False),
             "dry_run": yes_or_no("dry_run", default=False),
             "room": ROOM,
         },
         (
             "`kick`, `mute` or `ban` someone: a nick, `@ID` for the author of an entry, or `net:` "
-            "and a tag; `seconds` is how long, and `null` for ever; with `dry_run`, only ask whom "
+            "and a tag; `seconds` is how long, and `null` for ever; `all` hits older accounts in a "
+            "network, too; as `room`, `the server` means everywhere; with `dry_run`, only ask whom "
             "that would hit"
         ),
     ),
@@ -130,7 +133,7 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},
-        "undo the action with this number",
+        "undo the action with this number; `room` is as for `moderate`",
     ),
     "show_actions": Form(
         commands.ShowActions,
@@ -139,6 +142,9 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
             "before": number("before", 1, commands.MAX_POSITION, None),
             "room": ROOM,
         },
-        "ask for the newest actions of a room's moderators, or for those before a number",
+        (
+            "ask for the newest actions of a room's moderators, or for those before a number; "
+            "`room` is as for `moderate`"
+        ),
     ),
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
 from trio_chat.protocol import commands
 
@@ -31,6 +32,8 @@ class Authorize:
 
     def __call__(self, user: User, record: Record) -> None:
         """Raise `Refused` if a user in a room with rules may not do this."""
+        if self._state.server.rules is not None:
+            self._check_server(user, record)
         if (check := _CHECKS.get(record.__class__)) is None:
             return
         name: str | None = getattr(record, "room", None)
@@ -41,7 +44,8 @@ class Authorize:
     def role(self, user: User, rules: RoomRules | None) -> Role:
         """Return the role of a user in a room with these rules."""
         if user.account is None:
-            return Role.NONE
+            operates = user.session is not None and user.session.operates
+            return Role.SERVER if operates else Role.NONE
         if user.keys[0] in self._state.operators:
             return Role.SERVER
         return Role.NONE if rules is None else rules.role(user.person)
@@ -49,19 +53,20 @@ class Authorize:
     def who(self, user: User) -> Who:
         """Return a user as rules see it."""
         account = user.account
-        tag = self.tag(user)
         return Who(
             user.person,
-            () if tag is None else (tag,),
+            self.tags(user),
             account is not None,
             0.0 if account is None else account.since,
         )
 
-    def tag(self, user: User) -> str | None:
-        """Return the tag of a user's network; `None` if nobody knows its address here."""
+    def tags(self, user: User) -> tuple[str, ...]:
+        """Return the tags of a user's networks, the narrowest first.
+
+        There are none for a user of this machine, or of another process.
+        """
         place = user.session.link if user.session is not None else user.detached
-        people = self._state.people
-        return None if place is None or people is None else people.tag(place.address)
+        return () if place is None else self._state.tags.of_address(place.address)
 
     def penalty(self, kind: str, user: User, rules: RoomRules | None) -> Penalty | None:
         """Return the mute or ban that counts for a user now. Operators have none."""
@@ -73,6 +78,37 @@ class Authorize:
         """Return the sentence about a ban of a user from a room; empty if there is none."""
         ban = self.penalty("ban", user, rules)
         return "" if ban is None else f"you are banned from {shown} {ban.describe(time.time())}"
+
+    # --- the whole server -------------------------------------------------------------------------
+
+    def is_concerned(self, user: User) -> bool:
+        """Whether a rule of the server is about a user, even one whose time is over by now.
+
+        The clock may be set back, so such a user is looked at again before each command.
+        """
+        if (rules := self._state.server.rules) is None:
+            return False
+        who = self.who(user)
+        return any(rules.penalty(kind, who, 0.0) is not None for kind in ("ban", "mute"))
+
+    def server_ban(self, user: User) -> Penalty | None:
+        """Return the ban that keeps a user out of the server now."""
+        return self.penalty("ban", user, self._state.server.rules)
+
+    def _check_server(self, user: User, record: Record) -> None:
+        """Raise `Refused` if the rules of the server do not let a user do this.
+
+        A guest in a banned network may only log in: people with older accounts may come in.
+        """
+        kind = record.__class__
+        if kind not in AT_THE_DOOR and (ban := self.server_ban(user)) is not None:
+            raise banned_from_server(ban)
+        if kind not in SPEAKING:
+            return
+        if (mute := self.penalty("mute", user, self._state.server.rules)) is not None:
+            raise Refused(
+                f"you are muted on this server {mute.describe(time.time())}", code=Code.MUTED
+            )
 
     # --- checks -----------------------------------------------------------------------------------
 
@@ -125,6 +161,29 @@ class Authorize:
                 sentence = f"you are muted in {room.shown}, and keep your nick until that ends"
                 raise Refused(sentence, code=Code.MUTED)
 
+
+def banned_from_server(ban: Penalty) -> Refused:
+    """Return the refusal of somebody whom the server does not let in."""
+    older = "; if your account is older: /login NAME" if ban.spares else ""
+    until = ban.describe(time.time())
+    return Refused(f"you are banned from this server {until}{older}", code=Code.BANNED)
+
+
+# The records of those who may do nothing but log in or leave, and those of their connections.
+AT_THE_DOOR: Final = frozenset[type](
+    {
+        *(inbox.Connected, inbox.CameFrom, inbox.Secured, inbox.InputEnded, inbox.Broken),
+        *(commands.Began, commands.Served, commands.Disconnected, commands.Quit),
+        *(commands.Greet, commands.Resume, commands.Ping, commands.ShowGreeting, commands.Help),
+        *(commands.LogIn, commands.Authenticate, commands.Recover),
+        *(commands.Refuse, commands.Answer, commands.SwitchEncoding),
+        *(commands.LabelledCommand, inbox.Call),  # what is in them is asked about by itself
+    }
+)
+# What the muted may not do. With another nick they would be heard all the same.
+SPEAKING: Final = frozenset[type](
+    {commands.Say, commands.Act, commands.Tell, commands.SetTopic, commands.TakeNick}
+)
 
 _ONLY: Final = {
     "accounts": "only people with an account may {} here: /register, or /login NAME",

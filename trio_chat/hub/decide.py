@@ -38,6 +38,7 @@ from trio_chat.hub.inbox import Call, abandon
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Origin
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.table import help_lines
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ class Decide:
         self._table = table
         self._done_late: list[QueryDone] = []
         self._authorize = authorize = Authorize(state)
-        self.enforce = enforce = Enforce(state, collect, authorize)
-        connections = Connections(state, collect, queries, resumption, hooks)
+        connections = Connections(state, collect, queries, resumption, hooks, authorize)
+        self.expel = connections.expel
+        self.enforce = enforce = Enforce(state, collect, authorize, connections.expel)
         self.close = connections.close
         self.close_silently = connections.close_silently
         self.end_user = connections.end_user
@@ -173,7 +175,7 @@ class Decide:
         if not collect.is_ruling:
             return False
         # Nobody says or does anything by rules that are just changing.
-        rooms = None if isinstance(command, OWNING) else set(session.user.rooms)
+        rooms = None if isinstance(command, OWNING) else {SERVER, *session.user.rooms}
         if rooms is not None and isinstance(command, commands.Join):
             rooms.add(command.name.casefolded)
         return collect.waits_for_rules(session, rooms)

@@ -17,6 +17,7 @@ from trio_chat.protocol.events import (
     Told,
     TopicSet,
 )
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -148,16 +149,20 @@ class Deliver:
                 self._put(room, [event], authors, origin)
         elif shown:
             self._put_of_person(shown, session)
-        self._changed(entry, user, session)
+        self._changed(entry, user, session, origin)
 
-    def _changed(self, entry: Change, user: User | None, session: Session | None) -> None:
+    def _changed(
+        self, entry: Change, user: User | None, session: Session | None, origin: Origin | None
+    ) -> None:
         """Let a session hear a new room, or let go of it, after an entry of its user."""
         if user is not None and isinstance(entry, Entered):
             self._let_in(user, self._state.rooms[entry.room])
-            self._enforce.user(user)
+            self._enforce.entered(user)
         elif session is not None and isinstance(entry, Gone):
             self._state.release(session)
         elif isinstance(entry, Ruled):
+            if entry.room == SERVER:
+                self._tell_operators(entry, origin)
             self._enforce.ruled(entry)
         elif user is not None and isinstance(entry, Moved) and not entry.token:
             self._resumption.let_go(user)
@@ -166,8 +171,19 @@ class Deliver:
                 self._tell_displaced(guest, entry.name.display)
             if user is not None:
                 tune(self._state, user)
-                self._enforce.user(user)
+                self._enforce.came(user)
                 self._enforce.standings.user(user)
+
+    def _tell_operators(self, entry: Ruled, origin: Origin | None) -> None:
+        """Show an action for the whole server to its operators, who are in any rooms or none."""
+        asker = None if origin is None else origin.session
+        for key in self._state.operators:
+            user = self._state.nicks.get(key)
+            for device in () if user is None or user.account is None else (user, *user.others):
+                session = device.session
+                if session is not None and session.began and self._outboxes.has_room(session):
+                    label = origin.label if origin is not None and session is asker else None
+                    self._outboxes.put_event(session, entry, label)
 
     def _tell_displaced(self, guest: str, nick: str) -> None:
         user = self._state.users.get(guest)
@@ -180,6 +196,8 @@ class Deliver:
 
     def _follows(self, entry: TopicSet | Ruled) -> bool:
         """Whether an entry is the next one of its room; otherwise see `_after_gap`."""
+        if entry.room == SERVER:  # nobody reads what is missing: the log knows the rules
+            return entry.position > self._state.server.position
         room = self._state.rooms.get(entry.room)
         if room is None or entry.position == room.position + 1:
             return True

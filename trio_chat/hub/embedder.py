@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import frozen
 
 from trio_chat.hub import inbox
-from trio_chat.protocol.events import KICKED, Ended, Gone, Notice
+from trio_chat.protocol.events import Gone, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,15 +125,7 @@ class Embedder:
         if user is not None and there:
             about = {"client": user.id, "nick": user.nick, "reason": kick.reason}
             logger.info("client kicked", extra=about)
-            if (session := user.session) is not None:
-                farewell = None
-                if session.began:
-                    farewell = Ended(kick.reason, KICKED)
-                else:  # its task tells it once its protocol is known
-                    session.refusal = kick.reason
-                self._decide.close(session, KICKED_REASON, for_good=True, farewell=farewell)
-            else:
-                self._decide.end_user(user, KICKED_REASON)
+            self._decide.expel(user, kick.reason, KICKED_REASON)
         self._collect.answer_later(kick, there)
 
     def _find(self, request: inbox.FindClient) -> None:

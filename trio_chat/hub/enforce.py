@@ -1,16 +1,20 @@
-"""Lets rules of rooms take effect on people who are in them: who is kicked or banned has to leave.
+"""Lets rules take effect on people who are here: those who are kicked or banned have to leave.
 
 Each process does that for its own users. A leave is an entry of its own, after the action.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from trio_chat.hub.authorize import banned_from_server
 from trio_chat.hub.standing import Standings
 from trio_chat.protocol.events import Departed, Exited
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.room import Room
@@ -19,17 +23,36 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Ruled
 
 
-class Enforce:
-    """Drafts the leaves that follow from rules, once entries are folded."""
+# The reason in metrics and the log: not the text that the client reads.
+BANNED: Final = "banned"
 
-    def __init__(self, state: State, collect: Collect, authorize: Authorize) -> None:
+
+class Enforce:
+    """Drafts the leaves that follow from rules, once entries are folded.
+
+    `expel` ends a user for good. It takes the user, the sentence for the client, and the reason.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        collect: Collect,
+        authorize: Authorize,
+        expel: Callable[[User, str, str], None],
+    ) -> None:
         self._state = state
         self._collect = collect
+        self._expel = expel
         self.authorize = authorize
         self.standings = Standings(state, collect, authorize)
 
     def ruled(self, entry: Ruled) -> None:
         """Let people leave whom an action kicks or bans, and tell others what they are now."""
+        if entry.room == SERVER:
+            for user in list(self._state.users.values()) if entry.changes else ():
+                self._by_server(user)
+            self.standings.ruled(entry)
+            return
         room = self._state.rooms.get(entry.room)
         if room is None:
             return
@@ -44,11 +67,24 @@ class Enforce:
                 self._oust(user, room, why)
         self.standings.ruled(entry)
 
-    def user(self, user: User) -> None:
-        """Let somebody leave who is banned since it is somebody else, or is somewhere else."""
+    def came(self, user: User) -> None:
+        """Let somebody leave who is banned since it is somebody else, or connects elsewhere."""
+        self._by_server(user)
+        self.entered(user)
+
+    def entered(self, user: User) -> None:
+        """Let somebody leave the rooms from which it is banned."""
         for room in list(user.rooms.values()) if user.ruled else ():
             if why := self._why_banned(user, room):
                 self._oust(user, room, why)
+
+    def _by_server(self, user: User) -> None:
+        """Apply the rules of the server to a user."""
+        if not user.is_here or user.leaving or not self.authorize.is_concerned(user):
+            return
+        user.ruled = True
+        if (ban := self.authorize.server_ban(user)) is not None:
+            self._expel(user, str(banned_from_server(ban)), BANNED)
 
     def _why_banned(self, user: User, room: Room) -> str:
         return self.authorize.why_banned(user, room.shown, room.rules) if user.is_here else ""

@@ -27,7 +27,7 @@ from trio_chat.protocol.events import (
     Ruled,
     TopicSet,
 )
-from trio_chat.protocol.names import NOBODY
+from trio_chat.protocol.names import NOBODY, SERVER
 from trio_chat.roomlog.rules import as_kept
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Fold:
         self._state = state
         self._snapshot = snapshot
         self._shares_log = shares_log
+        state.server = Room(SERVER, SERVER, snapshot(SERVER))
         self._folds: dict[type, Callable[..., Shown]] = {
             NickChanged: self._nick_changed,
             PersonChanged: self._person_changed,
@@ -184,11 +185,14 @@ class Fold:
         return [(room, entry)]
 
     def _ruled(self, entry: Ruled) -> Shown:
-        room = self._state.rooms.get(entry.room)
+        is_server = entry.room == SERVER
+        room = self._state.server if is_server else self._state.rooms.get(entry.room)
         if room is None:
             return []
         room.position = entry.position
         room.rule(self._snapshot(room.name).rules.fields)
+        if is_server:
+            return []
         self._list(room)
         for user in room.members:
             user.ruled = True

@@ -157,6 +157,8 @@ class Hub:
             if self.state.users:  # users from another process, who may have undelivered output
                 for user in self.state.users.values():
                     self._resumption.wait(user)
+                for user in list(self.state.users.values()):
+                    self._decide.enforce.came(user)
                 for session in list(self.state.sessions):
                     self._drained(inbox.Drained(session))
                 await self._turn()

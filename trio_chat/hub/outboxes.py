@@ -122,12 +122,12 @@ class Outboxes:
     def put_told(self, user: User, told: Told, for_people: Event | None = None) -> None:
         """Add a private message, if there is room. People may get another event for it."""
         session = user.session
-        if session is None or not self._has_room(session):
+        if session is None or not self.has_room(session):
             return
         event = for_people if for_people and session.encoding.for_people else told
         self.put_event(session, event)
 
-    def _has_room(self, session: Session) -> bool:
+    def has_room(self, session: Session) -> bool:
         """Whether a private message fits into a session's outbox.
 
         Another process could not know that the session lags.

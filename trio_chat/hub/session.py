@@ -131,6 +131,7 @@ class Session:
         "link",
         "local",
         "more",
+        "operates",
         "paging",
         "positions",
         "proxy",
@@ -153,6 +154,7 @@ class Session:
         *,
         room_limit: int | None,
         local: bool = False,
+        operates: bool = False,
         user: User | None = None,
     ) -> None:
         self.user = user or User()
@@ -166,6 +168,8 @@ class Session:
         self.channel = channel
         # In-process: no limit on rooms, replies as results of calls, and never dropped.
         self.local = local
+        # It is the operator's own, by the control socket.
+        self.operates = operates
         self.room_limit = room_limit
 
         # Whether its dialect is known. Until then nobody knows how it would show a line.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trio_chat.hub.turn import Origin
 from trio_chat.moderation.rules import Role
 from trio_chat.protocol.events import Standing
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
@@ -33,15 +34,21 @@ class Standings:
 
     def ruled(self, entry: Ruled) -> None:
         """Tell the people whom an action is about. It is folded."""
-        room = self._state.rooms.get(entry.room)
         parts = [name.partition(" ") for name in entry.changes]
         targets = {target for kind, _, target in parts if kind in _KINDS}
-        if room is None or not targets:
+        if not targets:
             return
+        room = self._state.rooms.get(entry.room)
         is_network = any(target.startswith("net:") for target in targets)
-        for user in room.members:
-            if is_network or user.person in targets:
-                self._tell(user, room)
+        if entry.room == SERVER:
+            for user in self._state.users.values():
+                if is_network or user.person in targets:
+                    for own in user.rooms.values():
+                        self._send(user, own)
+        elif room is not None:
+            for user in room.members:
+                if is_network or user.person in targets:
+                    self._tell(user, room)
 
     def user(self, user: User) -> None:
         """Tell a user who has logged in or out, or has resumed, about all of its rooms."""
@@ -50,17 +57,21 @@ class Standings:
 
     def entered(self, user: User, room: Room) -> None:
         """Tell a user who has just entered a room."""
-        if room.rules is not None or user.account is not None:
+        if room.rules is not None or user.account is not None or user.ruled:
             self._tell(user, room)
 
     def _tell(self, user: User, room: Room) -> None:
+        is_ruled = room.rules is not None or user.ruled
+        if is_ruled or self._authorize.role(user, room.rules) is not Role.NONE:
+            self._send(user, room)
+
+    def _send(self, user: User, room: Room) -> None:
         session = user.session
         if session is None or session.encoding.for_people:
             return
         role = self._authorize.role(user, room.rules)
-        if room.rules is None and role is Role.NONE:
-            return
-        mute = self._authorize.penalty("mute", user, room.rules)
+        mute = self._authorize.penalty("mute", user, self._state.server.rules)
+        mute = mute or self._authorize.penalty("mute", user, room.rules)
         told = Standing(room.name, room.shown, role.word)
         if mute is not None:
             told.muted, told.until, told.reason = True, mute.until or 0.0, mute.reason

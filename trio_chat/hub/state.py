@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
@@ -10,13 +11,17 @@ from attrs import define, field
 
 from trio_chat.hub.listing import Listing
 from trio_chat.hub.recent import Recent
+from trio_chat.hub.room import Room
 from trio_chat.hub.session import RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
+from trio_chat.people.marks import Marks
+from trio_chat.people.networks import Tags
+from trio_chat.protocol.names import SERVER
+from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.hub.pause import Pause
-    from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import Account, User
     from trio_chat.people.accounts import People
@@ -69,6 +74,8 @@ class State:
     settings: Settings
     # The accounts, or nothing if none are kept. They are asked outside the hub.
     people: People | None = None
+    # The tags by which rules know networks. Without accounts, they are those of one log.
+    tags: Tags = field(factory=lambda: Tags(Marks(secrets.token_bytes(32))))
     # The lines of the operator's greeting.
     greeting: tuple[str, ...] = ()
     # The rooms of which people outside do not learn.
@@ -82,6 +89,8 @@ class State:
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
+    # What has the rules of the whole server: a room that nobody can join or see.
+    server: Room = field(factory=lambda: Room(SERVER, SERVER, LoggedRoom()))
     rooms_by_name: Listing[Room] = field(init=False)
     recent: Recent = field(init=False)
     # Users by their casefolded nicks: of an account, the one that logged in first.

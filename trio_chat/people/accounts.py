@@ -21,7 +21,7 @@ from trio_chat.people.administration import Administration, new_account
 from trio_chat.people.hasher import Hasher
 from trio_chat.people.mail import Mail, receivers
 from trio_chat.people.names import Names
-from trio_chat.people.networks import network_of
+from trio_chat.people.networks import Tags, network_of
 from trio_chat.people.passwords import check_new, prepare
 from trio_chat.people.rows import Account, Known
 from trio_chat.people.store import PeopleStore, open_people_store
@@ -61,6 +61,7 @@ class People:
         """`mailed` are the accounts that messages wait for."""
         self._store = store
         self._marks = known.marks
+        self.tags = Tags(known.marks)
         self._names = Names(known.keys, known.deleted, known.marks)
         self._hasher = Hasher()
         self._throttle = Throttle()
@@ -77,10 +78,6 @@ class People:
     def has(self, account: str) -> bool:
         """Whether there is an account with this id. This does not wait."""
         return self._names.has(account)
-
-    def tag(self, address: str) -> str:
-        """Return the tag of an address's network. Moderators see it in place of an address."""
-        return self._marks.of_guests(network_of(address))
 
     # --- to prove who one is ----------------------------------------------------------------------
 

@@ -259,9 +259,9 @@ class DeleteAccount:
 
 @define
 class Target:
-    """The person whom a moderator means: by nick, by the author of an entry, or by a network's tag.
+    """The person whom a moderator means: by nick, by the author of an entry, or by a network.
 
-    One of the three is given.
+    One of the three is given. `network` is a tag, or an address or a CIDR.
     """
 
     name: Name | None = None
@@ -329,7 +329,8 @@ USUAL_TIME: Final = -1
 class Penalize:
     """Kick, mute or ban a person. `verb` is one of these words.
 
-    `seconds` is how long it lasts: `USUAL_TIME`, or `None` for ever.
+    `seconds` is how long it lasts: `USUAL_TIME`, or `None` for ever. `all` means all accounts in a
+    network, older ones too. If `room` is `SERVER`, it counts everywhere.
     """
 
     verb: str
@@ -337,6 +338,7 @@ class Penalize:
     seconds: int | None = USUAL_TIME
     reason: str = ""
     room: str | None = None
+    all: bool = False
 
 
 @define

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.moderation.spans import is_span, parse_span
 from trio_chat.protocol import commands
-from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.names import SERVER, parse_nick
 from trio_chat.protocol.rows import Misused, Row, first_word, nothing, number, one_word
 from trio_chat.protocol.text import clean_text
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 # The tag of a network, as moderators see it.
 _TAG: Final = re.compile("[0-9a-f]{8}")
+# An address or a CIDR, as far as its letters go. No nick has a slash.
+_CIDR: Final = re.compile("[0-9a-f]*[.:][0-9a-f.:]+(/[0-9]{1,3})?")
+# In place of a room: the whole server. Nobody can have this nick.
+_SERVER: Final = "server"
+_ALL: Final = "all"
 
 
 def _room(arguments: str, _: Settings) -> Command:
@@ -51,19 +56,28 @@ def parse_target(word: str, settings: Settings) -> commands.Target:
     if word.startswith("@"):
         wrong = "ID must be a number that /history shows"
         return commands.Target(entry=number(word[1:], commands.MAX_POSITION, wrong))
-    if word.lower().startswith("net:"):
-        tag = word[4:].lower()
-        if not _TAG.fullmatch(tag):
+    begin, colon, network = word.lower().partition("net:")
+    if colon and not begin:
+        if not _TAG.fullmatch(network) and not _CIDR.fullmatch(network):
             raise Misused("net: is followed by the tag of a network, such as net:7f3a09c2")
-        return commands.Target(network=tag)
+        return commands.Target(network=network)
+    if "/" in word and _CIDR.fullmatch(word.lower()):
+        return commands.Target(network=word.lower())
     return commands.Target(parse_nick(word, settings.nick_chars, reserved=True))
 
 
 def _penalize(verb: str) -> Parse:
     def parse(arguments: str, settings: Settings) -> Command:
         word, rest = first_word(arguments)
+        room, hits_all = None, False
+        if verb != "kick" and word.lower() == _SERVER:
+            room, (word, rest) = SERVER, first_word(rest)
         if not word:
             raise Misused("TARGET is required")
+        target = parse_target(word, settings)
+        first, after = first_word(rest)
+        if verb != "kick" and target.network and first.lower() == _ALL:
+            hits_all, rest = True, after
         seconds: int | None = commands.USUAL_TIME
         first, after = first_word(rest)
         if verb != "kick" and is_span(first):
@@ -71,7 +85,7 @@ def _penalize(verb: str) -> Parse:
         reason = rest.strip()
         if reason:
             reason = clean_text(reason, what="reason", limit=settings.topic_chars)
-        return commands.Penalize(verb, parse_target(word, settings), seconds, reason)
+        return commands.Penalize(verb, target, seconds, reason, room, hits_all)
 
     return parse
 
@@ -80,19 +94,27 @@ def _check(arguments: str, settings: Settings) -> Command:
     return commands.Check(parse_target(one_word(arguments, "TARGET"), settings))
 
 
+def _of_server(arguments: str) -> tuple[str | None, str]:
+    """Return the room that is meant, which may be the whole server, and the other words."""
+    word, rest = first_word(arguments)
+    return (SERVER, rest) if word.lower() == _SERVER else (None, arguments)
+
+
 def _undo(arguments: str, _: Settings) -> Command:
-    word = one_word(arguments, "action")
+    room, rest = _of_server(arguments)
+    word = one_word(rest, "action")
     digits = word[1:] if word[:1] in {"A", "a"} else word
     wrong = "the action must be a number that /log shows, such as A17"
-    return commands.Undo(number(digits, commands.MAX_POSITION, wrong))
+    return commands.Undo(number(digits, commands.MAX_POSITION, wrong), room)
 
 
 def _log(arguments: str, _: Settings) -> Command:
-    if not arguments.strip():
-        return commands.ShowActions(commands.SOME_HISTORY)
+    room, rest = _of_server(arguments)
+    if not rest.strip():
+        return commands.ShowActions(commands.SOME_HISTORY, room=room)
     most = commands.MAX_HISTORY
     wrong = f"N must be a whole number from 1 to {most}"
-    return commands.ShowActions(number(one_word(arguments, "N"), most, wrong))
+    return commands.ShowActions(number(one_word(rest, "N"), most, wrong), room=room)
 
 
 # These are part of a table with accounts: an account owns a room.
@@ -119,17 +141,17 @@ MODERATION_ROWS = (
     Row("kick", "/kick TARGET [REASON]", "send someone out of your room", _penalize("kick")),
     Row(
         "mute",
-        "/mute TARGET [TIME] [REASON]",
-        "let someone say nothing; TIME is 10m, 2h or 3d",
+        "/mute [server] TARGET [TIME] [REASON]",
+        "let someone say nothing; as for /ban",
         _penalize("mute"),
     ),
     Row(
         "ban",
-        "/ban TARGET [TIME] [REASON]",
-        "keep someone out; TIME is as for /mute",
+        "/ban [server] TARGET [TIME] [REASON]",
+        "keep someone out; TIME is 10m, 2h or 3d",
         _penalize("ban"),
     ),
     Row("check", "/check TARGET", "show whom a mute or a ban of someone would hit", _check),
-    Row("undo", "/undo ACTION", "undo an action, such as A17", _undo),
-    Row("log", "/log [N]", "show the last 20 actions in your room, or N", _log),
+    Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo),
+    Row("log", "/log [server] [N]", "show the last 20 actions in your room, or N", _log),
 )

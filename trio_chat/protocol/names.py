@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 ANONYMOUS = "anonymous"
 
+# A log keeps the rules of the whole server under this name. No room has it: no name of a room holds
+# a space, in any version.
+SERVER: Final = "the server"
+
 # Nobody can take these nicks, or a nick that looks like one of them.
 RESERVED: Final = (
     "anonymous",  # the nick of a new client

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import CLAIMS, Entered, Exited, Gone, NickChanged, PersonChanged
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,8 +73,8 @@ class Claims:
             self._let_go(room)
 
     def in_use(self, room: str) -> bool:
-        """Whether a room exists: it has members, or it is kept."""
-        return room in self._members
+        """Whether a room exists: it has members, it is kept, or it stands for the server."""
+        return room in self._members or room == SERVER
 
     def restore(self, users: Iterable[tuple[str, str, Iterable[str], Iterable[str]]]) -> None:
         """Replace all users by these. A log has granted their claims before.

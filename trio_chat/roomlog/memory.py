@@ -12,6 +12,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.protocol.events import PersistentEntry, Ruled
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog import LoggedRoom, Stretch, rules
 from trio_chat.roomlog.claims import Claims
@@ -237,7 +238,7 @@ class MemoryLog:
                 self._ranks.emptied(history.room)
 
     def _new_history(self, room: str, speaking: Container[str]) -> RoomHistory | None:
-        if not self._make_place(speaking):
+        if room != SERVER and not self._make_place(speaking):
             return None
         history = self._histories[room] = RoomHistory(room, deque(), self._forgotten)
         return history

@@ -12,6 +12,7 @@ import trio
 from trio_chat.config.certificate import Tls
 from trio_chat.config.endpoints import Endpoint
 from trio_chat.config.settings import Settings
+from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import ChatClosed
 from trio_chat.http.operators import Operators
 from trio_chat.hub.hub import Hub
@@ -21,7 +22,6 @@ from trio_chat.snapshot.take import going_over
 from trio_chat.transports.connection import Connection, new_reader
 from trio_chat.transports.descriptors import Descriptors
 from trio_chat.transports.listener import Listeners
-from trio_chat.transports.proxy_protocol import is_trusted
 from trio_chat.transports.stream import StreamLink
 from trio_chat.transports.tcp import SocketLink
 

@@ -16,6 +16,8 @@ from trio_chat.hub.handlers.hooks import Hooks
 from trio_chat.hub.hub import Hub
 from trio_chat.hub.inbox import Item
 from trio_chat.people.accounts import open_people
+from trio_chat.people.marks import Marks
+from trio_chat.people.networks import Tags
 from trio_chat.people.store import people_path
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import MemoryLog
@@ -98,6 +100,9 @@ async def open_chat(
             restore.state.counts.upgrades += predecessor is not None
             restore.state.greeting = files.greeting
             restore.state.people = people
+            # Without accounts, the key is what a successor has, too.
+            own = Tags(Marks(log.identity.encode())) if people is None else people.tags
+            restore.state.tags = own
             restore.state.operators = settings.operator_keys()
             readers = list(restore.sessions(handover.clients, send, readiness))
             hub = Hub(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from trio_chat.errors import StoreError
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.sqlite.file import DAMAGED, ROOMS, Form, check_version, code_of, connect
 from trio_chat.roomlog.sqlite.lock import real
 from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION, new_identity, update
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 # Pages of 4 KB at once: some milliseconds, between which progress is shown and Ctrl-C is heard.
 PAGES: Final = 256
 
-# The rooms that are not forgotten, and their entries that are not to be deleted.
+# The rooms that are not forgotten, and their entries that are not to be deleted. What has the rules
+# of the server is no room.
 HELD: Final = """
 SELECT count(DISTINCT name), coalesce(sum(min(length(kinds), last - floor)), 0)
 FROM (
     SELECT name, floor, kinds, position + length(kinds) - 1 AS last
     FROM rooms LEFT JOIN batches ON room = rooms.id
-    WHERE name IS NOT NULL
+    WHERE name IS NOT NULL AND name <> ?
 )
 WHERE kinds IS NULL OR last > floor
 """
@@ -82,7 +84,7 @@ def restore(backup: Path, target: Path, progress: Progress, *, force: bool = Fal
             if version < SCHEMA_VERSION:
                 update(connection, version)
             new_identity(connection)
-            [(rooms, entries)] = connection.execute(HELD)
+            [(rooms, entries)] = connection.execute(HELD, (SERVER,))
         return Restored(rooms, entries)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import frozen
 
 from trio_chat.errors import StoreError
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.order import milliseconds
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ async def _walk(
                 f"{count:,} of {total:,} entries {done}, in {number:,} of {len(rooms):,} rooms"
             )
         digests[room.name] = digest.digest()
-    return Copied(len(rooms), count, digests)
+    return Copied(sum(room.name != SERVER for room in rooms), count, digests)
 
 
 def _written(room: StoredRoom) -> bytes:

@@ -34,7 +34,7 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.protocol.names import ANONYMOUS, SERVER
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.log import LogLine
@@ -229,6 +229,10 @@ class View:
         return isinstance(self.current, Room) and bool(self.current.presence)
 
     def _entry(self, entry: PersistentEntry) -> None:
+        if entry.room == SERVER:  # its operators read it wherever they are
+            text = f"{entry.nick} {entry.text} [A{entry.position}]"
+            self.show(lines.notice(self._now(), Notice(text)))
+            return
         room = self.windows.rooms.get(entry.room)
         if room is None or entry.position <= (room.position or 0):
             return

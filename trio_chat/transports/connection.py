@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import trio
 
 from trio_chat.config.endpoints import ALL, Speech, is_local
+from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
@@ -32,7 +33,6 @@ from trio_chat.transports.forwarding import client_of
 from trio_chat.transports.proxy_protocol import (
     Header,
     MalformedHeader,
-    is_trusted,
     read_header,
 )
 from trio_chat.transports.reader import CONNECTION_LOST, Reader, bucket_of

@@ -10,8 +10,8 @@ import re
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.config.trusted import is_trusted
 from trio_chat.hub.inbox import CameFrom
-from trio_chat.transports.proxy_protocol import is_trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import re
 import socket
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 
 from attrs import frozen
 
-from trio_chat.config.endpoints import UNIX_ADDRESS
 from trio_chat.hub.inbox import CameFrom
 
 V1 = b"PROXY "
@@ -68,27 +66,6 @@ class Header:
     size: int
     client: CameFrom | None
     own: bool = False
-
-
-def is_trusted(address: str, proxies: tuple[str, ...]) -> bool:
-    """Whether an address is among `proxies`, or in one of their networks.
-
-    `proxies` is the value of the setting `trusted_proxies` or `private_networks`.
-    """
-    if not proxies:
-        return False
-    if address == UNIX_ADDRESS:
-        return address in proxies
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return False
-    return any(ip in network for network in _networks(proxies))
-
-
-@lru_cache(maxsize=2)  # every connection passes the same two tuples
-def _networks(proxies: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(proxy) for proxy in proxies if proxy != UNIX_ADDRESS]
 
 
 def read_header(first: bytes) -> Header | None:

@@ -8,6 +8,7 @@ import { Broken, Refused } from "./session.js";
 import { Talks } from "./talks.js";
 
 const PAGE = 100; // entries asked for at once
+const THE_SERVER = "the server"; // stands for a room where something counts everywhere
 
 export class Chat {
   // `handlers`: `changed()` asks for a redraw. `heard(place, entry, isForUs)` tells about a message,
@@ -500,7 +501,13 @@ const HANDLERS = new Map(Object.entries({
   said: (chat, event, place) => chat.kept(event, place),
   acted: (chat, event, place) => chat.kept(event, place),
   topic_set: (chat, event, place) => chat.kept(event, place),
-  ruled: (chat, event, place) => chat.kept(event, place),
+  ruled: (chat, event, place, asked) => {
+    if (event.room === THE_SERVER) { // its operators read it wherever they are
+      chat.note(`${event.nick} ${event.text} [A${event.position}]`, "note", asked ?? chat.current);
+    } else {
+      chat.kept(event, place);
+    }
+  },
   joined: (chat, event, place) => chat.passing(event, place),
   left: (chat, event, place) => chat.passing(event, place),
   renamed: (chat, event, place) => chat.passing(event, place),

@@ -55,7 +55,7 @@ class Checks:
         room = room_meant(session.user, record.room)
         self._check_role(session, room)
         target = record.target
-        account = "" if target.entry else self._targets.find(room, target).account
+        account = "" if target.entry else self._targets.find(session, room, target).account
         ask = partial(self._read, room.name, target.entry, account)
         then = partial(self._found, record, room.name)
         self._collect.query(session, record, Asking(LOG, ask, then))
@@ -81,7 +81,7 @@ class Checks:
         if record.target.entry:
             found = self._targets.author(room, record.target, entries)
         else:
-            found = self._targets.find(room, record.target)
+            found = self._targets.find(session, room, record.target)
         if record.action:
             found.check(record.action, role, room)
         self._collect.reply(session, self._matches(room, found, actions, made))
@@ -90,7 +90,8 @@ class Checks:
         self, room: Room, found: Found, actions: Sequence[Action], made: float
     ) -> events.Matches:
         hit, rules = self._targets.hit(room, found), room.rules or RoomRules({})
-        fields = {f"{kind} {found.key}" for kind in ("mute", "ban", "role", "invite")}
+        key = found.keys[0] if found.keys else ""
+        fields = {f"{kind} {key}" for kind in ("mute", "ban", "role", "invite")}
         about = [action for action in actions if not fields.isdisjoint(action.now)]
         return events.Matches(
             room=room.name,
@@ -103,8 +104,8 @@ class Checks:
             people=len(hit.persons),
             accounts=sum(person.startswith(ACCOUNT) for person in hit.persons),
             spared=len(hit.spared),
-            mute=_until(rules, f"mute {found.key}"),
-            ban=_until(rules, f"ban {found.key}"),
+            mute=_until(rules, f"mute {key}"),
+            ban=_until(rules, f"ban {key}"),
             actions=[shown_action(action, rules) for action in about[-MOST_SHOWN:]],
         )
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.config.endpoints import UNIX_ADDRESS, is_loopback
 from trio_chat.errors import Refused
 from trio_chat.hub import inbox
+from trio_chat.hub.authorize import banned_from_server
 from trio_chat.hub.session import Reason
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:
+    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.handlers.hooks import Hooks
@@ -38,8 +40,10 @@ class Connections:
         queries: Queries,
         resumption: Resumption,
         hooks: Hooks,
+        authorize: Authorize,
     ) -> None:
         self._state = state
+        self._authorize = authorize
         self._hooks = hooks
         self._collect = collect
         self._queries = queries
@@ -149,8 +153,13 @@ class Connections:
                 "max_clients_per_address",
                 "there are too many connections from your address; close one first",
             )
+        elif self._authorize.is_concerned(session.user):
+            session.user.ruled = True
+            ban = self._authorize.server_ban(session.user)
+            if ban is not None and not ban.spares:
+                self._reject(session, None, str(banned_from_server(ban)))
 
-    def _reject(self, session: Session, limit: str, reason: str) -> None:
+    def _reject(self, session: Session, limit: str | None, reason: str) -> None:
         self._state.counts.turned_away += 1
         self._state.count_refusal(limit)
         session.refusal = reason
@@ -198,6 +207,18 @@ class Connections:
     def _note_detached(self, user: User) -> None:
         if user.detached is not None:
             self._collect.draft_connection(user, user.detached.positions)
+
+    def expel(self, user: User, sentence: str, reason: str) -> None:
+        """End a user for good. The client reads the sentence; `reason` is for the log."""
+        if (session := user.session) is None:
+            self.end_user(user, reason)
+            return
+        farewell = None
+        if session.began:
+            farewell = events.Ended(sentence, events.KICKED)
+        else:  # its task tells it once its protocol is known
+            session.refusal = sentence
+        self.close(session, reason, for_good=True, farewell=farewell)
 
     def close_silently(self, session: Session, reason: str) -> None:
         """End a session and tell no room: the chat ends, at least in this process."""

@@ -24,6 +24,7 @@ from trio_chat.moderation.rules import (
 )
 from trio_chat.moderation.spans import DAY, HOUR, MINUTE, describe_span
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ INVITATION: Final = DAY
 MOST_CLAIMS: Final = 10
 LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
+EVERYWHERE: Final = {"mute": " on the server", "ban": " from the server"}
 
 
 class Moderation:
@@ -64,7 +66,7 @@ class Moderation:
         self._collect = collect
         self._authorize = authorize
         self._log = log
-        self._ruling = Ruling(collect, authorize, log)
+        self._ruling = Ruling(state, collect, authorize, log)
         self._targets = targets
         self.handlers: Handlers = {
             commands.ClaimRoom: self._claim,
@@ -149,13 +151,14 @@ class Moderation:
     # --- kicks, mutes and bans --------------------------------------------------------------------
 
     def _penalize(self, session: Session, record: commands.Penalize) -> None:
-        room = room_meant(session.user, record.room)
+        place, _ = self._ruling.ruled(session, record.room)
         if record.target.entry:
+            room = room_meant(session.user, None) if place.name == SERVER else place
             ask = partial(self._log.before, room.name, record.target.entry + 1, 1)
             then = partial(self._penalize_author, record, room.name)
             self._collect.query(session, record, Asking(LOG, ask, then))
             return
-        self._act(session, record, room, self._targets.find(room, record.target))
+        self._act(session, record, place, self._targets.find(session, place, record.target))
 
     def _penalize_author(
         self,
@@ -164,13 +167,15 @@ class Moderation:
         session: Session,
         entries: Sequence[events.PersistentEntry],
     ) -> None:
-        room = room_meant(session.user, name)
-        self._act(session, record, room, self._targets.author(room, record.target, entries))
+        place, _ = self._ruling.ruled(session, SERVER if record.room == SERVER else name)
+        self._act(session, record, place, self._targets.author(place, record.target, entries))
 
     def _act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
         verb, now = record.verb, time.time()
-        found.check(verb, self._authorize.role(session.user, room.rules), room)
         reason = f": {record.reason}" if record.reason else ""
+        if verb == "kick" and room.name == SERVER:
+            raise Refused("mute or ban: a kick is from a room", code=Code.BAD_USAGE)
+        found.check(verb, self._authorize.role(session.user, room.rules), room)
         if verb == "kick":
             ousted = tuple(user.id for user in found.users if room.name in user.rooms)
             self._ruling.rule(session, room, f"kicked {found.nick}{reason}", {}, ousted)
@@ -178,16 +183,19 @@ class Moderation:
         usual = USUAL_OF_NETWORK if found.is_network and verb == "ban" else USUAL[verb]
         seconds = usual if record.seconds == commands.USUAL_TIME else record.seconds
         until = None if seconds is None else round(now + seconds)
-        spares = round(now) if found.is_network else 0
-        penalty = Penalty(found.nick, until, record.reason, spares)
+        spares = round(now) if found.is_network and not record.all else 0
+        penalty = Penalty(found.nick, until, record.reason, spares).write()
         whom = f"the network of {found.nick}" if found.is_network and found.users else found.nick
-        text = f"{DONE[verb]} {whom} {describe_span(seconds)}{reason}"
-        self._ruling.rule(session, room, text, {f"{verb} {found.key}": penalty.write()})
+        where = EVERYWHERE[verb] if room.name == SERVER else ""
+        if record.all and found.is_network:
+            where += ", accounts too,"
+        text = f"{DONE[verb]} {whom}{where} {describe_span(seconds)}{reason}"
+        self._ruling.rule(session, room, text, {f"{verb} {key}": penalty for key in found.keys})
 
     # --- actions ----------------------------------------------------------------------------------
 
     def _undo(self, session: Session, record: commands.Undo) -> None:
-        room, role = self._ruling.moderated(session, record.room)
+        room, role = self._ruling.ruled(session, record.room)
         check_rank(role, Role.NONE, "undo actions")
         ask = partial(self._log.actions, room.name, record.action + 1, 1)
         self._collect.query(
@@ -197,7 +205,7 @@ class Moderation:
     def _undo_found(
         self, record: commands.Undo, name: str, session: Session, actions: Sequence[Action]
     ) -> None:
-        number, (room, role) = record.action, self._ruling.moderated(session, name)
+        number, (room, role) = record.action, self._ruling.ruled(session, name)
         if not actions or actions[-1].position != number:
             raise Refused(f"there is no action A{number}", code=Code.NO_SUCH_ACTION)
         action = actions[-1]
@@ -214,13 +222,13 @@ class Moderation:
         self._ruling.rule(session, room, f"undid A{number}: {action.text}", dict(action.was))
 
     def _show_actions(self, session: Session, record: commands.ShowActions) -> None:
-        room, role = self._ruling.moderated(session, record.room)
+        room, role = self._ruling.ruled(session, record.room)
         check_rank(role, Role.NONE, "see its actions")
         ask = partial(self._log.actions, room.name, record.before, record.limit)
         self._collect.query(session, record, Asking(LOG, ask, partial(self._actions, room.name)))
 
     def _actions(self, name: str, session: Session, actions: Sequence[Action]) -> None:
-        room, role = self._ruling.moderated(session, name)
+        room, role = self._ruling.ruled(session, name)
         check_rank(role, Role.NONE, "see its actions")
         rules = room.rules or RoomRules({})
         shown = [shown_action(action, rules) for action in actions]

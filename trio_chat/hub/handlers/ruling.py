@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.rooms import room_meant
+from trio_chat.hub.room import Room
 from trio_chat.moderation.rules import Role, RoomRules
 from trio_chat.protocol import events
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
-    from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
+    from trio_chat.hub.state import State
     from trio_chat.roomlog import RoomLog
 
 # Fields of a room, at most: roles, mutes, bans and invitations. Those that are over count until the
@@ -27,7 +29,8 @@ MOST_FIELDS: Final = 10_000
 class Ruling:
     """Says what a moderator may do in a room, and drafts what the moderator does."""
 
-    def __init__(self, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
+    def __init__(self, state: State, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
+        self._state = state
         self._collect = collect
         self._authorize = authorize
         self._log = log
@@ -36,6 +39,28 @@ class Ruling:
         """Return the room that a command is about, and the asker's role in it."""
         room = room_meant(session.user, name)
         return room, self._authorize.role(session.user, room.rules)
+
+    def ruled(self, session: Session, name: str | None) -> tuple[Room, Role]:
+        """Return the same, of a command that may be about the whole server. Raises `Refused`."""
+        place = self._place(session, name)
+        return place, self._authorize.role(session.user, place.rules)
+
+    def _place(self, session: Session, name: str | None) -> Room:
+        if name == SERVER:
+            if self._authorize.role(session.user, None) is not Role.SERVER:
+                sentence = "only operators of the server may do that"
+                raise Refused(sentence, code=Code.NOT_ALLOWED)
+            return self._state.server
+        if name is None or not session.operates:
+            return room_meant(session.user, name)
+        return self._state.rooms.get(name) or self._empty_room(name)
+
+    def _empty_room(self, name: str) -> Room:
+        """Return a room that the log knows, and that nobody is in. Raises `Refused`."""
+        known = self._log.snapshot(name)
+        if not known.position:
+            raise Refused(f"there is no room {name}", code=Code.NOT_IN_ROOM)
+        return Room(name, name, known)
 
     def rule(
         self,

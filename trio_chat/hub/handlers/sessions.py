@@ -103,7 +103,7 @@ class Sessions:
         reached = self._resumption.attach(session, user)
         self._collect.reply(session, self._resumed(user))
         self._catching_up.begin(session, self._after(record, user, reached), reached)
-        self._enforce.user(user)
+        self._enforce.came(user)
         self._enforce.standings.user(user)
         if user.account is not None:
             self._collect.next(session, commands.TakeMail())
@@ -130,7 +130,7 @@ class Sessions:
             return
         self._collect.answer(origin, self._resumed(user))
         self._catching_up.begin(session, self._after(record, user, reached), reached)
-        self._enforce.user(user)
+        self._enforce.came(user)
         self._enforce.standings.user(user)
 
     def _resumed(self, user: User) -> events.SessionResumed:

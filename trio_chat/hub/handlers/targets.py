@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from trio_chat.config.endpoints import is_local
+from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import Code, Refused
+from trio_chat.hub.handlers.networks import check_tags, tags_meant
 from trio_chat.moderation.rules import Role, RoomRules, check_rank
+from trio_chat.people.networks import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
     from trio_chat.protocol.commands import Target
@@ -28,12 +31,12 @@ ACCOUNT: Final = "a."
 
 @frozen
 class Found:
-    """The people that a moderator means: the fields are about `key`, and `users` are here.
+    """The people that a moderator means: the fields are about `keys`, and `users` are here.
 
-    `key` is empty for somebody who can only be kicked.
+    There are several keys for a wide network, and none for somebody who can only be kicked.
     """
 
-    key: str
+    keys: tuple[str, ...]
     nick: str
     role: Role
     users: tuple[User, ...] = ()
@@ -42,7 +45,7 @@ class Found:
     @property
     def account(self) -> str:
         """The id of the account, or nothing."""
-        return self.key if self.key.startswith(ACCOUNT) else ""
+        return next((key for key in self.keys if key.startswith(ACCOUNT)), "")
 
     def check(self, verb: str, actor: Role, room: Room) -> None:
         """Raise `Refused` if somebody with this role may not kick, mute or ban these people."""
@@ -50,7 +53,7 @@ class Found:
         if verb == "kick":
             if not any(room.name in user.rooms for user in self.users):
                 raise Refused(f"{self.nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
-        elif not self.key:
+        elif not self.keys:
             sentence = (
                 f"{self.nick} has no account and is on the server's own machine, so others would "
                 f"be hit: /kick {self.nick}"
@@ -85,11 +88,19 @@ class Targets:
             raise Refused(f"there is no account {name.display}", code=Code.NO_SUCH_ACCOUNT)
         return person, name.display
 
-    def find(self, room: Room, target: Target) -> Found:
-        """Return whom a nick or the tag of a network means. Raises `Refused`."""
+    def find(self, session: Session, room: Room, target: Target) -> Found:
+        """Return the people that a nick or a network means. Raises `Refused`.
+
+        `session` asks: a rule for the whole server must not shut it out.
+        """
+        found = self._find(session, room, target)
+        if room is self._state.server and found.is_network:
+            check_tags(self._state, session, [key.removeprefix("net:") for key in found.keys])
+        return found
+
+    def _find(self, session: Session, room: Room, target: Target) -> Found:
         if target.network:
-            tag = f"net:{target.network}"
-            return Found(tag, tag, Role.NONE, is_network=True)
+            return self._network(session, room, target.network)
         if (name := target.name) is None:
             raise AssertionError("a target without anything")
         user = self._state.nicks.get(name.casefolded)
@@ -113,20 +124,27 @@ class Targets:
             return self._absent(room, entry.author, entry.nick, entry.nick.casefold())
         raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
 
+    def _network(self, session: Session, room: Room, text: str) -> Found:
+        if room is not self._state.server and not TAG.fullmatch(text):
+            sentence = "an address is a target only for the whole server: in a room, use a tag"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
+        keys = tuple(f"net:{tag}" for tag in tags_meant(self._state, session, text))
+        shown = keys[0] if len(keys) == 1 else f"{len(keys)} networks"
+        return Found(keys, shown, Role.NONE, is_network=True)
+
     def _absent(self, room: Room, person: str, nick: str, key: str) -> Found:
         """Return what is known of an account that nobody is logged in to."""
         role = Role.SERVER if key in self._state.operators else Role.NONE
-        return Found(person, nick, max(role, (room.rules or RoomRules({})).role(person)))
+        return Found((person,), nick, max(role, (room.rules or RoomRules({})).role(person)))
 
     def _present(self, room: Room, users: tuple[User, ...]) -> Found:
         """Return what is known of people who are here. Guests are known by their network."""
         user = users[0]
         role = self._authorize.role(user, room.rules)
         if user.account is not None:
-            return Found(user.person, user.nick, role, users)
-        if (tag := self._tag(user)) is None:
-            return Found("", user.nick, role, users)
-        return Found(f"net:{tag}", user.nick, role, users, is_network=True)
+            return Found((user.person,), user.nick, role, users)
+        keys = tuple(self._keys(user)[:1])
+        return Found(keys, user.nick, role, users, is_network=bool(keys))
 
     def hit(self, room: Room, found: Found) -> Hit:
         """Return who in a room would be hit by a mute or a ban of these people now."""
@@ -134,29 +152,29 @@ class Targets:
         if not found.is_network:
             here = {user.person for user in found.users if room.name in user.rooms}
             return Hit(frozenset(here), frozenset())
-        tag, now = found.key.removeprefix("net:"), time.time()
+        tags, now = {key.removeprefix("net:") for key in found.keys}, time.time()
         hit: set[str] = set()
         spared: set[str] = set()
         for member in room.members:
-            if self._authorize.tag(member) == tag:
+            if not tags.isdisjoint(self._authorize.tags(member)):
                 who, role = self._authorize.who(member), self._authorize.role(member, rules)
                 is_spared = role >= Role.OPERATOR or rules.is_spared(who, now)
                 (spared if is_spared else hit).add(member.person)
         return Hit(frozenset(hit - spared), frozenset(spared))
 
     def networks(self, found: Found) -> list[str]:
-        """Return the tags of the networks that these people are in now.
+        """Return the tags of the networks that these people are in now, the narrowest first.
 
-        That of the server's own machine is left out: proxies may be there, and all their clients.
+        Those of proxies are left out, as all their clients would be hit.
         """
-        if found.is_network:
-            return [found.key]
-        tags = (self._tag(user) for user in found.users)
-        return sorted({f"net:{tag}" for tag in tags if tag is not None})
+        if found.is_network and not found.users:
+            return list(found.keys)
+        tags = [tag for user in found.users for tag in self._keys(user)]
+        return list(dict.fromkeys(tags))
 
-    def _tag(self, user: User) -> str | None:
-        """Return the tag of a user's network, if moderators may name it."""
+    def _keys(self, user: User) -> list[str]:
+        """Return the keys of a user's networks that moderators may name, the narrowest first."""
         place = user.session.link if user.session is not None else user.detached
-        if place is None or is_local(place.address):
-            return None
-        return self._authorize.tag(user)
+        if place is None or is_trusted(place.address, self._state.settings.trusted_proxies):
+            return []
+        return [f"net:{tag}" for tag in self._authorize.tags(user)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from trio_chat.protocol.events import Ruled, TopicSet
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks
 from trio_chat.roomlog.rules import NO_RULES, Action, Rules, follow
@@ -239,12 +240,7 @@ class Append:
 
     def _make(self, name: str) -> RoomRows | None:
         """Create a room. Return `None` if there are too many, and none may be forgotten."""
-        forgotten = 0
-        while self._count() >= self._retention.rooms and forgotten < FORGET_AT_ONCE:
-            if not self._forget_one():
-                break
-            forgotten += 1
-        if self._count() >= self._retention.rooms and not forgotten:
+        if name != SERVER and not self._make_place():
             return None
         self._made += 1
         floor = self._positions_from
@@ -255,6 +251,15 @@ class Append:
         if key is None:
             raise AssertionError("an INSERT that made no row")
         return RoomRows(key, name, None, floor, floor, 0)
+
+    def _make_place(self) -> bool:
+        """Forget rooms for a new one. Return whether there is a place for it."""
+        forgotten = 0
+        while self._count() >= self._retention.rooms and forgotten < FORGET_AT_ONCE:
+            if not self._forget_one():
+                break
+            forgotten += 1
+        return self._count() < self._retention.rooms or forgotten > 0
 
     def _count(self) -> int:
         return len(self._rooms.by_name) + self._made - len(self._forgotten)
