@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from trio_chat.errors import Code, Refused
 from trio_chat.people import hasher
 from trio_chat.people.accounts import People, open_people
 from trio_chat.protocol.names import Name, parse_nick
+from trio_chat.testing import LineClient
 
 PASSWORD = "correct horse battery"
 ANOTHER = "staple paper clip box"
@@ -34,6 +36,17 @@ class NoMail:
 
     async def leave(self, *_):
         raise Refused("nobody waits", code=Code.UNREACHABLE)
+
+
+async def until_line(client: LineClient, start: str) -> str:
+    """Read until a line that begins so; prompts have no ends of their own."""
+    read = bytearray()
+    with trio.fail_after(30):
+        while True:
+            read += await client.stream.receive_some()
+            for line in read.decode("latin-1").splitlines(keepends=True):
+                if line.endswith("\n") and (at := line.find(start)) >= 0:
+                    return line[at:-1]
 
 
 @contextmanager

@@ -548,6 +548,11 @@ EVENTS = [
         "> anonymous is now known as john",
     ),
     (events.Told("2", "1", "jack", "hi"), "> jack (to you): hi"),
+    (
+        events.Told("2", "1", "jack", "hi", 1_800_000_000.0, waited=True),
+        "> jack (to you, 2027-01-15 08:00 UTC): hi",
+    ),
+    (events.TellSent("jack", "hi", waits=True), "> you (to jack, who is away: it waits): hi"),
     (events.TellSent("jack", "hi"), "> you (to jack): hi"),
     (
         events.Identified("#general", "a.john", "john", "1", "jim"),
@@ -567,6 +572,7 @@ EVENTS = [
         ),
     ),
     (events.LoggedOut("1", "anonymous"), "> you are logged out: I will call you anonymous"),
+    (events.Expiring(59.7), "> your login ends in 60 seconds"),
     (
         events.DevicesListed([events.Device(2, "page", 1_800_000_000.0, 1_800_090_000.0)]),
         "> 2: page, since 2027-01-15 08:00 UTC, last seen 2027-01-16 09:00 UTC",

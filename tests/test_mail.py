@@ -10,7 +10,7 @@ import pytest
 import trio
 from documents import DocumentClient, dial_documents, document_client
 from loopback import chat_on_tcp, until
-from people import PASSWORD
+from people import PASSWORD, until_line
 from snapshots import successor
 
 from trio_chat import Settings, open_chat
@@ -94,17 +94,6 @@ async def test_people_read_it_with_its_time(store: str) -> None:
             line = await until_line(lines, "> jack (to you, ")
             now = r"20\d\d-\d\d-\d\d \d\d:\d\d UTC"
             assert re.fullmatch(rf"> jack \(to you, {now}\): psst", line)
-
-
-async def until_line(client, start: str) -> str:
-    """Read until a line that begins so; prompts have no ends of their own."""
-    read = bytearray()
-    with trio.fail_after(30):
-        while True:
-            read += await client.stream.receive_some()
-            for line in read.decode("latin-1").splitlines(keepends=True):
-                if line.endswith("\n") and (at := line.find(start)) >= 0:
-                    return line[at:-1]
 
 
 async def test_only_accounts_leave_messages_and_only_for_accounts(store: str) -> None:

@@ -288,6 +288,7 @@ EVENTS = [
     events.NickTaken("jack"),
     events.LoggedIn("a.jack", "jack", "a token", "a code"),
     events.LoggedOut("id", "anonymous"),
+    events.Expiring(59.5),
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
     events.Ignores([MEMBER]),

@@ -24,11 +24,13 @@ from trio_chat.hub.embedder import UserInfo
 from trio_chat.metrics.histogram import Histogram
 from trio_chat.metrics.node import NodeStatistics
 from trio_chat.metrics.statistics import Health, Statistics
+from trio_chat.people.authority import Credentials, Identity
 from trio_chat.protocol.client import ChatClient
 from trio_chat.protocol.commands import Act, Caller, Say, SetTopic
 from trio_chat.protocol.events import (
     Acted,
     Ended,
+    Expiring,
     Found,
     Hello,
     Identified,
@@ -67,14 +69,17 @@ __all__ = [
     "ChatClient",
     "ChatClosed",
     "ChatError",
+    "Credentials",
     "Ended",
     "Endpoint",
     "Event",
+    "Expiring",
     "Found",
     "Health",
     "Hello",
     "Histogram",
     "Identified",
+    "Identity",
     "InProcessClient",
     "Joined",
     "Left",

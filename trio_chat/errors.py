@@ -62,6 +62,7 @@ class Code(StrEnum):
     TOO_MANY_ACCOUNTS = "too_many_accounts", "the server can keep no more accounts"
     BUSY = "busy", "the server has too much to do: try again in a moment"
     NO_ACCOUNTS = "no_accounts", "the server keeps no accounts"
+    KEPT_ELSEWHERE = "kept_elsewhere", "the program or site that runs the chat keeps the accounts"
     LOGGED_IN = "logged_in", "log out first"
     NOT_LOGGED_IN = "not_logged_in", "log in first"
 

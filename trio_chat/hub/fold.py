@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from trio_chat.hub.expiry import WARNING_SECONDS
 from trio_chat.hub.ignoring import follow
 from trio_chat.hub.room import Room
 from trio_chat.hub.user import Account, User
@@ -109,12 +110,15 @@ class Fold:
         if entry.person != user.id:
             account = Account(entry.person, entry.since)
             user.be(self._state.accounts.setdefault(entry.person, account))
+            self._expire(user, entry.expires)
             self._state.ignored.pop(user.id, None)
         follow(self._state, old, user.person)
         self._take_nick(user, entry.name)
         for room, has_left in zip(user.rooms.values(), left, strict=True):
             is_new = room.enter(user)
-            if is_new and has_left:
+            if is_new and has_left and user.person == old:
+                pass  # the same login counts for longer
+            elif is_new and has_left:
                 event = Identified(room.name, user.person, user.nick, old, old_nick)
                 shown.append((room, event))
             elif is_new:
@@ -222,11 +226,19 @@ class Fold:
     def _log_out(self, user: User) -> None:
         """Free the nick of a user, and let it be a person by itself."""
         self._free_nick(user)
+        user.expires = 0.0
+        self._state.expiring.pop(user, None)
         if (account := user.account) is not None:
             user.be(None)
             if not account.users:
                 del self._state.accounts[account.id]
                 self._state.ignored.pop(account.id, None)
+
+    def _expire(self, user: User, at: float) -> None:
+        """Note when a login ends."""
+        user.expires = at
+        if at:
+            self._state.expiring[user] = at - WARNING_SECONDS
 
     def _leave(self, user: User, room: Room) -> Shown:
         """Remove a user from a room, and from the sessions that hear it."""

@@ -104,6 +104,11 @@ class PageRead(HubEvent):
 
 
 @define
+class LoginsDue(HubEvent):
+    """The time of a login is over, or nearly so."""
+
+
+@define
 class MayGoOn(HubEvent):
     """A session that asked for entries again has waited long enough."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import Account, User
     from trio_chat.people.accounts import People
+    from trio_chat.people.authority import Authority
 
 
 # The interval of pings has this many beats, and each beat pings a part of the clients. So thousands
@@ -76,6 +77,11 @@ class State:
     people: People | None = None
     # The tags by which rules know networks. Without accounts, they are those of one log.
     tags: Tags = field(factory=lambda: Tags(Marks(secrets.token_bytes(32))))
+    # Who vouches for people in place of the accounts, if anybody does.
+    authority: Authority | None = None
+    # The users whose logins end at a time, and when something is to be done about each: a warning,
+    # and then the end. Times are in seconds since 1970.
+    expiring: dict[User, float] = field(factory=dict)
     # The lines of the operator's greeting.
     greeting: tuple[str, ...] = ()
     # The rooms of which people outside do not learn.
@@ -131,6 +137,10 @@ class State:
     def clients(self) -> int:
         """The number that `max_clients` limits: connections, and users that may resume."""
         return len(self.sessions) + self.detached
+
+    def has_person(self, person: str) -> bool:
+        """Whether there is an account with this id, or may be one outside."""
+        return any(them.has(person) for them in (self.people, self.authority) if them is not None)
 
     def users_of(self, person: str) -> list[User]:
         """Return the users that are this person; none if nobody has this id."""

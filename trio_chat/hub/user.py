@@ -55,7 +55,9 @@ class Account:
 
 
 class User:
-    """One presence in the chat. Only folding entries changes `account`, `nick`, `keys` and `rooms`.
+    """One presence in the chat.
+
+    Only folding entries changes `account`, `expires`, `nick`, `keys` and `rooms`.
 
     Without an account it is a person by itself. A user of another process has neither a session nor
     `detached` here.
@@ -66,6 +68,7 @@ class User:
         "detached",
         "device",
         "drafted",
+        "expires",
         "heard",
         "id",
         "keys",
@@ -108,6 +111,8 @@ class User:
         self.heard = perf_counter()
         # The last turn with a draft of this user.
         self.drafted = 0
+        # When its login ends, in seconds since 1970; 0 for never.
+        self.expires = 0.0
         # Whether a draft ends the user.
         self.leaving = False
 

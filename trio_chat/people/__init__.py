@@ -33,13 +33,14 @@ class LoggedIn:
     """The account that somebody has proved to be, and what only that person may see, once.
 
     `device` is the number of the device with `token`, or 0 without one. `recovery` is a new
-    recovery code, or empty.
+    recovery code, or empty. `expires` is when the login ends, in seconds since 1970; 0 for never.
     """
 
     identity: Identity
     device: int = 0
     token: str = field(default="", repr=False)
     recovery: str = field(default="", repr=False)
+    expires: float = 0.0
 
 
 @frozen

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
+from trio_chat.errors import Code
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.rows import Misused, Row, nothing, number, one_word
@@ -39,6 +42,19 @@ def _account(arguments: str, _: Settings) -> Command:
     raise Misused
 
 
+# Where accounts are, if the chat keeps none of its own.
+ELSEWHERE: Final = "accounts are kept by the program or site that runs this chat: see there"
+
+
+def _elsewhere(row: Row) -> Row:
+    """Make a row that says where accounts are."""
+
+    def refuse(_: str, __: Settings) -> Command:
+        return commands.Refuse(ELSEWHERE, Code.KEPT_ELSEWHERE)
+
+    return evolve(row, help="say where accounts are kept", parse=refuse)
+
+
 # These are part of a table with accounts. None takes a secret: `dialects/secrets.py` asks for it.
 ACCOUNT_ROWS = (
     Row(
@@ -67,4 +83,9 @@ ACCOUNT_ROWS = (
         "show or change your account",
         _account,
     ),
+)
+
+# The same for a chat that keeps no accounts, and asks others who somebody is.
+ROWS_OF_OTHERS = tuple(
+    row if row.name in {"login", "logout"} else _elsewhere(row) for row in ACCOUNT_ROWS
 )

@@ -205,7 +205,8 @@ class PersonChanged:
     """A client logged in or out: it is the person with the id `person` from now on.
 
     `old` is its nick until now, and `name` its nick from now on. At a logout `person` is the client
-    id, and the name has no keys. `since` is when the account was made, in seconds since 1970.
+    id, and the name has no keys. `since` is when the account was made, and `expires` when the login
+    ends, in seconds since 1970; 0 for never.
     `displaced` are the clients without an account that had this name: they are anonymous now. The
     log fills that in.
     """
@@ -216,6 +217,7 @@ class PersonChanged:
     name: Name
     since: float = 0.0
     displaced: tuple[str, ...] = ()
+    expires: float = 0.0
 
 
 # Only logs that several processes share get these two.
@@ -366,6 +368,13 @@ class LoggedOut:
 
     person: str
     nick: str
+
+
+@define
+class Expiring:
+    """The asker's login ends in so many seconds, unless it authenticates again."""
+
+    seconds: float
 
 
 @define
@@ -671,6 +680,7 @@ Reply: TypeAlias = (
     | Ended
     | Standing
     | Missed
+    | Expiring
     | Stopping
     | Answered
     | LabelledEvent
@@ -678,7 +688,7 @@ Reply: TypeAlias = (
 Event: TypeAlias = RoomEvent | Told | Reply
 
 # Iterating over an in-process client gives these.
-ClientEvent: TypeAlias = RoomEvent | Told | Standing | Notice | Missed | Stopping | Ended
+ClientEvent: TypeAlias = RoomEvent | Told | Standing | Notice | Missed | Expiring | Stopping | Ended
 # A typed line may be answered with these.
 Answer: TypeAlias = PersistentEntry | Told | _Shown
 

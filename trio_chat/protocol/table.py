@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
-from trio_chat.protocol.account_rows import ACCOUNT_ROWS
+from trio_chat.protocol.account_rows import ACCOUNT_ROWS, ROWS_OF_OTHERS
 from trio_chat.protocol.chat_rows import ROWS
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
 from trio_chat.protocol.rows import Row, first_word
@@ -79,15 +79,20 @@ def command(name: str, usage: str, help: str) -> Callable[[Handler], Row]:
     return make_row
 
 
-def make_table(custom_rows: Iterable[Row] = (), *, accounts: bool = False) -> dict[str, Row]:
+def make_table(
+    custom_rows: Iterable[Row] = (), *, accounts: bool = False, elsewhere: bool = False
+) -> dict[str, Row]:
     """Return the built-in rows and these, by their names in lower case.
 
-    With `accounts` the rows about accounts and moderation are among them.
+    With `accounts` the rows about accounts and moderation are among them. With `elsewhere` others
+    keep the accounts.
 
     Raises `ValueError` for two rows with one name, and for a name that is not a plain word.
     """
     table: dict[str, Row] = {}
-    for row in (*ROWS, *((*ACCOUNT_ROWS, *MODERATION_ROWS) if accounts else ()), *custom_rows):
+    of_accounts = ROWS_OF_OTHERS if elsewhere else ACCOUNT_ROWS if accounts else ()
+    of_moderation = MODERATION_ROWS if of_accounts else ()
+    for row in (*ROWS, *of_accounts, *of_moderation, *custom_rows):
         if row.name.lower() in table:
             raise ValueError(f"there are two commands named /{row.name}")
         if not (row.name.isascii() and row.name.isalnum()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,12 @@ from trio_chat.config.certificate import Tls
 from trio_chat.config.named_files import read_named_files
 from trio_chat.config.settings import Settings
 from trio_chat.config.store_url import SQLITE, is_store_url
+from trio_chat.hub.expiry import watch_logins
 from trio_chat.hub.handlers.hooks import Hooks
 from trio_chat.hub.hub import Hub
 from trio_chat.hub.inbox import Item
 from trio_chat.people.accounts import open_people
+from trio_chat.people.authority import Authority
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.people.store import people_path
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from trio_chat.hub.handlers.hooks import BeforeConnect, BeforeJoin, BeforeSay
     from trio_chat.people.accounts import People
+    from trio_chat.people.authority import Authenticate
     from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
 
@@ -50,6 +54,7 @@ async def open_chat(
     before_say: BeforeSay | None = None,
     before_join: BeforeJoin | None = None,
     before_connect: BeforeConnect | None = None,
+    authenticate: Authenticate | None = None,
     predecessor: Handover | None = None,
 ) -> AsyncGenerator[Chat, None]:
     """Run a chat for the length of a block.
@@ -72,6 +77,10 @@ async def open_chat(
     - `before_connect` gets the `UserInfo` of a client that has connected, before it may do
       anything. A refused client is disconnected. In-process clients are not asked about.
 
+    `authenticate` says who somebody is, in place of accounts of the chat's own. It is an async
+    function that gets `Credentials`, and returns an `Identity` or raises `Refused`. It has 10
+    seconds, and at most 16 calls run at once. A login that expires ends at that time.
+
     `predecessor` is another process's chat to go on from (`Chat.frozen`), once that one has handed
     it over. Its clients' sockets and its lock are this chat's from here on; its listeners are for
     `Chat.listen_on`.
@@ -81,7 +90,8 @@ async def open_chat(
     file that another setting names cannot be read.
     """
     settings = settings or Settings()
-    table = make_table(commands, accounts=settings.keeps_accounts)
+    elsewhere = authenticate is not None
+    table = make_table(commands, accounts=settings.keeps_accounts, elsewhere=elsewhere)
     kept_rooms = kept_rooms_of(settings)
     files = await read_named_files(settings, start_without=predecessor is not None)
     tls = Tls(files.certificate)
@@ -92,7 +102,9 @@ async def open_chat(
         readiness = unused.enter_context(open_readiness())
         async with (
             _open_log(settings, handover) as log,
-            _open_people(settings, handed_over=handover.lock is not None) as people,
+            _open_people(
+                settings, handed_over=handover.lock is not None, elsewhere=elsewhere
+            ) as people,
             trio.open_nursery() as nursery,
         ):
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
@@ -103,6 +115,8 @@ async def open_chat(
             # Without accounts, the key is what a successor has, too.
             own = Tags(Marks(log.identity.encode())) if people is None else people.tags
             restore.state.tags = own
+            if authenticate is not None:
+                restore.state.authority = Authority(authenticate, settings.nick_chars)
             restore.state.operators = settings.operator_keys()
             readers = list(restore.sessions(handover.clients, send, readiness))
             hub = Hub(
@@ -125,6 +139,12 @@ async def open_chat(
                 # It is not waited for: requests of other nodes may come at any time.
                 nursery.start_soon(log.peers.serve, chat.whole.carry_out)  # noqa: ASYNC113
             await nursery.start(chat._clients.run, readers)
+            if elsewhere:
+                clients = chat._clients
+                watch = partial(
+                    watch_logins, frozen=clients.frozen, stop_wanted=clients.stop_wanted
+                )
+                nursery.start_soon(watch, restore.state, send)
             yield chat
             await chat.stop()
             # Reads and timers that the hub has started, and that nobody waits for any more.
@@ -160,9 +180,9 @@ async def _open_log(
 
 @asynccontextmanager
 async def _open_people(
-    settings: Settings, *, handed_over: bool
+    settings: Settings, *, handed_over: bool, elsewhere: bool
 ) -> AsyncGenerator[People | None, None]:
-    if not settings.keeps_accounts:
+    if elsewhere or not settings.keeps_accounts:
         yield None
         return
     path = people_path(Path(settings.store.removeprefix(SQLITE)))

@@ -185,3 +185,5 @@ class ChatSnapshot:
     # As in `trio_chat.hub.state.State`.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
     place: Place | None = None
+    # When logins end, in seconds since 1970, by client id.
+    expiring: dict[str, float] = field(factory=dict)

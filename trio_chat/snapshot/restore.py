@@ -164,6 +164,8 @@ class Restore:
                     snapshot.account, Account(snapshot.account, snapshot.account_since)
                 )
             )
+        if expires := self._snapshot.expiring.get(user.id):
+            user.expires = state.expiring[user] = expires
         if snapshot.closing is None:
             state.users[user.id] = user
         return self._known(user, snapshot.keys, snapshot.rooms)

@@ -82,6 +82,7 @@ def take_snapshot(
         others=[OtherUser(u.id, u.nick, list(u.keys), list(u.rooms)) for u in others],
         ignored=state.ignored,
         place=log.place if log.shared is True else None,
+        expiring={user.id: user.expires for user in state.expiring if user in members},
     )
 
 

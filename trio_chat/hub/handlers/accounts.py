@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 from attrs import asdict
 
+from trio_chat.config.endpoints import is_local
+from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.account_rows import ELSEWHERE
 from trio_chat.protocol.names import NOBODY, Name
 
 if TYPE_CHECKING:
@@ -66,13 +70,15 @@ class Accounts:
             commands.DeleteAccount: self._delete,
         }
         self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
-            inbox.LogOutAll: self._log_out_all
+            inbox.LogOutAll: self._log_out_all,
+            inbox.LoginsDue: self._logins_due,
         }
 
     # --- in and out -------------------------------------------------------------------------------
 
     def _register(self, session: Session, record: commands.Register) -> None:
-        people, user = self._at_the_door(session), session.user
+        self._at_the_door(session)
+        people, user = self._people(), session.user
         if not user.keys:
             raise Refused(
                 "choose a nick first: /nick NAME; your account gets that name",
@@ -90,20 +96,37 @@ class Accounts:
         self._ask(session, record, ask, partial(self._enter, "registered"))
 
     def _log_in(self, session: Session, record: commands.LogIn) -> None:
-        people = self._at_the_door(session)
-        address = session.link.address
-        ask = partial(people.log_in, record.name, record.password, address, record.device)
-        self._ask_to_enter(session, record, ask, record.name)
+        self._at_the_door(session)
+        address, name, password = session.link.address, record.name, record.password
+        if (authority := self._state.authority) is not None:
+            private = self._is_private(session)
+            ask = partial(authority.log_in, name, password, address, private=private)
+        else:
+            ask = partial(self._people().log_in, name, password, address, record.device)
+        self._ask_to_enter(session, record, ask, name)
 
     def _authenticate(self, session: Session, record: commands.Authenticate) -> None:
-        people = self._at_the_door(session)
-        ask = partial(people.authenticate, record.token, session.link.address)
+        token, address = record.token, session.link.address
+        if (authority := self._state.authority) is not None:
+            # Who is logged in may do so again, for longer.
+            private = self._is_private(session)
+            ask = partial(authority.authenticate, token, address, private=private)
+        else:
+            self._at_the_door(session)
+            ask = partial(self._people().authenticate, token, address)
         self._ask_to_enter(session, record, ask, NOBODY)
 
+    def _is_private(self, session: Session) -> bool:
+        """Whether nobody could read a secret on its way. If not, the settings have let it pass."""
+        settings, link = self._state.settings, session.link
+        if settings.plaintext_passwords == "refuse" or link.tls or is_local(link.address):
+            return True
+        return is_trusted(session.proxy or link.address, settings.private_networks)
+
     def _recover(self, session: Session, record: commands.Recover) -> None:
-        people = self._at_the_door(session)
+        self._at_the_door(session)
         ask = partial(
-            people.recover,
+            self._people().recover,
             record.name,
             record.code,
             record.password,
@@ -112,16 +135,17 @@ class Accounts:
         )
         self._ask_to_enter(session, record, ask, record.name)
 
-    def _at_the_door(self, session: Session) -> People:
-        """Return the accounts for a client that is in none. Raises `Refused`."""
-        people = self._known()
+    def _at_the_door(self, session: Session) -> None:
+        """Raise `Refused` for a client that is logged in."""
         if session.user.account is not None:
             raise Refused(
                 f"you are logged in as {session.user.nick}: /logout first", code=Code.LOGGED_IN
             )
-        return people
 
-    def _known(self) -> People:
+    def _people(self) -> People:
+        """Return the accounts. Raises `Refused` if none are kept here."""
+        if self._state.authority is not None:
+            raise Refused(ELSEWHERE, code=Code.KEPT_ELSEWHERE)
         if self._state.people is None:
             raise Refused("this server keeps no accounts", code=Code.NO_ACCOUNTS)
         return self._state.people
@@ -147,7 +171,8 @@ class Accounts:
         if refusal.code not in WRONG:
             return
         # People type passwords in the place of names, so the log has only names of accounts.
-        known = self._known().holder(name.keys)
+        people = self._state.people
+        known = people is not None and people.holder(name.keys)
         account = {"account": name.display} if known else {}
         extra = {"address": session.link.peer, **account, "reason": refusal.code}
         logger.info("login refused", extra=extra)
@@ -155,15 +180,22 @@ class Accounts:
     def _enter(self, what: str, session: Session, found: LoggedIn) -> None:
         user, identity = session.user, found.identity
         name = identity.name
-        if self._known().holder(name.keys) != identity.id:
+        people = self._state.people
+        if people is not None and people.holder(name.keys) != identity.id:
             raise Refused("this account was deleted", code=Code.NO_SUCH_ACCOUNT)
+        if user.account is not None and user.person != identity.id:
+            raise Refused(f"you are logged in as {user.nick}: /logout first", code=Code.LOGGED_IN)
         self._log(what, user, name.display)
-        draft = events.PersonChanged(user.id, user.nick, identity.id, name, identity.made)
+        draft = events.PersonChanged(
+            user.id, user.nick, identity.id, name, identity.made, expires=found.expires
+        )
         self._collect.claim(session, draft, _entered(found))
         self._collect.next(session, commands.TakeMail())
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
-        self._inside(session)
+        if self._state.authority is None:
+            self._people()
+        _account_of(session)
         self._log("logged out", session.user, session.user.nick)
         draft, reply = _leaving(session.user)
         self._collect.claim(session, draft, reply)
@@ -177,6 +209,19 @@ class Accounts:
                 self._collect.draft_of(user, draft, None if user is request.asker else reply)
         self._collect.answer_later(request, None)
 
+    def _logins_due(self, _: inbox.LoginsDue) -> None:
+        now, expiring = time.time(), self._state.expiring
+        for user, at in list(expiring.items()):
+            if at > now:
+                continue
+            if user.expires > now:
+                expiring[user] = user.expires
+                if user.session is not None:
+                    self._collect.reply(user.session, events.Expiring(user.expires - now))
+            elif user.id not in self._collect.turn.nicks:
+                self._log("login ended", user, user.nick)
+                self._collect.draft_of(user, *_leaving(user))
+
     def _log(self, what: str, user: User, account: str) -> None:
         place = user.session.link if user.session is not None else user.detached
         address = "" if place is None else place.peer
@@ -186,10 +231,7 @@ class Accounts:
 
     def _inside(self, session: Session) -> tuple[People, Account]:
         """Return the accounts, and the one that a client is in. Raises `Refused`."""
-        people, account = self._known(), session.user.account
-        if account is None:
-            raise Refused("you are not logged in: /login NAME", code=Code.NOT_LOGGED_IN)
-        return people, account
+        return self._people(), _account_of(session)
 
     def _change_password(self, session: Session, record: commands.ChangePassword) -> None:
         people, account = self._inside(session)
@@ -252,6 +294,12 @@ class Accounts:
     def _done(self, sentence: str) -> Callable[[Session, object], None]:
         """Return what answers a command that has no result."""
         return lambda session, _: self._collect.reply(session, events.Notice(sentence))
+
+
+def _account_of(session: Session) -> Account:
+    if (account := session.user.account) is None:
+        raise Refused("you are not logged in: /login NAME", code=Code.NOT_LOGGED_IN)
+    return account
 
 
 def _entered(found: LoggedIn) -> events.LoggedIn:

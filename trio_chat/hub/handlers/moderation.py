@@ -105,8 +105,7 @@ class Moderation:
 
     def _highest(self, rules: RoomRules) -> tuple[Role, set[str]]:
         """Return the highest role in a room, and its holders. Deleted accounts do not count."""
-        people, found = self._state.people, rules.roles()
-        roles = {p: role for p, role in found.items() if people is not None and people.has(p)}
+        roles = {p: role for p, role in rules.roles().items() if self._state.has_person(p)}
         highest = max(roles.values(), default=Role.NONE)
         return highest, {person for person, role in roles.items() if role is highest}
 
