@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
 import pytest
+import trio
 from hubs import act, join, labelled, resume, running_hub, say, take, tell
 from loopback import chat_on_tcp, dial
+from people import HOME, JACK, JOHN, PASSWORD, people_in, refused
 from test_moderation import guest, member, owned, typed
 from test_moderation_documents import read
 from test_persons import FakePeople, device, log_in
 
 from trio_chat import Refused
 from trio_chat.dialects.line_encoding import CRLF
+from trio_chat.errors import Code
 from trio_chat.hub import ignoring
+from trio_chat.hub.inbox import LogOutAll
 from trio_chat.protocol import commands
 from trio_chat.snapshot.codec import leave_out_news, read_state, write_state
 from trio_chat.snapshot.model import ChatSnapshot
@@ -163,6 +170,91 @@ async def test_an_account_ignores_on_all_its_devices(people) -> None:
         assert first.link.lines() == ["> jim: hi"]
 
 
+async def test_the_list_of_an_account_is_kept(people) -> None:
+    async with running_hub(people=people) as run:
+        ann, jim = await member(run, "ann"), await guest(run, "jim")
+        await typed(run, jim, "/msg hi")
+        await typed(run, ann, "/ignore @1", "/ignore bob", "/ignore eve", "/ignore eve")
+        assert people.ignored == {"a.ann": {jim.user.id: "jim", "a.bob": "bob"}}
+        await run.turn(ann, commands.Quit())
+        assert run.hub.state.ignored == {}
+        ann = await member(run, "ann")
+        await run.turn(jim, say("hi"))
+        assert ann.link.lines() == []
+        # A guest who has left is forgotten with the next change.
+        await run.turn(jim, commands.Quit())
+        ann.link.lines()
+        assert await typed(run, ann, "/ignore", "/ignore eve") == [
+            "> you ignore bob", "> you ignore bob, eve",
+        ]  # fmt: skip
+        assert people.ignored == {"a.ann": {"a.bob": "bob", "a.eve": "eve"}}
+
+
+async def test_a_device_that_comes_gets_the_list_as_it_is_now(people) -> None:
+    async with running_hub(people=people) as run:
+        ann = await member(run, "ann")
+        people.ignored = {"a.ann": {"a.eve": "eve"}}  # as it was when its login was checked
+        await member(run, "ann")
+        assert await typed(run, ann, "/ignore") == ["> you ignore nobody"]
+
+
+class SlowPeople(FakePeople):
+    """Accounts whose file is written once the gate is open."""
+
+    def __init__(self, people: FakePeople) -> None:
+        super().__init__(people.accounts)
+        self.gate = trio.Event()
+
+    async def ignore(self, account, add, remove) -> None:
+        await self.gate.wait()
+
+
+async def test_the_next_command_waits_for_both_the_log_and_the_file(people) -> None:
+    slow = SlowPeople(people)
+    async with running_hub(people=slow) as run:
+        ann = await member(run, "ann")
+        await typed(run, await guest(run, "jim"), "/msg hi")
+        ann.link.lines()
+        assert await typed(run, ann, "/ignore @1", "/who") == []
+        slow.gate.set()
+        await run.settle()
+        assert ann.link.lines() == ["> you ignore jim", "> in #a: ann, jim"]
+
+
+async def test_who_has_logged_out_while_the_file_is_written_changes_nothing(people) -> None:
+    slow = SlowPeople(people)
+    async with running_hub(people=slow) as run:
+        ann = await member(run, "ann")
+        await typed(run, ann, "/ignore bob")
+        run.channel.send_nowait(LogOutAll("a.ann", None))
+        await run.settle()
+        ann.link.lines()
+        slow.gate.set()
+        await run.settle()
+        assert ann.link.lines() == ["err: you are not logged in any more"]
+        assert run.hub.state.ignored == {}
+
+
+async def test_the_file_keeps_lists_until_one_of_the_two_is_deleted(tmp_path: Path) -> None:
+    async with people_in(tmp_path / "x.people.db") as people:
+        john = (await people.register(JOHN, PASSWORD, HOME)).identity.id
+        jack = (await people.register(JACK, PASSWORD, HOME)).identity.id
+        await people.ignore(john, {jack: "jack", "guest": "jim"}, ())
+        await people.ignore(jack, {john: "john"}, ())
+        await people.ignore(john, {"other": "kim"}, {"guest", "unknown"})
+    async with people_in(tmp_path / "x.people.db") as people:
+        found = await people.log_in(JOHN, PASSWORD, HOME, "page")
+        assert found.ignored == {jack: "jack", "other": "kim"}
+        assert (await people.authenticate(found.token, HOME)).ignored == found.ignored
+        assert (await people.export(john)).ignored == ("jack", "kim")
+        await people.delete(john, PASSWORD, HOME)
+        assert (await people.log_in(JACK, PASSWORD, HOME)).ignored == {}
+        with refused(Code.NO_SUCH_ACCOUNT):
+            await people.ignore(john, {jack: "jack"}, ())
+    rows = sqlite3.connect(tmp_path / "x.people.db").execute("SELECT * FROM ignored").fetchall()
+    assert rows == []
+
+
 async def test_a_guest_who_logs_in_has_the_list_of_the_account(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await guest(run, "jan"), await guest(run, "jim")
@@ -276,7 +368,7 @@ async def test_the_list_ends_with_its_user(people) -> None:
             await run.turn(client, commands.Quit())
             assert run.hub.state.ignored == {}
         ann, other = await member(run, "ann"), await device(run, "ann")
-        await typed(run, ann, "/ignore jim")
+        assert await typed(run, ann, "/ignore") == ["> you ignore jim"]
         await run.turn(ann, commands.Quit())
         await run.turn(other, join("#a"))
         other.link.documents()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -14,7 +15,7 @@ from people import HOME, JACK, JOHN, PASSWORD, name, people_in, refused
 from trio_chat.errors import StoreError
 from trio_chat.people import mail as mails
 from trio_chat.people.accounts import People
-from trio_chat.people.schema import MAIL, SCHEMA_VERSION
+from trio_chat.people.schema import SCHEMA_VERSION, STEPS
 from trio_chat.roomlog.sqlite.file import beside
 
 SECRET = "psst, a secret of mine"
@@ -187,13 +188,15 @@ async def test_a_message_waits_on_if_it_cannot_be_removed(
 
 
 @pytest.mark.parametrize("handed_over", [False, True])
-async def test_a_file_of_the_version_before_gets_a_place_for_mail(
+async def test_a_file_of_the_first_version_gets_what_later_ones_have(
     path: Path, *, handed_over: bool
 ) -> None:
     async with people_in(path) as people:
         await people.register(JOHN, PASSWORD, HOME)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript("DROP TABLE mail; PRAGMA user_version = 1")
+        for table in re.findall(r"CREATE TABLE (\w+)", "".join(STEPS)):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
     async with people_in(path, handed_over=handed_over) as people:
         john = people.holder(JOHN.keys) or ""
         jack = await account(people, "jack")
@@ -202,4 +205,4 @@ async def test_a_file_of_the_version_before_gets_a_place_for_mail(
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchall() == [(SCHEMA_VERSION,)]
         made = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema")}
-        assert all(sql.strip() in made for sql in MAIL.split(";") if sql.strip())
+        assert all(sql.strip() in made for sql in "".join(STEPS).split(";") if sql.strip())

@@ -31,6 +31,7 @@ class FakePeople:
     """Accounts with one password, and without the time that a real check takes."""
 
     accounts: dict[str, Identity] = field(factory=dict)
+    ignored: dict[str, dict[str, str]] = field(factory=dict)
     mail: NoMail = field(factory=NoMail)
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 
@@ -40,7 +41,14 @@ class FakePeople:
     async def log_in(self, name, password, address, device=None) -> LoggedIn:
         if password != PASSWORD or name.display not in self.accounts:
             raise Refused("wrong", code=Code.REFUSED)
-        return LoggedIn(self.accounts[name.display])
+        account = self.accounts[name.display]
+        return LoggedIn(account, ignored=dict(self.ignored.get(account.id, {})))
+
+    async def ignore(self, account, add, remove) -> None:
+        ignored = self.ignored.setdefault(account, {})
+        for person in remove:
+            ignored.pop(person, None)
+        ignored.update(add)
 
     async def register(self, name, password, address, device=None) -> LoggedIn:
         self.add(name.display)

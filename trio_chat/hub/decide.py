@@ -242,7 +242,7 @@ class Decide:
             self._collect.answer_to(origin if has_origin else None, session, finish)
         except Exception as error:  # noqa: BLE001 - as for a record
             self._failed(session, query.command, error)
-        if origin.call is None:
+        if origin.call is None and session.query is None:  # else it has begun another query
             self._state.resume(session, Reason.QUERY)
 
     def _finish(self, session: Session, query: Query) -> None:

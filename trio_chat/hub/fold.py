@@ -112,6 +112,8 @@ class Fold:
             user.be(self._state.accounts.setdefault(entry.person, account))
             self._expire(user, entry.expires)
             self._state.ignored.pop(user.id, None)
+            if entry.ignored and not user.others:
+                self._state.ignored[entry.person] = dict(entry.ignored)
         follow(self._state, old, user.person)
         self._take_nick(user, entry.name)
         for room, has_left in zip(user.rooms.values(), left, strict=True):

@@ -11,6 +11,8 @@ Nothing here knows of connections, rooms or commands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
 from trio_chat.protocol.names import Name
@@ -34,6 +36,7 @@ class LoggedIn:
 
     `device` is the number of the device with `token`, or 0 without one. `recovery` is a new
     recovery code, or empty. `expires` is when the login ends, in seconds since 1970; 0 for never.
+    `ignored` has whom the account ignores: nicks of persons by their ids.
     """
 
     identity: Identity
@@ -41,6 +44,7 @@ class LoggedIn:
     token: str = field(default="", repr=False)
     recovery: str = field(default="", repr=False)
     expires: float = 0.0
+    ignored: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -87,7 +91,7 @@ class Kept:
     `networks` has a time for each network that the account has logged in from: the last login. The
     networks themselves are not kept. `failures` counts the wrong passwords since the last login.
     `messages` are the private messages that wait for the account, and those of it that wait for
-    others.
+    others. `ignored` has the nicks of the people whom the account ignores.
     """
 
     id: str
@@ -100,3 +104,4 @@ class Kept:
     devices: tuple[Device, ...]
     networks: tuple[float, ...]
     messages: tuple[Waiting, ...]
+    ignored: tuple[str, ...]

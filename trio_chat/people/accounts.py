@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from functools import partial
 from hmac import compare_digest
 from pathlib import Path
@@ -133,7 +133,8 @@ class People:
                 )
             account, number = found
             rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
-            return LoggedIn(account.identity, number)
+            ignored = rows.ignored(connection, account.id)
+            return LoggedIn(account.identity, number, ignored=ignored)
 
         return await self._store.run(look)
 
@@ -195,6 +196,15 @@ class People:
             raise Refused(
                 f"you have no device {device}: see /account devices", code=Code.NO_SUCH_DEVICE
             )
+
+    async def ignore(self, account: str, add: Mapping[str, str], remove: Collection[str]) -> None:
+        """Change whom an account ignores. `add` has nicks of persons by their ids."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            _existing(connection, account)
+            rows.ignore(connection, account, add, remove)
+
+        await self._store.run(change)
 
     async def export(self, account: str) -> Kept:
         """Return all that is kept of an account but its secrets."""
@@ -291,11 +301,12 @@ class People:
         """Note a login, and make the token of the device if there is one."""
         now = time.time()
         rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
+        ignored = rows.ignored(connection, account.id)
         if device is None:
-            return LoggedIn(account.identity, recovery=recovery)
+            return LoggedIn(account.identity, recovery=recovery, ignored=ignored)
         token = new_token()
         number = rows.add_device(connection, account.id, device, token_digest(token), now)
-        return LoggedIn(account.identity, number, token, recovery)
+        return LoggedIn(account.identity, number, token, recovery, ignored=ignored)
 
 
 def _existing(connection: sqlite3.Connection, account: str) -> Account:

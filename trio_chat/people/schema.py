@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # "trpe" identifies these files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74727065
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 OTHERWISE: Final = "move it away, and bring back a copy of your own"
 
@@ -93,11 +93,21 @@ CREATE INDEX mail_for ON mail (receiver);
 CREATE INDEX mail_of ON mail (sender);
 CREATE INDEX mail_by_time ON mail (time);
 """
-SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL
+# The people whom an account ignores: by their ids, which may be those of guests, with a nick.
+IGNORED: Final = """
+CREATE TABLE ignored (
+    account TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    person TEXT NOT NULL,
+    nick TEXT NOT NULL,
+    PRIMARY KEY (account, person)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ignored_by ON ignored (person);
+"""
+SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL + IGNORED
 
-# What each version has added, from version 2 on. A step takes no time, so that an upgrade can do it
-# while clients wait.
-STEPS: Final = (MAIL,)
+# The additions of each version, from version 2 on. A step takes no time, so that an upgrade can do
+# it while clients wait.
+STEPS: Final = (MAIL, IGNORED)
 
 
 def create(connection: sqlite3.Connection) -> None:

@@ -38,8 +38,8 @@ class Change:
 class Ignoring:
     """Handles the records of people who ignore others.
 
-    The list of an account counts on all its devices, and ends with the last of them. The list of
-    anyone else ends with the user.
+    The list of an account is kept with it, and counts on all its devices. The list of anyone else
+    ends with the user.
     """
 
     def __init__(self, state: State, collect: Collect, log: RoomLog) -> None:
@@ -81,7 +81,18 @@ class Ignoring:
 
     def _toggle(self, session: Session, record: commands.Ignore, person: str, nick: str) -> None:
         change = self._change(session.user, person, nick, wanted=record.ignored)
-        self._changed(session.user.person, change, session)
+        people, account = self._state.people, session.user.account
+        if people is None or account is None:
+            self._changed(session.user.person, change, session)
+            return
+        ask = partial(people.ignore, account.id, change.add, change.remove)
+        then = partial(self._kept, account.id, change)
+        self._collect.query(session, record, Asking("the accounts", ask, then))
+
+    def _kept(self, account: str, change: Change, session: Session, _: None) -> None:
+        if session.user.person != account:  # it has left the account meanwhile
+            raise Refused("you are not logged in any more", code=Code.NOT_LOGGED_IN)
+        self._changed(account, change, session)
 
     def _change(self, user: User, person: str, nick: str, *, wanted: bool | None) -> Change:
         """Return what a user wants to change. `person` is empty if nobody has this nick.
