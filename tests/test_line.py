@@ -600,6 +600,11 @@ EVENTS = [
         "> [A7 2027-01-15 08:00 UTC] ann kicked jack",
     ),
     (events.ActionsShown("#a", "#A", []), "> no actions in #A"),
+    (events.PinShown("#a", "#A", []), "> nothing is pinned in #A"),
+    (
+        events.PinShown("#a", "#A", [events.Said("#a", "1", "ann", "be kind", 7, 1.8e9)]),
+        "> pinned in #A: [7 2027-01-15 08:00:00 UTC] ann: be kind",
+    ),
     (
         events.Matches(
             *("#a", "#A", "jack", "member", True, 1.8e9, ["net:7f3a09c2"], 1, 1, 0, "for ever", ""),

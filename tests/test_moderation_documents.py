@@ -49,6 +49,8 @@ EXAMPLES = [
         commands.Penalize("mute", Target(JACK), -1, "", "#go"),
     ),
     ("check", {"target": "@5", **AT_GO}, commands.Check(Target(entry=5), "#go")),
+    ("pin", {"entry": 7, **AT_GO}, commands.Pin(7, "#go")),
+    ("show_pin", AT_GO, commands.ShowPin("#go")),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
     ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
 ]

@@ -291,6 +291,7 @@ EVENTS = [
     events.Expiring(59.5),
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
+    events.PinShown("#a", "#A", [SAID]),
     events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
     events.Standing("#a", "#A", "voice", muted=True, until=5.0, reason="flooding"),

@@ -34,6 +34,7 @@ from trio_chat.protocol.events import (
     Missed,
     NickTaken,
     Notice,
+    PinShown,
     Refusal,
     Renamed,
     RoomsListed,
@@ -152,6 +153,11 @@ def _departed(event: Departed) -> str:
     return f"> you have left {event.room_name}{reason}"
 
 
+def _pin_shown(event: PinShown) -> str:
+    lines = [f"> pinned in {event.room_name}: {_dated(entry)[2:]}" for entry in event.entries]
+    return "\n".join(lines) or f"> nothing is pinned in {event.room_name}"
+
+
 def _missed(event: Missed) -> str:
     messages = "message" if event.count == 1 else "messages"
     return f"> you missed {event.count} {messages} in {event.room_name}"
@@ -208,6 +214,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Standing: _standing,
     ActionsShown: _actions_shown,
     Matches: _matches,
+    PinShown: _pin_shown,
     AccountExported: lambda e: f"> {e.data}",
     NickTaken: lambda e: f"> all right, I will call you {e.nick}",
     Welcomed: _welcomed,

@@ -130,6 +130,12 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         {"target": TARGET, "room": ROOM},
         "ask whom a mute or a ban of someone would hit, and what is known of the target",
     ),
+    "pin": Form(
+        commands.Pin,
+        {"entry": number("entry", 0, commands.MAX_POSITION), "room": ROOM},
+        "pin the entry with this position; 0 pins none",
+    ),
+    "show_pin": Form(commands.ShowPin, {"room": ROOM}, "ask for the pinned entry of a room"),
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},

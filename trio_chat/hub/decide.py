@@ -30,7 +30,9 @@ from trio_chat.hub.handlers.ignoring import Ignoring
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
+from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.rooms import Rooms
+from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.hub.handlers.sessions import Sessions
 from trio_chat.hub.handlers.targets import Targets
 from trio_chat.hub.ignoring import tune
@@ -100,6 +102,7 @@ class Decide:
         self._messages = Messages(state, collect, hooks, Gate(collect, authorize), mail)
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)
+        ruling = Ruling(state, collect, authorize, log)
         # Events that are for the handlers of records, too.
         self.requests = accounts.requests | mail.requests
         self._handlers: dict[type, Callable[..., None]] = {
@@ -111,7 +114,8 @@ class Decide:
             **Ignoring(state, collect, log).handlers,
             **History(state, collect, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
-            **Moderation(state, collect, authorize, targets, log).handlers,
+            **Moderation(state, collect, authorize, targets, ruling, log).handlers,
+            **Pins(collect, ruling, log).handlers,
             **Checks(state, collect, authorize, targets, log).handlers,
             **sessions.handlers,
             commands.Help: self._help,

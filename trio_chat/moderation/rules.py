@@ -31,6 +31,10 @@ from trio_chat.moderation.spans import describe_end
 LOOKED_AT: Final = 500
 
 
+# The name of the field with the position of the pinned entry.
+PIN: Final = "pin"
+
+
 class Role(IntEnum):
     """The rank of a person in a room. Nobody acts on an equal or a higher one."""
 

@@ -354,6 +354,26 @@ class Check:
 
 
 @define
+class Pin:
+    """Pin an entry of a room, given by its position; 0 pins none."""
+
+    entry: int
+    room: str | None = None
+
+
+@define
+class ShowPin:
+    """Ask for the pinned entry of a room.
+
+    With `joined`, the hub itself asks for somebody who has just joined. If there is none, nothing
+    is shown.
+    """
+
+    room: str | None = None
+    joined: bool = False
+
+
+@define
 class Undo:
     """Undo an action of a moderator, given by its number."""
 
@@ -499,6 +519,8 @@ Command: TypeAlias = (
     | Invite
     | Penalize
     | Check
+    | Pin
+    | ShowPin
     | Undo
     | ShowActions
     | LabelledCommand
@@ -520,7 +542,7 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Undo),
-    *(ShowActions, Ignore),
+    *(ShowActions, Ignore, Pin, ShowPin),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

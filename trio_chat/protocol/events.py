@@ -464,6 +464,15 @@ class ActionShown:
 
 
 @define
+class PinShown:
+    """The pinned entry of a room, or none. A client that joins the room gets it unasked."""
+
+    room: str
+    room_name: str
+    entries: list[PersistentEntry]
+
+
+@define
 class Matches:
     """The people whom a mute or a ban of a target would hit, and what is known of the target.
 
@@ -664,6 +673,7 @@ _Shown: TypeAlias = (
     | RulesShown
     | ActionsShown
     | Matches
+    | PinShown
     | Welcomed
     | Departed
     | RoomsListed
@@ -692,7 +702,9 @@ Reply: TypeAlias = (
 Event: TypeAlias = RoomEvent | Told | Reply
 
 # Iterating over an in-process client gives these.
-ClientEvent: TypeAlias = RoomEvent | Told | Standing | Notice | Missed | Expiring | Stopping | Ended
+ClientEvent: TypeAlias = (
+    RoomEvent | Told | Standing | PinShown | Notice | Missed | Expiring | Stopping | Ended
+)
 # A typed line may be answered with these.
 Answer: TypeAlias = PersistentEntry | Told | _Shown
 

@@ -94,6 +94,16 @@ def _check(arguments: str, settings: Settings) -> Command:
     return commands.Check(parse_target(one_word(arguments, "TARGET"), settings))
 
 
+def _pin(arguments: str, _: Settings) -> Command:
+    if not arguments.strip():
+        return commands.ShowPin()
+    word = one_word(arguments, "ID")
+    if word.lower() == "off":
+        return commands.Pin(0)
+    wrong = "ID must be a number that /history shows, or off"
+    return commands.Pin(number(word.removeprefix("@"), commands.MAX_POSITION, wrong))
+
+
 def _of_server(arguments: str) -> tuple[str | None, str]:
     """Return the room that is meant, which may be the whole server, and the other words."""
     word, rest = first_word(arguments)
@@ -152,6 +162,7 @@ MODERATION_ROWS = (
         _penalize("ban"),
     ),
     Row("check", "/check TARGET", "show whom a mute or a ban of someone would hit", _check),
+    Row("pin", "/pin [ID|off]", "show the pinned message, pin another, or none", _pin),
     Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo),
     Row("log", "/log [server] [N]", "show the last 20 actions in your room, or N", _log),
 )

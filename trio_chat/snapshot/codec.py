@@ -78,6 +78,7 @@ NEWS: Final = (
     *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
+    *(commands.Pin, commands.ShowPin),
 )
 
 # Of a value that is wrong, characters that are repeated.
@@ -120,6 +121,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
             _known_before(record)
             for record in client.queued
             if not isinstance(record, (commands.ShowGreeting, commands.TakeMail))
+            and not (isinstance(record, commands.ShowPin) and record.joined)
         ]
     state.counts = attrs.evolve(state.counts, logins_refused=0)
     state.ignored = {}

@@ -76,6 +76,8 @@ QueuedRecord: TypeAlias = (
     | commands.Invite
     | commands.Penalize
     | commands.Check
+    | commands.Pin
+    | commands.ShowPin
     | commands.Undo
     | commands.ShowActions
     | commands.Refuse

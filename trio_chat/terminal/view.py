@@ -16,14 +16,17 @@ from trio_chat.protocol.events import (
     EntriesShown,
     HelpShown,
     Identified,
+    Ignores,
     Joined,
     Left,
     LoggedIn,
     LoggedOut,
+    Matches,
     MembersListed,
     Missed,
     NickTaken,
     Notice,
+    PinShown,
     Refusal,
     Renamed,
     RoomsListed,
@@ -89,6 +92,7 @@ class View:
             MembersListed: self._listed,
             NickTaken: self._nick_taken,
             Missed: self._missed,
+            PinShown: self._pin_shown,
             Refusal: lambda event: self.fail(event.reason),
             Notice: lambda event: self.show(lines.notice(self._now(), event)),
             Disconnected: self._disconnected,
@@ -154,6 +158,8 @@ class View:
                 | HelpShown()
                 | DevicesListed()
                 | AccountExported()
+                | Ignores()
+                | Matches()
             ):
                 self.show(lines.answer(event))
 
@@ -347,6 +353,10 @@ class View:
     def _nick_taken(self, event: NickTaken) -> None:
         self.nick = event.nick
         self.remark(f"you are now {event.nick}")
+
+    def _pin_shown(self, event: PinShown) -> None:
+        for line in lines.answer(event):
+            self.windows.rooms.get(event.room, self.current).add(self._now(), line)
 
     def _missed(self, event: Missed) -> None:
         room = self.windows.rooms.get(event.room)

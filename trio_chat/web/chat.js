@@ -519,6 +519,9 @@ const HANDLERS = new Map(Object.entries({
   departed: (chat, _, place) => chat.departed(place),
   members_listed: (chat, event, place) => chat.membersListed(event, place),
   missed: (_, event, place) => place?.miss(event.count),
+  pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
+    chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
+  },
   notice: (chat, event, _, asked) => {
     // With another id it answers a dialog.
     if (event.id === undefined || asked !== undefined) {

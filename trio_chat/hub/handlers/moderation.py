@@ -60,13 +60,14 @@ class Moderation:
         collect: Collect,
         authorize: Authorize,
         targets: Targets,
+        ruling: Ruling,
         log: RoomLog,
     ) -> None:
         self._state = state
         self._collect = collect
         self._authorize = authorize
         self._log = log
-        self._ruling = Ruling(state, collect, authorize, log)
+        self._ruling = ruling
         self._targets = targets
         self.handlers: Handlers = {
             commands.ClaimRoom: self._claim,

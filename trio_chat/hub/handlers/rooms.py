@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import listable
-from trio_chat.moderation.rules import Role, RoomRules
+from trio_chat.moderation.rules import PIN, Role, RoomRules
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
 
@@ -81,12 +81,15 @@ class Rooms:
                 code=Code.IN_TOO_MANY_ROOMS,
                 limit="rooms_per_client",
             )
-        self._authorize.check_join(user, name.display, self._rules_of(name.casefolded))
+        rules = self._rules_of(name.casefolded)
+        self._authorize.check_join(user, name.display, rules)
         self._hooks.join(session, name.casefolded)
         leaving = next(iter(user.rooms)) if len(user.rooms) == limit == 1 else None
         draft = events.Entered(user.id, user.nick, name.casefolded, name.display, leaving)
         # The log's answer completes this with the state of the room at that time.
         self._collect.claim(session, draft, events.Welcomed(name.casefolded, name.display))
+        if rules is not None and rules.value(PIN) is not None:
+            self._collect.next(session, commands.ShowPin(name.casefolded, joined=True))
 
     def _rules_of(self, name: str) -> RoomRules | None:
         room = self._state.rooms.get(name)
