@@ -18,6 +18,7 @@ def contradictions(settings: Settings) -> Iterator[str]:
     """Yield a sentence for each contradiction, which names the settings and says what to do."""
     yield from _of_sizes(settings)
     yield from _of_endpoints(settings)
+    yield from _of_tokens(settings)
     if is_store_url(settings.store):
         yield from _of_passwords(settings)
 
@@ -47,6 +48,15 @@ def _of_endpoints(settings: Settings) -> Iterator[str]:
     for endpoint in settings.listen:
         if "tls" in endpoint.accept and endpoint.accept != ALL and not cert:
             yield f"listen takes TLS at {endpoint.place}: that needs tls_cert and tls_key"
+
+
+def _of_tokens(settings: Settings) -> Iterator[str]:
+    key, audience = settings.jwt_key, settings.jwt_audience
+    if bool(key) != bool(audience):
+        given, missing = ("jwt_key", "jwt_audience") if key else ("jwt_audience", "jwt_key")
+        yield f"{given} needs {missing} too: tokens for other services must not count here"
+    if key and is_store_url(settings.store):
+        yield "jwt_key does not go with a store on Redis: people cannot log in there"
 
 
 def _of_passwords(settings: Settings) -> Iterator[str]:

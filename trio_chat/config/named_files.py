@@ -1,4 +1,4 @@
-"""Reads the files that settings name: the token of operators, the certificate, the greeting.
+"""Reads the files that settings name: a token, a certificate, a greeting, the key of a site.
 
 They are read in threads, because a file system may be slow.
 """
@@ -14,12 +14,14 @@ from attrs import frozen
 
 from trio_chat.config.certificate import read_certificate
 from trio_chat.config.greeting import FILE, read_greeting
+from trio_chat.config.site_key import read_site_key
 from trio_chat.config.token import read_token
 from trio_chat.errors import SettingsError
 
 if TYPE_CHECKING:
     from trio_chat.config.certificate import Certificate
     from trio_chat.config.settings import Settings
+    from trio_chat.config.site_key import SiteKey
 
 logger = logging.getLogger("trio_chat")
 
@@ -31,6 +33,7 @@ class NamedFiles:
     token: bytes | None = None
     certificate: Certificate | None = None
     greeting: tuple[str, ...] = ()
+    site_key: SiteKey | None = None
 
 
 async def read_named_files(settings: Settings, *, start_without: bool = False) -> NamedFiles:
@@ -48,15 +51,15 @@ async def read_named_files(settings: Settings, *, start_without: bool = False) -
         if not start_without:
             raise
         logger.error(  # noqa: TRY400 - its sentence says it
-            "the token, the certificate and the greeting are not in use until a reload",
+            "the token, the certificate, the greeting and the key are not in use until a reload",
             extra={"problem": str(error)},
         )
         return NamedFiles()
 
 
 def _names_files(settings: Settings) -> bool:
-    names_token_or_certificate = settings.metrics_token_file or settings.tls_cert
-    return bool(names_token_or_certificate) or settings.greeting.startswith(FILE)
+    named = settings.metrics_token_file or settings.tls_cert or settings.jwt_key
+    return bool(named) or settings.greeting.startswith(FILE)
 
 
 def _read(settings: Settings) -> NamedFiles:
@@ -65,4 +68,5 @@ def _read(settings: Settings) -> NamedFiles:
         token=read_token(Path(token)) if token else None,
         certificate=read_certificate(settings),
         greeting=read_greeting(settings),
+        site_key=read_site_key(settings),
     )

@@ -23,11 +23,13 @@ from trio_chat.config.node import a_node
 from trio_chat.config.store_url import SQLITE, a_store, without_password
 from trio_chat.config.validators import (
     a_bool,
+    a_claim,
     a_host,
     a_path,
     is_http_host,
     is_number,
     is_origin,
+    is_site,
     list_of,
     must_be,
     networks,
@@ -250,6 +252,17 @@ class Settings:
             FOR_NEW_CLIENTS,
         ),
     )
+    embed_origins: tuple[str, ...] = field(
+        default=(),
+        validator=list_of("origins of sites, such as https://www.example.org", is_site),
+        metadata=about(
+            "Listening",
+            "Origins of sites that may show the page in a frame, separated by commas.",
+            "None: a page in a foreign frame can be made to take clicks that its visitor means "
+            "for something else. These sites may also log their people in.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
 
     store: str = field(
         default="auto",
@@ -285,6 +298,39 @@ class Settings:
             "Whether people may have accounts: nicks of their own, with passwords.",
             "They may, if the store is a file: accounts are in a second file beside it "
             "(PORT.people.db). A store in memory or on Redis keeps no accounts.",
+            AT_A_RESTART,
+        ),
+    )
+    jwt_key: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Rooms and messages",
+            "File with the key by which a site signs tokens for its people; needs jwt-audience.",
+            "None: the chat has accounts of its own. With a key, the site has them. The file has "
+            "a public key in PEM, or a secret that is closed to other users; a reload reads it "
+            "again.",
+            AT_A_RESTART,
+        ),
+    )
+    jwt_audience: str = field(
+        default="",
+        validator=a_claim,
+        metadata=about(
+            "Rooms and messages",
+            "Name of this chat in the tokens of a site (aud); needs jwt-key.",
+            "None, but a key needs one: a token for another service of the site must not count "
+            "here (RFC 8725, 3.9).",
+            AT_A_RESTART,
+        ),
+    )
+    jwt_issuer: str = field(
+        default="",
+        validator=a_claim,
+        metadata=about(
+            "Rooms and messages",
+            "Name of the site in its tokens (iss).",
+            "Any: the key says who has signed. It matters if several sites share a key.",
             AT_A_RESTART,
         ),
     )
@@ -688,7 +734,7 @@ class Settings:
     @property
     def keeps_accounts(self) -> bool:
         """Whether people may have accounts."""
-        return self.accounts and self.store.startswith(SQLITE)
+        return self.accounts and not self.jwt_key and self.store.startswith(SQLITE)
 
     @property
     def instance(self) -> str:

@@ -21,6 +21,7 @@ from trio_chat.config.certificate import read_certificate
 from trio_chat.config.endpoints import Endpoint, problem_of
 from trio_chat.config.greeting import read_greeting
 from trio_chat.config.settings import Settings
+from trio_chat.config.site_key import read_site_key
 from trio_chat.config.store_access import read_store_access
 from trio_chat.config.store_url import SQLITE, without_password
 from trio_chat.config.token import read_token
@@ -70,6 +71,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
     read_certificate(settings)  # so does this
     read_greeting(settings)  # and this
     read_store_access(settings)  # and this
+    read_site_key(settings)  # and this
     return settings
 
 

@@ -72,6 +72,11 @@ def is_origin(text: str) -> bool:
     )
 
 
+def is_site(text: str) -> bool:
+    """Whether this is the origin of a site; `null` and the schemes of extensions are none."""
+    return text.startswith(("https://", "http://")) and is_origin(text)
+
+
 def list_of(what: str, holds: Callable[[str], bool]) -> Validator:
     """Make a validator of lists of texts; it names the first wrong one."""
 
@@ -135,6 +140,15 @@ a_host = must_be(
 a_path = must_be(
     "a path in printable characters, or nothing",
     lambda value: type(value) is str and value.isprintable(),
+)
+
+
+MOST_CLAIM: Final = 200
+a_claim = must_be(
+    f"at most {MOST_CLAIM} printable ASCII characters",
+    lambda value: (
+        type(value) is str and value.isascii() and value.isprintable() and len(value) <= MOST_CLAIM
+    ),
 )
 
 

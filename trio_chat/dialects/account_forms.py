@@ -63,7 +63,9 @@ ACCOUNT_FORMS: Final[dict[str, Form]] = {
         "log in to an account",
     ),
     "authenticate": Form(
-        commands.Authenticate, {"token": _secret("token")}, "log in with the token of a device"
+        commands.Authenticate,
+        {"token": _secret("token")},
+        "log in with the token of a device, or of a site",
     ),
     "logout": Form(commands.LogOut, {}, "log out of the account"),
     "change_password": Form(

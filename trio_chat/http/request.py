@@ -164,17 +164,18 @@ def _answer(head: Head, settings: Settings, reports: Reports | None, *, wants_tl
         return _accepted(head, settings)
     if resource is None:
         raise Unserved(400, "Only OPTIONS is for all of a server.")
-    return _served(resource, head)
+    return _served(resource, head, settings)
 
 
-def _served(resource: web.Resource, head: Head) -> _Answer:
+def _served(resource: web.Resource, head: Head, settings: Settings) -> _Answer:
     """Answer with the file, or that the client has it already (RFC 9110, 13.1.2)."""
     _only_reads(head)
     known = head.get("if-none-match")
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    headers = web.embeddable(resource.headers, settings.embed_origins)
     if tags & {resource.etag, "*"}:
-        return _Answer(304, resource.headers)
-    return _Answer(200, resource.headers, resource.body)
+        return _Answer(304, headers)
+    return _Answer(200, headers, resource.body)
 
 
 def _only_reads(head: Head) -> None:

@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import trio
 from attrs import field, frozen
@@ -21,6 +21,9 @@ from trio_chat.people import LoggedIn
 from trio_chat.people.networks import network_of
 from trio_chat.people.throttle import Throttle
 from trio_chat.protocol.names import Name, parse_nick
+
+if TYPE_CHECKING:
+    from trio_chat.people.site_tokens import SiteTokens
 
 logger = logging.getLogger("trio_chat")
 
@@ -68,7 +71,11 @@ Authenticate: TypeAlias = Callable[[Credentials], Awaitable[Identity]]
 class Authority:
     """Asks `authenticate` who somebody is. All methods that wait raise `Refused`."""
 
-    def __init__(self, authenticate: Authenticate, nick_chars: int) -> None:
+    def __init__(
+        self, authenticate: Authenticate, nick_chars: int, tokens: SiteTokens | None = None
+    ) -> None:
+        """`tokens` is the same function, if it checks the tokens of a site."""
+        self.tokens = tokens
         self._authenticate = authenticate
         self._nick_chars = nick_chars
         self._limiter = trio.CapacityLimiter(QUESTIONS)

@@ -271,7 +271,8 @@ class Hello:
 
     With `client` and `token` a client can resume within `grace` seconds. It cannot if the token is
     empty. `log` identifies the room log: positions of different logs cannot be compared. `greeting`
-    is the operator's text for people, with a line feed between its lines.
+    is the operator's text for people, with a line feed between its lines. Sites of `embed_origins`
+    may show the page in a frame, and log their people in there.
     """
 
     client: str
@@ -285,6 +286,7 @@ class Hello:
     version: str = "unknown"
     log: str = ""
     greeting: str = ""
+    embed_origins: list[str] = field(factory=list)
 
 
 @define

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Fields that were added within version 1 of the protocol, with their values for older servers.
 ADDED: Final[Mapping[type, Mapping[str, object]]] = {
     events.Refusal: {"code": Code.REFUSED.value},
-    events.Hello: {"log": "", "greeting": ""},
+    events.Hello: {"log": "", "greeting": "", "embed_origins": []},
     events.Departed: {"reason": ""},
     events.ActionShown: {"undoable": False},
     events.SessionResumed: {"person": ""},

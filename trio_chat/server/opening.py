@@ -13,6 +13,7 @@ from trio_chat.config.certificate import Tls
 from trio_chat.config.named_files import read_named_files
 from trio_chat.config.settings import Settings
 from trio_chat.config.store_url import SQLITE, is_store_url
+from trio_chat.errors import SettingsError
 from trio_chat.hub.expiry import watch_logins
 from trio_chat.hub.handlers.hooks import Hooks
 from trio_chat.hub.hub import Hub
@@ -35,6 +36,7 @@ from trio_chat.transports.readiness import open_readiness
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
+    from trio_chat.config.named_files import NamedFiles
     from trio_chat.hub.handlers.hooks import BeforeConnect, BeforeJoin, BeforeSay
     from trio_chat.people.accounts import People
     from trio_chat.people.authority import Authenticate
@@ -87,10 +89,14 @@ async def open_chat(
 
     Exceptions come in groups, as nurseries raise them. Two are raised bare, before anything runs:
     `StoreError` if the file that `settings.store` names cannot be used, and `SettingsError` if a
-    file that another setting names cannot be read.
+    file that another setting names cannot be read, or if `authenticate` does not go with them.
     """
     settings = settings or Settings()
-    elsewhere = authenticate is not None
+    if is_store_url(settings.store) and authenticate is not None:
+        raise SettingsError("authenticate does not go with a store on Redis")
+    if settings.jwt_key and authenticate is not None:
+        raise SettingsError("jwt_key and authenticate exclude each other: leave one of them out")
+    elsewhere = bool(settings.jwt_key) or authenticate is not None
     table = make_table(commands, accounts=settings.keeps_accounts, elsewhere=elsewhere)
     kept_rooms = kept_rooms_of(settings)
     files = await read_named_files(settings, start_without=predecessor is not None)
@@ -115,8 +121,7 @@ async def open_chat(
             # Without accounts, the key is what a successor has, too.
             own = Tags(Marks(log.identity.encode())) if people is None else people.tags
             restore.state.tags = own
-            if authenticate is not None:
-                restore.state.authority = Authority(authenticate, settings.nick_chars)
+            restore.state.authority = _authority(settings, files, authenticate)
             restore.state.operators = settings.operator_keys()
             readers = list(restore.sessions(handover.clients, send, readiness))
             hub = Hub(
@@ -149,6 +154,18 @@ async def open_chat(
             await chat.stop()
             # Reads and timers that the hub has started, and that nobody waits for any more.
             nursery.cancel_scope.cancel("the chat has stopped")
+
+
+def _authority(
+    settings: Settings, files: NamedFiles, authenticate: Authenticate | None
+) -> Authority | None:
+    if settings.jwt_key:
+        # Only such a chat needs the extra package that this module uses.
+        from trio_chat.people.site_tokens import SiteTokens  # noqa: PLC0415 - as said above
+
+        tokens = SiteTokens(files.site_key, settings.jwt_audience, settings.jwt_issuer)
+        return Authority(tokens, settings.nick_chars, tokens)
+    return None if authenticate is None else Authority(authenticate, settings.nick_chars)
 
 
 def _node_of(log: LocalLog | SharedLog) -> str:

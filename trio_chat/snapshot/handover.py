@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import define, field
 
 from trio_chat.config.settings import Settings
+from trio_chat.config.site_key import read_site_key
 from trio_chat.config.store_url import SQLITE
 from trio_chat.config.token import read_token
 from trio_chat.errors import Refused, SettingsError, StateError, StoreError
@@ -73,6 +74,7 @@ def check_settings(settings: Settings, store: str, schema: int = SCHEMA_VERSION)
     kept_rooms_of(settings)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))
+    read_site_key(settings)
     old, new = _place_of(store), _place_of(settings.shown_store)
     if old != new:
         raise StateError(

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # Scripts, styles, images and connections are this server's own, and nothing is inline. So what
 # someone says could not run even if the page took it for markup.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "manifest-src 'self'; worker-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
+_NOWHERE: Final = "'none'"
 _HEADERS: Final = {
     # Asked for again each time, and answered with a 304: a new version is there at once.
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": f"{_POLICY}{_NOWHERE}",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
@@ -54,6 +55,13 @@ class Resource:
 def find(path: str) -> Resource | None:
     """The file at this path, if there is one."""
     return _resources().get(path)
+
+
+def embeddable(headers: Mapping[str, str], origins: Sequence[str]) -> Mapping[str, str]:
+    """Return the headers of a file that pages of these origins may show in a frame."""
+    if not origins:
+        return headers
+    return {**headers, "Content-Security-Policy": _POLICY + " ".join(origins)}
 
 
 @cache

@@ -513,6 +513,7 @@ const HANDLERS = new Map(Object.entries({
   renamed: (chat, event, place) => chat.passing(event, place),
   told: (chat, event, _, __, follows) => chat.told(event, follows),
   nick_taken: (chat, event) => chat.named(event.nick),
+  expiring: (chat) => chat.handlers.expiring(),
   logged_in: (chat, event) => chat.loggedIn(event),
   logged_out: (chat, event) => chat.loggedOut(event),
   welcomed: (chat, event, _, asked, follows) => chat.welcomed(event, asked, follows),

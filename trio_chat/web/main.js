@@ -10,6 +10,7 @@ import { Composer } from "./composer.js";
 import { ask, confirm, Entrance, help, sentence, setUpDialogs } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { closeDrawers, isNarrow, setUpDrawers } from "./drawers.js";
+import { Embedding } from "./embedding.js";
 import { Finder } from "./finder.js";
 import { setUpKeys } from "./keys.js";
 import { drawHeading, drawMembers, drawPlaces } from "./lists.js";
@@ -50,6 +51,7 @@ const chat = new Chat(
   session,
   {
     changed,
+    expiring: () => embedding.ask(),
     heard: (place, entry, isForUs) => attention.heard(place, entry, isForUs),
     answered: (text) => {
       attention.answered(text);
@@ -63,6 +65,7 @@ const chat = new Chat(
 );
 
 const account = new Account(session, chat);
+const embedding = new Embedding(session);
 const login = new Login(account, (text) => {
   if (chat.isLoggedIn && !chat.isEntered) {
     came(() => settleIn());
@@ -175,7 +178,7 @@ async function comeBack(resumed) {
 // This is a new client. Take the last nick and rooms, or ask for them.
 async function comeIn(hello) {
   chat.renew(hello);
-  const problem = await account.authenticate();
+  const problem = (await embedding.authenticate()) || (await account.authenticate());
   await settleIn(problem && sentence({ message: problem }));
 }
 

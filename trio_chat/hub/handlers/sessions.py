@@ -78,6 +78,7 @@ class Sessions:
             version=version(),
             log=self._log.identity,
             greeting="\n".join(self._state.greeting),
+            embed_origins=list(settings.embed_origins),
         )
         self._collect.reply(session, hello)
 
