@@ -79,6 +79,14 @@ def test_they_are_one_daemon(serve_workers: Start, talk: Talk) -> None:
     assert len(re.findall(r"\n  \d +process \d+, clients: \d+, .*, restarts: 0, ready", out)) == 2
 
 
+def test_one_of_them_mutes_and_lists_that(serve_workers: Start) -> None:
+    served = serve_workers()
+    assert served.told("log")[0] == "there are no actions\n"
+    out, err = served.told("mute", "net:7f3a09c2", "2h")
+    assert (out, err) == ("muted net:7f3a09c2 on the server for 2 hours [A1]\n", "")
+    assert "muted net:7f3a09c2" in served.told("log")[0]
+
+
 # --- workers that die -----------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from trio_chat.daemon import run, streams
 from trio_chat.daemon.account_commands import account
 from trio_chat.daemon.commands import COMMANDS, config_option
 from trio_chat.daemon.logs import escaped
+from trio_chat.daemon.moderation_commands import MODERATION_COMMANDS
 from trio_chat.daemon.output import show
 from trio_chat.daemon.store_commands import store
 from trio_chat.errors import ControlError, SettingsError, StoreError
@@ -143,7 +144,7 @@ def check(file: Path | None) -> None:
     show(f"{file or 'environment'}: settings are fine")
 
 
-for command in (*COMMANDS, account, store):
+for command in (*COMMANDS, *MODERATION_COMMANDS, account, store):
     group.add_command(command)
 
 

@@ -13,7 +13,7 @@ from attrs import asdict, define, field
 
 from trio_chat.config.changes import Changes, changes
 from trio_chat.config.settings import Settings
-from trio_chat.daemon import systemd
+from trio_chat.daemon import moderation, systemd
 from trio_chat.daemon.accounts import DELETE, DONE, manage
 from trio_chat.daemon.changing import (
     Changing,
@@ -45,6 +45,8 @@ logger = logging.getLogger("trio_chat")
 
 # Commands for the whole chat may be for one of its nodes.
 NODE: Final[Mapping[str, type]] = {"node": str}
+# Those of moderators may be for a room, and not for the whole server.
+ROOM: Final[Mapping[str, type]] = {"room": str}
 
 
 @define
@@ -76,6 +78,8 @@ class Operations:
             "announce": Command(self.announce, takes={"text": str}, may_take=NODE),
             "kick": Command(self.kick, takes={"client": str, "reason": str}, may_take=NODE),
             "account": Command(self.account, takes={"do": str}, may_take={"name": str}),
+            "moderate": Command(self.moderate, takes={"do": str, "arguments": str}, may_take=ROOM),
+            "actions": Command(self.actions, takes={"limit": int}, may_take=ROOM),
             "reload": Command(self.reload),
             "upgrade": Command(self.upgrade, then=self.end_upgrade),
             "stop": Command(self.stop, then=self.begin_stop),
@@ -165,6 +169,18 @@ class Operations:
             extra = {"by": "control socket", "account": listing.answer["nick"]}
             logger.info(DONE[do], extra=extra)
         return listing
+
+    async def moderate(self, do: str, arguments: str, room: str = "") -> Response:
+        """Mute, ban or undo; see `moderation.act`."""
+        self._check_ours()
+        if do not in moderation.ROWS:
+            raise ControlError(f"one can {', '.join(moderation.ROWS)}, but not {do!r}")
+        return await moderation.act(self.chat, do, arguments, room)
+
+    async def actions(self, limit: int, room: str = "") -> Listing:
+        """List the actions of moderators; see `moderation.actions`."""
+        self._check_ours()
+        return await moderation.actions(self.chat, limit, room)
 
     def _check_ours(self) -> None:
         if self.successor is not None:

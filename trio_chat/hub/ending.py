@@ -69,7 +69,7 @@ class Ending:
         self._state.forget_address(session.link.address)
         session.link.release()
         reason = session.closing or ""
-        self._state.counts.left["spoke HTTP" if session.only_asks else reason] += 1
+        self._state.counts.left["spoke HTTP" if session.speaks_http else reason] += 1
         user = session.user
         # Otherwise its user stays: detached, or on another connection.
         left = user.session is session

@@ -208,9 +208,14 @@ class Session:
         self.input_ended = False
 
     @property
-    def only_asks(self) -> bool:
-        """Whether it only sends HTTP requests, and so does not take part in the chat."""
+    def speaks_http(self) -> bool:
+        """Whether it sends HTTP requests."""
         return self.encoding.dialect == "http"
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether it does not take part in the chat: it asks by HTTP, or for the operator."""
+        return self.speaks_http or self.operates
 
     @property
     def reached(self) -> dict[str, int]:

@@ -28,13 +28,15 @@ from trio_chat.snapshot.ahead import Ahead
 from trio_chat.snapshot.freezer import Freezer
 from trio_chat.snapshot.handover import PausedChat, kept_rooms_of
 from trio_chat.transports.listener import has_ipv4_beside, open_sockets
-from trio_chat.transports.memory import InProcessClient, in_process_client
+from trio_chat.transports.memory import InProcessClient, in_process_client, perform_as_operator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from trio_chat.hub.embedder import UserInfo
     from trio_chat.people.administration import Administration
+    from trio_chat.protocol.commands import Command
+    from trio_chat.protocol.events import Event
     from trio_chat.protocol.rows import Row
     from trio_chat.roomlog import LocalLog, SharedLog
     from trio_chat.roomlog.peers import NodeInfo
@@ -248,6 +250,15 @@ class Chat:
         Raises `ChatClosed` once the chat has stopped.
         """
         await self._ask(LogOutAll(account))
+
+    async def moderate(self, command: Command) -> list[Event]:
+        """Have the operator of the server mute, ban, undo or look it up; for the daemon.
+
+        Gives the replies and entries that came of it. Raises `Refused`, and `ChatClosed` once the
+        chat is stopping.
+        """
+        await self._clients.check_open()
+        return await perform_as_operator(self._channel, self.settings, command)
 
     @property
     def whole(self) -> WholeChat:

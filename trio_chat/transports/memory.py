@@ -16,6 +16,7 @@ from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub.handlers.sessions import limits_of
 from trio_chat.hub.inbox import Call, Connected, Drained
 from trio_chat.hub.session import Session
+from trio_chat.hub.user import User
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import (
     Acted,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from trio_chat.dialects import Piece
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
+    from trio_chat.protocol.commands import Command
     from trio_chat.protocol.events import ClientEvent, Event, Limits, PersistentEntry
     from trio_chat.protocol.names import Name
 
@@ -47,6 +49,8 @@ E = TypeVar("E")
 
 # The time that a client may take to leave the chat when the program is being cancelled.
 LEAVE_SECONDS = 1.0
+# The author of what the operator does from outside the chat.
+OPERATOR = "the operator of the server"
 
 
 class EventEncoding:
@@ -328,15 +332,38 @@ async def in_process_client(
     with channel.clone() as own:
         link = EventLink(own, settings.outbox_bytes)
         session = Session(link, EVENTS, own, room_limit=None, local=True)
-        try:
-            await own.send((session, (Connected(),), 0))
-        except trio.BrokenResourceError:
-            raise ChatClosed("the chat has stopped") from None
-        client = InProcessClient(session, link, settings)
-        try:
+        async with _connected(session, link):
+            client = InProcessClient(session, link, settings)
             if nick is not None:
                 await client.take_nick(nick)
             yield client
-        finally:
-            with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(ChatClosed):
-                await link.perform(session, commands.Disconnected("left"))
+
+
+async def perform_as_operator(
+    channel: trio.MemorySendChannel[Item], settings: Settings, command: Command
+) -> list[Event]:
+    """Have a moderator's command carried out for the operator of the server, who is nobody.
+
+    The operator is in no room, has no nick, and may act anywhere. Gives the replies and entries
+    that came of it. Raises what refuses the command, and `ChatClosed`.
+    """
+    with channel.clone() as own:
+        link = EventLink(own, settings.outbox_bytes)
+        user = User(nick=OPERATOR)
+        session = Session(link, EVENTS, own, room_limit=None, local=True, operates=True, user=user)
+        async with _connected(session, link):
+            return await link.perform(session, command)
+
+
+@asynccontextmanager
+async def _connected(session: Session, link: EventLink) -> AsyncGenerator[None, None]:
+    """Have a session in the chat for the length of a block. Raises `ChatClosed`."""
+    try:
+        await link.channel.send((session, (Connected(),), 0))
+    except trio.BrokenResourceError:
+        raise ChatClosed("the chat has stopped") from None
+    try:
+        yield
+    finally:
+        with trio.move_on_after(LEAVE_SECONDS, shield=True), suppress(ChatClosed):
+            await link.perform(session, commands.Disconnected("left"))

@@ -25,7 +25,7 @@ from trio_chat.daemon.changing import (
 )
 from trio_chat.daemon.control import Command, Listing, Response
 from trio_chat.daemon.control_client import NoDaemonError
-from trio_chat.daemon.operations import NODE
+from trio_chat.daemon.operations import NODE, ROOM
 from trio_chat.daemon.workers.asking import SECONDS, ask, ask_for_rows
 from trio_chat.daemon.workers.together import together
 from trio_chat.daemon.workers.worker import Worker
@@ -79,11 +79,15 @@ class Operations:
         return {
             "status": Command(self.status),
             "nodes": Command(partial(self._any, "nodes")),
-            "clients": Command(self.clients, takes={"limit": int}, may_take=NODE),
+            "clients": Command(partial(self._rows, "clients"), takes={"limit": int}, may_take=NODE),
             "announce": Command(partial(self._any, "announce"), takes={"text": str}, may_take=NODE),
             "kick": Command(
                 partial(self._any, "kick"), takes={"client": str, "reason": str}, may_take=NODE
             ),
+            "moderate": Command(
+                partial(self._any, "moderate"), takes={"do": str, "arguments": str}, may_take=ROOM
+            ),
+            "actions": Command(partial(self._rows, "actions"), takes={"limit": int}, may_take=ROOM),
             "reload": Command(self.reload),
             "upgrade": Command(self.upgrade, then=self.end_upgrade),
             "stop": Command(self.stop, then=self.begin_stop),
@@ -146,10 +150,10 @@ class Operations:
         """
         return await self._by_one(lambda worker: ask(worker.control, command, SECONDS, **arguments))
 
-    async def clients(self, limit: int, **arguments: object) -> Listing:
-        """List at most `limit` clients of the whole chat, in the order in which they came."""
+    async def _rows(self, command: str, **arguments: object) -> Listing:
+        """Have one worker list what is known of the whole chat."""
         answer, rows = await self._by_one(
-            lambda worker: ask_for_rows(worker.control, "clients", limit=limit, **arguments)
+            lambda worker: ask_for_rows(worker.control, command, **arguments)
         )
         return Listing(answer, rows)
 

@@ -66,7 +66,7 @@ class Connections:
         state.users[user.id] = user
         from_address = state.count_address(session.link.address)
         state.counts.connected += 1
-        if session.local:
+        if session.local and not session.operates:
             self._log(session, "client joined")
         if state.handed_over:
             self._collect.reply(session, events.Stopping(restarting=True))
