@@ -26,7 +26,7 @@ from trio_chat.dialects.websocket import FramesSnapshot
 from trio_chat.errors import Code, HandoverError, StateError, StoreError
 from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
@@ -220,16 +220,22 @@ def test_all_kinds_of_entries_are_read_as_they_were_written() -> None:
         Acted("#x", "b", "jack", "waves", 5, 2.0),
         TopicSet("#x", "#X", "a", "john", "\ud800 \U0001f600", 6, 3.0),
         Ruled("#x", "#Y", "b", "jack", "muted john", {}, 0, 7, 4.0),
+        Removed(
+            *("#x", "#Y", "b", "jack", "undid A2: x", {}, 0, 8, 5.0),
+            positions=[[4, 4], [6, 7]],
+            undoes=2,
+        ),
     ]
     described = Entries(
-        "#x", 4, "satr", ["a", "b", "a", "b"], ["john", "jack", "john", "jack"],
-        [entry.text for entry in said], [1.5, 2.0, 3.0, 4.0], ["#X", "#Y"],
+        "#x", 4, "satrd", ["a", "b", "a", "b", "b"], ["john", "jack", "john", "jack", "jack"],
+        [*(entry.text for entry in said[:4]), "4-4,6-7;2;0 undid A2: x"],
+        [1.5, 2.0, 3.0, 4.0, 5.0], ["#X", "#Y", "#Y"],
     )  # fmt: skip
     assert Entries.of("#x", said) == described
     arrived = Arrived()
     arrived.add(described, b"", [])
     state = ChatSnapshot("memory")
-    state.histories = HistoriesSnapshot([RoomHistory("#x", deque(), 7)], ahead={"#x": 3})
+    state.histories = HistoriesSnapshot([RoomHistory("#x", deque(), 8)], ahead={"#x": 4})
     arrived.complete(state, [])
     assert list(state.histories.rooms[0].entries) == said[1:]
 
@@ -249,6 +255,7 @@ ENTRY = Entries("#x", 1, "s", ["a"], ["john"], ["hi"], [1.0])
         (evolve(ENTRY, kinds="x"), b""),
         (evolve(ENTRY, kinds="t"), b""),
         (evolve(ENTRY, kinds="r"), b""),
+        (evolve(ENTRY, kinds="d", shown=["#X"]), b""),
         (evolve(ENTRY, times=[]), b""),
         (ENTRY, b"1"),
     ],

@@ -541,6 +541,18 @@ EVENTS = [
         events.Ruled("#general", "#General", "1", "mary", "muted jack", {"mute": "1"}, 3, 17),
         "> mary muted jack [A17]",
     ),
+    (
+        events.Removed(
+            "#general", "#General", "1", "mary", "removed 1 message of jack", position=17
+        ),
+        "> mary removed 1 message of jack [A17]",
+    ),
+    (
+        events.Removed(
+            "#general", "#General", "1", "jack", "removed 1 message of their own", own=True
+        ),
+        "> jack removed 1 message of their own",
+    ),
     (events.Joined("#general", "1", "john"), "> john joined the room"),
     (events.Left("#general", "1", "john"), "> john has left the room"),
     (
@@ -657,13 +669,15 @@ EVENTS = [
                     "#general", "#General", "1", "mary", "muted jack", {}, 0, 9, 1.8e9 + 99
                 ),
                 events.Acted("#general", "id", "jack", "waves", 10, 1_800_090_000.0),
+                events.Acted("#general", "id", "jack", "", 11, 1_800_090_001.0),
             ],
         ),
         (
             "> [7 2027-01-15 08:00:00 UTC] topic of #General: all\n"
             "> [8 2027-01-15 08:01:01 UTC] jack: Hi\n"
             "> [9 2027-01-15 08:01:39 UTC] mary muted jack [A9]\n"
-            "> [10 2027-01-16 09:00:00 UTC] * jack waves"
+            "> [10 2027-01-16 09:00:00 UTC] * jack waves\n"
+            "> [11 2027-01-16 09:00:01 UTC] (removed)"
         ),
     ),
     (events.EntriesShown("#general", "#General", []), "> no messages found in #General"),

@@ -51,6 +51,11 @@ EXAMPLES = [
     ("check", {"target": "@5", **AT_GO}, commands.Check(Target(entry=5), "#go")),
     ("pin", {"entry": 7, **AT_GO}, commands.Pin(7, "#go")),
     ("show_pin", AT_GO, commands.ShowPin("#go")),
+    (
+        "remove",
+        {"target": "17-19", "reason": "spam", **AT_GO},
+        commands.Remove(17, 19, None, 3_600, "spam", "#go"),
+    ),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
     ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
 ]

@@ -13,7 +13,7 @@ from loopback import PATIENCE
 from trio_chat import Settings, open_chat
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
-from trio_chat.protocol.events import Said
+from trio_chat.protocol.events import Removed, Said
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.weight import weight
 
@@ -137,3 +137,19 @@ async def test_entries_are_kept_once_the_log_is_to_keep_less(less, autojump_cloc
             kept = [entry.text for entry in state.recent.since(state.rooms["#a"], 0)]
             assert kept == [str(number) for number in range(45, 301)]
             assert state.recent.bytes > 0
+
+
+def test_removed_texts_are_emptied_and_texts_that_are_back_come_anew() -> None:
+    recent, room = Recent(10, 100_000), Room("#a", "#a", LoggedRoom())
+    entries = [Said("#a", "id", "jack", f"{n}", position=n, time=n) for n in range(3, 9)]
+    recent.keep(room, entries)
+    room.position = 8
+    recent.change(room, Removed("#a", "#a", "mod", "ann", "", positions=[[1, 4], [6, 6]]))
+    kept = recent.since(room, 0)
+    assert [entry.text for entry in kept] == ["", "", "5", "", "7", "8"]
+    assert entries[0].text == "3"  # clients in the process may have yet to read it
+    assert recent.bytes == weight(kept)
+    back = Removed("#a", "#a", "mod", "ann", "", positions=[[1, 4], [6, 6]], undoes=9)
+    recent.change(room, back)
+    assert [entry.position for entry in recent.since(room, 0)] == [7, 8]
+    recent.change(Room("#b", "#b", LoggedRoom()), back)

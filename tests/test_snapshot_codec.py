@@ -13,7 +13,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_chat import Acted, Ruled, Said, Settings, SettingsError, StoreError, TopicSet, custom
+from trio_chat import (
+    Acted,
+    Removed,
+    Ruled,
+    Said,
+    Settings,
+    SettingsError,
+    StoreError,
+    TopicSet,
+    custom,
+)
 from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.echo import Echo
 from trio_chat.dialects.line import LinesSnapshot
@@ -53,6 +63,7 @@ from trio_chat.protocol.commands import (
     Recover,
     Refuse,
     Register,
+    Remove,
     Resume,
     RevokeDevice,
     Say,
@@ -145,6 +156,8 @@ QUEUED_SINCE: list[QueuedRecord] = [
     Check(Target(network="7f3a09c2"), "#x", "ban"),
     Pin(7, "#x"),
     ShowPin("#x", joined=True),
+    Remove(17, 19, None, 3_600, "spam", "#x"),
+    Remove(0, 0, Target(parse_nick("Mary", 32)), None, "", "#x"),
     Undo(7, "#x"),
     ShowActions(20, None, "#x"),
 ]
@@ -287,11 +300,13 @@ seconds = st.floats(allow_nan=False, allow_infinity=False)
 data = st.binary(max_size=9)
 maybe = st.none() | texts
 changed_fields = st.dictionaries(texts, maybe, max_size=3)
+runs = st.lists(st.lists(numbers, min_size=2, max_size=2), max_size=3)
 kept = (
     st.builds(Said, texts, texts, texts, texts, numbers, seconds)
     | st.builds(Acted, texts, texts, texts, texts, numbers, seconds)
     | st.builds(TopicSet, texts, texts, texts, texts, texts, numbers, seconds)
     | st.builds(Ruled, texts, texts, texts, texts, texts, changed_fields, numbers, numbers, seconds)
+    | st.builds(Removed, texts, texts, texts, texts, texts, positions=runs, undoes=numbers)
 )
 readers = st.builds(
     ReaderSnapshot,

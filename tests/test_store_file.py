@@ -34,7 +34,7 @@ from stores import KEEP, KEPT_FILES, NOBODY, killed, said
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Acted, PersistentEntry, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, PersistentEntry, Removed, Ruled, Said, TopicSet
 from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.roomlog.sqlite import schema
 from trio_chat.roomlog.sqlite.file import open_store
@@ -680,6 +680,7 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
         (2, "070239e605e5e23281bb7b29d5a275554260e3a9cebca74d251ce46d0955caf0"),
         (3, "59c4347375f0f2b6855543c322d08ff983fc2434969f14b4e8b1f1fad5cba61d"),
         (4, "6157657a346a24db49af51ad5c78817278922dbb8ccab5872ca660d33bfed78b"),
+        (5, "ffe921b25bac4ac16c6dbf68a5d4995aaf9c0defb485f03220d95b3c48431c67"),
     ],
 )
 def test_the_kept_files_are_those_they_always_were(version: int, digest: str) -> None:
@@ -769,6 +770,34 @@ async def test_rules_of_a_file_of_an_earlier_version_are_read_whole(path: Path) 
             Action(5, begun + 60, *zhora, texts[1], was, now),
             Action(7, begun + 60.002, *zhora, texts[2], {}, {}),
         ]
+
+
+async def test_removed_texts_of_a_file_of_an_earlier_version_are_read_and_put_back(
+    path: Path,
+) -> None:
+    shutil.copy(KEPT_FILES[5], path)
+    room, mary, jack = "#removed", ("id-mary", "mary"), ("id-jack", "jack")
+    begun = 1_769_861_400.0
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        own = "removed 1 message of their own"
+        assert await log.read(room, 0, 9) == [
+            *(Said(room, *jack, "", n, begun + (n - 4) / 1000) for n in (4, 5)),
+            Said(room, *jack, "kept", 6, begun + 0.002),
+            Said(room, *jack, "", 7, begun + 0.003),
+            Removed(
+                *(room, "#Removed", *mary, "removed 2 messages of jack", {}, 0, 8, begun + 60),
+                positions=[[4, 5]],
+            ),
+            Removed(
+                *(room, "#Removed", *jack, own, {}, 0, 9, begun + 120),
+                positions=[[7, 7]],
+                own=True,
+            ),
+        ]
+        assert [action.removed for action in await log.actions(room, None, 9)] == [[[4, 5]]]
+        undo = Removed(room, "#Removed", *mary, "undid it", positions=[[4, 5]], undoes=8)
+        assert await log.append([undo]) == [undo]
+        assert [entry.text for entry in await log.read(room, 3, 2)] == ["spam", "Straße ÄPFEL"]
 
 
 @pytest.mark.parametrize(

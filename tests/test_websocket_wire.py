@@ -277,6 +277,10 @@ EVENTS = [
     events.Acted("#a", "id", "jack", "waves", 8, 1.0),
     events.TopicSet("#a", "#A", "id", "jack", "tea", 9, 1.0),
     events.Ruled("#a", "#A", "id", "mary", "muted jack", {"mute": None}, 3, 9, 1.0),
+    events.Removed(
+        *("#a", "#A", "id", "mary", "removed 2 messages of jack", {}, 3, 9, 1.0),
+        positions=[[3, 3], [5, 5]],
+    ),
     events.Joined("#a", "id", "jack"),
     events.Left("#a", "id", "jack"),
     events.Renamed("#a", "id", "jack", "jim"),

@@ -19,6 +19,7 @@ from trio_chat.dialects.moderation_forms import MODERATION_FORMS
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
+    RULINGS,
     Answered,
     EntriesShown,
     Event,
@@ -26,7 +27,6 @@ from trio_chat.protocol.events import (
     Joined,
     LabelledEvent,
     Left,
-    Ruled,
     Said,
     SessionResumed,
     TellSent,
@@ -59,7 +59,9 @@ ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 # Texts that these events have beside the fields of their records, once a member logs in or out.
 IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
 # Fields of events that are for the log or the hub, and in no document.
-LEFT_OUT: Final[dict[type, frozenset[str]]] = {Ruled: frozenset({"changes", "version", "ousted"})}
+LEFT_OUT: Final[dict[type, frozenset[str]]] = dict.fromkeys(
+    RULINGS, frozenset({"changes", "version", "ousted"})
+)
 
 # Values that JSON writes as they are.
 _PLAIN: Final = frozenset({str, int, bool, Code})

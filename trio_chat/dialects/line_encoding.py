@@ -36,6 +36,7 @@ from trio_chat.protocol.events import (
     Notice,
     PinShown,
     Refusal,
+    Removed,
     Renamed,
     RoomsListed,
     Ruled,
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 
     from trio_chat.dialects import Piece
     from trio_chat.protocol.events import PersistentEntry
+
+
+# What a history has in the place of a message that was removed.
+REMOVED_TEXT: Final = "(removed)"
 
 
 def _list(names: list[str], more: int) -> str:
@@ -182,10 +187,17 @@ def _entries_shown(event: EntriesShown) -> str:
 def _dated(entry: PersistentEntry) -> str:
     """Return the line of a persistent entry, with its position and time (UTC) before it."""
     minute, second = divmod(int(entry.time), 60)
-    shown = (
-        f"{entry.nick}: {entry.text}" if isinstance(entry, Said) else _LINES[type(entry)](entry)[2:]
-    )
+    if not entry.text:
+        shown = REMOVED_TEXT
+    elif isinstance(entry, Said):
+        shown = f"{entry.nick}: {entry.text}"
+    else:
+        shown = _LINES[type(entry)](entry)[2:]
     return f"> [{entry.position} {_date(minute)}:{second:02} UTC] {shown}"
+
+
+def _removed(event: Removed) -> str:
+    return f"> {event.nick} {event.text}" + ("" if event.own else f" [A{event.position}]")
 
 
 # A long page is rendered within the hub's turn, and without a cache half of that time is for dates.
@@ -199,6 +211,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Acted: lambda e: f"> * {e.nick} {e.text}",
     TopicSet: lambda e: f"> topic of {e.room_name}: {e.text}",
     Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",
+    Removed: _removed,
     Joined: lambda e: f"> {e.nick} joined the room",
     Left: lambda e: f"> {e.nick} has left the room",
     Renamed: lambda e: f"> {e.old} is now known as {e.nick}",

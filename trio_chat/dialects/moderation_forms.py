@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from trio_chat.dialects.forms import (
     NICK,
     ROOM,
@@ -22,6 +24,8 @@ from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.moderation.spans import LONGEST
 from trio_chat.protocol import commands
+from trio_chat.protocol.moderation_rows import parse_removed
+from trio_chat.protocol.rows import Misused
 from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:
@@ -44,6 +48,13 @@ def _one_of(what: str, words: Iterable[str]) -> Field:
     return Field(read, {"enum": list(known)})
 
 
+def _removed(value: object, context: Context) -> commands.Remove:
+    try:
+        return parse_removed(string(value, "target"), context.settings)
+    except Misused as error:
+        raise Refused(str(error), code=Code.BAD_DOCUMENT) from None
+
+
 _SECONDS: Final = number("seconds", 1, LONGEST)
 
 
@@ -63,6 +74,14 @@ def _set_room(setting: str, value: str, room: str) -> commands.SetRoom:
         sentence = f"{setting} must be {SETTINGS[setting].choices}"
         raise Refused(sentence, code=Code.BAD_DOCUMENT)
     return commands.SetRoom(setting, read, room)
+
+
+def _remove(
+    record: commands.Remove, seconds: int | None, reason: str, room: str
+) -> commands.Remove:
+    if record.target is None and seconds != commands.REMOVED_TIME:
+        raise Refused("only a removal of a person's messages has seconds", code=Code.BAD_DOCUMENT)
+    return evolve(record, seconds=seconds, reason=reason, room=room)
 
 
 def _moderate(
@@ -136,6 +155,21 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         "pin the entry with this position; 0 pins none",
     ),
     "show_pin": Form(commands.ShowPin, {"room": ROOM}, "ask for the pinned entry of a room"),
+    "remove": Form(
+        _remove,
+        {
+            "target": Field(_removed, STRING),
+            "seconds": Field(
+                _seconds, {**_SECONDS.schema, "type": ["integer", "null"]}, commands.REMOVED_TIME
+            ),
+            "reason": Field(_reason, STRING, ""),
+            "room": ROOM,
+        },
+        (
+            "remove messages: that with an ID such as `17`, those of `17-19`, or those of a target "
+            "as in `moderate` within the last `seconds`; `null` is any time"
+        ),
+    ),
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},

@@ -110,7 +110,11 @@ class CatchingUp:
             return
         # It may have left meanwhile, or left and joined: its leave was on its way to the log.
         room = session.user.rooms.get(page.room)
-        if room is not None and page.after == session.positions[room.name]:
+        if (
+            room is not None
+            and page.after == session.positions[room.name]
+            and page.changed == room.changed  # else it may have texts that are removed
+        ):
             # A shared log has entries that are not folded yet. Everyone gets them once they are.
             folded = [entry for entry in page.entries if entry.position <= room.position]
             entries = folded or self._state.recent.since(room, page.after)
@@ -175,7 +179,7 @@ class CatchingUp:
                 sent += self._fill(session, room, entries, rest)
             else:
                 session.paging = True
-                self._nursery.start_soon(self._read_page, session, room.name, after)
+                self._nursery.start_soon(self._read_page, session, room, after)
         self._outboxes.send(session)
         return sent
 
@@ -190,7 +194,7 @@ class CatchingUp:
         size = again = 0
         for entry in entries:
             session.positions[room.name] = entry.position
-            if hears(session, entry):
+            if hears(session, entry) and _is_shown(session, entry):
                 label = session.labels.pop((room.name, entry.position), None)
                 size += size_of(self._outboxes.put_event(session, entry, label))
                 if entry.position <= before:
@@ -249,15 +253,21 @@ class CatchingUp:
         await self._tell(session, MayGoOn(session))
 
     @trio.lowlevel.enable_ki_protection
-    async def _read_page(self, session: Session, room: str, after: int) -> None:
+    async def _read_page(self, session: Session, room: Room, after: int) -> None:
+        name, changed = room.name, room.changed
         try:
-            entries = await self._log.read(room, after, PAGE_ENTRIES)
+            entries = await self._log.read(name, after, PAGE_ENTRIES)
         except Exception:
-            logger.exception("the room log cannot be read", extra={"room": room})
+            logger.exception("the room log cannot be read", extra={"room": name})
             entries = []
-        await self._tell(session, PageRead(session, room, after, entries))
+        await self._tell(session, PageRead(session, name, after, entries, changed))
 
     async def _tell(self, session: Session, event: MayGoOn | PageRead) -> None:
         # The session's task or the chat may have ended meanwhile.
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             await session.channel.send(event)
+
+
+def _is_shown(session: Session, entry: PersistentEntry) -> bool:
+    """Whether a session is sent an entry. People need no lines of messages that are removed."""
+    return bool(entry.text) or not session.encoding.for_people

@@ -31,6 +31,7 @@ from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.pins import Pins
+from trio_chat.hub.handlers.removals import Removals
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.hub.handlers.sessions import Sessions
@@ -103,6 +104,7 @@ class Decide:
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)
         ruling = Ruling(state, collect, authorize, log)
+        removals = Removals(collect, authorize, targets, ruling, log)
         # Events that are for the handlers of records, too.
         self.requests = accounts.requests | mail.requests
         self._handlers: dict[type, Callable[..., None]] = {
@@ -114,7 +116,8 @@ class Decide:
             **Ignoring(state, collect, log).handlers,
             **History(state, collect, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
-            **Moderation(state, collect, authorize, targets, ruling, log).handlers,
+            **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
+            **removals.handlers,
             **Pins(collect, ruling, log).handlers,
             **Checks(state, collect, authorize, targets, log).handlers,
             **sessions.handlers,

@@ -24,6 +24,7 @@ from trio_chat.protocol.events import (
     Moved,
     NickChanged,
     PersonChanged,
+    Removed,
     Renamed,
     Ruled,
     TopicSet,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Shown: TypeAlias = "list[tuple[Room, RoomEvent]]"
 """The view of an entry for the members of rooms: an event for each room it concerns."""
 
-Change: TypeAlias = Claim | TopicSet | Ruled
+Change: TypeAlias = Claim | TopicSet | Ruled | Removed
 
 
 class Fold:
@@ -65,6 +66,7 @@ class Fold:
             ConnectionChanged: lambda _: [],  # nobody sees it: only the log has to know
             TopicSet: self._topic_set,
             Ruled: self._ruled,
+            Removed: self._removed,
         }
 
     def __call__(self, entry: Change) -> Shown:
@@ -203,6 +205,15 @@ class Fold:
         for user in room.members:
             user.ruled = True
         self._state.recent.keep(room, [as_kept(entry)])
+        return [(room, entry)]
+
+    def _removed(self, entry: Removed) -> Shown:
+        room = self._state.rooms.get(entry.room)
+        if room is None:
+            return []
+        room.position = room.changed = entry.position
+        self._state.recent.change(room, entry)
+        self._state.recent.keep(room, [entry])
         return [(room, entry)]
 
     def _user(self, id: str, nick: str) -> User:

@@ -95,12 +95,16 @@ class Drained(HubEvent):
 
 @define
 class PageRead(HubEvent):
-    """Entries of a room after a position, for a session that lags."""
+    """Entries of a room after a position, for a session that lags.
+
+    `changed` is `Room.changed` of when they were asked for.
+    """
 
     session: Session
     room: str
     after: int
     entries: list[PersistentEntry]
+    changed: int = 0
 
 
 @define

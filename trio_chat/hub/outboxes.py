@@ -15,10 +15,10 @@ from trio_chat.hub.inbox import Drained, HubEvent, Lost
 from trio_chat.hub.session import Reason
 from trio_chat.hub.state import BEATS
 from trio_chat.protocol.events import (
+    RULINGS,
     Goodbye,
     LabelledEvent,
     Missed,
-    Ruled,
     Stopping,
     TopicSet,
     size_of,
@@ -40,6 +40,10 @@ logger = logging.getLogger("trio_chat")
 LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
 
 
+# Authors hear these entries of their own in any encoding.
+SHOWN_TO_AUTHORS = frozenset({TopicSet, *RULINGS})
+
+
 def hears(session: Session, entry: Entry) -> bool:
     """Whether a session hears an entry of its own user.
 
@@ -48,7 +52,7 @@ def hears(session: Session, entry: Entry) -> bool:
     """
     if entry.author != session.user.person or session.user.others:
         return True
-    return session.encoding.echoes or (entry.__class__ in {TopicSet, Ruled} and not session.local)
+    return session.encoding.echoes or (entry.__class__ in SHOWN_TO_AUTHORS and not session.local)
 
 
 class Outboxes:

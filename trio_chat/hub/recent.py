@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.roomlog.removal import take_out
 from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from trio_chat.hub.room import Room
-    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.protocol.events import PersistentEntry, Removed
     from trio_chat.roomlog import AtHand, RoomLog
     from trio_chat.roomlog.retention import Retention
 
@@ -126,6 +127,18 @@ class Recent:
             self._bytes -= newest.end_stretch(limit)
         if self._bytes > self._most:
             self._give_back()
+
+    def change(self, room: Room, entry: Removed) -> None:
+        """Empty texts of a room, as an entry says. Entries with texts that are back come anew."""
+        if room.recent is None or not entry.positions:
+            return
+        kept = deque(room.recent)
+        if entry.undoes:
+            last = entry.positions[-1][1]
+            kept = deque(one for one in kept if one.position > last)
+        else:
+            take_out(kept, entry)
+        self._replace(room, kept)
 
     def forget(self, room: Room) -> None:
         """Drop the entries of a room."""

@@ -49,6 +49,7 @@ class Room:
         "_by_nick",
         "_twins",
         "audience",
+        "changed",
         "members",
         "name",
         "pace",
@@ -73,6 +74,9 @@ class Room:
         self.audience: dict[Encoding, dict[Session, None]] = {}
         # The newest position in the log that is folded.
         self.position = snapshot.position
+        # The position of the entry that changed older entries last, or 0. What was read from the
+        # log before that is out of date.
+        self.changed = 0
         # The newest entries, as many as `trio_chat.hub.recent` keeps at hand.
         self.recent: Newest | None = None
 

@@ -323,6 +323,10 @@ class Invite:
 
 # Seconds that stand for the time that a mute or a ban usually lasts.
 USUAL_TIME: Final = -1
+# Seconds from which a person's messages are removed if nobody gives a time, and the most messages
+# that one command removes: the log removes them within one transaction.
+REMOVED_TIME: Final = 3_600
+MOST_REMOVED: Final = 1_000
 
 
 @define
@@ -371,6 +375,22 @@ class ShowPin:
 
     room: str | None = None
     joined: bool = False
+
+
+@define
+class Remove:
+    """Take texts out of a room's history: those from `first` to `last`, or those of a person.
+
+    Of a person these are the ones of the last `seconds`, or of any time if that is `None`, and at
+    most `MOST_REMOVED`.
+    """
+
+    first: int = 0
+    last: int = 0
+    target: Target | None = None
+    seconds: int | None = REMOVED_TIME
+    reason: str = ""
+    room: str | None = None
 
 
 @define
@@ -521,6 +541,7 @@ Command: TypeAlias = (
     | Check
     | Pin
     | ShowPin
+    | Remove
     | Undo
     | ShowActions
     | LabelledCommand
@@ -541,8 +562,8 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 # Records about a room that may leave the room to the hub.
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
-    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Undo),
-    *(ShowActions, Ignore, Pin, ShowPin),
+    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
+    *(Undo, ShowActions, Ignore, Pin, ShowPin),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

@@ -1,10 +1,10 @@
 """Events: the entries of the room log, and all else that clients receive.
 
 *Entries* pass through a room log before any client sees them. Until then they are called drafts.
-*Persistent* entries (`Said`, `Acted`, `TopicSet`, `Ruled`) get a dense position in their room and
-are kept. *Transient* entries (`Told`, and changes of a person) pass the log in the same order, and
-are not kept. The members of a room see a change of a person as `Joined`, `Left`, `Renamed` or
-`Identified`.
+*Persistent* entries (`Said`, `Acted`, `TopicSet`, `Ruled`, `Removed`) get a dense position in their
+room and are kept. *Transient* entries (`Told`, and changes of a person) pass the log in the same
+order, and are not kept. The members of a room see a change of a person as `Joined`, `Left`,
+`Renamed` or `Identified`.
 *Replies* go to the one client that asked.
 
 Records are attrs classes with slots. They are not frozen, because that triples the cost of making
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Said:
     """A message; `room` is a casefolded name, `author` a person's id, `time` seconds since 1970.
 
-    If the client that gets it ignores the author, `author`, `nick` and `text` are empty.
+    If the client that gets it ignores the author, `author`, `nick` and `text` are empty. If the
+    message was removed, `text` alone is.
 
     `device` is the client id of the author's device, or empty if that is the same as `author`. Only
     the process that drafted the entry has it: logs do not keep it, and clients do not get it.
@@ -95,6 +96,26 @@ class Ruled:
     time: float = 0.0
     ousted: tuple[str, ...] = ()
     device: str = field(default="", eq=False)
+
+
+@define
+class Removed(Ruled):
+    """An action that took texts out of a room's history, or put them back.
+
+    `positions` has the first and the last position of each run of entries that it concerns. Those
+    entries stay, with empty texts. `undoes` is the number of the action that this takes back, or 0.
+
+    With `own`, somebody removed messages of their own. This is no action: it has no number, and
+    nobody can take it back.
+    """
+
+    positions: list[list[int]] = field(factory=list)
+    undoes: int = 0
+    own: bool = False
+
+    def concerns(self, position: int) -> bool:
+        """Whether this is about the entry at a position. Any server may have sent this event."""
+        return any(run[:1] <= [position] <= run[-1:] for run in self.positions)
 
 
 @define
@@ -252,14 +273,15 @@ class ConnectionChanged:
     positions: dict[str, int] | None = None
 
 
-PersistentEntry: TypeAlias = Said | Acted | TopicSet | Ruled
+PersistentEntry: TypeAlias = Said | Acted | TopicSet | Ruled | Removed
 RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
 Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
 Entry: TypeAlias = PersistentEntry | Told | Claim
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
-PERSISTENT = (Said, Acted, TopicSet, Ruled)
+PERSISTENT = (Said, Acted, TopicSet, Ruled, Removed)
+RULINGS = (Ruled, Removed)
 CLAIMS = (NickChanged, PersonChanged, Entered, Exited, Gone)
 
 # --- replies --------------------------------------------------------------------------------------

@@ -82,9 +82,7 @@ def _penalize(verb: str) -> Parse:
         first, after = first_word(rest)
         if verb != "kick" and is_span(first):
             seconds, rest = parse_span(first), after
-        reason = rest.strip()
-        if reason:
-            reason = clean_text(reason, what="reason", limit=settings.topic_chars)
+        reason = _reason(rest, settings)
         return commands.Penalize(verb, target, seconds, reason, room, hits_all)
 
     return parse
@@ -108,6 +106,39 @@ def _of_server(arguments: str) -> tuple[str | None, str]:
     """Return the room that is meant, which may be the whole server, and the other words."""
     word, rest = first_word(arguments)
     return (SERVER, rest) if word.lower() == _SERVER else (None, arguments)
+
+
+def parse_removed(word: str, settings: Settings) -> commands.Remove:
+    """Return what a moderator wants to remove: `17`, `17-19` or a TARGET.
+
+    Raises `Misused`, or `Refused` for a wrong nick.
+    """
+    if not word[:1].isdigit():
+        return commands.Remove(target=parse_target(word, settings))
+    wrong = "ID must be a number that /history shows, or two such as 17-19"
+    first, between, last = word.partition("-")
+    begin = number(first, commands.MAX_POSITION, wrong)
+    end = number(last, commands.MAX_POSITION, wrong) if between else begin
+    if not begin <= end < begin + commands.MOST_REMOVED:
+        raise Misused(f"ID-ID may have at most {commands.MOST_REMOVED:,} messages, the first first")
+    return commands.Remove(begin, end)
+
+
+def _remove(arguments: str, settings: Settings) -> Command:
+    word, rest = first_word(arguments)
+    if not word:
+        raise Misused("ID or TARGET is required")
+    record = parse_removed(word, settings)
+    first, after = first_word(rest)
+    if record.target is not None and is_span(first):
+        record.seconds, rest = parse_span(first), after
+    record.reason = _reason(rest, settings)
+    return record
+
+
+def _reason(text: str, settings: Settings) -> str:
+    reason = text.strip()
+    return clean_text(reason, what="reason", limit=settings.topic_chars) if reason else ""
 
 
 def _undo(arguments: str, _: Settings) -> Command:
@@ -163,6 +194,12 @@ MODERATION_ROWS = (
     ),
     Row("check", "/check TARGET", "show whom a mute or a ban of someone would hit", _check),
     Row("pin", "/pin [ID|off]", "show the pinned message, pin another, or none", _pin),
+    Row(
+        "remove",
+        "/remove ID|TARGET [TIME] [REASON]",
+        "remove a message, or all of TARGET",
+        _remove,
+    ),
     Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo),
     Row("log", "/log [server] [N]", "show the last 20 actions in your room, or N", _log),
 )

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
-from trio_chat.protocol.events import PersistentEntry, Ruled
+from trio_chat.protocol.events import RULINGS, PersistentEntry, Removed
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import LoggedRoom, Stretch, rules
+from trio_chat.roomlog import LoggedRoom, Stretch, removal, rules
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
+from trio_chat.roomlog.removal import Aside, bytes_of
 from trio_chat.roomlog.rules import NO_RULES, Action, Rules
 from trio_chat.roomlog.weight import weight
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Sequence
+    from collections.abc import Callable, Collection, Container, Sequence
 
     from trio_chat.protocol.events import Entry
     from trio_chat.roomlog import Result
@@ -56,9 +58,12 @@ class RoomHistory:
     bytes: int = 0
     rules: Rules = NO_RULES
     actions: deque[Action] = field(factory=deque)
+    aside: list[Aside] = field(factory=list)
+    # The position of the entry that changed older entries last, or 0.
+    changed: int = 0
 
-    def add(self, entries: Sequence[PersistentEntry], clock: int, *, ruled: bool = False) -> int:
-        """Add entries of one append. Return by how much `bytes` grows.
+    def add(self, entries: Sequence[PersistentEntry], clock: int, *, ruled: bool = False) -> None:
+        """Add entries of one append.
 
         `clock` is in milliseconds since 1970. `ruled` says whether an entry may be a `Ruled`.
         """
@@ -68,25 +73,73 @@ class RoomHistory:
             self._follow(entries)
             entries = list(map(rules.as_kept, entries))
         self.entries.extend(entries)
-        size = weight(entries)
-        self.bytes += size
+        self.bytes += weight(entries)
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
-        return size
 
     def _follow(self, entries: Sequence[PersistentEntry]) -> None:
         for entry in entries:
-            if isinstance(entry, Ruled):
+            if rules.is_action(entry):
                 self.rules, action = rules.follow(self.rules, entry)
                 self.actions.append(action)
+            if isinstance(entry, Removed):
+                self._remove(entry)
         while len(self.actions) > rules.MOST_ACTIONS:
             self.actions.popleft()
+        if self.aside:
+            oldest = self.actions[0].position
+            self._forget(lambda aside: aside.action < oldest)
+
+    def _remove(self, entry: Removed) -> None:
+        """Take texts out, or put them back.
+
+        A text that waits takes its memory, and the empty one in its place takes some, too.
+        """
+        self.changed = entry.position
+        if not entry.undoes:
+            taken = removal.take_out(self.entries, entry)
+            self.bytes += bytes_of([""] * len(taken.texts))
+            if entry.own:
+                self.bytes -= bytes_of(taken.texts)
+            else:
+                self.aside.append(taken)
+            return
+        for aside in self.aside:
+            if aside.action == entry.undoes:
+                removal.put_back(self.entries, aside)
+                self.bytes -= bytes_of([""] * len(aside.texts))
+        self.aside = [aside for aside in self.aside if aside.action != entry.undoes]
+
+    def acted(self, action: Action) -> Action:
+        """Return an action with the entries whose texts can be put back."""
+        for aside in self.aside:
+            if aside.action == action.position:
+                return evolve(action, removed=removal.runs(aside.positions))
+        return action
+
+    def has_texts(self, action: int) -> bool:
+        """Whether texts of an action can be put back."""
+        return any(aside.action == action and aside.texts for aside in self.aside)
+
+    def expire(self) -> int:
+        """Drop texts that have waited long enough. Return their bytes."""
+        now = time.time()
+        return self._forget(lambda aside: aside.until <= now)
+
+    def _forget(self, is_over: Callable[[Aside], bool]) -> int:
+        freed = sum(bytes_of(aside.texts) for aside in self.aside if is_over(aside))
+        self.aside = [aside for aside in self.aside if not is_over(aside)]
+        self.bytes -= freed
+        return freed
 
     def keep(self, entries: int) -> int:
         """Drop the oldest entries until at most this many are left. Return their bytes."""
         pop = self.entries.popleft
         freed = weight([pop() for _ in range(len(self.entries) - entries)])
+        if self.aside:
+            first = self.entries[0].position if self.entries else self.position + 1
+            freed += sum(aside.drop_before(first) for aside in self.aside)
         self.bytes -= freed
         return freed
 
@@ -156,6 +209,8 @@ class MemoryLog:
 
     def histories(self) -> HistoriesSnapshot:
         """Return the whole log as plain data."""
+        for room in self._histories:
+            self._expire(room)
         rooms = [self._histories[room] for room in self._ranks.in_order()]
         return HistoriesSnapshot(rooms, self._forgotten, self._identity)
 
@@ -200,13 +255,24 @@ class MemoryLog:
         history = self._histories.get(room)
         return NO_RULES if history is None else history.rules
 
+    def _has_texts(self, room: str, action: int) -> bool:
+        self._expire(room)
+        history = self._histories.get(room)
+        return history is not None and history.has_texts(action)
+
+    def _expire(self, room: str) -> None:
+        """Drop texts of a room that have waited long enough for an undo."""
+        history = self._histories.get(room)
+        if history is not None and history.aside:
+            self._bytes -= history.expire()
+
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Order the drafts. Refuse impossible claims, and entries of new rooms beyond the limit."""
         await trio.lowlevel.checkpoint()
         kinds = {*map(type, drafts)}
         results = self.claims.decide_all(drafts, kinds)
-        if ruled := Ruled in kinds:
-            results = rules.decide(results, self._rules)
+        if ruled := not kinds.isdisjoint(RULINGS):
+            results = rules.decide(results, self._rules, self._has_texts)
         clock, most = now(), self._retention.entries
         speaking = by_room(results)
         refused: set[str] = set()
@@ -217,10 +283,12 @@ class MemoryLog:
                 continue
             if self._retention.days:
                 self._age(history)
-            grown, kept = history.add(entries, clock, ruled=ruled), len(history.entries)
-            if kept > most:
-                grown, kept = grown - history.keep(most), most
-            self._bytes += grown
+            before = history.bytes
+            history.add(entries, clock, ruled=ruled)
+            if (kept := len(history.entries)) > most:
+                history.keep(most)
+                kept = most
+            self._bytes += history.bytes - before
             self._ranks.spoke(room, kept)
         self._give_back()
         return without(refused, results)
@@ -325,10 +393,12 @@ class MemoryLog:
     async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
         """Return the newest actions of a room before a position, oldest first, at most `limit`."""
         await trio.lowlevel.checkpoint()
+        self._expire(room)
         history = self._histories.get(room)
-        actions = () if history is None else history.actions
-        found = [one for one in actions if before is None or one.position < before]
-        return found[max(0, len(found) - limit) :]
+        if history is None:
+            return []
+        found = [one for one in history.actions if before is None or one.position < before]
+        return list(map(history.acted, found[max(0, len(found) - limit) :]))
 
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
         """Search a stretch of a room for entries that contain all the words."""

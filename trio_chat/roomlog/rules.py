@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, field, frozen
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.events import Ruled
+from trio_chat.protocol.events import Removed, Ruled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeGuard
 
-    from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog import Result
 
 # Actions that a log keeps of a room, whatever it keeps of the history. So moderators can look up or
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MOST_ACTIONS: Final = 1_000
 
 CHANGED: Final = "the rules of this room have just changed: please try again"
+TEXTS_GONE: Final = "there is nothing left to put back: the texts are gone, or back already"
 
 
 @frozen
@@ -47,6 +49,7 @@ class Action:
     """An entry `Ruled` with the fields that it changed: `was` before, and `now` after it.
 
     `None` is a field that there was not, or is no longer. The position is the action's number.
+    `removed` has the runs of entries whose texts the log can put back; see `Removed`.
     """
 
     position: int
@@ -56,27 +59,43 @@ class Action:
     text: str
     was: Mapping[str, str | None] = field(factory=dict)
     now: Mapping[str, str | None] = field(factory=dict)
+    removed: list[list[int]] = field(factory=list)
 
 
-def decide(drafts: Sequence[Result], current: Callable[[str], Rules]) -> Sequence[Result]:
+def decide(
+    drafts: Sequence[Result],
+    current: Callable[[str], Rules],
+    has_texts: Callable[[str, int], bool],
+) -> Sequence[Result]:
     """Refuse each `Ruled` that was decided by rules that have changed since.
 
-    `current` returns the rules of a room before these drafts. If none is refused, this returns
-    `drafts` itself.
+    A `Removed` that has no texts to put back is refused, too. `current` returns the rules of a room
+    before these drafts, and `has_texts` whether texts of an action in a room can be put back. If
+    none is refused, this returns `drafts` itself.
     """
     changed: set[str] = set()
-    refused: set[int] = set()
+    undone: set[tuple[str, int]] = set()
+    refused: dict[int, Refused] = {}
     for draft in drafts:
         if not isinstance(draft, Ruled):
             continue
         if draft.room in changed or draft.version != current(draft.room).version:
-            refused.add(id(draft))
+            refused[id(draft)] = Refused(CHANGED, code=Code.RULES_CHANGED)
+        elif isinstance(draft, Removed) and draft.undoes:
+            what = draft.room, draft.undoes
+            if what in undone or not has_texts(*what):
+                refused[id(draft)] = Refused(TEXTS_GONE, code=Code.NO_SUCH_ACTION)
+            undone.add(what)
         elif draft.changes:
             changed.add(draft.room)
     if not refused:
         return drafts
-    refusal = Refused(CHANGED, code=Code.RULES_CHANGED)
-    return [refusal if id(draft) in refused else draft for draft in drafts]
+    return [refused.get(id(draft), draft) for draft in drafts]
+
+
+def is_action(entry: Entry) -> TypeGuard[Ruled]:
+    """Whether an entry is an action, which a log keeps a record of."""
+    return isinstance(entry, Ruled) and not (isinstance(entry, Removed) and entry.own)
 
 
 def follow(rules: Rules, entry: Ruled) -> tuple[Rules, Action]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.protocol.events import Removed
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from trio_chat.protocol.events import PersistentEntry
+
+# A run of positions in a `Removed`.
+RUN_BYTES: Final = 130
 
 # An entry without its text, on a 64-bit Python: the object, its position, its time and the
 # references to it. Other entries share its room, nick and author.
@@ -23,4 +28,6 @@ def weight(entries: Collection[PersistentEntry]) -> int:
     size = ENTRY_BYTES * len(entries)
     for entry in entries:
         size += entry.text.__sizeof__()
+        if type(entry) is Removed:
+            size += RUN_BYTES * len(entry.positions)
     return size

@@ -1,9 +1,9 @@
 """Hands over in advance, before a chat stands still, so that little is left for the pause.
 
-Some things never change: clients' sockets, bytes that a connection has not taken yet, and the
-entries of a memory log. All of these are added at the end, and go at the beginning. So one process
-sends what is new as often as it likes, and the other keeps all of it. The state of the paused chat
-says then how much of the end of each still counts.
+Some things never change: clients' sockets, bytes that a connection has not taken yet, and, but for
+removals, the entries of a memory log. All of these are added at the end, and go at the beginning.
+So one process sends what is new as often as it likes, and the other keeps all of it. The state of
+the paused chat says then how much of the end of each still counts.
 
 The records of most clients do not change meanwhile either, so each is sent once. Once the chat
 stands still, it is made anew and compared with what was sent. The state has those that differ.
@@ -56,6 +56,9 @@ class Ahead:
         # by position.
         self._bytes: dict[Session, int] = {}
         self._positions: dict[str, int] = {}
+        # The position of each room when its first entries went over. What went over is worth
+        # nothing once older entries have changed after that.
+        self._since: dict[str, int] = {}
 
     def left(self) -> int:
         """About how many bytes are to be sent."""
@@ -84,11 +87,13 @@ class Ahead:
         state.clients = differing + others
         state.order = [self._numbers[session] for session, _ in sessions]
         histories = state.histories
-        state.histories = evolve(
-            histories,
-            rooms=[evolve(room, entries=deque()) for room in histories.rooms],
-            ahead={room.room: len(room.entries) for room in histories.rooms},
-        )
+        sent = [room for room in histories.rooms if room.changed <= self._since.get(room.room, 0)]
+        ahead = {room.room: len(room.entries) for room in sent}
+        rooms = [
+            evolve(room, entries=deque()) if room.room in ahead else room
+            for room in histories.rooms
+        ]
+        state.histories = evolve(histories, rooms=rooms, ahead=ahead)
 
     def _connected(self) -> list[tuple[Session, SocketLink]]:
         return going_over(self._state)
@@ -147,6 +152,7 @@ class Ahead:
         return min(len(history.entries), history.position - self._positions.get(history.room, 0))
 
     def _entries(self, history: RoomHistory) -> Iterator[Piece]:
+        self._since.setdefault(history.room, history.position)
         upto = history.position  # what is said meanwhile is for the next time
         while (left := self._entries_left(history)) and self._positions.get(history.room, 0) < upto:
             first = len(history.entries) - left

@@ -78,7 +78,7 @@ NEWS: Final = (
     *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
-    *(commands.Pin, commands.ShowPin),
+    *(commands.Pin, commands.ShowPin, commands.Remove),
 )
 
 # Of a value that is wrong, characters that are repeated.

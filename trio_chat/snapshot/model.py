@@ -78,6 +78,7 @@ QueuedRecord: TypeAlias = (
     | commands.Check
     | commands.Pin
     | commands.ShowPin
+    | commands.Remove
     | commands.Undo
     | commands.ShowActions
     | commands.Refuse

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import field, frozen
 
-from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
+from trio_chat.roomlog import removal
 from trio_chat.snapshot.model import ClientSnapshot
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import PersistentEntry
 
 KINDS: Final[dict[str, type[Said | Acted]]] = {"s": Said, "a": Acted}
-LETTERS: Final = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r"}
-NAMING: Final = (TopicSet, Ruled)
+LETTERS: Final = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r", Removed: "d"}
+NAMING: Final = (TopicSet, Ruled, Removed)
 """The kinds that have the room's shown name."""
 
 
@@ -47,7 +48,7 @@ class Unsent:
 class Entries:
     """Entries of a room, one after the other from `position` on; a letter of `kinds` for each.
 
-    `shown` has the room's shown name for each topic and each `Ruled` among them.
+    `shown` has the room's shown name for each topic, `Ruled` and `Removed` among them.
     """
 
     room: str
@@ -68,7 +69,7 @@ class Entries:
             "".join(LETTERS[type(entry)] for entry in entries),
             [entry.author for entry in entries],
             [entry.nick for entry in entries],
-            [entry.text for entry in entries],
+            list(map(removal.write, entries)),
             [entry.time for entry in entries],
             [entry.room_name for entry in entries if isinstance(entry, NAMING)],
         )
@@ -80,6 +81,12 @@ class Entries:
             return None
         if not set(self.kinds) <= set(LETTERS.values()):
             return None
+        try:
+            return self._entries()
+        except ValueError:  # what was written of a `Removed` is something else
+            return None
+
+    def _entries(self) -> list[PersistentEntry]:
         room, shown = self.room, iter(self.shown)
         same: dict[str, str] = {}  # each author once, as people say more than one thing
         entries: list[PersistentEntry] = []
@@ -91,6 +98,10 @@ class Entries:
                 if kind == "t"
                 else Ruled(room, next(shown), who, name, text, {}, 0, position, time)
                 if kind == "r"
+                else removal.read(
+                    Removed(room, next(shown), who, name, "", {}, 0, position, time), text
+                )
+                if kind == "d"
                 else KINDS[kind](room, who, name, text, position, time)
             )
         return entries

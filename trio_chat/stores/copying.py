@@ -11,6 +11,7 @@ from attrs import frozen
 from trio_chat.errors import StoreError
 from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.order import milliseconds
+from trio_chat.roomlog.removal import write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -108,4 +109,4 @@ def _acted(action: Action) -> bytes:
 
 def _said(entry: PersistentEntry) -> bytes:
     kind, time = type(entry).__name__, milliseconds(entry.time)
-    return repr((kind, entry.author, entry.nick, entry.text, entry.position, time)).encode()
+    return repr((kind, entry.author, entry.nick, write(entry), entry.position, time)).encode()

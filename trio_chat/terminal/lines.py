@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
-from trio_chat.dialects.line_encoding import LF
-from trio_chat.protocol.events import Acted, EntriesShown, Ruled, Said
+from trio_chat.dialects.line_encoding import LF, REMOVED_TEXT
+from trio_chat.protocol.events import Acted, EntriesShown, Removed, Ruled, Said
 from trio_chat.protocol.text import harmless
 from trio_chat.terminal.width import clusters, width
 
@@ -65,15 +65,24 @@ def entry(event: PersistentEntry, *, called: bool = False) -> Line:
 def _entry(event: PersistentEntry, *, called: bool = False) -> Line:
     nick = (nick_style(event.nick), event.nick)
     text = ("called" if called else "", event.text)
+    if not event.text:
+        return [("quiet", REMOVED_TEXT)]
     match event:
         case Said():
             return [nick, ("", ": "), text]
         case Acted():
             return [("", "* "), nick, ("", " "), text]
+        case Removed(own=True):
+            return [nick, ("", " "), text]
         case Ruled():
             return [nick, ("", " "), text, ("quiet", f" [A{event.position}]")]
         case _:
             return [("quiet", "topic by "), nick, ("quiet", ": "), text]
+
+
+def removed(seconds: float) -> Line:
+    """The line of a message that was removed."""
+    return line(clock(seconds), ("quiet", REMOVED_TEXT))
 
 
 def message(seconds: float, nick: str, text: str) -> Line:

@@ -14,7 +14,7 @@ from trio_chat.terminal import lines
 from trio_chat.terminal.lines import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trio_chat.terminal.lines import Line
 
@@ -110,6 +110,16 @@ class Log:
     def prepend(self, older: Sequence[LogLine]) -> None:
         """Add lines that are older than all others; the oldest comes first."""
         self._lines.extendleft(reversed(older))
+
+    def remove(self, concerns: Callable[[int], bool]) -> None:
+        """Show that entries were removed, in the lines that they have; `concerns` says which."""
+        for held in (self._lines, self._newer):
+            for at, shown in enumerate(held):
+                if shown.position and concerns(shown.position):
+                    removed = LogLine(shown.time, lines.removed(shown.time), shown.position)
+                    if shown is self._first_new:
+                        self._first_new = removed
+                    held[at] = removed
 
     def clear(self) -> None:
         """Forget all lines."""

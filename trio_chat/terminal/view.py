@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import (
+    PERSISTENT,
     SPOKEN,
     AccountExported,
-    Acted,
     Departed,
     DevicesListed,
     EntriesShown,
@@ -28,10 +28,9 @@ from trio_chat.protocol.events import (
     Notice,
     PinShown,
     Refusal,
+    Removed,
     Renamed,
     RoomsListed,
-    Ruled,
-    Said,
     Told,
     TopicSet,
     TopicShown,
@@ -81,7 +80,7 @@ class View:
         self._greeting: str | None = greeting
         self._now = now
         self._handlers: dict[type, Callable[[Any], None]] = {
-            **dict.fromkeys((Said, Acted, TopicSet, Ruled), self._entry),
+            **dict.fromkeys(PERSISTENT, self._entry),
             **dict.fromkeys((Joined, Left, Renamed), self._presence),
             Identified: self._identified,
             LoggedIn: self._logged_in,
@@ -246,6 +245,8 @@ class View:
         self._flush_presence(room)
         if isinstance(entry, TopicSet):
             room.topic = entry.text
+        if isinstance(entry, Removed) and not entry.undoes:
+            room.log.remove(entry.concerns)
         room.note_speaker(entry.nick)
         first_new = False
         if entry.author != self.me and isinstance(entry, SPOKEN):

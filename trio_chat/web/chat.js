@@ -12,8 +12,8 @@ const THE_SERVER = "the server"; // stands for a room where something counts eve
 
 export class Chat {
   // `handlers`: `changed()` asks for a redraw. `heard(place, entry, isForUs)` tells about a message,
-  // and `answered(text)` about an answer. `isLookedAt(place)` returns whether the end of a place is on
-  // screen.
+  // `answered(text)` about an answer, and `removed(place, event)` about texts that are gone.
+  // `isLookedAt(place)` returns whether the end of a place is on screen.
   //
   // `seen` maps rooms to the positions that an earlier page of this tab had, in the log `log`. `wanted`
   // are the rooms of that page.
@@ -494,6 +494,27 @@ export class Chat {
       this.outgoing.acknowledge(place, entry);
     }
     this.news.count(place, entry);
+    if (entry.type === "removed") {
+      this.#removed(place, entry).catch(ignoreBroken);
+    }
+  }
+
+  async #removed(place, { positions, undoes, nick }) {
+    if (undoes === 0) {
+      this.handlers.removed(place, { positions, nick });
+      return;
+    }
+    const most = this.session.hello.limits.history;
+    const [first] = positions[0] ?? [];
+    let last = positions.at(-1)?.[1];
+    while (last >= Math.max(first, place.low)) {
+      const limit = Math.min(most, last - first + 1);
+      const asked = { room: place.key, before: last + 1, limit };
+      const { entries } = await this.session.request("show_history", asked);
+      place.restore(entries);
+      last = (entries[0]?.position ?? 0) - 1;
+    }
+    this.handlers.changed();
   }
 }
 
@@ -508,6 +529,7 @@ const HANDLERS = new Map(Object.entries({
       chat.kept(event, place);
     }
   },
+  removed: (chat, event, place) => chat.kept(event, place),
   joined: (chat, event, place) => chat.passing(event, place),
   left: (chat, event, place) => chat.passing(event, place),
   renamed: (chat, event, place) => chat.passing(event, place),

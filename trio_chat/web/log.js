@@ -267,6 +267,13 @@ export class Log {
   }
 
   // The stretch is a part of its room now. The rows on screen do not move.
+  // Messages of a room were removed: a stretch of its past may have them, too.
+  removed(room, event) {
+    if (this.past?.of === room) {
+      this.past.remove(event);
+    }
+  }
+
   #leavePast() {
     const { past } = this;
     const anchor = this.#anchor();

@@ -59,6 +59,10 @@ const chat = new Chat(
         composer.say(text);
       }
     },
+    removed: (place, event) => {
+      log.removed(place, event);
+      search.removed(place, event);
+    },
     isLookedAt: (place) => place === chat.current && !document.hidden && !entrance.isOpen && log.isPinned,
   },
   tab,

@@ -12,6 +12,9 @@ const LIVE_LEAST = 600; // what is left when these are too many
 const HELD_MOST = 2_000; // entries that wait for the history before them
 
 // Without an author, it stands for what a person said whom this client ignores.
+// Whether runs of positions have that of an entry.
+export const concerns = (positions, { position }) => positions.some(([first, last]) => first <= position && position <= last);
+
 const kindOf = ({ author, type }) => (author === "" ? "ignored" : type);
 
 export class Place {
@@ -88,8 +91,46 @@ export class Place {
     }
     this.excused = false;
     this.high = entry.position;
+    if (entry.type === "removed" && entry.undoes === 0) {
+      this.remove(entry);
+    }
     this.add({ kind: kindOf(entry), ...entry });
     return true;
+  }
+
+  // Take texts off that were removed: of messages, and of results of a search.
+  remove({ positions, nick }) {
+    this.items.forEach((item, index) => {
+      const isGone = concerns(positions, item) && item.text !== "";
+      const found = (item.entries ?? []).some((entry) => concerns(positions, entry));
+      if (isGone) {
+        Object.assign(item, { text: "", remover: nick });
+      } else if (found) {
+        item.entries = item.entries.filter((entry) => !concerns(positions, entry));
+      }
+      if (isGone || found) {
+        this.#change(index);
+      }
+    });
+  }
+
+  // Take texts that are back from a page of the history.
+  restore(page) {
+    const texts = new Map(page.map(({ position, text }) => [position, text]));
+    this.items.forEach((item, index) => {
+      if (item.text === "" && (texts.get(item.position) ?? "") !== "") {
+        item.text = texts.get(item.position);
+        this.#change(index);
+      }
+    });
+  }
+
+  // The item after one that changes may need its author's name now, or no longer.
+  #change(index) {
+    this.changed.add(this.first + index);
+    if (index + 1 < this.items.length) {
+      this.changed.add(this.first + index + 1);
+    }
   }
 
   // This many entries are lost. Show that, and continue after them.

@@ -12,7 +12,7 @@ const SCREENFUL = 12; // messages after which the name stands there again
 // The context of a row: whether a new day begins, and whether it shares the name above it. (The day of
 // the first row is above it.) `run` is the number of rows under that name, and its start.
 export function context(before, item, run = { length: 0, since: 0 }) {
-  const isSpoken = (one) => one?.kind === "said" || one?.kind === "told";
+  const isSpoken = (one) => (one?.kind === "said" || one?.kind === "told") && one.text !== "";
   const newDay = before !== undefined && dayOf(before.time) !== dayOf(item.time);
   const follows =
     !newDay &&
@@ -35,7 +35,8 @@ export function row(item, { newDay, follows }, { me, place, isUnread, choose }) 
     node.append(make("p", { className: "news" }, make("span", {}, "New")));
   }
   const isMine = me.isMine(item.author);
-  node.append(...BODIES[item.kind](item, { follows, me, isMine, place, choose, names: namesFor(me, place, choose) }));
+  const body = item.text === "" && item.kind !== "ignored" ? removedText : BODIES[item.kind];
+  node.append(...body(item, { follows, me, isMine, place, choose, names: namesFor(me, place, choose) }));
   node.classList.toggle("follows", follows);
   node.classList.toggle("mine", isMine);
   node.classList.toggle("mention", !isMine && item.kind !== "told" && me.news.mentions(item.text ?? ""));
@@ -110,6 +111,10 @@ function partNodes(parts) {
 
 const aside = (...children) => [words("aside", ...children)];
 
+// What stands in the place of a message that was removed. Who did that is known if it was just now.
+const removedText = ({ remover }) =>
+  remover === undefined ? aside("removed") : aside("removed by ", make("bdi", {}, remover));
+
 // `choices` has the name and the action of each choice.
 function choiceList(label, choices, more) {
   const buttons = choices.map(([name, onclick]) =>
@@ -161,6 +166,8 @@ const BODIES = {
   ruled: (item, { names }) =>
     aside(make("bdi", {}, item.nick), " ", make("bdi", {}, ...inline(item.text, names)), ` [A${item.position}]`),
   ignored: () => [],
+  removed: (item, { names }) =>
+    aside(make("bdi", {}, item.nick), " ", make("bdi", {}, ...inline(item.text, names)), item.own ? "" : ` [A${item.position}]`),
   quiet: (item) => {
     const parts = item.presence.parts();
     return parts.length === 0 ? [] : aside(...partNodes(parts));

@@ -2,6 +2,7 @@
 
 import { sentence } from "./dialogs.js";
 import { byId } from "./dom.js";
+import { concerns } from "./room.js";
 import { foundEntry, stoppedEarly } from "./rows.js";
 
 export class Search {
@@ -12,6 +13,7 @@ export class Search {
     this.leave = leave;
     this.place = null;
     this.shown = 0; // how often something was shown
+    this.found = []; // the entries that are shown
     byId("search-button").onclick = () => (this.isOpen ? this.close() : this.open());
     byId("search-close").onclick = () => this.close();
     byId("search-form").onsubmit = (event) => {
@@ -43,6 +45,13 @@ export class Search {
       this.#find(words);
     }
     byId("search-words").select();
+  }
+
+  // Texts were removed from a room: search again if they are among the results.
+  removed(place, { positions }) {
+    if (place === this.place && this.found.some((entry) => concerns(positions, entry))) {
+      this.#find(byId("search-words").value.trim());
+    }
   }
 
   // Returns whether it was open.
@@ -85,6 +94,7 @@ export class Search {
 
   #show(note, entries = [], words = []) {
     this.shown += 1;
+    this.found = entries;
     byId("search-note").textContent = note;
     const nodes = entries.map((entry) => foundEntry(entry, words, this.place, this.choose));
     byId("search-results").replaceChildren(...nodes);

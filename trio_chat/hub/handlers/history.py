@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -17,6 +18,8 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.events import EntriesShown, Ruled, TopicSet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.room import Room
@@ -55,15 +58,17 @@ class History:
         # Programs need to see each position.
         people = session.encoding.for_people
         ignored = frozenset(ignored_by(self._state, session.user) if people else ())
-        page = Page(self._collect, self._log, room, self._most(session), record, ignored)
+        again, most = partial(self._show, session, record), self._most(session)
+        page = Page(self._collect, self._log, room, most, record, ignored, again)
         self._collect.query(session, record, page)
 
     def _search(self, session: Session, record: commands.Search) -> None:
         room = room_meant(session.user, record.room)
         search = Search(room.name, record.words, room.position + 1)
         address = counted_as(session.link.address, self._state.settings.ipv6_prefix)
+        again, most = partial(self._search, session, record), self._most(session)
         work = Finding(
-            self._state, self._collect, self._searches, room, self._most(session), search, address
+            *(self._state, self._collect, self._searches, room, most, search, address), again
         )
         self._collect.query(session, record, work)
 
@@ -74,7 +79,10 @@ class History:
 
 @define(eq=False)
 class Page:
-    """Looks up a page of a room's history, which leaves out what ignored people have said."""
+    """Looks up a page of a room's history, which leaves out what ignored people have said.
+
+    If texts were removed meanwhile, it calls `again`.
+    """
 
     _collect: Collect
     _log: RoomLog
@@ -82,7 +90,12 @@ class Page:
     _most: float
     _asked: commands.ShowHistory
     _ignored: frozenset[str]
+    _again: Callable[[], None]
     _entries: list[PersistentEntry] | None = field(default=None, init=False)
+    _seen: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._seen = self._room.changed
 
     async def look(self) -> None:
         """Read the page in steps, until it is complete or fills the answer."""
@@ -112,12 +125,18 @@ class Page:
         if self._entries is None:
             raise _cannot_read()
         _check_is_in(session, self._room)
+        if self._room.changed != self._seen:
+            self._again()
+            return
         self._collect.reply(session, _shown(self._room, self._entries, self._most))
 
 
 @define(eq=False)
 class Finding:
-    """Looks for the entries of a room that contain all the words."""
+    """Looks for the entries of a room that contain all the words.
+
+    If texts were removed meanwhile, it calls `again`.
+    """
 
     _state: State
     _collect: Collect
@@ -126,7 +145,12 @@ class Finding:
     _most: float
     _search: Search
     _address: str
+    _again: Callable[[], None]
     _failed: bool = field(default=False, init=False)
+    _seen: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._seen = self._room.changed
 
     async def look(self) -> None:
         """Search to the end or to the limit of a search."""
@@ -144,6 +168,9 @@ class Finding:
         if self._failed:
             raise _cannot_read()
         _check_is_in(session, self._room)
+        if self._room.changed != self._seen:
+            self._again()
+            return
         search = self._search
         entries = search.entries
         if ignored := ignored_by(self._state, session.user):

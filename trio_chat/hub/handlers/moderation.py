@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.removals import Removals
     from trio_chat.hub.handlers.targets import Found, Targets
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
@@ -61,6 +62,7 @@ class Moderation:
         authorize: Authorize,
         targets: Targets,
         ruling: Ruling,
+        removals: Removals,
         log: RoomLog,
     ) -> None:
         self._state = state
@@ -69,6 +71,7 @@ class Moderation:
         self._log = log
         self._ruling = ruling
         self._targets = targets
+        self._removals = removals
         self.handlers: Handlers = {
             commands.ClaimRoom: self._claim,
             commands.ShowRules: self._show,
@@ -209,8 +212,12 @@ class Moderation:
         if not actions or actions[-1].position != number:
             raise Refused(f"there is no action A{number}", code=Code.NO_SUCH_ACTION)
         action = actions[-1]
+        if action.removed:
+            self._removals.undo(session, record, room, action)
+            return
         if not action.now:
-            raise Refused(f"A{number} cannot be undone: {action.text}", code=Code.NO_SUCH_ACTION)
+            sentence = f"A{number} cannot be undone, or no longer: {action.text}"
+            raise Refused(sentence, code=Code.NO_SUCH_ACTION)
         rules = room.rules or RoomRules({})
         if not still_counts(action, rules):
             sentence = f"A{number} no longer counts: it was undone, or changed since (see /log)"
@@ -242,6 +249,6 @@ def still_counts(action: Action, rules: RoomRules) -> bool:
 
 def shown_action(action: Action, rules: RoomRules) -> events.ActionShown:
     """Return an action as moderators get it."""
-    undoable = bool(action.now) and still_counts(action, rules)
+    undoable = bool(action.removed or (action.now and still_counts(action, rules)))
     about = action.author, action.nick, action.text, action.time
     return events.ActionShown(action.position, *about, undoable)

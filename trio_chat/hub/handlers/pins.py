@@ -74,7 +74,7 @@ class Pins:
         pinned = _position(room)
         if pinned:
             ask = partial(self._log.before, room.name, pinned + 1, 1)
-            then = partial(self._shown, record, room.name, pinned)
+            then = partial(self._shown, record, room.name, pinned, room.changed)
             self._collect.query(session, record, Asking(LOG, ask, then))
         elif not record.joined:
             self._collect.reply(session, events.PinShown(room.name, room.shown, []))
@@ -84,13 +84,16 @@ class Pins:
         record: commands.ShowPin,
         name: str,
         pinned: int,
+        changed: int,
         session: Session,
         entries: Sequence[PersistentEntry],
     ) -> None:
         if record.joined and name not in session.user.rooms:
             return
         room, found = room_meant(session.user, name), _found(entries, pinned)
-        if found or not record.joined:
+        if room.changed != changed:  # it may have been removed
+            self._show(session, record)
+        elif found or not record.joined:
             self._collect.reply(session, events.PinShown(room.name, room.shown, found))
 
 

@@ -117,12 +117,37 @@ class Targets:
         if not entries or entries[-1].position != number:
             raise Refused(f"there is no entry {number} any more", code=Code.BAD_USAGE)
         entry = entries[-1]
-        users = tuple(self._state.users_of(entry.author))
-        if users:
+        if (found := self._author(room, entry)) is None:
+            raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
+        return found
+
+    def role_of_author(self, room: Room, entry: PersistentEntry) -> Role:
+        """Return the role that the author of an entry has in its room now."""
+        found = self._author(room, entry)
+        return Role.NONE if found is None else found.role
+
+    def _author(self, room: Room, entry: PersistentEntry) -> Found | None:
+        """Return the author of an entry, or `None` for a guest who has left."""
+        if users := tuple(self._state.users_of(entry.author)):
             return self._present(room, users)
         if entry.author.startswith(ACCOUNT):
             return self._absent(room, entry.author, entry.nick, entry.nick.casefold())
-        raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
+        return None
+
+    def persons(self, session: Session, room: Room, target: Target) -> set[str]:
+        """Return the ids of the people whom a nick means, or who are in a room from a network.
+
+        Raises `Refused`.
+        """
+        found = self.find(session, room, target)
+        if not found.is_network or found.users:
+            return {user.person for user in found.users} or set(found.keys)
+        tags = {key.removeprefix("net:") for key in found.keys}
+        return {
+            member.person
+            for member in room.members
+            if not tags.isdisjoint(self._authorize.tags(member))
+        }
 
     def _network(self, session: Session, room: Room, text: str) -> Found:
         if room is not self._state.server and not TAG.fullmatch(text):

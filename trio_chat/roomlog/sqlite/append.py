@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from trio_chat.protocol.events import Ruled, TopicSet
+from trio_chat.protocol.events import Removed, Ruled, TopicSet
 from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks
-from trio_chat.roomlog.rules import NO_RULES, Action, Rules, follow
-from trio_chat.roomlog.sqlite import rows, ruling
+from trio_chat.roomlog.rules import NO_RULES, Action, Rules, follow, is_action
+from trio_chat.roomlog.sqlite import removing, rows, ruling
 
 if TYPE_CHECKING:
     import sqlite3
@@ -156,6 +156,8 @@ class Append:
         self._made = 0
         # The fields and actions written. Each may lie in a page of its own.
         self._rule_rows = 0
+        # Whether texts were taken out or put back.
+        self.removes = False
         # The rooms to forget.
         self._forgotten: dict[str, RoomRows] = {}
         # New rooms for which there is no place. Their entries are refused.
@@ -194,17 +196,22 @@ class Append:
     def _follow(self, speaking: Speaking) -> None:
         """Write the changes of a room's rules among its new entries."""
         room = speaking.room
-        changed, actions, shown = room.rules, list[Action](), room.name
+        changed, actions, shown = room.rules, list[Action](), ""
         for entry in speaking.entries:
-            if isinstance(entry, Ruled):
+            if is_action(entry):
                 changed, action = follow(changed, entry)
                 actions.append(action)
                 ruling.write_fields(self._connection, room.id, entry.changes)
                 self._rule_rows += 1 + len(entry.changes)
+            if isinstance(entry, Removed):
+                self._rule_rows += removing.apply(self._connection, room.id, entry)
+                self.removes = True
+            if isinstance(entry, Ruled):
                 shown = entry.room_name
         if actions:
             speaking.rules = changed
             ruling.write_actions(self._connection, room.id, actions)
+        if shown:
             self._connection.execute(
                 "UPDATE rooms SET ruled = ?, shown = ? WHERE id = ?",
                 (changed.version, shown, room.id),

@@ -82,6 +82,29 @@ class StoreFile:
             update(connection, version)
         return True
 
+    def scrub(self) -> bool:
+        """Write a file of an older version anew, once. Return whether that was needed.
+
+        Older versions did not overwrite what they deleted, so texts may be left in free space. It
+        takes some seconds for each gigabyte, and needs twice the file's size on the disk. Nothing
+        else may use the file meanwhile. Raises `sqlite3.Error`.
+        """
+        with contextlib.closing(connect(self.path, "rw")) as connection:
+            [(scrubbed,)] = connection.execute("SELECT scrubbed FROM log")
+            if scrubbed:
+                return False
+            connection.execute("VACUUM")
+            connection.execute("UPDATE log SET scrubbed = 1")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return True
+
+    def has_log(self) -> bool:
+        """Whether there is anything in the write-ahead log."""
+        try:
+            return Path(f"{self.path}{BESIDE[0]}").stat().st_size > 0
+        except OSError:
+            return False
+
     def writer(self) -> sqlite3.Connection:
         """Open the connection of the one thread that writes. It also makes all checkpoints.
 
@@ -130,14 +153,20 @@ def open_store(path: Path, durability: Durability) -> StoreFile:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a connection; the mode is `ro` or `rw`. Raises `sqlite3.Error`."""
-    return sqlite3.connect(
+    """Open a connection; the mode is `ro` or `rw`. Raises `sqlite3.Error`.
+
+    What it deletes is overwritten, so no removed text is left in the file.
+    """
+    connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
+    if mode == "rw":
+        connection.execute("PRAGMA secure_delete = ON").fetchall()
+    return connection
 
 
 def make(path: Path, form: Form) -> None:

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import PERSISTENT, Ruled
+from trio_chat.protocol.events import PERSISTENT, RULINGS
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
@@ -96,13 +96,25 @@ async def open_sqlite_log(
 def _open(path: Path, durability: Durability, retention: Retention) -> OpenStore:
     file = open_store(path, durability)
     try:
-        return _connect(file, retention)
+        return _connect(file, retention, at_start=True)
     except BaseException:
         file.close()
         raise
 
 
-def _connect(file: StoreFile, retention: Retention) -> OpenStore:
+def _scrub(file: StoreFile) -> None:
+    """Scrub an older file. That can wait for the next start, if there is no place for it now."""
+    try:
+        if file.scrub():
+            logger.info("the store's free space is overwritten: no removed text can be left in it")
+    except sqlite3.Error as error:
+        logger.warning(
+            "the store's free space cannot be overwritten now: removed texts may be left in it",
+            extra={"file": str(file.path), "error": str(error)},
+        )
+
+
+def _connect(file: StoreFile, retention: Retention, *, at_start: bool = False) -> OpenStore:
     with contextlib.ExitStack() as opened:
         try:
             if file.update():
@@ -111,6 +123,8 @@ def _connect(file: StoreFile, retention: Retention) -> OpenStore:
             # The reader holds the file open from here on. Otherwise the writer would be the last
             # connection when it pauses, and would move the whole write-ahead log into the file.
             reader.execute("SELECT forgotten FROM log").fetchall()
+            if at_start:
+                _scrub(file)
             searcher = opened.enter_context(contextlib.closing(file.reader()))
             writer = Writer(file, retention)
         except sqlite3.Error as error:
@@ -197,7 +211,7 @@ class SqliteLog:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return decided
         # The writer decides changes of rules too: it knows whether those before were written.
-        job = Job(decided, self.claims.in_use, ruled=Ruled in kinds)
+        job = Job(decided, self.claims.in_use, ruled=not kinds.isdisjoint(RULINGS))
         began = perf_counter()
         self._jobs.put(job)
         try:

@@ -12,6 +12,8 @@ from collections import OrderedDict, deque
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.roomlog.sqlite.removing import DROP_BEFORE, EXPIRE
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
@@ -29,6 +31,9 @@ SLACK: Final = 20
 CHECKPOINT_PAGES: Final = 1_000
 # Seconds between two searches of all rooms for old entries.
 AGING_SECONDS: Final = 600.0
+# Seconds between two times that removed texts are wiped from the write-ahead log. Each waits for
+# the disk.
+WIPE_SECONDS: Final = 1.0
 # Seconds after a failure until the next try.
 RETRY_SECONDS: Final = 5.0
 # A checkpoint moves nothing that was written since the oldest running read began. If some read were
@@ -47,8 +52,13 @@ class Tidy:
         rooms: StoredRooms,
         retention: Retention,
         reading: threading.Event,
+        *,
+        wipes: bool = False,
     ) -> None:
-        """Other threads may begin to read the file while `reading` is set."""
+        """Other threads may begin to read the file while `reading` is set.
+
+        `wipes` says whether the write-ahead log may have removed texts.
+        """
         self._connection = connection
         self._rooms = rooms
         self._retention = retention
@@ -61,6 +71,10 @@ class Tidy:
         self._reading = reading
         # The time until which reads wait for a checkpoint, or 0.
         self._quiet = 0.0
+        # Whether the write-ahead log may have removed texts, and the time of the next try to wipe
+        # it.
+        self._wiping = wipes
+        self._next_wipe = time.monotonic() + WIPE_SECONDS
         self.look_at(rooms.by_name.values())
 
     def look_at(self, rooms: Iterable[RoomRows]) -> None:
@@ -81,7 +95,13 @@ class Tidy:
         if self._quiet:
             return QUIET_RETRY_SECONDS
         due = 0.0 if self._trimming or self._aging else self._next_aging
+        if self._wiping:
+            due = min(due, self._next_wipe)
         return max(0.0, max(due, self._resume) - time.monotonic())
+
+    def wipe(self) -> None:
+        """Wipe the write-ahead log soon: it has texts that were removed."""
+        self._wiping = True
 
     def hold_off(self) -> None:
         """Wait before the next step: the file cannot be written now."""
@@ -100,6 +120,8 @@ class Tidy:
         elif self._aging:
             self._age(self._aging[0])
         elif time.monotonic() >= self._next_aging:
+            if self._connection.execute(EXPIRE, (time.time(),)).rowcount:
+                self.wipe()
             if self._retention.days:
                 self._aging.extend(self._rooms.by_name.values())
             self._next_aging = time.monotonic() + AGING_SECONDS
@@ -125,6 +147,7 @@ class Tidy:
                 (room.id, upto, upto),
             )
             self._pages += deleted.rowcount  # each may lie in a page of its own
+            execute(DROP_BEFORE, (room.id, upto))
             if remove:
                 execute("DELETE FROM actions WHERE room = ?", (room.id,))
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
@@ -159,19 +182,33 @@ class Tidy:
             self._aging.popleft()
 
     def _checkpoint(self) -> None:
-        """Move the write-ahead log into the file once it is large."""
-        if self._pages < CHECKPOINT_PAGES:
+        """Move the write-ahead log into the file once it is large, or has to be wiped."""
+        wipes = self._wiping and time.monotonic() >= self._next_wipe
+        if self._pages < CHECKPOINT_PAGES and not wipes:
             return
         checkpoint = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         [(_, pages, moved)] = checkpoint.fetchall()
         self._resume = 0.0
         now = time.monotonic()
-        if moved < pages and now < (self._quiet or math.inf):
+        is_done = moved >= pages and (not wipes or self._truncate())
+        if not is_done and now < (self._quiet or math.inf):
             self._quiet = self._quiet or now + QUIET_SECONDS
             self._reading.clear()
-        else:  # do not wait for another program that reads
-            self.let_read()
-            self._pages = 0
+            return
+        self.let_read()  # do not wait for another program that reads
+        self._pages = 0
+        if wipes:
+            self._wiping = not is_done
+            self._next_wipe = now + WIPE_SECONDS
+
+    def _truncate(self) -> bool:
+        """Empty the write-ahead log, which is in the file. Return false while somebody reads it."""
+        execute = self._connection.execute
+        [(patience,)] = execute("PRAGMA busy_timeout").fetchall()
+        execute("PRAGMA busy_timeout = 0").fetchall()  # messages do not wait for a reader
+        [(busy, _, _)] = execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        execute(f"PRAGMA busy_timeout = {patience}").fetchall()
+        return not busy
 
     def let_read(self) -> None:
         """Let other threads read again, whatever became of the checkpoint."""

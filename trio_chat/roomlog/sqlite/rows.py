@@ -8,8 +8,9 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.text import casefolded
+from trio_chat.roomlog import removal
 from trio_chat.roomlog.order import LAST_SECOND, milliseconds
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ MOST: Final = 16
 # Separates entries. No text, nick or id may contain it.
 BETWEEN: Final = "\n"
 # One letter for each entry. The schema gives the meaning of other letters.
-KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r"}
-SAID, ACTED, TOPIC_SET, RULED = KINDS.values()
+KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r", Removed: "d"}
+SAID, ACTED, TOPIC_SET, RULED, REMOVED = KINDS.values()
 
 # A failed statement ends the transaction in any case. With OR ROLLBACK, SQLite keeps no copy of
 # each page for undoing a single statement. That saves more than a third of the cost of a row.
@@ -85,18 +86,26 @@ def lines(entries: Sequence[PersistentEntry]) -> Lines:
     authors = BETWEEN.join([entry.author for entry in entries])
     nicks = BETWEEN.join([entry.nick for entry in entries])
     texts = BETWEEN.join([entry.text for entry in entries])
+    kinds = "".join([KINDS[entry.__class__] for entry in entries])
+    if REMOVED in kinds:
+        texts = BETWEEN.join(map(removal.write, entries))
     if not between == authors.count(BETWEEN) == nicks.count(BETWEEN) == texts.count(BETWEEN):
         raise sqlite3.DataError("an entry of more than one line")
     return Lines(
         entries[-1].time,
         repr(entries[0].time) + BETWEEN * between,  # an empty line is the next millisecond
-        "".join([KINDS[entry.__class__] for entry in entries]),
+        kinds,
         authors,
         nicks,
         texts,
-        # Not NULL: Python's sqlite3 would search in vain for an adapter for each one.
-        "" if texts.isascii() else casefolded(texts),
+        folded(texts),
     )
+
+
+def folded(texts: str) -> str:
+    """Return what the column `folded` has for these texts."""
+    # Not NULL: Python's sqlite3 would search in vain for an adapter for each one.
+    return "" if texts.isascii() else casefolded(texts)
 
 
 def insert(connection: sqlite3.Connection, values: Sequence[Value]) -> None:
@@ -140,11 +149,23 @@ def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[Pers
         if kinds[at] == TOPIC_SET
         else Ruled(room, shown, authors[at], nicks[at], said[at], {}, 0, first + at, when[at])
         if kinds[at] == RULED
+        else _removed(room, shown, authors[at], nicks[at], said[at], first + at, when[at])
+        if kinds[at] == REMOVED
         else (Acted if kinds[at] == ACTED else Said)(
             room, authors[at], nicks[at], said[at], first + at, when[at]
         )
         for at in chosen
     ]
+
+
+def _removed(
+    room: str, shown: str, author: str, nick: str, text: str, position: int, time: float
+) -> Removed:
+    entry = Removed(room, shown, author, nick, "", {}, 0, position, time)
+    try:
+        return removal.read(entry, text)
+    except ValueError:
+        raise sqlite3.DataError("a damaged row") from None
 
 
 def _lines(column: str, kinds: str) -> list[str]:

@@ -7,9 +7,12 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.roomlog import rules
 from trio_chat.roomlog.rules import Action
+from trio_chat.roomlog.sqlite.removing import read_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +86,10 @@ def read_actions(
             Action(position, time, author, nick, text, _read(was), _read(now))
             for position, time, author, nick, text, was, now in found.fetchall()
         ]
-    return actions[::-1]
+    if not actions:
+        return []
+    removed = read_positions(connection, room, actions[-1].position, actions[0].position)
+    return [evolve(one, removed=removed.get(one.position, [])) for one in actions[::-1]]
 
 
 def _read(text: str) -> dict[str, str | None]:

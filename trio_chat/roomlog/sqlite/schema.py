@@ -13,20 +13,22 @@ if TYPE_CHECKING:
 # "trch" identifies trio_chat's files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74726368
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 # Files of this version and newer ones are updated at once, whatever their size: the steps add
 # tables and columns. So an upgrade can do it while clients wait.
 QUICK_FROM: Final = 3
 
 # The log has one row. New rooms start above `forgotten`, so that no room's positions start over.
-# `identity` is random, and tells this file's positions from those of another.
+# `identity` is random, and tells this file's positions from those of another. `scrubbed` is 1 if
+# deleted texts have always been overwritten, or have been since.
 LOG: Final = """
 CREATE TABLE log (
     forgotten INTEGER NOT NULL,
-    identity TEXT NOT NULL DEFAULT ''
+    identity TEXT NOT NULL DEFAULT '',
+    scrubbed INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO log VALUES (0, lower(hex(randomblob(12))));
+INSERT INTO log VALUES (0, lower(hex(randomblob(12))), 1);
 """
 # A room's entries up to position `floor` are deleted or to be deleted, and none of them is later
 # than `floor_time`. A room without a name is being forgotten. `topic_author` is the client id of
@@ -54,9 +56,11 @@ CREATE TABLE rooms (
 # `times` has seconds since 1970, to the millisecond. An empty line means a millisecond after the
 # line before.
 #
-# `kinds` has "s" for a message, "a" for an action, "t" for a topic and "r" for a change of the
-# room's rules. Other letters are read as "s", so that new kinds need no new schema. "n" is reserved
-# for a notice, and "l" for a user who left, with the reason as its text.
+# `kinds` has "s" for a message, "a" for an action, "t" for a topic, "r" for a change of the room's
+# rules and "d" for one that took texts out or put them back. A "d" has that before its text
+# (`roomlog.removal.write`). A text that was taken out is empty. Other letters are read as "s", so
+# that new kinds need no new schema. "n" is reserved for a notice, and "l" for a user who left, with
+# the reason as its text.
 BATCHES: Final = """
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY,
@@ -96,7 +100,19 @@ CREATE TABLE IF NOT EXISTS actions (
     PRIMARY KEY (room, position)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA: Final = LOG + ROOMS + BATCHES + RULES + ACTIONS
+# Texts that actions took out of `batches`, and that can be put back until a time, in seconds since
+# 1970.
+REMOVED: Final = """
+CREATE TABLE IF NOT EXISTS removed (
+    room INTEGER NOT NULL,
+    action INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    until REAL NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (room, action, position)
+) STRICT, WITHOUT ROWID;
+"""
+SCHEMA: Final = LOG + ROOMS + BATCHES + RULES + ACTIONS + REMOVED
 
 # Batches that a step handles at once.
 STRETCH: Final = 1_000
@@ -156,13 +172,19 @@ def create(connection: sqlite3.Connection) -> None:
     connection.executescript(SCHEMA)
 
 
-def _add_ruled(connection: sqlite3.Connection) -> None:
-    """Add the column `ruled`, unless it is there.
+def _add_column(table: str, column: str) -> Callable[[sqlite3.Connection], None]:
+    """Return a step that adds a column of numbers, which are 0, unless it is there.
 
     A version that knows schema 3 alone and took over from this one has called the file its own.
     """
-    if "ruled" not in {column for _, column, *_ in connection.execute("PRAGMA table_info(rooms)")}:
-        connection.execute("ALTER TABLE rooms ADD COLUMN ruled INTEGER NOT NULL DEFAULT 0")
+
+    def step(connection: sqlite3.Connection) -> None:
+        columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        if column not in {name for _, name, *_ in columns}:
+            added = f"ALTER TABLE {table} ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0"
+            connection.execute(added)
+
+    return step
 
 
 NEW_IDENTITY: Final = "UPDATE log SET identity = lower(hex(randomblob(12)))"
@@ -201,7 +223,9 @@ STEPS: Final[dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]]] 
         _order_times,
     ),
     # Schema 3 had no rules of rooms.
-    4: (_add_ruled, RULES, ACTIONS),
+    4: (_add_column("rooms", "ruled"), RULES, ACTIONS),
+    # Schema 4 kept no removed texts, and did not overwrite what it deleted.
+    5: (_add_column("log", "scrubbed"), "UPDATE log SET scrubbed = 0", REMOVED),
 }
 
 

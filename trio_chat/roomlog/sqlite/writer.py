@@ -24,6 +24,7 @@ from trio_chat.roomlog.sqlite.append import Append, load
 from trio_chat.roomlog.sqlite.file import BUSY_SECONDS
 from trio_chat.roomlog.sqlite.lookout import IDLE_SECONDS, Lookout
 from trio_chat.roomlog.sqlite.maintenance import Tidy
+from trio_chat.roomlog.sqlite.removing import has_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -172,10 +173,14 @@ class Writer:
                     self._tidy_some(0, 0)
 
     def _connect(self) -> None:
+        # A process before this one may have ended before it wiped what it removed.
+        left = self._file.has_log()
         self._connection = self._file.writer()
         try:
             self._rooms = load(self._connection, self._retention.entries)
-            self._tidy = Tidy(self._connection, self._rooms, self._retention, self.reading)
+            self._tidy = Tidy(
+                self._connection, self._rooms, self._retention, self.reading, wipes=left
+            )
         except BaseException:
             self._connection.close()
             raise
@@ -190,8 +195,10 @@ class Writer:
             job.results = _refused(job.drafts, refusal)
             return 0
         append = Append(self._connection, self._rooms, self._retention, job.in_use)
-        drafts = decide(job.drafts, self._rules_of) if job.ruled else job.drafts
+        drafts = job.drafts
         try:
+            if job.ruled:
+                drafts = decide(drafts, self._rules_of, self._has_texts)
             append.write(drafts, ruled=job.ruled)
         except sqlite3.Error as error:
             self._failed(error)
@@ -204,6 +211,8 @@ class Writer:
         if job.ruled:
             job.spoken |= self._ruled(job.drafts)
         job.forgotten = [room.name for room in forgotten]
+        if append.removes:
+            self._tidy.wipe()
         self._tidy.look_at(spoken)
         self._tidy.look_at(forgotten)
         return append.pages(len(job.drafts))
@@ -211,6 +220,9 @@ class Writer:
     def _rules_of(self, room: str) -> Rules:
         known = self._rooms.by_name.get(room)
         return NO_RULES if known is None else known.rules
+
+    def _has_texts(self, room: str, action: int) -> bool:
+        return has_texts(self._connection, room, action)
 
     def _ruled(self, drafts: Sequence[Result]) -> KnownRooms:
         """Return the rooms whose rules somebody wanted to change, with the rules that they have.
