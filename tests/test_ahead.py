@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
 
 import attrs
 import pytest
@@ -397,11 +397,12 @@ def test_an_earlier_version_gets_no_record_that_it_does_not_know() -> None:
     assert by_id.client == "an id"  # the chat's own stays as it is
 
 
-def test_an_earlier_version_gets_no_count_of_refused_logins() -> None:
-    counts = Counts(turns=2, logins_refused=3)
+def test_an_earlier_version_gets_no_counts_that_it_does_not_know() -> None:
+    counts = Counts(turns=2, logins_refused=3, actions=4, ruled_out=Counter(ban=5))
     state = ChatSnapshot("memory", counts=counts)
     leave_out_news(state)
-    assert b"logins_refused" not in write_state(state)
+    for name in (b"logins_refused", b"actions", b"ruled_out"):
+        assert name not in write_state(state)
     assert (state.counts.turns, counts.logins_refused) == (2, 3)  # the chat's own stay
 
 

@@ -27,7 +27,8 @@ PUBLIC = {
 # The daemon's upgrades use these; their types are in `trio_chat.snapshot`. Rows make up the command
 # table, and an embedding program reads only their names, usages and helps.
 FOR_THE_DAEMON = {
-    "Chat.accounts", "Chat.ahead", "Chat.frozen", "Chat.whole", "open_chat.predecessor",
+    "Chat.accounts", "Chat.ahead", "Chat.frozen", "Chat.moderate", "Chat.whole",
+    "open_chat.predecessor",
 }  # fmt: skip
 FOR_THE_TABLE = {"Row.parse", "Row.record"}
 

@@ -409,6 +409,20 @@ async def test_a_ban_finds_a_place_when_no_more_rooms_do(run) -> None:
     assert run.log.snapshot("#a").rules.fields
 
 
+async def test_actions_and_what_they_refuse_are_counted(run, people, caplog) -> None:
+    caplog.set_level("INFO", "trio_chat")
+    eve, bob = await operator(run), await member(run, "bob")
+    await typed(run, eve, "/mute server bob 2h secret", f"/ban server {HERE}/32 all 2h")
+    await run.turn(bob, say("x"), tell("eve", "x"))
+    await connect(run, HERE)
+    counts = run.hub.state.counts
+    assert (counts.actions, dict(counts.ruled_out)) == (2, {"mute": 2, "ban": 1})
+    assert counts.turned_away == 1
+    [first, _] = [one for one in caplog.records if one.message == "moderated"]
+    assert (first.room, first.by, first.action) == (SERVER, "eve", "A1")
+    assert "secret" not in str([vars(one) for one in caplog.records])
+
+
 # --- another process ------------------------------------------------------------------------------
 
 

@@ -231,6 +231,8 @@ GROUPS: Final[Mapping[str, Mapping[str, Shown]]] = {
         "connections": plain("connected"),
         "ended": ended,
         "refused": counted("refused"),
+        "moderated": plain("actions"),
+        "muted or banned": counted("ruled_out"),
         "http requests": counted("http_requests"),
     },
     "traffic": {

@@ -162,6 +162,10 @@ class Authorize:
                 raise Refused(sentence, code=Code.MUTED)
 
 
+# The reason for an end in metrics and the log: not the text that the client reads.
+BANNED: Final = "banned"
+
+
 def banned_from_server(ban: Penalty) -> Refused:
     """Return the refusal of somebody whom the server does not let in."""
     older = "; if your account is older: /login NAME" if ban.spares else ""

@@ -74,7 +74,7 @@ class Collect:
             if call is None:
                 self.refuse(session, refusal)
             else:
-                self._state.count_refusal(refusal.limit)
+                self._state.count_refusal(refusal)
                 call.fail(refusal)
         except BaseException:
             if call is not None:
@@ -101,7 +101,7 @@ class Collect:
 
     def refuse(self, session: Session, refusal: Refused) -> None:
         """Tell the session why its command is refused."""
-        self._state.count_refusal(refusal.limit)
+        self._state.count_refusal(refusal)
         self.reply(session, events.Refusal(str(refusal), refusal.code))
 
     def tell(self, user: User, told: events.Told, for_people: Event | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from trio_chat.hub.ignoring import tune
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import Acted, Entry, PersistentEntry, RoomEvent, Said
+
+logger = logging.getLogger("trio_chat")
 
 _E = TypeVar("_E", bound="PersistentEntry")
 
@@ -161,6 +164,10 @@ class Deliver:
         elif session is not None and isinstance(entry, Gone):
             self._state.release(session)
         elif isinstance(entry, Ruled):
+            if origin is not None:
+                self._state.counts.actions += 1
+                about = {"room": entry.room_name, "by": entry.nick, "action": f"A{entry.position}"}
+                logger.info("moderated", extra=about)
             if entry.room == SERVER:
                 self._tell_operators(entry, origin)
             self._enforce.ruled(entry)

@@ -5,9 +5,9 @@ Each process does that for its own users. A leave is an entry of its own, after 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from trio_chat.hub.authorize import banned_from_server
+from trio_chat.hub.authorize import BANNED, banned_from_server
 from trio_chat.hub.standing import Standings
 from trio_chat.protocol.events import Departed, Exited
 from trio_chat.protocol.names import SERVER
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import Ruled
-
-
-# The reason in metrics and the log: not the text that the client reads.
-BANNED: Final = "banned"
 
 
 class Enforce:

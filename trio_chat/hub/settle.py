@@ -106,7 +106,7 @@ class Settle:
             if user is not None:
                 user.leaving = False
         if origin.call is not None:
-            self._state.count_refusal(refusal.limit)
+            self._state.count_refusal(refusal)
             origin.call.fail(refusal)
         elif origin.session is None:
             pass
@@ -176,5 +176,5 @@ class Settle:
             session.labels[entry.room, entry.position] = origin.label
 
     def _refuse(self, session: Session, refusal: Refused, label: str | None) -> None:
-        self._state.count_refusal(refusal.limit)
+        self._state.count_refusal(refusal)
         self._outboxes.reply(session, Refusal(str(refusal), refusal.code), label)

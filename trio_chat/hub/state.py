@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
+from trio_chat.errors import Code
 from trio_chat.hub.listing import Listing
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
@@ -21,6 +22,7 @@ from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
+    from trio_chat.errors import Refused
     from trio_chat.hub.pause import Pause
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import Account, User
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 # The interval of pings has this many beats, and each beat pings a part of the clients. So thousands
 # of pings do not hold up a turn.
 BEATS: Final = 32
+# The codes of refusals by a rule, with the names in metrics.
+RULES: Final[dict[str, str]] = {Code.BANNED: "ban", Code.MUTED: "mute"}
 
 
 @define
@@ -52,6 +56,8 @@ class Counts:
     unavailable: int = 0
     http_requests: Counter[str] = field(factory=Counter)
     logins_refused: int = 0
+    actions: int = 0
+    ruled_out: Counter[str] = field(factory=Counter)
 
 
 @define
@@ -149,10 +155,12 @@ class State:
         user = self.users.get(person)
         return [] if user is None else [user]
 
-    def count_refusal(self, limit: str | None) -> None:
-        """Count a refusal, if a limit is the reason."""
-        if limit is not None:
-            self.counts.refused[limit] += 1
+    def count_refusal(self, refusal: Refused) -> None:
+        """Count a refusal, if a limit, a mute or a ban is the reason."""
+        if refusal.limit is not None:
+            self.counts.refused[refusal.limit] += 1
+        elif (rule := RULES.get(refusal.code)) is not None:
+            self.counts.ruled_out[rule] += 1
 
     def count_address(self, address: str) -> int:
         """Count another client of an address. Return their number."""

@@ -103,6 +103,19 @@ def _people(now: Statistics) -> list[Metric]:
             dict.fromkeys(LIMITS, 0) | dict(now.refused),
             "limit",
         ),
+        Metric(
+            "trio_chat_actions_total",
+            "counter",
+            "Actions of owners and moderators of rooms, and of operators.",
+            now.actions,
+        ),
+        Metric(
+            "trio_chat_ruled_out_total",
+            "counter",
+            "Connections and commands that a mute or a ban refused.",
+            {"ban": 0, "mute": 0} | dict(now.ruled_out),
+            "rule",
+        ),
         Metric("trio_chat_lags_total", "counter", "Times that a client began to lag.", now.lagged),
         Metric("trio_chat_upgrades_total", "counter", "Upgrades since the start.", now.upgrades),
     ]

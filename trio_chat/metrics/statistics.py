@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,8 @@ class Statistics:
     node: NodeStatistics | None = None
     logged_in: int = 0
     logins_refused: int = 0
+    actions: int = 0
+    ruled_out: Mapping[str, int] = field(factory=dict)
 
 
 @frozen
@@ -130,4 +132,6 @@ def take(hub: Hub, loop_lag: Histogram, besides: Session | None = None) -> Stati
         node=hub.node,
         logged_in=len(state.accounts),
         logins_refused=counts.logins_refused,
+        actions=counts.actions,
+        ruled_out=dict(counts.ruled_out),
     )

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.config.endpoints import UNIX_ADDRESS, is_loopback
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.hub.authorize import banned_from_server
+from trio_chat.hub.authorize import BANNED, banned_from_server
 from trio_chat.hub.session import Reason
 from trio_chat.protocol import commands, events
 
@@ -76,7 +76,8 @@ class Connections:
         elif state.stopping:
             session.link.drain_input()
         elif state.clients > state.settings.max_clients:
-            self._reject(session, "max_clients", "the server is full; please try again later")
+            sentence = "the server is full; please try again later"
+            self._reject(session, Refused(sentence, code=Code.NOT_SERVED, limit="max_clients"))
         elif not record.trusted:
             self._check_address(session, from_address)
 
@@ -102,7 +103,7 @@ class Connections:
             self._hooks.connect(session)
         except Refused as refusal:
             self._state.counts.turned_away += 1
-            self._state.count_refusal(refusal.limit)
+            self._state.count_refusal(refusal)
             farewell = events.Ended(str(refusal), events.KICKED)
             self.close(session, "refused by before_connect", for_good=True, farewell=farewell)
             return False
@@ -148,22 +149,21 @@ class Connections:
     def _check_address(self, session: Session, clients: int) -> None:
         most = self._state.settings.max_clients_per_address
         if clients > most and not _is_this_machine(session.link.address):
-            self._reject(
-                session,
-                "max_clients_per_address",
-                "there are too many connections from your address; close one first",
-            )
+            sentence = "there are too many connections from your address; close one first"
+            limit = "max_clients_per_address"
+            self._reject(session, Refused(sentence, code=Code.NOT_SERVED, limit=limit))
         elif self._authorize.is_concerned(session.user):
             session.user.ruled = True
             ban = self._authorize.server_ban(session.user)
             if ban is not None and not ban.spares:
-                self._reject(session, None, str(banned_from_server(ban)))
+                self._reject(session, banned_from_server(ban))
 
-    def _reject(self, session: Session, limit: str | None, reason: str) -> None:
+    def _reject(self, session: Session, refusal: Refused) -> None:
         self._state.counts.turned_away += 1
-        self._state.count_refusal(limit)
-        session.refusal = reason
-        self.close(session, f"refused: {reason}", for_good=True)
+        self._state.count_refusal(refusal)
+        session.refusal = str(refusal)
+        is_limit = refusal.limit is not None
+        self.close(session, f"refused: {refusal}" if is_limit else BANNED, for_good=True)
 
     def _input_ended(self, session: Session, _: inbox.InputEnded) -> None:
         session.input_ended = True
