@@ -14,18 +14,23 @@ from frames import REQUEST, frame
 from opening import TABLE, records
 
 from trio_chat.dialects import PART_OF_LINE, Dialect, documents
+from trio_chat.dialects.irc.commands import MOST_NAMES
+from trio_chat.dialects.irc.reading import TAGS_BYTES, IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
 from trio_chat.http.head import HEAD_BYTES
 from trio_chat.protocol.commands import Answer, Command, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal
+from trio_chat.protocol.presence import AwaitIntroduction
 from trio_chat.transports.proxy_protocol import MOST_BYTES, V1, V2
 from trio_chat.transports.reader import Reader
 
 WAY_BYTES = 3
 # The limit for bytes that are kept beside the last piece: a frame's header and a message in frames,
 # the head of a request, or a PROXY header.
-MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16)
+MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16, 2 * TAGS_BYTES)
+# Lines beyond the limit that one feed may count: one line of IRC may be about many rooms.
+MOST_BEYOND = 2 + MOST_NAMES * PART_OF_LINE
 
 
 @frozen
@@ -50,7 +55,7 @@ class Target:
     start: bytes
     seeds: tuple[bytes, ...]
     trusted: bool = False
-    dialect: type[LineDialect | WebSocketDialect] | None = None
+    dialect: type[LineDialect | WebSocketDialect | IrcDialect] | None = None
 
 
 def check_feeding(target: Target, data: bytes, way: Way) -> None:
@@ -87,7 +92,8 @@ def fed(target: Target, pieces: Sequence[bytes], way: Way) -> Iterable[Command]:
 
     def check(reader: Reader) -> None:
         snapshot = reader.snapshot().dialect
-        size = len(snapshot.first or b"") + kept(snapshot.frames or snapshot.lines)
+        size = len(snapshot.first or b"")
+        size += kept(snapshot.frames or snapshot.irc or snapshot.lines)
         assert size <= MOST_KEPT + max(map(len, pieces), default=0)
 
     return records(
@@ -101,7 +107,7 @@ def fed(target: Target, pieces: Sequence[bytes], way: Way) -> Iterable[Command]:
 
 
 def fed_alone(
-    kind: type[LineDialect | WebSocketDialect], pieces: Sequence[bytes], way: Way
+    kind: type[LineDialect | WebSocketDialect | IrcDialect], pieces: Sequence[bytes], way: Way
 ) -> Iterator[Command]:
     dialect: Dialect = kind(TABLE, SETTINGS)
     for number, piece in enumerate(pieces):
@@ -122,12 +128,14 @@ def fed_once(dialect: Dialect, data: bytes, way: Way) -> list[Command]:
     """The records of one feed: no more than were counted, and within the limit."""
     some = dialect.feed(data, way.limit)
     assert len(some) <= dialect.spent / PART_OF_LINE + 2  # to switch over, or the end
-    assert way.limit is None or dialect.spent <= way.limit + 2
+    assert way.limit is None or dialect.spent <= way.limit + MOST_BEYOND
     return some
 
 
-def kept(snapshot: LinesSnapshot | FramesSnapshot) -> int:
+def kept(snapshot: LinesSnapshot | FramesSnapshot | IrcSnapshot) -> int:
     """The number of bytes that a dialect keeps."""
+    if isinstance(snapshot, IrcSnapshot):
+        return len(snapshot.buffer)
     if isinstance(snapshot, FramesSnapshot):
         return len(snapshot.buffer) + len(snapshot.fragments)
     return len(snapshot.buffer) + len(snapshot.telnet or b"") + len(snapshot.waiting)
@@ -138,7 +146,7 @@ def check_record(record: object) -> None:
     if isinstance(record, Refuse):
         check_text(record.reason)
         documents.write(Refusal(record.reason, record.code)).encode()
-    if isinstance(record, Greet | SwitchEncoding):
+    if isinstance(record, Greet | SwitchEncoding | AwaitIntroduction):
         return
     for value in [getattr(record, field.name) for field in fields(type(record))]:
         if isinstance(value, str):
@@ -160,12 +168,14 @@ COMMANDS = (
     b'{"type":"resume","client":"x","token":"y","positions":{"#a":1}}',
     b'{"type":"list_rooms"}{"type":"quit"}',
 )
+REGISTER = b"CAP LS 302\r\nCAP REQ :batch labeled-response\nNICK eve\nUSER eve 0 * :Eve\nCAP END\r"
 TARGETS = {
     "first_bytes": Target(
         b"",
         (
             b"GET / HTTP/1.1\r\n\r\n",
             b"PO",
+            b"CAP LS 302\r\nNICK eve\r\n",
             b"/nick x\n",
             b"PROXY UNKNOWN\r\n",
             V2,
@@ -190,6 +200,18 @@ TARGETS = {
             b"\xfa\x18/who\r\n/who\n\xff\xfa\x1f\0\n\0\n\xff\xf0/who\r\0\n\n\n",
         ),
         dialect=LineDialect,
+    ),
+    "irc": Target(
+        REGISTER,
+        (
+            b"JOIN #a,b,&c\r\nPRIVMSG #a :Hi\nPRIVMSG #a :\x01ACTION waves\x01\r\r\n",
+            b"@label=1;+x=\\s JOIN #a,#b\n@label=2 PRIVMSG ann,#a,x,y,z :\x0304,2Hi\n",
+            b":src PART #a :bye\nTOPIC #a :tea\nMODE #a b\nMODE eve +i\nNAMES #a,#b\nLIST >1\n",
+            b"WHO #a %tcuhnfdar,743\nWHOIS x x\nWHOWAS x\nison a b\nUSERHOST a b\nPONG x\n",
+            b"NICK \xff\nAWAY :x\nAWAY\nSETNAME :x\nHELP\nOPER a b\nTAGMSG #a\nX \0 :\0\nQUIT :x\n",
+            b"@" + b"a" * 4_095 + b" PING x\n" + b"x" * 257 + b"\n",
+        ),
+        dialect=IrcDialect,
     ),
     "http": Target(
         b"GET ",

@@ -61,8 +61,8 @@ class Daemon:
         assert process.stdout is not None
         self.start_line = process.stdout.readline()
         started = re.fullmatch(
-            r"trio_chat is listening on 127\.0\.0\.1:(\d+) for lines, WebSocket and the page"
-            r"(?:, .*)? - to talk to it: "
+            r"trio_chat is listening on 127\.0\.0\.1:(\d+) "
+            r"for lines, (?:IRC, )?WebSocket and the page(?:, .*)? - to talk to it: "
             r"telnet 127\.0\.0\.1 \1, or a browser at https?://127\.0\.0\.1:\1/\n",
             self.start_line,
         )

@@ -20,6 +20,8 @@ from trio_chat.daemon.upgrade import predecessor, protocol, successor
 from trio_chat.daemon.upgrade.predecessor import DaemonState
 from trio_chat.daemon.upgrade.protocol import Fixed, StoreInUse
 from trio_chat.daemon.upgrade.wire import AHEAD, Wire, pair
+from trio_chat.dialects.irc.reading import IrcSnapshot
+from trio_chat.dialects.irc.registration import Registration
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.secrets import Asked, Secrets
 from trio_chat.dialects.websocket import FramesSnapshot
@@ -28,6 +30,7 @@ from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.presence import About
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.sqlite.schema import QUICK_FROM, SCHEMA_VERSION
@@ -434,17 +437,21 @@ async def test_a_header_of_an_earlier_version_tells_that_it_knows_nothing_of_thi
 
 
 # The fields of clients' records in this version of what goes ahead.
-FIELDS_AHEAD = 4
+FIELDS_AHEAD = 5
 FIELDS: dict[type, str] = {
     ClientSnapshot: (
         "id address peer nick keys rooms room_limit encoding reader unsent lagging positions "
-        "closing queued token away socket unsent_ahead since account account_since"
+        "closing queued token away socket unsent_ahead since account account_since "
+        "about awaited"
     ),
     ReaderSnapshot: "dialect bucket",
     FirstBytesSnapshot: (
         "first over trusted lines frames left address accept requests forwards greets greeted "
-        "local private"
+        "local private irc"
     ),
+    IrcSnapshot: "buffer skipping pending private registration batches",
+    Registration: "capabilities negotiating nick user real introduced",
+    About: "user real away",
     LinesSnapshot: (
         "buffer skipping pending telnet waiting hinted bare_lines greets secrets private"
     ),

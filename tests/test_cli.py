@@ -178,7 +178,7 @@ def test_check_tells_all_that_is_wrong(
     ]
 
 
-FOR = "for lines, WebSocket and the page - to talk to it:"
+FOR = "for lines, IRC, WebSocket and the page - to talk to it:"
 
 
 def test_the_start_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +222,7 @@ LET_IN = "browsers need --http-hosts"
             ("192.0.2.1", 9),
             {"http_hosts": ("192.0.2.1",), "tls_cert": "a.pem", "tls_key": "b.pem"},
             (
-                "192.0.2.1:9 for lines, WebSocket and the page, with TLS or without "
+                "192.0.2.1:9 for lines, IRC, WebSocket and the page, with TLS or without "
                 "- to talk to it: telnet 192.0.2.1 9, or a browser at https://192.0.2.1:9/"
             ),
         ),

@@ -18,6 +18,7 @@ from trio_chat.transports import proxy_protocol
 from trio_chat.transports.detection import (
     HTTP,
     INSIDE_TLS,
+    IRC,
     PROXY,
     SIGNATURES,
     TLS,
@@ -30,6 +31,9 @@ from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
 SETTINGS = Settings(rate_limit=None)
 REQUEST = b"POST /chat HTTP/1.1\r\nHost: x\r\n\r\n/nick evil\n/join #a\n/msg gotcha\n"
 STARTS = [(signature, start) for signature in SIGNATURES for start in signature.starts]
+
+# With capitals, as clients of IRC begin. "/" or a small letter is a person's.
+IRC_WORDS = "CAP NICK USER PASS PING AUTHENTICATE WEBIRC"
 
 # --- the table ------------------------------------------------------------------------------------
 
@@ -52,6 +56,10 @@ def test_all_verbs_that_browsers_and_tools_send_are_known() -> None:
         "proxy": proxy_protocol.SIGNATURES,
         "tls": (b"\x16\x03",),
         "http": (*VERBS, *(b"\r\n" + verb for verb in VERBS)),
+        "irc": (
+            *(f"{word} ".encode() for word in IRC_WORDS.split()),
+            *(b"QUIT ", b"QUIT\r", b"QUIT\n"),
+        ),
     }
 
 
@@ -65,6 +73,7 @@ def test_no_opening_begins_another() -> None:
     [
         *(b"/nick john\n", b"/", b"\n", b"\r\r", b" GET / ", b"get / ", b"GETTING", b"GET\n"),
         *(b"H ", b"PO\n", b"PUTS", b"PROXIES", b"\xff\xfb\x01", b"\x16\x02", b"x", b"\0"),
+        *(b"nick x\r\n", b"NICK\n", b"QUITE\n", b":) hi", b":x NICK y", b"@a=b CAP LS", b"JOIN x"),
     ],
 )
 def test_anything_else_is_a_persons(first: bytes) -> None:
@@ -72,7 +81,7 @@ def test_anything_else_is_a_persons(first: bytes) -> None:
 
 
 def test_inside_of_tls_no_other_begins() -> None:
-    assert INSIDE_TLS == (PROXY, HTTP)
+    assert INSIDE_TLS == (PROXY, HTTP, IRC)
     assert detect(b"\x16", INSIDE_TLS) == detect(b"\x16\x03", INSIDE_TLS) == "line"
     assert detect(b"\x16", (TLS,)) is None
     assert detect(b"GET ", (TLS,)) == "line"

@@ -112,7 +112,7 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
         (f"[[listen]]\nunix = '{'x' * 101}'", "unix must be a path of at most 100 bytes, not"),
         (
             "[[listen]]\nport = 1\naccept = []",
-            "accept must be one or more of line, http, tls, each once",
+            "accept must be one or more of line, http, tls, irc, each once",
         ),
         (
             "[[listen]]\nport = 1\naccept = 'tls'",
@@ -120,11 +120,11 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
         ),
         (
             "[[listen]]\nport = 1\naccept = [1]",
-            "one or more of line, http, tls, each once, not [1]",
+            "one or more of line, http, tls, irc, each once, not [1]",
         ),
         (
             "[[listen]]\nport = 1\naccept = [[1]]",
-            "one or more of line, http, tls, each once, not [",
+            "one or more of line, http, tls, irc, each once, not [",
         ),
         ("[[listen]]\nport = 1\n[[listen]]\nport = 1", "must have 127.0.0.1:1 once, not twice"),
         ("port = 9\n[[listen]]\nport = 1", "takes the place of host and port: put these into one"),
@@ -183,7 +183,7 @@ def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], inst
     [
         (
             "unix:/run/a",
-            ["unix:/run/a for lines, WebSocket and the page - to talk to it: nc -U /run/a"],
+            ["unix:/run/a for lines, IRC, WebSocket and the page - to talk to it: nc -U /run/a"],
         ),
         ("unix:/run/a=http", ["unix:/run/a for WebSocket and the page"]),
         (
@@ -191,7 +191,7 @@ def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], inst
             [
                 "[::1]:2 for lines - to talk to it: telnet ::1 2",
                 ("[::1]:80 for WebSocket and the page - to talk to it: a browser at http://[::1]/"),
-                "unix:/run/a for lines, WebSocket and the page - to talk to it: nc -U /run/a",
+                "unix:/run/a for lines, IRC, WebSocket and the page - to talk to it: nc -U /run/a",
             ],
         ),
     ],
@@ -212,34 +212,34 @@ WEB = "WebSocket and the page"
         (
             "127.0.0.1:1",
             (
-                f"127.0.0.1:1 for lines, {WEB}, with TLS or without - to talk to it: "
+                f"127.0.0.1:1 for lines, IRC, {WEB}, with TLS or without - to talk to it: "
                 "telnet 127.0.0.1 1, or a browser at https://127.0.0.1:1/"
             ),
         ),
         (
             "0.0.0.0:443=tls",
             (
-                f"0.0.0.0:443 for lines, {WEB}, with TLS only - to talk to it: trio-chat connect "
-                "--tls chat.example:443, or a browser at https://chat.example/"
+                f"0.0.0.0:443 for lines, IRC, {WEB}, with TLS only - to talk to it: "
+                "trio-chat connect --tls chat.example:443, or a browser at https://chat.example/"
             ),
         ),
         (
             "127.0.0.1:1=line+tls",
             (
-                f"127.0.0.1:1 for lines, with TLS for {WEB} too - to talk to it: "
+                f"127.0.0.1:1 for lines, with TLS for IRC, {WEB} too - to talk to it: "
                 "telnet 127.0.0.1 1, or a browser at https://127.0.0.1:1/"
             ),
         ),
         (
             "127.0.0.1:1=http+tls",
             (
-                f"127.0.0.1:1 for {WEB}, with TLS for lines too - to talk to it: "
+                f"127.0.0.1:1 for {WEB}, with TLS for lines, IRC too - to talk to it: "
                 "trio-chat connect --tls 127.0.0.1:1, or a browser at https://127.0.0.1:1/"
             ),
         ),
         (
             "unix:/run/a=tls",
-            f"unix:/run/a for lines, {WEB}, with TLS only",
+            f"unix:/run/a for lines, IRC, {WEB}, with TLS only",
         ),
     ],
 )

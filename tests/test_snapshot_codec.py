@@ -26,6 +26,9 @@ from trio_chat import (
 )
 from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.echo import Echo
+from trio_chat.dialects.irc.encoding import IRC, encoding_of
+from trio_chat.dialects.irc.reading import IrcSnapshot
+from trio_chat.dialects.irc.registration import Registration
 from trio_chat.dialects.line import LinesSnapshot
 from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Asked, Secrets
@@ -87,6 +90,17 @@ from trio_chat.protocol.commands import (
     Undo,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
+from trio_chat.protocol.presence import (
+    About,
+    AwaitIntroduction,
+    DescribeRooms,
+    Introduce,
+    LeaveRooms,
+    SetAway,
+    SetRealName,
+    ShowPeople,
+    ShowServer,
+)
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.rules import Action, Rules
@@ -160,6 +174,19 @@ QUEUED_SINCE: list[QueuedRecord] = [
     Remove(0, 0, Target(parse_nick("Mary", 32)), None, "", "#x"),
     Undo(7, "#x"),
     ShowActions(20, None, "#x"),
+]
+# And those of clients of IRC.
+QUEUED_OF_IRC: list[QueuedRecord] = [
+    AwaitIntroduction(IRC),
+    Introduce(parse_nick("Mary", 32), "mary", "Mary's name"),
+    LeaveRooms(),
+    SetAway("lunch"),
+    SetRealName("Mary"),
+    ShowServer(),
+    ShowPeople([parse_nick("jack", 32)], "#x", "j*"),
+    DescribeRooms("#x"),
+    SwitchEncoding(encoding_of(frozenset({"server-time", "echo-message"}))),
+    QueuedLabelled(ShowServer(), "@label=1 MOTD"),
 ]
 # And those of programs.
 QUEUED_OF_PROGRAMS: list[QueuedRecord] = [
@@ -273,13 +300,34 @@ def with_requests() -> ChatSnapshot:
     return ChatSnapshot("memory", counts=counts, clients=[asks, types, logs_in, page])
 
 
-@pytest.mark.parametrize("state", [rich(), with_programs(), with_requests()])
+def with_irc() -> ChatSnapshot:
+    """With clients of IRC: one in the middle of its registration, and one with all there is."""
+    negotiating = Registration(negotiating=True, nick="mary")
+    capabilities = frozenset({"server-time", "batch"})
+    done = Registration(capabilities, nick="jack", user="jd", real="Jack D", introduced=True)
+    lines = IrcSnapshot(b"PRIV", skipping=True, pending=True, private=True, batches=7)
+    lines.registration = done
+    dialects = IrcSnapshot(b"NI", registration=negotiating), lines
+    readers = [ReaderSnapshot(FirstBytesSnapshot(irc=dialect)) for dialect in dialects]
+    mary = ClientSnapshot(
+        "idm", "::1", "[::1]:1", encoding=IRC, reader=readers[0], awaited=True, queued=QUEUED_OF_IRC
+    )
+    jack = ClientSnapshot(
+        *("idj", "::1", "[::1]:2", "jack"),
+        encoding=encoding_of(frozenset({"server-time"})),
+        reader=readers[1],
+        about=About("jd", "Jack D", "lunch"),
+    )
+    return ChatSnapshot("memory", clients=[mary, jack])
+
+
+@pytest.mark.parametrize("state", [rich(), with_programs(), with_requests(), with_irc()])
 def test_all_that_can_be_in_a_state_is_read_as_it_was_written(state: ChatSnapshot) -> None:
     assert read_state(write_state(state)) == state
 
 
 def test_each_record_that_can_wait_is_tried_here() -> None:
-    tried = [*QUEUED, *QUEUED_OF_PROGRAMS, *QUEUED_SINCE]
+    tried = [*QUEUED, *QUEUED_OF_PROGRAMS, *QUEUED_SINCE, *QUEUED_OF_IRC]
     assert {type(record) for record in tried} == set(QueuedRecord.__args__)
 
 

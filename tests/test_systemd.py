@@ -626,7 +626,7 @@ def test_the_path_of_a_unix_socket_that_it_is_handed_stays(
         out, err = unit.process.communicate(timeout=PATIENCE)
     assert path.is_socket()
     assert out == (
-        f"trio_chat is listening on unix:{path} for lines, WebSocket and the page "
+        f"trio_chat is listening on unix:{path} for lines, IRC, WebSocket and the page "
         f"- to talk to it: nc -U {path}\n"
     )
     assert f"INFO listening on inherited sockets addresses=unix:{path}\n" in err

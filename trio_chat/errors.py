@@ -66,6 +66,8 @@ class Code(StrEnum):
     LOGGED_IN = "logged_in", "log out first"
     NOT_LOGGED_IN = "not_logged_in", "log in first"
 
+    NOT_INTRODUCED = "not_introduced", "an IRC client says who it is first: NICK and USER"
+
     BAD_ROOM_NAME = "bad_room_name", "the room's name is too long, or breaks another rule for names"
     NOT_IN_ROOM = "not_in_room", "you are not in that room, or in no room at all"
     ALREADY_IN_ROOM = "already_in_room", "you are in that room already"

@@ -24,9 +24,9 @@ CERTIFICATE: Final = re.compile(
 )
 KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
-# Lines have no name in ALPN. A client that asks for another version of HTTP alone gets no answer to
-# that, and may go on.
-PROTOCOLS: Final = ["http/1.1"]
+# IRC has a name in ALPN, lines have none. A client that asks for another version of HTTP alone gets
+# no answer to that, and may go on.
+PROTOCOLS: Final = ["http/1.1", "irc"]
 
 
 @frozen(eq=False)

@@ -21,7 +21,7 @@ from trio_chat.errors import SettingsError
 # Addresses that reach, from this machine, a server that listens on all of them.
 REACHED_AT: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 
-Speech = Literal["line", "http", "tls"]
+Speech = Literal["line", "http", "tls", "irc"]
 ALL: Final[tuple[Speech, ...]] = get_args(Speech)
 
 UNIX: Final = "unix:"
@@ -56,9 +56,9 @@ NO_TABLES: Final = "listen must have a table [[listen]] for each"
 class Endpoint:
     """A TCP address, or else the path of a unix socket, with what is taken there.
 
-    `accept` has "line" and "http" for lines and HTTP without TLS, and "tls" for TLS. Inside of TLS,
-    lines and HTTP are both taken. `mode` is the unix socket's. Raises `SettingsError` for a wrong
-    value.
+    `accept` has "line", "http" and "irc" for lines, HTTP and IRC without TLS, and "tls" for TLS.
+    Inside of TLS, all three are taken. `mode` is the unix socket's. Raises `SettingsError` for a
+    wrong value.
     """
 
     host: str = field(default="127.0.0.1", validator=a_host)

@@ -26,6 +26,7 @@ from trio_chat.config.validators import (
     a_claim,
     a_host,
     a_path,
+    is_address,
     is_http_host,
     is_number,
     is_origin,
@@ -50,6 +51,10 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MOST_WORKERS: Final = 64
+
+# The name of the server for clients of IRC, if the settings have no host name. It has a dot, which
+# tells it from a nick there.
+SERVER_NAME: Final = "chat.local"
 
 
 def about(section: str, text: str, why: str, changes: Changes) -> dict[str, str]:
@@ -183,9 +188,10 @@ class Settings:
         validator=whole_seconds(0, 3_600),
         metadata=about(
             "Listening",
-            "Seconds between pings to clients that speak telnet or WebSocket; 0 for none.",
+            "Seconds between pings to clients that speak telnet, WebSocket or IRC; 0 for none.",
             "Proxies cut a silent connection: nginx (proxy_read_timeout) and AWS load balancers "
-            "after 60, haproxy's examples after 50. Browsers answer pings by themselves.",
+            "after 60, haproxy's examples after 50. Browsers answer pings by themselves. An IRC "
+            "client is asked after 90 seconds of silence, and lost after 180.",
             AT_ONCE,
         ),
     )
@@ -234,7 +240,8 @@ class Settings:
             "Listening",
             "Host names by which HTTP clients may reach the server, besides loopback; by commas.",
             "None: a page elsewhere could point its own name to this machine (DNS rebinding), and "
-            "such a name is not in the list. Django's ALLOWED_HOSTS is the same, and empty too.",
+            "such a name is not in the list. Django's ALLOWED_HOSTS is the same, and empty too. "
+            "The first name here is that of the server in IRC.",
             FOR_NEW_CLIENTS,
         ),
     )
@@ -384,7 +391,7 @@ class Settings:
         validator=whole(2, 10_000),
         metadata=about(
             "Rooms and messages",
-            "Rooms that a WebSocket client may be in at once.",
+            "Rooms that a WebSocket or IRC client may be in at once.",
             "More than a person follows, and a bound on the cost of a resume. Ergo allows 100 "
             "channels. A line client is in one room at a time.",
             FOR_NEW_CLIENTS,
@@ -730,6 +737,11 @@ class Settings:
     def operator_keys(self) -> frozenset[str]:
         """Return the casefolded nicks of `operators`."""
         return frozenset(parse_nick(nick, len(nick)).casefolded for nick in self.operators)
+
+    @property
+    def server_name(self) -> str:
+        """The name of the server for clients of IRC: the first host name of `http_hosts`."""
+        return next((host for host in self.http_hosts if not is_address(host)), SERVER_NAME)
 
     @property
     def keeps_accounts(self) -> bool:

@@ -55,12 +55,20 @@ def is_network(text: str) -> bool:
     return True
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_http_host(text: str) -> bool:
     """Whether this can be the name in a Host header, without its port, as a browser sends it."""
-    try:
+    if is_address(text):
         return str(ip_address(text)) == text.lower()  # browsers shorten IPv6 addresses
-    except ValueError:
-        return _HOST_NAME.fullmatch(text) is not None
+    return _HOST_NAME.fullmatch(text) is not None
 
 
 def is_origin(text: str) -> bool:

@@ -14,6 +14,7 @@ from trio_chat.config.endpoints import (
     REACHED_AT,
     UNIX_ADDRESS,
     Endpoint,
+    Speech,
     is_loopback,
     place,
 )
@@ -21,9 +22,12 @@ from trio_chat.config.settings import Settings
 
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
-# The words for what an endpoint takes.
-LINES: Final = "lines"
-WEB: Final = "WebSocket and the page"
+# What clients may speak at an address, as it is told to people.
+SHOWN: Final[dict[Speech, str]] = {
+    "line": "lines",
+    "irc": "IRC",
+    "http": "WebSocket and the page",
+}
 
 
 def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:
@@ -36,16 +40,14 @@ def announce(endpoints: Sequence[Endpoint], settings: Settings) -> None:
 
 
 def _taken(endpoint: Endpoint, settings: Settings) -> str:
-    """Say what an endpoint takes: lines, or HTTP, or both, without TLS and with it."""
+    """Say what an endpoint takes, without TLS and with it."""
     has_tls = _has_tls(endpoint, settings)
-    match "line" in endpoint.accept, "http" in endpoint.accept:
-        case True, True:
-            return f"{LINES}, {WEB}{', with TLS or without' if has_tls else ''}"
-        case True, False:
-            return f"{LINES}{f', with TLS for {WEB} too' if has_tls else ''}"
-        case False, True:
-            return f"{WEB}{f', with TLS for {LINES} too' if has_tls else ''}"
-    return f"{LINES}, {WEB}, with TLS only"
+    plain = [text for speech, text in SHOWN.items() if speech in endpoint.accept]
+    others = [text for text in SHOWN.values() if text not in plain]
+    if not plain:
+        return f"{', '.join(others)}, with TLS only"
+    with_tls = f", with TLS for {', '.join(others)} too" if others else ", with TLS or without"
+    return f"{', '.join(plain)}{with_tls if has_tls else ''}"
 
 
 def _proxies(endpoint: Endpoint, settings: Settings) -> str:

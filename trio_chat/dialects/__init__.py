@@ -5,19 +5,21 @@ writing half has no state: it needs an event and a hashable `Encoding`. So an ev
 for each encoding, and not once for each client.
 
 `line`, `line_encoding`, `telnet` and `bare_lines` are for people with telnet or nc. `websocket`,
-`documents` and `forms` are for WebSocket clients. `answers` is for clients that only send HTTP
-requests.
+`documents` and `forms` are for WebSocket clients. `irc` is for clients of IRC. `answers` is for
+clients that only send HTTP requests.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from trio_chat.protocol.directory import NOBODY_KNOWN, Directory, Recipient
 from trio_chat.protocol.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio_chat.dialects.irc.reading import IrcSnapshot
     from trio_chat.dialects.line import LinesSnapshot
     from trio_chat.dialects.websocket import FramesSnapshot
     from trio_chat.protocol.commands import Command
@@ -64,7 +66,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def snapshot(self) -> LinesSnapshot | FramesSnapshot:
+    def snapshot(self) -> LinesSnapshot | FramesSnapshot | IrcSnapshot:
         """Return the state as plain data, from which another dialect of this kind can go on."""
         ...
 
@@ -78,11 +80,23 @@ class Encoding(Protocol):
     ping: bytes
     """Bytes that keep a silent connection alive and that nobody sees; empty if there are none."""
 
-    echoes: bool
-    """Whether clients get their own entries too, and the members of their rooms.
+    answers_pings: bool
+    """Whether each client answers a ping, so that one that does not is lost."""
 
-    They get the members with each join, and again after they have missed a join or a leave.
+    echoes: bool
+    """Whether clients get their own messages too."""
+
+    mirrors: bool
+    """Whether clients get their own changes, such as a new nick, as the others see them."""
+
+    lists_members: bool
+    """Whether clients get the members of their rooms.
+
+    They get them with each join, and again after they have missed a join or a leave.
     """
+
+    lists_all: bool
+    """Whether a list of members is whole with each join, however long it is."""
 
     for_people: bool
     """Whether people read the output as it is, without a program in between.
@@ -91,8 +105,16 @@ class Encoding(Protocol):
     do not see their own plain messages, which are on their screen already.
     """
 
-    def render(self, events: Sequence[Event]) -> list[Piece]:
-        """Return each of these events as clients of this encoding get it."""
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
+        """Return each of these events as clients of this encoding get it.
+
+        `to` is the client if only one gets them, as with replies.
+        """
         ...
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:

@@ -27,10 +27,13 @@ from trio_chat.protocol.events import (
     Joined,
     LabelledEvent,
     Left,
+    NickTaken,
+    Refusal,
     Said,
     SessionResumed,
     TellSent,
 )
+from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
 from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import printable
 
@@ -51,6 +54,7 @@ TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind)
     for kind in get_args(Event)
     if kind not in (Answered, Identified, LabelledEvent, TellSent)
+    and kind not in (ServerShown, PeopleShown, RoomsDescribed)  # only IRC asks for these
 } | {SessionResumed: "resumed"}
 
 # All commands. Those that are not in `FORMS` need the rows of accounts.
@@ -59,9 +63,12 @@ ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 # Texts that these events have beside the fields of their records, once a member logs in or out.
 IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
 # Fields of events that are for the log or the hub, and in no document.
-LEFT_OUT: Final[dict[type, frozenset[str]]] = dict.fromkeys(
-    RULINGS, frozenset({"changes", "version", "ousted"})
-)
+LEFT_OUT: Final[dict[type, frozenset[str]]] = {
+    **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted"})),
+    Left: frozenset({"gone", "user"}),
+    NickTaken: frozenset({"old"}),
+    Refusal: frozenset({"room"}),
+}
 
 # Values that JSON writes as they are.
 _PLAIN: Final = frozenset({str, int, bool, Code})

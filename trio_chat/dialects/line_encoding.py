@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from trio_chat.dialects.telnet import NO_OPERATION
 from trio_chat.moderation.spans import describe_end
+from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     AccountExported,
     Acted,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trio_chat.dialects import Piece
+    from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import PersistentEntry
 
 
@@ -271,15 +273,23 @@ class LineEncoding:
     __slots__ = ("_end", "ping")
 
     dialect = "line"
-    echoes = False
+    answers_pings = False
+    echoes = mirrors = lists_members = False
+    lists_all = False
     for_people = True
 
     def __init__(self, end: str, ping: bytes = b"") -> None:
         self._end = end
         self.ping = ping
 
-    def render(self, events: Sequence[Event]) -> list[Piece]:
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
         """Return the lines of events, with their ends."""
+        del directory, to
         end = self._end
         return [
             # Nearly every event is a plain message.

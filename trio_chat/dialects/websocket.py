@@ -15,6 +15,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFail
 from trio_chat.dialects import PART_OF_LINE, documents
 from trio_chat.dialects.forms import Context
 from trio_chat.protocol.commands import Answer, Disconnected
+from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     Answered,
     Ended,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
     from trio_chat.dialects import Piece
     from trio_chat.protocol.commands import Command
+    from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import Event
     from trio_chat.protocol.rows import Row
 
@@ -88,11 +90,19 @@ class DocumentEncoding:
 
     dialect = "websocket"
     ping = bytes(_WRITER.ping())
-    echoes = True
+    answers_pings = False
+    echoes = mirrors = lists_members = True
+    lists_all = False
     for_people = False
 
-    def render(self, events: Sequence[Event]) -> list[Piece]:
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
         """Return the frames of events."""
+        del directory, to
         return [self._frames(event) for event in events]
 
     def _frames(self, event: Event) -> bytes:

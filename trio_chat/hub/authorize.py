@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
-from trio_chat.protocol import commands
+from trio_chat.protocol import commands, presence
 
 if TYPE_CHECKING:
     from trio_chat.hub.inbox import Record
@@ -31,7 +31,10 @@ class Authorize:
         self._state = state
 
     def __call__(self, user: User, record: Record) -> None:
-        """Raise `Refused` if a user in a room with rules may not do this."""
+        """Raise `Refused` if a user may not do this: by rules, or while it is awaited."""
+        if user.awaited and record.__class__ not in _BEFORE_INTRODUCTION:
+            sentence = "say who you are first: your client sends NICK and USER"
+            raise Refused(sentence, code=Code.NOT_INTRODUCED)
         if self._state.server.rules is not None:
             self._check_server(user, record)
         if (check := _CHECKS.get(record.__class__)) is None:
@@ -194,6 +197,15 @@ _ONLY: Final = {
     "members": "only people with a role in the room may {} here: ask one of its operators",
     "voice": "only people with the role voice may {} here: ask one of the room's operators",
 }
+
+# What a user may do that has yet to introduce itself: nothing that others could notice.
+_BEFORE_INTRODUCTION: Final = frozenset(
+    {
+        *(presence.Introduce, commands.TakeNick, commands.LabelledCommand, commands.Quit),
+        *(commands.Answer, commands.Refuse, commands.SwitchEncoding, commands.Ping),
+        *(commands.Disconnected, inbox.Broken, inbox.InputEnded),
+    }
+)
 
 _CHECKS: Final[Mapping[type, Check]] = {
     commands.Say: Authorize.check_speak,

@@ -222,11 +222,14 @@ class CatchingUp:
         for room in rooms.values():
             room.listen(session)
         self._state.resume(session, Reason.SLOW_CONSUMER)
-        if session.encoding.echoes and rooms:
+        if session.encoding.lists_members and rooms:
             # Joins and leaves since then are not repeated, so send the members.
             most = listable(self._state.settings, len(rooms))
-            lists = [self._outboxes.put_event(session, r.listed(most)) for r in rooms.values()]
-            return sum(map(size_of, lists))
+            lists = [r.listed(most) for r in rooms.values()]
+            # A part of a list would be worse than none where lists are whole.
+            partial = not session.encoding.lists_all
+            sent = [listed for listed in lists if partial or not listed.more]
+            return sum(size_of(self._outboxes.put_event(session, listed)) for listed in sent)
         return 0
 
     # --- what is sent a second time ---------------------------------------------------------------

@@ -99,10 +99,10 @@ class Collect:
         """Answer a command whose draft is folded."""
         self._outboxes.answer(origin, event)
 
-    def refuse(self, session: Session, refusal: Refused) -> None:
-        """Tell the session why its command is refused."""
+    def refuse(self, session: Session, refusal: Refused, room: str | None = None) -> None:
+        """Tell the session why its command is refused; `room` is the one that it is about."""
         self._state.count_refusal(refusal)
-        self.reply(session, events.Refusal(str(refusal), refusal.code))
+        self.reply(session, events.Refusal(str(refusal), refusal.code, room or ""))
 
     def tell(self, user: User, told: events.Told, for_people: Event | None = None) -> None:
         """Give a user a private message that does not pass the log; see `Outboxes.put_told`."""
@@ -125,7 +125,7 @@ class Collect:
         if shown:
             self.draft(session, draft, draft)
         elif self._origin is not None:
-            self.draft(session, draft)
+            self.draft(session, draft, self.acknowledgement(session))
         else:
             if self.unavailable is not None:  # mostly this saves a call
                 self.check_available()
@@ -140,16 +140,36 @@ class Collect:
         session.user.drafted = self.turn.number
         self.turn.say_all(drafts)
 
-    def draft(self, session: Session, draft: Entry, reply: Event | None = None) -> None:
+    def draft(
+        self,
+        session: Session,
+        draft: Entry,
+        reply: Event | None = None,
+        then: Callable[[Origin], None] | None = None,
+    ) -> None:
         """Draft anything else. If the log takes it, the answer is `reply`, or else the entry."""
         self.check_available()
         self._answered = self._awaited = True
         session.user.drafted = self.turn.number
-        self.turn.add(Pending(draft, self._origin_of(session), reply))
+        self.turn.add(Pending(draft, self._origin_of(session), reply, then))
 
-    def claim(self, session: Session, draft: Entry, reply: Event | None = None) -> None:
-        """Draft a change of the meaning of the next commands. They wait until it is folded."""
-        self.draft(session, draft, reply)
+    def acknowledgement(self, session: Session) -> Event | None:
+        """Return the answer to a labelled message, unless the message itself is the answer."""
+        is_answer = session.encoding.echoes or self._origin is None or self._origin.call is not None
+        return None if is_answer else events.Done()
+
+    def claim(
+        self,
+        session: Session,
+        draft: Entry,
+        reply: Event | None = None,
+        then: Callable[[Origin], None] | None = None,
+    ) -> None:
+        """Draft a change of the meaning of the next commands. They wait until it is folded.
+
+        With `then`, that gives all answers once it is folded.
+        """
+        self.draft(session, draft, reply, then)
         self._wait_for(self.turn, session)
 
     def draft_gone(self, user: User, draft: events.Gone, farewell: Event | None) -> None:
@@ -181,11 +201,7 @@ class Collect:
 
     def move(self, session: Session, draft: events.Moved, then: Callable[[Origin], None]) -> None:
         """Draft that a user resumes here, and call `then` once that is folded."""
-        self.check_available()
-        self._answered = self._awaited = True
-        session.user.drafted = self.turn.number
-        self.turn.add(Pending(draft, self._origin_of(session), then=then))
-        self._wait_for(self.turn, session)
+        self.claim(session, draft, then=then)
 
     def check_available(self) -> None:
         """Raise `Refused` if a shared log takes no drafts now."""

@@ -31,6 +31,7 @@ from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.pins import Pins
+from trio_chat.hub.handlers.presence import Presence
 from trio_chat.hub.handlers.removals import Removals
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.ruling import Ruling
@@ -101,6 +102,7 @@ class Decide:
         )
         mail = Mail(state, collect)
         self._messages = Messages(state, collect, hooks, Gate(collect, authorize), mail)
+        rooms = Rooms(state, collect, hooks, authorize, log)
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)
         ruling = Ruling(state, collect, authorize, log)
@@ -109,7 +111,10 @@ class Decide:
         self.requests = accounts.requests | mail.requests
         self._handlers: dict[type, Callable[..., None]] = {
             **connections.handlers,
-            **Rooms(state, collect, hooks, authorize, log).handlers,
+            **rooms.handlers,
+            **Presence(
+                *(state, collect, connections, authorize, rooms.check_nick, rooms.hidden)
+            ).handlers,
             **accounts.handlers,
             **self._messages.handlers,
             **mail.handlers,
@@ -215,7 +220,7 @@ class Decide:
     def _failed(self, session: Session, record: Record, error: Exception) -> None:
         """Handle an exception: a refusal, or a failure, which ends only this session."""
         if isinstance(error, Refused):
-            self._collect.refuse(session, error)
+            self._collect.refuse(session, error, getattr(record, "room", None))
             return
         logger.error(
             "a command failed",

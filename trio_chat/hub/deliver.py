@@ -149,7 +149,7 @@ class Deliver:
                 seen = isinstance(event, (TopicSet, Ruled))
                 shows_author = seen and not (session and session.local)
                 authors = () if shows_author else (author,)
-                self._put(room, [event], authors, origin)
+                self._put(room, [event], authors, origin, changes=not seen)
         elif shown:
             self._put_of_person(shown, session)
         self._changed(entry, user, session, origin)
@@ -231,24 +231,28 @@ class Deliver:
         run: Sequence[RoomEvent],
         authors: Collection[str],
         origin: Origin | None,
+        *,
+        changes: bool = False,
     ) -> None:
         """Put entries into the outboxes of their listeners, rendered once for each encoding.
 
-        Authors do not hear their own entries, unless their encoding echoes them.
+        Authors do not hear their own entries, unless their encoding echoes them; with `changes`,
+        unless it mirrors them.
         """
         counts, users = self._state.counts, self._state.users
         for encoding, listeners in room.audience.items():
-            if len(listeners) == 1 and len(authors) == 1 and not encoding.echoes:
+            echoes = encoding.mirrors if changes else encoding.echoes
+            if len(listeners) == 1 and len(authors) == 1 and not echoes:
                 [session] = listeners
                 if session.user.id in authors and session.user.session is session:
                     continue  # mostly the others are on other nodes
-            pieces = encoding.render(run)
+            pieces = encoding.render(run, self._state)
             chunk = encoding.join(pieces)
             if not chunk:  # of somebody whom this listener ignores
                 continue
             self._outboxes.put_all(listeners, chunk)
             counts.deliveries += len(run) * len(listeners)
-            if encoding.echoes:
+            if echoes or not authors:
                 if origin is not None and origin.label is not None:
                     self._acknowledge(origin.session, listeners, run[0], origin.label)
                 continue
@@ -290,7 +294,7 @@ class Deliver:
             for listeners in room.audience.values():
                 for session in listeners:
                     heard.setdefault(session, []).append(at)
-        if author is not None and not author.encoding.echoes:
+        if author is not None and not author.encoding.mirrors:
             heard.pop(author, None)
         chunks: dict[tuple[Encoding, tuple[int, ...]], Chunk] = {}
         for session, which in heard.items():
@@ -298,7 +302,7 @@ class Deliver:
             chunk = chunks.get(key)
             if chunk is None:
                 events = [shown[at][1] for at in which]
-                chunk = chunks[key] = key[0].join(key[0].render(events))
+                chunk = chunks[key] = key[0].join(key[0].render(events, self._state))
             self._outboxes.put(session, chunk)
             self._state.counts.deliveries += len(which)
 

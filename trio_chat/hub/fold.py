@@ -161,7 +161,11 @@ class Fold:
         user = self._state.users.pop(entry.author, None)
         if user is None:
             return []
-        shown = [item for room in list(user.rooms.values()) for item in self._leave(user, room)]
+        shown = [
+            item
+            for room in list(user.rooms.values())
+            for item in self._leave(user, room, gone=True)
+        ]
         self._log_out(user)
         self._state.ignored.pop(user.id, None)
         return shown
@@ -253,7 +257,7 @@ class Fold:
         if at:
             self._state.expiring[user] = at - WARNING_SECONDS
 
-    def _leave(self, user: User, room: Room) -> Shown:
+    def _leave(self, user: User, room: Room, *, gone: bool = False) -> Shown:
         """Remove a user from a room, and from the sessions that hear it."""
         has_left = room.leave(user)
         if user.session is not None:
@@ -261,7 +265,8 @@ class Fold:
         del user.rooms[room.name]
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         self._let_go(room)
-        return [(room, Left(room.name, user.person, user.nick))] if has_left else []
+        left = Left(room.name, user.person, user.nick, gone, user.about.user)
+        return [(room, left)] if has_left else []
 
     def _make(self, name: str, shown: str) -> Room:
         room = self._state.rooms[name] = Room(name, shown, self._snapshot(name))

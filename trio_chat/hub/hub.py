@@ -122,7 +122,7 @@ class Hub:
             self._shared = SharedTurns(log, self._collect, deliver, resync, self._folded)
         state.recent.go_by(log, retention(state.settings))
         self._keep_rooms(kept_rooms)
-        state.node = hooks.node
+        state.node, state.log = hooks.node, log.identity
         for entry in undelivered:
             self._collect.turn.add(Pending(entry, Origin()))
         self._heard: dict[type[HubEvent], Callable[[Any], None]] = {
@@ -378,6 +378,7 @@ class Hub:
 
     def _reload(self, reload: inbox.Reload) -> None:
         self.state.settings = settings = reload.settings
+        self.state.server_name = settings.server_name
         self.state.greeting = reload.greeting
         self.state.operators = settings.operator_keys()
         self.state.recent.resize(settings.recent_entries, settings.recent_bytes)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
+from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     Acted,
     Answered,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.dialects import Chunk, Encoding, Piece
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
+    from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import Event, PersistentEntry
 
 # Persons that one may ignore. An ignored person can add to them by logging in to further accounts,
@@ -45,17 +47,27 @@ class Selective:
     Clients that know positions get an empty entry instead, so that none seems to be missing.
     """
 
-    __slots__ = ("_ignored", "_plain", "dialect", "echoes", "for_people", "ping")
+    __slots__ = (
+        *("_ignored", "_plain", "answers_pings", "dialect", "echoes", "for_people", "lists_all"),
+        *("lists_members", "mirrors", "ping"),
+    )
 
     def __init__(self, plain: Encoding, ignored: Collection[str]) -> None:
         self._plain = plain
         self._ignored = ignored
         self.dialect, self.ping = plain.dialect, plain.ping
-        self.echoes, self.for_people = plain.echoes, plain.for_people
+        self.echoes, self.mirrors = plain.echoes, plain.mirrors
+        self.for_people, self.answers_pings = plain.for_people, plain.answers_pings
+        self.lists_members, self.lists_all = plain.lists_members, plain.lists_all
 
-    def render(self, events: Sequence[Event]) -> list[Piece]:
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
         """Return each of these events, or an empty piece for one that is left out."""
-        return self._plain.render([self._heard(event) for event in events])
+        return self._plain.render([self._heard(event) for event in events], directory, to)
 
     def join(self, pieces: Sequence[Piece]) -> Chunk:
         """Return several rendered events, in order, as one piece of output."""
@@ -76,7 +88,7 @@ class Selective:
     def _entry(self, entry: PersistentEntry) -> PersistentEntry | None:
         if not isinstance(entry, (Said, Acted)) or entry.author not in self._ignored:
             return entry
-        if self.echoes:
+        if self.mirrors:
             return Said(entry.room, "", "", "", entry.position, entry.time)
         return None
 

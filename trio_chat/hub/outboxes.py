@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Entry, Event, Notice, Told
 
 logger = logging.getLogger("trio_chat")
+
+# A client that answers pings is asked after so many seconds of silence, and lost after so many.
+ASKED_AFTER = 90
+LOST_AFTER = 180
 
 # Lagging sessions get these whatever they have not read yet.
 LAST_EVENTS = frozenset({Missed, Stopping, Goodbye})
@@ -102,7 +107,8 @@ class Outboxes:
         for session in sessions:
             audience.setdefault(session.encoding, []).append(session)
         for encoding, listeners in audience.items():
-            self.put_all(listeners, encoding.join(encoding.render((notice,))))
+            pieces = encoding.render((notice,), self._state)
+            self.put_all(listeners, encoding.join(pieces))
 
     def take_back(self, session: Session) -> None:
         """Remove the chunk that was added last."""
@@ -118,7 +124,7 @@ class Outboxes:
         if label is not None:
             event = LabelledEvent(event, label)
         encoding = session.ears or session.encoding
-        chunk = encoding.join(encoding.render((event,)))
+        chunk = encoding.join(encoding.render((event,), self._state, session.user))
         if chunk:
             self.put(session, chunk)
         return chunk
@@ -169,8 +175,22 @@ class Outboxes:
         for session, beat in self._state.sessions.items():
             if beat != self._beat or not session.encoding.ping:
                 continue
-            if not session.draining and session.closing is None:
-                self.put(session, session.encoding.ping)
+            if session.draining or session.closing is not None:
+                continue
+            if session.encoding.answers_pings and not self._wants_answer(session):
+                continue
+            self.put(session, session.encoding.ping)
+
+    def _wants_answer(self, session: Session) -> bool:
+        """Whether a client that answers pings is to be asked now.
+
+        A client that is silent for too long is lost.
+        """
+        silence = perf_counter() - session.user.heard
+        if silence > LOST_AFTER and not session.suspended:
+            self.broken.append((session, f"no answer to a ping for {LOST_AFTER} seconds"))
+            return False
+        return silence > ASKED_AFTER
 
     def flush(self) -> None:
         """Send the output of this turn, once for each session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,11 @@ def listable(settings: Settings, rooms: int = 1) -> int:
     """Return the most members of a list with which this many rooms' lists fill half an outbox."""
     member = MEMBER_BYTES + NICK_BYTES_A_CHARACTER * settings.nick_chars
     return min(MEMBERS_LISTED, max(1, settings.outbox_bytes // 2 // member // rooms))
+
+
+def most_listed(encoding: Encoding, settings: Settings) -> int:
+    """Return the most members of a list for a client of this encoding that has joined."""
+    return sys.maxsize if encoding.lists_all else listable(settings)
 
 
 class Room:
@@ -138,12 +144,21 @@ class Room:
         """Whether the session hears deliveries."""
         return session in self.audience.get(session.ears or session.encoding, ())
 
+    @property
+    def people(self) -> int:
+        """The number of persons among the members."""
+        return len(self.members) - self._twins
+
+    def first(self, most: int) -> list[User]:
+        """Return members by nick, with at most `most` persons among them."""
+        return self._by_nick.first(most + self._twins)
+
     def listed(self, most: int) -> MembersListed:
         """Return the members of the room, sorted by nick, at most `most`."""
-        users = self._by_nick.first(most + self._twins)
+        users = self.first(most)
         nicks = {user.person: user.nick for user in users}
         members = [Member(person, nick) for person, nick in islice(nicks.items(), most)]
-        more = len(self.members) - self._twins - len(members)
+        more = self.people - len(members)
         return MembersListed(self.name, self.shown, members, more)
 
 

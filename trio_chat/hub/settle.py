@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from trio_chat.errors import Refused
-from trio_chat.hub.room import listable
+from trio_chat.hub.room import most_listed
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Pending
 from trio_chat.protocol.events import PERSISTENT, Entered, Gone, Notice, Refusal, Told, Welcomed
@@ -65,7 +65,7 @@ class Settle:
                 taken = []
             author = self._state.users.get(draft.device or draft.author)
             if author is not None and author.session is not None:
-                self._refuse(author.session, result, None)
+                self._refuse(author.session, result, None, draft.room)
         if taken:
             self._deliver.speak(taken, None)
 
@@ -120,11 +120,9 @@ class Settle:
         if isinstance(reply, Welcomed) and isinstance(entry, Entered):
             room = self._state.rooms[entry.room]
             reply.room_name, reply.topic, reply.position = room.shown, room.topic, room.position
-            is_program = origin.call is not None or (
-                origin.session is not None and origin.session.encoding.echoes
-            )
-            if is_program:
-                listed = room.listed(listable(self._state.settings))
+            encoding = None if origin.session is None else origin.session.encoding
+            if encoding is not None and (encoding.lists_members or origin.call is not None):
+                listed = room.listed(most_listed(encoding, self._state.settings))
                 reply.members, reply.more = listed.members, listed.more
         return reply
 
@@ -175,6 +173,8 @@ class Settle:
         ):
             session.labels[entry.room, entry.position] = origin.label
 
-    def _refuse(self, session: Session, refusal: Refused, label: str | None) -> None:
+    def _refuse(
+        self, session: Session, refusal: Refused, label: str | None, room: str = ""
+    ) -> None:
         self._state.count_refusal(refusal)
-        self._outboxes.reply(session, Refusal(str(refusal), refusal.code), label)
+        self._outboxes.reply(session, Refusal(str(refusal), refusal.code, room), label)

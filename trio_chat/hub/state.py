@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER
+from trio_chat.protocol.presence import UNKNOWN
 from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.user import Account, User
     from trio_chat.people.accounts import People
     from trio_chat.people.authority import Authority
+    from trio_chat.protocol.presence import About
 
 
 # The interval of pings has this many beats, and each beat pings a part of the clients. So thousands
@@ -122,6 +125,12 @@ class State:
     # The sessions whose queued records may be decided, in the order of their turns.
     backlog: dict[Session, None] = field(factory=dict)
     stopping: bool = False
+    # The name of the server, and the identity of the room log.
+    server_name: str = field(init=False)
+    log: str = ""
+    # When the chat began, in seconds since 1970, and the most people that were here at once.
+    began: float = field(factory=time.time)
+    most_people: int = 0
     # The name of this process among those that share the log; empty if it is alone.
     node: str = ""
     # The pause, while there is one, and whether sockets belong to another process now.
@@ -129,6 +138,7 @@ class State:
     handed_over: bool = False
 
     def __attrs_post_init__(self) -> None:
+        self.server_name = self.settings.server_name
         self.rooms_by_name = Listing(self.rooms.values(), lambda room: room.shown)
         self.recent = Recent(self.settings.recent_entries, self.settings.recent_bytes)
 
@@ -154,6 +164,29 @@ class State:
             return list(account.users)
         user = self.users.get(person)
         return [] if user is None else [user]
+
+    def about(self, person: str) -> About:
+        """Return what a person says about itself."""
+        user = self.users.get(person)
+        if user is None:
+            account = self.accounts.get(person)
+            return UNKNOWN if account is None else next(iter(account.users)).about
+        return user.about
+
+    def nick(self, person: str) -> str:
+        """Return the nick of a person; empty if nobody has this id."""
+        users = self.users_of(person)
+        return users[0].nick if users else ""
+
+    def account(self, person: str) -> str:
+        """Return the name of a person's account; empty if there is none."""
+        # Who is logged in has the nick of the account.
+        return self.nick(person) if person in self.accounts else ""
+
+    def called(self, nick: str) -> About:
+        """Return what the person with this casefolded nick says about itself."""
+        user = self.nicks.get(nick)
+        return UNKNOWN if user is None else user.about
 
     def count_refusal(self, refusal: Refused) -> None:
         """Count a refusal, if a limit, a mute or a ban is the reason."""

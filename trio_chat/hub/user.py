@@ -11,12 +11,14 @@ import trio
 from attrs import define, field
 
 from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.protocol.presence import UNKNOWN
 
 if TYPE_CHECKING:
     from trio_chat.dialects import Encoding
     from trio_chat.hub.inbox import Item
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
+    from trio_chat.protocol.presence import About
 
 
 @define(eq=False)
@@ -64,7 +66,9 @@ class User:
     """
 
     __slots__ = (
+        "about",
         "account",
+        "awaited",
         "detached",
         "device",
         "drafted",
@@ -97,8 +101,11 @@ class User:
         # The casefolded nick, then the other keys that no other nick may have. Empty if anonymous.
         self.keys: tuple[str, ...] = ()
         self.rooms: dict[str, Room] = {}
-        # Whether one of the rooms may have rules.
+        # Whether to ask before each command: one of the rooms may have rules, or it is `awaited`.
         self.ruled = False
+        # What the user says about itself, and whether it has yet to introduce itself.
+        self.about: About = UNKNOWN
+        self.awaited = False
         # The user's room, if it is the only one: a record without a room means that one.
         self.only_room: Room | None = None
         self.session: Session | None = None

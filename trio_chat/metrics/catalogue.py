@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_chat.metrics.statistics import Health, Statistics
 
 # These are 0 from the start, so that Prometheus sees the first one of each as a change.
-DIALECTS: Final = ("line", "websocket", "in-process", "http")
+DIALECTS: Final = ("line", "websocket", "irc", "in-process", "http")
 STATUSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 LIMITS: Final = (
     "max_clients",

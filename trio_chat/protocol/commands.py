@@ -14,6 +14,16 @@ from attrs import define, field
 
 from trio_chat.errors import Code
 from trio_chat.protocol.events import Notice
+from trio_chat.protocol.presence import (
+    AwaitIntroduction,
+    DescribeRooms,
+    Introduce,
+    LeaveRooms,
+    SetAway,
+    SetRealName,
+    ShowPeople,
+    ShowServer,
+)
 
 if TYPE_CHECKING:
     from trio_chat.dialects import Encoding
@@ -554,6 +564,14 @@ Command: TypeAlias = (
     | Greet
     | ShowGreeting
     | TakeMail
+    | AwaitIntroduction
+    | Introduce
+    | LeaveRooms
+    | SetAway
+    | SetRealName
+    | ShowServer
+    | ShowPeople
+    | DescribeRooms
     | Disconnected
 )
 # Commands whose secrets a client of the line protocol types on lines of their own.

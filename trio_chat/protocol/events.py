@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import define, field
 
+from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -129,11 +131,16 @@ class Joined:
 
 @define
 class Left:
-    """A client left a room, or its connection ended."""
+    """A client left a room, or its connection ended.
+
+    It is `gone` if it has left all rooms at once, and `user` is its user name. Only IRC shows them.
+    """
 
     room: str
     author: str
     nick: str
+    gone: bool = field(default=False, eq=False)
+    user: str = field(default="", eq=False)
 
 
 @define
@@ -369,9 +376,13 @@ class TellSent:
 
 @define
 class NickTaken:
-    """The asker is now called `nick`."""
+    """The asker is now called `nick`.
+
+    It was called `old`. Only IRC shows that.
+    """
 
     nick: str
+    old: str = field(default="", eq=False)
 
 
 @define
@@ -625,10 +636,14 @@ class Goodbye:
 
 @define
 class Refusal:
-    """A command was refused: `reason` is a sentence for people, `code` a word for programs."""
+    """A command was refused: `reason` is a sentence for people, `code` a word for programs.
+
+    `room` is the casefolded name of the room that the command was about, if that is known.
+    """
 
     reason: str
     code: str
+    room: str = field(default="", eq=False)
 
 
 # The code of an `Ended` that came of `Chat.kick`: one of those that RFC 6455, 7.4.2 leaves to
@@ -722,6 +737,9 @@ Reply: TypeAlias = (
     | Stopping
     | Answered
     | LabelledEvent
+    | ServerShown
+    | PeopleShown
+    | RoomsDescribed
 )
 Event: TypeAlias = RoomEvent | Told | Reply
 

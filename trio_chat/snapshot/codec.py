@@ -20,11 +20,13 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from trio_chat.dialects import Encoding
 from trio_chat.dialects.answers import ANSWERS
+from trio_chat.dialects.irc.encoding import PREFIX as IRC_PREFIX
+from trio_chat.dialects.irc.encoding import IrcEncoding, encoding_named
 from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
-from trio_chat.protocol import commands
+from trio_chat.protocol import commands, presence
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import Name
 from trio_chat.snapshot.model import (
@@ -95,6 +97,9 @@ attrs.resolve_types(commands.LogIn, localns={"Name": Name})
 attrs.resolve_types(commands.Recover, localns={"Name": Name})
 attrs.resolve_types(commands.SwitchEncoding, localns={"Encoding": Encoding})
 attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
+attrs.resolve_types(presence.AwaitIntroduction, localns={"Encoding": Encoding})
+attrs.resolve_types(presence.Introduce, localns={"Name": Name})
+attrs.resolve_types(presence.ShowPeople, localns={"Name": Name})
 
 
 def write_state(state: ChatSnapshot) -> bytes:
@@ -325,12 +330,17 @@ def _add_bytes_and_encodings(converter: cattrs.Converter) -> None:
     """Bytes as base64, encodings by name."""
     names = {encoding: name for name, encoding in ENCODINGS.items()}
 
+    def name_of(encoding: Encoding) -> str:
+        return encoding.name if isinstance(encoding, IrcEncoding) else names[encoding]
+
     def bytes_of(value: Any, _: Any) -> bytes:
         _check_type(value, str)
         return b64decode(value, validate=True)
 
     def encoding_of(value: Any, _: Any) -> Encoding:
         _check_type(value, str)
+        if value.startswith(IRC_PREFIX):
+            return encoding_named(value)
         if value not in ENCODINGS:
             raise ValueError(f"unknown encoding {value[:MOST_SHOWN]!r}")
         return ENCODINGS[value]
@@ -338,7 +348,7 @@ def _add_bytes_and_encodings(converter: cattrs.Converter) -> None:
     for kind in (bytes, bytes | bytearray):
         converter.register_unstructure_hook(kind, lambda value: b64encode(value).decode("ascii"))
         converter.register_structure_hook(kind, bytes_of)
-    converter.register_unstructure_hook_func(lambda kind: kind is Encoding, names.__getitem__)
+    converter.register_unstructure_hook_func(lambda kind: kind is Encoding, name_of)
     converter.register_structure_hook_func(lambda kind: kind is Encoding, encoding_of)
 
 

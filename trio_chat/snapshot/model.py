@@ -15,9 +15,10 @@ from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
-from trio_chat.protocol import commands
+from trio_chat.protocol import commands, presence
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.protocol.presence import UNKNOWN, About
 from trio_chat.roomlog import Place
 from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.transports.reader import ReaderSnapshot
@@ -89,6 +90,14 @@ QueuedRecord: TypeAlias = (
     | commands.Greet
     | commands.ShowGreeting
     | commands.TakeMail
+    | presence.AwaitIntroduction
+    | presence.Introduce
+    | presence.LeaveRooms
+    | presence.SetAway
+    | presence.SetRealName
+    | presence.ShowServer
+    | presence.ShowPeople
+    | presence.DescribeRooms
     | CameFrom
     | commands.Disconnected
     | QueuedCustom
@@ -132,6 +141,9 @@ class ClientSnapshot:
     # The id of the account that the user is logged in to.
     account: str = ""
     account_since: float = 0.0
+    # What the user says about itself, and whether it has yet to introduce itself.
+    about: About = UNKNOWN
+    awaited: bool = False
 
 
 @define

@@ -157,7 +157,8 @@ class Restore:
     def _user(self, snapshot: ClientSnapshot) -> User:
         """Have the state know a user: by its id, nick and rooms."""
         state, user = self.state, User(snapshot.id, snapshot.nick, snapshot.since)
-        user.token = snapshot.token
+        user.token, user.about = snapshot.token, snapshot.about
+        user.awaited = user.ruled = snapshot.awaited
         if snapshot.account:
             user.be(
                 state.accounts.setdefault(

@@ -165,6 +165,8 @@ def connected(session: Session, link: SocketLink, reader: Reader | None) -> Clie
         since=user.since,
         account="" if user.account is None else user.account.id,
         account_since=0.0 if user.account is None else user.account.since,
+        about=user.about,
+        awaited=user.awaited,
     )
 
 

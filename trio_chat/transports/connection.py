@@ -19,6 +19,8 @@ import trio
 from trio_chat.config.endpoints import ALL, Speech, is_local
 from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.answers import ANSWERS
+from trio_chat.dialects.irc.encoding import IRC
+from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
@@ -27,6 +29,7 @@ from trio_chat.http.request import read_opening
 from trio_chat.hub.inbox import Connected, Lost, Secured
 from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Answer, Began, Greet, Refuse, SwitchEncoding
+from trio_chat.protocol.presence import AwaitIntroduction
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
 from trio_chat.transports.forwarding import client_of
@@ -192,6 +195,10 @@ class Connection:
                 private=reader.link.tls or first.is_private(first.address),
             )
             reader.begin(dialect, first.data, Began())
+        elif opening == "irc" and "irc" in first.accept:
+            private = reader.link.tls or first.is_private(first.address)
+            irc = IrcDialect(self._table, self._settings, private=private)
+            reader.begin(irc, first.data, Began(ready=False), AwaitIntroduction(IRC))
         elif opening == "http" and "http" in first.accept:
             await self._read_requests(first)
         elif opening is not None:
@@ -228,7 +235,11 @@ class Connection:
         if not secured.taken:
             return None
         reader.go_inside(secured.link, first)
-        return await reader.read_first(first, partial(detect, signatures=INSIDE_TLS))
+        inside = partial(detect, signatures=INSIDE_TLS)
+        found: Opening | None = await reader.read_first(first, inside)
+        if found == "line" and secured.link.protocol == "irc":
+            return "irc"
+        return found
 
     async def _read_requests(self, first: FirstBytes) -> None:
         """Answer requests one by one, until one ends the connection or asks for a WebSocket."""
@@ -319,6 +330,8 @@ class Connection:
             opening, data = await self._told(first, seconds), first.data
         elif isinstance(reader.dialect, WebSocketDialect):
             opening, data = "http", b"GET "
+        elif isinstance(reader.dialect, IrcDialect):
+            opening, data = "irc", b""
         else:
             opening, data = "line", b""
         await reader.answer(rejection(opening, data, reader.client.refusal))

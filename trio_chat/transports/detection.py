@@ -19,7 +19,7 @@ from trio_chat.transports import proxy_protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Opening: TypeAlias = Literal["proxy", "tls", "http", "line"]
+Opening: TypeAlias = Literal["proxy", "tls", "http", "irc", "line"]
 """All that first bytes may tell. But for "proxy" these are the words of an endpoint's `accept`."""
 
 # RFC 9110, 5789 and 9113 (whose connections begin with PRI).
@@ -51,9 +51,18 @@ TLS: Final = Signature("tls", (b"\x16\x03",))
 # Some clients send an empty line before a request (RFC 9112, 2.2).
 HTTP: Final = Signature("http", (*VERBS, *(b"\r\n" + verb for verb in VERBS)))
 
-SIGNATURES: Final = (PROXY, TLS, HTTP)
+# A client of IRC begins with one of these, in capitals. A person types "QUIT" as a word of a line.
+IRC: Final = Signature(
+    "irc",
+    (
+        *(b"CAP ", b"NICK ", b"USER ", b"PASS ", b"PING ", b"AUTHENTICATE ", b"WEBIRC "),
+        *(b"QUIT ", b"QUIT\r", b"QUIT\n"),
+    ),
+)
+
+SIGNATURES: Final = (PROXY, TLS, HTTP, IRC)
 # TLS cannot begin again inside TLS.
-INSIDE_TLS: Final = (PROXY, HTTP)
+INSIDE_TLS: Final = (PROXY, HTTP, IRC)
 
 
 def detect(

@@ -9,6 +9,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.config.endpoints import ALL, Speech, is_local
+from trio_chat.dialects.irc.reading import IrcSnapshot
 from trio_chat.dialects.line import LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot
 
@@ -53,6 +54,8 @@ class FirstBytesSnapshot:
     greeted: bool = False
     local: bool = False
     private: bool = False
+    # Set once the first bytes were of IRC. There are no lines then.
+    irc: IrcSnapshot | None = None
 
 
 @define
@@ -177,4 +180,4 @@ class FirstBytes:
     def go_inside(self) -> None:
         """Begin anew with those inside of TLS, where everything is taken."""
         self.data, self.trusted = b"", False
-        self.accept, self.due = ("line", "http"), math.inf
+        self.accept, self.due = ("line", "http", "irc"), math.inf

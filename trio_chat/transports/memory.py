@@ -18,6 +18,7 @@ from trio_chat.hub.inbox import Call, Connected, Drained
 from trio_chat.hub.session import Session
 from trio_chat.hub.user import User
 from trio_chat.protocol import commands
+from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     Acted,
     EntriesShown,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.inbox import Item, Record
     from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Command
+    from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import ClientEvent, Event, Limits, PersistentEntry
     from trio_chat.protocol.names import Name
 
@@ -60,11 +62,19 @@ class EventEncoding:
 
     dialect = "in-process"
     ping = b""
-    echoes = False
+    answers_pings = False
+    echoes = mirrors = lists_members = False
+    lists_all = False
     for_people = False
 
-    def render(self, events: Sequence[Event]) -> list[Piece]:
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
         """Give the events."""
+        del directory, to
         return list(events)
 
     def join(self, pieces: Sequence[Piece]) -> list[Event]:

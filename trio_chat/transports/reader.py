@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 import trio
 from attrs import define, field
 
+from trio_chat.dialects.irc.reading import IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import WebSocketDialect
 from trio_chat.hub.hub import TURN_RECORDS
@@ -161,6 +162,8 @@ class Reader:
         known = self.dialect.snapshot()
         if isinstance(known, LinesSnapshot):
             return FirstBytesSnapshot(lines=known)
+        if isinstance(known, IrcSnapshot):
+            return FirstBytesSnapshot(irc=known)
         return FirstBytesSnapshot(frames=known)
 
     def restore(
@@ -172,6 +175,8 @@ class Reader:
             self.first = FirstBytes.restored(dialect)
         elif dialect.frames is not None:
             self.dialect = WebSocketDialect.restored(table, settings, dialect.frames)
+        elif dialect.irc is not None:
+            self.dialect = IrcDialect.restored(table, settings, dialect.irc)
         else:
             self.dialect = LineDialect.restored(table, settings, dialect.lines)
         if self.dialect.unsettled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.dialects.irc.message import write_closing
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.errors import Code
 from trio_chat.http.head import Unserved
@@ -24,7 +25,7 @@ NO_TLS: Final = b"\x15\x03\x03\x00\x02\x02\x28"
 NO_ROOM: Final = b"\x15\x03\x03\x00\x02\x02\x50"
 
 # The names of protocols for people.
-SHOWN: Final[dict[Speech, str]] = {"line": "lines", "http": "HTTP", "tls": "TLS"}
+SHOWN: Final[dict[Speech, str]] = {"line": "lines", "http": "HTTP", "tls": "TLS", "irc": "IRC"}
 
 
 def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tuple[str, Record]:
@@ -41,6 +42,8 @@ def not_taken(opening: Opening, first: bytes, accept: tuple[Speech, ...]) -> tup
         return reason, Answer(NO_TLS)
     if opening == "http":
         return reason, Answer(answer_unserved(first, Unserved(400, f"This address {only}.")))
+    if opening == "irc":
+        return reason, Answer(write_closing(f"this address {only}").encode())
     return reason, Refuse(f"this address {only}", Code.NOT_SERVED)
 
 
@@ -53,4 +56,6 @@ def rejection(opening: Opening, first: bytes, reason: str) -> bytes:
         return NO_ROOM
     if opening == "http":
         return answer_unserved(first, Unserved(503, f"{reason[0].upper()}{reason[1:]}."))
+    if opening == "irc":
+        return write_closing(reason).encode()
     return LF.join(LF.render((Refusal(reason, Code.NOT_SERVED),)))

@@ -66,6 +66,11 @@ class TlsLink(ConnectionLink):
 
     tls = True
 
+    @property
+    def protocol(self) -> str:
+        """The protocol that the client has asked for by ALPN, once the handshake is over."""
+        return self._tls.selected_alpn_protocol() or ""
+
     def __init__(self, below: SocketLink, first: bytes, context: ssl.SSLContext) -> None:
         super().__init__(below.peer, below.address)
         self._below = below

@@ -1,5 +1,6 @@
 """IRC: messages of text lines, as the modern IRC documentation and IRCv3 describe them.
 
-`message` reads and writes one message. `names` says what rooms and people are called in IRC, and
-`formatting` takes the codes of IRC clients out of texts.
+`message` has the syntax, `names` the names of rooms and people, `formatting` the codes in texts.
+`reading` makes records of lines, with `registration` and `commands`. `encoding` writes events, with
+`entries` for what happens in rooms, and `replies` for the rest.
 """

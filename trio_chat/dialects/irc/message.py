@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 END: Final = "\r\n"
 
-# What a tag's value has instead of these characters (message-tags, "Escaping values").
+# Characters that a tag's value cannot hold, and their escapes (message-tags, "Escaping values").
 _ESCAPED: Final = {";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n"}
 _UNESCAPED: Final = {escaped[1]: plain for plain, escaped in _ESCAPED.items()}
 _ESCAPES: Final = str.maketrans({**_ESCAPED, "\0": None})
@@ -117,3 +117,8 @@ def _middle(param: str) -> str:
 
 def _last(param: str) -> str:
     return f":{param}" if not param or param[0] == ":" or " " in param else param
+
+
+def write_closing(reason: str) -> str:
+    """Write the last line of a connection that the server closes."""
+    return write("ERROR", f"Closing Link: {reason}")

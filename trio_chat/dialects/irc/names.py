@@ -11,7 +11,7 @@ from typing import Final
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.names import ANONYMOUS, RESERVED_BEGINNING
 
-# What the name of a room begins with in IRC (the token CHANTYPES).
+# The name of a room begins with one of these in IRC (the token CHANTYPES).
 ROOM_SIGNS: Final = "#&"
 # Characters of the id that tell people without a nick apart.
 ID_CHARS: Final = 8

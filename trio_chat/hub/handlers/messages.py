@@ -103,8 +103,10 @@ class Messages:
         if target is None or is_away:
             self._mail.leave(session, record, draft)
             return
-        shown = TellSent(target.nick, draft.text) if session.encoding.for_people else None
-        self._collect.draft(session, draft, shown)
+        if session.encoding.for_people:
+            self._collect.draft(session, draft, TellSent(target.nick, draft.text))
+        else:
+            self._collect.draft(session, draft, self._collect.acknowledgement(session))
 
     def _target(self, record: commands.Tell) -> User | None:
         """Return the user that a private message is for; `None` for an account that is away.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.room import listable
+from trio_chat.hub.room import most_listed
 from trio_chat.moderation.rules import PIN, Role, RoomRules
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
+from trio_chat.protocol.presence import LeaveRooms
 
 if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
@@ -38,22 +39,16 @@ class Rooms:
         self._hooks = hooks
         self._collect = collect
         self.handlers: Handlers = {
-            commands.TakeNick: self._take_nick,
             commands.Join: self._join,
             commands.Leave: self._leave,
+            LeaveRooms: self._leave_rooms,
             commands.ListRooms: self._list_rooms,
             commands.ListMembers: self._list_members,
             commands.ShowTopic: self._show_topic,
         }
 
-    def _take_nick(self, session: Session, record: commands.TakeNick) -> None:
-        user, name = session.user, record.name
-        self._check_nick(user, name)
-        draft = events.NickChanged(user.id, user.nick, name)
-        self._collect.claim(session, draft, events.NickTaken(name.display))
-
-    def _check_nick(self, user: User, name: Name) -> None:
-        """Raise `Refused` if accounts do not allow a client this nick."""
+    def check_nick(self, user: User, name: Name) -> None:
+        """Raise `Refused` if accounts do not allow a client this nick, or nobody may have it."""
         if user.ruled:
             self._authorize.check_nick(user)
         if user.account is not None:
@@ -61,6 +56,9 @@ class Rooms:
                 f"your account is called {user.nick}: /logout before you take another nick",
                 code=Code.LOGGED_IN,
             )
+        if name.casefolded == self._state.server_name.lower():
+            sentence = f"the nick {name.display} is the name of the server: choose another"
+            raise Refused(sentence, code=Code.NICK_RESERVED)
         people = self._state.people
         if people is not None and people.holder(name.keys) is not None:
             nick = name.display
@@ -100,21 +98,29 @@ class Rooms:
         draft = events.Exited(user.id, user.nick, room.name)
         self._collect.claim(session, draft, events.Departed(room.name, room.shown))
 
+    def _leave_rooms(self, session: Session, _: LeaveRooms) -> None:
+        user = session.user
+        for room in user.rooms.values():
+            draft = events.Exited(user.id, user.nick, room.name)
+            self._collect.claim(session, draft, events.Departed(room.name, room.shown))
+
     def _list_rooms(self, session: Session, _: commands.ListRooms) -> None:
-        state, user = self._state, session.user
-        hidden = state.unlisted.difference(user.rooms.values())
-        if hidden and self._authorize.role(user, None) is Role.SERVER:
-            hidden = set()
+        state, hidden = self._state, self.hidden(session.user)
         rooms = state.rooms_by_name.first(LIST_LENGTH + len(hidden))
         names = [room.shown for room in rooms if room not in hidden][:LIST_LENGTH]
         more = len(state.rooms) - len(hidden) - len(names)
         self._collect.reply(session, events.RoomsListed(names, more))
 
+    def hidden(self, user: User) -> set[Room]:
+        """Return the rooms that a user is not to learn of."""
+        hidden = self._state.unlisted.difference(user.rooms.values())
+        return set() if self._authorize.role(user, None) is Role.SERVER else hidden
+
     def _list_members(self, session: Session, record: commands.ListMembers) -> None:
         room = room_meant(session.user, record.room)
         # A person reads so many names. A document takes what fits its outbox.
-        is_program = session.encoding.echoes or session.local
-        most = listable(self._state.settings) if is_program else LIST_LENGTH
+        is_program = session.encoding.lists_members or session.local
+        most = most_listed(session.encoding, self._state.settings) if is_program else LIST_LENGTH
         self._collect.reply(session, room.listed(most))
 
     def _show_topic(self, session: Session, record: commands.ShowTopic) -> None:

@@ -1,0 +1,210 @@
+"""People and the server in IRC: WHO, WHOX, WHOIS, ISON, AWAY, LUSERS and the like."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+from irc import IrcClient, commands, irc_client, show
+
+from trio_chat import Settings, open_chat
+from trio_chat.testing import line_client
+
+
+async def host_of(client: IrcClient) -> str:
+    """What stands for the client's address."""
+    [reply] = await client.ask(f"USERHOST {client.nick}")
+    return reply.params[1].partition("@")[2]
+
+
+# --- WHO ------------------------------------------------------------------------------------------
+
+
+async def test_who_of_a_room() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a"),
+        irc_client(chat, "ann", "#a") as ann,
+    ):
+        host = await host_of(ann)
+        mine, theirs, end = await ann.ask("WHO #A")
+        # A room, a user name, a host, the server, a nick, flags, and a real name after a count.
+        assert mine.params == (
+            *("ann", "#a", "~ann", host, "chat.local", "ann", "H", "0 ann's name"),
+        )
+        assert theirs.params[5] == "tel"
+        assert show(end) == "315 ann #A End of /WHO list"
+        assert commands(await ann.ask("WHO #none", "WHO a,b")) == ["315", "315"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        ("*", ["ann", "bob"]),
+        ("b*", ["bob"]),
+        ("B?b", ["bob"]),
+        ("*name*", ["ann", "bob"]),  # the real name
+        ("bob", ["bob"]),
+        ("eve", ["eve"]),  # by its nick, also in no room of the asker's
+        ("e*", []),
+        ("[a-z]ob", []),  # no pattern of IRC
+    ],
+)
+async def test_who_by_masks(mask: str, found: list[str]) -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "bob", "#a"),
+        irc_client(chat, "eve", "#b"),
+    ):
+        await ann.ask()
+        *people, end = await ann.ask(f"WHO {mask}")
+        assert sorted(person.params[5] for person in people) == found
+        assert end.params == ("ann", mask, "End of /WHO list")
+
+
+async def test_who_with_fields() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
+        host = await host_of(ann)
+        # irssi asks so on each join.
+        [reply, end] = await ann.ask("WHO #a %tcuhnfdar,743")
+        assert reply.command == "354"
+        assert reply.params == (
+            *("ann", "743", "#a", "~ann", host, "ann", "H", "0", "0", "ann's name"),
+        )
+        assert end.command == "315"
+        [reply, _] = await ann.ask("WHO #a %rant")
+        assert reply.params == ("ann", "0", "ann", "0", "ann's name")
+        [reply, _] = await ann.ask("WHO ann %nilso,1")
+        assert reply.params == ("ann", "255.255.255.255", "chat.local", "ann", "0", "n/a")
+
+
+# --- WHOIS ----------------------------------------------------------------------------------------
+
+
+async def test_whois() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a", "#b") as ann,
+        irc_client(chat, "bob", "#b", "#c") as bob,
+    ):
+        await ann.ask()
+        host = await host_of(bob)
+        messages = await ann.ask("WHOIS BOB")
+        assert [show(message) for message in messages[:-2]] == [
+            f"311 ann bob ~bob {host} * bob's name",
+            "319 ann bob #b",  # and no room that only one of the two is in
+            "312 ann bob chat.local trio_chat",
+        ]
+        idle, end = messages[-2:]
+        assert idle.command == "317"
+        assert idle.params[2].isdigit()
+        assert idle.params[3].isdigit()
+        assert show(end) == "318 ann BOB End of /WHOIS list"
+        # Only the asker itself is told its address.
+        assert "338" in commands(await ann.ask("WHOIS ann ann"))
+
+
+async def test_whois_of_nobody() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann:
+        assert await ann.shown("WHOIS no", "WHOIS", "WHOWAS no", "WHOWAS") == [
+            "401 ann no nobody here is called no",
+            "318 ann no End of /WHOIS list",
+            "431 ann No nick was given",
+            "406 ann no There was no such nick",
+            "369 ann no End of WHOWAS",
+            "431 ann No nick was given",
+        ]
+
+
+# --- who is here, and who is away -----------------------------------------------------------------
+
+
+async def test_who_of_several_is_here() -> None:
+    async with open_chat() as chat, line_client(chat, nick="Tel"), irc_client(chat, "ann") as ann:
+        assert await ann.shown("ISON tel no ann", "ison :no ANN", "ISON no", "ISON") == [
+            "303 ann Tel ann",
+            "303 ann ann",
+            "303 ann",
+            "461 ann ISON Not enough parameters",
+        ]
+        [reply] = await ann.ask("USERHOST tel no ann")
+        first, second = reply.params[1].split()
+        assert first.startswith("Tel=+~u@")
+        assert second == f"ann=+~ann@{await host_of(ann)}"
+
+
+async def test_who_is_away_says_so_by_itself() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "bob", "#a") as bob,
+    ):
+        await ann.ask()
+        assert await bob.shown("AWAY :at \x02lunch") == ["306 bob You are marked as away"]
+        assert await ann.shown("PRIVMSG bob :Hi", "PRIVMSG BOB :Hi") == [
+            "301 ann bob at lunch",
+            "301 ann BOB at lunch",
+        ]
+        assert "301" in commands(await ann.ask("WHOIS bob"))
+        assert (await ann.ask("WHO bob"))[0].params[6] == "G"
+        assert (await ann.ask("USERHOST bob"))[0].params[1].startswith("bob=-")
+        await bob.ask()
+        assert await bob.shown("AWAY", "AWAY :") == ["305 bob You are marked as away no more"] * 2
+        assert await ann.shown("PRIVMSG bob :Hi") == []
+
+
+async def test_real_names_change() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", capabilities=("setname",)) as ann:
+        assert await ann.shown("SETNAME :Ann B") == ["ann SETNAME Ann B"]
+        [whois, *_] = await ann.ask("WHOIS ann")
+        assert whois.params[-1] == "Ann B"
+        assert commands(await ann.ask("SETNAME", "SETNAME : ")) == ["461", "400"]
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+async def test_counts() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a"),
+        irc_client(chat, "ann", "#a", "#b") as ann,
+    ):
+        messages = await ann.ask("LUSERS")
+        assert [" ".join(m.params[1:]) for m in messages] == [
+            "There are 2 users and 0 invisible on 1 server",
+            "0 operators online",
+            "0 unknown connections",
+            "2 rooms",
+            "I have 2 clients and 0 servers",
+            "2 2 Current local users 2, max 2",
+            "2 2 Current global users 2, max 2",
+        ]
+
+
+async def test_facts_about_the_server() -> None:
+    settings = Settings(http_hosts=("192.0.2.1", "chat.example.org"))
+    async with open_chat(settings) as chat, irc_client(chat, "ann") as ann:
+        assert commands(await ann.ask("VERSION")) == ["351", "005", "005"]
+        [time] = await ann.ask("TIME")
+        # Its name is the first host name of the settings.
+        assert time.params[:2] == ("ann", "chat.example.org")
+        assert time.source == "chat.example.org"
+        info, end = await ann.ask("INFO")
+        assert version("trio_chat") in info.params[1]
+        assert end.command == "374"
+        assert commands(await ann.ask("OPER a b", "OPER", "FOO", "USER a b c d")) == [
+            *("491", "461", "421", "462")
+        ]
+
+
+async def test_help() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann:
+        first, *others, last = await ann.ask("HELP")
+        assert (first.command, last.command) == ("704", "706")
+        assert {message.command for message in others} == {"705"}
+        assert commands(await ann.ask("HELP nick")) == ["704", "706"]
+        assert await ann.shown("HELP nothing") == [
+            "524 ann nothing there is no such command; /help alone lists them"
+        ]

@@ -1,0 +1,330 @@
+"""Rooms and messages in IRC, by the modern IRC documentation, beside lines and documents."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from documents import document_client
+from irc import commands, irc_client, show
+
+from trio_chat import Notice, Settings, command, open_chat
+from trio_chat.protocol.commands import Caller
+from trio_chat.testing import line_client
+
+MANY = Settings(rate_limit=None, max_rooms=20, rooms_per_client=3)
+
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+async def test_a_join_is_answered_with_the_topic_and_the_members() -> None:
+    async with open_chat() as chat, line_client(chat, nick="tel", room="#Tea") as tel:
+        await tel.send("/topic green")
+        await tel.sync()
+        async with irc_client(chat, "ann") as ann:
+            messages = await ann.ask("JOIN #TEA")
+            assert [show(message) for message in messages] == [
+                "ann JOIN #tea",
+                "332 ann #tea green",
+                "353 ann = #tea ann tel",
+                "366 ann #tea End of /NAMES list",
+            ]
+            # "The source of the message represents the client that joined".
+            user, at, host = messages[0].source.partition("@")
+            assert (user, at) == ("ann!~ann", "@")
+            assert host.endswith(".chat.local")
+            assert await tel.sync() == ["> ann joined the room"]
+            # "servers should ignore" a room that the client is in.
+            assert await ann.shown("JOIN #tea") == []
+
+
+async def test_several_rooms_and_those_without_a_hash() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="general") as tel,
+        irc_client(chat, "ann") as ann,
+    ):
+        messages = await ann.ask("JOIN &general,#b,&x:y key")
+        joined = [m.params[0] for m in messages if m.command == "JOIN"]
+        assert joined == ["&general", "#b", "&x:y"]
+        assert await tel.sync() == ["> ann joined the room"]
+        await tel.send("/msg Hi")
+        await tel.sync()
+        assert await ann.shown() == ["tel PRIVMSG &general Hi"]
+        assert await ann.shown("PART #b,&general :bye", "PART #b") == [
+            "ann PART #b",
+            "ann PART &general",
+            "442 ann #b you are not in that room",
+        ]
+        assert await tel.sync() == ["> ann has left the room"]
+        assert await ann.shown("JOIN 0") == ["ann PART &x:y"]
+
+
+@pytest.mark.parametrize("name", ["general", "&", "&#a", "+a", "#a\x07b", "!a", "#" + "x" * 64])
+async def test_what_cannot_be_a_room(name: str) -> None:
+    async with open_chat(MANY) as chat, irc_client(chat, "ann") as ann:
+        assert commands(await ann.ask(f"JOIN {name}")) == ["403"]
+
+
+async def test_no_more_rooms_than_clients_may_be_in() -> None:
+    async with open_chat(MANY) as chat, irc_client(chat, "ann", "#a", "#b", "#c") as ann:
+        [refusal] = await ann.ask("JOIN #d")
+        assert (refusal.command, refusal.params[1]) == ("405", "#d")
+        await ann.ask("PART #a")
+        assert commands(await ann.ask("JOIN #d")) == ["JOIN", "353", "366"]
+
+
+async def test_long_lists_of_members_are_whole_and_in_several_lines() -> None:
+    nicks = [f"{name:x<30}" for name in "abcdefghijklmno"]
+    async with open_chat(Settings(rate_limit=None)) as chat:
+        clients = [chat.connect() for _ in nicks]
+        for client, nick in zip(clients, nicks, strict=True):
+            bot = await client.__aenter__()
+            await bot.take_nick(nick)
+            await bot.join("#a")
+        async with irc_client(chat, "zoe") as zoe:
+            messages = await zoe.ask("JOIN #a")
+            lines = [m.params[3] for m in messages if m.command == "353"]
+            assert len(lines) > 1
+            assert " ".join(lines).split() == [*nicks, "zoe"]
+            assert commands(messages) == ["JOIN", *["353"] * len(lines), "366"]
+            again = await zoe.ask("NAMES #a")
+            assert again == messages[1:]
+        for client in clients:
+            await client.__aexit__(None, None, None)
+
+
+async def test_names_of_rooms_that_one_is_not_in_are_not_told() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a"), irc_client(chat, "bob") as bob:
+        assert await bob.shown("NAMES #a", "NAMES #none", "NAMES") == [
+            "366 bob #a End of /NAMES list",
+            "366 bob #none End of /NAMES list",
+            "366 bob * End of /NAMES list",
+        ]
+
+
+async def test_topics() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        line_client(chat, nick="tel", room="#a") as tel,
+    ):
+        await ann.ask()
+        assert await ann.shown("TOPIC #a", "TOPIC #a :green tea", "TOPIC #a") == [
+            "331 ann #a No topic is set",
+            "ann TOPIC #a green tea",
+            "332 ann #a green tea",
+        ]
+        assert await tel.sync() == ["> topic of #a: green tea"]
+        assert commands(await ann.ask("TOPIC #b", "TOPIC #b :x", "TOPIC b", "TOPIC")) == [
+            *("442", "442", "403", "461")
+        ]
+
+
+async def test_the_list_of_rooms_and_its_filters() -> None:
+    async with (
+        open_chat(MANY) as chat,
+        irc_client(chat, "ann", "#a", "&bee", "#c") as ann,
+        irc_client(chat, "bob", "#c") as bob,
+    ):
+        await bob.ask("TOPIC #c :see")
+        await ann.ask()
+
+        async def listed(line: str) -> list[str]:
+            first, *rooms, last = await ann.ask(line)
+            assert (first.command, last.command) == ("321", "323")
+            assert all(room.command == "322" for room in rooms)
+            return [" ".join(room.params[1:]).rstrip() for room in rooms]
+
+        assert await listed("LIST ") == ["#a 1", "#c 2 see", "&bee 1"]
+        assert await listed("LIST #c,#a") == ["#a 1", "#c 2 see"]
+        assert await listed("LIST #A") == ["#a 1"]
+        assert await listed("LIST &*") == ["&bee 1"]
+        assert await listed("LIST !#*") == ["&bee 1"]
+        assert await listed("LIST >1") == ["#c 2 see"]
+        assert await listed("LIST <2") == ["#a 1", "&bee 1"]
+        assert await listed("LIST #none") == []
+
+
+async def test_the_modes_of_a_room() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
+        assert await ann.shown("MODE #a", "MODE #a b", "MODE #a +b") == [
+            "324 ann #a +n",
+            "368 ann #a End of channel ban list",
+            "368 ann #a End of channel ban list",
+        ]
+        assert commands(await ann.ask("MODE #a +i", "MODE #none", "MODE a,b", "MODE")) == [
+            *("482", "403", "401", "461")
+        ]
+
+
+async def test_the_modes_of_a_person() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann, line_client(chat, nick="tel"):
+        assert await ann.shown("MODE ann", "MODE ann +i", "MODE ann +x", "MODE tel", "MODE no") == [
+            "221 ann +i",
+            "ann MODE ann +i",
+            "501 ann Unknown mode: x",
+            "502 ann You cannot see or change the modes of others",
+            "401 ann no nobody here is called no",
+        ]
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+async def test_messages_go_both_ways_between_all_dialects() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        document_client(chat, nick="web", rooms=("#a",)) as web,
+        irc_client(chat, "ann", "#a") as ann,
+    ):
+        await tel.sync()
+        await web.sync()
+        # "No message is sent back to its author".
+        assert await ann.shown("PRIVMSG #a :\x0304,12Hi\x0f all", "PRIVMSG #A ::)") == []
+        assert await tel.sync() == ["> ann: Hi all", "> ann: :)"]
+        assert [event["text"] for event in await web.sync()] == ["Hi all", ":)"]
+        await tel.send("/msg moin", "/me waves", "/tell ann psst")
+        await tel.sync()
+        messages = await ann.ask()
+        assert [show(message) for message in messages] == [
+            "tel PRIVMSG #a moin",
+            "tel PRIVMSG #a \x01ACTION waves\x01",
+            "tel PRIVMSG ann psst",
+        ]
+        assert messages[0].source.startswith("tel!~u@")
+        assert await ann.shown("PRIVMSG tel :hey", "PRIVMSG #a :\x01ACTION nods\x01") == []
+        assert await tel.sync() == ["> ann (to you): hey", "> * ann nods"]
+
+
+async def test_one_message_may_be_for_several() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        irc_client(chat, "ann", "#a", "#b") as ann,
+    ):
+        await tel.sync()
+        assert await ann.shown("PRIVMSG tel,#a,#none,nobody :Hi") == [
+            "404 ann #none you are not in that room",
+            "401 ann nobody no one here is called nobody",
+        ]
+        assert await tel.sync() == ["> ann (to you): Hi", "> ann: Hi"]
+        assert commands(await ann.ask("PRIVMSG a,b,c,d,e :Hi")) == ["407"]
+
+
+@pytest.mark.parametrize(
+    ("line", "numeric"),
+    [
+        ("PRIVMSG", "411"),
+        ("PRIVMSG :", "411"),
+        ("PRIVMSG #a", "412"),
+        ("PRIVMSG #a :", "412"),
+        ("PRIVMSG #a :  ", "412"),
+        ("PRIVMSG #a :\x02\x0304\x0f", "412"),
+        ("PRIVMSG #a :\x01ACTION \x01", "412"),
+        ("PRIVMSG #b :Hi", "404"),
+        ("PRIVMSG nobody :Hi", "401"),
+        ("PRIVMSG a:b :Hi", "401"),
+        ("PRIVMSG #a :\x01VERSION\x01", "404"),
+        ("PRIVMSG #a :\x01DCC SEND x 1 2 3\x01", "404"),
+        ("PRIVMSG #a :" + "x" * 2001, "417"),
+        # A control character that is no formatting could move a terminal.
+        ("PRIVMSG #a :\x1b[31mred", "412"),
+    ],
+)
+async def test_messages_that_are_refused(line: str, numeric: str) -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        line_client(chat, nick="tel", room="#a") as tel,
+    ):
+        await ann.ask()
+        [refusal] = await ann.ask(line)
+        assert refusal.command == numeric
+        assert refusal.params[0] == "ann"
+        assert await tel.sync() == []
+
+
+async def test_requests_of_clients_to_clients_reach_nobody() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel") as tel,
+        irc_client(chat, "ann") as ann,
+    ):
+        lines = ("PRIVMSG tel :\x01VERSION\x01", "PRIVMSG tel :\x01DCC CHAT chat 1 2\x01")
+        assert await ann.ask(*lines, "NOTICE tel :\x01VERSION x\x01", "TAGMSG tel") == []
+        assert await tel.sync() == []
+
+
+async def test_nicks_change_once_for_those_who_share_several_rooms() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a", "#b") as ann,
+        irc_client(chat, "bob", "#a", "#b") as bob,
+    ):
+        await ann.ask()
+        assert await ann.shown("NICK anna") == ["ann NICK anna"]
+        assert await bob.shown() == ["ann NICK anna"]
+        assert commands(await ann.ask("NICK bob", "NICK a:b")) == ["433", "432"]
+        assert await ann.shown("NICK ANNA") == ["anna NICK ANNA"]
+
+
+async def test_who_leaves_the_chat_quits_once() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a", "#b") as ann:
+        async with irc_client(chat, "bob", "#a", "#b") as bob:
+            assert await ann.shown() == ["bob JOIN #a", "bob JOIN #b"]
+            source = (await bob.ask("PART #b"))[0].source
+            await ann.ask()
+            await bob.ask("JOIN #b")
+        *_, last = await ann.ask()
+        assert show(last) == "bob QUIT"
+        assert last.source == source
+
+
+async def test_people_without_a_nick_are_told_apart() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        line_client(chat, room="#a") as tel,
+    ):
+        await tel.send("/msg Hi", "/nick tel")
+        await tel.sync()
+        joined, said, renamed = await ann.ask()
+        nick = joined.source.partition("!")[0]
+        assert nick.startswith("anonymous-")
+        assert said.source == joined.source
+        assert show(renamed) == f"{nick} NICK tel"
+
+
+async def test_commands_of_the_program_work_as_commands_of_irc() -> None:
+    @command("roll", "/roll DICE", "roll dice")
+    def roll(caller: Caller, arguments: str) -> list[Notice]:
+        return [Notice(f"{caller.nick} rolls {arguments}")]
+
+    async with open_chat(commands=[roll]) as chat, irc_client(chat, "ann") as ann:
+        assert await ann.shown("ROLL 2 d6", "roll :x y") == [
+            "NOTICE ann ann rolls 2 d6",
+            "NOTICE ann ann rolls x y",
+        ]
+        # The commands of people are not those of IRC: /login would wait for a password.
+        assert commands(await ann.ask("LOGIN ann", "TELL ann x", "FOO")) == ["421"] * 3
+
+
+async def test_lines_of_the_operator_are_notices() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann:
+        await chat.announce("tea is ready")
+        assert await ann.shown() == ["NOTICE * tea is ready"]
+
+
+async def test_who_is_kicked_reads_why() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
+        [user] = await chat.users()
+        await chat.kick(user.id, "no flooding")
+        assert await ann.rest() == ["ERROR :Closing Link: no flooding"]
+
+
+async def test_the_end_of_the_chat(nursery: trio.Nursery) -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
+        nursery.start_soon(chat.stop)
+        assert await ann.rest() == ["ERROR :Closing Link: the server is shutting down"]

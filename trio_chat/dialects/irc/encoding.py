@@ -1,0 +1,167 @@
+"""The writing half: events as lines of IRC.
+
+The capabilities that change how entries look make an encoding; there is one object for each set of
+them. So an entry is rendered once for all members whose clients have asked for the same.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Final, cast
+
+from trio_chat.dialects.irc import capabilities
+from trio_chat.dialects.irc.asked import Asked
+from trio_chat.dialects.irc.entries import ENTRIES, messages_of
+from trio_chat.dialects.irc.message import Message, harmless, read, write, write_tags
+from trio_chat.dialects.irc.replies import REPLIES
+from trio_chat.dialects.irc.tags import message_id, server_time
+from trio_chat.errors import StateError
+from trio_chat.protocol.directory import NOBODY_KNOWN
+from trio_chat.protocol.events import PERSISTENT, Event, LabelledEvent, Left, Renamed, Said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.dialects import Piece
+    from trio_chat.protocol.directory import Directory, Recipient
+
+# The names of encodings in a state begin so.
+PREFIX: Final = "irc"
+_NOTHING_ASKED: Final = Message("")
+# The name of a batch whose lines come at once, so it is free again behind them.
+_BATCH: Final = "1"
+
+
+class IrcEncoding:
+    """Renders events as lines for clients with these capabilities."""
+
+    __slots__ = ("_account", "_id", "_time", "capabilities", "echoes", "name")
+
+    dialect = "irc"
+    ping = b"PING :are-you-there\r\n"
+    answers_pings = True
+    mirrors = False
+    lists_members = lists_all = True
+    for_people = False
+
+    def __init__(self, enabled: frozenset[str]) -> None:
+        self.capabilities = enabled
+        self.name = "+".join((PREFIX, *sorted(enabled)))
+        self.echoes = "echo-message" in enabled
+        self._time = "server-time" in enabled
+        self._id = "message-tags" in enabled
+        self._account = "account-tag" in enabled
+
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
+        """Return the lines of events, with their ends."""
+        pieces: list[Piece] = []
+        last: Event | None = None
+        for event in events:
+            if type(event) is Said:  # nearly every event
+                line = messages_of(event, directory)
+                pieces.append(f"{self._tags(event, directory)}{line}" if line else "")
+            elif _is_same(last, event):
+                pieces.append("")  # a person who is in several rooms with a client goes once
+            elif to is not None:
+                pieces.append(self._reply(event, directory, to))
+            else:
+                pieces.append(self._entry(event, directory, None))
+            last = event
+        return pieces
+
+    def join(self, pieces: Sequence[Piece]) -> bytes:
+        """Return the bytes of several lines."""
+        return "".join(cast("Sequence[str]", pieces)).encode()
+
+    def _entry(self, event: Event, directory: Directory, to: Recipient | None) -> str:
+        write_entry = ENTRIES.get(type(event))
+        if write_entry is None:
+            return ""
+        lines = write_entry(event, directory, self.capabilities, to)
+        tags = self._tags(event, directory)
+        return "".join(f"{tags}{line}" for line in lines if line)
+
+    def _tags(self, event: Event, directory: Directory) -> str:
+        """Return the tags of an entry's lines, with a space behind them."""
+        tags: dict[str, str] = {}
+        if self._time:
+            tags["time"] = server_time(getattr(event, "time", 0.0) or time.time())
+        if self._id and isinstance(event, PERSISTENT):
+            tags["msgid"] = message_id(directory.log, event.room, event.position)
+        if self._account and (account := directory.account(getattr(event, "author", ""))):
+            tags["account"] = account
+        return f"{write_tags(tags)} " if tags else ""
+
+    def _reply(self, event: Event, directory: Directory, to: Recipient) -> str:
+        """Return the lines of an event for one client, with the label of its command."""
+        message = _NOTHING_ASKED
+        if isinstance(event, LabelledEvent):
+            message = read(event.id) or _NOTHING_ASKED
+            event = event.event
+        asked = Asked(message, directory, to, self.capabilities)
+        write_reply = REPLIES.get(type(event))
+        if write_reply is None:
+            text = self._entry(event, directory, to)
+        else:
+            text = "".join(write_reply(event, asked))
+        if "label" in message.tags:
+            return _labelled(text, message.tags["label"], directory.server_name)
+        if "batch" in message.tags:
+            return _tagged(text, {"batch": message.tags["batch"]})
+        return text
+
+
+def _is_same(last: Event | None, event: Event) -> bool:
+    """Whether an event tells of the same change of a person as the last one, in another room."""
+    if isinstance(event, Left) and isinstance(last, Left):
+        return event.gone and last.gone and event.author == last.author
+    return isinstance(event, Renamed) and isinstance(last, Renamed) and event.author == last.author
+
+
+def _labelled(text: str, label: str, server: str) -> str:
+    """Give an answer its label: several lines are a batch, and no line is an acknowledgement."""
+    tags = {"label": label}
+    lines = text.count("\n")
+    if not lines:
+        return write("ACK", source=server, tags=tags)
+    if lines == 1:
+        return _tagged(text, tags)
+    return "".join(
+        (
+            write("BATCH", f"+{_BATCH}", "labeled-response", source=server, tags=tags),
+            _tagged(text, {"batch": _BATCH}),
+            write("BATCH", f"-{_BATCH}", source=server),
+        )
+    )
+
+
+def _tagged(text: str, tags: dict[str, str]) -> str:
+    """Put tags before those of each line."""
+    added = harmless(write_tags(tags))
+    return "".join(
+        f"{added};{line[1:]}" if line.startswith("@") else f"{added} {line}"
+        for line in text.splitlines(keepends=True)
+    )
+
+
+@cache
+def encoding_of(enabled: frozenset[str]) -> IrcEncoding:
+    """Return the encoding for these capabilities, of those that change entries."""
+    return IrcEncoding(enabled)
+
+
+def encoding_named(name: str) -> IrcEncoding:
+    """Return the encoding that has this name in a state. Raises `StateError`."""
+    enabled = frozenset(name.split("+")[1:])
+    if not enabled <= capabilities.ENTRIES:
+        raise StateError(f"unknown capability in {name[:80]!r}")
+    return encoding_of(enabled)
+
+
+IRC: Final = encoding_of(frozenset())

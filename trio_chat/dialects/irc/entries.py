@@ -1,0 +1,130 @@
+"""Entries of rooms, and private messages, as lines of IRC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from trio_chat.dialects.irc.formatting import write_action
+from trio_chat.dialects.irc.message import END, harmless, write
+from trio_chat.dialects.irc.names import channel, nick_of, source_of
+from trio_chat.dialects.line_encoding import LF
+from trio_chat.protocol.events import (
+    Acted,
+    Identified,
+    Joined,
+    Left,
+    Notice,
+    Removed,
+    Renamed,
+    Ruled,
+    Said,
+    Told,
+    TopicSet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from trio_chat.protocol.directory import Directory, Recipient
+
+    Lines: TypeAlias = list[str]
+    # Makes the lines of an entry, for clients with these capabilities; the last argument is the
+    # client, if only one gets them.
+    Entry: TypeAlias = Callable[[Any, Directory, Collection[str], Recipient | None], Lines]
+
+
+def source(directory: Directory, person: str, nick: str, user: str = "") -> str:
+    """Return whom a line is from."""
+    user = user or directory.about(person).user
+    return source_of(person, nick, user, directory.server_name)
+
+
+def messages_of(event: Said | Acted, directory: Directory) -> str:
+    """Return the line of a message or an action; empty if its text was removed."""
+    if not event.text:
+        return ""
+    text = event.text if isinstance(event, Said) else write_action(event.text)
+    author = source(directory, event.author, event.nick)
+    return f":{author} PRIVMSG {channel(event.room)} :{harmless(text)}{END}"
+
+
+def joined(
+    directory: Directory, person: str, nick: str, room: str, capabilities: Collection[str]
+) -> str:
+    """Return the line of somebody who has joined a room."""
+    extra: tuple[str, ...] = ()
+    if "extended-join" in capabilities:
+        extra = (directory.account(person) or "*", directory.about(person).real)
+    return write("JOIN", channel(room), *extra, source=source(directory, person, nick))
+
+
+def _message(event: Acted, directory: Directory, _: Collection[str], __: object) -> Lines:
+    return [messages_of(event, directory)]
+
+
+def _topic_set(event: TopicSet, directory: Directory, _: Collection[str], __: object) -> Lines:
+    author = source(directory, event.author, event.nick)
+    return [f":{author} TOPIC {channel(event.room)} :{harmless(event.text)}{END}"]
+
+
+def _ruled(event: Ruled, directory: Directory, _: Collection[str], __: object) -> Lines:
+    text = str(LF.render((event,))[0]).removeprefix("> ").rstrip()
+    return [write("NOTICE", channel(event.room), text, source=directory.server_name)]
+
+
+def _joined(event: Joined, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
+    return [joined(directory, event.author, event.nick, event.room, capabilities)]
+
+
+def _left(event: Left, directory: Directory, _: Collection[str], __: object) -> Lines:
+    author = source(directory, event.author, event.nick, event.user)
+    if event.gone:
+        return [f":{author} QUIT :{END}"]
+    return [write("PART", channel(event.room), source=author)]
+
+
+def renamed(directory: Directory, person: str, old: str, nick: str) -> str:
+    """Return the line of somebody whose nick changes."""
+    return write("NICK", nick_of(person, nick), source=source(directory, person, old))
+
+
+def _renamed(event: Renamed, directory: Directory, _: Collection[str], __: object) -> Lines:
+    return [renamed(directory, event.author, event.old, event.nick)]
+
+
+def _identified(event: Identified, directory: Directory, _: Collection[str], __: object) -> Lines:
+    old, new = nick_of(event.old, event.old_nick), nick_of(event.author, event.nick)
+    # Nobody's address changes for clients that do not ask (chghost), only the nick.
+    return [] if old == new else [write("NICK", new, source=source(directory, event.old, old))]
+
+
+def _told(event: Told, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:
+    author = source(directory, event.author, event.nick)
+    # The author itself gets it on other devices, or as an echo.
+    target = nick_of(event.to, directory.nick(event.to) or "*")
+    if to is not None and to.person == event.to:
+        target = nick_of(to.person, to.nick)
+    return [f":{author} PRIVMSG {target} :{harmless(event.text)}{END}"]
+
+
+def _notice(event: Notice, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:
+    target = "*" if to is None or to.awaited else nick_of(to.person, to.nick)
+    return [
+        write("NOTICE", target, line, source=directory.server_name)
+        for line in event.text.split("\n")
+    ]
+
+
+ENTRIES: Final[dict[type, Entry]] = {
+    Said: _message,
+    Acted: _message,
+    TopicSet: _topic_set,
+    Ruled: _ruled,
+    Removed: _ruled,
+    Joined: _joined,
+    Left: _left,
+    Renamed: _renamed,
+    Identified: _identified,
+    Told: _told,
+    Notice: _notice,
+}

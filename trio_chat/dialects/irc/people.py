@@ -1,0 +1,175 @@
+"""People in replies: WHO, WHOIS, ISON and USERHOST, and the members of a room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.irc.asked import wrapped
+from trio_chat.dialects.irc.message import write
+from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from trio_chat.dialects.irc.asked import Asked
+    from trio_chat.protocol.events import Member
+    from trio_chat.protocol.presence import PeopleShown, PersonShown
+
+# A user name begins with this if the server cannot check it.
+UNCHECKED: Final = "~"
+# The modes of each person: whoever shares no room with it does not see it (+i).
+USER_MODES: Final = "i"
+
+
+def write_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]:
+    """Return the lines with the members of a room."""
+    directory, name = asked.directory, channel(room)
+    nicks = (
+        source_of(
+            member.client, member.nick, directory.about(member.client).user, directory.server_name
+        )
+        if asked.wants("userhost-in-names")
+        else nick_of(member.client, member.nick)
+        for member in members
+    )
+    return [
+        *(asked.numeric("353", "=", name, line) for line in wrapped(nicks)),
+        asked.numeric("366", name, "End of /NAMES list"),
+    ]
+
+
+def write_people(event: PeopleShown, asked: Asked) -> list[str]:
+    """Return the lines about people, as the command wants them."""
+    match asked.command:
+        case "WHOIS":
+            return _whois(event, asked)
+        case "MODE":
+            return [_user_mode(event, asked)]
+        case "ISON":
+            nicks = (nick_of(person.person, person.nick) for person in event.people)
+            return [asked.numeric("303", " ".join(nicks))]
+        case "USERHOST":
+            return [asked.numeric("302", " ".join(_userhost(p, asked) for p in event.people))]
+    return _who(event, asked)
+
+
+def _user_mode(event: PeopleShown, asked: Asked) -> str:
+    nick, changes = asked.param(0), asked.param(1, "")
+    if not event.people:
+        return asked.numeric("401", nick, f"nobody here is called {nick}")
+    if event.people[0].person != asked.to.person:
+        return asked.numeric("502", "You cannot see or change the modes of others")
+    if unknown := set(changes) - set("+-") - set(USER_MODES):
+        return asked.numeric("501", f"Unknown mode: {min(unknown)}")
+    if not changes:
+        return asked.numeric("221", f"+{USER_MODES}")
+    # Nobody's modes ever change, so the answer says what they are.
+    return write("MODE", asked.nick, f"+{USER_MODES}", source=asked.source)
+
+
+def _userhost(person: PersonShown, asked: Asked) -> str:
+    here = "-" if person.about.away else "+"
+    host = host_of(person.person, asked.directory.server_name)
+    return f"{nick_of(person.person, person.nick)}={here}{_user(person)}@{host}"
+
+
+def _user(person: PersonShown) -> str:
+    return f"{UNCHECKED}{person.about.user or NO_USER}"
+
+
+def _flags(person: PersonShown) -> str:
+    return "G" if person.about.away else "H"
+
+
+# --- WHO ------------------------------------------------------------------------------------------
+
+
+def _who(event: PeopleShown, asked: Asked) -> list[str]:
+    mask, options = asked.param(0), asked.param(1, "")
+    fields, _, token = options.partition(",")
+    line_of = _whox(fields[1:], token) if fields.startswith("%") else _line_of_who
+    return [
+        *(line_of(person, event.room, asked) for person in event.people),
+        asked.numeric("315", mask, "End of /WHO list"),
+    ]
+
+
+def _room_of(person: PersonShown, room: str | None) -> str:
+    """Return the room that a line names: the one asked about, or any other."""
+    names = person.rooms[:1] if room is None else [room]
+    return channel(names[0]) if names else "*"
+
+
+def _line_of_who(person: PersonShown, room: str | None, asked: Asked) -> str:
+    server = asked.directory.server_name
+    return asked.numeric(
+        "352",
+        _room_of(person, room),
+        _user(person),
+        host_of(person.person, server),
+        server,
+        nick_of(person.person, person.nick),
+        _flags(person),
+        f"0 {person.about.real}",
+    )
+
+
+# The fields of WHOX, in their order; `t` is the token of the client itself.
+_FIELDS: Final[dict[str, Callable[[PersonShown, str | None, Asked], str]]] = {
+    "c": lambda person, room, _: _room_of(person, room),
+    "u": lambda person, _, __: _user(person),
+    "i": lambda _, __, ___: "255.255.255.255",  # what stands for an address that is not shown
+    "h": lambda person, _, asked: host_of(person.person, asked.directory.server_name),
+    "s": lambda _, __, asked: asked.directory.server_name,
+    "n": lambda person, _, __: nick_of(person.person, person.nick),
+    "f": lambda person, _, __: _flags(person),
+    "d": lambda _, __, ___: "0",
+    "l": lambda person, _, __: str(max(0, int(person.idle))),
+    "a": lambda person, _, __: person.account or "0",
+    "o": lambda _, __, ___: "n/a",
+    "r": lambda person, _, __: person.about.real,
+}
+_TOKEN_CHARS: Final = 3
+
+
+def _whox(fields: str, token: str) -> Callable[[PersonShown, str | None, Asked], str]:
+    """Return what writes the fields that were asked for."""
+    shown = [make for letter, make in _FIELDS.items() if letter in fields]
+    tokens = [token[:_TOKEN_CHARS] or "0"] if "t" in fields else []
+
+    def line_of(person: PersonShown, room: str | None, asked: Asked) -> str:
+        return asked.numeric("354", *tokens, *(make(person, room, asked) for make in shown))
+
+    return line_of
+
+
+# --- WHOIS ----------------------------------------------------------------------------------------
+
+
+def _whois(event: PeopleShown, asked: Asked) -> list[str]:
+    lines = [line for person in event.people for line in _about(person, asked)]
+    nick = asked.param(0)
+    if not lines:
+        lines = [asked.numeric("401", nick, f"nobody here is called {nick}")]
+    return [*lines, asked.numeric("318", nick, "End of /WHOIS list")]
+
+
+def _about(person: PersonShown, asked: Asked) -> Iterable[str]:
+    server, nick = asked.directory.server_name, nick_of(person.person, person.nick)
+    host = host_of(person.person, server)
+    yield asked.numeric("311", nick, _user(person), host, "*", person.about.real)
+    for rooms in wrapped(map(channel, person.rooms)):
+        yield asked.numeric("319", nick, rooms)
+    yield asked.numeric("312", nick, server, "trio_chat")
+    if person.about.away:
+        yield asked.numeric("301", nick, person.about.away)
+    if person.account:
+        yield asked.numeric("330", nick, person.account, "is logged in as")
+    if person.tls:
+        yield asked.numeric("671", nick, "is using a secure connection")
+    if person.address:  # only the asker itself has one
+        user = f"{_user(person)}@{person.address}"
+        yield asked.numeric("338", nick, user, person.address, "Actual user@host, Actual IP")
+    if person.idle >= 0:
+        times = str(int(person.idle)), str(int(person.since))
+        yield asked.numeric("317", nick, *times, "seconds idle, signon time")

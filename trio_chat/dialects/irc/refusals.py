@@ -1,0 +1,81 @@
+"""Refusals as numerics: which one depends on the reason, and on the command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.irc.names import channel
+from trio_chat.errors import Code
+
+if TYPE_CHECKING:
+    from trio_chat.dialects.irc.asked import Asked
+    from trio_chat.protocol.events import Refusal
+
+# A numeric for anything, with the command (ERR_UNKNOWNERROR), and one for "try again".
+UNKNOWN_ERROR: Final = "400"
+TRY_AGAIN: Final = "263"
+
+_MESSAGES: Final = ("PRIVMSG", "NOTICE")
+# These numerics repeat the first parameter of the command: a nick or a room.
+_ABOUT_A_PARAMETER: Final = frozenset(
+    {
+        *("401", "403", "404", "405", "432", "433", "442"),
+        *("471", "473", "474", "482", "524"),
+    }
+)
+# These repeat the command.
+_ABOUT_THE_COMMAND: Final = frozenset({TRY_AGAIN, UNKNOWN_ERROR, "421", "461"})
+
+_NUMERICS: Final[dict[str, str]] = {
+    Code.BAD_NICK: "432",
+    # irssi gives up for good at 432, and tries another nick at 433.
+    Code.NICK_RESERVED: "433",
+    Code.NICK_TAKEN: "433",
+    Code.NICK_REGISTERED: "433",
+    Code.NO_SUCH_NICK: "401",
+    Code.CLIENT_LEFT: "401",
+    Code.NICK_PASSED_ON: "401",
+    Code.NOT_INTRODUCED: "451",
+    Code.BAD_ROOM_NAME: "403",
+    Code.NOT_IN_ROOM: "442",
+    Code.TOO_MANY_ROOMS: "403",
+    Code.IN_TOO_MANY_ROOMS: "405",
+    Code.NOT_ALLOWED: "482",
+    Code.MUTED: "404",
+    Code.BANNED: "474",
+    Code.TOO_LONG: "417",
+    Code.UNKNOWN_COMMAND: "421",
+    Code.BAD_USAGE: "461",
+    **dict.fromkeys((Code.UNREACHABLE, Code.BUSY, Code.CANNOT_WRITE, Code.CANNOT_READ), TRY_AGAIN),
+}
+# For a few reasons, a command has a numeric of its own.
+_OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
+    **{
+        (command, code): "404"
+        for command in _MESSAGES
+        for code in (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED)
+    },
+    **{(command, Code.BAD_TEXT): "412" for command in _MESSAGES},
+    ("JOIN", Code.NOT_ALLOWED): "473",
+    ("HELP", Code.UNKNOWN_COMMAND): "524",
+}
+
+
+def write_refusal(event: Refusal, asked: Asked) -> list[str]:
+    """Return the lines of a refusal."""
+    command, about = asked.command, asked.param(0)
+    if command == "JOIN" and event.code == Code.ALREADY_IN_ROOM:
+        return []  # the client is where it wants to be
+    if command == "NAMES":
+        return [asked.numeric("366", about, "End of /NAMES list")]
+    if not command and event.room:
+        # A message without an id, so it was one to a room.
+        command, about = "PRIVMSG", channel(event.room)
+    numeric = _OF_COMMANDS.get((command, event.code)) or _NUMERICS.get(event.code, UNKNOWN_ERROR)
+    if numeric == UNKNOWN_ERROR and asked.wants("standard-replies"):
+        return [asked.line("FAIL", command or "*", event.code.upper(), event.reason)]
+    if numeric in _ABOUT_A_PARAMETER:
+        return [asked.numeric(numeric, about, event.reason)]
+    if numeric in _ABOUT_THE_COMMAND:
+        return [asked.numeric(numeric, command or "*", event.reason)]
+    return [asked.numeric(numeric, event.reason)]

@@ -1,0 +1,240 @@
+"""Replies as lines of IRC: mostly numerics, which repeat who has asked.
+
+The same reply answers several commands in IRC, each in its own words. So a reply is written by the
+message that has asked for it.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from trio_chat.dialects.irc import entries
+from trio_chat.dialects.irc.message import read, write, write_closing
+from trio_chat.dialects.irc.names import channel
+from trio_chat.dialects.irc.people import write_names, write_people
+from trio_chat.dialects.irc.refusals import write_refusal
+from trio_chat.dialects.irc.server import write_server
+from trio_chat.dialects.line_encoding import LF
+from trio_chat.protocol.events import (
+    AccountExported,
+    ActionsShown,
+    Answered,
+    Departed,
+    DevicesListed,
+    Done,
+    Ended,
+    EntriesShown,
+    Event,
+    Expiring,
+    Goodbye,
+    HelpShown,
+    Ignores,
+    LoggedIn,
+    LoggedOut,
+    Matches,
+    MembersListed,
+    Missed,
+    NickTaken,
+    PinShown,
+    Refusal,
+    RoomsListed,
+    RulesShown,
+    Standing,
+    Stopping,
+    TopicShown,
+    Welcomed,
+)
+from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, RoomShown, ServerShown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_chat.dialects.irc.asked import Asked
+
+    Reply: TypeAlias = Callable[[Any, Asked], list[str]]
+
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+def _welcomed(event: Welcomed, asked: Asked) -> list[str]:
+    to, directory = asked.to, asked.directory
+    return [
+        entries.joined(directory, to.person, to.nick, event.room, asked.capabilities),
+        *([asked.numeric("332", channel(event.room), event.topic)] if event.topic else []),
+        *write_names(event.room, event.members, asked),
+    ]
+
+
+def _departed(event: Departed, asked: Asked) -> list[str]:
+    return [write("PART", channel(event.room), source=asked.source)]
+
+
+def _topic_shown(event: TopicShown, asked: Asked) -> list[str]:
+    name = channel(event.room)
+    if event.topic:
+        return [asked.numeric("332", name, event.topic)]
+    return [asked.numeric("331", name, "No topic is set")]
+
+
+def _members_listed(event: MembersListed, asked: Asked) -> list[str]:
+    return write_names(event.room, event.members, asked)
+
+
+def _rooms_described(event: RoomsDescribed, asked: Asked) -> list[str]:
+    if asked.command == "MODE":
+        return [asked.numeric("324", channel(room.room), "+n") for room in event.rooms]
+    conditions = asked.param(0, "").split(",")
+    return [
+        asked.numeric("321", "Channel", "Users  Name"),
+        *(
+            asked.numeric("322", channel(room.room), str(room.members), room.topic)
+            for room in event.rooms
+            if _is_listed(room, conditions)
+        ),
+        asked.numeric("323", "End of /LIST"),
+    ]
+
+
+def _is_listed(room: RoomShown, conditions: list[str]) -> bool:
+    """Whether a room is one of those that LIST was asked for (the token ELIST)."""
+    name = channel(room.room)
+    wanted = [c for c in conditions if c and c[0] not in "<>!"]
+    if wanted and not any(_matches(name, mask) for mask in wanted):
+        return False
+    for condition in conditions:
+        sign, rest = condition[:1], condition[1:]
+        if sign == "!" and _matches(name, rest):
+            return False
+        if sign and sign in "<>" and rest.isascii() and rest.isdigit():
+            number = int(rest[:9])
+            if not (room.members > number if sign == ">" else room.members < number):
+                return False
+    return True
+
+
+def _matches(name: str, mask: str) -> bool:
+    return fnmatchcase(name, mask.lower().replace("[", "[[]"))
+
+
+# --- the client -----------------------------------------------------------------------------------
+
+
+def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
+    return [entries.renamed(asked.directory, asked.to.person, event.old, event.nick)]
+
+
+def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
+    return [
+        asked.numeric("900", asked.source, event.nick, f"You are now logged in as {event.nick}")
+    ]
+
+
+def _logged_out(_: LoggedOut, asked: Asked) -> list[str]:
+    return [asked.numeric("901", asked.source, "You are now logged out")]
+
+
+def _done(_: Done, asked: Asked) -> list[str]:
+    match asked.command:
+        case "AWAY" if asked.param(0, "").strip():
+            return [asked.numeric("306", "You are marked as away")]
+        case "AWAY":
+            return [asked.numeric("305", "You are marked as away no more")]
+        case "SETNAME" if asked.wants("setname"):
+            return [write("SETNAME", asked.to.about.real, source=asked.source)]
+        case "PRIVMSG":
+            nick = asked.param(0)
+            away = asked.directory.called(nick.lower()).away
+            return [asked.numeric("301", nick, away)] if away else []
+    return []
+
+
+def _answered(event: Answered, asked: Asked) -> list[str]:
+    """Complete lines of the dialect itself: add the server, and the client's nick."""
+    lines = []
+    for text in event.data.decode().splitlines():
+        if (message := read(text)) is None:
+            continue
+        command = message.command
+        if command.isdigit() or command == "CAP":
+            params = (asked.nick, *message.params)
+        elif command == "PONG":
+            params = (asked.directory.server_name, *message.params)
+        else:
+            params = message.params
+        server = asked.directory.server_name
+        lines.append(write(command, *params, source=server, tags=message.tags))
+    return lines
+
+
+# --- texts ----------------------------------------------------------------------------------------
+
+
+def _help_shown(event: HelpShown, asked: Asked) -> list[str]:
+    subject = asked.param(0)
+    first, *others = event.lines or [""]
+    return [
+        asked.numeric("704", subject, first),
+        *(asked.numeric("705", subject, line) for line in others),
+        asked.numeric("706", subject, "End of help"),
+    ]
+
+
+def _missed(event: Missed, asked: Asked) -> list[str]:
+    text = f"you missed {event.count} messages"
+    return [asked.line("NOTICE", channel(event.room), text)]
+
+
+def _as_lines(event: Event, asked: Asked) -> list[str]:
+    """Return what people read of an event that IRC has no words for."""
+    text = str(LF.render((event,))[0])
+    return asked.notices(line.removeprefix("> ") for line in text.splitlines())
+
+
+def _standing(event: Standing, asked: Asked) -> list[str]:
+    # A role is a mode, and a mute is none.
+    return _as_lines(event, asked) if event.muted else []
+
+
+def _goodbye(_: Goodbye, __: Asked) -> list[str]:
+    return [write_closing("you have quit")]
+
+
+def _ended(event: Ended, _: Asked) -> list[str]:
+    return [write_closing(event.reason)]
+
+
+def _stopping(event: Stopping, _: Asked) -> list[str]:
+    how = "being upgraded: please connect again" if event.restarting else "shutting down"
+    return [write_closing(f"the server is {how}")]
+
+
+REPLIES: Final[dict[type, Reply]] = {
+    Welcomed: _welcomed,
+    Departed: _departed,
+    TopicShown: _topic_shown,
+    MembersListed: _members_listed,
+    RoomsDescribed: _rooms_described,
+    PeopleShown: write_people,
+    ServerShown: write_server,
+    NickTaken: _nick_taken,
+    LoggedIn: _logged_in,
+    LoggedOut: _logged_out,
+    Done: _done,
+    Answered: _answered,
+    Refusal: write_refusal,
+    HelpShown: _help_shown,
+    Missed: _missed,
+    Standing: _standing,
+    Goodbye: _goodbye,
+    Ended: _ended,
+    Stopping: _stopping,
+    **dict.fromkeys(
+        (
+            *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
+            *(Expiring, Ignores, Matches, PinShown),
+        ),
+        _as_lines,
+    ),
+}

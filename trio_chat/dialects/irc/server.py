@@ -1,0 +1,132 @@
+"""The server in replies: the welcome, what it supports, its counts and its message of the day."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.irc.commands import MOST_TARGETS
+from trio_chat.dialects.irc.names import ROOM_SIGNS
+from trio_chat.dialects.irc.people import USER_MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_chat.dialects.irc.asked import Asked
+    from trio_chat.protocol.events import Limits
+    from trio_chat.protocol.presence import ServerShown
+
+NETWORK: Final = "trio_chat"
+# Tokens of one line: with the nick and the text there are 15 parameters.
+TOKENS_A_LINE: Final = 13
+_DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
+
+
+def tokens(limits: Limits, user_chars: int = 18, line_bytes: int = 8192) -> list[str]:
+    """Return what clients have to know (RPL_ISUPPORT)."""
+    targets = f"PRIVMSG:{MOST_TARGETS},NOTICE:{MOST_TARGETS},WHOIS:{MOST_TARGETS}"
+    return [
+        f"AWAYLEN={limits.topic_chars}",
+        "CASEMAPPING=ascii",
+        f"CHANLIMIT={ROOM_SIGNS}:{limits.rooms}",
+        "CHANMODES=b,,,n",
+        f"CHANNELLEN={limits.room_chars + 1}",
+        f"CHANTYPES={ROOM_SIGNS}",
+        "CLIENTTAGDENY=*",
+        "ELIST=MNU",
+        f"LINELEN={line_bytes + 2}",
+        "MODES=1",
+        f"NAMELEN={limits.topic_chars}",
+        f"NETWORK={NETWORK}",
+        f"NICKLEN={limits.nick_chars}",
+        "PREFIX=(ov)@+",
+        "SAFELIST",
+        f"TARGMAX={targets},JOIN:,PART:,NAMES:",
+        f"TOPICLEN={limits.topic_chars}",
+        f"USERLEN={user_chars}",
+        "UTF8MAPPING=rfc8265",
+        "UTF8ONLY",
+        "WHOX",
+    ]
+
+
+def write_server(event: ServerShown, asked: Asked) -> list[str]:
+    """Return the lines about the server, as the command wants them."""
+    write = _OF_COMMANDS.get(asked.command, _welcome)
+    return write(event, asked)
+
+
+def _welcome(event: ServerShown, asked: Asked) -> list[str]:
+    server = asked.directory.server_name
+    began = time.strftime(_DATE, time.gmtime(event.began))
+    return [
+        asked.numeric("001", f"Welcome to {NETWORK}, {asked.nick}"),
+        asked.numeric("002", f"Your host is {server}, running trio_chat {event.version}"),
+        asked.numeric("003", f"This server has been here since {began}"),
+        asked.numeric("004", server, f"trio_chat-{event.version}", USER_MODES, "bn", "b"),
+        *_supported(event, asked),
+        *_counts(event, asked),
+        *_motd(event, asked),
+    ]
+
+
+def _supported(event: ServerShown, asked: Asked) -> list[str]:
+    every = tokens(event.limits, line_bytes=event.line_bytes)
+    starts = range(0, len(every), TOKENS_A_LINE)
+    return [
+        asked.numeric("005", *every[at : at + TOKENS_A_LINE], "are supported by this server")
+        for at in starts
+    ]
+
+
+def _counts(event: ServerShown, asked: Asked) -> list[str]:
+    people, most = str(event.people), str(event.most_people)
+    return [
+        asked.numeric("251", f"There are {people} users and 0 invisible on 1 server"),
+        asked.numeric("252", "0", "operators online"),
+        asked.numeric("253", "0", "unknown connections"),
+        asked.numeric("254", str(event.rooms), "rooms"),
+        asked.numeric("255", f"I have {people} clients and 0 servers"),
+        asked.numeric("265", people, most, f"Current local users {people}, max {most}"),
+        asked.numeric("266", people, most, f"Current global users {people}, max {most}"),
+    ]
+
+
+def _motd(event: ServerShown, asked: Asked) -> list[str]:
+    if not event.greeting:
+        return [asked.numeric("422", "There is no message of the day")]
+    return [
+        asked.numeric("375", f"- {asked.directory.server_name} Message of the day -"),
+        *(asked.numeric("372", f"- {line}") for line in event.greeting),
+        asked.numeric("376", "End of /MOTD command"),
+    ]
+
+
+def _version(event: ServerShown, asked: Asked) -> list[str]:
+    server = asked.directory.server_name
+    return [
+        asked.numeric("351", f"trio_chat-{event.version}", server, "https://ircv3.net"),
+        *_supported(event, asked),
+    ]
+
+
+def _time(_: ServerShown, asked: Asked) -> list[str]:
+    now = time.time()
+    shown = time.strftime(_DATE, time.gmtime(now))
+    return [asked.numeric("391", asked.directory.server_name, str(int(now)), "0", shown)]
+
+
+def _info(event: ServerShown, asked: Asked) -> list[str]:
+    return [
+        asked.numeric("371", f"trio_chat {event.version}, a chat server in Python"),
+        asked.numeric("374", "End of /INFO list"),
+    ]
+
+
+_OF_COMMANDS: Final[dict[str, Callable[[ServerShown, Asked], list[str]]]] = {
+    "LUSERS": _counts,
+    "MOTD": _motd,
+    "VERSION": _version,
+    "TIME": _time,
+    "INFO": _info,
+}

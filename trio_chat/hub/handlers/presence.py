@@ -1,0 +1,186 @@
+"""Nicks, introductions, and questions about people, rooms and the server.
+
+Clients of IRC introduce themselves before anything else. Their questions tell more about rooms and
+the server than those of other clients.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import translate
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.errors import Code, Refused
+from trio_chat.hub.handlers.sessions import limits_of
+from trio_chat.protocol import commands, events, presence
+from trio_chat.version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from trio_chat.hub.authorize import Authorize
+    from trio_chat.hub.collect import Collect
+    from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.connections import Connections
+    from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
+    from trio_chat.hub.state import State
+    from trio_chat.hub.turn import Origin
+    from trio_chat.hub.user import User
+    from trio_chat.protocol.names import Name
+
+# People and rooms in one answer, at most. A member of a larger room has got its list with the join.
+MOST_SHOWN: Final = 1_000
+
+
+class Presence:
+    """Handles the records about who people are.
+
+    `check_nick` raises `Refused` for a nick. `hidden` returns the rooms that a user does not see.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        collect: Collect,
+        connections: Connections,
+        authorize: Authorize,
+        check_nick: Callable[[User, Name], None],
+        hidden: Callable[[User], Collection[Room]],
+    ) -> None:
+        self._state = state
+        self._collect = collect
+        self._connections = connections
+        self._authorize = authorize
+        self._check_nick = check_nick
+        self._hidden = hidden
+        self.handlers: Handlers = {
+            commands.TakeNick: self._take_nick,
+            presence.AwaitIntroduction: self._await,
+            presence.Introduce: self._introduce,
+            presence.SetAway: self._set_away,
+            presence.SetRealName: self._set_real_name,
+            presence.ShowServer: self._show_server,
+            presence.ShowPeople: self._show_people,
+            presence.DescribeRooms: self._describe_rooms,
+        }
+
+    # --- nicks and introductions ------------------------------------------------------------------
+
+    def _take_nick(self, session: Session, record: commands.TakeNick) -> None:
+        user, name = session.user, record.name
+        self._check_nick(user, name)
+        draft = events.NickChanged(user.id, user.nick, name)
+        if user.awaited:
+            self._collect.claim(session, draft, then=partial(self._introduced, session))
+        else:
+            self._collect.claim(session, draft, events.NickTaken(name.display, user.nick))
+
+    def _await(self, session: Session, record: presence.AwaitIntroduction) -> None:
+        session.encoding = record.encoding
+        session.room_limit = self._state.settings.rooms_per_client
+        if self._connections.admit(session):
+            session.user.awaited = session.user.ruled = True
+
+    def _introduce(self, session: Session, record: presence.Introduce) -> None:
+        # Its nick may be taken; then the client takes another one, and need not say this again.
+        session.user.about = presence.About(record.user, record.real)
+        self._take_nick(session, commands.TakeNick(record.name))
+
+    def _introduced(self, session: Session, origin: Origin) -> None:
+        session.user.awaited = False
+        session.user.ruled = self._authorize.is_concerned(session.user)
+        self._collect.answer(origin, self._server())
+
+    def _set_away(self, session: Session, record: presence.SetAway) -> None:
+        session.user.about = _changed(session.user, away=record.text)
+
+    def _set_real_name(self, session: Session, record: presence.SetRealName) -> None:
+        session.user.about = _changed(session.user, real=record.text)
+
+    # --- questions --------------------------------------------------------------------------------
+
+    def _show_server(self, session: Session, _: presence.ShowServer) -> None:
+        self._collect.reply(session, self._server())
+
+    def _server(self) -> presence.ServerShown:
+        state = self._state
+        people = len(state.nicks)
+        state.most_people = max(state.most_people, people)
+        return presence.ServerShown(
+            version(),
+            state.began,
+            people,
+            state.most_people,
+            len(state.rooms),
+            limits_of(state.settings),
+            state.settings.line_bytes,
+            list(state.greeting),
+        )
+
+    def _show_people(self, session: Session, record: presence.ShowPeople) -> None:
+        asker = session.user
+        found = {user.person: user for user in self._found(asker, record)}
+        people = [self._person(asker, user) for user in list(found.values())[:MOST_SHOWN]]
+        self._collect.reply(session, presence.PeopleShown(people, record.room))
+
+    def _found(self, asker: User, record: presence.ShowPeople) -> Iterable[User]:
+        if record.room is not None:
+            room = asker.rooms.get(record.room)
+            return () if room is None else room.first(MOST_SHOWN)
+        if record.names:
+            nicks = self._state.nicks
+            return [nicks[n.casefolded] for n in record.names if n.casefolded in nicks]
+        # In a mask of IRC a bracket has no meaning of its own.
+        matches = re.compile(translate(record.mask.lower().replace("[", "[[]"))).fullmatch
+        near = dict.fromkeys([asker, *(m for room in asker.rooms.values() for m in room.members)])
+        return (
+            user
+            for user in near
+            if matches(user.nick.lower())
+            or matches(user.about.user.lower())
+            or matches(user.about.real.lower())
+        )
+
+    def _person(self, asker: User, user: User) -> presence.PersonShown:
+        is_asker = user.person == asker.person
+        session = user.session
+        return presence.PersonShown(
+            user.person,
+            user.nick,
+            user.about,
+            account="" if user.account is None else user.nick,
+            rooms=[name for name in user.rooms if name in asker.rooms],
+            since=user.since,
+            idle=-1.0 if session is None else perf_counter() - user.heard,
+            tls=session is not None and session.link.tls,
+            address=session.link.address if is_asker and session is not None else "",
+        )
+
+    def _describe_rooms(self, session: Session, record: presence.DescribeRooms) -> None:
+        rooms, hidden = self._state.rooms, self._hidden(session.user)
+        if record.room is not None:
+            room = rooms.get(record.room)
+            if room is None or room in hidden:
+                raise Refused("there is no such room", code=Code.BAD_ROOM_NAME)
+            self._collect.reply(session, presence.RoomsDescribed([_shown(room)]))
+            return
+        found = self._state.rooms_by_name.first(MOST_SHOWN + len(hidden))
+        shown = [_shown(room) for room in found if room not in hidden][:MOST_SHOWN]
+        more = len(rooms) - len(hidden) - len(shown)
+        self._collect.reply(session, presence.RoomsDescribed(shown, more))
+
+
+def _shown(room: Room) -> presence.RoomShown:
+    return presence.RoomShown(room.name, room.people, room.topic)
+
+
+def _changed(user: User, *, away: str | None = None, real: str | None = None) -> presence.About:
+    about = user.about
+    return presence.About(
+        about.user,
+        about.real if real is None else real,
+        about.away if away is None else away,
+    )

@@ -1,0 +1,74 @@
+"""The directory: facts about people and the server that an event does not have.
+
+Encodings that show more than an event get it beside the event. The hub's state is one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from trio_chat.protocol.presence import UNKNOWN, About
+
+
+class Recipient(Protocol):
+    """The one client that gets an event."""
+
+    nick: str
+    person: str
+    about: About
+
+    awaited: bool
+    """Whether it has yet to introduce itself."""
+
+
+class Directory(Protocol):
+    """What is known of people and the server, for encodings that say more than an event has."""
+
+    @property
+    def server_name(self) -> str:
+        """The name of the server."""
+        ...
+
+    @property
+    def log(self) -> str:
+        """The identity of the room log."""
+        ...
+
+    def about(self, person: str) -> About:
+        """Return what a person says about itself."""
+        ...
+
+    def nick(self, person: str) -> str:
+        """Return the nick of a person; empty if nobody has this id."""
+        ...
+
+    def account(self, person: str) -> str:
+        """Return the name of a person's account; empty if there is none."""
+        ...
+
+    def called(self, nick: str) -> About:
+        """Return what the person with this casefolded nick says about itself."""
+        ...
+
+
+class _Nobody:
+    """A directory without anybody."""
+
+    server_name = log = ""
+
+    def about(self, person: str) -> About:
+        del person
+        return UNKNOWN
+
+    def nick(self, person: str) -> str:
+        del person
+        return ""
+
+    account = nick
+
+    def called(self, nick: str) -> About:
+        del nick
+        return UNKNOWN
+
+
+NOBODY_KNOWN: Final[Directory] = _Nobody()

@@ -1,0 +1,155 @@
+"""Introductions of people, and questions about people, rooms and the server.
+
+Clients of IRC introduce themselves, and ask about people, rooms and the server in more words than
+other clients. A dialect makes these commands, and shows these events; the hub knows the facts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from trio_chat.dialects import Encoding
+    from trio_chat.protocol.events import Limits
+    from trio_chat.protocol.names import Name
+
+
+@define
+class About:
+    """A person's own words about itself: a user name, a real name, a reason for being away.
+
+    Each is empty if the person has not said it.
+    """
+
+    user: str = ""
+    real: str = ""
+    away: str = ""
+
+
+UNKNOWN: Final = About()
+"""The words of a person that has said nothing. Nobody changes this."""
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@define
+class AwaitIntroduction:
+    """Use this encoding, and carry out nothing before the client has introduced itself."""
+
+    encoding: Encoding
+
+
+@define
+class Introduce:
+    """Take a nick, and say who one is. The reply is a `ServerShown`."""
+
+    name: Name
+    user: str
+    real: str
+
+
+@define
+class LeaveRooms:
+    """Leave all rooms."""
+
+
+@define
+class SetAway:
+    """Say that one is away, and why; an empty text says that one is back."""
+
+    text: str
+
+
+@define
+class SetRealName:
+    """Change one's real name."""
+
+    text: str
+
+
+@define
+class ShowServer:
+    """Ask about the server: how many are here, and what it greets people with."""
+
+
+@define
+class ShowPeople:
+    """Ask about people: those in a room, those with these nicks, or those that a mask is for.
+
+    In a mask `*` is for any text and `?` for any character. It finds only people who are in a room
+    with the asker.
+    """
+
+    names: list[Name] = field(factory=list)
+    room: str | None = None
+    mask: str = ""
+
+
+@define
+class DescribeRooms:
+    """Ask about all rooms, or about one."""
+
+    room: str | None = None
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@define
+class ServerShown:
+    """The facts about the server. Times are in seconds since 1970."""
+
+    version: str
+    began: float
+    people: int
+    most_people: int
+    rooms: int
+    limits: Limits
+    line_bytes: int
+    greeting: list[str] = field(factory=list)
+
+
+@define
+class PersonShown:
+    """A person, as it may be shown to the asker.
+
+    `rooms` are those that both are in. `idle` is in seconds, and -1 if it is unknown. Only the
+    asker itself has an `address` here.
+    """
+
+    person: str
+    nick: str
+    about: About
+    account: str = ""
+    rooms: list[str] = field(factory=list)
+    since: float = 0.0
+    idle: float = -1.0
+    tls: bool = False
+    address: str = ""
+
+
+@define
+class PeopleShown:
+    """The people that were asked about; of a room, if it has one."""
+
+    people: list[PersonShown]
+    room: str | None = None
+
+
+@define
+class RoomShown:
+    """A room, the number of its members, and its topic."""
+
+    room: str
+    members: int
+    topic: str
+
+
+@define
+class RoomsDescribed:
+    """The rooms that were asked about, sorted by name; `more` is the number of others."""
+
+    rooms: list[RoomShown]
+    more: int = 0
