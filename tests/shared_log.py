@@ -33,6 +33,7 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.names import Name
 from trio_chat.roomlog import Attendance, FromLog, LoggedRoom, Stretch
 from trio_chat.roomlog.commits import Commits
+from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.rules import Action
@@ -275,6 +276,9 @@ class NodeLog:
 
     async def before(self, room: str, position: int | None, limit: int) -> list[PersistentEntry]:
         return await self.engine.log.before(room, position, limit)
+
+    async def held(self, room: str) -> list[Waiting]:
+        return await self._engine.log.held(room)
 
     async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
         return await self.engine.log.actions(room, before, limit)

@@ -14,7 +14,7 @@ from trio_chat.stores.bulk import StoredRoom, StoreReader
 
 KEEP = Retention(1000, 1000)
 # Of each version of the schema, a file as it left one.
-KEPT_FILES = {n: Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2, 3, 4, 5)}
+KEPT_FILES = {n: Path(__file__).parent / "data" / f"schema_{n}.db" for n in (1, 2, 3, 4, 5, 6)}
 NOBODY = 65_534
 
 

@@ -594,6 +594,30 @@ EVENTS = [
     (events.Ignores(members("jack", "jim")), "> you ignore jack, jim"),
     (events.Ignores([]), "> you ignore nobody"),
     (
+        events.Held("#a", "#A", "1", "jack", "said", "buy", 7, 1.0),
+        "> your message waits for a moderator of #A [H7]",
+    ),
+    (
+        events.Held("#a", "#A", "1", "jack", "said", "buy", 7, 1.0, "passed", "ann"),
+        "> ann passed your message [H7]",
+    ),
+    (
+        events.Held("#a", "#A", "1", "jack", "said", "buy", 7, 1.0, "dropped", "ann"),
+        "> ann dropped your message [H7]: buy",
+    ),
+    (
+        events.HeldShown(
+            "#a",
+            "#A",
+            [
+                events.Held("#a", "#A", "1", "jack", "said", "buy", 7, 1.0),
+                events.Held("#a", "#A", "1", "jack", "acted", "buys", 8, 61.0),
+            ],
+        ),
+        "> [H7 1970-01-01 00:00 UTC] jack: buy\n> [H8 1970-01-01 00:01 UTC] * jack buys",
+    ),
+    (events.HeldShown("#a", "#A", []), "> no message waits in #A"),
+    (
         events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
         "> #A: join all; your role: owner",
     ),

@@ -56,6 +56,8 @@ EXAMPLES = [
         {"target": "17-19", "reason": "spam", **AT_GO},
         commands.Remove(17, 19, None, 3_600, "spam", "#go"),
     ),
+    ("show_held", AT_GO, commands.ShowHeld("#go")),
+    ("judge_held", {"verb": "pass", "number": 7, **AT_GO}, commands.JudgeHeld("pass", 7, "#go")),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
     ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
 ]
@@ -134,6 +136,8 @@ NETWORK = "net: is followed by the tag of a network, such as net:7f3a09c2"
             {"role": "server"},
             "role must be one of none, member, voice, operator, owner",
         ),
+        ("judge_held", {"verb": "op"}, "verb must be one of pass, drop"),
+        ("judge_held", {"number": "H7"}, f"number must be a whole number from 1 to {2**63 - 1}"),
         ("undo", {"action": "A17"}, f"action must be a whole number from 1 to {2**63 - 1}"),
         ("show_actions", {"limit": 501}, "limit must be a whole number from 1 to 500"),
         ("claim_room", {"room": 5}, "room must be a string"),

@@ -53,6 +53,7 @@ from trio_chat.protocol.commands import (
     Ignore,
     Invite,
     Join,
+    JudgeHeld,
     Leave,
     ListDevices,
     ListMembers,
@@ -78,6 +79,7 @@ from trio_chat.protocol.commands import (
     ShowAccount,
     ShowActions,
     ShowGreeting,
+    ShowHeld,
     ShowHistory,
     ShowPin,
     ShowRules,
@@ -174,6 +176,8 @@ QUEUED_SINCE: list[QueuedRecord] = [
     Remove(0, 0, Target(parse_nick("Mary", 32)), None, "", "#x"),
     Undo(7, "#x"),
     ShowActions(20, None, "#x"),
+    ShowHeld("#x"),
+    JudgeHeld("drop", 7, "#x"),
 ]
 # And those of clients of IRC.
 QUEUED_OF_IRC: list[QueuedRecord] = [

@@ -34,7 +34,8 @@ from stores import KEEP, KEPT_FILES, NOBODY, killed, said
 import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Acted, PersistentEntry, Removed, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Held, PersistentEntry, Removed, Ruled, Said, TopicSet
+from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.roomlog.sqlite import schema
 from trio_chat.roomlog.sqlite.file import open_store
@@ -681,6 +682,7 @@ def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
         (3, "59c4347375f0f2b6855543c322d08ff983fc2434969f14b4e8b1f1fad5cba61d"),
         (4, "6157657a346a24db49af51ad5c78817278922dbb8ccab5872ca660d33bfed78b"),
         (5, "ffe921b25bac4ac16c6dbf68a5d4995aaf9c0defb485f03220d95b3c48431c67"),
+        (6, "26ec55cb61a6a8f51977e541c4c52243493125a48b6ee3a9ae14dc616c1fc3e4"),
     ],
 )
 def test_the_kept_files_are_those_they_always_were(version: int, digest: str) -> None:
@@ -798,6 +800,23 @@ async def test_removed_texts_of_a_file_of_an_earlier_version_are_read_and_put_ba
         undo = Removed(room, "#Removed", *mary, "undid it", positions=[[4, 5]], undoes=8)
         assert await log.append([undo]) == [undo]
         assert [entry.text for entry in await log.read(room, 3, 2)] == ["spam", "Straße ÄPFEL"]
+
+
+async def test_held_messages_of_a_file_of_an_earlier_version_are_read_whole(
+    path: Path, monkeypatch
+) -> None:
+    shutil.copy(KEPT_FILES[6], path)
+    room, when = "#moderated", 1_769_861_200.0
+    monkeypatch.setattr("time.time", lambda: when + 100)
+    networks = "net:0a1b2c3d net:4e5f6071"
+    async with open_sqlite_log(path, "process", KEEP) as log:
+        assert await log.held("#general") == []
+        assert await log.held(room) == [
+            Waiting(room, 2, "said", "id-jack", "jack", "buy 🍰", when, networks),
+            Waiting(room, 5, "acted", "a.жора", "Жора", "waves", when + 60.5),
+        ]
+        await log.append([Held(room, room, "id-mary", "mary", "said", "more")])
+        assert [one.number for one in await log.held(room)] == [2, 5, 6]
 
 
 @pytest.mark.parametrize(

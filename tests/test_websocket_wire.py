@@ -281,6 +281,7 @@ EVENTS = [
         *("#a", "#A", "id", "mary", "removed 2 messages of jack", {}, 3, 9, 1.0),
         positions=[[3, 3], [5, 5]],
     ),
+    events.Held("#a", "#A", "id", "jack", "said", "buy", 7, 1.0, waiting=2, networks="net:0"),
     events.Joined("#a", "id", "jack"),
     events.Left("#a", "id", "jack"),
     events.Renamed("#a", "id", "jack", "jim"),
@@ -298,6 +299,7 @@ EVENTS = [
     events.PinShown("#a", "#A", [SAID]),
     events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
+    events.HeldShown("#a", "#A", [events.Held("#a", "#A", "id", "jack", "acted", "buys", 7, 1.0)]),
     events.Standing("#a", "#A", "voice", muted=True, until=5.0, reason="flooding"),
     events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),
     events.Matches(

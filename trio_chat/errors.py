@@ -78,6 +78,9 @@ class Code(StrEnum):
     NOT_ALLOWED = "not_allowed", "your role in the room is too low for that"
     MUTED = "muted", "you may say nothing in that room for now"
     BANNED = "banned", "you may not be in that room for now"
+    HELD = "held", "the message waits for a moderator, who passes or drops it"
+    TOO_MANY_HELD = "too_many_held", "too many messages wait for a moderator: try again later"
+    NO_SUCH_HELD = "no_such_held", "no message with that number waits for a moderator"
     TOO_SOON = "too_soon", "the room is slow: say that later, as the sentence says"
     NO_SUCH_ACTION = "no_such_action", "no action in the room has that number"
 

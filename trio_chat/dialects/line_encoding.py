@@ -23,6 +23,8 @@ from trio_chat.protocol.events import (
     Event,
     Expiring,
     Goodbye,
+    Held,
+    HeldShown,
     HelpShown,
     Identified,
     Ignores,
@@ -146,6 +148,24 @@ def _matches(event: Matches) -> str:
     return "\n".join(lines)
 
 
+def _held(event: Held) -> str:
+    """Return the line for the author of a held message. Others get other events."""
+    if event.state == "waits":
+        return f"> your message waits for a moderator of {event.room_name} [H{event.number}]"
+    if event.state == "passed":
+        return f"> {event.by} passed your message [H{event.number}]"
+    return f"> {event.by} dropped your message [H{event.number}]: {event.text}"
+
+
+def _held_shown(event: HeldShown) -> str:
+    lines = [
+        f"> [H{one.number} {_date(int(one.time) // 60)} UTC] "
+        + (f"{one.nick}: {one.text}" if one.kind == "said" else f"* {one.nick} {one.text}")
+        for one in event.messages
+    ]
+    return "\n".join(lines) or f"> no message waits in {event.room_name}"
+
+
 def _devices_listed(event: DevicesListed) -> str:
     lines = [
         f"> {device.number}: {device.label}, since {_date(int(device.made) // 60)} UTC, last seen "
@@ -227,6 +247,8 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Ignores: lambda e: f"> you ignore {_list([who.nick for who in e.people], 0) or 'nobody'}",
     RulesShown: _rules_shown,
     Standing: _standing,
+    Held: _held,
+    HeldShown: _held_shown,
     ActionsShown: _actions_shown,
     Matches: _matches,
     PinShown: _pin_shown,

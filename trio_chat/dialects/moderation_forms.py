@@ -170,6 +170,20 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
             "as in `moderate` within the last `seconds`; `null` is any time"
         ),
     ),
+    "show_held": Form(
+        commands.ShowHeld,
+        {"room": ROOM},
+        "ask for the messages of a room that wait for a moderator",
+    ),
+    "judge_held": Form(
+        commands.JudgeHeld,
+        {
+            "verb": _one_of("verb", commands.JUDGING),
+            "number": number("number", 1, commands.MAX_POSITION),
+            "room": ROOM,
+        },
+        "`pass` or `drop` a message that waits",
+    ),
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},

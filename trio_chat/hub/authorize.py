@@ -134,6 +134,12 @@ class Authorize:
             return
         if rules.setting("topic") == "operators":
             raise Refused("only operators of the room may set its topic", code=Code.NOT_ALLOWED)
+        if self.is_held(user, rules):
+            raise Refused("new people may not set the topic here", code=Code.NOT_ALLOWED)
+
+    def is_held(self, user: User, rules: RoomRules) -> bool:
+        """Whether messages of a user wait for a moderator in a room with these rules."""
+        return self.role(user, rules) is Role.NONE and rules.holds(self.who(user), time.time())
 
     def may_read(self, user: User, room: Room) -> bool:
         """Whether a user may read what was said before in a room."""

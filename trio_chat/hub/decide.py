@@ -26,6 +26,7 @@ from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.custom import CustomCommands
 from trio_chat.hub.handlers.history import History
+from trio_chat.hub.handlers.holding import Holding
 from trio_chat.hub.handlers.ignoring import Ignoring
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
@@ -124,6 +125,7 @@ class Decide:
             **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
             **removals.handlers,
             **Pins(collect, ruling, log).handlers,
+            **Holding(state, collect, authorize, log).handlers,
             **Checks(state, collect, authorize, targets, log).handlers,
             **sessions.handlers,
             commands.Help: self._help,

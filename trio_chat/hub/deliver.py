@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
+from trio_chat.hub.held_news import HeldNews
 from trio_chat.hub.ignoring import tune
 from trio_chat.protocol.events import (
     SPOKEN,
     Entered,
     Gone,
+    Held,
     Moved,
     Notice,
     PersonChanged,
@@ -56,6 +58,7 @@ class Deliver:
         self._catching_up = catching_up
         self._resumption = resumption
         self._enforce = enforce
+        self._held_news = HeldNews(state, outboxes, enforce.authorize)
         self._state = state
         self._fold = fold
         self._outboxes = outboxes
@@ -83,6 +86,10 @@ class Deliver:
             self.speak([entry], origin)
         elif isinstance(entry, Told):
             self._told(entry, origin)
+        elif isinstance(entry, Held):
+            if entry.message is not None:
+                self.speak([entry.message], None)
+            self._held_news.tell(entry, origin)
         else:
             self._change(entry, origin)
 

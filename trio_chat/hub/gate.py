@@ -1,4 +1,4 @@
-"""The gate before a room: it lets a message of a user in a room with rules pass, or refuses it.
+"""The gate before a room with rules: it lets a message pass, has it wait, or refuses it.
 
 `trio_chat.hub.authorize` says before who may speak at all.
 """
@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import Role
 from trio_chat.moderation.spans import MINUTE
+from trio_chat.protocol.events import Acted, Held, Said
 
 if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
+
+# The kinds of held messages, as they are stored.
+KINDS: Final[dict[type[Said | Acted], str]] = {Said: "said", Acted: "acted"}
 
 
 class Gate:
@@ -43,10 +48,29 @@ class Gate:
             sentence = f"{room.shown} is slow: you may speak there again in {_wait(wait)}"
             raise Refused(sentence, code=Code.TOO_SOON)
 
-    def passed(self, user: User, room: Room) -> None:
-        """Note that a message has passed, which the log has still to take."""
+    def admits(self, session: Session, room: Room, draft: Said | Acted) -> bool:
+        """Whether a message goes into the room. If not, it is drafted as a held one."""
+        user, rules = session.user, room.rules
+        if rules is not None and self._authorize.is_held(user, rules):
+            self._hold(session, room, draft)
+            return False
+        self.note(user, room)
+        return True
+
+    def note(self, user: User, room: Room) -> None:
+        """Note a message that goes into the room, which the log has still to take."""
         if room.pace is not None:
             self._collect.note_spoken(room.name, (user.person, user.id))
+
+    def _hold(self, session: Session, room: Room, draft: Said | Acted) -> None:
+        user = session.user
+        networks = () if user.account is not None else self._authorize.who(user).networks
+        held = Held(
+            *(room.name, room.shown, user.person, user.nick, KINDS[type(draft)], draft.text),
+            networks=" ".join(f"net:{tag}" for tag in networks),
+            device=user.device,
+        )
+        self._collect.draft(session, held)
 
 
 def _wait(seconds: int) -> str:

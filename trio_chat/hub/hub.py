@@ -34,7 +34,7 @@ from trio_chat.hub.session import Reason
 from trio_chat.hub.settle import Settle
 from trio_chat.hub.shared_turns import SharedTurns
 from trio_chat.hub.turn import Origin, Pending
-from trio_chat.protocol.events import PERSISTENT, Entered, NickChanged, PersonChanged, Ruled
+from trio_chat.protocol.events import WRITTEN, Entered, NickChanged, PersonChanged, Ruled
 from trio_chat.roomlog.retention import retention
 
 if TYPE_CHECKING:
@@ -410,7 +410,7 @@ class Hub:
 
 def _failed(draft: Entry) -> Result:
     """Return the result of a draft when the log has failed."""
-    if isinstance(draft, PERSISTENT) and not isinstance(draft, Ruled):
+    if isinstance(draft, WRITTEN) and not isinstance(draft, Ruled):
         return Refused(
             "not said: the server cannot save messages now; please try again later",
             code=Code.CANNOT_WRITE,

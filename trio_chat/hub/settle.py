@@ -8,7 +8,16 @@ from trio_chat.errors import Refused
 from trio_chat.hub.room import most_listed
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Pending
-from trio_chat.protocol.events import PERSISTENT, Entered, Gone, Notice, Refusal, Told, Welcomed
+from trio_chat.protocol.events import (
+    PERSISTENT,
+    Entered,
+    Gone,
+    Held,
+    Notice,
+    Refusal,
+    Told,
+    Welcomed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +102,7 @@ class Settle:
             else:
                 self._promise(result, origin)
         if origin.call is not None:
-            if isinstance(result, (*PERSISTENT, Told)):
+            if isinstance(result, (*PERSISTENT, Held, Told)):
                 origin.call.events.append(result)
             origin.call.answer(origin.call.events)
 

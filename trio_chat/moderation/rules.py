@@ -24,7 +24,10 @@ from typing import Final
 from attrs import frozen
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.spans import describe_end
+from trio_chat.moderation.spans import DAY, describe_end
+
+# Seconds for which an account is new.
+NEW_SECONDS: Final = DAY
 
 # Fields of a full room that an action looks at, to find some that are over: in about 2 ms. To look
 # at all takes 40, and moderators of a full room could hold up the chat.
@@ -88,6 +91,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "topic": Setting(("all", "operators"), "who may set the topic"),
     "history": Setting(("all", "members"), "who may read what was said before"),
     "slow": Setting(("0",), "seconds between two messages of one person", most=3600),
+    "new-people": Setting(("free", "hold"), "whether messages of new people wait for a moderator"),
     "listed": Setting(("yes", "no"), "whether /rooms shows the room to people outside it"),
 }
 
@@ -188,6 +192,12 @@ class RoomRules:
         """Return the value of a setting."""
         setting = SETTINGS[name]
         return setting.read(self._fields.get(f"set {name}", "")) or setting.values[0]
+
+    def holds(self, who: Who, now: float) -> bool:
+        """Whether messages of a user wait for a moderator, as the user is new."""
+        if self.role(who.person) > Role.NONE or self.setting("new-people") == "free":
+            return False
+        return not who.account or now - who.since < NEW_SECONDS
 
     @property
     def slow(self) -> int:

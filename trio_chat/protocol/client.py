@@ -72,7 +72,10 @@ class ChatClient(Protocol):
         ...
 
     async def say(self, text: str, room: str | None = None) -> Said:
-        """Say something in a room; gives the message with its position and time."""
+        """Say something in a room; gives the message with its position and time.
+
+        If the message waits for a moderator, it is refused with the code `held`.
+        """
         ...
 
     async def act(self, text: str, room: str | None = None) -> Acted:

@@ -421,6 +421,26 @@ class ShowActions:
 
 
 @define
+class ShowHeld:
+    """Ask for the messages of a room that wait for a moderator."""
+
+    room: str | None = None
+
+
+# What a moderator does with a message that waits.
+JUDGING: Final = ("pass", "drop")
+
+
+@define
+class JudgeHeld:
+    """Pass or drop a message that waits, given by its number. `verb` is one of these words."""
+
+    verb: str
+    number: int
+    room: str | None = None
+
+
+@define
 class LabelledCommand:
     """A command with an id from its client; the answer carries the same id."""
 
@@ -554,6 +574,8 @@ Command: TypeAlias = (
     | Remove
     | Undo
     | ShowActions
+    | ShowHeld
+    | JudgeHeld
     | LabelledCommand
     | Custom
     | Refuse
@@ -581,7 +603,7 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
-    *(Undo, ShowActions, Ignore, Pin, ShowPin),
+    *(Undo, ShowActions, ShowHeld, JudgeHeld, Ignore, Pin, ShowPin),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

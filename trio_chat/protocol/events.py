@@ -5,6 +5,7 @@
 room and are kept. *Transient* entries (`Told`, and changes of a person) pass the log in the same
 order, and are not kept. The members of a room see a change of a person as `Joined`, `Left`,
 `Renamed` or `Identified`.
+A `Held` message waits for a moderator. Logs keep it apart, without a position.
 *Replies* go to the one client that asked.
 
 Records are attrs classes with slots. They are not frozen, because that triples the cost of making
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import define, field
 
+from trio_chat.errors import Code, Refused
 from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
 
 if TYPE_CHECKING:
@@ -98,6 +100,56 @@ class Ruled:
     time: float = 0.0
     ousted: tuple[str, ...] = ()
     device: str = field(default="", eq=False)
+    # The authors whose held messages go: persons, or networks as `net:` and a tag.
+    silenced: tuple[str, ...] = ()
+
+
+@define
+class Held:
+    """A message that waits for a moderator, or what became of it: see `state`.
+
+    `kind` is `said` or `acted`, and `number` is its own number. `state` is `waits`, `passed` or
+    `dropped`, and `by` the nick of the moderator. `waiting` is how many wait in the room, with it.
+
+    These are for the log: `networks` has the networks of an author without an account, as `net:`
+    and a tag, with spaces between. `message` is the message that a moderator has passed.
+    """
+
+    room: str
+    room_name: str
+    author: str
+    nick: str
+    kind: str
+    text: str
+    number: int = 0
+    time: float = 0.0
+    state: str = "waits"
+    by: str = ""
+    waiting: int = 0
+    networks: str = ""
+    message: Said | Acted | None = None
+    device: str = field(default="", eq=False)
+
+    @property
+    def refusal(self) -> Refused:
+        """The exception for a program that has asked to say this."""
+        return Refused("your message waits for a moderator", code=Code.HELD)
+
+    @property
+    def done(self) -> Notice:
+        """What a moderator reads who has passed or dropped the message."""
+        return Notice(f"{self.state} [H{self.number}]")
+
+    @property
+    def news(self) -> str:
+        """What an operator of the room reads; nothing for most messages, so nobody can flood them.
+
+        It is said of the first message that waits, of the second, the fourth, the eighth and so on.
+        """
+        if self.state != "waits" or self.waiting & (self.waiting - 1):
+            return ""
+        them = "1 message waits" if self.waiting == 1 else f"{self.waiting} messages wait"
+        return f"{them} for a moderator of {self.room_name}: /held shows what was said"
 
 
 @define
@@ -283,12 +335,14 @@ class ConnectionChanged:
 PersistentEntry: TypeAlias = Said | Acted | TopicSet | Ruled | Removed
 RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
 Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
-Entry: TypeAlias = PersistentEntry | Told | Claim
+Entry: TypeAlias = PersistentEntry | Held | Told | Claim
 
 # For `isinstance`.
 SPOKEN = (Said, Acted)
 PERSISTENT = (Said, Acted, TopicSet, Ruled, Removed)
 RULINGS = (Ruled, Removed)
+# A log writes these, and refuses them if it cannot.
+WRITTEN = (*PERSISTENT, Held)
 CLAIMS = (NickChanged, PersonChanged, Entered, Exited, Gone)
 
 # --- replies --------------------------------------------------------------------------------------
@@ -534,6 +588,15 @@ class Matches:
 
 
 @define
+class HeldShown:
+    """The messages that wait for a moderator of a room, oldest first."""
+
+    room: str
+    room_name: str
+    messages: list[Held]
+
+
+@define
 class AccountExported:
     """All that the server keeps of the asker's account, as JSON."""
 
@@ -710,6 +773,7 @@ _Shown: TypeAlias = (
     | AccountExported
     | Ignores
     | RulesShown
+    | HeldShown
     | ActionsShown
     | Matches
     | PinShown
@@ -741,14 +805,14 @@ Reply: TypeAlias = (
     | PeopleShown
     | RoomsDescribed
 )
-Event: TypeAlias = RoomEvent | Told | Reply
+Event: TypeAlias = RoomEvent | Held | Told | Reply
 
 # Iterating over an in-process client gives these.
 ClientEvent: TypeAlias = (
-    RoomEvent | Told | Standing | PinShown | Notice | Missed | Expiring | Stopping | Ended
+    RoomEvent | Held | Told | Standing | PinShown | Notice | Missed | Expiring | Stopping | Ended
 )
 # A typed line may be answered with these.
-Answer: TypeAlias = PersistentEntry | Told | _Shown
+Answer: TypeAlias = PersistentEntry | Held | Told | _Shown
 
 
 # The size that an event counts for an in-process client, beside its text.

@@ -158,6 +158,21 @@ def _log(arguments: str, _: Settings) -> Command:
     return commands.ShowActions(number(one_word(rest, "N"), most, wrong), room=room)
 
 
+def _held(arguments: str, _: Settings) -> Command:
+    words = arguments.split()
+    if not words:
+        return commands.ShowHeld()
+    verb = words[0].lower()
+    if verb not in commands.JUDGING:
+        raise Misused("the word after /held must be pass or drop")
+    digits = "".join(words[1:2])
+    digits = digits[1:] if digits[:1] in {"H", "h"} else digits
+    wrong = "ID must be a number that /held shows, such as H7"
+    if len(words) > 2:  # noqa: PLR2004 - the word and the number
+        raise Misused
+    return commands.JudgeHeld(verb, number(digits, commands.MAX_POSITION, wrong))
+
+
 # These are part of a table with accounts: an account owns a room.
 MODERATION_ROWS = (
     Row(
@@ -199,6 +214,12 @@ MODERATION_ROWS = (
         "/remove ID|TARGET [TIME] [REASON]",
         "remove a message, or all of TARGET",
         _remove,
+    ),
+    Row(
+        "held",
+        "/held [pass|drop ID]",
+        "list the messages that wait, or pass or drop one",
+        _held,
     ),
     Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo),
     Row("log", "/log [server] [N]", "show the last 20 actions in your room, or N", _log),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.protocol.commands import SOME_HISTORY, USUAL_TIME
-from trio_chat.protocol.events import ActionsShown, Matches, Ruled, RulesShown
+from trio_chat.protocol.events import ActionsShown, Held, HeldShown, Matches, Ruled, RulesShown
 from trio_chat.remote.calls import Calls
 
 if TYPE_CHECKING:
@@ -93,6 +93,22 @@ class ModerationCalls(Calls):
         return (
             await self._ask(ActionsShown, "show_actions", room=self._room(room), **fields)
         ).actions
+
+    async def held(self, room: str | None = None) -> list[Held]:
+        """Give the messages of a room that wait for a moderator, oldest first."""
+        return (await self._ask(HeldShown, "show_held", room=self._room(room))).messages
+
+    async def pass_held(self, number: int, room: str | None = None) -> Held:
+        """Have a message that waits be said in the room."""
+        return await self._judge("pass", number, room)
+
+    async def drop_held(self, number: int, room: str | None = None) -> Held:
+        """Have a message that waits never be said."""
+        return await self._judge("drop", number, room)
+
+    async def _judge(self, verb: str, number: int, room: str | None) -> Held:
+        about = {"verb": verb, "number": number}
+        return await self._ask(Held, "judge_held", room=self._room(room), **about)
 
     async def undo(self, action: int, room: str | None = None) -> Ruled:
         """Undo the action with this number."""

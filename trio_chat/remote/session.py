@@ -19,6 +19,7 @@ from trio_chat.protocol.events import (
     Done,
     Ended,
     EntriesShown,
+    Held,
     Hello,
     Identified,
     LoggedIn,
@@ -148,9 +149,11 @@ class RemoteSession:
 
     async def _exchange(self, socket: Socket, kind: type[E], type: str, **fields: object) -> E:
         event = await self.answer(socket, type, fields)
-        if not isinstance(event, kind):
-            raise NoConnection(f"the server gave another answer: {event}")
-        return event
+        if isinstance(event, kind):
+            return event
+        if isinstance(event, Held):
+            raise event.refusal
+        raise NoConnection(f"the server gave another answer: {event}")
 
     async def answer(
         self, socket: Socket, type: str, fields: Document, *, echo: bool = False

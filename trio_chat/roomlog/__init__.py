@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.memory import HistoriesSnapshot
     from trio_chat.roomlog.peers import Peers
     from trio_chat.roomlog.retention import Retention
@@ -192,6 +193,13 @@ class RoomLog(Protocol):
 
         They are kept even if the history no longer has their entries, but at most `MOST_ACTIONS` of
         a room. Raises `StoreError` if the place of the log cannot be reached now.
+        """
+        ...
+
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator, oldest first.
+
+        Raises `StoreError` if the place of the log cannot be reached now.
         """
         ...
 

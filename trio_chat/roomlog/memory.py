@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import trio
 from attrs import define, evolve, field
 
-from trio_chat.protocol.events import RULINGS, PersistentEntry, Removed
+from trio_chat.protocol.events import RULINGS, Held, PersistentEntry, Removed, Ruled
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import LoggedRoom, Stretch, removal, rules
+from trio_chat.roomlog import LoggedRoom, Stretch, holding, removal, rules
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
+from trio_chat.roomlog.holding import MemoryShelf, Waiting
 from trio_chat.roomlog.order import by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
 from trio_chat.roomlog.removal import Aside, bytes_of
@@ -160,6 +161,9 @@ class HistoriesSnapshot:
     forgotten: int = 0
     log: str = ""
     ahead: dict[str, int] = field(factory=dict)
+    # The messages that wait for a moderator, and the last number that one has got.
+    held: list[Waiting] = field(factory=list)
+    last_held: int = 0
 
 
 @define
@@ -178,6 +182,7 @@ class MemoryLog:
     _ranks: Ranks = field(factory=Ranks, init=False)
     _bytes: int = field(default=0, init=False)
     _forgotten: int = field(default=0, init=False)
+    _shelf: MemoryShelf = field(factory=MemoryShelf, init=False)
     _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
     commits: Commits = field(factory=Commits, init=False)
     claims: Claims = field(init=False)
@@ -192,6 +197,7 @@ class MemoryLog:
         """Return a log that continues from a snapshot of another one."""
         log = cls(retention)
         log._forgotten = snapshot.forgotten
+        log._shelf = MemoryShelf(snapshot.held, snapshot.last_held)
         # Versions without identities send none.
         log._identity = snapshot.log or log._identity
         for history in snapshot.rooms:
@@ -212,7 +218,9 @@ class MemoryLog:
         for room in self._histories:
             self._expire(room)
         rooms = [self._histories[room] for room in self._ranks.in_order()]
-        return HistoriesSnapshot(rooms, self._forgotten, self._identity)
+        self._shelf.expire(now() / 1000)
+        held, last = self._shelf.all(), self._shelf.last
+        return HistoriesSnapshot(rooms, self._forgotten, self._identity, held=held, last_held=last)
 
     async def check(self) -> None:
         """Do nothing: the log is handed over as plain data."""
@@ -274,6 +282,9 @@ class MemoryLog:
         if ruled := not kinds.isdisjoint(RULINGS):
             results = rules.decide(results, self._rules, self._has_texts)
         clock, most = now(), self._retention.entries
+        if Held in kinds:
+            self._shelf.expire(clock / 1000)
+            results = holding.decide(results, self._shelf, clock / 1000)
         speaking = by_room(results)
         refused: set[str] = set()
         for room, entries in speaking.items():
@@ -290,8 +301,15 @@ class MemoryLog:
                 kept = most
             self._bytes += history.bytes - before
             self._ranks.spoke(room, kept)
+        if ruled:
+            self._silence(results)
         self._give_back()
         return without(refused, results)
+
+    def _silence(self, entries: Sequence[Result]) -> None:
+        for entry in entries:
+            if isinstance(entry, Ruled) and entry.silenced:
+                self._shelf.drop(entry.room, entry.silenced)
 
     def _give_back(self) -> None:
         """Drop the oldest entries of the largest rooms if all entries take too many bytes."""
@@ -327,6 +345,7 @@ class MemoryLog:
             if room is None:
                 break
             self._ranks.drop(room)
+            self._shelf.forget(room)
             history = self._histories.pop(room)
             self._bytes -= history.bytes
             self._forgotten = max(self._forgotten, history.position)
@@ -399,6 +418,12 @@ class MemoryLog:
             return []
         found = [one for one in history.actions if before is None or one.position < before]
         return list(map(history.acted, found[max(0, len(found) - limit) :]))
+
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator, oldest first."""
+        await trio.lowlevel.checkpoint()
+        self._shelf.expire(now() / 1000)
+        return self._shelf.room(room)
 
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
         """Search a stretch of a room for entries that contain all the words."""

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.protocol.events import PERSISTENT, TopicSet
+from trio_chat.protocol.events import PERSISTENT, Held, TopicSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,11 +35,13 @@ def now() -> int:
 
 
 def by_room(drafts: Iterable[Result]) -> dict[str, list[PersistentEntry]]:
-    """Group the persistent drafts by room, and keep their order."""
+    """Group the persistent drafts by room, and keep their order. Passed messages are among them."""
     rooms: defaultdict[str, list[PersistentEntry]] = defaultdict(list)
     for draft in drafts:
         if isinstance(draft, PERSISTENT):
             rooms[draft.room].append(draft)
+        elif isinstance(draft, Held) and draft.message is not None:
+            rooms[draft.room].append(draft.message)
     return rooms
 
 

@@ -112,4 +112,8 @@ def follow(rules: Rules, entry: Ruled) -> tuple[Rules, Action]:
 
 def as_kept(entry: PersistentEntry) -> PersistentEntry:
     """Return an entry as history keeps it: without the changes of fields."""
-    return evolve(entry, changes={}, version=0, ousted=()) if isinstance(entry, Ruled) else entry
+    return (
+        evolve(entry, changes={}, version=0, ousted=(), silenced=())
+        if isinstance(entry, Ruled)
+        else entry
+    )

@@ -81,6 +81,7 @@ NEWS: Final = (
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
     *(commands.Pin, commands.ShowPin, commands.Remove),
+    *(commands.ShowHeld, commands.JudgeHeld),
 )
 
 # Of a value that is wrong, characters that are repeated.
@@ -134,7 +135,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
         present.spoke = {}
     histories = state.histories
     rooms = [attrs.evolve(room, bytes=0) for room in histories.rooms]
-    state.histories = attrs.evolve(histories, rooms=rooms)
+    state.histories = attrs.evolve(histories, rooms=rooms, held=[], last_held=0)
 
 
 def _known_before(record: QueuedRecord) -> QueuedRecord:

@@ -82,6 +82,8 @@ QueuedRecord: TypeAlias = (
     | commands.Remove
     | commands.Undo
     | commands.ShowActions
+    | commands.ShowHeld
+    | commands.JudgeHeld
     | commands.Refuse
     | commands.Answer
     | commands.Served

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.protocol.events import PersistentEntry, TopicSet
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.rules import Action
 
 
@@ -54,6 +55,10 @@ class StoreReader(Protocol):
         """Return the kept actions of a room, oldest first."""
         ...
 
+    async def held(self, room: str) -> Sequence[Waiting]:
+        """Return the messages of a room that wait for a moderator, oldest first."""
+        ...
+
     async def in_use(self) -> bool:
         """Whether a daemon uses the store, so that it may change after it was read."""
         ...
@@ -76,6 +81,10 @@ class StoreWriter(Protocol):
 
     async def add_actions(self, room: str, actions: Sequence[Action]) -> None:
         """Add the actions of the room made last."""
+        ...
+
+    async def add_held(self, waiting: Sequence[Waiting]) -> None:
+        """Add messages of the room made last that wait for a moderator."""
         ...
 
     async def add(self, room: str, entries: Sequence[PersistentEntry]) -> None:

@@ -78,9 +78,12 @@ async def _walk(
         digest = blake2b(_written(room), digest_size=DIGEST_BYTES)
         actions = await store.actions(room.name)
         digest.update(b"".join(map(_acted, actions)))
+        held = await store.held(room.name)
+        digest.update(repr(held).encode())
         if target is not None:
             await target.add_room(room)
             await target.add_actions(room.name, actions)
+            await target.add_held(held)
         last = room.floor
         while entries := await store.read(room.name, last):
             if target is not None:

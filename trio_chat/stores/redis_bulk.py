@@ -26,6 +26,7 @@ from trio_chat.stores.bulk import StoredRoom
 if TYPE_CHECKING:
     from trio_chat.config.store_access import StoreAccess
     from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.redis.codec import Argument
     from trio_chat.roomlog.redis.connection import Connection
     from trio_chat.roomlog.redis.scripts import Script
@@ -93,6 +94,10 @@ class RedisReader:
         ]
 
     async def actions(self, room: str) -> list[Action]:  # noqa: ARG002 - no room has any
+        """Return nothing: rooms on Redis have no moderators yet."""
+        return []
+
+    async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
         """Return nothing: rooms on Redis have no moderators yet."""
         return []
 
@@ -186,6 +191,9 @@ class RedisWriter:
             raise StoreError(
                 f"{room} has moderators, whose rules Redis cannot keep yet: copy to a file"
             )
+
+    async def add_held(self, waiting: Sequence[Waiting]) -> None:
+        """Do nothing: a room in which messages wait has rules, and is refused."""
 
     async def add(self, room: str, entries: Sequence[PersistentEntry]) -> None:
         """Add entries of a room."""

@@ -14,6 +14,7 @@ from trio_chat.roomlog.rules import MOST_ACTIONS
 from trio_chat.roomlog.sqlite import rows, ruling
 from trio_chat.roomlog.sqlite.append import BATCH_CHARS, BATCH_SECONDS, load
 from trio_chat.roomlog.sqlite.file import check_version, connect
+from trio_chat.roomlog.sqlite.holding import add_held, read_held
 from trio_chat.roomlog.sqlite.lock import lock_path, real
 from trio_chat.roomlog.sqlite.lookups import Page, page
 from trio_chat.roomlog.sqlite.schema import SCHEMA_VERSION, create
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.rules import Action
 
 # Entries read at once: some hundred kilobytes, and some milliseconds.
@@ -90,6 +92,11 @@ class SqliteReader:
         """Return the kept actions of a room."""
         with self._reading():
             return ruling.read_actions(self._connection, room, MOST_ACTIONS)
+
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator, however long."""
+        with self._reading():
+            return read_held(self._connection, room, 0.0)
 
     async def in_use(self) -> bool:
         """Whether a daemon has the file's lock."""
@@ -166,6 +173,11 @@ class SqliteWriter:
         """Add the actions of the room made last."""
         with self._writing():
             ruling.write_actions(self._connection, self._room, actions)
+
+    async def add_held(self, waiting: Sequence[Waiting]) -> None:
+        """Add messages of the room made last that wait for a moderator."""
+        with self._writing():
+            add_held(self._connection, self._room, waiting)
 
     async def add(self, room: str, entries: Sequence[PersistentEntry]) -> None:  # noqa: ARG002 - the room made last
         """Add entries of the room made last."""

@@ -138,6 +138,11 @@ def notice(seconds: float, event: Notice) -> list[Line]:
     return [line(clock(seconds), ("answer", f"· {said}")) for said in _said(event)]
 
 
+def said(event: Event) -> str:
+    """An event of one line, in the words of the line protocol."""
+    return _said(event)[0]
+
+
 def _said(event: Event) -> list[str]:
     rendered = str(LF.render([event])[0]).removesuffix("\n")
     return [said.removeprefix("> ") for said in rendered.split("\n")]

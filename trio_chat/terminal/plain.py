@@ -20,8 +20,10 @@ from trio_chat.protocol.events import (
     PERSISTENT,
     Departed,
     Done,
+    Held,
     LoggedOut,
     MembersListed,
+    Notice,
     Refusal,
     Standing,
     Told,
@@ -100,6 +102,9 @@ class Plain:
                 self._why_it_ended = reason
             case Resumed() | MembersListed():
                 pass  # the entries that were missed follow as events
+            case Held(author=author) if author != self._client.id:
+                if event.news:
+                    await self._write(Notice(event.news))
             case Standing(role="none", muted=False):
                 pass  # as in most rooms
             case Departed():  # unasked
@@ -194,6 +199,8 @@ class Plain:
                     await self._client.leave(left)
             case Departed():
                 self._room = None
+            case Held(author=author) if author != self._client.id:
+                answer = answer.done
         # The client's own messages are not written, and a logout comes as an event.
         if not isinstance(answer, (*PERSISTENT, Told, Done, LoggedOut)):
             await self._write(answer)

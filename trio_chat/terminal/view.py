@@ -14,6 +14,8 @@ from trio_chat.protocol.events import (
     Departed,
     DevicesListed,
     EntriesShown,
+    Held,
+    HeldShown,
     HelpShown,
     Identified,
     Ignores,
@@ -86,6 +88,7 @@ class View:
             LoggedIn: self._logged_in,
             LoggedOut: self._logged_out,
             Told: self._told,
+            Held: self._held,
             Welcomed: self._welcomed,
             Departed: self._departed,
             MembersListed: self._listed,
@@ -144,6 +147,8 @@ class View:
         match event:
             case Told():
                 self.talks.sent_by_command(typed.split(maxsplit=2)[1], self.nick, event)
+            case Held(author=author) if author != self.me:
+                self.remark(event.done.text)
             case RoomsListed(names=[]):
                 self.known_rooms = []
                 self.remark("there are no rooms yet; /join makes one")
@@ -159,6 +164,7 @@ class View:
                 | AccountExported()
                 | Ignores()
                 | Matches()
+                | HeldShown()
             ):
                 self.show(lines.answer(event))
 
@@ -256,6 +262,11 @@ class View:
     def _logged(self, entry: PersistentEntry) -> LogLine:
         called = entry.author != self.me and mentions(entry.text, self.nick)
         return LogLine(entry.time, lines.entry(entry, called=called), entry.position)
+
+    def _held(self, event: Held) -> None:
+        text = lines.said(event) if event.author == self.me else event.news
+        if text:
+            self.remark(text, self.windows.rooms.get(event.room))
 
     def _presence(self, event: Joined | Left | Renamed) -> None:
         room = self.windows.rooms.get(event.room)

@@ -23,6 +23,7 @@ from trio_chat.protocol.events import (
     Acted,
     EntriesShown,
     Found,
+    Held,
     MembersListed,
     RoomsListed,
     Said,
@@ -322,6 +323,8 @@ class InProcessClient:
         for event in await self._link.perform(self._client, record):
             if isinstance(event, kind):
                 return event
+            if isinstance(event, Held):
+                raise event.refusal
         raise AssertionError(f"{record} led to no {kind.__name__}")
 
 

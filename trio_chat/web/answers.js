@@ -11,6 +11,10 @@ export function answerItem(event) {
       return { kind: "rooms", names: event.names, more: event.more };
     case "members_listed":
       return { kind: "people", people: event.members, more: event.more };
+    case "held_shown": {
+      const lines = event.messages.map(({ number, nick, text }) => `H${number} ${nick}: ${text}`);
+      return { kind: "note", lines: lines.length === 0 ? ["No message waits."] : lines };
+    }
     case "topic_shown":
       return { kind: "note", lines: [event.topic === "" ? "No topic is set." : `The topic is: ${event.topic}`] };
     case "entries_shown":

@@ -473,6 +473,17 @@ export class Chat {
     }
   }
 
+  // A message waits for a moderator, or no longer does. An operator reads of the first, the second, the
+  // fourth and so on.
+  held({ author, nick, by, text, number, state, waiting }, place) {
+    if (this.isMine(author)) {
+      const what = state === "waits" ? "Your message waits for a moderator" : `${by} ${state} your message`;
+      this.note(`${what}: ${text}`, "note", place);
+    } else if (state === "waits" && Math.log2(waiting) % 1 === 0) {
+      this.note(`A message of ${nick} waits for a moderator (H${number}): ${text}`, "note", place);
+    }
+  }
+
   membersListed({ members, more }, place) {
     if (place === undefined) {
       return;
@@ -545,6 +556,7 @@ const HANDLERS = new Map(Object.entries({
   pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
     chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
   },
+  held: (chat, event, place) => chat.held(event, place),
   notice: (chat, event, _, asked) => {
     // With another id it answers a dialog.
     if (event.id === undefined || asked !== undefined) {

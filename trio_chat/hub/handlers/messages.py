@@ -55,8 +55,8 @@ class Messages:
         draft = Said(room.name, user.person, user.nick, record.text, 0, 0.0, user.device)
         if self._hooks.before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
-        if user.ruled:
-            self._gate.passed(user, room)
+        if user.ruled and not self._gate.admits(session, room, draft):
+            return
         self._collect.say(session, draft, shown=shown)
 
     def say_all(self, session: Session, records: Sequence[Record]) -> bool:
@@ -86,8 +86,8 @@ class Messages:
             self._gate.check_pace(user, room)
         draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
-        if user.ruled:
-            self._gate.passed(user, room)
+        if user.ruled and not self._gate.admits(session, room, draft):
+            return
         self._collect.say(session, draft, shown=session.encoding.for_people)
 
     def _tell(self, session: Session, record: commands.Tell) -> None:
@@ -158,7 +158,7 @@ class Messages:
         )
         self._ask_hook(draft, "topic", self._state.settings.topic_chars)
         if user.ruled:
-            self._gate.passed(user, room)
+            self._gate.note(user, room)
         self._collect.claim(session, draft)
 
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:

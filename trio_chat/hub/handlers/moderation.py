@@ -128,6 +128,9 @@ class Moderation:
     def _set_room(self, session: Session, record: commands.SetRoom) -> None:
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
+        if record.setting == "new-people" and self._collect.shares_log:
+            sentence = "no message can wait here: the server's store is on Redis"
+            raise Refused(sentence, code=Code.NO_MODERATORS)
         usual = SETTINGS[record.setting].values[0]
         value = None if record.value == usual else record.value
         text = f"set {record.setting} to {record.value}"
@@ -179,9 +182,11 @@ class Moderation:
         if verb == "kick" and room.name == SERVER:
             raise Refused("mute or ban: a kick is from a room", code=Code.BAD_USAGE)
         found.check(verb, self._authorize.role(session.user, room.rules), room)
+        persons = {user.person for user in found.users}
         if verb == "kick":
             ousted = tuple(user.id for user in found.users if room.name in user.rooms)
-            self._ruling.rule(session, room, f"kicked {found.nick}{reason}", {}, ousted)
+            text = f"kicked {found.nick}{reason}"
+            self._ruling.rule(session, room, text, {}, ousted, silenced=persons)
             return
         usual = USUAL_OF_NETWORK if found.is_network and verb == "ban" else USUAL[verb]
         seconds = usual if record.seconds == commands.USUAL_TIME else record.seconds
@@ -193,7 +198,8 @@ class Moderation:
         if record.all and found.is_network:
             where += ", accounts too,"
         text = f"{DONE[verb]} {whom}{where} {describe_span(seconds)}{reason}"
-        self._ruling.rule(session, room, text, {f"{verb} {key}": penalty for key in found.keys})
+        changes = {f"{verb} {key}": penalty for key in found.keys}
+        self._ruling.rule(session, room, text, changes, silenced=persons.union(found.keys))
 
     # --- actions ----------------------------------------------------------------------------------
 

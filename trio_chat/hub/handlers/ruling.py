@@ -13,7 +13,7 @@ from trio_chat.protocol import events
 from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
@@ -69,8 +69,12 @@ class Ruling:
         text: str,
         changes: Mapping[str, str | None],
         ousted: tuple[str, ...] = (),
+        silenced: Iterable[str] = (),
     ) -> None:
-        """Draft an action. With it go the fields whose time is over, if there are too many."""
+        """Draft an action. With it go the fields whose time is over, if there are too many.
+
+        `ousted` users have to leave the room. Held messages of `silenced` persons and networks go.
+        """
         user, rules = session.user, room.rules or RoomRules({})
         changed = dict(changes)
         if rules.grown(changed) > max(rules.count, MOST_FIELDS):
@@ -82,6 +86,7 @@ class Ruling:
         draft = events.Ruled(
             *(room.name, room.shown, user.person, user.nick, text, changed, version),
             ousted=ousted,
+            silenced=tuple(silenced),
             device=user.device,
         )
         self._collect.rule(session, draft)

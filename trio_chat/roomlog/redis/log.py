@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from trio_chat.errors import Refused
     from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog import Attendance, LoggedRoom, Place, Stretch
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.redis.codec import Batch
     from trio_chat.roomlog.redis.connection import Connection
     from trio_chat.roomlog.retention import Retention
@@ -155,6 +156,11 @@ class RedisLog:
 
     async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:  # noqa: ARG002 - no room has any
         """Return nothing: rooms on Redis have no moderators yet."""
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
+        """Return nothing: no room has rules."""
         await trio.lowlevel.checkpoint()
         return []
 

@@ -16,6 +16,7 @@ from trio_chat.protocol.events import (
     Entered,
     Exited,
     Gone,
+    Held,
     Moved,
     NickChanged,
     Ruled,
@@ -88,7 +89,7 @@ class Operations:
                 made._refused[id(draft)] = Refused(OUT_OF_MEMORY, code=Code.CANNOT_WRITE)
             elif isinstance(draft, SPOKEN):
                 made._open.setdefault(draft.room, []).append(draft)
-            elif isinstance(draft, Ruled):  # a `Removed`, too
+            elif isinstance(draft, (Ruled, Held)):  # a `Removed`, too
                 made._refused[id(draft)] = Refused(NO_MODERATORS, code=Code.NO_MODERATORS)
             else:
                 made._say()

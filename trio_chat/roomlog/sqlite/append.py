@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from trio_chat.protocol.events import Removed, Ruled, TopicSet
+from trio_chat.protocol.events import Held, Removed, Ruled, TopicSet
 from trio_chat.protocol.names import SERVER
+from trio_chat.roomlog.holding import decide
 from trio_chat.roomlog.order import LAST_SECOND, by_room, milliseconds, now, put_after
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks
 from trio_chat.roomlog.rules import NO_RULES, Action, Rules, follow, is_action
 from trio_chat.roomlog.sqlite import removing, rows, ruling
+from trio_chat.roomlog.sqlite.holding import Shelf, silence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -154,7 +156,7 @@ class Append:
         self._entries: dict[str, list[PersistentEntry]] = {}
         self._speaking: dict[str, Speaking] = {}
         self._made = 0
-        # The fields and actions written. Each may lie in a page of its own.
+        # The fields, actions and held messages written. Each may lie in a page of its own.
         self._rule_rows = 0
         # Whether texts were taken out or put back.
         self.removes = False
@@ -163,12 +165,20 @@ class Append:
         # New rooms for which there is no place. Their entries are refused.
         self.refused: set[str] = set()
 
-    def write(self, drafts: Sequence[Result], *, ruled: bool) -> None:
+    def write(self, drafts: Sequence[Result], *, ruled: bool, holds: bool) -> Sequence[Result]:
         """Give persistent drafts their positions and write them. Raises `sqlite3.Error`.
 
-        `ruled` says whether a draft may be a `Ruled`.
+        `ruled` says whether a draft may be a `Ruled`, and `holds` whether one may be a `Held`.
+        Returns the drafts, some of which may be refused.
         """
         self._connection.execute("BEGIN IMMEDIATE")
+        if holds:
+            shelf = Shelf(self._connection, self._rooms.by_name)
+            shelf.expire(self._now / 1000)
+            drafts = decide(drafts, shelf, self._now / 1000)
+            held = [draft for draft in drafts if isinstance(draft, Held)]
+            self._rule_rows += len(held)
+            self.removes = any(draft.state == "dropped" for draft in held)
         self._entries = by_room(drafts)
         for name, entries in self._entries.items():
             self._add(name, entries)
@@ -192,6 +202,7 @@ class Append:
             for speaking in self._speaking.values():
                 self._follow(speaking)
         self._connection.execute("COMMIT")
+        return drafts
 
     def _follow(self, speaking: Speaking) -> None:
         """Write the changes of a room's rules among its new entries."""
@@ -202,6 +213,9 @@ class Append:
                 changed, action = follow(changed, entry)
                 actions.append(action)
                 ruling.write_fields(self._connection, room.id, entry.changes)
+                if entry.silenced:
+                    silence(self._connection, room, entry.silenced)
+                    self.removes = True
                 self._rule_rows += 1 + len(entry.changes)
             if isinstance(entry, Removed):
                 self._rule_rows += removing.apply(self._connection, room.id, entry)

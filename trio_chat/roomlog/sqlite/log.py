@@ -19,13 +19,15 @@ from attrs import frozen
 
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import PERSISTENT, RULINGS
+from trio_chat.protocol.events import RULINGS, WRITTEN, Held
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.memory import HistoriesSnapshot
+from trio_chat.roomlog.order import now
 from trio_chat.roomlog.rules import NO_RULES
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store
+from trio_chat.roomlog.sqlite.holding import read_held
 from trio_chat.roomlog.sqlite.lock import real
 from trio_chat.roomlog.sqlite.lookups import Page, page, stretch
 from trio_chat.roomlog.sqlite.reader import StoreReader
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from trio_chat.config.settings import Durability
     from trio_chat.protocol.events import Entry, PersistentEntry
     from trio_chat.roomlog import Result, Stretch
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.rules import Action
 
@@ -207,11 +210,12 @@ class SqliteLog:
         # written.
         kinds = {*map(type, drafts)}
         decided = self.claims.decide_all(drafts, kinds)
-        if kinds.isdisjoint(PERSISTENT):
+        if kinds.isdisjoint(WRITTEN):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return decided
         # The writer decides changes of rules too: it knows whether those before were written.
-        job = Job(decided, self.claims.in_use, ruled=not kinds.isdisjoint(RULINGS))
+        ruled = not kinds.isdisjoint(RULINGS)
+        job = Job(decided, self.claims.in_use, ruled=ruled, holds=Held in kinds)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -276,6 +280,10 @@ class SqliteLog:
         """Return the newest actions of a room before a position, oldest first, at most `limit`."""
         last = MAX_POSITION if before is None else _known(before - 1)
         return await self._reader.read(partial(read_actions, room=room, limit=limit, last=last))
+
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator, oldest first."""
+        return await self._reader.read(partial(read_held, room=room, now=now() / 1000))
 
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
         """Search a stretch of a room for entries that contain all the words."""

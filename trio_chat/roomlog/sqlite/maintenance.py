@@ -12,7 +12,8 @@ from collections import OrderedDict, deque
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.roomlog.sqlite.removing import DROP_BEFORE, EXPIRE
+from trio_chat.roomlog.holding import WAIT_SECONDS
+from trio_chat.roomlog.sqlite import holding, removing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -120,7 +121,10 @@ class Tidy:
         elif self._aging:
             self._age(self._aging[0])
         elif time.monotonic() >= self._next_aging:
-            if self._connection.execute(EXPIRE, (time.time(),)).rowcount:
+            now = time.time()
+            expired = self._connection.execute(removing.EXPIRE, (now,)).rowcount
+            expired += self._connection.execute(holding.EXPIRE, (now - WAIT_SECONDS,)).rowcount
+            if expired:
                 self.wipe()
             if self._retention.days:
                 self._aging.extend(self._rooms.by_name.values())
@@ -147,9 +151,10 @@ class Tidy:
                 (room.id, upto, upto),
             )
             self._pages += deleted.rowcount  # each may lie in a page of its own
-            execute(DROP_BEFORE, (room.id, upto))
+            execute(removing.DROP_BEFORE, (room.id, upto))
             if remove:
                 execute("DELETE FROM actions WHERE room = ?", (room.id,))
+                execute(holding.FORGET, (room.id,))
                 execute("DELETE FROM rooms WHERE id = ?", (room.id,))
             else:
                 execute(

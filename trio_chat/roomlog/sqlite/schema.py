@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # "trch" identifies trio_chat's files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74726368
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 # Files of this version and newer ones are updated at once, whatever their size: the steps add
 # tables and columns. So an upgrade can do it while clients wait.
@@ -112,7 +112,23 @@ CREATE TABLE IF NOT EXISTS removed (
     PRIMARY KEY (room, action, position)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA: Final = LOG + ROOMS + BATCHES + RULES + ACTIONS + REMOVED
+# Messages that wait for a moderator of their room. `kind` is `said` or `acted`. `networks` has the
+# networks of an author without an account, as `net:` and a tag, with spaces between. No number is
+# given twice.
+HELD: Final = """
+CREATE TABLE IF NOT EXISTS held (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    room INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    author TEXT NOT NULL,
+    nick TEXT NOT NULL,
+    text TEXT NOT NULL,
+    time REAL NOT NULL,
+    networks TEXT NOT NULL
+) STRICT;
+"""
+HELD_BY_ROOM: Final = "CREATE INDEX IF NOT EXISTS held_by_room ON held (room);\n"
+SCHEMA: Final = LOG + ROOMS + BATCHES + RULES + ACTIONS + REMOVED + HELD + HELD_BY_ROOM
 
 # Batches that a step handles at once.
 STRETCH: Final = 1_000
@@ -226,6 +242,8 @@ STEPS: Final[dict[int, tuple[str | Callable[[sqlite3.Connection], None], ...]]] 
     4: (_add_column("rooms", "ruled"), RULES, ACTIONS),
     # Schema 4 kept no removed texts, and did not overwrite what it deleted.
     5: (_add_column("log", "scrubbed"), "UPDATE log SET scrubbed = 0", REMOVED),
+    # Schema 5 had no messages that wait for a moderator.
+    6: (HELD, HELD_BY_ROOM),
 }
 
 

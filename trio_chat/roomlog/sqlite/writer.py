@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.events import PERSISTENT, Ruled
+from trio_chat.protocol.events import WRITTEN, Ruled
 from trio_chat.roomlog.ranks import without
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.rules import NO_RULES, Rules, decide
@@ -56,6 +56,8 @@ class Job:
     in_use: RoomTest
     # Whether one of them may be a `Ruled`.
     ruled: bool
+    # Whether one of them may be a `Held`.
+    holds: bool = False
     results: Sequence[Result] = ()
     # The rooms that have spoken, and the names of the rooms forgotten for new ones.
     spoken: KnownRooms = field(factory=dict)
@@ -199,7 +201,7 @@ class Writer:
         try:
             if job.ruled:
                 drafts = decide(drafts, self._rules_of, self._has_texts)
-            append.write(drafts, ruled=job.ruled)
+            drafts = append.write(drafts, ruled=job.ruled, holds=job.holds)
         except sqlite3.Error as error:
             self._failed(error)
             job.failed = True
@@ -303,7 +305,7 @@ class Writer:
 
 
 def _refused(drafts: Sequence[Result], refusal: Refused) -> Sequence[Result]:
-    return [refusal if isinstance(draft, PERSISTENT) else draft for draft in drafts]
+    return [refusal if isinstance(draft, WRITTEN) else draft for draft in drafts]
 
 
 def _known(rooms: Iterable[RoomRows]) -> KnownRooms:

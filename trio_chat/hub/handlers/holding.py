@@ -1,0 +1,101 @@
+"""Held messages: operators of a room list them, and pass or drop each."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from trio_chat.errors import Code, Refused
+from trio_chat.hub.gate import KINDS
+from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.rooms import room_meant
+from trio_chat.moderation.rules import Role, check_rank
+from trio_chat.protocol import commands, events
+from trio_chat.roomlog.holding import no_such_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_chat.hub.authorize import Authorize
+    from trio_chat.hub.collect import Collect
+    from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.room import Room
+    from trio_chat.hub.session import Session
+    from trio_chat.hub.state import State
+    from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog.holding import Waiting
+
+MESSAGES: Final[dict[str, type[events.Said | events.Acted]]] = {
+    kind: message for message, kind in KINDS.items()
+}
+
+
+class Holding:
+    """Handles what operators of rooms do with held messages."""
+
+    def __init__(self, state: State, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
+        self._state = state
+        self._collect = collect
+        self._authorize = authorize
+        self._log = log
+        self.handlers: Handlers = {
+            commands.ShowHeld: self._show,
+            commands.JudgeHeld: self._judge,
+        }
+
+    def _room(self, session: Session, name: str | None) -> Room:
+        room = room_meant(session.user, name)
+        role = self._authorize.role(session.user, room.rules)
+        check_rank(role, Role.NONE, "see what waits")
+        return room
+
+    def _show(self, session: Session, record: commands.ShowHeld) -> None:
+        name = self._room(session, record.room).name
+        then = partial(self._shown, name)
+        ask = Asking(LOG, partial(self._log.held, name), then)
+        self._collect.query(session, record, ask)
+
+    def _shown(self, name: str, session: Session, waiting: Sequence[Waiting]) -> None:
+        room = self._room(session, name)
+        messages = [_held(room, one) for one in waiting]
+        self._collect.reply(session, events.HeldShown(room.name, room.shown, messages))
+
+    def _judge(self, session: Session, record: commands.JudgeHeld) -> None:
+        name = self._room(session, record.room).name
+        then = partial(self._judged, record, name)
+        ask = Asking(LOG, partial(self._log.held, name), then)
+        self._collect.query(session, record, ask)
+
+    def _judged(
+        self, record: commands.JudgeHeld, name: str, session: Session, waiting: Sequence[Waiting]
+    ) -> None:
+        room = self._room(session, name)
+        found = [one for one in waiting if one.number == record.number]
+        if not found:
+            raise no_such_message(record.number)
+        one, by = found[0], session.user.nick
+        if record.verb == "pass":
+            draft = evolve(_held(room, one), state="passed", by=by, message=self._message(one))
+        else:
+            draft = evolve(_held(room, one), state="dropped", by=by)
+        self._collect.draft(session, draft, draft.done if session.encoding.for_people else None)
+
+    def _message(self, one: Waiting) -> events.Said | events.Acted:
+        """Return a message as its author says it now. Raises `Refused`."""
+        nick, people = one.nick, self._state.people
+        holder = None if people is None else people.holder((nick.casefold(),))
+        if users := self._state.users_of(one.author):
+            nick = users[0].nick
+        elif nick.casefold() in self._state.nicks or holder not in (None, one.author):
+            sentence = f"its author has left, and someone else is called {nick} now: /held drop"
+            raise Refused(sentence, code=Code.NICK_PASSED_ON)
+        return MESSAGES[one.kind](one.room, one.author, nick, one.text)
+
+
+def _held(room: Room, one: Waiting) -> events.Held:
+    return events.Held(
+        *(room.name, room.shown, one.author, one.nick, one.kind, one.text, one.number, one.time)
+    )
