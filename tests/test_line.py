@@ -125,7 +125,7 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ("/leave #general", "usage: /leave", Code.BAD_USAGE),
         ("/who john", "usage: /who", Code.BAD_USAGE),
         ("/quit now", "usage: /quit", Code.BAD_USAGE),
-        ("/help nick join", "usage: /help [COMMAND]", Code.BAD_USAGE),
+        ("/help nick join", "usage: /help [COMMAND|all]", Code.BAD_USAGE),
         ("hello", "unknown command: hello", Code.UNKNOWN_COMMAND),
         ("hello there", "unknown command: hello", Code.UNKNOWN_COMMAND),
         ("/", "unknown command: /", Code.UNKNOWN_COMMAND),
@@ -788,7 +788,13 @@ def test_what_the_program_says_is_as_it_is() -> None:
 
 def test_no_event_is_without_a_line() -> None:
     for_documents = {
-        *(events.Hello, events.SessionResumed, events.Done, events.LabelledEvent),
+        *(
+            events.Hello,
+            events.CommandsListed,
+            events.SessionResumed,
+            events.Done,
+            events.LabelledEvent,
+        ),
     }
     for_irc = {ServerShown, PeopleShown, RoomsDescribed}
     others = {events.Answered} | for_documents | for_irc

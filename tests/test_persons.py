@@ -91,7 +91,9 @@ async def device(run: Running, nick: str, *rooms: str):
 
 
 def types(documents) -> list[str]:
-    return [document["type"] for document in documents]
+    """The types of documents, without those that say which commands one may type now."""
+    found = [document["type"] for document in documents]
+    return [kind for kind in found if kind != "commands_listed"]
 
 
 async def test_members_see_one_person_with_the_first_and_the_last_device(people) -> None:

@@ -30,7 +30,7 @@ FOR_THE_DAEMON = {
     "Chat.accounts", "Chat.ahead", "Chat.frozen", "Chat.moderate", "Chat.whole",
     "open_chat.predecessor",
 }  # fmt: skip
-FOR_THE_TABLE = {"Row.parse", "Row.record"}
+FOR_THE_TABLE = {"Row.may", "Row.parse", "Row.record"}
 
 
 @cache

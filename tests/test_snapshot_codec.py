@@ -39,6 +39,7 @@ from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import (
     Act,
+    Announce,
     Answer,
     Authenticate,
     Began,
@@ -170,6 +171,7 @@ QUEUED_SINCE: list[QueuedRecord] = [
     Penalize("ban", Target(parse_nick("Mary", 32)), None, "spam", "#x"),
     Ignore(Target(entry=7), ignored=True, room="#x"),
     Check(Target(network="7f3a09c2"), "#x", "ban"),
+    Announce("tea"),
     Pin(7, "#x"),
     ShowPin("#x", joined=True),
     Remove(17, 19, None, 3_600, "spam", "#x"),

@@ -52,6 +52,7 @@ class Asked:
     id, nick, connected = "1", "john", True
     limits = Limits(*range(7))
     hello = Hello("1", "john", "", 0.0, limits, USAGES)
+    commands = USAGES
 
     def __init__(self, *events: object, fails: Exception | None = None) -> None:
         self.events = list(events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 import trio
@@ -40,6 +40,7 @@ class Breaking:
     id, nick = "1", "jack"
     limits = Limits(*range(7))
     hello = Hello("1", "jack", "", 0.0, limits, [])
+    commands: ClassVar[list[Usage]] = []
 
     def __init__(self, breaks_at: str, *, comes_back: bool = False) -> None:
         self.connected = True
@@ -137,7 +138,8 @@ class Chatting:
 
     id, nick, connected = "1", "john", True
     limits = Limits(0, 0, 0, 0, 0, 0, 500)
-    hello = Hello("1", "john", "", 0.0, limits, [Usage("tell", "/tell", "")])
+    hello = Hello("1", "john", "", 0.0, limits, [])
+    commands: ClassVar = [Usage("tell", "/tell", "")]
 
     def __init__(self, count: int, events: list[object]) -> None:
         self.count = count

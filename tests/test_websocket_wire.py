@@ -296,6 +296,7 @@ EVENTS = [
     events.Expiring(59.5),
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
+    events.CommandsListed([events.Usage("a", "b", "c")]),
     events.PinShown("#a", "#A", [SAID]),
     events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),

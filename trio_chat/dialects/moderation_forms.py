@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from trio_chat.dialects.forms import (
+    MESSAGE,
     NICK,
     ROOM,
     STRING,
@@ -184,6 +185,7 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         },
         "`pass` or `drop` a message that waits",
     ),
+    "announce": Form(commands.Announce, {"text": MESSAGE}, "show a line to everyone on the server"),
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},

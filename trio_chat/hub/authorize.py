@@ -13,6 +13,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
 from trio_chat.protocol import commands, presence
+from trio_chat.protocol.rows import May
 
 if TYPE_CHECKING:
     from trio_chat.hub.inbox import Record
@@ -52,6 +53,16 @@ class Authorize:
         if user.keys[0] in self._state.operators:
             return Role.SERVER
         return Role.NONE if rules is None else rules.role(user.person)
+
+    def may(self, user: User) -> May:
+        """Return whose commands a user may use, in any of its rooms."""
+        if user.account is None:
+            return May.ANYONE
+        roles = [self.role(user, room.rules) for room in user.rooms.values()]
+        highest = max(roles, default=self.role(user, None))
+        if highest < Role.OPERATOR:
+            return May.ACCOUNTS
+        return May.SERVER if highest is Role.SERVER else May.OPERATORS
 
     def who(self, user: User) -> Who:
         """Return a user as rules see it."""

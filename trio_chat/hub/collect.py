@@ -99,6 +99,10 @@ class Collect:
         """Answer a command whose draft is folded."""
         self._outboxes.answer(origin, event)
 
+    def announce(self, text: str) -> int:
+        """Show a line to everyone. Return how many are told."""
+        return self._outboxes.announce(text)
+
     def refuse(self, session: Session, refusal: Refused, room: str | None = None) -> None:
         """Tell the session why its command is refused; `room` is the one that it is about."""
         self._state.count_refusal(refusal)

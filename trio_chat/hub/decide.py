@@ -22,6 +22,7 @@ from trio_chat.hub.authorize import Authorize
 from trio_chat.hub.enforce import Enforce
 from trio_chat.hub.gate import Gate
 from trio_chat.hub.handlers.accounts import Accounts
+from trio_chat.hub.handlers.announcing import Announcing
 from trio_chat.hub.handlers.checks import Checks
 from trio_chat.hub.handlers.connections import Connections
 from trio_chat.hub.handlers.custom import CustomCommands
@@ -94,7 +95,7 @@ class Decide:
         self._authorize = authorize = Authorize(state)
         connections = Connections(state, collect, queries, resumption, hooks, authorize)
         self.expel = connections.expel
-        self.enforce = enforce = Enforce(state, collect, authorize, connections.expel)
+        self.enforce = enforce = Enforce(state, collect, authorize, connections.expel, table)
         self.close = connections.close
         self.close_silently = connections.close_silently
         self.end_user = connections.end_user
@@ -124,6 +125,7 @@ class Decide:
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
             **removals.handlers,
+            **Announcing(collect, authorize).handlers,
             **Pins(collect, ruling, log).handlers,
             **Holding(state, collect, authorize, log).handlers,
             **Checks(state, collect, authorize, targets, log).handlers,
@@ -278,7 +280,8 @@ class Decide:
     # --- records about nothing else ---------------------------------------------------------------
 
     def _help(self, session: Session, record: commands.Help) -> None:
-        self._collect.reply(session, events.HelpShown(help_lines(self._table, record.command)))
+        shown = help_lines(self._table, record.command, self._authorize.may(session.user))
+        self._collect.reply(session, events.HelpShown(shown))
 
     def _refuse(self, session: Session, record: commands.Refuse) -> None:
         self._collect.refuse(session, Refused(record.reason, code=record.code, limit=record.limit))

@@ -10,6 +10,7 @@ from trio_chat.hub.ignoring import tune
 from trio_chat.protocol.events import (
     SPOKEN,
     Entered,
+    Exited,
     Gone,
     Held,
     Moved,
@@ -180,13 +181,18 @@ class Deliver:
             self._enforce.ruled(entry)
         elif user is not None and isinstance(entry, Moved) and not entry.token:
             self._resumption.let_go(user)
+        elif user is not None and isinstance(entry, Exited):
+            self._enforce.standings.commands(user)
         elif isinstance(entry, PersonChanged):
-            for guest in entry.displaced:
-                self._tell_displaced(guest, entry.name.display)
-            if user is not None:
-                tune(self._state, user)
-                self._enforce.came(user)
-                self._enforce.standings.user(user)
+            self._person_changed(entry, user)
+
+    def _person_changed(self, entry: PersonChanged, user: User | None) -> None:
+        for guest in entry.displaced:
+            self._tell_displaced(guest, entry.name.display)
+        if user is not None:
+            tune(self._state, user)
+            self._enforce.came(user)
+            self._enforce.standings.user(user)
 
     def _tell_operators(self, entry: Ruled, origin: Origin | None) -> None:
         """Show an action for the whole server to its operators, who are in any rooms or none."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from attrs import frozen
 
 from trio_chat.hub import inbox
+from trio_chat.hub.outboxes import can_be_told
 from trio_chat.protocol.events import Gone, Notice
 
 if TYPE_CHECKING:
@@ -108,16 +109,13 @@ class Embedder:
     def _tell(self, tell: inbox.TellClient) -> None:
         user = self._state.users.get(tell.to)
         session = None if user is None else user.session
-        there = session is not None and _can_be_told(session)
+        there = session is not None and can_be_told(session)
         if session is not None and there:
             self._outboxes.reply(session, Notice(tell.text))
         self._collect.answer_later(tell, there)
 
     def _announce(self, announce: inbox.Announce) -> None:
-        sessions = self._state.sessions
-        told = [session for session in sessions if _can_be_told(session)]
-        self._outboxes.put_notice(told, Notice(announce.text))
-        self._collect.answer_later(announce, len(told))
+        self._collect.answer_later(announce, self._outboxes.announce(announce.text))
 
     def _kick(self, kick: inbox.Kick) -> None:
         user = self._state.users.get(kick.client)
@@ -141,11 +139,6 @@ class Embedder:
             logger.info("client kicked", extra={"client": user.id, "nick": user.nick})
             self._collect.draft_gone(user, Gone(user.id, user.nick, KICKED_REASON), None)
         self._collect.answer_later(request, there)
-
-
-def _can_be_told(session: Session) -> bool:
-    # Until its protocol is known, a line could spoil a TLS handshake or an answer by HTTP.
-    return session.began and session.closing is None and not session.slow_consumer
 
 
 def info_of(session: Session, node: str) -> UserInfo:

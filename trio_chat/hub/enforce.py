@@ -13,7 +13,7 @@ from trio_chat.protocol.events import Departed, Exited
 from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import Ruled
+    from trio_chat.protocol.rows import Row
 
 
 class Enforce:
@@ -35,12 +36,13 @@ class Enforce:
         collect: Collect,
         authorize: Authorize,
         expel: Callable[[User, str, str], None],
+        table: Mapping[str, Row],
     ) -> None:
         self._state = state
         self._collect = collect
         self._expel = expel
         self.authorize = authorize
-        self.standings = Standings(state, collect, authorize)
+        self.standings = Standings(state, collect, authorize, table)
 
     def ruled(self, entry: Ruled) -> None:
         """Let people leave whom an action kicks or bans, and tell others what they are now."""

@@ -20,6 +20,7 @@ from trio_chat.protocol.events import (
     Goodbye,
     LabelledEvent,
     Missed,
+    Notice,
     Stopping,
     TopicSet,
     size_of,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Entry, Event, Notice, Told
+    from trio_chat.protocol.events import Entry, Event, Told
 
 logger = logging.getLogger("trio_chat")
 
@@ -58,6 +59,12 @@ def hears(session: Session, entry: Entry) -> bool:
     if entry.author != session.user.person or session.user.others:
         return True
     return session.encoding.echoes or (entry.__class__ in SHOWN_TO_AUTHORS and not session.local)
+
+
+def can_be_told(session: Session) -> bool:
+    """Whether a line of the operator may be shown to a session now."""
+    # Until its protocol is known, a line could spoil a TLS handshake or an answer by HTTP.
+    return session.began and session.closing is None and not session.slow_consumer
 
 
 class Outboxes:
@@ -100,6 +107,12 @@ class Outboxes:
                 session.more.append(chunk)
         if isinstance(chunk, bytes):
             self._state.counts.bytes_out += len(chunk) * len(sessions)
+
+    def announce(self, text: str) -> int:
+        """Show a line to all sessions. Return how many are told."""
+        told = list(filter(can_be_told, self._state.sessions))
+        self.put_notice(told, Notice(text))
+        return len(told)
 
     def put_notice(self, sessions: Collection[Session], notice: Notice) -> None:
         """Add a notice to the output of each session, rendered once for each encoding."""

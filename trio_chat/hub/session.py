@@ -130,6 +130,7 @@ class Session:
         "labels",
         "link",
         "local",
+        "may",
         "more",
         "operates",
         "paging",
@@ -163,6 +164,8 @@ class Session:
         self.encoding = encoding
         # The encoding of what it hears, if its user ignores somebody.
         self.ears: Encoding | None = None
+        # The level of commands that its program was told of; -1 if that is unknown.
+        self.may = -1
         # The session's own clone of the hub's channel, for events of its link. It closes with the
         # session's task.
         self.channel = channel

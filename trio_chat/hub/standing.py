@@ -1,4 +1,4 @@
-"""Tells programs what their user is in a room with rules: its role, and a mute.
+"""Tells programs what their user is in a room with rules: its role, a mute, and its commands.
 
 People read the actions themselves. A program would have to understand their texts.
 """
@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 
 from trio_chat.hub.turn import Origin
 from trio_chat.moderation.rules import Role
-from trio_chat.protocol.events import Standing
+from trio_chat.protocol.events import CommandsListed, Standing
 from trio_chat.protocol.names import SERVER
+from trio_chat.protocol.table import usages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import Ruled
+    from trio_chat.protocol.rows import Row
 
 # Fields that change what somebody is.
 _KINDS = frozenset({"role", "mute"})
@@ -27,8 +31,11 @@ _KINDS = frozenset({"role", "mute"})
 class Standings:
     """Sends `Standing` to the users of this process."""
 
-    def __init__(self, state: State, collect: Collect, authorize: Authorize) -> None:
+    def __init__(
+        self, state: State, collect: Collect, authorize: Authorize, table: Mapping[str, Row]
+    ) -> None:
         self._state = state
+        self._table = table
         self._collect = collect
         self._authorize = authorize
 
@@ -49,14 +56,28 @@ class Standings:
             for user in room.members:
                 if is_network or user.person in targets:
                     self._tell(user, room)
+                    self.commands(user)
 
     def user(self, user: User) -> None:
         """Tell a user who has logged in or out, or has resumed, about all of its rooms."""
         for room in user.rooms.values():
             self._tell(user, room)
+        self.commands(user)
+
+    def commands(self, user: User) -> None:
+        """Tell a program which commands its user may type, if they are not those of before."""
+        session = user.session
+        if session is None or session.encoding.for_people or session.local:
+            return
+        may = self._authorize.may(user)
+        if may != session.may:
+            session.may = may
+            told = CommandsListed(usages(self._table, may))
+            self._collect.answer(Origin(session), told)
 
     def entered(self, user: User, room: Room) -> None:
         """Tell a user who has just entered a room."""
+        self.commands(user)
         if room.rules is not None or user.account is not None or user.ruled:
             self._tell(user, room)
 

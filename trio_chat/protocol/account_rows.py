@@ -55,7 +55,9 @@ def _elsewhere(row: Row) -> Row:
     return evolve(row, help="say where accounts are kept", parse=refuse)
 
 
-# These are part of a table with accounts. None takes a secret: `dialects/secrets.py` asks for it.
+# These are part of a table with accounts. Everyone is shown all of them: a client that misses one
+# takes it that there are no accounts, and would say a password aloud. None takes a secret:
+# `dialects/secrets.py` asks for it.
 ACCOUNT_ROWS = (
     Row(
         "register",

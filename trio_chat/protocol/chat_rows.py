@@ -112,6 +112,6 @@ ROWS = (
         "list whom you ignore; with NICK, begin it or end it",
         _ignore,
     ),
-    Row("help", "/help [COMMAND]", "list the commands, or explain one", _help),
+    Row("help", "/help [COMMAND|all]", "list the commands that you may use, or explain one", _help),
     Row("quit", "/quit", "leave the chat and disconnect", nothing(commands.Quit)),
 )

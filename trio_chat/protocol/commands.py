@@ -404,6 +404,13 @@ class Remove:
 
 
 @define
+class Announce:
+    """Show a line to everyone on the server."""
+
+    text: str
+
+
+@define
 class Undo:
     """Undo an action of a moderator, given by its number."""
 
@@ -572,6 +579,7 @@ Command: TypeAlias = (
     | Pin
     | ShowPin
     | Remove
+    | Announce
     | Undo
     | ShowActions
     | ShowHeld

@@ -395,6 +395,16 @@ class Usage:
 
 
 @define
+class CommandsListed:
+    """The commands that people may type now. The hello has those of a guest.
+
+    A program gets this when that changes: by a login, a logout, a role, a join or a leave.
+    """
+
+    commands: list[Usage]
+
+
+@define
 class SessionResumed:
     """The asker has resumed: it is the client that it was before its connection broke.
 
@@ -790,6 +800,7 @@ _Shown: TypeAlias = (
 )
 Reply: TypeAlias = (
     Hello
+    | CommandsListed
     | SessionResumed
     | TellSent
     | _Shown

@@ -9,7 +9,16 @@ from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.moderation.spans import is_span, parse_span
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import SERVER, parse_nick
-from trio_chat.protocol.rows import Misused, Row, first_word, nothing, number, one_word
+from trio_chat.protocol.rows import (
+    May,
+    Misused,
+    Row,
+    first_word,
+    nothing,
+    number,
+    one_word,
+    the_text,
+)
 from trio_chat.protocol.text import clean_text
 
 if TYPE_CHECKING:
@@ -102,6 +111,10 @@ def _pin(arguments: str, _: Settings) -> Command:
     return commands.Pin(number(word.removeprefix("@"), commands.MAX_POSITION, wrong))
 
 
+def _announce(arguments: str, settings: Settings) -> Command:
+    return commands.Announce(the_text(arguments, "text", settings.message_chars))
+
+
 def _of_server(arguments: str) -> tuple[str | None, str]:
     """Return the room that is meant, which may be the whole server, and the other words."""
     word, rest = first_word(arguments)
@@ -180,6 +193,7 @@ MODERATION_ROWS = (
         "/claim",
         "become the owner of your room, if you are alone there",
         nothing(commands.ClaimRoom),
+        May.ACCOUNTS,
     ),
     Row(
         "room",
@@ -192,22 +206,39 @@ MODERATION_ROWS = (
         "/role NICK ROLE",
         "make an account owner, operator, voice, member or none",
         _role,
+        May.OPERATORS,
     ),
-    Row("invite", "/invite NICK", "let an account into your room for a day", _invite),
-    Row("kick", "/kick TARGET [REASON]", "send someone out of your room", _penalize("kick")),
+    Row(
+        "invite", "/invite NICK", "let an account into your room for a day", _invite, May.OPERATORS
+    ),
+    Row(
+        "kick",
+        "/kick TARGET [REASON]",
+        "send someone out of your room",
+        _penalize("kick"),
+        May.OPERATORS,
+    ),
     Row(
         "mute",
         "/mute [server] TARGET [TIME] [REASON]",
         "let someone say nothing; as for /ban",
         _penalize("mute"),
+        May.OPERATORS,
     ),
     Row(
         "ban",
         "/ban [server] TARGET [TIME] [REASON]",
         "keep someone out; TIME is 10m, 2h or 3d",
         _penalize("ban"),
+        May.OPERATORS,
     ),
-    Row("check", "/check TARGET", "show whom a mute or a ban of someone would hit", _check),
+    Row(
+        "check",
+        "/check TARGET",
+        "show whom a mute or a ban of someone would hit",
+        _check,
+        May.OPERATORS,
+    ),
     Row("pin", "/pin [ID|off]", "show the pinned message, pin another, or none", _pin),
     Row(
         "remove",
@@ -220,7 +251,17 @@ MODERATION_ROWS = (
         "/held [pass|drop ID]",
         "list the messages that wait, or pass or drop one",
         _held,
+        May.OPERATORS,
     ),
-    Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo),
-    Row("log", "/log [server] [N]", "show the last 20 actions in your room, or N", _log),
+    Row(
+        "announce", "/announce TEXT", "show a line to everyone on the server", _announce, May.SERVER
+    ),
+    Row("undo", "/undo [server] ACTION", "undo an action, such as A17", _undo, May.OPERATORS),
+    Row(
+        "log",
+        "/log [server] [N]",
+        "show the last 20 actions in your room, or N",
+        _log,
+        May.OPERATORS,
+    ),
 )

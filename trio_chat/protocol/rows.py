@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
@@ -30,14 +31,30 @@ class Misused(Exception):
     """
 
 
+class May(IntEnum):
+    """The people who may use a command. Each value includes those behind it."""
+
+    ANYONE = 0
+    ACCOUNTS = 1
+    """People who are logged in."""
+    OPERATORS = 2
+    """Operators and owners of a room that they are in."""
+    SERVER = 3
+    """Operators of the server."""
+
+
 @frozen
 class Row:
-    """One command: its name without the slash, its usage, a line of help, and its parser."""
+    """One command: its name without the slash, its usage, a line of help, and its parser.
+
+    `may` says whom `/help` shows it to. Whether a command is carried out is decided elsewhere.
+    """
 
     name: str
     usage: str
     help: str
     parse: Parse
+    may: May = May.ANYONE
 
     def record(self, arguments: str, settings: Settings) -> Command:
         """Make the record for these arguments.

@@ -12,8 +12,9 @@ from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.account_rows import ACCOUNT_ROWS, ROWS_OF_OTHERS
 from trio_chat.protocol.chat_rows import ROWS
+from trio_chat.protocol.events import Usage
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
-from trio_chat.protocol.rows import Row, first_word
+from trio_chat.protocol.rows import May, Row, first_word
 from trio_chat.protocol.text import clean_text, printable
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
     from trio_chat.config.settings import Settings
     from trio_chat.protocol.commands import Command, Handler
-    from trio_chat.protocol.events import Usage
-
 
 # Commands that few people need every day, by their usages: `/help` names only the group.
 GROUPS: Final = {
     "account": frozenset(row.usage for row in ACCOUNT_ROWS),
     "moderation": frozenset(row.usage for row in MODERATION_ROWS),
 }
+# The word after `/help` for the commands of everyone.
+ALL: Final = "all"
 GROUP_HELP: Final = {
     "account": "/help account - list the commands for logging in, and for your account",
     "moderation": "/help moderation - list the commands for owners and moderators of rooms",
@@ -123,24 +124,35 @@ def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Com
     return row.record(arguments, settings)
 
 
-def help_lines(table: Mapping[str, Row | Usage], command: str | None) -> list[str]:
-    """Return the help for a command or for one of `GROUPS`, or for all commands that are in none.
+def usages(table: Mapping[str, Row], may: May) -> list[Usage]:
+    """Return the commands that these people may use."""
+    return [Usage(row.name, row.usage, row.help) for row in table.values() if row.may <= may]
 
+
+def help_lines(
+    table: Mapping[str, Row | Usage], command: str | None, may: May = May.SERVER
+) -> list[str]:
+    """Return the help for a command, for one of `GROUPS`, for `all`, or for all that are in none.
+
+    Except for `all`, these are commands that people may use. One that is named is always explained.
     Raises `Refused` for an unknown command.
     """
+    shown = [row for row in table.values() if not (isinstance(row, Row) and row.may > may)]
     groups = {
         group: found
-        for group, usages in GROUPS.items()
-        if (found := [row for row in table.values() if row.usage in usages])
+        for group, known in GROUPS.items()
+        if (found := [row for row in shown if row.usage in known])
     }
     if command is None:
         named = [row for rows in groups.values() for row in rows]
-        everyday = [row for row in table.values() if row not in named]
+        everyday = [row for row in shown if row not in named]
         return [*map(_help_line, everyday), *(GROUP_HELP[group] for group in groups)]
     name = command.lower()
     if name in groups:
         return [*map(_help_line, groups[name])]
     row = table.get(name)
+    if row is None and name == ALL:
+        return [*map(_help_line, table.values())]
     if row is None:
         raise Refused("there is no such command; /help alone lists them", code=Code.UNKNOWN_COMMAND)
     return [_help_line(row)]

@@ -33,7 +33,7 @@ from trio_chat.remote.session import PendingAnswer, RemoteSession
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Answer, Hello, Limits, PersistentEntry
+    from trio_chat.protocol.events import Answer, Hello, Limits, PersistentEntry, Usage
     from trio_chat.remote.inbox import RemoteEvent
     from trio_chat.remote.socket import Document
 
@@ -75,10 +75,15 @@ class RemoteClient(AccountCalls, ModerationCalls):
 
     @property
     def hello(self) -> Hello:
-        """The server's version, limits and command table, as it said them when this client came."""
+        """The server's version and limits, as it said them when this client came."""
         if self._session.hello is None:
             raise NoConnection("the server has not said anything yet")
         return self._session.hello
+
+    @property
+    def commands(self) -> list[Usage]:
+        """The commands that this client may type now. That changes with logins and roles."""
+        return self._session.commands
 
     def __aiter__(self) -> RemoteClient:
         return self

@@ -15,6 +15,7 @@ from trio_chat.protocol.commands import MAX_HISTORY
 from trio_chat.protocol.events import (
     KICKED,
     PERSISTENT,
+    CommandsListed,
     Departed,
     Done,
     Ended,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Collection
 
-    from trio_chat.protocol.events import Event, PersistentEntry
+    from trio_chat.protocol.events import Event, PersistentEntry, Usage
     from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
@@ -54,7 +55,7 @@ LAST_WAIT = 30.0
 
 # The label of the first event of a connection, which answers no command.
 HELLO = "hello"
-UNSAID = (Hello, SessionResumed, Stopping, Done)
+UNSAID = (Hello, CommandsListed, SessionResumed, Stopping, Done)
 
 # Closes after which the client does not connect again: its own, a takeover, and a kick.
 FOR_GOOD = (1000, 1008, KICKED)
@@ -100,6 +101,8 @@ class RemoteSession:
         self.wanted_nick = nick
         # The server's hello, with the id and the token that the client resumes with.
         self.hello: Hello | None = None
+        # The commands that the client may type now.
+        self.commands: list[Usage] = []
         self._url = url
         self._ssl_context = ssl_context
         self._rooms = Rooms(self.inbox)
@@ -243,6 +246,8 @@ class RemoteSession:
         match event:
             case NickTaken(nick=nick):
                 self.nick = self.wanted_nick = nick
+            case Hello(commands=commands) | CommandsListed(commands=commands):
+                self.commands = commands
             case LoggedIn(person=person, nick=nick):
                 self.id, self.nick = person, nick
             case LoggedOut(person=person, nick=nick):

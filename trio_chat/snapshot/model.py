@@ -80,6 +80,7 @@ QueuedRecord: TypeAlias = (
     | commands.Pin
     | commands.ShowPin
     | commands.Remove
+    | commands.Announce
     | commands.Undo
     | commands.ShowActions
     | commands.ShowHeld

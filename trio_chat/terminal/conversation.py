@@ -82,10 +82,7 @@ class Conversation:
         self._in_room = in_room
         self._bell = bell
         self._view = View(client.id, client.nick, client.hello.greeting)
-        self._usages = usages(client.hello.commands)
         self._log_id = client.hello.log
-        # Names of the server's commands.
-        self._commands = {row.name for row in client.hello.commands}
         self._history = History(client, self._view, self._draw_soon)
         self._changed = trio.Event()
         # Why the connection ended last, and why the client has left, if it was not the person.
@@ -119,7 +116,8 @@ class Conversation:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
-            self._screen.set_ui_state(ui_state(self._view, self._usages))
+            usages_now = usages(self._client.commands)
+            self._screen.set_ui_state(ui_state(self._view, usages_now))
             if calls != self._view.windows.calls:
                 calls = self._view.windows.calls
                 if self._bell and trio.current_time() - rung >= RING_SECONDS:
@@ -237,7 +235,8 @@ class Conversation:
 
     async def _carry_out(self, text: str, window: Window) -> None:
         view, in_talk = self._view, isinstance(window, Talk)
-        match read_on_screen(text, self._commands, view.windows.rooms, in_talk=in_talk):
+        known = {row.name for row in self._client.commands}
+        match read_on_screen(text, known, view.windows.rooms, in_talk=in_talk):
             case Send(line=line):
                 await self._send(line, window)
             case SayPrivately(text=said) if isinstance(window, Talk):
@@ -266,7 +265,7 @@ class Conversation:
                 self._view.fail(reason)
 
     def _help(self, command: str | None) -> None:
-        rows = {usage.name: usage for usage in self._usages}
+        rows = {usage.name: usage for usage in usages(self._client.commands)}
         try:
             self._view.show(lines.answer(HelpShown(help_lines(rows, command))))
         except Refused as refused:

@@ -65,7 +65,6 @@ class Plain:
         self._logins = logins
         self._room = room
         self._fail = fail
-        self._commands = {row.name for row in client.hello.commands}
         self._input = _standard_input()
         self._writing = trio.Lock()
         self._why_it_ended = "the connection was closed"
@@ -132,6 +131,11 @@ class Plain:
         most = self._client.hello.limits.document_bytes
         return await trio.to_thread.run_sync(_read, self._input, most, abandon_on_cancel=True)
 
+    @property
+    def _names(self) -> set[str]:
+        """The names of the commands that this client may type."""
+        return {row.name for row in self._client.commands}
+
     def _text(self, line: bytes) -> str | None:
         """The text of a line; `None` for one that cannot be sent, which is told."""
         most = self._client.hello.limits.document_bytes
@@ -149,10 +153,10 @@ class Plain:
         text = self._text(line)
         if text is None:
             return True
-        if asks := asks_of(text, self._commands):
+        if asks := asks_of(text, self._names):
             await self._send_confidential(text.strip(), asks)
             return True
-        match read_typed(text, self._commands):
+        match read_typed(text, self._names):
             case LeaveChat():
                 return False
             case ShowHelp(command=command):

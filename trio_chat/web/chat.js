@@ -553,6 +553,9 @@ const HANDLERS = new Map(Object.entries({
   departed: (chat, _, place) => chat.departed(place),
   members_listed: (chat, event, place) => chat.membersListed(event, place),
   missed: (_, event, place) => place?.miss(event.count),
+  commands_listed: (chat, { commands }) => {
+    chat.session.hello.commands = commands;
+  },
   pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
     chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
   },

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused, nobody_to_resume
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.rows import May
+from trio_chat.protocol.table import usages
 from trio_chat.version import version
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Sessions:
         self._resumption = resumption
         self._enforce = enforce
         self._log = log
-        self._usages = [events.Usage(row.name, row.usage, row.help) for row in table.values()]
+        # Everyone is a guest at first.
+        self._usages = usages(table, May.ANYONE)
         self.handlers: Handlers = {
             commands.Greet: self._greet,
             commands.ShowGreeting: self._show_greeting,
@@ -68,6 +71,7 @@ class Sessions:
             return
         if settings.resume_grace:
             user.token = secrets.token_urlsafe(TOKEN_BYTES)
+        session.may = May.ANYONE
         hello = events.Hello(
             client=user.id,
             nick=user.nick,
