@@ -278,6 +278,13 @@ def bench_logins(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_bans(session: nox.Session) -> None:
+    """Measure what connections and joins cost with 10,000 bans; `-- --rounds N`."""
+    install(session, "bench", ".")
+    session.run("python", "benchmarks/bans.py", *session.posargs)
+
+
+@nox.session
 def bench_transports(session: nox.Session) -> None:
     """Measure WebSocket clients beside line clients; `-- --rounds N --loads LOAD ...`."""
     install(session, "bench", ".")
