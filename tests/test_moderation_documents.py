@@ -59,6 +59,7 @@ EXAMPLES = [
     ("show_held", AT_GO, commands.ShowHeld("#go")),
     ("judge_held", {"verb": "pass", "number": 7, **AT_GO}, commands.JudgeHeld("pass", 7, "#go")),
     ("announce", {"text": "tea"}, commands.Announce("tea")),
+    ("set_raid", {"seconds": 600, **AT_GO}, commands.SetRaid(600, 300, "#go")),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),
     ("show_actions", AT_GO, commands.ShowActions(20, None, "#go")),
 ]

@@ -30,6 +30,7 @@ from snapshots import hand_over, succeed
 from test_persons import PASSWORD, FakePeople
 
 from trio_chat import Settings, open_chat
+from trio_chat.moderation import rules
 from trio_chat.moderation.rules import Penalty
 from trio_chat.people import networks
 from trio_chat.protocol.events import Acted, Said, TopicSet
@@ -101,6 +102,11 @@ class Judge:
         is_older = person.startswith("a.") and Penalty.read(found).spares > 1.0
         return not is_older and self.role(person) == 0
 
+    def is_held(self, person: str) -> bool:
+        """Whether messages of somebody wait. All accounts here are old, and all guests new."""
+        is_new = not person.startswith("a.") and not self.role(person)
+        return is_new and ("raid" in self.fields or "set new-people" in self.fields)
+
     def may_enter(self, person: str, tag: str) -> bool:
         if self.role(person) >= MODERATOR:
             return True
@@ -114,7 +120,7 @@ class Judge:
     def may_say(self, person: str, tag: str, *, topic: bool = False) -> bool:
         if self.role(person) >= MODERATOR:
             return True
-        if self.has_penalty("mute", person, tag):
+        if self.has_penalty("mute", person, tag) or self.is_held(person):
             return False
         if topic and self.fields.get("set topic") == "operators":
             return False
@@ -201,6 +207,7 @@ class ModerationMachine(RuleBasedStateMachine):
             mock.patch.object(logging.getLogger("trio_chat"), "error", self._note_error),
             mock.patch.object(opening, "_open_people", people_of_the_test),
             mock.patch.object(networks, "is_local", return_value=False),
+            mock.patch.object(rules, "RAID_SLOW", 0),  # nobody here waits
             mock.patch.dict(sqlite_file.SYNCHRONOUS, {"process": "OFF"}),
         ]
         for patch in self.patches:
@@ -362,6 +369,8 @@ class ModerationMachine(RuleBasedStateMachine):
             [
                 *("/claim", "/claim", "/leave", "/room join accounts", "/room join members"),
                 *("/room join all", "/room speak voice", "/room speak accounts", "/room speak all"),
+                *("/room new-people hold", "/room new-people free", "/raid 30m", "/raid off"),
+                *("/held", "/held drop 1"),
                 *("/room topic operators", "/room history members", "/log", "/history", "/room"),
             ]
         ),

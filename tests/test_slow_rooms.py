@@ -61,7 +61,7 @@ def test_a_number_beyond_the_bounds_is_refused(word: str) -> None:
 def test_each_number_has_one_form() -> None:
     slow = SETTINGS["slow"]
     assert [slow.read(word) for word in ("0", "007", "3600", "")] == ["0", "7", "3600", None]
-    assert RoomRules({"set slow": "x"}).slow == RoomRules({}).slow == 0
+    assert RoomRules({"set slow": "x"}).slow(0) == RoomRules({}).slow(0) == 0
 
 
 async def test_nobody_speaks_twice_within_the_time(people) -> None:

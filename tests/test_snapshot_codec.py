@@ -74,6 +74,7 @@ from trio_chat.protocol.commands import (
     Say,
     Search,
     Served,
+    SetRaid,
     SetRole,
     SetRoom,
     SetTopic,
@@ -180,6 +181,7 @@ QUEUED_SINCE: list[QueuedRecord] = [
     ShowActions(20, None, "#x"),
     ShowHeld("#x"),
     JudgeHeld("drop", 7, "#x"),
+    SetRaid(600, 60, "#x"),
 ]
 # And those of clients of IRC.
 QUEUED_OF_IRC: list[QueuedRecord] = [

@@ -186,6 +186,18 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         "`pass` or `drop` a message that waits",
     ),
     "announce": Form(commands.Announce, {"text": MESSAGE}, "show a line to everyone on the server"),
+    "set_raid": Form(
+        commands.SetRaid,
+        {
+            "seconds": number("seconds", 0, commands.LONGEST_RAID, commands.USUAL_RAID),
+            "since": number("since", 1, LONGEST, commands.RAID_SINCE),
+            "room": ROOM,
+        },
+        (
+            "have messages of people wait who came within the last `since` seconds, or come in the "
+            "next `seconds`; 0 ends that"
+        ),
+    ),
     "undo": Form(
         commands.Undo,
         {"action": number("action", 1, commands.MAX_POSITION), "room": ROOM},

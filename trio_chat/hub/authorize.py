@@ -71,7 +71,7 @@ class Authorize:
             user.person,
             self.tags(user),
             account is not None,
-            0.0 if account is None else account.since,
+            user.since if account is None else account.since,
         )
 
     def tags(self, user: User) -> tuple[str, ...]:

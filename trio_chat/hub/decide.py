@@ -127,7 +127,7 @@ class Decide:
             **removals.handlers,
             **Announcing(collect, authorize).handlers,
             **Pins(collect, ruling, log).handlers,
-            **Holding(state, collect, authorize, log).handlers,
+            **Holding(state, collect, ruling, log).handlers,
             **Checks(state, collect, authorize, targets, log).handlers,
             **sessions.handlers,
             commands.Help: self._help,

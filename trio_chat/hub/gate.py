@@ -39,12 +39,14 @@ class Gate:
         rules, pace = room.rules, room.pace
         if rules is None or pace is None or self._authorize.role(user, rules) >= Role.VOICE:
             return
-        ids, ago = (user.person, user.id), 0.0
+        if self._authorize.is_held(user, rules):
+            return  # their messages wait in any case
+        ids, ago, now = (user.person, user.id), 0.0, time.time()
         if not self._collect.has_spoken(room.name, ids):
             ago = pace.ago(ids, trio.current_time())
-            if user.account is None and user.since <= (now := time.time()):
+            if user.account is None and user.since <= now:
                 ago = min(ago, now - user.since)  # else a guest would come again for each message
-        if (wait := math.ceil(rules.slow - ago)) > 0:
+        if (wait := math.ceil(rules.slow(now) - ago)) > 0:
             sentence = f"{room.shown} is slow: you may speak there again in {_wait(wait)}"
             raise Refused(sentence, code=Code.TOO_SOON)
 

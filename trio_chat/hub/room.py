@@ -89,8 +89,8 @@ class Room:
     def rule(self, fields: Mapping[str, str]) -> None:
         """Take these fields as the rules from now on."""
         self.rules = RoomRules.of(fields)
-        is_slow = self.rules is not None and self.rules.slow > 0
-        self.pace = (self.pace or Pace()) if is_slow else None
+        may_be_slow = self.rules is not None and self.rules.may_be_slow
+        self.pace = (self.pace or Pace()) if may_be_slow else None
 
     def note(self, entries: Sequence[Said | Acted | TopicSet]) -> None:
         """Note who has spoken now, if the room is slow."""

@@ -9,6 +9,7 @@ A field is found by its name, so ten thousand bans cost a join no more than none
 | `set NAME` | the value of a setting |
 | `invite PERSON` | the second since 1970 when it ends |
 | `pin` | the position of an entry |
+| `raid` | a `Raid` as JSON |
 
 TARGET is the id of an account, or `net:` and the tag of a network.
 """
@@ -26,6 +27,8 @@ from attrs import frozen
 from trio_chat.errors import Code, Refused
 from trio_chat.moderation.spans import DAY, describe_end
 
+# Seconds between two messages of one person while there is a raid.
+RAID_SLOW: Final = 10
 # Seconds for which an account is new.
 NEW_SECONDS: Final = DAY
 
@@ -130,11 +133,29 @@ class Penalty:
 
 
 @frozen
+class Raid:
+    """A raid on a room, in seconds since 1970: its end, and since when people are newcomers."""
+
+    until: float
+    since: float
+
+    def write(self) -> str:
+        """Return the value of a field."""
+        return json.dumps([self.until, self.since])
+
+    @classmethod
+    def read(cls, value: str) -> Raid:
+        """Read the value of a field. Later versions may add items."""
+        until, since, *_ = json.loads(value)
+        return cls(until, since)
+
+
+@frozen
 class Who:
     """A user as rules see it.
 
-    `networks` has the tags of its networks. `since` is when its account was made, or `None` without
-    an account.
+    `networks` has the tags of its networks. `since` is when its account was made, or when the user
+    came if there is none.
     """
 
     person: str
@@ -195,14 +216,30 @@ class RoomRules:
 
     def holds(self, who: Who, now: float) -> bool:
         """Whether messages of a user wait for a moderator, as the user is new."""
-        if self.role(who.person) > Role.NONE or self.setting("new-people") == "free":
+        if self.role(who.person) > Role.NONE:
+            return False
+        raid = self.raid(now)
+        if raid is not None and who.since >= raid.since:
+            return True
+        if self.setting("new-people") == "free":
             return False
         return not who.account or now - who.since < NEW_SECONDS
 
+    def raid(self, now: float) -> Raid | None:
+        """Return the raid that there is now."""
+        value = self._fields.get("raid")
+        raid = None if value is None else Raid.read(value)
+        return None if raid is None or raid.until <= now else raid
+
     @property
-    def slow(self) -> int:
-        """The least seconds between two messages of one person."""
-        return int(self.setting("slow"))
+    def may_be_slow(self) -> bool:
+        """Whether people may have to wait between two messages, now or later."""
+        return "set slow" in self._fields or "raid" in self._fields
+
+    def slow(self, now: float) -> int:
+        """Return the least seconds between two messages of one person."""
+        seconds = int(self.setting("slow"))
+        return seconds if self.raid(now) is None else max(seconds, RAID_SLOW)
 
     def penalty(self, kind: str, who: Who, now: float) -> Penalty | None:
         """Return the mute or ban that counts for a user now. People with a role have none."""
@@ -250,6 +287,8 @@ def _is_over(name: str, value: str, now: float) -> bool:
     kind = name.partition(" ")[0]
     if kind == "invite":
         return float(value) <= now
+    if kind == "raid":
+        return Raid.read(value).until <= now
     if kind in {"mute", "ban"}:
         return not Penalty.read(value).counts(now)
     return False

@@ -447,6 +447,24 @@ class JudgeHeld:
     room: str | None = None
 
 
+# Seconds: a raid without a time, the longest, and how far one looks back.
+USUAL_RAID: Final = 30 * 60
+LONGEST_RAID: Final = 86_400
+RAID_SINCE: Final = 5 * 60
+
+
+@define
+class SetRaid:
+    """Have messages of newcomers wait for so many seconds; 0 ends that.
+
+    Newcomers are those who came within the last `since` seconds, and those who come later.
+    """
+
+    seconds: int = USUAL_RAID
+    since: int = RAID_SINCE
+    room: str | None = None
+
+
 @define
 class LabelledCommand:
     """A command with an id from its client; the answer carries the same id."""
@@ -584,6 +602,7 @@ Command: TypeAlias = (
     | ShowActions
     | ShowHeld
     | JudgeHeld
+    | SetRaid
     | LabelledCommand
     | Custom
     | Refuse
@@ -611,7 +630,7 @@ SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteA
 IN_A_ROOM = (
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
-    *(Undo, ShowActions, ShowHeld, JudgeHeld, Ignore, Pin, ShowPin),
+    *(Undo, ShowActions, ShowHeld, JudgeHeld, SetRaid, Ignore, Pin, ShowPin),
 )
 
 Outcome: TypeAlias = Notice | Say | Act | SetTopic

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.moderation.rules import GIVEN, SETTINGS
-from trio_chat.moderation.spans import is_span, parse_span
+from trio_chat.moderation.spans import LONGEST, is_span, parse_span
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import SERVER, parse_nick
 from trio_chat.protocol.rows import (
@@ -186,6 +186,24 @@ def _held(arguments: str, _: Settings) -> Command:
     return commands.JudgeHeld(verb, number(digits, commands.MAX_POSITION, wrong))
 
 
+def _raid(arguments: str, _: Settings) -> Command:
+    words = arguments.lower().split()
+    since = commands.RAID_SINCE
+    if "since" in words:
+        words, after = words[: words.index("since")], words[words.index("since") + 1 :]
+        if len(after) != 1:
+            raise Misused("a TIME follows since")
+        since = parse_span(after[0]) or LONGEST
+    if words == ["off"]:
+        return commands.SetRaid(0)
+    if len(words) > 1:
+        raise Misused
+    seconds = parse_span(words[0]) if words else commands.USUAL_RAID
+    if seconds is None or seconds > commands.LONGEST_RAID:
+        raise Misused("TIME must be at most 1d")
+    return commands.SetRaid(seconds, since)
+
+
 # These are part of a table with accounts: an account owns a room.
 MODERATION_ROWS = (
     Row(
@@ -251,6 +269,13 @@ MODERATION_ROWS = (
         "/held [pass|drop ID]",
         "list the messages that wait, or pass or drop one",
         _held,
+        May.OPERATORS,
+    ),
+    Row(
+        "raid",
+        "/raid [TIME|off] [since TIME]",
+        "have messages of newcomers wait",
+        _raid,
         May.OPERATORS,
     ),
     Row(

@@ -81,7 +81,7 @@ NEWS: Final = (
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
     *(commands.Pin, commands.ShowPin, commands.Remove),
-    *(commands.ShowHeld, commands.JudgeHeld, commands.Announce),
+    *(commands.ShowHeld, commands.JudgeHeld, commands.SetRaid, commands.Announce),
 )
 
 # Of a value that is wrong, characters that are repeated.

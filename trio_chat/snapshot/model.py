@@ -85,6 +85,7 @@ QueuedRecord: TypeAlias = (
     | commands.ShowActions
     | commands.ShowHeld
     | commands.JudgeHeld
+    | commands.SetRaid
     | commands.Refuse
     | commands.Answer
     | commands.Served

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -11,17 +12,18 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import KINDS
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.moderation.rules import Role, check_rank
+from trio_chat.hub.handlers.ruling import cannot_hold
+from trio_chat.moderation.rules import Raid, Role, RoomRules, check_rank
+from trio_chat.moderation.spans import describe_end, describe_span
 from trio_chat.protocol import commands, events
 from trio_chat.roomlog.holding import no_such_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.ruling import Ruling
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
@@ -36,19 +38,19 @@ MESSAGES: Final[dict[str, type[events.Said | events.Acted]]] = {
 class Holding:
     """Handles what operators of rooms do with held messages."""
 
-    def __init__(self, state: State, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
+    def __init__(self, state: State, collect: Collect, ruling: Ruling, log: RoomLog) -> None:
         self._state = state
         self._collect = collect
-        self._authorize = authorize
+        self._ruling = ruling
         self._log = log
         self.handlers: Handlers = {
             commands.ShowHeld: self._show,
             commands.JudgeHeld: self._judge,
+            commands.SetRaid: self._set_raid,
         }
 
     def _room(self, session: Session, name: str | None) -> Room:
-        room = room_meant(session.user, name)
-        role = self._authorize.role(session.user, room.rules)
+        room, role = self._ruling.moderated(session, name)
         check_rank(role, Role.NONE, "see what waits")
         return room
 
@@ -82,6 +84,28 @@ class Holding:
         else:
             draft = evolve(_held(room, one), state="dropped", by=by)
         self._collect.draft(session, draft, draft.done if session.encoding.for_people else None)
+
+    def _set_raid(self, session: Session, record: commands.SetRaid) -> None:
+        room, role = self._ruling.moderated(session, record.room)
+        check_rank(role, Role.NONE, "say that there is a raid")
+        if self._collect.shares_log:
+            raise cannot_hold()
+        now = time.time()
+        before = (room.rules or RoomRules({})).raid(now)
+        if not record.seconds:
+            if before is None:
+                raise Refused(f"there is no raid in {room.shown}", code=Code.NO_SUCH_ACTION)
+            self._ruling.rule(session, room, "ended the raid", {"raid": None})
+            return
+        until, since = round(now + record.seconds), now - record.since
+        if before is not None:
+            since = min(since, before.since)  # else people of the same raid would be let in
+        text = (
+            f"holds messages of newcomers, because of a raid, {describe_span(record.seconds)} "
+            f"({describe_end(until, now)})"
+        )
+        changes = {"raid": Raid(until, round(since)).write()}
+        self._ruling.rule(session, room, text, changes)
 
     def _message(self, one: Waiting) -> events.Said | events.Acted:
         """Return a message as its author says it now. Raises `Refused`."""

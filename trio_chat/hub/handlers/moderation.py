@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.hub.handlers.ruling import Ruling
+from trio_chat.hub.handlers.ruling import Ruling, cannot_hold
 from trio_chat.moderation.rules import (
     SETTINGS,
     Penalty,
@@ -22,7 +22,7 @@ from trio_chat.moderation.rules import (
     check_change,
     check_rank,
 )
-from trio_chat.moderation.spans import DAY, HOUR, MINUTE, describe_span
+from trio_chat.moderation.spans import DAY, HOUR, MINUTE, describe_end, describe_span
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER
 
@@ -123,14 +123,16 @@ class Moderation:
         rules = room.rules or RoomRules({})
         role = self._authorize.role(session.user, room.rules)
         settings = [events.RoomSetting(name, rules.setting(name)) for name in SETTINGS]
+        now = time.time()
+        if (raid := rules.raid(now)) is not None:
+            settings.append(events.RoomSetting("raid", describe_end(raid.until, now)))
         self._collect.reply(session, events.RulesShown(room.name, room.shown, role.word, settings))
 
     def _set_room(self, session: Session, record: commands.SetRoom) -> None:
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
         if record.setting == "new-people" and self._collect.shares_log:
-            sentence = "no message can wait here: the server's store is on Redis"
-            raise Refused(sentence, code=Code.NO_MODERATORS)
+            raise cannot_hold()
         usual = SETTINGS[record.setting].values[0]
         value = None if record.value == usual else record.value
         text = f"set {record.setting} to {record.value}"
