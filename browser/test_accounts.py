@@ -402,7 +402,7 @@ def test_a_connection_that_others_can_read_takes_no_password(serve, visit, cable
     john.type("/register")
     fill(john.page, fresh=PASSWORD, again=PASSWORD)
     expect(john.page.locator("#login-error")).to_have_text(
-        "This connection is not encrypted: use TLS, or log in on the page."
+        "This connection is not encrypted: use TLS (https, wss)."
     )
 
 

@@ -303,8 +303,25 @@ def test_accounts_are_backed_up_while_the_daemon_runs(
         2, f"trio-chat: {copy} is no file of trio-chat's: give another file\n"
     )  # fmt: skip
 
+    restore = ("store", "restore", "--accounts", "--force", str(copy), f"sqlite:{rooms}")
+    ran = run(*restore)
+    assert ran.code != 0  # a daemon uses them
     log_of(daemon)
-    copy.replace(rooms.with_name("chat.people.db"))
+    people = rooms.with_name("chat.people.db")
+    before = people.read_bytes()
+    ran = run(*(word for word in restore if word != "--force"))
+    assert (ran.code, ran.err) == (
+        2, f"trio-chat: {people} exists: give another file, or --force to replace it\n"
+    )  # fmt: skip
+    ran = run("store", "restore", "--accounts", "--force", str(rooms), f"sqlite:{rooms}")
+    assert ran.code == 2  # no accounts are in there
+    assert people.read_bytes() == before
+    ran = run(*restore)
+    assert (ran.code, ran.err, ran.out) == (0, "", f"{people} has the accounts of {copy}\n")
+    assert stat.S_IMODE(people.stat().st_mode) == 0o600
+    assert sorted(file.name for file in rooms.parent.glob("chat*")) == [
+        "chat.db", "chat.db.lock", "chat.people.db"
+    ]  # fmt: skip
     recovers(device(talk, start("--store", f"sqlite:{rooms}")), "john", code)
 
 

@@ -40,6 +40,7 @@ EXAMPLES = [
     ("list_devices", {}, commands.ListDevices()),
     ("revoke_device", {"number": 3}, commands.RevokeDevice(3)),
     ("export_account", {}, commands.ExportAccount()),
+    ("renew_recovery", {"password": "secret"}, commands.RenewRecovery("secret")),
     ("delete_account", {"password": "secret"}, commands.DeleteAccount("secret")),
 ]
 

@@ -107,6 +107,27 @@ async def test_a_recovery_code_sets_a_new_password_once(store: str) -> None:
             assert (await john.ask("login", name="john", password=ANOTHER))["type"] == "logged_in"
 
 
+async def test_a_person_gets_another_recovery_code(store: str) -> None:
+    async with open_chat(Settings(store=store)) as chat:
+        async with document_client(chat, nick="john") as john:
+            first = (await register(john))["recovery"]
+            assert (await john.ask("renew_recovery", password=WRONG))["code"] == "wrong_password"
+            answer = await john.ask("renew_recovery", password=PASSWORD)
+            assert answer["type"] == "recovery_renewed"
+        async with document_client(chat) as john:
+            refusal = await john.ask("renew_recovery", password=PASSWORD)
+            assert refusal["code"] == "not_logged_in"
+            old = await john.ask("recover", name="john", code=first, password=ANOTHER)
+            assert old["code"] == "wrong_password"
+            code = answer["recovery"]
+            new = await john.ask("recover", name="john", code=code, password=ANOTHER)
+            assert new["type"] == "logged_in"
+        async with line_client(chat) as john:
+            await answer_of(john, "/login john", ANOTHER)
+            recovery = await answer_of(john, "/account recovery", ANOTHER)
+            assert recovery.startswith("> your recovery code is ")
+
+
 async def test_a_person_sees_all_that_is_kept_and_deletes_it(store: str, tmp_path: Path) -> None:
     async with open_chat(Settings(store=store)) as chat, document_client(chat, nick="john") as john:
         person = (await register(john, device="page"))["person"]
@@ -191,6 +212,7 @@ WRITING = {
     "register": ("set_password", {"password": PASSWORD}),
     "recover": ("set_password", {"name": "john", "password": ANOTHER}),
     "change_password": ("set_password", {"old": PASSWORD, "new": ANOTHER}),
+    "renew_recovery": ("set_recovery", {"password": PASSWORD}),
     "delete_account": ("delete", {"password": PASSWORD}),
 }
 
@@ -239,9 +261,12 @@ async def test_what_is_written_before_an_upgrade_is_answered(
         await until(lambda: any(s.query for s in old._hub.state.sessions), "the query")
         async with successor(old):
             answer = await john.receive()
-            expected = "logged_out" if command == "delete_account" else "logged_in"
+            others = {"delete_account": "logged_out", "renew_recovery": "recovery_renewed"}
+            expected = others.get(command, "logged_in")
             assert answer["type"] == expected, answer
-            assert bool(answer.get("recovery")) == (command in ("register", "recover"))
+            assert bool(answer.get("recovery")) == (
+                command in ("register", "recover", "renew_recovery")
+            )
             assert await john.sync() == []
 
 

@@ -14,7 +14,15 @@ from loopback import chat_on_tcp, until
 from people import until_line
 from snapshots import successor
 
-from trio_chat import Credentials, Expiring, Identity, Refused, Settings, open_chat
+from trio_chat import (
+    Credentials,
+    Expiring,
+    Identity,
+    NickTaken,
+    Refused,
+    Settings,
+    open_chat,
+)
 from trio_chat.hub import expiry
 from trio_chat.people import authority
 from trio_chat.protocol import account_rows
@@ -103,6 +111,27 @@ async def test_a_person_takes_the_nick_of_a_guest_but_of_no_other_person() -> No
         site.nick = "mary"
         assert (await with_token(another))["person"] == "x.8"
         assert (await with_token(john))["code"] == "logged_in"  # as somebody else
+
+
+async def test_clients_of_programs_know_that_they_have_lost_their_nick() -> None:
+    async with (
+        chat_on_tcp(open_with={"authenticate": Site()}) as (chat, port),
+        open_client(f"ws://127.0.0.1:{port}/ws", nick="john") as remote,
+        document_client(chat) as john,
+    ):
+        await with_token(john)
+        async for event in remote:
+            if event == NickTaken("anonymous"):
+                break
+        assert remote.nick == "anonymous"
+    async with (
+        open_chat(authenticate=Site()) as chat,
+        chat.connect(nick="john") as bot,
+        document_client(chat) as john,
+    ):
+        await with_token(john)
+        assert await anext(bot) == NickTaken("anonymous")
+        assert bot.nick == "anonymous"
 
 
 @pytest.mark.parametrize(

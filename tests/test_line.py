@@ -585,6 +585,13 @@ EVENTS = [
         ),
     ),
     (events.LoggedOut("1", "anonymous"), "> you are logged out: I will call you anonymous"),
+    (
+        events.RecoveryRenewed("c0de"),
+        (
+            "> your recovery code is c0de: keep it, as it is shown only now. "
+            "With /recover and your nick it lets you in if you forget your password"
+        ),
+    ),
     (events.Expiring(59.7), "> your login ends in 60 seconds"),
     (
         events.DevicesListed([events.Device(2, "page", 1_800_000_000.0, 1_800_090_000.0)]),

@@ -203,6 +203,17 @@ async def test_who_has_the_nick_of_an_account_loses_it_to_its_owner(people) -> N
         assert owner.link.lines() == ["> anonymous (to you): hi"]
 
 
+async def test_a_program_learns_that_it_has_lost_its_nick(people) -> None:
+    async with running_hub(people=people) as run:
+        people.accounts.clear()
+        guest = await run.program("john")
+        people.add("john")
+        await run.turn(run.client(), log_in("john"))
+        taken, notice = guest.link.documents()
+        assert taken == {"type": "nick_taken", "nick": "anonymous"}
+        assert notice["text"] == DISPLACED
+
+
 async def test_registering_makes_an_account_of_the_nick(people) -> None:
     async with running_hub(people=people) as run:
         client = run.client()

@@ -19,6 +19,10 @@ LOGIN = LogIn(parse_nick("john", 32), "secret")
 NOT_ENCRYPTED = Refuse(
     "this connection is not encrypted: use TLS, or log in on the page", Code.NOT_ENCRYPTED
 )
+# The page reads this, so it does not send anybody to the page.
+DOCUMENT_REFUSED = Refuse(
+    "this connection is not encrypted: use TLS (https, wss)", Code.NOT_ENCRYPTED
+)
 FAR = "192.0.2.7"
 LINES = b"/login john\nsecret\n"
 DOCUMENT = frame(0x81, json.dumps({"type": "login", "name": "john", "password": "secret"}).encode())
@@ -34,7 +38,8 @@ def taken(data: bytes, **how: object) -> bool:
 def takes(data: bytes, address: str, networks: tuple[str, ...] = (), **how: object) -> bool:
     settings = Settings(rate_limit=None, private_networks=networks)
     came = records(FedLink([data[:-1], data[-1:]], address), settings=settings, **how)
-    assert (LOGIN in came) != (NOT_ENCRYPTED in came)
+    refused = NOT_ENCRYPTED if data.endswith(LINES) else DOCUMENT_REFUSED
+    assert (LOGIN in came) != (refused in came)
     return LOGIN in came
 
 
@@ -99,4 +104,4 @@ def test_with_warn_a_document_is_taken_anywhere() -> None:
 
 def test_a_refused_document_keeps_its_label() -> None:
     came = records(FedLink([REQUEST + WITH_TOKEN], FAR))
-    assert LabelledCommand(NOT_ENCRYPTED, "1") in came
+    assert LabelledCommand(DOCUMENT_REFUSED, "1") in came

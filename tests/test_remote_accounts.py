@@ -29,6 +29,7 @@ from trio_chat.remote import (
     session,
 )
 from trio_chat.remote.parse import parse_event
+from trio_chat.terminal.accounts import Confidential, before, carry_out
 from trio_chat.transports import first_bytes
 
 
@@ -227,6 +228,35 @@ async def test_a_logout_by_another_device_is_told(store: str) -> None:
         await other.delete(PASSWORD)
         assert await event_of(john, LoggedOut) == LoggedOut(alone, "anonymous")
         assert (john.id, john.nick) == (alone, "anonymous")
+
+
+async def test_a_logout_at_a_terminal_ends_the_token(store: str) -> None:
+    async with running(store) as (_, port), open_client(url(port), nick="john") as john:
+        made = await john.register(PASSWORD, "laptop")
+        assert john.device == made.number
+        await before(john, "/logout now")  # is refused
+        assert [device.number for device in await john.devices()] == [made.number]
+        await before(john, " /LOGOUT ")
+        assert await john.devices() == []
+        await before(john, "/logout")  # the token has ended, which is no fault
+        await john.log_out()
+        assert john.device == 0
+        with pytest.raises(Refused):
+            await john.authenticate(made.token)
+        await john.log_in("john", PASSWORD)
+        assert john.device == 0
+
+
+async def test_a_remote_client_gets_another_recovery_code(store: str) -> None:
+    async with running(store) as (_, port), open_client(url(port), nick="john") as john:
+        made = await john.register(PASSWORD)
+        command = Confidential("/account Recovery", (PASSWORD,))
+        shown = await carry_out(john, command, None)
+        assert shown is not None
+        assert shown.recovery not in {"", made.recovery}
+        assert shown.recovery not in repr(shown)
+        await john.log_out()
+        await john.recover("john", shown.recovery, WRONG)
 
 
 async def test_resuming_knows_of_a_login_whose_answer_was_lost() -> None:

@@ -26,6 +26,7 @@ from trio_chat.protocol.commands import (
     Recover,
     Refuse,
     Register,
+    RenewRecovery,
     Say,
     ShowGreeting,
     SwitchEncoding,
@@ -92,6 +93,7 @@ def sent(records: list[Command]) -> bytes:
         (b"/register\nsecret\nsecret\n", Register("secret")),
         (b"/password\nold\nnew\nnew\n", ChangePassword("old", "new")),
         (b"/recover john\nc0de\nnew\n", Recover(JOHN, "c0de", "new")),
+        (b"/account Recovery\nsecret\n", RenewRecovery("secret")),
         (b"/account delete\nsecret\n", DeleteAccount("secret")),
     ],
 )

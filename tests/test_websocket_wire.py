@@ -294,6 +294,7 @@ EVENTS = [
     events.LoggedIn("a.jack", "jack", "a token", "a code"),
     events.LoggedOut("id", "anonymous"),
     events.Expiring(59.5),
+    events.RecoveryRenewed("a code"),
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
     events.CommandsListed([events.Usage("a", "b", "c")]),

@@ -104,15 +104,26 @@ def backup(
 @click.argument("backup", metavar="BACKUP")
 @click.argument("target", metavar="[TARGET]", required=False)
 @force_option
+@click.option("--accounts", is_flag=True, help="Restore the accounts beside these rooms instead.")
 @of_a_daemon
-def restore(named: Callable[[], str], backup: str, target: str | None, *, force: bool) -> None:
+def restore(
+    named: Callable[[], str], backup: str, target: str | None, *, force: bool, accounts: bool
+) -> None:
     """Make a daemon's store of a backup.
 
     Stop the daemon first. TARGET is its file, as sqlite:PATH; by default, that of a daemon on port
     8888. BACKUP is checked, and stays as it is. Clients take the restored log for a new one: they
-    may have seen more than it holds.
+    may have seen more than it holds. With --accounts, BACKUP has accounts, and the rooms stay as
+    they are.
     """
     target = target or named()
+    if accounts:
+        rooms = file_of(target)
+        beside = people_path(rooms)
+        with progress() as told:
+            backups.restore_beside(file_of(backup), beside, rooms, told, form=PEOPLE, force=force)
+        show(escaped(f"{beside} has the accounts of {backup}"))
+        return
     with progress() as told:
         held = backups.restore(file_of(backup), file_of(target), told, force=force)
     show(escaped(f"{target} has {held.entries:,} entries in {held.rooms:,} rooms of {backup}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.forms import STRING, SURROGATE, Field, Form, number, string
-from trio_chat.dialects.secrets import NOT_ENCRYPTED
+from trio_chat.dialects.secrets import NOT_ENCRYPTED_HERE
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import parse_nick
@@ -27,7 +27,7 @@ def _secret(what: str) -> Field:
 
     def read(value: object, context: Context) -> str:
         if not context.private and context.settings.plaintext_passwords == "refuse":
-            raise Refused(NOT_ENCRYPTED, code=Code.NOT_ENCRYPTED)
+            raise Refused(NOT_ENCRYPTED_HERE, code=Code.NOT_ENCRYPTED)
         secret = string(value, what)
         if not secret or SURROGATE.search(secret):
             raise Refused(f"{what} must be a text with characters", code=Code.BAD_TEXT)
@@ -92,6 +92,11 @@ ACCOUNT_FORMS: Final[dict[str, Form]] = {
     ),
     "export_account": Form(
         commands.ExportAccount, {}, "ask for all that the server keeps of the account"
+    ),
+    "renew_recovery": Form(
+        commands.RenewRecovery,
+        {"password": _PASSWORD},
+        "make a new recovery code, in place of the one before",
     ),
     "delete_account": Form(commands.DeleteAccount, {"password": _PASSWORD}, "delete the account"),
 }

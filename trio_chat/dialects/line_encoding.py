@@ -38,6 +38,7 @@ from trio_chat.protocol.events import (
     NickTaken,
     Notice,
     PinShown,
+    RecoveryRenewed,
     Refusal,
     Removed,
     Renamed,
@@ -102,11 +103,15 @@ def _told(event: Told) -> str:
 def _logged_in(event: LoggedIn) -> str:
     lines = [f"> you are logged in: I will call you {event.nick}"]
     if event.recovery:
-        lines.append(
-            f"> your recovery code is {event.recovery}: keep it, as it is shown only now. "
-            f"With /recover {event.nick} it lets you in if you forget your password"
-        )
+        lines.append(_recovery(event.recovery, event.nick))
     return "\n".join(lines)
+
+
+def _recovery(code: str, nick: str) -> str:
+    return (
+        f"> your recovery code is {code}: keep it, as it is shown only now. "
+        f"With /recover {nick} it lets you in if you forget your password"
+    )
 
 
 def _rules_shown(event: RulesShown) -> str:
@@ -243,6 +248,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     LoggedIn: _logged_in,
     Expiring: lambda e: f"> your login ends in {e.seconds:.0f} seconds",
     LoggedOut: lambda e: f"> you are logged out: I will call you {e.nick}",
+    RecoveryRenewed: lambda e: _recovery(e.recovery, "and your nick"),
     DevicesListed: _devices_listed,
     Ignores: lambda e: f"> you ignore {_list([who.nick for who in e.people], 0) or 'nobody'}",
     RulesShown: _rules_shown,

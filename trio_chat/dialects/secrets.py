@@ -22,6 +22,7 @@ from trio_chat.protocol.commands import (
     Recover,
     Refuse,
     Register,
+    RenewRecovery,
     SecretCommand,
 )
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from trio_chat.protocol.commands import Command
 
 NOT_ENCRYPTED: Final = "this connection is not encrypted: use TLS, or log in on the page"
+# The page reads it, and programs that have no page.
+NOT_ENCRYPTED_HERE: Final = "this connection is not encrypted: use TLS (https, wss)"
 EXPOSED: Final = "this connection is not encrypted: others may read what you type"
 NOT_READ: Final = "this line was not read, as it may be a password"
 CANCELLED: Final = "cancelled: nothing was changed"
@@ -69,6 +72,7 @@ _ASKS: Final[dict[type, tuple[Ask, ...]]] = {
         Ask("code", "recovery code"),
         Ask("password", "new password"),
     ),
+    RenewRecovery: (Ask("password", "password"),),
     DeleteAccount: (Ask("password", "password, to delete your account"),),
 }
 # The commands as they are typed, for those that are refused before they are records.
@@ -77,6 +81,7 @@ _TYPED: Final[dict[tuple[str, ...], type]] = {
     ("/register",): Register,
     ("/password",): ChangePassword,
     ("/recover",): Recover,
+    ("/account", "recovery"): RenewRecovery,
     ("/account", "delete"): DeleteAccount,
 }
 

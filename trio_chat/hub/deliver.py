@@ -14,7 +14,6 @@ from trio_chat.protocol.events import (
     Gone,
     Held,
     Moved,
-    Notice,
     PersonChanged,
     Ruled,
     TellSent,
@@ -212,7 +211,7 @@ class Deliver:
                 f"the nick {nick} belongs to an account, whose owner has logged in: you are "
                 "anonymous now; choose another nick"
             )
-            self._outboxes.reply(user.session, Notice(sentence))
+            self._outboxes.unname(user.session, nick, sentence)
 
     def _follows(self, entry: TopicSet | Ruled) -> bool:
         """Whether an entry is the next one of its room; otherwise see `_after_gap`."""

@@ -20,11 +20,13 @@ from trio_chat.protocol.events import (
     Goodbye,
     LabelledEvent,
     Missed,
+    NickTaken,
     Notice,
     Stopping,
     TopicSet,
     size_of,
 )
+from trio_chat.protocol.names import ANONYMOUS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -174,6 +176,14 @@ class Outboxes:
             if Reason.OUTBOX_FULL not in session.suspended:
                 self._overfull.append(session)
             self._state.suspend(session, Reason.OUTBOX_FULL)
+
+    def unname(self, session: Session, old: str, why: str) -> None:
+        """Tell a client that it has lost its nick, which was `old`, and why."""
+        # An IRC client that is in a room has seen the change there.
+        has_seen = session.encoding.dialect == "irc" and bool(session.user.rooms)
+        if not session.encoding.for_people and not has_seen:
+            self.reply(session, NickTaken(ANONYMOUS, old))
+        self.reply(session, Notice(why))
 
     def answer(self, origin: Origin, event: Event) -> None:
         """Give an answer to the origin of its command."""

@@ -89,4 +89,4 @@ class Resync:
                 f"while this server was cut off from the others, somebody took the nick {nick}: "
                 "you are anonymous now; choose another nick"
             )
-            self._outboxes.reply(session, Notice(sentence))
+            self._outboxes.unname(session, nick, sentence)

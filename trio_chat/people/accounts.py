@@ -186,6 +186,21 @@ class People:
 
         return await self._store.run(change, scrubs=True)
 
+    async def renew_recovery(self, account: str, password: str, address: str) -> str:
+        """Return a new recovery code for an account. The one before counts no more."""
+        found = await self._store.run(partial(_existing, account=account))
+        find = partial(rows.by_id, account=account)
+        proved = await self._prove(find, found.name, password, address)
+        code, digest = new_code()
+
+        def renew(connection: sqlite3.Connection) -> None:
+            _check_current(connection, proved.account)
+            rows.set_recovery(connection, account, digest)
+            rows.forget_failures(connection, account)
+
+        await self._store.run(renew)
+        return code
+
     async def devices(self, account: str) -> tuple[Device, ...]:
         """Return the devices of an account that stay logged in."""
         return await self._store.run(partial(rows.devices, account=account))

@@ -35,6 +35,8 @@ def _account(arguments: str, _: Settings) -> Command:
         case ["revoke", word]:
             wrong = "N must be a number that /account devices shows"
             return commands.RevokeDevice(number(word, commands.MAX_POSITION, wrong))
+        case ["recovery"]:
+            return commands.RenewRecovery()
         case ["export"]:
             return commands.ExportAccount()
         case ["delete"]:
@@ -81,8 +83,8 @@ ACCOUNT_ROWS = (
     ),
     Row(
         "account",
-        "/account [devices|revoke N|export|delete]",
-        "show or change your account",
+        "/account [devices|revoke N|recovery|export|delete]",
+        "about your account",
         _account,
     ),
 )

@@ -261,6 +261,13 @@ class ExportAccount:
 
 
 @define
+class RenewRecovery:
+    """Make a new recovery code for the account that the client is logged in to."""
+
+    password: str = field(default="", repr=False)
+
+
+@define
 class DeleteAccount:
     """Delete the account that the client is logged in to."""
 
@@ -585,6 +592,7 @@ Command: TypeAlias = (
     | ListDevices
     | RevokeDevice
     | ExportAccount
+    | RenewRecovery
     | DeleteAccount
     | Ignore
     | ClaimRoom
@@ -624,7 +632,9 @@ Command: TypeAlias = (
     | Disconnected
 )
 # Commands whose secrets a client of the line protocol types on lines of their own.
-SecretCommand: TypeAlias = Register | LogIn | ChangePassword | Recover | DeleteAccount
+SecretCommand: TypeAlias = (
+    Register | LogIn | ChangePassword | Recover | RenewRecovery | DeleteAccount
+)
 
 # Records about a room that may leave the room to the hub.
 IN_A_ROOM = (

@@ -440,7 +440,7 @@ class TellSent:
 
 @define
 class NickTaken:
-    """The asker is now called `nick`.
+    """The client is now called `nick`: it has asked for that, or an owner has taken its nick.
 
     It was called `old`. Only IRC shows that.
     """
@@ -471,6 +471,13 @@ class LoggedOut:
 
     person: str
     nick: str
+
+
+@define
+class RecoveryRenewed:
+    """A new recovery code of the asker's account, for people to keep. Nothing shows it again."""
+
+    recovery: str = field(repr=False)
 
 
 @define
@@ -779,6 +786,7 @@ _Shown: TypeAlias = (
     NickTaken
     | LoggedIn
     | LoggedOut
+    | RecoveryRenewed
     | DevicesListed
     | AccountExported
     | Ignores
@@ -820,7 +828,17 @@ Event: TypeAlias = RoomEvent | Held | Told | Reply
 
 # Iterating over an in-process client gives these.
 ClientEvent: TypeAlias = (
-    RoomEvent | Held | Told | Standing | PinShown | Notice | Missed | Expiring | Stopping | Ended
+    RoomEvent
+    | Held
+    | Told
+    | NickTaken
+    | Standing
+    | PinShown
+    | Notice
+    | Missed
+    | Expiring
+    | Stopping
+    | Ended
 )
 # A typed line may be answered with these.
 Answer: TypeAlias = PersistentEntry | Held | Told | _Shown

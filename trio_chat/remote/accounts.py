@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.protocol.events import AccountExported, DevicesListed, LoggedIn, LoggedOut, Notice
+from trio_chat.protocol.events import (
+    AccountExported,
+    DevicesListed,
+    LoggedIn,
+    LoggedOut,
+    Notice,
+    RecoveryRenewed,
+)
 from trio_chat.remote.calls import Calls
 
 if TYPE_CHECKING:
@@ -47,6 +54,10 @@ class AccountCalls(Calls):
     async def change_password(self, old: str, new: str, device: str | None = None) -> LoggedIn:
         """Change the password of the account. The tokens of all devices end; see `register`."""
         return await self._enter("change_password", device, old=old, new=new)
+
+    async def renew_recovery(self, password: str) -> str:
+        """Give a new recovery code for the account. The one before counts no more."""
+        return (await self._ask(RecoveryRenewed, "renew_recovery", password=password)).recovery
 
     async def devices(self) -> list[Device]:
         """Give the devices that stay logged in to the account."""

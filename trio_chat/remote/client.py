@@ -64,6 +64,11 @@ class RemoteClient(AccountCalls, ModerationCalls):
         return self._session.nick
 
     @property
+    def device(self) -> int:
+        """The number of this device among those that stay logged in; 0 without a token."""
+        return self._session.device
+
+    @property
     def limits(self) -> Limits:
         """The limits that the chat sets, from its `Hello`."""
         return self.hello.limits

@@ -97,6 +97,8 @@ class RemoteSession:
         self.nick = ANONYMOUS
         # The token that the client logs in with if it has to come back as a new one, or empty.
         self.token = token
+        # The number of the device with the token that the client is logged in with, or 0.
+        self.device = 0
         # The nick that is taken again if the client has to come back as a new one.
         self.wanted_nick = nick
         # The server's hello, with the id and the token that the client resumes with.
@@ -245,13 +247,14 @@ class RemoteSession:
         """Remember what is needed to resume."""
         match event:
             case NickTaken(nick=nick):
-                self.nick = self.wanted_nick = nick
+                self.nick = nick
+                self.wanted_nick = None if nick == ANONYMOUS else nick
             case Hello(commands=commands) | CommandsListed(commands=commands):
                 self.commands = commands
-            case LoggedIn(person=person, nick=nick):
-                self.id, self.nick = person, nick
+            case LoggedIn(person=person, nick=nick, number=number):
+                self.id, self.nick, self.device = person, nick, number
             case LoggedOut(person=person, nick=nick):
-                self.id, self.nick, self.token = person, nick, ""
+                self.id, self.nick, self.token, self.device = person, nick, "", 0
             case Welcomed(room=room, room_name=name, position=position):
                 self._rooms.enter(room, name, position)
             case Departed(room=room):

@@ -77,7 +77,12 @@ DESCRIBED: Final[Any] = Described  # a type, and no value, to mypy
 NEWS: Final = (
     *(commands.Register, commands.LogIn, commands.Authenticate, commands.LogOut),
     *(commands.ChangePassword, commands.Recover, commands.ShowAccount, commands.ListDevices),
-    *(commands.RevokeDevice, commands.ExportAccount, commands.DeleteAccount),
+    *(
+        commands.RevokeDevice,
+        commands.ExportAccount,
+        commands.RenewRecovery,
+        commands.DeleteAccount,
+    ),
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
     *(commands.Pin, commands.ShowPin, commands.Remove),

@@ -68,6 +68,7 @@ QueuedRecord: TypeAlias = (
     | commands.ListDevices
     | commands.RevokeDevice
     | commands.ExportAccount
+    | commands.RenewRecovery
     | commands.DeleteAccount
     | commands.Ignore
     | commands.ClaimRoom

@@ -88,6 +88,22 @@ def restore(backup: Path, target: Path, progress: Progress, *, force: bool = Fal
         return Restored(rooms, entries)
 
 
+def restore_beside(
+    backup: Path, target: Path, rooms: Path, progress: Progress, *, form: Form, force: bool = False
+) -> None:
+    """Make a file of this form, beside that of the rooms, of a backup. No daemon may use them.
+
+    Raises `StoreError`; then `target` is as before.
+    """
+    check_source(backup, target, form)
+    with (
+        replacing(target, force=force, is_store=True, form=form, rooms=rooms) as new,
+        _copying(backup, target),
+    ):
+        _copy(backup, new, progress, form)
+        _check(new, backup, "integrity_check", progress)
+
+
 def _copy(source: Path, new: Path, progress: Progress, form: Form = ROOMS) -> None:
     with (
         contextlib.closing(connect(real(source), "ro")) as reading,

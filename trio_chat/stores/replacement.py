@@ -23,21 +23,24 @@ NEW: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, force: bool, is_store: bool, form: Form = ROOMS) -> Iterator[Path]:
+def replacing(
+    path: Path, *, force: bool, is_store: bool, form: Form = ROOMS, rooms: Path | None = None
+) -> Iterator[Path]:
     """Give a block the path of a file to fill; after the block, the file is in its place.
 
     If the block fails or the process is killed, what was at `path` before is still there. `force`
     allows the replacement of another file of this form. Nothing else is ever replaced. `is_store`
     says that a daemon is to use the file at `path`. Then root leaves the file to the owner of what
-    it replaces.
+    it replaces. The daemon has the lock of `rooms`, or that of `path` if that is not given.
 
     Raises `StoreError`: there is a file, a daemon uses it, or the file cannot be written.
     """
     path = real(path)
     _check(path, form, force=force)
     with contextlib.ExitStack() as held:
-        if is_store or lock_path(path).exists():
-            _lock(path, held)
+        locked = path if rooms is None else real(rooms)
+        if is_store or lock_path(locked).exists():
+            _lock(locked, held)
         new = Path(f"{path}{SUFFIX}")
         descriptor = _open(new, held)
         try:

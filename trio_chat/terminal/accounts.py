@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from attrs import field, frozen
 from trio_chat.dialects.account_forms import LABEL_CHARS
 from trio_chat.dialects.secrets import DIFFERENT, asks_after
 from trio_chat.errors import Code, Refused
+from trio_chat.protocol.events import RecoveryRenewed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -72,14 +74,16 @@ def _is_whole(line: str) -> bool:
     return len(words) == (command in {"/login", "/recover", "/account"})
 
 
-async def carry_out(client: RemoteClient, command: Confidential, device: str | None) -> None:
-    """Do what the command says, once. Raises like calls of the client.
+async def carry_out(
+    client: RemoteClient, command: Confidential, device: str | None
+) -> RecoveryRenewed | None:
+    """Do what the command says, once; gives what is to be shown beside the events that come of it.
 
-    A server that keeps no accounts does not get the secrets.
+    Raises like calls of the client. A server that keeps no accounts does not get the secrets.
     """
     if not keeps_accounts([row.name for row in client.hello.commands]):
         await client.command(command.line)
-        return
+        return None
     given: dict[str, str] = {}
     for ask, secret in zip(asks_after(command.line), command.secrets, strict=True):
         if given.setdefault(ask.field, secret) != secret:
@@ -94,10 +98,23 @@ async def carry_out(client: RemoteClient, command: Confidential, device: str | N
             await client.change_password(given["old"], given["new"], device)
         case ["/recover", nick]:
             await client.recover(nick, given["code"], given["password"], device)
+        case ["/account", word] if word.lower() == "recovery":
+            return RecoveryRenewed(await client.renew_recovery(given["password"]))
         case ["/account", _]:
             await client.delete(given["password"])
         case _:
             await client.command(command.line)  # is refused, with its usage
+    return None
+
+
+async def before(client: RemoteClient, line: str) -> None:
+    """End the token of this device before it logs out: nobody uses it again.
+
+    Raises like calls of the client, but not if the token has ended already.
+    """
+    if client.device and line.lower().split() == ["/logout"]:
+        with suppress(Refused):
+            await client.revoke(client.device)
 
 
 def this_device() -> str:

@@ -12,7 +12,7 @@ from trio_chat.protocol.events import HelpShown, Welcomed
 from trio_chat.protocol.table import help_lines
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
-from trio_chat.terminal.accounts import Confidential, carry_out, this_device
+from trio_chat.terminal.accounts import Confidential, before, carry_out, this_device
 from trio_chat.terminal.history import History
 from trio_chat.terminal.requests import (
     GoTo,
@@ -290,7 +290,8 @@ class Conversation:
     async def _carry_out_confidential(self, command: Confidential) -> None:
         """Send secrets, once: if the connection breaks, the person has to decide."""
         try:
-            await carry_out(self._client, command, self._device)
+            if (shown := await carry_out(self._client, command, self._device)) is not None:
+                self._view.show(lines.answer(shown))
         except Refused as refused:
             self._view.fail(str(refused))
         except NoConnection:
@@ -301,6 +302,7 @@ class Conversation:
     async def _send(self, line: str, window: Window) -> None:
         room = window.key if isinstance(window, Room) else None
         try:
+            await before(self._client, line)
             self._view.answered(await self._client.command(line, room, echo=True), line)
         except Refused:
             pass  # that is an event too

@@ -31,7 +31,7 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.protocol.text import harmless
 from trio_chat.remote import Disconnected, Resumed
-from trio_chat.terminal.accounts import Confidential, asks_of, carry_out
+from trio_chat.terminal.accounts import Confidential, asks_of, before, carry_out
 from trio_chat.terminal.lines import wrapped
 from trio_chat.terminal.typed import LeaveChat, Send, ShowHelp, read_typed
 
@@ -172,7 +172,9 @@ class Plain:
         with self._telling(line):
             if len(secrets) < len(read):
                 raise Refused(CANCELLED, code=Code.BAD_USAGE)
-            await carry_out(self._client, Confidential(line, secrets), None)
+            shown = await carry_out(self._client, Confidential(line, secrets), None)
+            if shown is not None:
+                await self._write(shown)
 
     async def _read_secret(self, ask: Ask) -> str | None:
         """Read a line that a terminal does not show; `None` if it cannot be sent."""
@@ -183,6 +185,7 @@ class Plain:
 
     async def _send(self, line: str) -> None:
         with self._telling(line):
+            await before(self._client, line)
             await self._answered(await self._client.command(line, self._room))
 
     @contextmanager

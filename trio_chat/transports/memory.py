@@ -25,6 +25,7 @@ from trio_chat.protocol.events import (
     Found,
     Held,
     MembersListed,
+    NickTaken,
     RoomsListed,
     Said,
     Told,
@@ -233,6 +234,8 @@ class InProcessClient:
         event = await self._link.take()
         if event is None:
             raise StopAsyncIteration
+        if isinstance(event, NickTaken):
+            self._nick = event.nick
         if self._client.slow_consumer and self._link.has_room_again():
             # Once the chat has stopped, there is nothing more to come.
             with suppress(trio.ClosedResourceError, trio.BrokenResourceError):

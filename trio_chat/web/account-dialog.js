@@ -11,6 +11,7 @@ export class AccountDialog {
     this.dialog = byId("account");
     const actions = {
       "account-password": () => this.#leaveFor(() => open("password")),
+      "account-recovery": () => this.#leaveFor(() => open("recovery")),
       "account-delete": () => this.#leaveFor(() => open("delete")),
       "account-export": () => this.#try(() => this.#export()),
       "account-log-out": () =>

@@ -71,6 +71,10 @@ export class Account {
     return this.#enter("change_password", { old, new: fresh });
   }
 
+  async renewRecovery(password) {
+    return this.session.request("renew_recovery", { password });
+  }
+
   async #enter(type, fields) {
     const entered = await this.session.request(type, { ...fields, device: deviceName(navigator.userAgent) });
     write("localStorage", KEY, { token: entered.token, number: entered.number });

@@ -147,8 +147,8 @@ export class Chat {
 
   named(nick) {
     this.nick = nick;
-    this.ownNick = nick;
-    this.isNamed = true;
+    this.isNamed = nick !== "anonymous"; // else an owner has taken the old one
+    this.ownNick = this.isNamed ? nick : "";
     if (this.lacksNick) {
       this.#comeBack();
     }

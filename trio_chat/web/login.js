@@ -45,6 +45,13 @@ const FORMS = {
     submit: (account, { password, fresh }) => account.changePassword(password, fresh),
     done: "Your password is changed.",
   },
+  recovery: {
+    title: "Make a new recovery code",
+    text: "The code that you have counts no more.",
+    ok: "Make a code",
+    fields: ["name", "password"],
+    submit: (account, { password }) => account.renewRecovery(password),
+  },
   delete: {
     title: "Delete your account",
     text: "This cannot be undone. Nobody can have your nickname again, and your messages stay in their rooms.",

@@ -37,6 +37,7 @@ from trio_chat.protocol.events import (
     Missed,
     NickTaken,
     PinShown,
+    RecoveryRenewed,
     Refusal,
     RoomsListed,
     RulesShown,
@@ -233,7 +234,7 @@ REPLIES: Final[dict[type, Reply]] = {
     **dict.fromkeys(
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
-            *(Expiring, Ignores, Matches, PinShown),
+            *(Expiring, RecoveryRenewed, Ignores, Matches, PinShown),
         ),
         _as_lines,
     ),

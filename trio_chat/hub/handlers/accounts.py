@@ -67,6 +67,7 @@ class Accounts:
             commands.ListDevices: self._list_devices,
             commands.RevokeDevice: self._revoke_device,
             commands.ExportAccount: self._export,
+            commands.RenewRecovery: self._renew_recovery,
             commands.DeleteAccount: self._delete,
         }
         self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
@@ -273,6 +274,15 @@ class Accounts:
     def _exported(self, session: Session, kept: Kept) -> None:
         data = json.dumps(asdict(kept), ensure_ascii=False)
         self._collect.reply(session, events.AccountExported(data))
+
+    def _renew_recovery(self, session: Session, record: commands.RenewRecovery) -> None:
+        people, account = self._inside(session)
+        address = session.link.address
+        ask = partial(people.renew_recovery, account.id, record.password, address)
+        self._ask(session, record, ask, self._renewed)
+
+    def _renewed(self, session: Session, code: str) -> None:
+        self._collect.reply(session, events.RecoveryRenewed(code))
 
     def _delete(self, session: Session, record: commands.DeleteAccount) -> None:
         people, account = self._inside(session)
