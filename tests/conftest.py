@@ -182,6 +182,13 @@ def redis(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.fixture
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that is, once started again, as it was when it was told to save."""
+    with running(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as server:
+        yield server
+
+
 @pytest.fixture(params=["epoll", "no epoll"])
 def waiting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the chat wait for all sockets in one task, or for each in its client's task."""

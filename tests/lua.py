@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from engine import Engine
 
 from trio_chat.config.store_url import parse_store_url
+from trio_chat.protocol.events import Ruled
 from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.client import Client
-from trio_chat.roomlog.redis.codec import Argument
+from trio_chat.roomlog.redis.codec import Argument, pack_ruled
 from trio_chat.roomlog.redis.connection import Connection
 from trio_chat.roomlog.redis.keys import KEY, SCHEMA
 
@@ -91,7 +92,11 @@ class Keys:
 
     async def check(self) -> None:
         """What the engine counts is what there is."""
-        await self._check_bytes()
+        there: dict[str, list[str]] = defaultdict(list)
+        for key in text(await self.client.call("KEYS", f"{KEY}:*")):
+            kind, _, name = key.removeprefix(f"{KEY}:").partition(":")
+            there[kind].append(name)
+        await self._check_bytes(there["r"])
         users = await self.users()
         members = Counter(room for user in users.values() for room in user["r"])
         same("m", {room: int(n) for room, n in (await self.hash("m")).items()}, dict(members))
@@ -100,9 +105,12 @@ class Keys:
             here = Counter(u["o"] for u in users.values() if room in u["r"] and u["o"])
             counted = {node: int(n) for node, n in (await self.hash(f"i:{room}")).items()}
             same(f"i:{room}", counted, dict(here))
-        nicks = {key: user for user, about in users.items() for key in about["k"]}
+        persons = {about.get("p", user): about["k"] for user, about in users.items()}
+        nicks = {key: person for person, keys in persons.items() for key in keys}
         same("nicks", await self.hash("nicks"), nicks)
-        same("keys of nicks", sum(len(about["k"]) for about in users.values()), len(nicks))
+        same("keys of nicks", sum(map(len, persons.values())), len(nicks))
+        await self._check_logins(users, there["logins"])
+        await self._check_rules(there)
         for node in {about["o"] for about in users.values()} - {""}:
             mine = {user for user, about in users.items() if about["o"] == node}
             same(f"of:{node}", set(await self.ask("SMEMBERS", f"of:{node}")), mine)
@@ -110,12 +118,29 @@ class Keys:
         same("orphans", set(await self.ask("ZRANGE", "orphans", 0, -1)), orphans)
         same("nobodies", [u for u, about in users.items() if not about["k"] and not about["r"]], [])
 
-    async def _check_bytes(self) -> None:
+    async def _check_rules(self, there: dict[str, list[str]]) -> None:
+        fields = {room: await self.hash(f"f:{room}") for room in there["f"]}
+        if fields:
+            same("ruled", set(await self.ask("SMEMBERS", "ruled")), set(fields))
+        counts = Counter(f"{n}\n{v}" for found in fields.values() for n, v in found.items())
+        if counts or "counts" in there:
+            kept = {pair: int(count) for pair, count in (await self.hash("counts")).items()}
+            same("counts", kept, dict(counts))
+        same("rules of forgotten rooms", {*there["f"], *there["a"]} - set(there["r"]), set())
+
+    async def _check_logins(self, users: dict[str, dict], accounts: list[str]) -> None:
+        inside = {user: about for user, about in users.items() if "p" in about}
+        same("accounts", set(accounts), {about["p"] for about in inside.values()})
+        for account in accounts:
+            here = {user for user, about in inside.items() if about["p"] == account}
+            same(account, set(await self.ask("SMEMBERS", f"logins:{account}")), here)
+            same(f"nicks of {account}", len({tuple(inside[user]["k"]) for user in here}), 1)
+
+    async def _check_bytes(self, rooms: list[str]) -> None:
         sizes = await self.ask("ZRANGE", "sizes", 0, -1, "WITHSCORES")
         ranked = {room: int(size) for room, size in zip(sizes[::2], sizes[1::2], strict=True)}
         counted, there, young = {}, {}, set()
-        for key in text(await self.client.call("KEYS", f"{KEY}:r:*")):
-            room = key.removeprefix(f"{KEY}:r:")
+        for room in rooms:
             said = [len(blob.encode()) for *_, blob in await self.batches(room)]
             counted[room] = int(await self.ask("HGET", f"r:{room}", "b"))
             if await self.ask("HEXISTS", f"r:{room}", "o"):
@@ -183,7 +208,7 @@ class Caller:
         """Announce users, which `announced` makes."""
         places: list[Argument] = []
         for place in (positions or {}).items():
-            places += (*place, "", "", "", 0)
+            places += (*place, "", "", "", 0, 0, "")
         flat = [item for user in users for item in user]
         about = (self.name, self.epoch, int(last), len(positions or {}), *places)
         return await self.run(scripts.ANNOUNCE, *about, *flat)
@@ -217,14 +242,41 @@ def join(
     kept: bool = False,
     token: str = "",
     grace: int = 0,
+    version: int = 0,
 ) -> Operation:
     wire = f"{user} joins {room}"
-    return ("J", user, token, grace, wire, name, room, room.upper(), leaving, int(kept))
+    about = (user, token, grace, wire, name, room, room.upper(), leaving, int(kept), version)
+    return ("J", *about)
+
+
+def rule(
+    room: str,
+    changes: dict[str, str | None],
+    version: int = 0,
+    bound: tuple[str, int] = ("", 0),
+    text: str = "acts",
+) -> Operation:
+    ruled = Ruled(room, room.upper(), "a.j", "john", text, changes, version)
+    return ("R", room, version, *bound, pack_ruled(ruled))
 
 
 def nick(user: str, name: str, *keys: str, token: str = "", grace: int = 0) -> Operation:
     keys = keys or (name,)
     return ("N", user, token, grace, f"{user} is {name}", name, len(keys), *keys)
+
+
+def login(
+    user: str, account: str, name: str, *keys: str, token: str = "", grace: int = 0
+) -> Operation:
+    """A login; a logout with an empty account, and without a name."""
+    keys = keys or ((name,) if account else ())
+    wire = json.dumps(["I", user, account or user, name, []], separators=(",", ":"))
+    times = "5.25", "0.0"
+    return ("I", user, token, grace, wire, account, *times, name or "anonymous", len(keys), *keys)
+
+
+def tell(to: str, text: str, author: str = "u1") -> Operation:
+    return ("P", to, text, author)
 
 
 def leave(user: str, room: str) -> Operation:
@@ -236,11 +288,19 @@ def gone(user: str) -> Operation:
 
 
 def announced(
-    user: str, name: str, *rooms: str, token: str = "", grace: int = 0, positions: str = ""
+    user: str,
+    name: str,
+    *rooms: str,
+    token: str = "",
+    grace: int = 0,
+    positions: str = "",
+    account: str = "",
+    keys: tuple[str, ...] = (),
 ) -> Operation:
-    keys = (name,) if name else ()
+    keys = keys or ((name,) if name else ())
     wire = f"{user} is {name}" if name else ""
-    about = [user, token, grace, positions, name or "anonymous", wire, len(keys), *keys, len(rooms)]
+    about = [user, token, grace, positions, name or "anonymous", wire, account, "5.25", "0.0"]
+    about += (len(keys), *keys, len(rooms))
     for room in rooms:
         about += (room, room.upper(), json.dumps(["J", user, name, room], separators=(",", ":")))
     return tuple(about)

@@ -15,7 +15,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.hub.handlers import moderation, ruling
+from trio_chat.hub.handlers import ruling
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Ruled, Said, TopicSet
 from trio_chat.protocol.table import custom, read_command
@@ -465,7 +465,7 @@ async def test_of_two_who_act_at_once_the_second_acts_by_the_rules_of_the_first(
 
 
 async def test_nobody_owns_more_rooms_than_the_most(people, monkeypatch) -> None:
-    monkeypatch.setattr(moderation, "MOST_CLAIMS", 1)
+    monkeypatch.setattr(ruling, "MOST_CLAIMS", 1)
     async with running_hub(people=people) as run:
         await owned(run)
         bob = await member(run, "bob", "#b")

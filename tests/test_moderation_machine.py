@@ -56,14 +56,6 @@ class People(FakePeople):
         super().add(nick)
         self.accounts[nick] = evolve(self.accounts[nick], made=1.0)
 
-    async def check(self) -> None:
-        """Nothing: there is no file."""
-
-    pause = check
-
-    def resume(self) -> None:
-        """Nothing: there is no file."""
-
 
 # --- the judge ------------------------------------------------------------------------------------
 

@@ -69,6 +69,14 @@ class FakePeople:
     def holder(self, keys):
         return next((a.id for a in self.accounts.values() if set(a.name.keys) & set(keys)), None)
 
+    async def check(self) -> None:
+        """Nothing: there is no file."""
+
+    pause = check
+
+    def resume(self) -> None:
+        """Nothing: there is no file."""
+
 
 @pytest.fixture
 def people() -> FakePeople:

@@ -33,6 +33,8 @@ from snapshots import hand_over, succeed
 from trio_chat import Refused, Settings, open_chat
 from trio_chat.errors import Code
 from trio_chat.people import Identity, LoggedIn
+from trio_chat.people.marks import Marks
+from trio_chat.people.networks import Tags
 from trio_chat.protocol.events import Acted, Said
 from trio_chat.protocol.names import parse_nick
 from trio_chat.server import opening
@@ -91,6 +93,7 @@ class FakePeople:
     accounts: dict[str, Identity] = field(factory=dict)
     goes_on: trio.Event = field(factory=trio.Event)
     mail: NoMail = field(factory=NoMail)
+    tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 
     def add(self, nick: str) -> Identity:
         name = parse_nick(nick, 30)

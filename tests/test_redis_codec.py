@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,9 @@ from trio_chat.protocol.events import (
     Gone,
     Moved,
     NickChanged,
+    PersonChanged,
+    Removed,
+    Ruled,
     Said,
     Told,
     TopicSet,
@@ -27,6 +31,7 @@ from trio_chat.roomlog.redis.codec import (
     batch_from_stream,
     from_wire,
     pack,
+    pack_ruled,
     pack_topic,
     wire,
 )
@@ -37,6 +42,8 @@ rooms = texts.filter(bool)
 said = st.tuples(st.sampled_from([Said, Acted]), texts, texts, texts)
 
 CLAIMS = [
+    PersonChanged("u1", "jim", "a.j", Name("John", "john", ("john",)), 5.25, ("u2",), expires=9.5),
+    PersonChanged("u1", "John", "u1", Name("anonymous", "", ())),
     NickChanged("u1", "anonymous", Name("Jürgen", "jürgen", ("jürgen", "jurgen"))),
     NickChanged("u1", "jack", Name("anonymous", "", ())),
     Entered("u1", "jack", "#a", "#A", "#b"),
@@ -99,3 +106,11 @@ def test_a_topic_comes_back(room, shown, text):
     batch = Batch(room, 7, 1, 3500, "n e 1", pack_topic(topic))
     assert batch.entries() == [topic]
     assert batch.topic() == topic
+
+
+def test_history_tells_removals_from_other_actions():
+    """A copy from a file may have some."""
+    about = "#a", "#A", "a.j", "john", "removed 1"
+    for entry in (Ruled(*about), Removed(*about, positions=[[1, 2]], undoes=3, own=True)):
+        [read] = Batch("#a", 7, 1, 5000, "n e 1", pack_ruled(entry)).entries()
+        assert read == evolve(entry, position=7, time=5.0)

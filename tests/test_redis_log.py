@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
 from documents import document_client
-from engine import Engine, running
+from engine import Engine
 from loopback import until
 
 from trio_chat import Chat, Settings, open_chat
@@ -164,13 +164,6 @@ async def rejoin(redis: Engine, chat: Chat) -> None:
     await until(
         lambda: node.epoch != before and chat._log.exchange.joined.is_set(), "joining again"
     )
-
-
-@pytest.fixture
-def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine that is, once started again, as it was when it was told to save."""
-    with running(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as server:
-        yield server
 
 
 @pytest.mark.parametrize("loses_epoch", [False, True])

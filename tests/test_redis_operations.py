@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,19 +15,30 @@ from trio_chat.protocol.events import (
     Entry,
     Exited,
     Gone,
+    Held,
     Moved,
     NickChanged,
+    PersonChanged,
+    Removed,
     Ruled,
     Said,
     Told,
     TopicSet,
 )
-from trio_chat.protocol.names import Name
+from trio_chat.protocol.names import NOBODY, Name
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.redis.codec import Batch
-from trio_chat.roomlog.redis.operations import OUT_OF_MEMORY, UNDONE, Operations, hash_of
+from trio_chat.roomlog.redis.operations import (
+    NOT_ON_REDIS,
+    OUT_OF_MEMORY,
+    UNDONE,
+    Operations,
+    hash_of,
+)
+from trio_chat.roomlog.rules import NO_RULES, Rules, as_kept
 
 TURN = "n e 1"
+RULES = Rules(3, {"role a.k": "owner"})
 
 
 def said(room: str, text: str = "hi") -> Said:
@@ -37,21 +49,35 @@ def nick() -> NickChanged:
     return NickChanged("u1", "jack", Name("john", "john", ("john", "j0hn")))
 
 
+def login(account: str = "a.j") -> PersonChanged:
+    return PersonChanged("u1", "jack", account, Name("john", "john", ("john", "j0hn")), 5.25)
+
+
+def ruled(room: str = "#a", version: int = 0) -> Ruled:
+    changes = {"role a.j": "owner"}
+    about = room, "#A", "a.j", "john", "claimed the room"
+    return Ruled(*about, changes, version, ousted=("u2",), bound=("owner", 10, "too many"))
+
+
 def of(*drafts: Entry, leaves_only: bool = False, kept: tuple[str, ...] = ()) -> Operations:
     def secret(user: str) -> tuple[str, int]:
         return f"hash of {user}", 5
 
-    return Operations.of(drafts, secret, kept, leaves_only=leaves_only)
+    def rules(room: str) -> Rules:
+        return RULES if room == "#ruled" else NO_RULES
+
+    return Operations.of(drafts, secret, kept, rules, leaves_only=leaves_only)
 
 
 def letters(operations: Operations) -> str:
     """The operations; small letters for texts."""
-    counts = {"S": 4, "T": 6, "J": 10, "L": 4, "G": 3, "P": 3, "A": 3, "M": 4}
+    counts = {"S": 4, "T": 6, "J": 11, "L": 4, "G": 3, "P": 4, "A": 3, "M": 4, "R": 6}
     found, at, items = "", 0, operations.arguments
     while at < len(items):
         letter = str(items[at])
         found += letter
-        at += counts[letter] if letter != "N" else 7 + int(items[at + 6])
+        keys = {"N": 6, "I": 9}.get(letter)  # where the number of keys is
+        at += counts[letter] if keys is None else keys + 1 + int(items[at + keys])
     return found
 
 
@@ -84,15 +110,55 @@ def test_messages_of_a_room_are_one_operation_up_to_the_next_claim():
     assert batches[0].entries() == [drafts[0], drafts[2]]
 
 
-def test_rooms_on_redis_have_no_moderators():
-    drafts = [said("#a"), Ruled("#a", "#A", "u1", "n", "pinned 1", {"pin": "1"}), said("#a")]
+def test_an_action_comes_between_messages_and_brings_its_changes():
+    drafts = [said("#a"), ruled(), said("#a")]
     operations = of(*drafts)
+    assert letters(operations) == "SRS"
+    at = operations.arguments.index("R")
+    assert operations.arguments[at : at + 5] == ["R", "#a", 0, "owner", 10]
+    found, batches, _ = entries(operations, [7, 5000], [8, 5001], [9, 5002])
+    assert found is operations.drafts
+    assert [draft.position for draft in drafts] == [7, 8, 9]
+    assert batches[1].ruled() == evolve(drafts[1], bound=None)
+    assert batches[1].entries() == [as_kept(drafts[1])]
+
+
+def test_messages_on_redis_are_neither_removed_nor_held():
+    removed = Removed("#a", "#A", "a.j", "john", "removed 1", positions=[[1, 1]])
+    held = Held("#a", "#A", "u1", "jim", "said", "hi")
+    operations = of(said("#a"), removed, held)
     assert letters(operations) == "S"
-    first, refusal, second = operations.entries([[2, 5000]], "t", lambda _: None, lambda *_: None)
-    assert [first, second] == drafts[::2]
-    assert isinstance(refusal, Refused)
-    assert refusal.code == Code.NO_MODERATORS
-    assert str(refusal) == ("this server's rooms have no moderators yet: its store is on Redis")
+    [_, *refused], *_ = entries(operations, [7, 5000])
+    assert [str(refusal) for refusal in refused] == [NOT_ON_REDIS] * 2
+
+
+def test_a_login_learns_whom_it_displaces():
+    operations = of(login(), login("u1"))
+    assert letters(operations) == "II"
+    arguments = operations.arguments
+    assert arguments[:4] + arguments[5:12] == [
+        *("I", "u1", "hash of u1", 5, "a.j", "5.25", "0.0", "john", 2, "john", "j0hn"),
+    ]
+    assert arguments[17] == ""  # the account of a logout
+    [first, _], *_ = entries(operations, [b"u2", b"u3"], [])
+    assert first.displaced == ("u2", "u3")
+
+
+def test_a_join_by_other_rules_brings_those_of_now():
+    entered = Entered("u1", "jack", "#a", "#A")
+    about = [b"7", b"", b"", b"", b"", b"5", [b"role a.j", b"owner"]]
+    [refused], _, rooms = entries(of(entered), [-3, about])
+    assert isinstance(refused, Refused)
+    assert refused.code == Code.RULES_CHANGED
+    assert rooms == {"#a": LoggedRoom(position=7, rules=Rules(5, {"role a.j": "owner"}))}
+
+
+def test_a_join_keeps_the_rules_by_which_it_was_decided():
+    entered = Entered("u1", "jack", "#ruled", "#ruled", version=3)
+    operations = of(entered, evolve(entered, version=2))
+    assert [operations.arguments[at] for at in (10, 21)] == [3, -1]
+    _, _, rooms = entries(operations, [b"7", b"", b"", b"", b"", b"3", b""], -1)
+    assert rooms == {"#ruled": LoggedRoom(position=7, rules=RULES)}
 
 
 kinds = st.sampled_from([said("#a"), said("#b"), TopicSet("#a", "#A", "u1", "n", "tea"), nick()])
@@ -114,9 +180,10 @@ def test_claims_carry_what_the_engine_needs():
     entered = Entered("u1", "jack", "#a", "#A", "#b")
     arguments = of(nick(), entered, Told("u2", "u1", "jack", "psst"), kept=("#a",)).arguments
     assert arguments[:8] == ["N", "u1", "hash of u1", 5, arguments[4], "john", 2, "john"]
-    joined = arguments[9:19]
-    assert joined == ["J", "u1", "hash of u1", 5, joined[4], "jack", "#a", "#A", "#b", 1]
-    assert arguments[19:21] == ["P", "u2"]
+    joined = arguments[9:20]
+    assert joined == ["J", "u1", "hash of u1", 5, joined[4], "jack", "#a", "#A", "#b", 1, 0]
+    assert arguments[20:22] == ["P", "u2"]
+    assert arguments[23:] == ["u1"]
     moved = of(Moved("u1", "jack", "secret")).arguments
     assert moved[:3] == ["M", "u1", hash_of("secret")]
     assert "secret" not in str(moved)
@@ -129,19 +196,23 @@ def test_claims_carry_what_the_engine_needs():
 
 def test_the_state_of_a_room_comes_with_a_join():
     entered = Entered("u1", "jack", "#a", "#A")
-    [found], _, rooms = entries(of(entered), [b"7", b"tea", b"u2", b"jill", b"2500"])
+    [found], _, rooms = entries(of(entered), [b"7", b"tea", b"u2", b"jill", b"2500", b"0", b""])
     assert found is entered
     assert rooms == {"#a": LoggedRoom("tea", "u2", "jill", 2.5, 7)}
-    *_, rooms = entries(of(entered), [b"0", b"", b"", b"", b""])
+    *_, rooms = entries(of(entered), [b"0", b"", b"", b"", b"", b"0", b""])
     assert rooms == {"#a": LoggedRoom()}
 
 
 def test_a_user_that_moves_here_brings_its_positions():
     moved = Moved("u1", "jack", "secret")
-    result = [b'{"#a":3}', b"1", b"#a", [b"7", b"", b"", b"", b""]]
-    [found], _, rooms = entries(of(moved), result)
+    about = [b"7", b"", b"", b"", b"", b"5", [b"role a.j", b"owner"]]
+    others = [b"#ruled", [b"9", b"", b"", b"", b"", b"3", b""]]
+    [found], _, rooms = entries(of(moved), [b'{"#a":3}', b"1", b"#a", about, *others])
     assert (found, moved.positions) == (moved, {"#a": 3})
-    assert rooms == {"#a": LoggedRoom(position=7)}
+    assert rooms == {
+        "#a": LoggedRoom(position=7, rules=Rules(5, {"role a.j": "owner"})),
+        "#ruled": LoggedRoom(position=9, rules=RULES),  # which this node follows
+    }
     _, _, rooms = entries(of(moved), [b"", b"0"])
     assert (moved.positions, rooms) == (None, {})
 
@@ -150,6 +221,13 @@ def test_a_user_that_moves_here_brings_its_positions():
     ("draft", "result", "code"),
     [
         (nick(), 0, Code.NICK_TAKEN),
+        (login(), 0, Code.NICK_TAKEN),
+        (login(), -1, Code.CLIENT_LEFT),
+        (login(), -2, Code.CANNOT_WRITE),
+        (ruled(), 0, Code.TOO_MANY_ROOMS),
+        (ruled(), -2, Code.CANNOT_WRITE),
+        (ruled(), [-3, [b"7", b"", b"", b"", b"", b"5", b""]], Code.RULES_CHANGED),
+        (ruled(), -4, Code.NOT_ALLOWED),
         (Entered("u1", "jack", "#a", "#A"), 0, Code.TOO_MANY_ROOMS),
         (Told("u2", "u1", "jack", "psst"), 0, Code.CLIENT_LEFT),
         (Told("u2", "u1", "jack", "psst"), 2, Code.UNREACHABLE),
@@ -169,11 +247,13 @@ def test_refusals_say_why(draft, result, code):
 
 
 def test_with_a_full_memory_only_leaves_go_through():
-    leaves = [Exited("u1", "jack", "#a"), ConnectionChanged("u1", {}), Gone("u1", "jack")]
-    drafts = [said("#a"), leaves[0], nick(), leaves[1], Told("u2", "u1", "jack", "x"), leaves[2]]
+    logout = PersonChanged("u1", "john", "u1", NOBODY)
+    leaves = [Exited("u1", "jack", "#a"), ConnectionChanged("u1", {}), Gone("u1", "jack"), logout]
+    drafts = [said("#a"), leaves[0], nick(), leaves[1], login(), *leaves[2:], ruled()]
+    drafts.append(Told("u2", "u1", "jack", "x"))
     operations = of(*drafts, leaves_only=True)
-    assert letters(operations) == "LAG"
-    found, batches, _ = entries(operations, 1, 1, 1)
+    assert letters(operations) == "LAGI"
+    found, batches, _ = entries(operations, 1, 1, 1, [])
     assert [one for one in found if not isinstance(one, Refused)] == leaves
     assert {str(one) for one in found if isinstance(one, Refused)} == {OUT_OF_MEMORY}
     assert batches == []

@@ -17,8 +17,10 @@ from lua import (
     join,
     keys_of,
     leave,
+    login,
     nick,
     say,
+    tell,
     topic,
 )
 
@@ -61,7 +63,7 @@ async def test_a_turn_that_is_tried_again_gives_the_same_reply_and_does_nothing(
     assert (await keys.inbox("b"), await keys.ask("GET", "c")) == (inbox, count)
     assert await keys.batches("#a") == [(2, 2, "one\ntwo"), (3, 1, "topic tea")]
     _, barrier, [state, said, set_topic, taken] = first
-    assert (barrier, state, taken) == (1, ["0", "", "", "", ""], 1)
+    assert (barrier, state, taken) == (1, ["0", "", "", "", "", "0", ""], 1)
     assert (said[0], set_topic[0]) == (2, 3)
     assert set_topic[1] == said[1] + 2  # a millisecond apart, whatever the clock says
     fields = [f"S2 2 {said[1]} #a", f"S3 1 {set_topic[1]} #a"]
@@ -118,8 +120,8 @@ async def test_there_are_at_most_so_many_rooms_and_kept_ones_count(keys, nodes):
         node.limits = (3, 1000, 1 << 30)
     await b.register("b2", "b1", "#lobby")
     assert await a.turn(join("u1", "#a"), join("u1", "#b"), join("u1", "#c")) == [
-        ["0", "", "", "", ""],
-        ["0", "", "", "", ""],
+        ["0", "", "", "", "", "0", ""],
+        ["0", "", "", "", "", "0", ""],
         0,
     ]
     # The kept one has its place, and counts once.
@@ -149,7 +151,7 @@ async def test_a_beat_tells_the_engine_of_other_kept_rooms(keys, nodes):
 async def test_a_move_between_rooms_is_one_step(keys, nodes):
     a, _, _ = nodes
     await a.turn(join("u1", "#a"), say("#b", "x"), topic("#b", "tea", "u9"))
-    [[position, text, author, name, time]] = await a.turn(join("u1", "#b", leaving="#a"))
+    [[position, text, author, name, time, *_]] = await a.turn(join("u1", "#b", leaving="#a"))
     assert (position, text, author, name) == ("2", "tea", "u9", "nick")
     assert int(time) > 1_700_000_000_000
     assert await keys.hash("rooms") == {"#b": "#B"}
@@ -163,7 +165,7 @@ async def test_a_token_moves_its_user(keys, nodes):
     assert await b.turn(("M", "u1", "wrong", "w"), ("M", "u9", "hash", "w")) == [0, 0]
     await a.turn(("A", "u1", '{"#a":1}'))
     moved = await b.turn(("M", "u1", "hash", "u1 moves"))
-    assert moved == [['{"#a":1}', "0", "#a", ["1", "", "", "", ""]]]
+    assert moved == [['{"#a":1}', "0", "#a", ["1", "", "", "", "", "0", []]]]
     user = await keys.user("u1")
     assert (user["o"], user["n"], user["r"], "a" in user) == ("b", "jack", ["#a"], False)
     assert (await keys.inbox("a"))[-1] == ("E", "u1 moves")
@@ -173,7 +175,9 @@ async def test_a_token_moves_its_user(keys, nodes):
     late = nick("u1", "john"), join("u1", "#b"), leave("u1", "#a")
     assert await a.turn(*late) == [-1, -1, -1]
     assert (await keys.user("u1"))["r"] == ["#a"]
-    assert await b.turn(("M", "u1", "hash", "again")) == [["", "0", "#a", ["1", *[""] * 4]]]
+    assert await b.turn(("M", "u1", "hash", "again")) == [
+        ["", "0", "#a", ["1", *[""] * 4, "0", ""]]
+    ]
     # Nobody can take one without a token.
     await c.turn(join("u2", "#a"))
     assert await b.turn(("M", "u2", "", "w")) == [0]
@@ -183,25 +187,25 @@ async def test_a_private_message_reaches_a_node_with_a_connection(keys, nodes):
     a, b, _ = nodes
     await b.turn(nick("u2", "jill"))
     await a.turn(nick("u1", "jack", token="hash", grace=GRACE))
-    assert await a.turn(("P", "u2", "psst"), ("P", "u1", "to itself"), ("P", "u9", "x")) == [
+    assert await a.turn(tell("u2", "psst"), tell("u1", "to itself"), tell("u9", "x")) == [
         1,
         1,
         0,
     ]
     assert (await keys.inbox("b"))[-1] == ("P", "psst")
     await b.turn(("A", "u2", "{}"))
-    assert await a.turn(("P", "u2", "x")) == [2]
+    assert await a.turn(tell("u2", "x")) == [2]
     await b.turn(("A", "u2", ""))
-    assert await a.turn(("P", "u2", "y")) == [1]
+    assert await a.turn(tell("u2", "y")) == [1]
     await a.leave()
-    assert await b.turn(("P", "u1", "x")) == [2]  # an orphan
+    assert await b.turn(tell("u1", "x")) == [2]  # an orphan
     assert [v for f, v in await keys.inbox("b") if f == "P"] == ["psst", "y"]
 
 
 async def test_leaves_of_those_who_are_not_there_do_nothing(keys, nodes):
     a, *_ = nodes
     results = await a.turn(leave("u1", "#a"), gone("u1"), join("u1", "#a"), leave("u1", "#b"))
-    assert results == [1, 1, ["0", "", "", "", ""], 1]
+    assert results == [1, 1, ["0", "", "", "", "", "0", ""], 1]
     assert await keys.inbox("b") == [("E", "u1 joins #a")]
 
 
@@ -249,7 +253,7 @@ async def test_a_registration_whose_answer_was_lost_gives_the_same_answer(nodes)
     await a.turn(join("u1", "#a"))
     about = a.seen, a.seq
     first = await a.register("a2", "a1")
-    assert first[:4] == ["OK", 1, 1, [1, 0, [["0", "", "", "", ""]]]]
+    assert first[:4] == ["OK", 1, 1, [1, 0, [["0", "", "", "", "", "0", ""]]]]
     assert await a.register("a2", "a1") == first
     assert await a.register("a3", "a2") == ["OK", 1, 0, "", first[4]]
     assert about == (1, 1)
@@ -338,13 +342,13 @@ async def test_a_successor_goes_on(keys, nodes):
     a, _, _ = nodes
     await a.turn(join("u1", "#a"), join("u2", "#a"))
     await a.turn(nick("u1", "jack"))
-    word, _, users = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE)
+    word, _, users, _ = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA)
     assert (word, sorted(users)) == ("OK", ["u1", "u2"])
-    assert (await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE))[0] == "OK"  # tried again
+    assert (await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA))[0] == "OK"  # tried again
     assert await a.turn(say("#a", "x")) == ["FENCED"]
     a.epoch, a.seq = "a2", 0
     assert (await a.turn(say("#a", "x")))[0][0] == 1
-    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE) == ["FENCED"]
+    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA) == ["FENCED"]
 
 
 # --- announcing -----------------------------------------------------------------------------------
@@ -774,7 +778,105 @@ async def test_a_successor_gets_the_users_of_its_node_however_many(keys, nodes):
     for begin in range(0, 9_000, 300):
         await a.turn(*(join(f"u{number}", "#a") for number in range(begin, begin + 300)))
     await b.turn(join("other", "#a"))
-    word, identity, users = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE)
+    word, identity, users, _ = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA)
     assert (word, identity) == ("OK", await keys.ask("GET", "id"))
     assert sorted(users) == sorted(f"u{number}" for number in range(9_000))
-    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE) == ["FENCED"]
+    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA) == ["FENCED"]
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+async def test_an_account_takes_its_nick_from_anyone_without_one_and_all_its_users_share_it(
+    keys, nodes
+):
+    a, b, c = nodes
+    await a.turn(nick("u1", "john"), join("u1", "#a"))
+    await c.turn(nick("u5", "j0hn", "j0hn", "john2"))
+    assert await b.turn(login("u2", "a.j", "john", "john", "john2", "j0hn")) == [["u1", "u5"]]
+    assert [(await keys.user("u1"))[key] for key in "nk"] == ["anonymous", {}]
+    assert await keys.user("u5") is None  # it had neither a room nor another nick
+    told = ("E", '["I","u2","a.j","john",["u1","u5"]]')
+    assert [(await keys.inbox(node))[-1] for node in "ac"] == [told, told]
+    assert await a.turn(
+        nick("u1", "john"), login("u1", "a.j", "john", "john", "john2", "j0hn")
+    ) == [
+        0,
+        [],
+    ]
+    # Another account cannot have it, and its own users keep it until the last is gone.
+    assert await c.turn(login("u3", "a.k", "john")) == [0]
+    assert await b.turn(gone("u2"), nick("u4", "j0hn"), nick("u4", "x")) == [1, 0, 1]
+    assert await a.turn(login("u1", "", "")) == [[]]
+    assert await b.turn(nick("u4", "j0hn")) == [1]
+    assert (await keys.user("u1"))["r"] == ["#a"]
+    assert await keys.ask("EXISTS", "logins:a.j") == 0
+
+
+async def test_whoever_has_an_account_takes_no_other_nick(keys, nodes):
+    a, b, _ = nodes
+    assert await a.turn(login("u1", "a.j", "john"), nick("u1", "jim")) == [[], 0]
+    assert await a.turn(login("u1", "a.k", "kate")) == [[]]
+    assert await b.turn(nick("u2", "john"), nick("u2", "kate")) == [1, 0]
+
+
+async def test_a_private_message_reaches_all_devices_of_both(keys, nodes):
+    a, b, c = nodes
+    await a.turn(login("u1", "a.j", "john"), login("u2", "a.k", "kate"))
+    await b.turn(login("u3", "a.j", "john"))
+    await c.turn(login("u4", "a.k", "kate"))
+    assert await a.turn(tell("a.k", "psst", "a.j"), tell("a.x", "psst", "a.j")) == [1, 0]
+    assert [field for node in "bc" for field, _ in (await keys.inbox(node))[-1:]] == ["P", "P"]
+    await c.turn(("A", "u4", "{}"))
+    assert await b.turn(tell("a.k", "one", "u9")) == [1]
+    await a.turn(("A", "u2", "{}"))
+    assert await b.turn(tell("a.k", "two", "u9")) == [2]
+
+
+async def test_logins_wait_until_all_nodes_understand_them(keys, nodes):
+    a, b, _ = nodes
+    assert await keys.ask("GET", "schema") == "1"
+    await keys.ask("HDEL", "node:b", "v")  # as an older version leaves it
+    assert await a.turn(login("u1", "a.j", "john"), login("u1", "", "")) == [-2, []]
+    assert await keys.ask("GET", "schema") == "1"
+    await b.run(scripts.ADOPT, "b", "b2", "b1", LEASE, SCHEMA)
+    assert await a.turn(login("u1", "a.j", "john")) == [[]]
+    assert await keys.ask("GET", "schema") == "2"
+    older = Caller(keys, "d")
+    about = ("d", "d1", "", LEASE, 1, "identity")
+    assert await older.run(scripts.REGISTER, *about) == ["SCHEMA", 2]
+
+
+@pytest.mark.parametrize("was_lost", [False, True])
+async def test_a_node_that_begins_anew_has_its_users_logged_in_again(keys, nodes, was_lost):
+    a, b, _ = nodes
+    await a.turn(login("u1", "a.j", "john"))
+    if was_lost:
+        await keys.ask("ZADD", "leases", 0, "a")
+        await b.reap("a")
+        assert await keys.user("u1") is None
+    await a.register("a2", "a1")
+    assert await a.announce(announced("u1", "john", account="a.j")) == ["OK", a.seen + 1 + was_lost]
+    assert [(await keys.user("u1"))[key] for key in "onps"] == ["a", "john", "a.j", "5.25"]
+    said = [value for _, value in await keys.inbox("b")][1:]
+    assert said == (['["G","u1","john","its node is gone"]', "u1 is john"] if was_lost else [])
+
+
+async def test_a_node_that_has_logged_its_users_out_meanwhile_says_so(keys, nodes):
+    a, *_ = nodes
+    await a.turn(login("u1", "a.j", "john"), join("u1", "#a", "john"))
+    await a.register("a2", "a1")
+    await a.announce(announced("u1", "", "#a"))
+    assert "p" not in await keys.user("u1")
+    assert (await keys.inbox("b"))[-1] == (
+        "E",
+        '["I","u1","john","u1",0,"anonymous","",[],0,[]]',
+    )
+
+
+async def test_an_orphan_stays_logged_in(keys, nodes):
+    a, b, _ = nodes
+    await a.turn(login("u1", "a.j", "john", token="hash", grace=GRACE))
+    await a.leave()
+    assert (await b.turn(("M", "u1", "hash", "w"), nick("u2", "john")))[1] == 0
+    assert [(await keys.user("u1"))[key] for key in "op"] == ["b", "a.j"]

@@ -7,7 +7,22 @@ import os
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lua import Caller, Keys, Operation, announced, gone, join, keys_of, leave, nick, say, topic
+from lua import (
+    Caller,
+    Keys,
+    Operation,
+    announced,
+    gone,
+    join,
+    keys_of,
+    leave,
+    login,
+    nick,
+    rule,
+    say,
+    tell,
+    topic,
+)
 
 TRIES = int(os.environ.get("TRIES", "60"))
 NODES, USERS, ROOMS, NICKS = "abc", ("u1", "u2", "u3", "u4"), ("#a", "#b", "#c"), ("x", "y", "z")
@@ -15,9 +30,14 @@ GRACE = {"token": "hash", "grace": 60_000}
 
 nodes, users, rooms = st.sampled_from(NODES), st.sampled_from(USERS), st.sampled_from(ROOMS)
 # Two of three nicks have a key in common.
-nicks = st.sampled_from([("x", "x", "xy"), ("y", "y", "xy"), ("z", "z")])
+KEYS = {"x": ("x", "xy"), "y": ("y", "xy"), "z": ("z",)}
+nicks = st.sampled_from([(name, *keys) for name, keys in KEYS.items()])
 tokens = st.sampled_from([{}, GRACE])
 texts = st.sampled_from(["x", "x" * 300, "x" * 9_000])
+# Some of them are those of the room.
+versions = st.integers(0, 3)
+fields = st.sampled_from(["role a.x", "role a.y", "mute a.x"])
+changes = st.dictionaries(fields, st.sampled_from([None, "owner", "voice"]), max_size=3)
 operations = st.one_of(
     st.builds(lambda room, text: say(room, text, text), rooms, texts),
     st.builds(topic, rooms, st.just("tea"), users),
@@ -28,7 +48,16 @@ operations = st.one_of(
     ),
     st.builds(leave, users, rooms),
     st.builds(gone, users),
-    st.builds(lambda user: ("P", user, "psst"), users),
+    st.builds(lambda user, sender: tell(user, "psst", sender), users, users),
+    st.builds(
+        lambda user, name, token: login(user, f"a.{name[0]}", *name, **token),
+        *(users, nicks, tokens),
+    ),
+    st.builds(lambda user: login(user, "", ""), users),
+    st.builds(rule, rooms, changes, versions, st.sampled_from([("", 0), ("owner", 1)])),
+    st.builds(
+        lambda user, room, version: join(user, room, version=version), users, rooms, versions
+    ),
     st.builds(lambda user, positions: ("A", user, positions), users, st.sampled_from(["{}", ""])),
     st.builds(lambda user: ("M", user, "hash", "w"), users),
 )
@@ -43,7 +72,8 @@ steps = st.one_of(
         st.just("come back"),
         nodes,
         st.dictionaries(
-            users, st.tuples(st.sampled_from(["", *NICKS]), st.lists(rooms, unique=True))
+            users,
+            st.tuples(st.sampled_from(["", *NICKS]), st.booleans(), st.lists(rooms, unique=True)),
         ),
     ),
     st.tuples(st.just("new engine"), nodes, st.lists(st.tuples(rooms, texts), max_size=4)),
@@ -86,7 +116,13 @@ class Run:
             case "come back":
                 await self.register(node)
                 people = [
-                    announced(user, nick_, *in_, **GRACE) for user, (nick_, in_) in how.items()
+                    announced(
+                        *(user, name, *in_),
+                        **GRACE,
+                        account=f"a.{name}" if name and is_inside else "",
+                        keys=KEYS[name] if name and is_inside else (),
+                    )
+                    for user, (name, is_inside, in_) in how.items()
                 ]
                 await node.announce(*people, positions=dict.fromkeys(ROOMS, len(how)))
             case "new engine":
@@ -114,7 +150,9 @@ class Run:
     def _positions(self, drafts: list[Operation], results: list) -> None:
         """Positions only grow, whatever is forgotten."""
         for (letter, room, *_), result in zip(drafts, results, strict=True):
-            if letter in ("S", "T"):
+            if letter in ("S", "T") or (
+                letter == "R" and isinstance(result, list) and result[0] > 0
+            ):
                 assert result[0] > self.tops[room]
                 self.tops[room] = result[0]
 

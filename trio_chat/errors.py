@@ -95,7 +95,7 @@ class Code(StrEnum):
     NOT_ENCRYPTED = "not_encrypted", "the server takes no password or token without encryption"
 
     RULES_CHANGED = "rules_changed", "the rules of the room have just changed: try again"
-    NO_MODERATORS = "no_moderators", "rooms of this server have no moderators"
+    NO_MODERATORS = "no_moderators", "moderators cannot do that where the store is on Redis"
 
     CANNOT_RESUME = "cannot_resume", "there is nobody to come back as, or it is too late for that"
     CANNOT_WRITE = "cannot_write", "the server cannot save messages now: try again later"

@@ -65,7 +65,7 @@ ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
 # Fields of events that are for the log or the hub, and in no document.
 LEFT_OUT: Final[dict[type, frozenset[str]]] = {
-    **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced"})),
+    **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound"})),
     Held: frozenset({"networks", "message"}),
     Left: frozenset({"gone", "user"}),
     NickTaken: frozenset({"old"}),

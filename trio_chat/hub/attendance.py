@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trio_chat.hub.user import account_of
 from trio_chat.roomlog import OwnUser
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ class HubAttendance:
             if user.is_here and (user.rooms or user.keys):
                 rooms = [(room.name, room.shown) for room in user.rooms.values()]
                 positions = None if user.detached is None else user.detached.positions
-                yield OwnUser(user.id, user.nick, user.keys, rooms, user.token, positions)
+                account, since = account_of(user)
+                yield OwnUser(
+                    *(user.id, user.nick, user.keys, rooms, user.token, positions),
+                    *(account, since, user.expires),
+                )
 
     def token(self, user: str) -> str:
         """Return a user's token, or nothing."""
@@ -36,9 +41,11 @@ class HubAttendance:
         return self._state.clients
 
     def positions(self) -> dict[str, int]:
-        """Return the newest position that is folded in each room with members here."""
-        return {
-            room.name: room.position
-            for room in self._state.rooms.values()
-            if any(member.is_here for member in room.members)
+        """Return the newest position that is folded in each room with members here.
+
+        The server's own rules count as those of such a room.
+        """
+        server = self._state.server
+        return {server.name: server.position} | {
+            room.name: room.position for room in self._state.rooms.values() if room.is_followed
         }

@@ -150,12 +150,17 @@ class Collect:
         draft: Entry,
         reply: Event | None = None,
         then: Callable[[Origin], None] | None = None,
+        *,
+        again: Callable[[], None] | None = None,
     ) -> None:
-        """Draft anything else. If the log takes it, the answer is `reply`, or else the entry."""
+        """Draft anything else. If the log takes it, the answer is `reply`, or else the entry.
+
+        If the log has other rules of its room, `again` decides the command once more.
+        """
         self.check_available()
         self._answered = self._awaited = True
         session.user.drafted = self.turn.number
-        self.turn.add(Pending(draft, self._origin_of(session), reply, then))
+        self.turn.add(Pending(draft, self._origin_of(session), reply, then, again))
 
     def acknowledgement(self, session: Session) -> Event | None:
         """Return the answer to a labelled message, unless the message itself is the answer."""
@@ -168,12 +173,14 @@ class Collect:
         draft: Entry,
         reply: Event | None = None,
         then: Callable[[Origin], None] | None = None,
+        *,
+        again: Callable[[], None] | None = None,
     ) -> None:
         """Draft a change of the meaning of the next commands. They wait until it is folded.
 
         With `then`, that gives all answers once it is folded.
         """
-        self.draft(session, draft, reply, then)
+        self.draft(session, draft, reply, then, again=again)
         self._wait_for(self.turn, session)
 
     def draft_gone(self, user: User, draft: events.Gone, farewell: Event | None) -> None:
@@ -264,15 +271,10 @@ class Collect:
         session.queue.appendleft(record)
         self._state.wait(session)
 
-    def waits_for_rules(self, session: Session, rooms: Collection[str] | None) -> bool:
-        """Whether a session has to wait, as the rules of one of these rooms may be changing.
-
-        `None` means any room.
-        """
+    def waits_for_rules(self, session: Session, rooms: Collection[str]) -> bool:
+        """Whether a session has to wait, as the rules of one of these rooms may be changing."""
         for turn in (self.turn, self.in_flight):
-            if turn is None or not turn.ruled:
-                continue
-            if rooms is None or not turn.ruled.isdisjoint(rooms):
+            if turn is not None and not turn.ruled.isdisjoint(rooms):
                 self._state.suspend(session, Reason.CLAIM)
                 turn.held.append(session)
                 return True

@@ -69,9 +69,6 @@ FAILURE = 1011
 # These never wait for the messages before them. Custom commands mostly say something.
 MESSAGES = frozenset({commands.Say, commands.Act, commands.Tell, commands.Custom})
 
-# These count the rooms that a person owns.
-OWNING = (commands.ClaimRoom, commands.SetRole)
-
 
 class Decide:
     """Decides the records of sessions, each in its handler."""
@@ -191,8 +188,8 @@ class Decide:
         if not collect.is_ruling:
             return False
         # Nobody says or does anything by rules that are just changing.
-        rooms = None if isinstance(command, OWNING) else {SERVER, *session.user.rooms}
-        if rooms is not None and isinstance(command, commands.Join):
+        rooms = {SERVER, *session.user.rooms}
+        if isinstance(command, commands.Join):
             rooms.add(command.name.casefolded)
         return collect.waits_for_rules(session, rooms)
 

@@ -222,6 +222,9 @@ class Deliver:
             return True
         if isinstance(entry, TopicSet) and entry.position > room.position:
             room.topic = entry.text
+        elif isinstance(entry, Ruled) and entry.position > room.position:
+            self._fold.follow_rules(room)
+            self._enforce.ruled(entry)
         self._after_gap(room, [entry])
         return False
 

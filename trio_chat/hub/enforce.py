@@ -76,6 +76,15 @@ class Enforce:
             if why := self._why_banned(user, room):
                 self._oust(user, room, why)
 
+    def caught_up(self, room: Room) -> None:
+        """Let people leave whom a room has banned while this process did not follow it."""
+        if room is self._state.server:
+            for user in list(self._state.users.values()):
+                self._by_server(user)
+        for user in list(room.members):
+            if why := self._why_banned(user, room):
+                self._oust(user, room, why)
+
     def _by_server(self, user: User) -> None:
         """Apply the rules of the server to a user."""
         if not user.is_here or user.leaving or not self.authorize.is_concerned(user):

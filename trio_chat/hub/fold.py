@@ -93,6 +93,7 @@ class Fold:
         self._take_nick(user, entry.name)  # without keys, another process's user has it by now
         for room in user.rooms.values():
             room.enter(user)
+        self._forget_if_unknown(user)
         if user.nick == old:
             return []
         return [
@@ -114,7 +115,7 @@ class Fold:
             user.be(self._state.accounts.setdefault(entry.person, account))
             self._expire(user, entry.expires)
             self._state.ignored.pop(user.id, None)
-            if entry.ignored and not user.others:
+            if entry.ignored and not any(other.is_here for other in user.others):
                 self._state.ignored[entry.person] = dict(entry.ignored)
         follow(self._state, old, user.person)
         self._take_nick(user, entry.name)
@@ -129,6 +130,7 @@ class Fold:
                 shown.append((room, Joined(room.name, user.person, user.nick)))
             elif has_left:
                 shown.append((room, Left(room.name, old, old_nick)))
+        self._forget_if_unknown(user)
         return shown
 
     def _entered(self, entry: Entered) -> Shown:
@@ -152,9 +154,7 @@ class Fold:
         if user is None:  # a client of the process before this one
             return [(room, Left(room.name, entry.author, entry.nick))]
         shown: Shown = self._leave(user, room) if user in room.members else []
-        if not (user.rooms or user.keys or user.session or user.detached):
-            # A user of another process. This process has nothing to do at its end.
-            del self._state.users[user.id]
+        self._forget_if_unknown(user)
         return shown
 
     def _gone(self, entry: Gone) -> Shown:
@@ -182,9 +182,18 @@ class Fold:
         A shared log brings a process only the entries of rooms with members there.
         """
         known = self._snapshot(room.name)
-        if known.position > room.position and not any(user.is_here for user in room.members):
+        if known.position > room.position and not room.is_followed:
             self._state.recent.forget(room)
             room.position, room.topic = known.position, known.topic
+            self.follow_rules(room)
+
+    def follow_rules(self, room: Room) -> None:
+        """Let the rules of a room be those that the log has."""
+        room.rule(self._snapshot(room.name).rules.fields)
+        if room is not self._state.server:
+            self._list(room)
+        for user in room.members if room.rules is not None else ():
+            user.ruled = True
 
     def _topic_set(self, entry: TopicSet) -> Shown:
         room = self._state.rooms.get(entry.room)
@@ -202,12 +211,9 @@ class Fold:
         if room is None:
             return []
         room.position = entry.position
-        room.rule(self._snapshot(room.name).rules.fields)
+        self.follow_rules(room)
         if is_server:
             return []
-        self._list(room)
-        for user in room.members:
-            user.ruled = True
         self._state.recent.keep(room, [as_kept(entry)])
         return [(room, entry)]
 
@@ -225,6 +231,11 @@ class Fold:
         if user is None:  # a user of another process
             user = self._state.users[id] = User(id, nick)
         return user
+
+    def _forget_if_unknown(self, user: User) -> None:
+        """Forget a user of another process once nobody can see it: its end is told to nobody."""
+        if not (user.rooms or user.keys or user.session or user.detached):
+            self._state.users.pop(user.id, None)
 
     def _take_nick(self, user: User, name: Name) -> None:
         user.nick, user.keys = name.display, name.keys

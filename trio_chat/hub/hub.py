@@ -105,7 +105,8 @@ class Hub:
             self._resumption,
             self._decide.enforce,
         )
-        self._settle = Settle(state, deliver, self._outboxes, self._decide.enforce.standings)
+        standings = self._decide.enforce.standings
+        self._settle = Settle(state, deliver, self._outboxes, standings, self._collect)
         self._ending = Ending(
             state,
             self._outboxes,
@@ -118,7 +119,9 @@ class Hub:
         )
         self._shared: SharedTurns | None = None
         if log.shared is True:
-            resync = Resync(state, deliver, self._outboxes, self._catching_up)
+            resync = Resync(
+                state, deliver, self._outboxes, self._catching_up, self._decide.enforce, self._fold
+            )
             self._shared = SharedTurns(log, self._collect, deliver, resync, self._folded)
         state.recent.go_by(log, retention(state.settings))
         self._keep_rooms(kept_rooms)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.protocol.events import Entered, Exited, Gone, Moved, NickChanged, Notice
-from trio_chat.protocol.names import ANONYMOUS, NOBODY, Name
+from trio_chat.protocol.events import (
+    Entered,
+    Exited,
+    Gone,
+    Moved,
+    NickChanged,
+    Notice,
+    PersonChanged,
+)
+from trio_chat.protocol.names import ANONYMOUS, NOBODY, SERVER, Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio_chat.hub.catching_up import CatchingUp
     from trio_chat.hub.deliver import Deliver
+    from trio_chat.hub.enforce import Enforce
+    from trio_chat.hub.fold import Fold
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import Claim
@@ -24,12 +34,20 @@ class Resync:
     """Folds what differs between the state and all users of a log, and shows it to members."""
 
     def __init__(
-        self, state: State, deliver: Deliver, outboxes: Outboxes, catching_up: CatchingUp
+        self,
+        state: State,
+        deliver: Deliver,
+        outboxes: Outboxes,
+        catching_up: CatchingUp,
+        enforce: Enforce,
+        fold: Fold,
     ) -> None:
         self._state = state
         self._deliver = deliver
         self._outboxes = outboxes
         self._catching_up = catching_up
+        self._enforce = enforce
+        self._fold = fold
 
     def __call__(self, world: World) -> None:
         """Fold the differences. Members read the messages that they have missed from the log."""
@@ -44,10 +62,15 @@ class Resync:
             told = [session for session in self._state.sessions if session.began]
             self._outboxes.put_notice(told, Notice(LOST_HISTORY))
         for name, known in world.rooms.items():
-            room = self._state.rooms.get(name)
-            if room is not None and known.position > room.position:
+            room = self._state.server if name == SERVER else self._state.rooms.get(name)
+            if room is None:
+                continue
+            if known.position > room.position:
                 room.topic = known.topic
                 self._catching_up.skip_gap(room, known.position)
+            if known.rules.fields or room.rules is not None:
+                self._fold.follow_rules(room)
+                self._enforce.caught_up(room)
 
     def _who_left(self, users: dict[str, WorldUser]) -> Iterator[Claim]:
         """Entries for users of other processes who are gone, or were here and have moved."""
@@ -67,7 +90,11 @@ class Resync:
             # The user may have done more than move on that node.
             yield Moved(user.id, user.nick)
         keys, nick = ((), ANONYMOUS) if user is None else (user.keys, user.nick)
-        if known.keys and (keys != known.keys or nick != known.nick):
+        person = known.account or known.id
+        if person != (known.id if user is None else user.person):
+            name = Name(known.nick, known.keys[0], known.keys) if known.keys else NOBODY
+            yield PersonChanged(known.id, nick, person, name, known.since, expires=known.expires)
+        elif known.keys and (keys != known.keys or nick != known.nick):
             yield NickChanged(known.id, nick, Name(known.nick, known.keys[0], known.keys))
         elif keys and not known.keys:
             yield NickChanged(known.id, nick, NOBODY)
@@ -83,7 +110,10 @@ class Resync:
         if user is None or not user.keys:
             return
         session, nick = user.session, user.nick
-        self._deliver.entries([NickChanged(user.id, nick, NOBODY)])
+        lost: Claim = NickChanged(user.id, nick, NOBODY)
+        if user.account is not None:
+            lost = PersonChanged(user.id, nick, user.id, NOBODY)
+        self._deliver.entries([lost])
         if session is not None and session.began:
             sentence = (
                 f"while this server was cut off from the others, somebody took the nick {nick}: "

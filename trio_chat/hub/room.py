@@ -101,6 +101,11 @@ class Room:
                 self.pace.note(ids, now)
 
     @property
+    def is_followed(self) -> bool:
+        """Whether a member is in this process. A shared log brings it the entries of such rooms."""
+        return any(user.is_here for user in self.members)
+
+    @property
     def is_listed(self) -> bool:
         """Whether people outside may see that there is this room."""
         return self.rules is None or self.rules.setting("listed") == "yes"

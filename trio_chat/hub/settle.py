@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from trio_chat.errors import Refused
+from trio_chat.errors import Code, Refused
 from trio_chat.hub.room import most_listed
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Pending
@@ -22,6 +22,7 @@ from trio_chat.protocol.events import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from trio_chat.hub.collect import Collect
     from trio_chat.hub.deliver import Deliver
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.session import Session
@@ -36,9 +37,15 @@ class Settle:
     """Settles turns that the log has answered."""
 
     def __init__(
-        self, state: State, deliver: Deliver, outboxes: Outboxes, standings: Standings
+        self,
+        state: State,
+        deliver: Deliver,
+        outboxes: Outboxes,
+        standings: Standings,
+        collect: Collect,
     ) -> None:
         self._state = state
+        self._collect = collect
         self._deliver = deliver
         self._outboxes = outboxes
         self._standings = standings
@@ -108,7 +115,12 @@ class Settle:
 
     def _refused(self, pending: Pending, refusal: Refused) -> None:
         """Refuse the command that led to a draft."""
-        origin = pending.origin
+        origin, session = pending.origin, pending.origin.session
+        is_here = session is not None and session.closing is None
+        if session and is_here and pending.again and refusal.code == Code.RULES_CHANGED:
+            asked = origin if origin.call is not None or origin.label is not None else None
+            self._collect.answer_to(asked, session, pending.again)
+            return
         if isinstance(pending.draft, Gone):
             # The user belongs to another process by now, and may come back to this one.
             user = self._state.users.get(pending.draft.author)

@@ -44,13 +44,15 @@ class Pending:
     """A single draft, and the origin that its result answers.
 
     `reply` is the answer if the log takes the draft. Without a reply, the entry is the answer.
-    `then` is called once the entry is folded, and gives all answers itself.
+    `then` is called once the entry is folded, and gives all answers itself. `again` decides its
+    command once more if the log knows other rules of its room.
     """
 
     draft: Entry
     origin: Origin
     reply: Event | None = None
     then: Callable[[Origin], None] | None = None
+    again: Callable[[], None] | None = None
 
 
 @define(eq=False)

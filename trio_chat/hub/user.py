@@ -56,6 +56,11 @@ class Account:
         self.users: dict[User, None] = {}
 
 
+def account_of(user: User) -> tuple[str, float]:
+    """Return the id of a user's account, and when that was made; for nobody's, `""` and 0."""
+    return ("", 0.0) if user.account is None else (user.account.id, user.account.since)
+
+
 class User:
     """One presence in the chat.
 

@@ -85,8 +85,9 @@ class Ruled:
 
     `changes` has the new values of fields; `None` removes a field. `version` is the version of the
     rules by which this was decided: if they have changed since, the log
-    refuses it. `ousted` are users who have to leave the room. History has the text alone. The
-    position is the action's number.
+    refuses it. `bound` has a value that a field may have in so many rooms at most, and the sentence
+    with which the log refuses more. `ousted` are users who have to leave the
+    room. History has the text alone. The position is the action's number.
     """
 
     room: str
@@ -102,6 +103,7 @@ class Ruled:
     device: str = field(default="", eq=False)
     # The authors whose held messages go: persons, or networks as `net:` and a tag.
     silenced: tuple[str, ...] = ()
+    bound: tuple[str, int, str] | None = None
 
 
 @define
@@ -254,7 +256,8 @@ class NickChanged:
 class Entered:
     """A client joined a room, and left the room `leaving` in the same step, if that is not `None`.
 
-    `room_name` is the room's name as the client wrote it.
+    `room_name` is the room's name as the client wrote it. `version` is the version of the room's
+    rules by which this was decided. A log that several processes share refuses others.
     """
 
     author: str
@@ -262,6 +265,7 @@ class Entered:
     room: str
     room_name: str
     leaving: str | None = None
+    version: int = 0
 
 
 @define

@@ -52,13 +52,20 @@ class LoggedRoom:
 
 @frozen
 class WorldUser:
-    """A user of any process: `node` is where it is, or empty if it may resume at any."""
+    """A user of any process: `node` is where it is, or empty if it may resume at any.
+
+    `account` is the id of the account that it is logged in to, or empty. `since` is when that was
+    made, and `expires` when the login ends, in seconds since 1970 or 0.
+    """
 
     id: str
     node: str
     nick: str
     keys: tuple[str, ...]
     rooms: tuple[str, ...]
+    account: str = ""
+    since: float = 0.0
+    expires: float = 0.0
 
 
 @frozen
@@ -97,6 +104,7 @@ class OwnUser:
     """A user of this process with a nick or rooms. `rooms` has their names, and as people see them.
 
     `positions` are those that the user has reached while detached, or `None` with a connection.
+    `account`, `since` and `expires` are as for `WorldUser`.
     """
 
     id: str
@@ -105,6 +113,9 @@ class OwnUser:
     rooms: Sequence[tuple[str, str]]
     token: str
     positions: dict[str, int] | None
+    account: str = ""
+    since: float = 0.0
+    expires: float = 0.0
 
 
 class Attendance(Protocol):
@@ -182,10 +193,6 @@ class RoomLog(Protocol):
 
         Raises `StoreError` if the place of the log cannot be reached now.
         """
-        ...
-
-    def count_rooms(self, name: str, value: str) -> int:
-        """Return the number of rooms that have a field with this value. Never blocks."""
         ...
 
     async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:

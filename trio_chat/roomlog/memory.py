@@ -254,8 +254,7 @@ class MemoryLog:
             history.topic, author, nick, time, position, self._identity, history.rules
         )
 
-    def count_rooms(self, name: str, value: str) -> int:
-        """Return the number of rooms that have a field with this value."""
+    def _count(self, name: str, value: str) -> int:
         rooms = self._histories.values()
         return sum(history.rules.fields.get(name) == value for history in rooms)
 
@@ -280,7 +279,7 @@ class MemoryLog:
         kinds = {*map(type, drafts)}
         results = self.claims.decide_all(drafts, kinds)
         if ruled := not kinds.isdisjoint(RULINGS):
-            results = rules.decide(results, self._rules, self._has_texts)
+            results = rules.decide(results, self._rules, self._count, self._has_texts)
         clock, most = now(), self._retention.entries
         if Held in kinds:
             self._shelf.expire(clock / 1000)

@@ -6,6 +6,7 @@ rules that are no longer those of the room.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -62,35 +63,57 @@ class Action:
     removed: list[list[int]] = field(factory=list)
 
 
+def has_changed() -> Refused:
+    """Return the refusal of what was decided by rules that have changed since."""
+    return Refused(CHANGED, code=Code.RULES_CHANGED)
+
+
+def out_of_bounds(draft: Ruled) -> Refused:
+    """Return the refusal of a value that a field has in too many rooms."""
+    sentence = "that is too many" if draft.bound is None else draft.bound[2]
+    return Refused(sentence, code=Code.NOT_ALLOWED)
+
+
 def decide(
     drafts: Sequence[Result],
     current: Callable[[str], Rules],
+    count: Callable[[str, str], int],
     has_texts: Callable[[str, int], bool],
 ) -> Sequence[Result]:
-    """Refuse each `Ruled` that was decided by rules that have changed since.
+    """Refuse each `Ruled` that was decided by rules that have changed since, or beyond its bound.
 
     A `Removed` that has no texts to put back is refused, too. `current` returns the rules of a room
-    before these drafts, and `has_texts` whether texts of an action in a room can be put back. If
-    none is refused, this returns `drafts` itself.
+    before these drafts, `count` the number of rooms in which a field has a value, and `has_texts`
+    whether texts of an action in a room can be put back. If none is refused, this returns `drafts`
+    itself.
     """
     changed: set[str] = set()
     undone: set[tuple[str, int]] = set()
+    more: Counter[tuple[str, str | None]] = Counter()
     refused: dict[int, Refused] = {}
     for draft in drafts:
         if not isinstance(draft, Ruled):
             continue
-        if draft.room in changed or draft.version != current(draft.room).version:
-            refused[id(draft)] = Refused(CHANGED, code=Code.RULES_CHANGED)
+        rules = current(draft.room)
+        new = {n: v for n, v in draft.changes.items() if rules.fields.get(n) != v}
+        if draft.room in changed or draft.version != rules.version:
+            refused[id(draft)] = has_changed()
         elif isinstance(draft, Removed) and draft.undoes:
             what = draft.room, draft.undoes
             if what in undone or not has_texts(*what):
                 refused[id(draft)] = Refused(TEXTS_GONE, code=Code.NO_SUCH_ACTION)
             undone.add(what)
+        elif draft.bound is not None and any(
+            count(name, value) + more[name, value] >= draft.bound[1]
+            for name, value in new.items()
+            if value is not None and value == draft.bound[0]
+        ):
+            refused[id(draft)] = out_of_bounds(draft)
         elif draft.changes:
             changed.add(draft.room)
-    if not refused:
-        return drafts
-    return [refused.get(id(draft), draft) for draft in drafts]
+            more.update(new.items())
+            more.subtract((name, rules.fields.get(name)) for name in new)
+    return [refused.get(id(draft), draft) for draft in drafts] if refused else drafts
 
 
 def is_action(entry: Entry) -> TypeGuard[Ruled]:
@@ -112,8 +135,6 @@ def follow(rules: Rules, entry: Ruled) -> tuple[Rules, Action]:
 
 def as_kept(entry: PersistentEntry) -> PersistentEntry:
     """Return an entry as history keeps it: without the changes of fields."""
-    return (
-        evolve(entry, changes={}, version=0, ousted=(), silenced=())
-        if isinstance(entry, Ruled)
-        else entry
-    )
+    if not isinstance(entry, Ruled):
+        return entry
+    return evolve(entry, changes={}, version=0, ousted=(), silenced=(), bound=None)

@@ -134,6 +134,8 @@ def leave_out_news(state: ChatSnapshot) -> None:
             if not isinstance(record, (commands.ShowGreeting, commands.TakeMail))
             and not (isinstance(record, commands.ShowPin) and record.joined)
         ]
+    for other in state.others:
+        other.account, other.account_since = "", 0.0
     state.counts = attrs.evolve(state.counts, logins_refused=0, actions=0, ruled_out=Counter())
     state.ignored = {}
     for present in state.rooms:

@@ -182,6 +182,9 @@ class OtherUser:
     nick: str
     keys: list[str] = field(factory=list)
     rooms: list[str] = field(factory=list)
+    # As those of a client.
+    account: str = ""
+    account_since: float = 0.0
 
 
 @define

@@ -71,6 +71,7 @@ class Restore:
                 self._detached(snapshot, snapshot.away, channel)
         for other in self._snapshot.others:
             user = self.state.users[other.id] = User(other.id, other.nick)
+            self._log_in(user, other.account, other.account_since)
             self._known(user, other.keys, other.rooms)
         if self.state.users and self._log.shared is False:
             users = self.state.users.values()
@@ -159,17 +160,16 @@ class Restore:
         state, user = self.state, User(snapshot.id, snapshot.nick, snapshot.since)
         user.token, user.about = snapshot.token, snapshot.about
         user.awaited = user.ruled = snapshot.awaited
-        if snapshot.account:
-            user.be(
-                state.accounts.setdefault(
-                    snapshot.account, Account(snapshot.account, snapshot.account_since)
-                )
-            )
+        self._log_in(user, snapshot.account, snapshot.account_since)
         if expires := self._snapshot.expiring.get(user.id):
             user.expires = state.expiring[user] = expires
         if snapshot.closing is None:
             state.users[user.id] = user
         return self._known(user, snapshot.keys, snapshot.rooms)
+
+    def _log_in(self, user: User, account: str, since: float) -> None:
+        if account:
+            user.be(self.state.accounts.setdefault(account, Account(account, since)))
 
     def _known(self, user: User, keys: Sequence[str], rooms: Sequence[str]) -> User:
         """Have the state know a user's nick and rooms."""

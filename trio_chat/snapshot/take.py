@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from trio_chat.hub.inbox import Broken
-from trio_chat.hub.user import Detached, User
+from trio_chat.hub.user import Detached, User, account_of
 from trio_chat.protocol import commands
 from trio_chat.roomlog.retention import retention
 from trio_chat.snapshot.model import (
@@ -79,7 +79,9 @@ def take_snapshot(
         gone=[gone for room in rooms for gone in _left_behind(room, known)],
         histories=log.histories(),
         listening=list(listening),
-        others=[OtherUser(u.id, u.nick, list(u.keys), list(u.rooms)) for u in others],
+        others=[
+            OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u)) for u in others
+        ],
         ignored=state.ignored,
         place=log.place if log.shared is True else None,
         expiring={user.id: user.expires for user in state.expiring if user in members},
@@ -146,6 +148,7 @@ def connected(session: Session, link: SocketLink, reader: Reader | None) -> Clie
     if user.session is not session:  # which is detached, or on another connection
         user = User()
     closing = session.closing
+    account, since = account_of(user)
     return ClientSnapshot(
         id=user.id,
         address=link.address,
@@ -163,8 +166,8 @@ def connected(session: Session, link: SocketLink, reader: Reader | None) -> Clie
         queued=[] if closing is not None else list(_queued(session)),
         token=user.token,
         since=user.since,
-        account="" if user.account is None else user.account.id,
-        account_since=0.0 if user.account is None else user.account.since,
+        account=account,
+        account_since=since,
         about=user.about,
         awaited=user.awaited,
     )
@@ -189,6 +192,7 @@ def _away(
     positions: dict[str, int],
     seconds: float,
 ) -> ClientSnapshot:
+    account, since = account_of(user)
     return ClientSnapshot(
         id=user.id,
         address=address,
@@ -202,8 +206,8 @@ def _away(
         positions=positions,
         token=user.token,
         since=user.since,
-        account="" if user.account is None else user.account.id,
-        account_since=0.0 if user.account is None else user.account.since,
+        account=account,
+        account_since=since,
         away=seconds,
     )
 

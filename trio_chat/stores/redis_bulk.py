@@ -7,20 +7,28 @@ engine deletes what is left of such a copy after a day, or when the next copy be
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import TopicSet
+from trio_chat.protocol.events import SPOKEN, Ruled, TopicSet
 from trio_chat.roomlog.order import milliseconds
 from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.checks import open_checked, shown
 from trio_chat.roomlog.redis.client import Client
-from trio_chat.roomlog.redis.codec import batch_from_stream, pack, pack_topic
+from trio_chat.roomlog.redis.codec import (
+    action_from_stream,
+    batch_from_stream,
+    pack,
+    pack_ruled,
+    pack_topic,
+)
 from trio_chat.roomlog.redis.errors import EngineAway, EngineError, EngineFull
 from trio_chat.roomlog.redis.keys import KEY, SCHEMA
+from trio_chat.roomlog.rules import Rules
 from trio_chat.stores.bulk import StoredRoom
 
 if TYPE_CHECKING:
@@ -76,7 +84,8 @@ class RedisReader:
             return
         found = await self._engine.script(self._key, scripts.ROOMS)
         self._rooms = sorted(
-            (_room(cast("list[bytes]", state)) for state in found[1:]), key=lambda room: room.name
+            (_room(cast("tuple[bytes | list[bytes], ...]", state)) for state in found[1:]),
+            key=lambda room: room.name,
         )
         self._tops = {room.name: room.position for room in self._rooms}
         self._floor = int(cast("bytes", found[0]))
@@ -93,9 +102,13 @@ class RedisReader:
             entry for batch in batches for entry in batch.entries() if after < entry.position <= top
         ]
 
-    async def actions(self, room: str) -> list[Action]:  # noqa: ARG002 - no room has any
-        """Return nothing: rooms on Redis have no moderators yet."""
-        return []
+    async def actions(self, room: str) -> list[Action]:
+        """Return the kept actions of a room."""
+        reply = await self._engine.call("XRANGE", f"{self._key}:a:{room}", "-", "+")
+        rows = cast("list[tuple[bytes, list[bytes]]]", reply)
+        top = self._tops[room]
+        actions = [action_from_stream(room, number, fields) for number, fields in rows]
+        return [action for action in actions if action.position <= top]
 
     async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
         """Return nothing: rooms on Redis have no moderators yet."""
@@ -184,13 +197,18 @@ class RedisWriter:
             topic = (1, room.topic.text, room.topic.author, room.topic.nick, when)
         time, first = milliseconds(room.time), room.floor + 1
         await self._put("R", room.name, room.position, time, first, *topic)
+        if room.rules.version:
+            await self._put("V", room.name, room.rules.version, json.dumps(room.rules.fields))
 
     async def add_actions(self, room: str, actions: Sequence[Action]) -> None:
-        """Refuse a room with actions, as each room with rules has: Redis cannot keep them yet."""
-        if actions:
-            raise StoreError(
-                f"{room} has moderators, whose rules Redis cannot keep yet: copy to a file"
-            )
+        """Add actions of a room."""
+        for start in range(0, len(actions), BATCH_ENTRIES):
+            arguments: list[Argument] = []
+            for one in actions[start : start + BATCH_ENTRIES]:
+                ruled = Ruled(room, room, one.author, one.nick, one.text, dict(one.now))
+                when, was = milliseconds(one.time), json.dumps(one.was)
+                arguments += (one.position, when, pack_ruled(ruled), was)
+            await self._put("A", room, *arguments)
 
     async def add_held(self, waiting: Sequence[Waiting]) -> None:
         """Do nothing: a room in which messages wait has rules, and is refused."""
@@ -200,7 +218,10 @@ class RedisWriter:
         arguments: list[Argument] = []
         for run in _batches(entries):
             first = run[0]
-            blob = pack_topic(first) if isinstance(first, TopicSet) else pack(run)
+            if isinstance(first, TopicSet):
+                blob = pack_topic(first)
+            else:
+                blob = pack_ruled(first) if isinstance(first, Ruled) else pack(run)
             arguments += (run[-1].position, len(run), milliseconds(first.time), blob)
         await self._put("E", room, *arguments)
 
@@ -271,18 +292,21 @@ class Engine:
             client.close()
 
 
-def _room(state: list[bytes]) -> StoredRoom:
-    name, seen, position, time, first, text, author, nick, when = (part.decode() for part in state)
+def _room(state: tuple[bytes | list[bytes], ...]) -> StoredRoom:
+    *parts, pairs = state
+    texts = [part.decode() for part in cast("list[bytes]", parts)]
+    name, seen, position, time, first, text, author, nick, when, version = texts
+    fields = [part.decode() for part in cast("list[bytes]", pairs)]
+    rules = Rules(int(version or 0), dict(zip(fields[::2], fields[1::2], strict=True)))
     seen = seen or name
     topic = TopicSet(name, seen, author, nick, text, 0, int(when or 0) / 1000) if text else None
     top = int(position or 0)
-    return StoredRoom(
-        name, seen, topic, int(first) - 1 if first else top, top, int(time or 0) / 1000
-    )
+    floor = int(first) - 1 if first else top
+    return StoredRoom(name, seen, topic, floor, top, int(time or 0) / 1000, rules)
 
 
 def _batches(entries: Sequence[PersistentEntry]) -> Iterator[Sequence[PersistentEntry]]:
-    """Divide entries of a room into batches: a topic alone, or entries a millisecond apart."""
+    """Divide entries of a room into batches: messages a millisecond apart, or another entry."""
     start = 0
     for at in range(1, len(entries) + 1):
         if (
@@ -298,6 +322,6 @@ def _follows(before: PersistentEntry, entry: PersistentEntry) -> bool:
     return (
         entry.position == before.position + 1
         and milliseconds(entry.time) == milliseconds(before.time) + 1
-        and not isinstance(before, TopicSet)
-        and not isinstance(entry, TopicSet)
+        and isinstance(before, SPOKEN)
+        and isinstance(entry, SPOKEN)
     )

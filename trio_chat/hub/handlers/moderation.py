@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 USUAL: Final[Mapping[str, int]] = {"mute": 10 * MINUTE, "ban": DAY}
 USUAL_OF_NETWORK: Final = 2 * HOUR
 INVITATION: Final = DAY
-# Rooms that one account may own, because rooms with owners are never forgotten.
-MOST_CLAIMS: Final = 10
 LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
 EVERYWHERE: Final = {"mute": " on the server", "ban": " from the server"}
@@ -102,21 +100,15 @@ class Moderation:
         if not heirs and {member.person for member in room.members} != {user.person}:
             sentence = f"others are in {room.shown}: you may claim a room only while you are alone"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
-        self._check_claims(user.person, "you own")
         changes: dict[str, str | None] = {f"role {gone}": None for gone in rules.owners}
         changes[f"role {user.person}"] = Role.OWNER.word
-        self._ruling.rule(session, room, "claimed the room", changes)
+        self._ruling.rule(session, room, "claimed the room", changes, owns="you own")
 
     def _highest(self, rules: RoomRules) -> tuple[Role, set[str]]:
         """Return the highest role in a room, and its holders. Deleted accounts do not count."""
         roles = {p: role for p, role in rules.roles().items() if self._state.has_person(p)}
         highest = max(roles.values(), default=Role.NONE)
         return highest, {person for person, role in roles.items() if role is highest}
-
-    def _check_claims(self, person: str, owns: str) -> None:
-        """Raise `Refused` if a person owns as many rooms as anyone may."""
-        if self._log.count_rooms(f"role {person}", Role.OWNER.word) >= MOST_CLAIMS:
-            raise Refused(f"{owns} {MOST_CLAIMS} rooms, which is the most", code=Code.NOT_ALLOWED)
 
     def _show(self, session: Session, record: commands.ShowRules) -> None:
         room = room_meant(session.user, record.room)
@@ -144,10 +136,8 @@ class Moderation:
         name, value = f"role {person}", None if record.role == "none" else record.role
         rules = room.rules or RoomRules({})
         check_change(role, session.user.person, rules, {name: value})
-        if value == Role.OWNER.word:
-            self._check_claims(person, f"{nick} owns")
         text = f"made {nick} {record.role}" if value else f"took the role of {nick} away"
-        self._ruling.rule(session, room, text, {name: value})
+        self._ruling.rule(session, room, text, {name: value}, owns=f"{nick} owns")
 
     def _invite(self, session: Session, record: commands.Invite) -> None:
         room, role = self._ruling.moderated(session, record.room)
@@ -231,10 +221,8 @@ class Moderation:
             sentence = f"A{number} no longer counts: it was undone, or changed since (see /log)"
             raise Refused(sentence, code=Code.NO_SUCH_ACTION)
         check_change(role, session.user.person, rules, action.was)
-        for field, value in action.was.items():
-            if field.startswith("role ") and value == Role.OWNER.word:
-                self._check_claims(field.removeprefix("role "), "who was the owner owns")
-        self._ruling.rule(session, room, f"undid A{number}: {action.text}", dict(action.was))
+        text = f"undid A{number}: {action.text}"
+        self._ruling.rule(session, room, text, dict(action.was), owns="who was the owner owns")
 
     def _show_actions(self, session: Session, record: commands.ShowActions) -> None:
         room, role = self._ruling.ruled(session, record.room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
@@ -10,6 +11,7 @@ from trio_chat.moderation.rules import PIN, Role, RoomRules
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
 from trio_chat.protocol.presence import LeaveRooms
+from trio_chat.roomlog.rules import NO_RULES
 
 if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.user import User
     from trio_chat.protocol.names import Name
     from trio_chat.roomlog import RoomLog
+    from trio_chat.roomlog.rules import Rules
 
 # Names in one list, at most: about as many as a person reads, in a few kilobytes.
 LIST_LENGTH = 200
@@ -68,6 +71,25 @@ class Rooms:
             )
 
     def _join(self, session: Session, record: commands.Join) -> None:
+        self._join_by(self._rules_of(record.name.casefolded), session, record)
+
+    def _join_again(self, session: Session, record: commands.Join) -> None:
+        """Decide a join by the rules that the log has just brought."""
+        self._join_by(self._log.snapshot(record.name.casefolded).rules, session, record)
+
+    def _rules_of(self, name: str) -> Rules:
+        """Return the rules of a room as this process knows them.
+
+        A shared log keeps a process informed only of rooms with members there. It answers a join of
+        another room with the rules, if there are some.
+        """
+        if self._collect.shares_log:
+            room = self._state.rooms.get(name)
+            if room is None or not room.is_followed:
+                return NO_RULES
+        return self._log.snapshot(name).rules
+
+    def _join_by(self, rules: Rules, session: Session, record: commands.Join) -> None:
         user, name, limit = session.user, record.name, session.room_limit
         if name.casefolded in user.rooms:
             raise Refused(
@@ -79,19 +101,19 @@ class Rooms:
                 code=Code.IN_TOO_MANY_ROOMS,
                 limit="rooms_per_client",
             )
-        rules = self._rules_of(name.casefolded)
-        self._authorize.check_join(user, name.display, rules)
+        known = RoomRules.of(rules.fields)
+        self._authorize.check_join(user, name.display, known)
         self._hooks.join(session, name.casefolded)
         leaving = next(iter(user.rooms)) if len(user.rooms) == limit == 1 else None
-        draft = events.Entered(user.id, user.nick, name.casefolded, name.display, leaving)
+        draft = events.Entered(
+            user.id, user.nick, name.casefolded, name.display, leaving, rules.version
+        )
         # The log's answer completes this with the state of the room at that time.
-        self._collect.claim(session, draft, events.Welcomed(name.casefolded, name.display))
-        if rules is not None and rules.value(PIN) is not None:
+        welcomed = events.Welcomed(name.casefolded, name.display)
+        again = partial(self._join_again, session, record)
+        self._collect.claim(session, draft, welcomed, again=again)
+        if known is not None and known.value(PIN) is not None:
             self._collect.next(session, commands.ShowPin(name.casefolded, joined=True))
-
-    def _rules_of(self, name: str) -> RoomRules | None:
-        room = self._state.rooms.get(name)
-        return RoomRules.of(self._log.snapshot(name).rules.fields) if room is None else room.rules
 
     def _leave(self, session: Session, record: commands.Leave) -> None:
         user, room = session.user, room_meant(session.user, record.room)

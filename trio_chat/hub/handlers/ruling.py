@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Fields of a room, at most: roles, mutes, bans and invitations. Those that are over count until the
 # next change removes them.
 MOST_FIELDS: Final = 10_000
+# Rooms that one account may own, because rooms with owners are never forgotten.
+MOST_CLAIMS: Final = 10
 
 
 def cannot_hold() -> Refused:
@@ -59,7 +61,11 @@ class Ruling:
             return self._state.server
         if name is None or not session.operates:
             return room_meant(session.user, name)
-        return self._state.rooms.get(name) or self._empty_room(name)
+        room = self._state.rooms.get(name)
+        if self._collect.shares_log and (room is None or not room.is_followed):
+            # The log keeps a process informed only of rooms with members there.
+            raise Refused(f"enter {name} first: nobody here is in it", code=Code.NOT_IN_ROOM)
+        return room or self._empty_room(name)
 
     def _empty_room(self, name: str) -> Room:
         """Return a room that the log knows, and that nobody is in. Raises `Refused`."""
@@ -76,10 +82,12 @@ class Ruling:
         changes: Mapping[str, str | None],
         ousted: tuple[str, ...] = (),
         silenced: Iterable[str] = (),
+        owns: str = "",
     ) -> None:
         """Draft an action. With it go the fields whose time is over, if there are too many.
 
         `ousted` users have to leave the room. Held messages of `silenced` persons and networks go.
+        `owns` begins the sentence that refuses one more owner who has the most rooms.
         """
         user, rules = session.user, room.rules or RoomRules({})
         changed = dict(changes)
@@ -94,5 +102,6 @@ class Ruling:
             ousted=ousted,
             silenced=tuple(silenced),
             device=user.device,
+            bound=(Role.OWNER.word, MOST_CLAIMS, f"{owns} {MOST_CLAIMS} rooms, which is the most"),
         )
         self._collect.rule(session, draft)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
-from attrs import define
+from attrs import define, evolve
 
 from trio_chat.protocol.events import (
     Acted,
@@ -20,11 +20,15 @@ from trio_chat.protocol.events import (
     Moved,
     NickChanged,
     PersistentEntry,
+    PersonChanged,
+    Removed,
+    Ruled,
     Said,
     Told,
     TopicSet,
 )
 from trio_chat.protocol.names import Name
+from trio_chat.roomlog.rules import Action
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +41,7 @@ Argument: TypeAlias = str | bytes | int
 _PART: Final = "\0"
 _ITEM: Final = "\n"
 _TOPIC: Final = "T"
+_RULED: Final = "R"
 _KINDS: Final = {Said: "S", Acted: "A", TopicSet: _TOPIC}
 _SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "A": Acted}
 
@@ -69,6 +74,12 @@ class Batch:
             return [Said(room, authors, nicks, texts, first, self.time / 1000)]
         if kinds == _TOPIC:
             return [TopicSet(room, more[0], authors, nicks, texts, first, self.time / 1000)]
+        if kinds == _RULED:
+            about = room, more[0], authors, nicks, texts
+            *_, removal = json.loads(more[1])
+            ruled = Ruled(*about) if removal is None else Removed(*about, **removal)
+            ruled.position, ruled.time = first, self.time / 1000
+            return [ruled]
         before = self.time - first
         made: list[Said | Acted] = [
             _SPOKEN[kind](room, author, nick, text, position, (before + position) / 1000)
@@ -82,6 +93,14 @@ class Batch:
             )
         ]
         return cast("list[PersistentEntry]", made)
+
+    def ruled(self) -> Ruled | None:
+        """Return the action with its changes, if the batch is one. `entries` has its text."""
+        if not self.blob.startswith(b"R\0"):
+            return None
+        ruled = cast("Ruled", self.entries()[0])
+        changes, version, ousted, _ = json.loads(self.blob.rpartition(b"\0")[2])
+        return evolve(ruled, changes=changes, version=version, ousted=tuple(ousted))
 
     def topic(self) -> TopicSet | None:
         """Return the topic, if the batch is one."""
@@ -121,6 +140,16 @@ def pack_topic(topic: TopicSet) -> bytes:
     return _PART.join(parts).encode()
 
 
+def pack_ruled(entry: Ruled) -> bytes:
+    """Return the blob of a batch that is one action. Its last part is for programs."""
+    removal = None
+    if isinstance(entry, Removed):
+        removal = {"positions": entry.positions, "undoes": entry.undoes, "own": entry.own}
+    rest = json.dumps([entry.changes, entry.version, entry.ousted, removal], ensure_ascii=False)
+    parts = (_RULED, entry.author, entry.nick, entry.text, entry.room_name, rest)
+    return _PART.join(parts).encode()
+
+
 def number_in(batch_id: bytes) -> int:
     """Return the number in an id of a stream."""
     return int(batch_id.partition(b"-")[0])
@@ -139,12 +168,28 @@ def batch_from_stream(room: str, batch_id: bytes, fields: Sequence[bytes]) -> Ba
     return Batch(room, top, count, time, about[b"i"].decode(), about[b"d"])
 
 
+def action_from_stream(room: str, number: bytes, fields: Sequence[bytes]) -> Action:
+    """Read an action of a room."""
+    about = dict(zip(fields[::2], fields[1::2], strict=True))
+    ruled = Batch(room, number_in(number), 1, int(about[b"t"]), "", about[b"d"]).ruled()
+    if ruled is None:
+        raise ValueError(f"no action: {about}")
+    said = ruled.position, ruled.time, ruled.author, ruled.nick, ruled.text
+    return Action(*said, json.loads(about[b"w"]), ruled.changes)
+
+
 def wire(entry: Claim | Told) -> str:
-    """Return the text from which other nodes make the entry."""
+    """Return the text from which other nodes make the entry.
+
+    That of a login ends with whom it displaces. Scripts put them there.
+    """
     items: list[object]
     match entry:
         case NickChanged(author=user, old=old, name=name):
             items = ["N", user, old, name.display, name.casefolded, name.keys]
+        case PersonChanged(author=user, old=old, person=person, name=name, since=since):
+            items = ["I", user, old, person, since, name.display, name.casefolded, name.keys]
+            items += (entry.expires, entry.displaced)
         case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
             items = ["J", user, nick, room, shown, leaving]
         case Exited(author=user, nick=nick, room=room):
@@ -153,8 +198,8 @@ def wire(entry: Claim | Told) -> str:
             items = ["G", user, nick, reason]
         case Moved(author=user, nick=nick):
             items = ["M", user, nick]
-        case Told(to=to, author=author, nick=nick, text=text, time=time):
-            items = ["P", to, author, nick, text, time]
+        case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
+            items = ["P", to, author, nick, text, time, device]
         case _:
             raise TypeError(f"{entry.__class__.__name__} concerns one node only")
     return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
@@ -167,6 +212,9 @@ def from_wire(data: bytes) -> Claim | Told | None:
     match items:
         case ["N", user, old, display, casefolded, keys, *_]:
             entry = NickChanged(user, old, Name(display, casefolded, tuple(keys)))
+        case ["I", user, old, person, since, display, casefolded, keys, expires, displaced, *_]:
+            name = Name(display, casefolded, tuple(keys))
+            entry = PersonChanged(user, old, person, name, since, tuple(displaced), expires=expires)
         case ["J", user, nick, room, shown, leaving, *_]:
             entry = Entered(user, nick, room, shown, leaving)
         case ["L", user, nick, room, *_]:
@@ -176,8 +224,9 @@ def from_wire(data: bytes) -> Claim | Told | None:
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
         case ["P", to, author, nick, text, *more]:
-            time = more[0] if more else 0.0  # a node of an earlier version has not said
-            entry = Told(to, author, nick, text, time)
+            # A node of an earlier version has said neither the time nor the device.
+            time = more[0] if more else 0.0
+            entry = Told(to, author, nick, text, time, device=more[1] if more[1:] else "")
         case _:
             pass
     return entry

@@ -10,7 +10,7 @@ import trio
 from trio_chat.errors import StoreError
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog import Stretch
-from trio_chat.roomlog.redis.codec import batch_from_stream
+from trio_chat.roomlog.redis.codec import action_from_stream, batch_from_stream
 from trio_chat.roomlog.redis.connection import EngineAway
 from trio_chat.roomlog.redis.keys import KEY
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog.redis.client import Client
-    from trio_chat.roomlog.redis.codec import Batch
+    from trio_chat.roomlog.redis.codec import Argument, Batch
+    from trio_chat.roomlog.rules import Action
 
 _Read = TypeVar("_Read")
 
@@ -117,6 +118,16 @@ class History:
                             return Stretch(found[::-1], end if end > 1 else 0)
         return Stretch(found[::-1], end if end > 1 else 0)
 
+    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
+        """Return the newest `limit` actions before a position, oldest first.
+
+        Raises `StoreError` if the engine is away.
+        """
+        end = "+" if before is None else f"({before}-0"
+        with _in_words():
+            rows = await self._rows("XREVRANGE", f"{KEY}:a:{room}", end, "-", "COUNT", limit)
+        return [action_from_stream(room, number, fields) for number, fields in rows[::-1]]
+
     async def of_turn(self, room: str, turn: str, after: int) -> list[Batch]:
         """Return the batches after a position that a turn has said, oldest first."""
         found: list[Batch] = []
@@ -138,7 +149,10 @@ class History:
     async def _batches(
         self, command: str, room: str, begin: str, end: str, count: int = BATCHES
     ) -> list[Batch]:
-        call = (command, f"{KEY}:e:{room}", begin, end, "COUNT", count)
+        rows = await self._rows(command, f"{KEY}:e:{room}", begin, end, "COUNT", count)
+        return [batch_from_stream(room, batch_id, fields) for batch_id, fields in rows]
+
+    async def _rows(self, *call: Argument) -> list[tuple[bytes, list[bytes]]]:
         async with self._lock:
             try:
                 reply = await self._client.call(*call)
@@ -146,8 +160,7 @@ class History:
                 # The connection may have ended long ago, and only this call notices. It may be
                 # repeated, because it changes nothing.
                 reply = await self._client.call(*call)
-        rows = cast("list[tuple[bytes, list[bytes]]]", reply or [])
-        return [batch_from_stream(room, batch_id, fields) for batch_id, fields in rows]
+        return cast("list[tuple[bytes, list[bytes]]]", reply or [])
 
     def _kept(self, entries: list[PersistentEntry]) -> list[PersistentEntry]:
         oldest = self._oldest()

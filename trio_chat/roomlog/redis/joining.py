@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from trio_chat.protocol.names import SERVER
+from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.redis.history import patiently
 from trio_chat.roomlog.redis.tail import TAIL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.roomlog import LoggedRoom, Place
+    from trio_chat.roomlog import Place
     from trio_chat.roomlog.redis.arrivals import Arrivals
     from trio_chat.roomlog.redis.codec import Batch
     from trio_chat.roomlog.redis.history import History
@@ -50,8 +52,9 @@ class Joining:
         history: History,
         rules: Rules,
         state: Callable[[str], LoggedRoom],
+        learn: Callable[[str, LoggedRoom], None],
     ) -> None:
-        """`state` gives the state of a room as far as this node has followed it."""
+        """`state` gives a room as far as this node has followed it, and `learn` changes that."""
         self._node = node
         self._membership = membership
         self._arrivals = arrivals
@@ -59,6 +62,7 @@ class Joining:
         self._history = history
         self._rules = rules
         self._state = state
+        self._learn = learn
         self.world_turn = 0
         # Whether the engine has lost everything of before.
         self._lost_history = False
@@ -66,7 +70,7 @@ class Joining:
     async def first(self) -> None:
         """Register this node, and learn who is there. Raises `StoreError`."""
         await self._membership.register(self._rules.kept)
-        world, self.world_turn = await self._membership.world(())
+        world, self.world_turn = await self._membership.world([SERVER])
         self._arrivals.world(world)
 
     async def succeed(self, place: Place) -> list[str]:
@@ -74,7 +78,10 @@ class Joining:
 
         Raises `RejoinNeeded`.
         """
-        users = await self._membership.adopt(place)
+        users, rules = await self._membership.adopt(place)
+        for room, known in rules.items():
+            # The rest of their state comes from the process before, as far as that has got.
+            self._learn(room, LoggedRoom(rules=known))
         self._arrivals.begin_anew(place.read)
         return users
 
@@ -122,9 +129,9 @@ class Joining:
             return
         positions = attendance.positions()
         rooms = {name: evolve(self._state(name), position=at) for name, at in positions.items()}
-        lost = await membership.announce(list(attendance.users()), rooms)
-        world, self.world_turn = await membership.world(list(positions))
         lost_history, self._lost_history = self._lost_history, False
+        lost = await membership.announce(list(attendance.users()), rooms, with_rules=lost_history)
+        world, self.world_turn = await membership.world(list(positions))
         if lost_history:
             logger.error("the store has lost all messages: it was emptied, or is another one")
         told = evolve(world, lost_nicks=frozenset(lost), lost_history=lost_history)

@@ -6,4 +6,5 @@ from typing import Final
 
 # All keys begin with this hash tag, so scripts may use them together.
 KEY: Final = "{trio_chat}"
-SCHEMA: Final = 1
+# Logins and rules of rooms came with 2. The engine takes neither while a node knows less.
+SCHEMA: Final = 2

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.rules import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -33,10 +34,16 @@ class KnownRooms:
 
     def saw(self, batch: Batch) -> None:
         """Follow a room by a batch."""
-        self._reached[batch.room] = batch.top
+        room = batch.room
+        self._reached[room] = batch.top
+        known = self._rooms.get(room, LoggedRoom())
         if (topic := batch.topic()) is not None:
             author, nick, time = topic.author, topic.nick, topic.time
-            self._rooms[batch.room] = LoggedRoom(topic.text, author, nick, time, batch.top)
+            self._rooms[room] = LoggedRoom(
+                topic.text, author, nick, time, batch.top, rules=known.rules
+            )
+        elif (ruled := batch.ruled()) is not None and ruled.position > known.rules.version:
+            self._rooms[room] = evolve(known, rules=follow(known.rules, ruled)[0])
 
     def learn(self, room: str, state: LoggedRoom, occupied: Callable[[], Collection[str]]) -> None:
         """Learn the state of a room. `occupied` gives the rooms to keep if there are too many."""

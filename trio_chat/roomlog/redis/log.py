@@ -60,10 +60,10 @@ class RedisLog:
         self.commits = Commits()
         self.peers = peers
         self.node = node
-        self.rules = Rules(retention, milliseconds(node.grace), node.now)
+        self._rooms = KnownRooms()
+        self.rules = Rules(retention, milliseconds(node.grace), node.now, self._rooms.state)
         self._history = History(reads, self.rules.oldest)
         self._tail = Tail()
-        self._rooms = KnownRooms()
         self.arrivals = Arrivals()
         self.availability = Availability(self.commits, node.measures)
         self._joining = Joining(
@@ -74,6 +74,7 @@ class RedisLog:
             self._history,
             self.rules,
             self._rooms.state,
+            self._learn,
         )
         self.exchange = Exchange(
             node,
@@ -150,14 +151,9 @@ class RedisLog:
         """Return the newest entries before a position."""
         return await self._history.before(room, position, limit)
 
-    def count_rooms(self, name: str, value: str) -> int:  # noqa: ARG002 - as for `actions`
-        """Return 0: rooms on Redis have no fields yet."""
-        return 0
-
-    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:  # noqa: ARG002 - no room has any
-        """Return nothing: rooms on Redis have no moderators yet."""
-        await trio.lowlevel.checkpoint()
-        return []
+    async def actions(self, room: str, before: int | None, limit: int) -> list[Action]:
+        """Return the newest actions of a room before a position."""
+        return await self._history.actions(room, before, limit)
 
     async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
         """Return nothing: no room has rules."""
@@ -223,7 +219,8 @@ class RedisLog:
             if about[:1] == b"S":
                 batch = batch_from_inbox(about[1:], parcel.turn, value)
                 self._keep(batch)
-                entries += batch.entries()
+                ruled = batch.ruled()
+                entries += batch.entries() if ruled is None else [ruled]
             elif about == b"P" or (about == b"E" and parcel.number > self._joining.world_turn):
                 entry = from_wire(value)
                 if entry is not None:

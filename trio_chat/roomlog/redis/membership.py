@@ -11,7 +11,7 @@ import trio
 from attrs import frozen
 
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Entered, NickChanged
+from trio_chat.protocol.events import Entered, NickChanged, PersonChanged
 from trio_chat.protocol.names import ANONYMOUS, Name
 from trio_chat.roomlog import World, WorldUser
 from trio_chat.roomlog.redis import scripts
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trio_chat.roomlog import LoggedRoom, OwnUser, Place
     from trio_chat.roomlog.redis.codec import Argument, Batch
     from trio_chat.roomlog.redis.node import Node
+    from trio_chat.roomlog.rules import Rules
 
 logger = logging.getLogger("trio_chat")
 
@@ -110,8 +111,10 @@ class Membership:
                 case _:
                     _unknown(reply)
 
-    async def adopt(self, place: Place) -> list[str]:
-        """Go on in the place of a process before this one. Returns the ids of its users.
+    async def adopt(self, place: Place) -> tuple[list[str], dict[str, Rules]]:
+        """Go on in the place of a process before this one.
+
+        Returns the ids of its users, and the rules of their rooms that have some.
 
         Raises `RejoinNeeded` if that node has been given up.
         """
@@ -120,28 +123,34 @@ class Membership:
         node.begin(secrets.token_hex(6), place.seen, place.read)
         before = trio.current_time()
         reply = await node.patiently(
-            scripts.ADOPT, node.name, node.epoch, old, milliseconds(node.lease)
+            scripts.ADOPT, node.name, node.epoch, old, milliseconds(node.lease), SCHEMA
         )
         match reply:
-            case [b"OK", bytes(identity), list(users)]:
+            case [b"OK", bytes(identity), list(users), list(ruled)]:
                 node.identity = identity.decode()
                 node.measures.lease_ends = before + node.lease
-                return [cast("bytes", user).decode() for user in users]
+                rooms = zip(ruled[::2], map(room_from, ruled[1::2]), strict=True)
+                rules = {cast("bytes", room).decode(): state.rules for room, state in rooms}
+                return [cast("bytes", user).decode() for user in users], rules
             case _:
                 node.epoch = old
                 raise RejoinNeeded
 
-    async def announce(self, users: Sequence[OwnUser], rooms: dict[str, LoggedRoom]) -> set[str]:
+    async def announce(
+        self, users: Sequence[OwnUser], rooms: dict[str, LoggedRoom], *, with_rules: bool
+    ) -> set[str]:
         """Say who is here, and how far rooms have got. Returns users whose nick somebody else has.
 
-        Raises `RejoinNeeded`.
+        `with_rules`, an engine that has lost everything learns the rules of these rooms. Raises
+        `RejoinNeeded`.
         """
         node = self._node
         lost: set[str] = set()
         places: list[Argument] = [len(rooms)]
         for name, room in rooms.items():
             places += (name, room.position, room.topic, room.author, room.nick)
-            places.append(milliseconds(room.time))
+            rules = json.dumps(dict(room.rules.fields)) if with_rules and room.rules.fields else ""
+            places += (milliseconds(room.time), room.rules.version, rules)
         for begin in range(0, max(1, len(users)), ANNOUNCED_AT_ONCE):
             last = begin + ANNOUNCED_AT_ONCE >= len(users)
             some: list[Argument] = [int(last), *places]
@@ -160,10 +169,15 @@ class Membership:
     def _announced(self, user: OwnUser) -> list[Argument]:
         positions = "" if user.positions is None else json.dumps(user.positions)
         name = Name(user.nick, user.keys[0] if user.keys else "", user.keys)
-        nick = wire(NickChanged(user.id, ANONYMOUS, name)) if user.keys else ""
+        nick: NickChanged | PersonChanged = NickChanged(user.id, ANONYMOUS, name)
+        if user.account:
+            nick = PersonChanged(
+                user.id, ANONYMOUS, user.account, name, user.since, expires=user.expires
+            )
         grace = milliseconds(self._node.grace)
         said: list[Argument] = [user.id, hash_of(user.token), grace, positions]
-        said += (user.nick, nick, len(user.keys), *user.keys, len(user.rooms))
+        said += (user.nick, wire(nick), user.account, str(user.since), str(user.expires))
+        said += (len(user.keys), *user.keys, len(user.rooms))
         for room, shown in user.rooms:
             said += (room, shown, wire(Entered(user.id, user.nick, room, shown)))
         return said
@@ -245,7 +259,9 @@ def _users(pairs: Sequence[object]) -> list[WorldUser]:
     for user, record in _texts(pairs).items():
         about = json.loads(record)
         keys, rooms = tuple(about["k"]), tuple(about["r"])
-        users.append(WorldUser(user, about["o"], about["n"], keys, rooms))
+        account, since = about.get("p", ""), float(about.get("s", 0))
+        expires = float(about.get("x", 0))
+        users.append(WorldUser(user, about["o"], about["n"], keys, rooms, account, since, expires))
     return users
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, cast
 
@@ -19,13 +20,16 @@ from trio_chat.protocol.events import (
     Held,
     Moved,
     NickChanged,
+    PersonChanged,
+    Removed,
     Ruled,
     Told,
     TopicSet,
 )
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import nick_taken, too_many_rooms
-from trio_chat.roomlog.redis.codec import Batch, pack, pack_topic, wire
+from trio_chat.roomlog.redis.codec import Batch, pack, pack_ruled, pack_topic, wire
+from trio_chat.roomlog.rules import NO_RULES, Rules, has_changed, out_of_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -34,18 +38,30 @@ if TYPE_CHECKING:
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.redis.codec import Argument
 
-# These take no memory of the engine, or free some.
-_LEAVES: Final = (Exited, Gone, ConnectionChanged)
-
-# The result of a claim about a user that has resumed on another node meanwhile.
+# The result of a claim about a user that has resumed on another node meanwhile. Then that of what
+# nodes of an older version would not understand.
 MOVED: Final = -1
+TOO_NEW: Final = -2
+# The first item of the result of a draft that was decided by other rules than those of its room.
+STALE: Final = -3
+OUT_OF_BOUNDS: Final = -4
 
 OUT_OF_MEMORY: Final = "the server's memory is full; please try again later"
 UNDONE: Final = "not done: the server's store has lost it; please try again"
 DAMAGED: Final = "not done: the server's store is damaged; please tell the operator"
+OLDER_NODES: Final = "not done: a node of this server has an older version; please try again later"
+NOT_ON_REDIS: Final = (
+    "this server's store is on Redis, where messages can neither be removed nor wait for moderators"
+)
 ELSEWHERE: Final = "the client is in another process now"
-NO_MODERATORS: Final = "this server's rooms have no moderators yet: its store is on Redis"
 UNREACHABLE: Final = "the one you mean has lost the connection; please try again later"
+
+
+def is_leave(draft: Entry) -> bool:
+    """Whether a draft takes no memory of the engine, or frees some. It is never refused."""
+    if isinstance(draft, PersonChanged):
+        return draft.person == draft.author
+    return isinstance(draft, (Exited, Gone, ConnectionChanged))
 
 
 def hash_of(token: str) -> str:
@@ -64,9 +80,13 @@ class Operations:
     arguments: list[Argument] = field(factory=list)
     _of: list[Entry | list[Said | Acted]] = field(factory=list)
     _refused: dict[int, Refused] = field(factory=dict)
+    # The rules by which joins were decided.
+    _joined_by: dict[int, Rules] = field(factory=dict)
     # The messages since the last claim, by room.
     _open: dict[str, list[Said | Acted]] = field(factory=dict)
     _blobs: list[bytes] = field(factory=list)
+    # The rules of a room as this node knows them.
+    _rules_of: Callable[[str], Rules] = field(default=lambda _: NO_RULES, alias="rules_of")
     leaves_only: bool = False
 
     @classmethod
@@ -75,22 +95,24 @@ class Operations:
         drafts: Sequence[Entry],
         secret: Callable[[str], tuple[str, int]],
         kept: Container[str],
+        rules: Callable[[str], Rules],
         *,
         leaves_only: bool = False,
     ) -> Operations:
         """Make operations of drafts.
 
         `secret` gives the hash of a user's token and the milliseconds of its grace period. Rooms in
-        `kept` exist without members. With `leaves_only` all drafts that need memory are refused.
+        `kept` exist without members. `rules` gives those of a room as this node knows them. With
+        `leaves_only` all drafts that need memory are refused.
         """
-        made = cls(drafts, leaves_only=leaves_only)
+        made = cls(drafts, rules_of=rules, leaves_only=leaves_only)
         for draft in drafts:
-            if leaves_only and not isinstance(draft, _LEAVES):
+            if leaves_only and not is_leave(draft):
                 made._refused[id(draft)] = Refused(OUT_OF_MEMORY, code=Code.CANNOT_WRITE)
             elif isinstance(draft, SPOKEN):
                 made._open.setdefault(draft.room, []).append(draft)
-            elif isinstance(draft, (Ruled, Held)):  # a `Removed`, too
-                made._refused[id(draft)] = Refused(NO_MODERATORS, code=Code.NO_MODERATORS)
+            elif isinstance(draft, (Removed, Held)):
+                made._refused[id(draft)] = Refused(NOT_ON_REDIS, code=Code.NO_MODERATORS)
             else:
                 made._say()
                 made._of.append(draft)
@@ -103,7 +125,7 @@ class Operations:
         """Make no operations, and refuse all drafts but those of users who leave."""
         made = cls(drafts)
         for draft in drafts:
-            if not isinstance(draft, _LEAVES):
+            if not is_leave(draft):
                 made._refused[id(draft)] = Refused(DAMAGED, code=Code.CANNOT_WRITE)
         return made
 
@@ -123,19 +145,39 @@ class Operations:
                 blob = pack_topic(draft)
                 self._blobs.append(blob)
                 self.arguments += ("T", room, blob, text, user, nick)
+            case Ruled(room=room, version=version, bound=bound):
+                blob = pack_ruled(draft)
+                self._blobs.append(blob)
+                value, most, _ = bound or ("", 0, "")
+                self.arguments += ("R", room, version, value, most, blob)
+            case _:
+                self._add_claim(draft, secret, kept)
+
+    def _add_claim(
+        self, draft: Entry, secret: Callable[[str], tuple[str, int]], kept: Container[str]
+    ) -> None:
+        match draft:
             case NickChanged(author=user, name=name):
                 keys = name.keys
                 self.arguments += ("N", user, *secret(user), wire(draft), name.display)
                 self.arguments += (len(keys), *keys)
+            case PersonChanged(author=user, person=person, name=name, since=since):
+                account, keys = "" if person == user else person, name.keys
+                self.arguments += ("I", user, *secret(user), wire(draft), account, str(since))
+                self.arguments += (str(draft.expires), name.display, len(keys), *keys)
             case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
                 self.arguments += ("J", user, *secret(user), wire(draft), nick, room, shown)
-                self.arguments += (leaving or "", 1 if room in kept else 0)
+                rules = self._rules_of(room) if draft.version else NO_RULES
+                # A node that no longer has the rules of then could not follow them.
+                version = draft.version if draft.version == rules.version else -1
+                self._joined_by[id(draft)] = rules
+                self.arguments += (leaving or "", 1 if room in kept else 0, version)
             case Exited(author=user, room=room):
                 self.arguments += ("L", user, wire(draft), room)
             case Gone(author=user):
                 self.arguments += ("G", user, wire(draft))
-            case Told(to=to):
-                self.arguments += ("P", to, wire(draft))
+            case Told(to=to, author=author):
+                self.arguments += ("P", to, wire(draft), author)
             case ConnectionChanged(author=user, positions=positions):
                 text = "" if positions is None else json.dumps(positions)
                 self.arguments += ("A", user, text)
@@ -156,15 +198,18 @@ class Operations:
         The others are refused. But people who have left have left, and what was told may have been
         heard: nothing is said twice.
         """
-        batches = {room: iter(some) for room, some in said.items()}
+        batches = {room: deque(some) for room, some in said.items()}
         results: list[object] = []
         for of in self._of:
             entry = of[0] if isinstance(of, list) else of
             if isinstance(entry, PERSISTENT):
-                batch = next(batches.get(entry.room, iter(())), None)
+                left = batches.get(entry.room)
+                # An action may have been refused, and then the next batch is something else.
+                fits = left and (left[0].ruled() is not None) == isinstance(entry, Ruled)
+                batch = left.popleft() if left and fits else None
                 results.append(None if batch is None else [batch.top, batch.time])
             else:
-                results.append(1 if isinstance(entry, (Told, *_LEAVES)) else None)
+                results.append(1 if isinstance(entry, Told) or is_leave(entry) else None)
         return results
 
     def entries(
@@ -181,25 +226,54 @@ class Operations:
         """
         blobs = iter(self._blobs)
         for of, result in zip(self._of, results, strict=True):
-            blob = next(blobs) if isinstance(of, (list, TopicSet)) else b""
+            blob = next(blobs) if isinstance(of, (list, TopicSet, Ruled)) else b""
             if result is None:
                 for draft in of if isinstance(of, list) else (of,):
                     self._refused[id(draft)] = Refused(UNDONE, code=Code.CANNOT_WRITE)
             elif isinstance(of, list):
                 self._said(of, blob, cast("list[int]", result), turn, keep)
-            elif isinstance(of, TopicSet):
-                top, time = cast("list[int]", result)
-                of.position, of.time = top, time / 1000
-                keep(Batch(of.room, top, 1, time, turn, blob))
-            elif isinstance(of, Entered) and isinstance(result, list):
-                about(of.room, room_from(result))
-            elif isinstance(of, Moved) and isinstance(result, list):
-                _moved(of, result, about)
+            elif isinstance(result, list):
+                self._done(of, blob, cast("list[object]", result), turn, keep, about)
             elif result != 1 and (refusal := _refusal(of, result)) is not None:
                 self._refused[id(of)] = refusal
         if not self._refused:
             return self.drafts
         return [self._refused.get(id(draft), draft) for draft in self.drafts]
+
+    def _done(
+        self,
+        of: Entry,
+        blob: bytes,
+        result: list[object],
+        turn: str,
+        keep: Callable[[Batch], None],
+        about: Callable[[str, LoggedRoom], None],
+    ) -> None:
+        """Take a result with more in it than that a draft is done."""
+        match of:
+            case Ruled(room=room) | Entered(room=room) if result[0] == STALE:
+                about(room, self._room(room, result[1]))
+                self._refused[id(of)] = has_changed()
+            case TopicSet() | Ruled():
+                top, time = cast("list[int]", result)
+                of.position, of.time = top, time / 1000
+                keep(Batch(of.room, top, 1, time, turn, blob))
+            case PersonChanged():
+                of.displaced = tuple(guest.decode() for guest in cast("list[bytes]", result))
+            case Entered(room=room):
+                about(room, room_from(result, self._joined_by[id(of)]))
+            case Moved():
+                positions, _, *rooms = result
+                text = cast("bytes", positions)
+                of.positions = json.loads(text) if text else None
+                for name, state in zip(rooms[::2], rooms[1::2], strict=True):
+                    room = cast("bytes", name).decode()
+                    about(room, self._room(room, state))
+            case _:
+                raise TypeError(f"no such result for {of.__class__.__name__}")
+
+    def _room(self, name: str, state: object) -> LoggedRoom:
+        return room_from(cast("list[object]", state), self._rules_of(name))
 
     def _said(
         self,
@@ -218,30 +292,37 @@ class Operations:
         keep(Batch(run[0].room, top, len(run), first, turn, blob))
 
 
-def room_from(about: Sequence[object]) -> LoggedRoom:
-    """Read the state of a room as scripts give it: position, topic, its author, nick and time."""
-    position, topic, author, nick, time = (
-        item.decode() if isinstance(item, bytes) else str(item) for item in about
-    )
-    return LoggedRoom(topic, author, nick, int(time or 0) / 1000, int(position or 0))
+def room_from(about: Sequence[object], known: Rules = NO_RULES) -> LoggedRoom:
+    """Read the state of a room as scripts give it.
+
+    It is position, topic, its author, nick and time, and the version of the rules with their
+    fields. Without fields they are those that are `known`.
+    """
+    *texts, version, pairs = about
+    position, topic, author, nick, time = map(_text, texts)
+    rules = known
+    if isinstance(pairs, list):
+        fields = [_text(field) for field in cast("list[object]", pairs)]
+        rules = Rules(int(_text(version)), dict(zip(fields[::2], fields[1::2], strict=True)))
+    return LoggedRoom(topic, author, nick, int(time or 0) / 1000, int(position or 0), rules=rules)
 
 
-def _moved(moved: Moved, result: list[object], about: Callable[[str, LoggedRoom], None]) -> None:
-    positions, _, *rooms = result
-    text = cast("bytes", positions)
-    moved.positions = json.loads(text) if text else None
-    for room, state in zip(rooms[::2], rooms[1::2], strict=True):
-        about(cast("bytes", room).decode(), room_from(cast("list[object]", state)))
+def _text(item: object) -> str:
+    return item.decode() if isinstance(item, bytes) else str(item)
 
 
 def _refusal(draft: Entry, result: object) -> Refused | None:
     if result == MOVED:
         return Refused(ELSEWHERE, code=Code.CLIENT_LEFT)
+    if result == TOO_NEW:
+        return Refused(OLDER_NODES, code=Code.CANNOT_WRITE)
     refusal: Refused | None = None
     match draft:
-        case NickChanged(name=name):
+        case NickChanged(name=name) | PersonChanged(name=name):
             refusal = nick_taken(name)
-        case Entered():
+        case Ruled() if result == OUT_OF_BOUNDS:
+            refusal = out_of_bounds(draft)
+        case Entered() | Ruled():
             refusal = too_many_rooms()
         case Told() if result == 0:
             refusal = Refused("the one you mean has left", code=Code.CLIENT_LEFT)

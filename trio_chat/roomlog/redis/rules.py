@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trio_chat.protocol.events import Entry
-    from trio_chat.roomlog import Attendance
+    from trio_chat.roomlog import Attendance, LoggedRoom
     from trio_chat.roomlog.retention import Retention
 
 # The bound of all histories together if no setting gives one: a small Redis has 256 MB.
@@ -22,10 +22,16 @@ class Rules:
     """The settings that a reload may change, and the view of the hub's users once there is one.
 
     `grace` is in milliseconds: how long a user may resume whose node is gone. `now` gives the time
-    by the engine's clock.
+    by the engine's clock. `state` gives the state of a room as far as this node has followed it.
     """
 
-    def __init__(self, retention: Retention, grace: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        retention: Retention,
+        grace: int,
+        now: Callable[[], float],
+        state: Callable[[str], LoggedRoom],
+    ) -> None:
         self.retention = retention
         self.max_rooms = retention.rooms
         # Rooms that exist without members, and those that the last beat has told the engine.
@@ -34,6 +40,7 @@ class Rules:
         self.attendance: Attendance | None = None
         self._grace = grace
         self._now = now
+        self._state = state
 
     @property
     def limits(self) -> tuple[int, int, int]:
@@ -48,7 +55,13 @@ class Rules:
 
     def operations(self, drafts: Sequence[Entry], *, leaves_only: bool = False) -> Operations:
         """Make operations of drafts; see `Operations.of`."""
-        return Operations.of(drafts, self._secret, self.kept, leaves_only=leaves_only)
+        return Operations.of(
+            drafts,
+            self._secret,
+            self.kept,
+            lambda room: self._state(room).rules,
+            leaves_only=leaves_only,
+        )
 
     def _secret(self, user: str) -> tuple[str, int]:
         token = "" if self.attendance is None else self.attendance.token(user)

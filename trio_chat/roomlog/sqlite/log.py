@@ -198,10 +198,6 @@ class SqliteLog:
         author, nick, time = topic.author, topic.nick, topic.time
         return LoggedRoom(topic.text, author, nick, time, position, self._identity, rules)
 
-    def count_rooms(self, name: str, value: str) -> int:
-        """Return the number of rooms that have a field with this value."""
-        return sum(rules.fields.get(name) == value for _, _, rules in self._known.values())
-
     async def append(self, drafts: Sequence[Entry]) -> Sequence[Result]:
         """Order the drafts. Persistent ones are refused if the file cannot be written."""
         await trio.lowlevel.checkpoint_if_cancelled()

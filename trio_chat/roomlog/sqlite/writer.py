@@ -200,7 +200,7 @@ class Writer:
         drafts = job.drafts
         try:
             if job.ruled:
-                drafts = decide(drafts, self._rules_of, self._has_texts)
+                drafts = decide(drafts, self._rules_of, self._count, self._has_texts)
             drafts = append.write(drafts, ruled=job.ruled, holds=job.holds)
         except sqlite3.Error as error:
             self._failed(error)
@@ -218,6 +218,10 @@ class Writer:
         self._tidy.look_at(spoken)
         self._tidy.look_at(forgotten)
         return append.pages(len(job.drafts))
+
+    def _count(self, name: str, value: str) -> int:
+        rooms = self._rooms.by_name.values()
+        return sum(room.rules.fields.get(name) == value for room in rooms)
 
     def _rules_of(self, room: str) -> Rules:
         known = self._rooms.by_name.get(room)

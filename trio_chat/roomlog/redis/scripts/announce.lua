@@ -1,8 +1,9 @@
 -- A node says who its users are, after a new epoch or a new engine; what is so already stays. A user of
 -- this node who is not announced has left: an engine that took over may not know of that.
 -- ARGV: node, epoch, last? (1 with the last call), number of rooms, then for each room its name, least
--- position, and topic with author, nick and time; then for each user: id, hash, grace, positions or '', nick,
--- wire of its nick, number of keys, keys, number of rooms, and for each room: name, shown, wire of the join.
+-- position, topic with author, nick and time, and rules with their version, in JSON or ''; then for each user: id, hash, grace, positions or '', nick,
+-- wire of its nick, its account or '', when that was made, when the login ends, number of keys, keys, number of
+-- rooms, and for each room: name, shown, wire of the join.
 -- Returns {OK, turn, ids of users whose nick somebody else has by now...}, or {FENCED}.
 local me, epoch, last = ARGV[1], ARGV[2], ARGV[3] == '1'
 if call('HGET', P..':node:'..me, 'e') ~= epoch then return {'FENCED'} end
@@ -10,22 +11,28 @@ at = 4
 local turn = last_turn() + 1
 call('SET', P..':c', turn)
 for _ = 1, tonumber(take(1)) do
-  local room, position, topic, author, by, time = take(6)
+  local room, position, topic, author, by, time, version, rules = take(8)
   if tonumber(about(room)[1]) < tonumber(position) then
     if call('EXISTS', P..':r:'..room) == 0 then begin_history(room, now_ms()) end
     call('HSET', P..':r:'..room, 'p', position)
     if topic ~= '' then
       call('HSET', P..':r:'..room, 't', topic, 'ta', author, 'tn', by, 'tw', time)
     end
+    if rules ~= '' then
+      raise_schema(RULES_SCHEMA)
+      change_fields(room, version, cjson.decode(rules))
+    end
   end
 end
 
 local function make_anonymous(id, user)
-  if #user.k > 0 then
-    put_all(me, 'E', '["N",'..cjson.encode(id)..','..cjson.encode(user.n)..',"anonymous","",[]]')
+  local who = cjson.encode(id)..','..cjson.encode(user.n)
+  if user.p then
+    put_all(me, 'E', '["I",'..who..','..cjson.encode(id)..',0,"anonymous","",[],0,[]]')
+  elseif #user.k > 0 then
+    put_all(me, 'E', '["N",'..who..',"anonymous","",[]]')
   end
-  free_nick(id, user)
-  user.n = 'anonymous'
+  log_out(id, user)
 end
 
 -- Nodes that do not know the user learn its nick from the join.
@@ -38,7 +45,7 @@ end
 -- Whom this epoch has announced, in all its calls; `register` deletes it.
 local said, lost = P..':said:'..me, {}
 while at <= #ARGV do
-  local id, hash, grace, positions, nick, wire, count = take(7)
+  local id, hash, grace, positions, nick, wire, account, since, expires, count = take(10)
   local keys = { take(tonumber(count)) }
   local user = load_user(id)
   call('SADD', said, id)
@@ -58,9 +65,10 @@ while at <= #ARGV do
     user.h, user.g = hash, tonumber(grace)
     user.a = positions ~= '' and positions or nil
     local loses_nick = false
-    if #keys > 0 and is_free(id, keys) then
-      local had = user.k[1] == keys[1] and user.n == nick
-      take_nick(id, user, nick, keys)
+    if #keys > 0 and #other_holders(keys, account == '' and id or account) == 0 then
+      local had = user.k[1] == keys[1] and user.n == nick and (user.p or '') == account
+      if account ~= '' then raise_schema(LOGINS_SCHEMA) end
+      be(id, user, account, since, expires, nick, keys)
       if not had then put_all(me, 'E', wire) end
     else
       if #keys > 0 then

@@ -82,7 +82,9 @@ end
 
 -- Users: a record for each with a nick or a room. o: node, or '' while nobody has it; n: nick;
 -- k: keys of the nick; r: rooms; h: hash of the token, or ''; g: milliseconds of grace;
--- a: positions in JSON while detached.
+-- a: positions in JSON while detached; p: the account that it is logged in to, s: when that was made,
+-- and x: when the login ends. Only users with an account have these. All users of an account have its nick, and P:logins:<account> has
+-- their ids. P:nicks has the holder of each key: an account, or a user without one.
 local function load_user(id)
   local record = call('HGET', P..':users', id)
   return record and cjson.decode(record) or nil
@@ -109,32 +111,74 @@ end
 
 local function free_nick(id, user)
   for _, key in ipairs(user.k) do
-    if call('HGET', P..':nicks', key) == id then call('HDEL', P..':nicks', key) end
+    if call('HGET', P..':nicks', key) == (user.p or id) then call('HDEL', P..':nicks', key) end
   end
   user.k = {}
 end
 
-local function is_free(id, keys)
-  if #keys == 0 then return true end
+-- Whoever holds some of these keys, but for these two.
+local function other_holders(keys, one, two)
+  local found, seen = {}, {}
+  if #keys == 0 then return found end
   for _, holder in ipairs(call('HMGET', P..':nicks', unpack(keys))) do
-    if holder and holder ~= id then return false end
+    if holder and holder ~= one and holder ~= two and not seen[holder] then
+      seen[holder] = true
+      found[#found + 1] = holder
+    end
   end
-  return true
+  return found
 end
 
 local function take_nick(id, user, nick, keys)
   free_nick(id, user)
-  for _, key in ipairs(keys) do call('HSET', P..':nicks', key, id) end
+  for _, key in ipairs(keys) do call('HSET', P..':nicks', key, user.p or id) end
   user.n, user.k = nick, keys
+end
+
+-- Takes the nick of a user, and lets it be in no account. The last user of an account frees the account's nick.
+local function log_out(id, user)
+  if user.p then
+    call('SREM', P..':logins:'..user.p, id)
+    if call('EXISTS', P..':logins:'..user.p) == 1 then user.k = {} end
+  end
+  free_nick(id, user)
+  user.n, user.p, user.s, user.x = 'anonymous', nil, nil, nil
+end
+
+-- Logs a user in to an account, or out with '', and gives it this nick.
+local function be(id, user, account, since, expires, nick, keys)
+  log_out(id, user)
+  if account ~= '' then
+    user.p, user.s, user.x = account, since, expires
+    call('SADD', P..':logins:'..account, id)
+  end
+  take_nick(id, user, nick, keys)
+end
+
+-- The schema since which users may have accounts.
+local LOGINS_SCHEMA = 2
+
+-- No node of an older version comes from now on.
+local function raise_schema(to)
+  if tonumber(call('GET', P..':schema') or '0') < to then call('SET', P..':schema', to) end
+end
+
+-- The users that are a person: those of an account, or the one with this id.
+local function users_of(person)
+  local ids = call('SMEMBERS', P..':logins:'..person)
+  return #ids > 0 and ids or { person }
 end
 
 -- Rooms. P:m counts all members, P:i:<room> those of each node.
 local interest = {}
 
+-- The rules of the whole server are those of a room with this name. All nodes follow it, and nobody is in it.
+local SERVER = 'the server'
+
 local function nodes_of(room)
   local found = interest[room]
   if found == nil then
-    found = call('HKEYS', P..':i:'..room)
+    found = room == SERVER and call('ZRANGE', P..':leases', 0, -1) or call('HKEYS', P..':i:'..room)
     interest[room] = found
   end
   return found
@@ -184,16 +228,66 @@ end
 
 local function end_user(id, user)
   for _, room in ipairs({ unpack(user.r) }) do leave(user, room) end
-  free_nick(id, user)
+  log_out(id, user)
   forget_user(id, user)
 end
 
--- The state of a room: position, topic, its author, the author's nick, its time.
-local function about(room)
-  local found = call('HMGET', P..':r:'..room, 'p', 't', 'ta', 'tn', 'tw')
+-- The state of a room: position, topic, its author, the author's nick, its time, the version of its rules, and
+-- if they are asked for, the fields of these with their values. Otherwise '' stands for the fields.
+local function about(room, with_fields)
+  local found = call('HMGET', P..':r:'..room, 'p', 't', 'ta', 'tn', 'tw', 'v')
   if not found[1] then found[1] = call('GET', P..':floor') or '0' end
   for k = 1, 5 do found[k] = found[k] or '' end
+  found[6] = found[6] or '0'
+  found[7] = with_fields and call('HGETALL', P..':f:'..room) or ''
   return found
+end
+
+-- Rules of rooms. The version `v` of a room's rules is the position of the entry that changed a field last.
+-- P:f:<room> has the fields, P:a:<room> the newest actions by their positions, P:ruled the rooms with fields,
+-- and P:counts in how many rooms a field has a value.
+local MOST_ACTIONS = 1000
+local RULES_SCHEMA = 2
+
+local function count_value(field, value, change)
+  local pair = field..'\n'..value
+  if call('HINCRBY', P..':counts', pair, change) <= 0 then call('HDEL', P..':counts', pair) end
+end
+
+-- Changes fields of a room: each name has its new value, or null. Returns their values before.
+local function change_fields(room, version, changes)
+  local key, was = P..':f:'..room, {}
+  for name, value in pairs(changes) do
+    local before = call('HGET', key, name)
+    was[name] = before or cjson.null
+    if before then count_value(name, before, -1) end
+    if value ~= cjson.null then
+      call('HSET', key, name, value)
+      count_value(name, value, 1)
+    elseif before then
+      call('HDEL', key, name)
+    end
+  end
+  call('HSET', P..':r:'..room, 'v', version)
+  if call('EXISTS', key) == 1 then call('SADD', P..':ruled', room) else call('SREM', P..':ruled', room) end
+  return was
+end
+
+-- The new values of fields in the blob of an action: the first item of the JSON in its last part. Nil for other blobs.
+local function changes_in(blob)
+  if string.sub(blob, 1, 2) ~= 'R\0' then return nil end
+  return cjson.decode(string.match(blob, '[^%z]*$'))[1]
+end
+
+-- Does what an entry of history says, if it is an action.
+local function act(room, position, time, blob)
+  local changes = changes_in(blob)
+  if changes == nil then return end
+  raise_schema(RULES_SCHEMA)
+  local was = {}
+  if next(changes) ~= nil then was = change_fields(room, position, changes) end
+  local about_it = { 't', time, 'd', blob, 'w', cjson.encode(was) }
+  call('XADD', P..':a:'..room, 'MAXLEN', MOST_ACTIONS, position..'-0', unpack(about_it))
 end
 
 -- Histories. A batch counts its bytes and what Redis needs for it, and a room what it needs itself.
@@ -238,7 +332,7 @@ local function forget_history(room)
   local position, size = tonumber(state[1] or '0'), tonumber(state[2] or '0')
   grow_old(room, state[3] and size or 0)
   if position > tonumber(call('GET', P..':floor') or '0') then call('SET', P..':floor', position) end
-  call('DEL', P..':e:'..room, P..':r:'..room)
+  call('DEL', P..':e:'..room, P..':r:'..room, P..':a:'..room)
   call('ZREM', P..':sizes', room)
   call('DECRBY', P..':bytes', size)
 end
@@ -276,6 +370,7 @@ end
 -- Whether people may expect a room to be there.
 local function is_held(room)
   return call('HEXISTS', P..':m', room) == 1 or call('SISMEMBER', P..':kept', room) == 1
+    or call('SISMEMBER', P..':ruled', room) == 1 or room == SERVER
 end
 
 local function forget_one_of(rooms)

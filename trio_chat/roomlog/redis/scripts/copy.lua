@@ -48,13 +48,15 @@ for _, key in ipairs(call('KEYS', P..':*')) do
 end
 for _, room in ipairs(names) do
   keep(':r:'..room)
-  if call('EXISTS', copy..':e:'..room) == 1 then keep(':e:'..room) end
+  for _, kind in ipairs({':e:', ':f:', ':a:'}) do
+    if call('EXISTS', copy..kind..room) == 1 then keep(kind..room) end
+  end
 end
-for _, name in ipairs({':sizes', ':bytes', ':floor'}) do
+for _, name in ipairs({':sizes', ':bytes', ':floor', ':ruled', ':counts'}) do
   if call('EXISTS', copy..name) == 1 then keep(name) end
 end
 remove(copy..':token')
-call('SET', P..':schema', schema)
+call('SET', P..':schema', call('EXISTS', P..':ruled') == 1 and RULES_SCHEMA or 1)
 call('SET', P..':id', ARGV[6])
 call('INCR', P..':c')
 return {'OK'}

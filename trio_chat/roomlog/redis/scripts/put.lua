@@ -1,6 +1,8 @@
 -- Writes a part of a copy, whose prefix is that of all keys here. ARGV: token of the copy, operation, room:
 -- F: the position above which new rooms begin; the room is ''.
 -- R: position, time, first kept position, 1 if a topic follows, then its text, author, nick, time.
+-- V: version of the rules, and their fields in JSON.
+-- A: for each action: position, time, blob, and what the fields were before, in JSON.
 -- E: for each batch: last position, count, time, blob.
 -- Returns {OK}, or {OTHER} if another copy began after this one.
 local token, operation, room = ARGV[1], ARGV[2], ARGV[3]
@@ -25,6 +27,15 @@ elseif operation == 'R' then
   end
   expire(':r:'..room)
   count_bytes(room, ROOM_BYTES)
+elseif operation == 'V' then
+  change_fields(room, ARGV[4], cjson.decode(ARGV[5]))
+  for _, name in ipairs({':f:'..room, ':ruled', ':counts'}) do expire(name) end
+elseif operation == 'A' then
+  for at = 4, #ARGV, 4 do
+    local position, time, blob, was = unpack(ARGV, at, at + 3)
+    call('XADD', P..':a:'..room, position..'-0', 't', time, 'd', blob, 'w', was)
+  end
+  expire(':a:'..room)
 else
   local bytes = 0
   for at = 4, #ARGV, 4 do

@@ -24,12 +24,13 @@ if known[1] and known[1] ~= old and left > 0 then return {'BUSY', left} end
 local mine = known[1] == old or known[4] == old
 if call('SCARD', P..':of:'..me) > 0 and known[1] ~= old then return {'REAP'} end
 if written == 0 and old ~= '' then call('SET', P..':recovering', emptied, 'PX', math.floor(math.min(lease / 5 + 1000, 10000))) end
-call('SET', P..':schema', schema)
+-- Older nodes may come until something is there that they do not understand; see `all_know`.
+call('SET', P..':schema', math.max(written, 1))
 call('SETNX', P..':id', ARGV[6])
 call('DEL', place, P..':in:'..me, P..':said:'..me, P..':mail:'..me)
 local seq, reply = 0, ''
 if mine and old ~= '' then seq, reply = known[2] or 0, known[3] or '' end
-call('HSET', place, 'e', epoch, 'o', epoch, 's', 0, 'since', now, 'os', seq, 'or', reply)
+call('HSET', place, 'e', epoch, 'v', schema, 'o', epoch, 's', 0, 'since', now, 'os', seq, 'or', reply)
 call('ZADD', P..':leases', now + lease, me)
 call('HDEL', P..':last', me)
 keep_rooms(7)

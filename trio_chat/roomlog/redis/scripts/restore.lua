@@ -24,6 +24,7 @@ while at <= #ARGV do
     call('XADD', P..':e:'..room, position..'-0', 'n', count, 't', time, 'd', blob, 'i', id)
     call('HSET', key, 'p', position, 'w', tonumber(time) + count - 1, 'f', state[2] or position - count + 1)
     count_bytes(room, #blob + BATCH_BYTES)
+    act(room, position, time, blob)
     if text then call('HSET', key, 't', text, 'ta', author, 'tn', nick, 'tw', time) end
     put_back = put_back + 1
     -- The turn that said it counts as done, so that its node's retry does not say it again.

@@ -28,7 +28,7 @@ local function append(room, count, blob)
   local state = call('HMGET', key, 'p', 'w', 'f', 'b', 'o')
   local size = #blob + BATCH_BYTES
   if not state[1] then
-    make_place(most_rooms)
+    if room ~= SERVER then make_place(most_rooms) end
     state[1] = call('GET', P..':floor') or '0'
     state[5] = text(now)
     call('HSET', key, 'o', state[5])
@@ -62,8 +62,38 @@ end
 
 at = 8
 
+-- The first item of the result of what was decided by other rules than those of the room. The second is the state
+-- of the room. So the node learns them, once in a turn.
+local STALE = -3
+
+-- The result of an action that gives a field a value which it has in too many rooms.
+local OUT_OF_BOUNDS = -4
+
+local told = {}
+local function about_once(room, is_news)
+  is_news = is_news and not told[room]
+  told[room] = told[room] or is_news
+  return about(room, is_news)
+end
+
+local function is_stale(room, version)
+  return (call('HGET', P..':r:'..room, 'v') or '0') ~= version
+end
+
 -- The result of a claim about a user that has resumed on another node meanwhile: it knows nothing of it.
 local MOVED = -1
+-- The result of what nodes of an older version, of which there are some, would not understand.
+local TOO_NEW = -2
+
+-- Whether all nodes understand this schema. From then on no older one comes among them.
+local function all_know(schema)
+  if tonumber(call('GET', P..':schema')) >= schema then return true end
+  for _, node in ipairs(call('ZRANGE', P..':leases', 0, -1)) do
+    if tonumber(call('HGET', P..':node:'..node, 'v') or '1') < schema then return false end
+  end
+  raise_schema(schema)
+  return true
+end
 
 local operations = {
   -- Messages of one room.
@@ -78,24 +108,69 @@ local operations = {
     call('HSET', P..':r:'..room, 't', text, 'ta', author, 'tn', nick, 'tw', said[2])
     return said
   end,
+  -- An action of a moderator, which is a message too. A field may have the value `bound` in `most` rooms. 0: there
+  -- are too many rooms with rules.
+  R = function()
+    local room, version, bound, most, blob = take(5)
+    local changes = changes_in(blob)
+    if not all_know(RULES_SCHEMA) then return TOO_NEW end
+    if is_stale(room, version) then return { STALE, about_once(room, true) } end
+    local is_new = next(changes) ~= nil and call('SISMEMBER', P..':ruled', room) == 0
+    if is_new and room ~= SERVER and call('SCARD', P..':ruled') >= most_rooms then return 0 end
+    for name, value in pairs(changes) do
+      if value == bound and call('HGET', P..':f:'..room, name) ~= value
+        and tonumber(call('HGET', P..':counts', name..'\n'..value) or '0') >= tonumber(most) then
+        return OUT_OF_BOUNDS
+      end
+    end
+    local said = append(room, 1, blob)
+    act(room, text(said[1]), text(said[2]), blob)
+    told[room] = nil
+    return said
+  end,
   -- A nick with its keys, if all of them are free.
   N = function()
     local user_id, hash, grace, wire, nick, count = take(6)
     local keys = { take(tonumber(count)) }
     local user = load_user(user_id) or new_user(me)
     if user.o ~= me then return MOVED end
-    if not is_free(user_id, keys) then return 0 end
+    if user.p or #other_holders(keys, user_id) > 0 then return 0 end
     user.h, user.g = hash, tonumber(grace)
     take_nick(user_id, user, nick, keys)
     save_user(user_id, user)
     put_all(me, 'E', wire)
     return 1
   end,
-  -- A join, and a leave of another room in the same step unless that is ''.
-  J = function()
-    local user_id, hash, grace, wire, nick, room, shown, leaving, kept = take(9)
+  -- A login to an account, which takes its nick from anyone who has none; or a logout, with ''. Returns whom it
+  -- has displaced. The wire ends with an empty list for them.
+  I = function()
+    local user_id, hash, grace, wire, account, since, expires, nick, count = take(9)
+    local keys = { take(tonumber(count)) }
     local user = load_user(user_id) or new_user(me)
     if user.o ~= me then return MOVED end
+    if account ~= '' and not all_know(LOGINS_SCHEMA) then return TOO_NEW end
+    local displaced = other_holders(keys, user_id, account)
+    for _, holder in ipairs(displaced) do
+      if call('EXISTS', P..':logins:'..holder) == 1 then return 0 end
+    end
+    for _, guest in ipairs(displaced) do
+      local other = load_user(guest)
+      log_out(guest, other)
+      save_user(guest, other)
+    end
+    user.h, user.g = hash, tonumber(grace)
+    be(user_id, user, account, since, expires, nick, keys)
+    save_user(user_id, user)
+    local list = #displaced > 0 and cjson.encode(displaced) or '[]'
+    put_all(me, 'E', string.sub(wire, 1, -4)..list..']')
+    return displaced
+  end,
+  -- A join, and a leave of another room in the same step unless that is ''.
+  J = function()
+    local user_id, hash, grace, wire, nick, room, shown, leaving, kept, version = take(10)
+    local user = load_user(user_id) or new_user(me)
+    if user.o ~= me then return MOVED end
+    if is_stale(room, version) then return { STALE, about_once(room, true) } end
     if kept ~= '1' and call('HEXISTS', P..':m', room) == 0 then
       local rooms, names = call('HLEN', P..':m'), call('SMEMBERS', P..':kept')
       for from = 1, #names, 4000 do
@@ -111,7 +186,7 @@ local operations = {
     enter(user, room, shown)
     save_user(user_id, user)
     put_all(me, 'E', wire)
-    return about(room)
+    return about(room)                          -- the node knows the fields
   end,
   L = function()
     local user_id, wire, room = take(3)
@@ -134,13 +209,28 @@ local operations = {
     put_all(me, 'E', wire)
     return 1
   end,
-  -- A private message. 0: nobody is that; 2: that one is detached.
+  -- A private message from a person to another. All devices of both get it. 0: nobody is that; 2: that person is
+  -- detached.
   P = function()
-    local user_id, wire = take(2)
-    local user = load_user(user_id)
-    if not user then return 0 end
-    if user.a or user.o == '' then return 2 end
-    if user.o ~= me then put(user.o, 'P', wire) end
+    local to, wire, from = take(3)
+    local result, receivers_of = 0, {}
+    for _, id in ipairs(users_of(to)) do
+      local user = load_user(id)
+      if user and not user.a and user.o ~= '' then
+        result = 1
+        receivers_of[user.o] = true
+      elseif user and result == 0 then
+        result = 2
+      end
+    end
+    if result ~= 1 then return result end
+    for _, id in ipairs(users_of(from)) do
+      local user = load_user(id)
+      if user and user.o ~= '' then receivers_of[user.o] = true end
+    end
+    for node in pairs(receivers_of) do
+      if node ~= me then put(node, 'P', wire) end
+    end
     return 1
   end,
   -- A user is detached, with these positions in JSON; or attached again, with ''.
@@ -153,17 +243,18 @@ local operations = {
     end
     return 1
   end,
-  -- A user moves here, if the hash is that of its token.
+  -- A user moves here, if the hash is that of its token. With its first user in a room, a node learns the rules.
   M = function()
     local user_id, hash, wire = take(3)
     local user = load_user(user_id)
     if not user or user.h == '' or user.h ~= hash then return 0 end
     local moved = { user.a or '' , user.o == '' and '1' or '0' }
     for _, room in ipairs(user.r) do
+      local is_first = call('HEXISTS', P..':i:'..room, me) == 0
       count_member(user.o, room, -1)
       count_member(me, room, 1)
       moved[#moved + 1] = room
-      moved[#moved + 1] = about(room)
+      moved[#moved + 1] = about_once(room, is_first)
     end
     if user.o ~= '' then call('SREM', P..':of:'..user.o, user_id) end
     call('ZREM', P..':orphans', user_id)

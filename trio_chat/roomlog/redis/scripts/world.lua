@@ -4,5 +4,5 @@ local me, epoch = ARGV[1], ARGV[2]
 if call('HGET', P..':node:'..me, 'e') ~= epoch then return {'FENCED'} end
 if call('EXISTS', P..':recovering') == 1 then return {'WAIT'} end
 local rooms = {}
-for k = 3, #ARGV do rooms[#rooms + 1] = about(ARGV[k]) end
+for k = 3, #ARGV do rooms[#rooms + 1] = about(ARGV[k], true) end
 return {'OK', last_turn(), call('HGETALL', P..':users'), call('HGETALL', P..':rooms'), rooms}
