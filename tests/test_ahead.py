@@ -26,13 +26,14 @@ from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.secrets import Asked, Secrets
 from trio_chat.dialects.websocket import FramesSnapshot
 from trio_chat.errors import Code, HandoverError, StateError, StoreError
-from trio_chat.hub.state import Counts
+from trio_chat.hub.state import Counts, State
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.presence import About
 from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
+from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
+from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite.schema import QUICK_FROM, SCHEMA_VERSION
 from trio_chat.snapshot.ahead import Ahead
 from trio_chat.snapshot.arrived import Arrived
@@ -469,3 +470,28 @@ def test_other_fields_of_clients_are_another_version_of_what_goes_ahead() -> Non
     """
     found = {kind: " ".join(one.name for one in attrs.fields(kind)) for kind in FIELDS}
     assert (AHEAD, found) == (FIELDS_AHEAD, FIELDS)
+
+
+@pytest.mark.parametrize("undone", [False, True])
+async def test_rooms_whose_older_entries_have_changed_are_sent_anew(*, undone: bool) -> None:
+    log, arrived = MemoryLog(Retention(100, 10)), Arrived()
+    ahead = Ahead(State(Settings(), None), log)
+    await log.append([Said("#x", "a", "john", text) for text in ("one", "two", "three")])
+    await log.append([Said("#y", "a", "john", "four")])
+    send(ahead, arrived)
+    await log.append([Removed("#x", "#X", "b", "ann", "", positions=[[1, 2]])])
+    send(ahead, arrived)
+    if undone:
+        await log.append([Removed("#x", "#X", "b", "ann", "", positions=[[1, 2]], undoes=4)])
+    await log.append([Said("#x", "a", "john", "five")])
+    send(ahead, arrived)
+    state = ChatSnapshot("memory", histories=log.histories())
+    ahead.leave_out(state)
+    written = write_state(state)
+    assert b"four" not in written
+    state = read_state(written)
+    arrived.complete(state, [])
+    log_then = MemoryLog.restored(Retention(100, 10), state.histories)
+    for room in ("#x", "#y"):
+        assert await log_then.read(room, 0, 99) == await log.read(room, 0, 99)
+    assert log_then.histories() == log.histories()

@@ -33,7 +33,8 @@ from trio_chat import Settings, open_chat
 from trio_chat.moderation import rules
 from trio_chat.moderation.rules import Penalty
 from trio_chat.people import networks
-from trio_chat.protocol.events import Acted, Said, TopicSet
+from trio_chat.protocol.events import Acted, Removed, Said, TopicSet
+from trio_chat.roomlog.removal import each
 from trio_chat.roomlog.sqlite import file as sqlite_file
 from trio_chat.server import opening
 
@@ -157,6 +158,34 @@ class Judge:
             assert target is None or self.role(target.id) < self.role(action.author), action
         fields = {**self.fields, **action.now}
         self.fields = {name: value for name, value in fields.items() if value is not None}
+
+
+# The text that each kind of entry has here, if it was not removed.
+TEXTS = {Said: "hi", Acted: "waves", TopicSet: "tea"}
+
+
+@define
+class Texts:
+    """The messages of one room so far, and those whose texts are gone, as the judge has it."""
+
+    judge: Judge
+    authors: dict[int, str] = field(factory=dict)
+    gone: dict[int, int] = field(factory=dict)  # by position: the action that took it, 0 for none
+
+    def hear(self, entry: Removed) -> None:
+        """Follow a removal, or its undo. Fails if it should not have happened."""
+        actor = entry.author
+        for position in each(entry.positions):
+            author = self.authors.get(position)
+            if author is None:
+                continue  # an action, which is no message
+            is_lower = self.judge.role(author) < self.judge.role(actor) >= MODERATOR
+            assert is_lower or author == actor, entry
+            assert author == actor or not entry.own, entry
+            if entry.undoes:
+                assert self.gone.pop(position) == entry.undoes, entry
+            else:
+                self.gone.setdefault(position, 0 if entry.own else entry.position)
 
 
 # --- people ---------------------------------------------------------------------------------------
@@ -300,21 +329,32 @@ class ModerationMachine(RuleBasedStateMachine):
         ]
         return user
 
+    def entries(self, room: str) -> list:
+        return self.do(self.chat._log.read, room, 0, 10_000)
+
     def actions(self, room: str) -> list:
         return self.do(self.chat._log.actions, room, None, 1_000)
 
     def judged(self, room: str) -> Judge:
         """Go through all that happened in a room."""
         judge, actions = Judge(self.people), self.actions(room)
-        said = self.do(self.chat._log.read, room, 0, 10_000)
-        said = [entry for entry in said if isinstance(entry, Said | Acted | TopicSet)]
-        for thing in sorted([*actions, *said], key=lambda thing: thing.position):
+        texts, kept = Texts(judge), self.entries(room)
+        kept = [entry for entry in kept if isinstance(entry, Said | Acted | TopicSet | Removed)]
+        for thing in sorted([*actions, *kept], key=lambda thing: thing.position):
+            if isinstance(thing, Removed):
+                texts.hear(thing)
+                continue
             if not isinstance(thing, Said | Acted | TopicSet):
                 judge.hear(thing)
                 continue
             tag = self.networks.get(thing.author, "none")  # that of a guest
             is_topic = isinstance(thing, TopicSet)
             assert judge.may_say(thing.author, tag, topic=is_topic), (thing, judge.fields)
+            texts.authors[thing.position] = thing.author
+        for entry in kept:
+            if not isinstance(entry, Removed):
+                is_gone = entry.position in texts.gone
+                assert entry.text == ("" if is_gone else TEXTS[type(entry)]), (entry, texts.gone)
         return judge
 
     @invariant()
@@ -357,6 +397,8 @@ class ModerationMachine(RuleBasedStateMachine):
         st.builds("/{} {}".format, st.sampled_from(["kick", "mute", "ban"]), targets),
         st.builds("/{} {} forever x".format, st.sampled_from(["mute", "ban"]), targets),
         st.integers(1, 20).map("/undo A{}".format),
+        st.integers(1, 20).map("/remove {}".format),
+        st.builds("/remove {} spam".format, st.one_of(targets, st.just("1-20"))),
         st.sampled_from(
             [
                 *("/claim", "/claim", "/leave", "/room join accounts", "/room join members"),
@@ -429,6 +471,41 @@ class ModerationMachine(RuleBasedStateMachine):
                 self.send((client, f"/undo A{actions[-1].position}"))
                 assert len(self.actions(room)) == count + 2
                 assert self.judged(room).fields == before
+
+    @rule(
+        who=st.sampled_from([0, 0, 0, 1, 2]),
+        by=st.sampled_from([0, 0, 1]),
+        others=st.lists(who, min_size=1, max_size=4, unique=True),
+        whom=st.one_of(targets, st.just("1-90"), st.sampled_from(["1-9", "5-25", "10-60"])),
+        role=st.sampled_from(["", "operator", "owner"]),
+    )
+    def remove_and_undo(self, who: int, by: int, others: list[int], whom: str, role: str) -> None:
+        """To undo a removal leaves all texts as they were."""
+        if not (moderators := self.moderators()):
+            return
+        _, room = moderators[-1]
+        for other in others:
+            self.send((self.client(other), f"/join {room}"), (self.client(other), "/msg hi"))
+            if role:
+                nick = self.user(self.client(other)).nick
+                self.send((moderators[-1][0], f"/role {nick} {role}"))
+        if not (moderators := [one for one in self.moderators() if one[1] == room]):
+            return
+        client, _ = moderators[who % len(moderators)]
+        before = self.entries(room)
+        if room not in self.user(client).rooms:
+            return  # it was one of the others, and has gone to its own room
+        self.send((client, f"/remove {whom}"))
+        if len(after := self.entries(room)) == len(before) or after[-1].own:
+            return
+        removed = after[-1]
+        here = [one for one, its_room in self.moderators() if its_room == room]
+        for undoer in (here[by % len(here)], client):
+            self.send((undoer, f"/undo A{removed.position}"))
+        after = self.entries(room)
+        undone = after[len(before) + 1]  # the one who removed them may always do that
+        assert (undone.undoes, undone.positions) == (removed.position, removed.positions)
+        assert after[: len(before)] == before
 
     def moderators(self) -> list[tuple[Client, str]]:
         """The people who may act in their room, the lowest first."""

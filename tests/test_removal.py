@@ -155,6 +155,8 @@ async def test_what_is_not_there_or_an_action_stays_as_it_is(log: RoomLog) -> No
     assert await texts(log) == ["pinned 1", "", "removed it"]
     await remove(log, (3, 3), own=True)
     assert (await texts(log))[2] == "removed it"
+    await log.append([*said("five"), removed((5, 7)), *said("seven")])  # not what comes with it
+    assert (await texts(log))[4:] == ["five", "removed it", "seven"]
 
 
 async def test_texts_wait_for_seven_days(log: RoomLog, kind, clock) -> None:

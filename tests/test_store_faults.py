@@ -37,10 +37,11 @@ import trio_chat
 from trio_chat import Settings, open_chat
 from trio_chat.errors import Refused, StoreError
 from trio_chat.protocol.commands import MAX_POSITION
-from trio_chat.protocol.events import Acted, Joined, NickChanged, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Joined, NickChanged, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
 from trio_chat.roomlog import ranks
 from trio_chat.roomlog.memory import MemoryLog
+from trio_chat.roomlog.removal import write
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.sqlite import file, maintenance, writer
 from trio_chat.roomlog.sqlite import log as sqlite
@@ -344,6 +345,10 @@ def ruled(room: str, text: str, **changes: str | None) -> Ruled:
     return Ruled(room, room.upper(), "author", "nick", text, changes)
 
 
+def removed(room: str, *positions: list[int], **more: bool | int) -> Removed:
+    return Removed(room, room.upper(), "author", "nick", "", positions=list(positions), **more)
+
+
 DAY = 86_400
 # The log keeps two rooms, three messages for each, and messages for a day. In each of these turns
 # it has to forget one room at most.
@@ -366,6 +371,15 @@ RULED_TURNS: list[tuple[float, list]] = [
     (2 * DAY, [ruled("#a", "a5", mute=None, pin=None)]),
     (0, [said("#c", "c1")]),
 ]
+# The same with texts that are taken out and put back, and that go with their entries.
+REMOVAL_TURNS: list[tuple[float, list]] = [
+    (0, [said("#a", "a1"), said("#a", "a2")]),
+    (0, [removed("#a", [1, 2])]),
+    (0, [removed("#a", [1, 2], undoes=3)]),
+    (0, [said("#b", "b1"), said("#b", "b2"), removed("#a", [2, 2])]),
+    (0, [removed("#b", [2, 2], own=True), said("#b", "b4")]),
+    (0, [said("#a", "a6"), said("#a", "a7"), said("#a", "a8")]),
+]
 FEW = Retention(3, 2, 1)
 
 
@@ -382,6 +396,7 @@ def clock(monkeypatch) -> SimpleNamespace:
     monkeypatch.setitem(file.SYNCHRONOUS, "process", "OFF")
     # A checkpoint after each append.
     monkeypatch.setattr(maintenance, "CHECKPOINT_PAGES", 1)
+    monkeypatch.setattr(maintenance, "WIPE_SECONDS", 0.0)
     return clock
 
 
@@ -426,7 +441,7 @@ async def play(
             memory.snapshot(room).topic,
             memory.snapshot(room).rules,
             await memory.actions(room, None, 99),
-            [(e.position, e.text) for e in entries],
+            [(entry.position, write(entry)) for entry in entries],
         )
         for room in ("#a", "#b", "#c")
         if (entries := await memory.read(room, 0, 99))
@@ -465,8 +480,16 @@ ALL_OF_RULES = (
 )
 
 
+ALL_OF_REMOVALS = (
+    *("UPDATE OR ROLLBACK batches SET texts", "INTO removed", "FROM removed WHERE room = ? AND"),
+    *("DELETE FROM removed WHERE room = ? AND action =", "wal_checkpoint(TRUNCATE)"),
+)
+
+
 @pytest.mark.parametrize(
-    "played", [(TURNS, ALL_OF_IT), (RULED_TURNS, ALL_OF_RULES)], ids=["talk", "rules"]
+    "played",
+    [(TURNS, ALL_OF_IT), (RULED_TURNS, ALL_OF_RULES), (REMOVAL_TURNS, ALL_OF_REMOVALS)],
+    ids=["talk", "rules", "removals"],
 )
 @pytest.mark.parametrize(
     ("failing", "error", "stride"),

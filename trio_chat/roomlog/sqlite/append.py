@@ -218,7 +218,8 @@ class Append:
                     self.removes = True
                 self._rule_rows += 1 + len(entry.changes)
             if isinstance(entry, Removed):
-                self._rule_rows += removing.apply(self._connection, room.id, entry)
+                before = speaking.entries[0].position
+                self._rule_rows += removing.apply(self._connection, room.id, entry, before)
                 self.removes = True
             if isinstance(entry, Ruled):
                 shown = entry.room_name

@@ -45,14 +45,18 @@ OF_ACTIONS: Final = (
 )
 
 
-def apply(connection: sqlite3.Connection, room: int, entry: Removed) -> int:
-    """Do what an entry says. Return how many rows that wrote. Raises `sqlite3.Error`."""
+def apply(connection: sqlite3.Connection, room: int, entry: Removed, before: int) -> int:
+    """Do what an entry says, to entries before a position. Return how many rows that wrote.
+
+    Raises `sqlite3.Error`.
+    """
     if entry.undoes:
         texts = dict(connection.execute(KEPT, (room, entry.undoes, time.time())).fetchall())
         connection.execute(DROP, (room, entry.undoes))
         written, _ = _write(connection, room, texts)
         return written + len(texts)
-    written, taken = _write(connection, room, dict.fromkeys(each(entry.positions), ""))
+    positions = (position for position in each(entry.positions) if position < before)
+    written, taken = _write(connection, room, dict.fromkeys(positions, ""))
     connection.execute(DROP_FORGOTTEN, (room,))
     if entry.own:
         return written
