@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from test_accounts import register
+from visitor import Visitor
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # The control that opens each dialog.
@@ -143,6 +145,89 @@ def test_accounts_keep_no_one_out(serve, visit, axe, tmp_path, size, scheme) -> 
     page.get_by_role("button", name="Delete the account").click()
     look("delete")
     assert found == []
+
+
+class Looks:
+    """Looks at states of pages, and keeps what it finds."""
+
+    def __init__(self, axe: str, size: str) -> None:
+        self.found: list[str] = []
+        self._axe = axe
+        self._size = size
+
+    def __call__(self, visitor: Visitor, state: str) -> None:
+        page, found = visitor.page, violations(visitor.page, self._axe)
+        if self._size == "phone":
+            found += page.evaluate(SMALL)
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                found.append("it is too wide")
+        self.found.extend(f"{state}: {problem}" for problem in found)
+
+
+@pytest.fixture
+def moderated(serve, visit, talk, tmp_path, size, scheme) -> tuple[Visitor, Visitor]:
+    """The owner of #go, and somebody with an account. A guest with a long nick is in the room."""
+    daemon = serve(store=f"sqlite:{tmp_path / 'chat.db'}")
+    anna, jack = (
+        visit(daemon.port, size=size, scheme=scheme).enter(nick, room)
+        for nick, room in (("anna", "#go"), ("jack", "#other"))
+    )
+    for one in (anna, jack):
+        one.page.set_viewport_size({"width": 320 if size == "phone" else 1280, "height": 700})
+        register(one)
+    anna.type("/claim")
+    anna.sees("claimed the room")
+    talk(daemon, "/nick a-nick-of-thirty-two-characters-", "/join #go", "/msg psst")
+    anna.sees("psst")
+    return anna, jack
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_moderators_are_kept_from_nothing(moderated, axe, size) -> None:
+    (anna, _), look = moderated, Looks(axe, size)
+    page, button = anna.page, anna.page.locator("#log-rows .more")
+    page.locator("#log-rows .text").click(position={"x": 5, "y": 5})
+    button.hover()
+    look(anna, "button")
+    for verb in ("Mute…", "Kick…", "Ban…"):
+        button.click()
+        look(anna, "menu")
+        page.get_by_role("menuitem", name=verb).click()
+        expect(page.locator("#penalty-check p")).to_have_count(0 if verb == "Kick…" else 2)
+        look(anna, verb)
+        page.keyboard.press("Escape")
+    if size == "phone":
+        page.get_by_role("button", name="2 members").click()
+        expect(page.locator(".drawer.open")).to_be_in_viewport(ratio=1)
+    look(anna, "members")
+    page.locator("#moderation-button").click()
+    expect(page.locator("#moderation-list li")).to_have_count(1)
+    look(anna, "actions")
+    page.keyboard.press("Escape")
+    anna.type("/room")
+    expect(page.get_by_label("Who may enter")).to_be_visible()
+    look(anna, "room")
+    assert look.found == []
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_those_who_are_moderated_read_why(moderated, axe, size) -> None:
+    (anna, jack), look = moderated, Looks(axe, size)
+    jack.type("/join #go")
+    jack.is_in("#go")
+    jack.type("/room")
+    expect(jack.page.get_by_label("Who may enter")).to_be_disabled()
+    look(jack, "room")
+    jack.page.keyboard.press("Escape")
+    anna.type("/mute jack 3d flooding")
+    expect(jack.page.locator("#muted")).to_be_visible()
+    look(jack, "muted")
+    anna.type("/kick jack enough")
+    expect(jack.page.locator("#ousted")).to_be_visible()
+    look(jack, "kicked")
+    assert look.found == []
 
 
 SMALL = """() => [...document.querySelectorAll("button, input, select, textarea, [role=option]")]

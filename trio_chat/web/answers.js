@@ -1,5 +1,7 @@
 // Turns the answer to a typed line into an item of its place, and into words for a screen reader.
 
+import { describeMatches } from "./moderation.js";
+
 // Returns null for an answer that shows by what it changes.
 export function answerItem(event) {
   switch (event.type) {
@@ -17,6 +19,10 @@ export function answerItem(event) {
     }
     case "topic_shown":
       return { kind: "note", lines: [event.topic === "" ? "No topic is set." : `The topic is: ${event.topic}`] };
+    case "matches":
+      return { kind: "note", lines: describeMatches(event) };
+    case "actions_shown":
+      return { kind: "note", lines: event.actions.map(({ position, nick, text }) => `A${position}: ${nick} ${text}`) };
     case "entries_shown":
       // A server of another version may not send `stopped_at`.
       return { kind: "found", entries: event.entries, stoppedAt: event.stopped_at ?? 0 };

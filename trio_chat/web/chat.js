@@ -39,6 +39,7 @@ export class Chat {
     this.talks.restore(talks);
     this.news = new News(this);
     this.current = null;
+    this.ousted = null; // the room that we were sent out of last: { name, reason }
     this.moves = 0; // how often the person went somewhere, or asked to
   }
 
@@ -80,6 +81,7 @@ export class Chat {
     for (const { room, room_name: name, topic } of rooms) {
       const place = this.#room(room, name);
       Object.assign(place, { topic, synced: true, isBack: true });
+      place.stand();
     }
     if (this.isEntered || this.wasEntered) {
       this.#comeBack();
@@ -164,7 +166,7 @@ export class Chat {
           throw error;
         }
         failures.push(`${name}: ${error.message}`);
-        this.departed(this.rooms.get(name));
+        this.departed({}, this.rooms.get(name));
       }
       this.joining.delete(name);
     }
@@ -410,6 +412,9 @@ export class Chat {
     if (event.type === "topic_set") {
       place.topic = event.text;
     }
+    if (event.type === "ruled") {
+      place.ruled += 1;
+    }
     if (place.hear(event)) {
       this.#newEntry(place, event);
     } else if (event.id !== undefined) {
@@ -457,6 +462,7 @@ export class Chat {
     const place = this.#room(event.room, event.room_name);
     place.unsettle();
     place.topic = event.topic;
+    place.stand();
     place.setMembers(event.members, event.more);
     this.talks.see(place.members);
     if (follows) {
@@ -467,9 +473,12 @@ export class Chat {
     }
   }
 
-  departed(place) {
+  departed({ reason = "" }, place) {
     if (place !== undefined) {
       this.#forget(place);
+    }
+    if (place !== undefined && reason !== "") {
+      this.ousted = { name: place.name, reason };
     }
   }
 
@@ -550,7 +559,8 @@ const HANDLERS = new Map(Object.entries({
   logged_in: (chat, event) => chat.loggedIn(event),
   logged_out: (chat, event) => chat.loggedOut(event),
   welcomed: (chat, event, _, asked, follows) => chat.welcomed(event, asked, follows),
-  departed: (chat, _, place) => chat.departed(place),
+  departed: (chat, event, place) => chat.departed(event, place),
+  standing: (_, event, place) => place?.stand(event),
   members_listed: (chat, event, place) => chat.membersListed(event, place),
   missed: (_, event, place) => place?.miss(event.count),
   commands_listed: (chat, { commands }) => {

@@ -22,8 +22,11 @@ export function complete(text, caret, { commands, nicks, here, rooms }, isAsked)
   if (command === "help") {
     return result(nameOptions(commands.map(({ name }) => name), word, ""));
   }
-  if (command === "tell") {
+  if (command === "tell" || command === "check" || command === "invite") {
     return result(nameOptions(nicks, word, " "));
+  }
+  if (["role", "kick", "mute", "ban"].includes(command)) {
+    return result(nameOptions(here, word, " "));
   }
   if (word.startsWith("@")) {
     const offer = result(nameOptions(here, word.slice(1), " ", "@"));

@@ -2,6 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { avatar, nickNode } from "./people.js";
+import { moreButton } from "./row-buttons.js";
 
 const MOST_MEMBERS = 300; // that are listed by name
 const MOST_COUNTED = 99;
@@ -73,7 +74,9 @@ function drawList(list, things, { keyOf, make: makeNode, update }) {
   }
 }
 
-export function drawMembers(chat, talkTo) {
+// `openMenu(button, place, person)` opens the menu of a member, or is null for those who moderate nothing
+// here.
+export function drawMembers(chat, talkTo, openMenu) {
   const place = chat.current;
   const isRoom = place?.kind === "room";
   byId("show-members").hidden = !isRoom;
@@ -100,13 +103,13 @@ export function drawMembers(chat, talkTo) {
   }
   drawList(list, shown, {
     // A nick's colour depends on the place.
-    keyOf: ([client, nick]) => `${place.key} ${client} ${nick} ${client === chat.person}`,
-    make: (member) => memberNode(member, place, chat, talkTo),
+    keyOf: ([client, nick]) => `${place.key} ${client} ${nick} ${client === chat.person} ${openMenu !== null}`,
+    make: (member) => memberNode(member, place, chat, { talkTo, openMenu }),
     update: () => {},
   });
 }
 
-function memberNode([client, nick], place, chat, talkTo) {
+function memberNode([client, nick], place, chat, { talkTo, openMenu }) {
   if (client === "") {
     return make("li", { className: "more" }, nick);
   }
@@ -115,6 +118,9 @@ function memberNode([client, nick], place, chat, talkTo) {
   }
   const node = button(`Message ${nick} privately`, () => talkTo(client, nick));
   node.firstChild.append(avatar(place, nick), nickNode(place, nick));
+  if (openMenu !== null) {
+    node.append(moreButton(nick, (button) => openMenu(button, place, { author: client, nick })));
+  }
   return node;
 }
 

@@ -7,6 +7,7 @@ import { ignoreBroken } from "./chat.js";
 import { byId, make } from "./dom.js";
 import { message } from "./markup.js";
 import { becomePart, loadLater, pastAround, reachesRoom } from "./past.js";
+import { keepReachable } from "./row-buttons.js";
 import { context, namesFor, row } from "./rows.js";
 import { dayName } from "./times.js";
 
@@ -56,6 +57,7 @@ export class Log {
     this.#drawChanged();
     this.#drawTop(place, beginning(place, place.items.length === 0));
     this.#drawPending();
+    keepReachable();
     this.#scrollToEntry();
     this.#pin();
     this.#drawBelow();

@@ -16,8 +16,15 @@ import { setUpKeys } from "./keys.js";
 import { drawHeading, drawMembers, drawPlaces } from "./lists.js";
 import { Log } from "./log.js";
 import { Login } from "./login.js";
+import { setUpMenu, toggleMenu } from "./menu.js";
 import { Keeper, recallLast, recallTab } from "./memory.js";
+import { Moderation } from "./moderation.js";
+import { ModerationDrawer } from "./moderation-drawer.js";
+import { drawNotices } from "./notices.js";
+import { PenaltyDialog } from "./penalty.js";
 import { recallPreferences } from "./preferences.js";
+import { RoomDialog } from "./room-dialog.js";
+import { setUpRowButtons } from "./row-buttons.js";
 import { Search } from "./search.js";
 import { Broken, Refused, Session } from "./session.js";
 import { setUpSettings } from "./settings.js";
@@ -82,14 +89,26 @@ const accountDialog = new AccountDialog(account, {
   done: () => composer.focus(),
 });
 
+const moderation = new Moderation(session);
+const penalty = new PenaltyDialog(moderation);
+const roomDialog = new RoomDialog(moderation, chat);
+
 const choose = {
   room: joinRoom,
   person: talkTo,
   entry: goToEntry,
+  menu: openMenu,
   tell: (nick, text) => composer.say(chat.tell(nick, text), true),
 };
 const log = new Log(chat, choose);
-const search = new Search(session, { choose, leave: () => composer.focus() });
+const search = new Search(session, { choose, opens: () => drawer.close(), leave: () => composer.focus() });
+const drawer = new ModerationDrawer(moderation, {
+  opens: () => {
+    closeDrawers();
+    search.close();
+  },
+  leave: () => composer.focus(),
+});
 const finder = new Finder({
   choices: whereTo,
   otherwise: (text) => ({ name: text, hint: "join", go: () => joinRoom(roomMeant(text, knownRooms)) }),
@@ -270,12 +289,31 @@ function send(text) {
     case "search":
       search.open(meaning.words);
       return "";
+    case "room":
+      roomDialog.open(place);
+      return "";
+    case "log":
+      if (moderation.moderates(place)) {
+        drawer.open();
+        return "";
+      }
+      return chat.outgoing.type(place, text);
     case "refused":
       chat.note(meaning.why, "refusal");
       return "";
     default:
       return chat.outgoing.type(place, text);
   }
+}
+
+// The menu of a message's author, or of a member without a position.
+function openMenu(button, place, { author, nick, position }) {
+  const about = { person: author, nick, target: position === undefined ? nick : `@${position}` };
+  const act = (verb, label, isGrave) => ({ label, isGrave, act: () => penalty.open(verb, place, about) });
+  toggleMenu(button, [
+    { label: "Message privately", act: () => talkTo(author, nick) },
+    ...(moderation.moderates(place) ? [act("mute", "Mute…"), act("kick", "Kick…"), act("ban", "Ban…", true)] : []),
+  ]);
 }
 
 // Do what a command or a button about the account asks for. Within an account, a form to log in makes
@@ -445,9 +483,12 @@ function draw() {
   }
   composer.at(place);
   drawPlaces(chat, go);
-  drawMembers(chat, talkTo);
+  drawMembers(chat, talkTo, moderation.moderates(place) ? openMenu : null);
+  byId("room-button").hidden = !moderation.isOffered(place);
+  drawNotices(chat, { again: joinRoom, changed });
   drawHeading(chat);
   search.at(place);
+  drawer.at(place);
   attention.draw();
   log.draw(place);
 }
@@ -470,17 +511,23 @@ byId("entrance-log-in").onclick = () => openAccount("login", byId("entrance-nick
 byId("entrance-log-out").onclick = logOut;
 byId("topic").onclick = askForTopic;
 byId("leave").onclick = askToLeave;
+byId("room-button").onclick = () => {
+  closeDrawers();
+  roomDialog.open(chat.current);
+};
 byId("help-button").onclick = () => help(session.hello?.commands ?? []);
 
 setUpDialogs();
 setUpDrawers();
+setUpMenu();
+setUpRowButtons();
 setUpSettings(preferences, () => attention.allow());
 setUpKeys({
   isOff: () => entrance.isOpen,
   step: (by, onlyUnread) => chat.step(by, onlyUnread),
   help: () => byId("help-button").click(),
   find: () => finder.open(),
-  escape: () => closeDrawers() || search.close() || log.toBottom(),
+  escape: () => closeDrawers() || search.close() || drawer.close() || log.toBottom(),
   type: () => composer.focus(),
 });
 

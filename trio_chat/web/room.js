@@ -23,6 +23,9 @@ export class Place {
     this.key = key;
     this.name = name;
     this.topic = "";
+    this.role = "none"; // ours
+    this.mute = null; // ours: { until, reason }, where `until` is 0 for ever
+    this.ruled = 0; // how many actions of moderators were heard
     this.members = new Map(); // client id: nick
     this.moreMembers = 0;
     this.membersChanged = 0; // how often
@@ -191,6 +194,13 @@ export class Place {
   // Drop the oldest entries beyond the number to keep.
   shorten() {
     this.#trim(LIVE_MOST, LIVE_LEAST);
+  }
+
+  // We have this role here, and this mute.
+  stand({ role = "none", muted = false, until = 0, reason = "" } = {}) {
+    this.role = role;
+    this.mute = muted ? { until, reason } : null;
+    this.membersChanged += 1;
   }
 
   setMembers(members, more = 0) {

@@ -4,6 +4,7 @@ import { addressOf } from "./address.js";
 import { make } from "./dom.js";
 import { inline, message, plain } from "./markup.js";
 import { avatar, namesIn, nickNode } from "./people.js";
+import { moreButton } from "./row-buttons.js";
 import { dayName, dayOf, timeNode } from "./times.js";
 
 const TOGETHER = 300; // seconds within which one person's messages stand under one name
@@ -25,7 +26,8 @@ export function context(before, item, run = { length: 0, since: 0 }) {
   return { newDay, follows, run: follows ? { ...run, length: run.length + 1 } : { length: 1, since: item.time } };
 }
 
-// `choose` has the actions for clicks on the name of a `person`, on a `room`, and on a found `entry`.
+// `choose` has the actions for clicks on the name of a `person`, on a `room`, on a found `entry`, and on
+// the button for a `menu`.
 export function row(item, { newDay, follows }, { me, place, isUnread, choose }) {
   const node = make("li", { className: `row ${item.kind}` });
   if (newDay) {
@@ -89,8 +91,15 @@ const words = (className, ...children) => make("div", { className, dir: "auto" }
 
 function spoken(item, { follows, isMine, place, choose, names }) {
   const who = personNode(item, { isMine, place, choose });
-  const head = make("p", { className: "head" }, ...(follows ? [] : [avatar(place, item.nick)]), who, " ", timeNode(item.time));
+  const face = follows ? [] : [avatar(place, item.nick)];
+  const head = make("p", { className: "head" }, ...face, who, " ", timeNode(item.time), more(item, { isMine, place, choose }));
   return [head, words("text", ...message(item.text, names))];
+}
+
+// The button of a message of somebody else, which the server knows by its position.
+function more(item, { isMine, place, choose }) {
+  const isOffered = !isMine && item.position !== undefined;
+  return isOffered ? moreButton(item.nick, (button) => choose.menu(button, place, item)) : null;
 }
 
 // The author. For the keyboard there are the list of members and Ctrl-K, so Tab skips names in
@@ -159,7 +168,7 @@ const BODIES = {
   told: spoken,
   acted: (item, { isMine, place, choose, names }) => {
     const who = personNode(item, { isMine, place, choose });
-    return [words("text", make("span", { className: "star" }, "∗ "), who, " ", ...inline(item.text, names), " ", timeNode(item.time))];
+    return [words("text", make("span", { className: "star" }, "∗ "), who, " ", ...inline(item.text, names), " ", timeNode(item.time), more(item, { isMine, place, choose }))];
   },
   topic_set: (item, { names }) =>
     aside(make("bdi", {}, item.nick), " changed the topic: ", make("bdi", {}, ...inline(item.text, names))),

@@ -6,10 +6,12 @@ import { concerns } from "./room.js";
 import { foundEntry, stoppedEarly } from "./rows.js";
 
 export class Search {
-  // `choose.entry(room, position)` shows a message. `leave()` is called when the search closes.
-  constructor(session, { choose, leave }) {
+  // `choose.entry(room, position)` shows a message. `opens()` is called before the search opens, and
+  // `leave()` when it closes.
+  constructor(session, { choose, opens, leave }) {
     this.session = session;
     this.choose = choose;
+    this.opens = opens;
     this.leave = leave;
     this.place = null;
     this.shown = 0; // how often something was shown
@@ -38,6 +40,7 @@ export class Search {
   }
 
   open(words = "") {
+    this.opens();
     byId("search-title").textContent = `Search ${this.place.name}`;
     this.#turn(true);
     if (words !== "") {
@@ -57,8 +60,8 @@ export class Search {
   // Returns whether it was open.
   close() {
     const wasOpen = this.isOpen;
-    this.#turn(false);
     if (wasOpen) {
+      this.#turn(false);
       this.leave();
     }
     return wasOpen;
@@ -67,7 +70,7 @@ export class Search {
   #turn(isOpen) {
     byId("search").hidden = !isOpen;
     byId("search-button").setAttribute("aria-expanded", `${isOpen}`);
-    document.body.classList.toggle("searching", isOpen);
+    document.body.classList.toggle("beside", isOpen);
   }
 
   async #find(words) {

@@ -2,7 +2,8 @@
 
 import { Refused } from "./session.js";
 
-const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search"]);
+const FOR_MODERATORS = new Set(["claim", "room", "role", "invite", "check", "kick", "mute", "ban", "undo", "log", "remove", "pin", "held"]);
+const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search", ...FOR_MODERATORS]);
 const FOR_ACCOUNTS = new Set(["register", "login", "logout", "password", "recover", "account"]);
 
 // Whether a text has a line behind whose command somebody may type a password. The page keeps none.
@@ -16,10 +17,11 @@ export const isSecret = (text) => /^\s*\/(?:register|login|password|recover)\b/i
 // - `{ kind: "help" }`
 // - `{ kind: "search", words }`: show the messages of this room that have these words
 // - `{ kind: "account", what, name }`: a command about an account, which dialogs carry out
+// - `{ kind: "room" }`, `{ kind: "log" }`: show the settings of this room, or its moderators' actions
 // - `{ kind: "command" }`: a command for the server
 // - `{ kind: "refused", why }`
 //
-// With `hasAccounts` the server keeps accounts.
+// With `hasAccounts` the server keeps accounts, and rooms have rules.
 export function meaningOf(line, place, hasAccounts) {
   if (!line.startsWith("/")) {
     return { kind: "say", text: line };
@@ -41,6 +43,9 @@ export function meaningOf(line, place, hasAccounts) {
   }
   if (place?.kind === "room" && command === "search" && rest.trim() !== "") {
     return { kind: "search", words: rest.trim() };
+  }
+  if (hasAccounts && place?.kind === "room" && (command === "room" || command === "log") && rest.trim() === "") {
+    return { kind: command };
   }
   return place?.kind === "talk" ? inTalk(command, rest) : { kind: "command" };
 }

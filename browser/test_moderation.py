@@ -1,0 +1,244 @@
+"""Owners and moderators in the page: their menus, dialogs and drawer, and what the others see."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+from processes import Daemon
+from test_accounts import is_logged_in, register
+from visitor import Visitor
+
+
+@pytest.fixture
+def daemon(serve, tmp_path: Path) -> Daemon:
+    """A daemon that keeps accounts."""
+    return serve(store=f"sqlite:{tmp_path / 'chat.db'}")
+
+
+@pytest.fixture
+def anna(daemon, visit) -> Visitor:
+    """The owner of #go."""
+    anna = visit(daemon.port).enter("anna", "#go")
+    register(anna)
+    anna.type("/claim")
+    anna.sees("anna claimed the room [A1]")
+    return anna
+
+
+@pytest.fixture
+def jack(daemon, visit, anna) -> Visitor:
+    """Somebody with an account in the room, who has said hello."""
+    jack = visit(daemon.port).enter("jack", "#go")
+    register(jack)
+    is_logged_in(jack, "jack")
+    jack.type("hello all")
+    anna.sees("hello all")
+    return jack
+
+
+def row(visitor: Visitor, text: str) -> Locator:
+    return visitor.page.locator("#log-rows .row").filter(has_text=text)
+
+
+def menu(visitor: Visitor) -> Locator:
+    return visitor.page.get_by_role("menu")
+
+
+def choose(visitor: Visitor, name: str) -> None:
+    visitor.page.get_by_role("menuitem", name=name).click()
+
+
+def act_on(visitor: Visitor, text: str, name: str) -> None:
+    """Open the menu of the message with this text, and choose from it."""
+    row(visitor, text).hover()
+    row(visitor, text).locator(".more").click()
+    choose(visitor, name)
+
+
+def test_a_menu_is_reached_and_left_by_keys(anna, jack) -> None:
+    page = anna.page
+    jack.type("and again")
+    anna.sees("and again")
+    page.locator("#log").focus()
+    page.keyboard.press("Tab")
+    expect(row(anna, "and again").locator(".more")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    first = row(anna, "hello all").locator(".more")
+    expect(first).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(first).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("menuitem", name="Message privately")).to_be_focused()
+    for key, name in (("ArrowUp", "Ban…"), ("ArrowDown", "Message privately"), ("End", "Ban…")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("menuitem", name=name)).to_be_focused()
+    page.keyboard.press("x")
+    expect(anna.field).to_have_value("")
+    page.keyboard.press("Escape")
+    expect(menu(anna)).to_be_hidden()
+    expect(first).to_be_focused()
+    expect(first).to_have_attribute("aria-expanded", "false")
+    # Its dialog gives the focus back, too.
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(page.locator("#penalty")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#penalty")).to_be_hidden()
+    expect(first).to_be_focused()
+
+
+def test_a_menu_closes_for_a_click_elsewhere_and_for_its_own_button(anna, jack) -> None:
+    button = row(anna, "hello all").locator(".more")
+    row(anna, "hello all").hover()
+    button.click()
+    expect(menu(anna)).to_be_visible()
+    button.click()
+    expect(menu(anna)).to_be_hidden()
+    button.click()
+    anna.field.click()
+    expect(menu(anna)).to_be_hidden()
+    expect(anna.field).to_be_focused()
+
+
+def test_others_have_a_menu_without_what_they_may_not_do(anna, jack) -> None:
+    anna.type("welcome")
+    jack.sees("welcome")
+    row(jack, "welcome").hover()
+    row(jack, "welcome").locator(".more").click()
+    expect(jack.page.get_by_role("menuitem")).to_have_text(["Message privately"])
+    expect(jack.page.locator("#moderation-button")).to_be_hidden()
+    expect(jack.page.locator("#members .more")).to_have_count(0)
+    choose(jack, "Message privately")
+    jack.is_in("anna")
+
+
+def test_somebody_is_muted_and_reads_until_when(anna, jack) -> None:
+    act_on(anna, "hello all", "Mute…")
+    dialog = anna.page.locator("#penalty")
+    expect(dialog).to_contain_text(re.compile(r"jack: an account since .*\."))
+    expect(dialog).to_contain_text("hit 1 person in this room, 1 of them with an account")
+    anna.page.get_by_label("For how long").select_option("1 hour")
+    anna.page.get_by_label("Reason").fill("flooding")
+    anna.page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    for visitor in (anna, jack):
+        visitor.sees("anna muted jack for 1 hour: flooding [A")
+    notice = jack.page.locator("#muted")
+    expect(notice).to_have_text(re.compile(r"^You are muted in #go until .*\d\d:\d\d: flooding\.$"))
+    jack.page.reload()
+    expect(notice).to_contain_text("flooding")
+    # The drawer undoes it.
+    anna.page.get_by_role("button", name="Actions of moderators").click()
+    actions = anna.page.locator("#moderation-list li")
+    expect(actions).to_have_count(2)
+    expect(actions.first).to_contain_text("muted jack for 1 hour: flooding")
+    actions.first.get_by_role("button").click()
+    expect(actions.first).to_contain_text("undid A")
+    expect(actions.nth(1).get_by_role("button")).to_have_count(0)
+    expect(notice).to_be_hidden()
+    anna.page.keyboard.press("Escape")
+    expect(anna.page.locator("#moderation")).to_be_hidden()
+
+
+def test_somebody_is_kicked_and_may_come_back(anna, jack) -> None:
+    member = anna.page.locator("#members li").filter(has_text="jack")
+    member.hover()
+    member.locator(".more").click()
+    choose(anna, "Kick…")
+    expect(anna.page.get_by_label("For how long")).to_be_hidden()
+    anna.page.get_by_label("Reason").fill("enough")
+    anna.page.get_by_role("button", name="Kick").click()
+    notice = jack.page.locator("#ousted-text")
+    expect(notice).to_have_text("You are no longer in #go: anna kicked jack: enough.")
+    jack.page.get_by_role("button", name="Join again").click()
+    jack.is_in("#go")
+    expect(notice).to_be_hidden()
+
+
+def test_somebody_is_banned_and_reads_why(anna, jack) -> None:
+    act_on(anna, "hello all", "Ban…")
+    anna.page.get_by_label("For how long").select_option("For ever")
+    anna.page.get_by_label("Reason").fill("spam")
+    anna.page.get_by_role("button", name="Ban").click()
+    notice = jack.page.locator("#ousted")
+    expect(notice).to_contain_text("you are banned from #go for ever: spam")
+    jack.page.get_by_role("button", name="Close this notice").click()
+    expect(notice).to_be_hidden()
+    expect(jack.field).to_be_focused()
+
+
+def test_a_refusal_stays_in_the_dialog(anna, jack) -> None:
+    act_on(anna, "hello all", "Kick…")
+    jack.type("/leave")
+    anna.sees("jack left")
+    anna.page.get_by_role("button", name="Kick").click()
+    expect(anna.page.locator("#penalty-error")).to_have_text("Jack is not in #go.")
+    anna.page.get_by_role("button", name="Cancel").click()
+    expect(anna.page.locator("#penalty")).to_be_hidden()
+
+
+def test_a_room_is_claimed_and_changed_in_its_dialog(daemon, visit) -> None:
+    bob = visit(daemon.port).enter("bob", "#go")
+    register(bob)
+    opener = bob.page.get_by_role("button", name="Settings of the room")
+    opener.click()
+    dialog = bob.page.locator("#room-dialog")
+    expect(dialog).to_contain_text("You have no role here.")
+    expect(bob.page.get_by_label("Who may enter")).to_be_disabled()
+    bob.page.get_by_role("button", name="Become the owner of this room").click()
+    expect(dialog).to_contain_text("Your role here: owner.")
+    bob.page.get_by_label("Who may set the topic").select_option("Operators")
+    expect(bob.page.locator("#room-note")).to_contain_text("set topic to operators")
+    expect(bob.page.get_by_label("Who may set the topic")).to_be_focused()
+    bob.page.get_by_label("Seconds between messages").fill("a lot")
+    bob.page.keyboard.press("Tab")
+    expect(bob.page.locator("#room-note")).to_contain_text("Slow must be")
+    expect(bob.page.get_by_label("Seconds between messages")).to_have_value("0")
+    bob.page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+
+
+def test_a_role_counts_for_the_page_at_once(anna, jack) -> None:
+    shield = jack.page.locator("#moderation-button")
+    expect(shield).to_be_hidden()
+    anna.type("/room")
+    anna.page.get_by_role("textbox", name="Account").fill("jack")
+    anna.page.get_by_label("What they get").select_option("Operator")
+    anna.page.get_by_role("button", name="Give").click()
+    expect(anna.page.locator("#room-note")).to_contain_text("anna made jack operator")
+    expect(shield).to_be_visible()
+    anna.page.keyboard.press("Escape")
+    jack.type("/log")
+    expect(jack.page.locator("#moderation")).to_contain_text("made jack operator")
+    anna.type("/role jack none")
+    expect(jack.page.locator("#moderation")).to_be_hidden()
+    expect(shield).to_be_hidden()
+
+
+def test_commands_answer_and_complete(anna, jack) -> None:
+    anna.type("/check jack")
+    anna.sees("A mute or a ban would hit 1 person")
+    anna.field.fill("/mute ja")
+    anna.field.press("Tab")
+    expect(anna.field).to_have_value("/mute jack ")
+    anna.field.fill("")
+    jack.type("/log")
+    jack.sees("only operators of the room may see its actions")
+
+
+def test_a_finger_picks_a_message_first(daemon, visit, talk, anna) -> None:
+    talk(daemon, "/nick tom", "/join #go", "/msg psst", "/msg hello")
+    eve = visit(daemon.port, size="phone").enter("eve", "#go")
+    eve.sees("hello")
+    button = row(eve, "hello").locator(".more")
+    expect(button).to_be_hidden()
+    row(eve, "hello").locator(".text").tap()
+    expect(button).to_be_visible()
+    expect(row(eve, "psst").locator(".more")).to_be_hidden()
+    button.tap()
+    choose(eve, "Message privately")
+    eve.is_in("tom")

@@ -1,0 +1,90 @@
+// What this person may do as a moderator, and the requests for it.
+
+const RANKS = ["none", "member", "voice", "operator", "owner", "server"];
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
+const ACCOUNT = "a."; // begins the id of a person with an account
+
+// All methods that ask the server throw `Refused` or `Broken`.
+export class Moderation {
+  constructor(session) {
+    this.session = session;
+  }
+
+  // Whether the server has a command.
+  has(name) {
+    return this.session.hello?.commands.some((command) => command.name === name) ?? false;
+  }
+
+  // Whether rooms of this server have rules, in a place that is a room.
+  isOffered(place) {
+    return place?.kind === "room" && this.has("room");
+  }
+
+  moderates(place) {
+    return this.isOffered(place) && ranks(place.role, "operator");
+  }
+
+  // `target` is a nick, or `@` and the position of an entry, for its author. `seconds` is null for
+  // ever, and undefined for a kick.
+  penalize(place, { verb, target, seconds, reason }) {
+    return this.#ask("moderate", place, { action: verb, target, reason, ...(seconds === undefined ? {} : { seconds }) });
+  }
+
+  // What is known of somebody, and whom that would hit, as sentences.
+  async check(place, target) {
+    return describeMatches(await this.#ask("check", place, { target }));
+  }
+
+  // Actions, oldest first, before a number or up to the newest.
+  async actions(place, before = undefined) {
+    return (await this.#ask("show_actions", place, { limit: 50, ...(before === undefined ? {} : { before }) })).actions;
+  }
+
+  undo(place, action) {
+    return this.#ask("undo", place, { action });
+  }
+
+  rules(place) {
+    return this.#ask("show_rules", place);
+  }
+
+  set(place, setting, value) {
+    return this.#ask("set_room", place, { setting, value });
+  }
+
+  give(place, nick, role) {
+    return this.#ask("set_role", place, { nick, role });
+  }
+
+  invite(place, nick) {
+    return this.#ask("invite", place, { nick });
+  }
+
+  claim(place) {
+    return this.#ask("claim_room", place);
+  }
+
+  #ask(type, place, fields = {}) {
+    return this.session.request(type, { room: place.key, ...fields });
+  }
+}
+
+// Whether a role is as high as another one.
+export const ranks = (role, as) => RANKS.indexOf(role) >= RANKS.indexOf(as);
+
+// The roles that somebody with a role may give.
+export const givenBy = (role) => RANKS.slice(0, -1).filter((other) => role === "owner" || !ranks(other, role));
+
+export const hasAccount = (person) => person.startsWith(ACCOUNT);
+
+export function describeMatches({ nick, role, account, since, networks, people, accounts, spared, mute, ban }) {
+  const made = since > 0 ? ` since ${DATE.format(new Date(since * 1000))}` : "";
+  const facts = [account ? `an account${made}` : "no account", ...(role === "none" ? [] : [`role ${role}`]), ...networks];
+  const also = spared === 0 ? "" : ` It would spare ${spared} in the same network.`;
+  return [
+    `${nick}: ${facts.join(", ")}.`,
+    `A mute or a ban would hit ${people === 1 ? "1 person" : `${people} people`} in this room, ${accounts} of them with an account.${also}`,
+    ...(mute === "" ? [] : [`Muted ${mute}.`]),
+    ...(ban === "" ? [] : [`Banned ${ban}.`]),
+  ];
+}

@@ -1,0 +1,87 @@
+// The dialog of a kick, a mute or a ban: for how long, and why.
+
+import { sentence } from "./dialogs.js";
+import { byId, make } from "./dom.js";
+import { hasAccount } from "./moderation.js";
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const SPANS = [
+  ["10 minutes", 10 * MINUTE],
+  ["1 hour", HOUR],
+  ["2 hours", 2 * HOUR],
+  ["1 day", DAY],
+  ["7 days", 7 * DAY],
+  ["30 days", 30 * DAY],
+  ["For ever", null],
+];
+const TITLES = { kick: "Kick", mute: "Mute", ban: "Ban" };
+const EFFECTS = {
+  kick: "Sends them out of the room. They may come back.",
+  mute: "They can say nothing in the room until it ends.",
+  ban: "Sends them out of the room, and keeps them out until it ends.",
+};
+// Several guests may share a network, so a ban of one is short.
+const usual = (verb, person) => (verb === "mute" ? 10 * MINUTE : hasAccount(person) ? DAY : 2 * HOUR);
+
+// `done()` runs after the dialog.
+export class PenaltyDialog {
+  constructor(moderation) {
+    this.moderation = moderation;
+    this.dialog = byId("penalty");
+    byId("penalty-time").replaceChildren(...SPANS.map(([name, seconds]) => make("option", { value: `${seconds}` }, name)));
+    byId("penalty-cancel").onclick = () => this.dialog.close();
+    byId("penalty-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+  }
+
+  // `person` is their id, and `target` says to the server whom is meant.
+  open(verb, place, { person, nick, target }) {
+    this.about = { verb, place, target };
+    byId("penalty-title").replaceChildren(`${TITLES[verb]} `, make("bdi", {}, nick));
+    byId("penalty-effect").textContent = EFFECTS[verb];
+    byId("penalty-time-part").hidden = verb === "kick";
+    byId("penalty-time").value = `${usual(verb, person)}`;
+    byId("penalty-reason").value = "";
+    byId("penalty-reason").maxLength = this.moderation.session.hello.limits.topic_chars;
+    byId("penalty-ok").textContent = TITLES[verb];
+    byId("penalty-ok").classList.toggle("grave", verb === "ban");
+    byId("penalty-error").textContent = "";
+    this.#show([]);
+    this.dialog.showModal();
+    byId("penalty-reason").focus();
+    if (verb !== "kick" && this.moderation.has("check")) {
+      this.#check(this.about);
+    }
+  }
+
+  async #check(about) {
+    let lines;
+    try {
+      lines = await this.moderation.check(about.place, about.target);
+    } catch (error) {
+      lines = [sentence(error)];
+    }
+    if (about === this.about && this.dialog.open) {
+      this.#show(lines);
+    }
+  }
+
+  #show(lines) {
+    byId("penalty-check").replaceChildren(...lines.map((line) => make("p", {}, line)));
+  }
+
+  async #submit() {
+    const { verb, place, target } = this.about;
+    const time = verb === "kick" ? {} : { seconds: JSON.parse(byId("penalty-time").value) };
+    try {
+      await this.moderation.penalize(place, { verb, target, reason: byId("penalty-reason").value.trim(), ...time });
+      this.dialog.close();
+    } catch (error) {
+      byId("penalty-error").textContent = sentence(error);
+    }
+  }
+}
