@@ -644,6 +644,11 @@ EVENTS = [
         "> [A7 2027-01-15 08:00 UTC] ann kicked jack",
     ),
     (events.ActionsShown("#a", "#A", []), "> no actions in #A"),
+    (
+        events.Reported(3, "#a", "1", "jim", "2", "jack", 7, "spam", 1_800_000_000.0),
+        "> report 3 in #a, 2027-01-15 08:00 UTC: jim on jack (message 7): spam",
+    ),
+    (events.ReportsShown([]), "> no open reports"),
     (events.PinShown("#a", "#A", []), "> nothing is pinned in #A"),
     (
         events.PinShown("#a", "#A", [events.Said("#a", "1", "ann", "be kind", 7, 1.8e9)]),

@@ -58,6 +58,13 @@ EXAMPLES = [
     ),
     ("show_held", AT_GO, commands.ShowHeld("#go")),
     ("judge_held", {"verb": "pass", "number": 7, **AT_GO}, commands.JudgeHeld("pass", 7, "#go")),
+    (
+        "report",
+        {"target": "@7", "text": "spam", **AT_GO},
+        commands.MakeReport(Target(entry=7), "spam", "#go"),
+    ),
+    ("show_reports", AT_GO, commands.ShowReports("#go")),
+    ("finish_report", {"number": 7, **AT_GO}, commands.FinishReport(7, "#go")),
     ("announce", {"text": "tea"}, commands.Announce("tea")),
     ("set_raid", {"seconds": 600, **AT_GO}, commands.SetRaid(600, 300, "#go")),
     ("undo", {"action": 17, **AT_GO}, commands.Undo(17, "#go")),

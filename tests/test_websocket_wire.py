@@ -298,6 +298,8 @@ EVENTS = [
     events.DevicesListed([events.Device(1, "page", 1.0, 2.0)]),
     events.AccountExported("{}"),
     events.CommandsListed([events.Usage("a", "b", "c")]),
+    events.Reported(3, "#a", "1", "jim", "2", "jack", 7, "spam", 1.0),
+    events.ReportsShown([events.Reported(3, "#a", "1", "jim", "2", "jack", 0, "spam", 1.0)]),
     events.PinShown("#a", "#A", [SAID]),
     events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),

@@ -96,6 +96,9 @@ class Code(StrEnum):
 
     RULES_CHANGED = "rules_changed", "the rules of the room have just changed: try again"
     NO_MODERATORS = "no_moderators", "moderators cannot do that where the store is on Redis"
+    NO_SUCH_REPORT = "no_such_report", "no open report of the room has that number"
+    TOO_MANY_REPORTS = "too_many_reports", "too many reports wait already: try again later"
+    UNMODERATED = "unmoderated", "nobody moderates the room"
 
     CANNOT_RESUME = "cannot_resume", "there is nobody to come back as, or it is too late for that"
     CANNOT_WRITE = "cannot_write", "the server cannot save messages now: try again later"

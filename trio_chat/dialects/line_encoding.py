@@ -42,6 +42,8 @@ from trio_chat.protocol.events import (
     Refusal,
     Removed,
     Renamed,
+    Reported,
+    ReportsShown,
     RoomsListed,
     Ruled,
     RulesShown,
@@ -185,6 +187,19 @@ def _departed(event: Departed) -> str:
     return f"> you have left {event.room_name}{reason}"
 
 
+def _reported(event: Reported) -> str:
+    entry = f" (message {event.entry})" if event.entry else ""
+    when = _date(int(event.time) // 60)
+    return (
+        f"> report {event.number} in {event.room}, {when} UTC: {event.reporter_nick} on "
+        f"{event.nick}{entry}: {event.text}"
+    )
+
+
+def _reports_shown(event: ReportsShown) -> str:
+    return "\n".join(map(_reported, event.reports)) or "> no open reports"
+
+
 def _pin_shown(event: PinShown) -> str:
     lines = [f"> pinned in {event.room_name}: {_dated(entry)[2:]}" for entry in event.entries]
     return "\n".join(lines) or f"> nothing is pinned in {event.room_name}"
@@ -258,6 +273,8 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     ActionsShown: _actions_shown,
     Matches: _matches,
     PinShown: _pin_shown,
+    Reported: _reported,
+    ReportsShown: _reports_shown,
     AccountExported: lambda e: f"> {e.data}",
     NickTaken: lambda e: f"> all right, I will call you {e.nick}",
     Welcomed: _welcomed,

@@ -27,7 +27,7 @@ from trio_chat.moderation.spans import LONGEST
 from trio_chat.protocol import commands
 from trio_chat.protocol.moderation_rows import parse_removed
 from trio_chat.protocol.rows import Misused
-from trio_chat.protocol.text import clean_text
+from trio_chat.protocol.text import clean_text, is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +62,13 @@ _SECONDS: Final = number("seconds", 1, LONGEST)
 def _seconds(value: object, context: Context) -> object:
     """Return the seconds; `None` is for ever."""
     return None if value is None else _SECONDS.read(value, context)
+
+
+def _report(value: object, context: Context) -> str:
+    text = string(value, "text").rstrip()
+    if is_blank(text):
+        raise Refused("text is required", code=Code.BAD_TEXT)
+    return clean_text(text, what="text", limit=context.settings.topic_chars)
 
 
 def _reason(value: object, context: Context) -> str:
@@ -184,6 +191,21 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
             "room": ROOM,
         },
         "`pass` or `drop` a message that waits",
+    ),
+    "report": Form(
+        commands.MakeReport,
+        {"target": TARGET, "text": Field(_report, STRING), "room": ROOM},
+        "tell the moderators of a room about a nick, or about `@ID` for the author of an entry",
+    ),
+    "show_reports": Form(
+        commands.ShowReports,
+        {"room": ROOM},
+        "ask for the open reports of a room; `the server` means those of all rooms",
+    ),
+    "finish_report": Form(
+        commands.FinishReport,
+        {"number": number("number", 1, commands.MAX_POSITION), "room": ROOM},
+        "end a report; `room` is as for `show_reports`",
     ),
     "announce": Form(commands.Announce, {"text": MESSAGE}, "show a line to everyone on the server"),
     "set_raid": Form(

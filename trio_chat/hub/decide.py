@@ -35,6 +35,7 @@ from trio_chat.hub.handlers.moderation import Moderation
 from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.presence import Presence
 from trio_chat.hub.handlers.removals import Removals
+from trio_chat.hub.handlers.reports import Reports
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.hub.handlers.sessions import Sessions
@@ -122,6 +123,7 @@ class Decide:
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
             **removals.handlers,
+            **Reports(state, collect, authorize, targets, ruling, log).handlers,
             **Announcing(collect, authorize).handlers,
             **Pins(collect, ruling, log).handlers,
             **Holding(state, collect, ruling, log).handlers,

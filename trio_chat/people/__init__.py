@@ -2,9 +2,10 @@
 
 `accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
 `hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
-knows whose a nick is. `mail` has the private messages that wait. `administration` is what an
-operator may do. `store` keeps all of it in a file, whose tables are in `schema` and whose queries
-are in `rows`. `offline` opens the file for the operator while no daemon runs.
+knows whose a nick is. `mail` has the private messages that wait, and `reports` those to moderators.
+`administration` is what an operator may do. `store` keeps all of it in a file, whose tables are in
+`schema` and whose queries are in `rows`. `offline` opens the file for the operator while no daemon
+runs.
 
 Nothing here knows of connections, rooms or commands.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from trio_chat.people.reports import Report
 from trio_chat.protocol.names import Name
 
 
@@ -91,7 +93,8 @@ class Kept:
     `networks` has a time for each network that the account has logged in from: the last login. The
     networks themselves are not kept. `failures` counts the wrong passwords since the last login.
     `messages` are the private messages that wait for the account, and those of it that wait for
-    others. `ignored` has the nicks of the people whom the account ignores.
+    others. `ignored` has the nicks of the people whom the account ignores,
+    and `reports` those that it has made.
     """
 
     id: str
@@ -105,3 +108,4 @@ class Kept:
     networks: tuple[float, ...]
     messages: tuple[Waiting, ...]
     ignored: tuple[str, ...]
+    reports: tuple[Report, ...]

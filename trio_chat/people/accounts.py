@@ -23,6 +23,7 @@ from trio_chat.people.mail import Mail, receivers
 from trio_chat.people.names import Names
 from trio_chat.people.networks import Tags, network_of
 from trio_chat.people.passwords import check_new, prepare
+from trio_chat.people.reports import Reports
 from trio_chat.people.rows import Account, Known
 from trio_chat.people.store import PeopleStore, open_people_store
 from trio_chat.people.throttle import Throttle
@@ -67,6 +68,7 @@ class People:
         self._throttle = Throttle()
         self.administration = Administration(store, self._names, known.marks)
         self.mail = Mail(store, mailed)
+        self.reports = Reports(store)
 
     def holder(self, keys: Collection[str]) -> str | None:
         """Return the id of the account whose nick has one of these keys, or `None`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from trio_chat.people import Device, Identity, Kept, Summary
+from trio_chat.people import Device, Identity, Kept, Summary, reports
 from trio_chat.people.mail import of_account
 from trio_chat.people.marks import Marks
 from trio_chat.protocol.names import Name
@@ -238,6 +238,7 @@ def delete(connection: sqlite3.Connection, account: str, marks: Iterable[bytes])
     """Delete an account and all that belongs to it. `marks` of its keys stay."""
     connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
     connection.execute("DELETE FROM ignored WHERE person = ?", (account,))
+    reports.delete_of(connection, account)
     connection.executemany(
         "INSERT OR IGNORE INTO deleted (mark) VALUES (?)", [(mark,) for mark in marks]
     )
@@ -287,6 +288,7 @@ def kept(connection: sqlite3.Connection, account: Account) -> Kept:
         tuple(seen for (seen,) in networks),
         of_account(connection, account.id),
         tuple(sorted(ignored(connection, account.id).values())),
+        reports.of_account(connection, account.id),
     )
 
 

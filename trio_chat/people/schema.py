@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # "trpe" identifies these files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74727065
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 OTHERWISE: Final = "move it away, and bring back a copy of your own"
 
@@ -103,11 +103,31 @@ CREATE TABLE ignored (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ignored_by ON ignored (person);
 """
-SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL + IGNORED
+# Reports; see `trio_chat.people.reports`. `network` is the tag of the reporter's network. `done` is
+# when somebody has dealt with it, in seconds since 1970, or 0. `done_by` is the id of that account.
+REPORTS: Final = """
+CREATE TABLE reports (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    room TEXT NOT NULL,
+    reporter TEXT NOT NULL,
+    reporter_nick TEXT NOT NULL,
+    target TEXT NOT NULL,
+    target_nick TEXT NOT NULL,
+    entry INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    time REAL NOT NULL,
+    network TEXT NOT NULL,
+    done REAL NOT NULL DEFAULT 0,
+    done_by TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX reports_open ON reports (done, room);
+CREATE INDEX reports_of_network ON reports (network, time);
+"""
+SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL + IGNORED + REPORTS
 
 # The additions of each version, from version 2 on. A step takes no time, so that an upgrade can do
 # it while clients wait.
-STEPS: Final = (MAIL, IGNORED)
+STEPS: Final = (MAIL, IGNORED, REPORTS)
 
 
 def create(connection: sqlite3.Connection) -> None:

@@ -418,6 +418,30 @@ class Announce:
 
 
 @define
+class MakeReport:
+    """Tell the moderators of a room about a person, or about the author of an entry."""
+
+    target: Target
+    text: str
+    room: str | None = None
+
+
+@define
+class ShowReports:
+    """Ask for the open reports of a room; the room `the server` means those of all rooms."""
+
+    room: str | None = None
+
+
+@define
+class FinishReport:
+    """Note that a report is dealt with; `room` is as in `ShowReports`."""
+
+    number: int
+    room: str | None = None
+
+
+@define
 class Undo:
     """Undo an action of a moderator, given by its number."""
 
@@ -606,6 +630,9 @@ Command: TypeAlias = (
     | ShowPin
     | Remove
     | Announce
+    | MakeReport
+    | ShowReports
+    | FinishReport
     | Undo
     | ShowActions
     | ShowHeld
@@ -638,6 +665,7 @@ SecretCommand: TypeAlias = (
 
 # Records about a room that may leave the room to the hub.
 IN_A_ROOM = (
+    *(MakeReport, ShowReports, FinishReport),
     *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
     *(Undo, ShowActions, ShowHeld, JudgeHeld, SetRaid, Ignore, Pin, ShowPin),

@@ -583,6 +583,32 @@ class PinShown:
 
 
 @define
+class Reported:
+    """A report to the moderators of a room, who get it when it comes and on request.
+
+    `reporter` and `target` are ids of persons. `entry` is the position of the message that it is
+    about, or 0.
+    """
+
+    number: int
+    room: str
+    reporter: str
+    reporter_nick: str
+    target: str
+    nick: str
+    entry: int
+    text: str
+    time: float
+
+
+@define
+class ReportsShown:
+    """Open reports, oldest first, at most 50."""
+
+    reports: list[Reported]
+
+
+@define
 class Matches:
     """The people whom a mute or a ban of a target would hit, and what is known of the target.
 
@@ -799,6 +825,8 @@ _Shown: TypeAlias = (
     | ActionsShown
     | Matches
     | PinShown
+    | Reported
+    | ReportsShown
     | Welcomed
     | Departed
     | RoomsListed
@@ -838,6 +866,7 @@ ClientEvent: TypeAlias = (
     | NickTaken
     | Standing
     | PinShown
+    | Reported
     | Notice
     | Missed
     | Expiring

@@ -115,6 +115,25 @@ def _announce(arguments: str, settings: Settings) -> Command:
     return commands.Announce(the_text(arguments, "text", settings.message_chars))
 
 
+def _report(arguments: str, settings: Settings) -> Command:
+    word, rest = first_word(arguments)
+    if not word:
+        raise Misused("TARGET is required")
+    text = the_text(rest, "text", settings.topic_chars)
+    return commands.MakeReport(parse_target(word, settings), text)
+
+
+def _reports(arguments: str, _: Settings) -> Command:
+    room, rest = _of_server(arguments)
+    if not rest.strip():
+        return commands.ShowReports(room)
+    word, rest = first_word(rest)
+    if word.lower() != "done":
+        raise Misused
+    wrong = "ID must be a number that /reports shows"
+    return commands.FinishReport(number(one_word(rest, "ID"), commands.MAX_POSITION, wrong), room)
+
+
 def _of_server(arguments: str) -> tuple[str | None, str]:
     """Return the room that is meant, which may be the whole server, and the other words."""
     word, rest = first_word(arguments)
@@ -269,6 +288,14 @@ MODERATION_ROWS = (
         "/held [pass|drop ID]",
         "list the messages that wait, or pass or drop one",
         _held,
+        May.OPERATORS,
+    ),
+    Row("report", "/report TARGET TEXT", "tell the moderators of your room about someone", _report),
+    Row(
+        "reports",
+        "/reports [server] [done ID]",
+        "list the open reports, or end one",
+        _reports,
         May.OPERATORS,
     ),
     Row(

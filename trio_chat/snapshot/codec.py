@@ -87,6 +87,7 @@ NEWS: Final = (
     *(commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
     *(commands.Pin, commands.ShowPin, commands.Remove),
     *(commands.ShowHeld, commands.JudgeHeld, commands.SetRaid, commands.Announce),
+    *(commands.MakeReport, commands.ShowReports, commands.FinishReport),
 )
 
 # Of a value that is wrong, characters that are repeated.

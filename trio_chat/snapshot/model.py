@@ -82,6 +82,9 @@ QueuedRecord: TypeAlias = (
     | commands.ShowPin
     | commands.Remove
     | commands.Announce
+    | commands.MakeReport
+    | commands.ShowReports
+    | commands.FinishReport
     | commands.Undo
     | commands.ShowActions
     | commands.ShowHeld

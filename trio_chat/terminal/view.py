@@ -32,6 +32,8 @@ from trio_chat.protocol.events import (
     Refusal,
     Removed,
     Renamed,
+    Reported,
+    ReportsShown,
     RoomsListed,
     Told,
     TopicSet,
@@ -95,6 +97,7 @@ class View:
             NickTaken: self._nick_taken,
             Missed: self._missed,
             PinShown: self._pin_shown,
+            Reported: self._reported,
             Refusal: lambda event: self.fail(event.reason),
             Notice: lambda event: self.show(lines.notice(self._now(), event)),
             Disconnected: self._disconnected,
@@ -164,6 +167,7 @@ class View:
                 | AccountExported()
                 | Ignores()
                 | Matches()
+                | ReportsShown()
                 | HeldShown()
             ):
                 self.show(lines.answer(event))
@@ -365,6 +369,9 @@ class View:
     def _nick_taken(self, event: NickTaken) -> None:
         self.nick = event.nick
         self.remark(f"you are now {event.nick}")
+
+    def _reported(self, event: Reported) -> None:
+        self.show(lines.answer(event))
 
     def _pin_shown(self, event: PinShown) -> None:
         for line in lines.answer(event):

@@ -566,6 +566,10 @@ const HANDLERS = new Map(Object.entries({
   commands_listed: (chat, { commands }) => {
     chat.session.hello.commands = commands;
   },
+  reported: (chat, { number, room, reporter_nick: reporter, nick, entry, text }) => {
+    const which = entry > 0 ? ` (message ${entry})` : "";
+    chat.note(`Report ${number} in ${room}: ${reporter} on ${nick}${which}: ${text}`);
+  },
   pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
     chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
   },
