@@ -68,7 +68,7 @@ async def test_who_is_alone_in_a_room_may_own_it(people) -> None:
             "> ann claimed the room [A1]",
             (
                 "> #a: join all, speak all, topic all, history all, slow 0, new-people free, "
-                "listed yes; your role: owner"
+                "words on, listed yes; your role: owner"
             ),
         ]
         bob = await member(run, "bob")

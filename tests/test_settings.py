@@ -78,7 +78,7 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: object) 
 
 MAY_BE_EMPTY = (
     *("control", "greeting", "metrics_token_file", "node", "store_password_file"),
-    *("tls_cert", "tls_key", "jwt_key", "jwt_audience", "jwt_issuer"),
+    *("tls_cert", "tls_key", "jwt_key", "jwt_audience", "jwt_issuer", "word_list"),
 )
 
 

@@ -42,6 +42,7 @@ METAVARS: Final[dict[object, str]] = {
     NAMES: "NAME,...",
     "control": "PATH",
     "metrics_token_file": "PATH",
+    "word_list": "PATH",
     "tls_cert": "PATH",
     "tls_key": "PATH",
     "store": "memory|sqlite:PATH|redis://HOST:PORT",

@@ -81,6 +81,7 @@ class Code(StrEnum):
     HELD = "held", "the message waits for a moderator, who passes or drops it"
     TOO_MANY_HELD = "too_many_held", "too many messages wait for a moderator: try again later"
     NO_SUCH_HELD = "no_such_held", "no message with that number waits for a moderator"
+    UNWANTED = "unwanted", "this holds a word that the server's operator does not want"
     TOO_SOON = "too_soon", "the room is slow: say that later, as the sentence says"
     NO_SUCH_ACTION = "no_such_action", "no action in the room has that number"
 

@@ -16,12 +16,14 @@ from trio_chat.config.certificate import read_certificate
 from trio_chat.config.greeting import FILE, read_greeting
 from trio_chat.config.site_key import read_site_key
 from trio_chat.config.token import read_token
+from trio_chat.config.word_list import read_word_list
 from trio_chat.errors import SettingsError
 
 if TYPE_CHECKING:
     from trio_chat.config.certificate import Certificate
     from trio_chat.config.settings import Settings
     from trio_chat.config.site_key import SiteKey
+    from trio_chat.protocol.word_list import WordList
 
 logger = logging.getLogger("trio_chat")
 
@@ -33,6 +35,7 @@ class NamedFiles:
     token: bytes | None = None
     certificate: Certificate | None = None
     greeting: tuple[str, ...] = ()
+    words: WordList | None = None
     site_key: SiteKey | None = None
 
 
@@ -51,15 +54,18 @@ async def read_named_files(settings: Settings, *, start_without: bool = False) -
         if not start_without:
             raise
         logger.error(  # noqa: TRY400 - its sentence says it
-            "the token, the certificate, the greeting and the key are not in use until a reload",
+            "the files that settings name are not in use until a reload",
             extra={"problem": str(error)},
         )
         return NamedFiles()
 
 
 def _names_files(settings: Settings) -> bool:
-    named = settings.metrics_token_file or settings.tls_cert or settings.jwt_key
-    return bool(named) or settings.greeting.startswith(FILE)
+    named = (
+        *(settings.metrics_token_file, settings.tls_cert),
+        *(settings.jwt_key, settings.word_list),
+    )
+    return any(named) or settings.greeting.startswith(FILE)
 
 
 def _read(settings: Settings) -> NamedFiles:
@@ -68,5 +74,6 @@ def _read(settings: Settings) -> NamedFiles:
         token=read_token(Path(token)) if token else None,
         certificate=read_certificate(settings),
         greeting=read_greeting(settings),
+        words=read_word_list(settings),
         site_key=read_site_key(settings),
     )

@@ -352,6 +352,18 @@ class Settings:
             AT_ONCE,
         ),
     )
+    word_list: str = field(
+        default="",
+        validator=a_path,
+        metadata=about(
+            "Rooms and messages",
+            "File with words and phrases, one a line, that messages may not hold.",
+            "None: every chat has words of its own. Only whole words count, and letters that look "
+            "alike are the same. Where messages can wait for a moderator, these do; elsewhere they "
+            "are refused.",
+            AT_ONCE,
+        ),
+    )
     durability: Durability = field(
         default="process",
         validator=one_of(*get_args(Durability)),

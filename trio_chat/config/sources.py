@@ -26,6 +26,7 @@ from trio_chat.config.store_access import read_store_access
 from trio_chat.config.store_url import SQLITE, without_password
 from trio_chat.config.token import read_token
 from trio_chat.config.toml_forms import NAMES, RATE, WORDS, in_toml, meant
+from trio_chat.config.word_list import read_word_list
 from trio_chat.errors import Refused, SettingsError
 from trio_chat.protocol.names import parse_room
 
@@ -70,6 +71,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None
         read_token(Path(settings.metrics_token_file))  # raises if there is a problem
     read_certificate(settings)  # so does this
     read_greeting(settings)  # and this
+    read_word_list(settings)  # and this
     read_store_access(settings)  # and this
     read_site_key(settings)  # and this
     return settings

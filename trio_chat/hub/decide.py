@@ -101,7 +101,7 @@ class Decide:
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
         mail = Mail(state, collect)
-        self._messages = Messages(state, collect, hooks, Gate(collect, authorize), mail)
+        self._messages = Messages(state, collect, hooks, Gate(state, collect, authorize), mail)
         rooms = Rooms(state, collect, hooks, authorize, log)
         accounts = Accounts(state, collect)
         targets = Targets(state, authorize)

@@ -1,4 +1,4 @@
-"""The gate before a room with rules: it lets a message pass, has it wait, or refuses it.
+"""The gate before a room: it lets a message pass, has it wait, or refuses it.
 
 `trio_chat.hub.authorize` says before who may speak at all.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import Role
+from trio_chat.moderation.rules import Role, RoomRules
 from trio_chat.moderation.spans import MINUTE
 from trio_chat.protocol.events import Acted, Held, Said
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
+    from trio_chat.hub.state import State
     from trio_chat.hub.user import User
 
 # The kinds of held messages, as they are stored.
@@ -28,9 +29,13 @@ KINDS: Final[dict[type[Said | Acted], str]] = {Said: "said", Acted: "acted"}
 
 
 class Gate:
-    """Says which messages pass. It is asked only for users in a room with rules."""
+    """Says which messages pass.
 
-    def __init__(self, collect: Collect, authorize: Authorize) -> None:
+    It is asked only for users in a room with rules, and if the server has a list of words.
+    """
+
+    def __init__(self, state: State, collect: Collect, authorize: Authorize) -> None:
+        self._state = state
         self._collect = collect
         self._authorize = authorize
 
@@ -53,11 +58,27 @@ class Gate:
     def admits(self, session: Session, room: Room, draft: Said | Acted) -> bool:
         """Whether a message goes into the room. If not, it is drafted as a held one."""
         user, rules = session.user, room.rules
-        if rules is not None and self._authorize.is_held(user, rules):
+        is_unwanted = self._has_words(user, draft.text, rules)
+        if rules is not None and (
+            self._authorize.is_held(user, rules) or (is_unwanted and rules.can_hold(time.time()))
+        ):
             self._hold(session, room, draft)
             return False
+        if is_unwanted:
+            raise unwanted("message")
         self.note(user, room)
         return True
+
+    def check_words(self, user: User, text: str, what: str, room: Room | None = None) -> None:
+        """Raise `Refused` if a text holds a word of the server's list; `what` is its noun."""
+        if self._has_words(user, text, None if room is None else room.rules):
+            raise unwanted(what)
+
+    def _has_words(self, user: User, text: str, rules: RoomRules | None) -> bool:
+        words = self._state.words
+        if words is None or self._authorize.role(user, rules) >= Role.VOICE:
+            return False
+        return (rules is None or rules.setting("words") == "on") and words.is_in(text)
 
     def note(self, user: User, room: Room) -> None:
         """Note a message that goes into the room, which the log has still to take."""
@@ -73,6 +94,11 @@ class Gate:
             device=user.device,
         )
         self._collect.draft(session, held)
+
+
+def unwanted(what: str) -> Refused:
+    """Return the refusal of a text with a word that is not wanted."""
+    return Refused(f"the {what} holds a word that is not wanted here", code=Code.UNWANTED)
 
 
 def _wait(seconds: int) -> str:

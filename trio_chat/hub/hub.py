@@ -383,6 +383,7 @@ class Hub:
         self.state.settings = settings = reload.settings
         self.state.server_name = settings.server_name
         self.state.greeting = reload.greeting
+        self.state.words = reload.words
         self.state.operators = settings.operator_keys()
         self.state.recent.resize(settings.recent_entries, settings.recent_bytes)
         self.state.recent.retain(self.state.rooms.values(), retention(settings))

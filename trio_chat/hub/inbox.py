@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.people import Waiting
     from trio_chat.protocol.events import Event, PersistentEntry
     from trio_chat.protocol.names import Name
+    from trio_chat.protocol.word_list import WordList
     from trio_chat.transports.tls import TlsLink
 
 T = TypeVar("T")
@@ -261,17 +262,22 @@ class DeliverMail(Request[bool]):
 
 
 class Reload(Request[None]):
-    """Other settings to go by, the rooms that they keep, and the lines of their greeting."""
+    """Other settings to go by, the rooms that they keep, their greeting and their words."""
 
-    __slots__ = ("greeting", "kept_rooms", "settings")
+    __slots__ = ("greeting", "kept_rooms", "settings", "words")
 
     def __init__(
-        self, settings: Settings, kept_rooms: Sequence[Name], greeting: tuple[str, ...]
+        self,
+        settings: Settings,
+        kept_rooms: Sequence[Name],
+        greeting: tuple[str, ...],
+        words: WordList | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
         self.kept_rooms = kept_rooms
         self.greeting = greeting
+        self.words = words
 
 
 # --- notices of a connection ----------------------------------------------------------------------

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trio_chat.people.accounts import People
     from trio_chat.people.authority import Authority
     from trio_chat.protocol.presence import About
+    from trio_chat.protocol.word_list import WordList
 
 
 # The interval of pings has this many beats, and each beat pings a part of the clients. So thousands
@@ -93,6 +94,8 @@ class State:
     expiring: dict[User, float] = field(factory=dict)
     # The lines of the operator's greeting.
     greeting: tuple[str, ...] = ()
+    # The words that messages may not hold, if there are any.
+    words: WordList | None = None
     # The rooms of which people outside do not learn.
     unlisted: set[Room] = field(factory=set)
     # The casefolded nicks of the accounts that may do anything in any room.

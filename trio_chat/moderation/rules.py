@@ -95,6 +95,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "history": Setting(("all", "members"), "who may read what was said before"),
     "slow": Setting(("0",), "seconds between two messages of one person", most=3600),
     "new-people": Setting(("free", "hold"), "whether messages of new people wait for a moderator"),
+    "words": Setting(("on", "off"), "whether the server's list of words counts"),
     "listed": Setting(("yes", "no"), "whether /rooms shows the room to people outside it"),
 }
 
@@ -224,6 +225,10 @@ class RoomRules:
         if self.setting("new-people") == "free":
             return False
         return not who.account or now - who.since < NEW_SECONDS
+
+    def can_hold(self, now: float) -> bool:
+        """Whether operators look after messages that wait."""
+        return self.setting("new-people") == "hold" or self.raid(now) is not None
 
     def raid(self, now: float) -> Raid | None:
         """Return the raid that there is now."""

@@ -250,10 +250,10 @@ def _nick_keys(display: str, casefolded: str) -> tuple[str, ...]:
     # 2. The look of the casefolded form: john is j\u043ehn, with a Cyrillic o, and b0b is bob.
     # 3. The look of the display form: JOHN is \u0408\u041e\u041dN, in Cyrillic capitals. In small
     #    letters they look different. Ivan, with a capital I, is lvan, with a small L.
-    return tuple(dict.fromkeys((casefolded, _likeness(casefolded), _likeness(display))))
+    return tuple(dict.fromkeys((casefolded, likeness(casefolded), likeness(display))))
 
 
-def _likeness(text: str) -> str:
+def likeness(text: str) -> str:
     """Return the key that all names with the look of `text`, in any case, have in common."""
     # The look comes first: a capital I looks like an l, and casefolding makes an i of it. Then it
     # comes again: casefolding makes an m of an M, and an m looks like rn.

@@ -297,8 +297,8 @@ class Chat:
 
         The page on settings says for each whether a change counts at once, for new clients, or only
         at a restart. Nobody is disconnected. The files that `metrics_token_file`, `tls_cert`,
-        `tls_key`, `greeting` and `jwt_key` name are read again. The settings for logs are left to
-        the program.
+        `tls_key`, `greeting`, `word_list` and `jwt_key` name are read again. The settings for logs
+        are left to the program.
 
         Raises `SettingsError`, and changes nothing, if a file cannot be read, or if `keep_rooms`
         has something that is no name of a room. Raises `ChatClosed` once the chat is stopping.
@@ -309,7 +309,7 @@ class Chat:
             name for name, when in changes(self.settings, settings).items() if when == AT_A_RESTART
         )
         in_force = changed(self.settings, settings)
-        await self._ask(Reload(in_force, kept_rooms_of(settings), files.greeting))
+        await self._ask(Reload(in_force, kept_rooms_of(settings), files.greeting, files.words))
         self._operators.token = files.token
         self._tls.certificate = files.certificate
         authority = self._hub.state.authority

@@ -117,6 +117,7 @@ async def open_chat(
             restore = Restore(settings, table, handover.state, log)
             restore.state.counts.upgrades += predecessor is not None
             restore.state.greeting = files.greeting
+            restore.state.words = files.words
             restore.state.people = people
             # Without accounts, the key is what a successor has, too.
             own = Tags(Marks(log.identity.encode())) if people is None else people.tags

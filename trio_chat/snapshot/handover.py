@@ -12,6 +12,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.config.site_key import read_site_key
 from trio_chat.config.store_url import SQLITE
 from trio_chat.config.token import read_token
+from trio_chat.config.word_list import read_word_list
 from trio_chat.errors import Refused, SettingsError, StateError, StoreError
 from trio_chat.protocol.names import Name, parse_room
 from trio_chat.roomlog.sqlite.file import check_header
@@ -75,6 +76,7 @@ def check_settings(settings: Settings, store: str, schema: int = SCHEMA_VERSION)
     if settings.metrics_token_file:
         read_token(Path(settings.metrics_token_file))
     read_site_key(settings)
+    read_word_list(settings)
     old, new = _place_of(store), _place_of(settings.shown_store)
     if old != new:
         raise StateError(

@@ -55,7 +55,8 @@ class Messages:
         draft = Said(room.name, user.person, user.nick, record.text, 0, 0.0, user.device)
         if self._hooks.before_say is not None:
             self._ask_hook(draft, "message", self._state.settings.message_chars)
-        if user.ruled and not self._gate.admits(session, room, draft):
+        gated = user.ruled or self._state.words is not None
+        if gated and not self._gate.admits(session, room, draft):
             return
         self._collect.say(session, draft, shown=shown)
 
@@ -66,7 +67,7 @@ class Messages:
         """
         user = session.user
         room = user.only_room
-        if room is None or user.ruled:
+        if room is None or user.ruled or self._state.words is not None:
             return False
         if self._hooks.before_say is not None or self._collect.unavailable:
             return False
@@ -86,7 +87,8 @@ class Messages:
             self._gate.check_pace(user, room)
         draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
         self._ask_hook(draft, "action", self._state.settings.message_chars)
-        if user.ruled and not self._gate.admits(session, room, draft):
+        gated = user.ruled or self._state.words is not None
+        if gated and not self._gate.admits(session, room, draft):
             return
         self._collect.say(session, draft, shown=session.encoding.for_people)
 
@@ -100,6 +102,7 @@ class Messages:
         to = self._mail.account_of(record) if target is None else target.person
         draft = Told(to, user.person, user.nick, record.text, time.time(), device=user.device)
         self._ask_hook(draft, "message", self._state.settings.message_chars)
+        self._gate.check_words(user, draft.text, "message")
         if target is None or is_away:
             self._mail.leave(session, record, draft)
             return
@@ -157,6 +160,7 @@ class Messages:
             room.name, room.shown, user.person, user.nick, record.text, device=user.device
         )
         self._ask_hook(draft, "topic", self._state.settings.topic_chars)
+        self._gate.check_words(user, draft.text, "topic", room)
         if user.ruled:
             self._gate.note(user, room)
         self._collect.claim(session, draft)

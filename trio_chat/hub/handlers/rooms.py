@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub.gate import unwanted
 from trio_chat.hub.room import most_listed
 from trio_chat.moderation.rules import PIN, Role, RoomRules
 from trio_chat.protocol import commands, events
@@ -62,7 +63,9 @@ class Rooms:
         if name.casefolded == self._state.server_name.lower():
             sentence = f"the nick {name.display} is the name of the server: choose another"
             raise Refused(sentence, code=Code.NICK_RESERVED)
-        people = self._state.people
+        people, words = self._state.people, self._state.words
+        if words is not None and words.is_in(name.display):
+            raise unwanted("nick")
         if people is not None and people.holder(name.keys) is not None:
             nick = name.display
             raise Refused(
@@ -103,6 +106,9 @@ class Rooms:
             )
         known = RoomRules.of(rules.fields)
         self._authorize.check_join(user, name.display, known)
+        words = self._state.words
+        if words is not None and known is None and words.is_in(name.display):
+            raise unwanted("name")
         self._hooks.join(session, name.casefolded)
         leaving = next(iter(user.rooms)) if len(user.rooms) == limit == 1 else None
         draft = events.Entered(
