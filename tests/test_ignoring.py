@@ -15,13 +15,17 @@ from test_moderation_documents import read
 from test_persons import FakePeople, device, log_in
 
 from trio_chat import Refused
-from trio_chat.dialects.line_encoding import CRLF
+from trio_chat.dialects.irc.encoding import IrcEncoding
+from trio_chat.dialects.line_encoding import CRLF, LF
+from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code
 from trio_chat.hub import ignoring
 from trio_chat.hub.inbox import LogOutAll
 from trio_chat.protocol import commands
+from trio_chat.protocol.events import Acted, Said, Told
 from trio_chat.snapshot.codec import leave_out_news, read_state, write_state
 from trio_chat.snapshot.model import ChatSnapshot
+from trio_chat.transports.memory import EVENTS
 
 
 @pytest.fixture
@@ -421,6 +425,21 @@ def test_an_earlier_version_gets_no_lists() -> None:
     assert read_state(write_state(state)) == state
     leave_out_news(state)
     assert b"ignored" not in write_state(state)
+
+
+@pytest.mark.parametrize("plain", [LF, CRLF, DOCUMENTS, EVENTS, IrcEncoding(frozenset())])
+def test_each_encoding_leaves_out_what_they_say(plain) -> None:
+    kept = Said("#a", "2", "kim", "two", 2, 2.0)
+    run = [Said("#a", "1", "jim", "one", 1, 1.0), kept, Acted("#a", "1", "jim", "waves", 3, 3.0)]
+    ears = ignoring.Selective(plain, {"1"})
+    pieces = ears.render(run)
+    assert len(pieces) == len(run)
+    if plain.mirrors:
+        assert b"jim" not in ears.join(pieces)
+    elif plain is not EVENTS:  # its clients ignore nobody
+        assert ears.join(pieces) == plain.join(plain.render([kept]))
+        told = ears.join(ears.render([Told("3", "1", "jim", "psst")]))
+        assert not told
 
 
 async def test_a_client_within_the_program_ignores_nobody(people) -> None:

@@ -55,9 +55,9 @@ class History:
 
     def _show(self, session: Session, record: commands.ShowHistory) -> None:
         room = room_meant(session.user, record.room)
-        # Programs need to see each position.
-        people = session.encoding.for_people
-        ignored = frozenset(ignored_by(self._state, session.user) if people else ())
+        # Programs that count positions need to see each of them.
+        counts = session.encoding.mirrors
+        ignored = frozenset(() if counts else ignored_by(self._state, session.user))
         again, most = partial(self._show, session, record), self._most(session)
         page = Page(self._collect, self._log, room, most, record, ignored, again)
         self._collect.query(session, record, page)
