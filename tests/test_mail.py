@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 import trio
 from documents import DocumentClient, dial_documents, document_client
+from hubs import labelled, running_hub, tell
 from loopback import chat_on_tcp, until
-from people import PASSWORD, until_line
+from people import PASSWORD, NoMail, until_line
 from snapshots import successor
+from test_persons import FakePeople, device
 
 from trio_chat import Settings, open_chat
-from trio_chat.people import hasher
+from trio_chat.dialects.irc.encoding import encoding_of
+from trio_chat.people import Waiting, hasher
 from trio_chat.people import mail as mails
 from trio_chat.people.mail import Mail
+from trio_chat.protocol import commands
 from trio_chat.testing import line_client
 
 
@@ -139,13 +143,12 @@ async def test_who_has_lost_the_connection_gets_it_when_coming_back(store: str) 
 async def test_a_message_that_comes_late_finds_who_has_come(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, goes_on, leave = trio.Event(), trio.Event(), Mail.leave
+    begun, goes_on, leave = trio.Event(), trio.Event(), Mail.leave
 
     async def late(self, *arguments):
-        waiting = await leave(self, *arguments)
-        kept.set()
+        begun.set()
         await goes_on.wait()
-        return waiting
+        return await leave(self, *arguments)
 
     async with open_chat(Settings(store=store)) as chat:
         async with document_client(chat, nick="john") as john:
@@ -154,9 +157,8 @@ async def test_a_message_that_comes_late_finds_who_has_come(
         async with document_client(chat, nick="jack") as jack, document_client(chat) as john:
             await register(jack)
             await jack.send("tell", nick="john", text="psst")
-            await kept.wait()
-            answer = await john.ask("login", name="john", password=PASSWORD)
-            assert answer["type"] == "logged_in"
+            await begun.wait()
+            assert await log_in(john, "john") == []
             goes_on.set()
             event = await john.receive()
             assert (event["type"], event["text"], event["waited"]) == ("told", "psst", True)
@@ -240,3 +242,24 @@ async def test_a_full_mailbox_is_refused(store: str, monkeypatch: pytest.MonkeyP
             await left(jack, "psst")
             refusal = await jack.ask("tell", nick="john", text="again")
             assert (refusal["type"], refusal["code"]) == ("refusal", "too_much_waits")
+
+
+class Kept(NoMail):
+    """Lets each message wait."""
+
+    async def leave(self, sender, receiver, text, casefolded=""):
+        return Waiting(1, sender, "jack", receiver, casefolded, text, 1_800_000_000.0)
+
+
+@pytest.mark.parametrize("capability", ["echo-message", "server-time"])
+async def test_an_irc_client_reads_that_its_message_waits(capability: str) -> None:
+    people = FakePeople(mail=Kept())
+    people.add("john")
+    people.add("jack")
+    async with running_hub(people=people) as run:
+        jack = await device(run, "jack")
+        irc = encoding_of(frozenset({capability}))
+        told = labelled(tell("john", "psst"), "PRIVMSG john :psst")
+        await run.turn(jack, commands.SwitchEncoding(irc), told)
+        [line] = jack.link.lines()
+        assert line.endswith("NOTICE jack :you (to john, who is away: it waits): psst\r")

@@ -108,9 +108,9 @@ class Collect:
         self._state.count_refusal(refusal)
         self.reply(session, events.Refusal(str(refusal), refusal.code, room or ""))
 
-    def tell(self, user: User, told: events.Told, for_people: Event | None = None) -> None:
-        """Give a user a private message that does not pass the log; see `Outboxes.put_told`."""
-        self._outboxes.put_told(user, told, for_people)
+    def tell(self, user: User, event: Event) -> None:
+        """Give a user a private message that does not pass the log, if there is room for it."""
+        self._outboxes.put_told(user, event)
 
     def query(self, session: Session, command: commands.Command, work: Work) -> None:
         """Answer with the result of slow work. The session's further records wait for it."""

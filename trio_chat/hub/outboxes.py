@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Entry, Event, Told
+    from trio_chat.protocol.events import Entry, Event
 
 logger = logging.getLogger("trio_chat")
 
@@ -144,7 +144,7 @@ class Outboxes:
             self.put(session, chunk)
         return chunk
 
-    def put_told(self, user: User, told: Told, for_people: Event | None = None) -> None:
+    def put_told(self, user: User, told: Event, for_people: Event | None = None) -> None:
         """Add a private message, if there is room. People may get another event for it."""
         session = user.session
         if session is None or not self.has_room(session):

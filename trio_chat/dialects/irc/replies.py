@@ -43,6 +43,7 @@ from trio_chat.protocol.events import (
     RulesShown,
     Standing,
     Stopping,
+    TellSent,
     TopicShown,
     Welcomed,
 )
@@ -234,7 +235,7 @@ REPLIES: Final[dict[type, Reply]] = {
     **dict.fromkeys(
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
-            *(Expiring, RecoveryRenewed, Ignores, Matches, PinShown),
+            *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown),
         ),
         _as_lines,
     ),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.user import User
     from trio_chat.people import Waiting
     from trio_chat.people.mail import Mail as KeptMail
+    from trio_chat.protocol.events import Event
 
 logger = logging.getLogger("trio_chat")
 
@@ -69,11 +70,10 @@ class Mail:
         self._collect.query(session, record, Asking("the accounts", ask, self._left))
 
     def _left(self, session: Session, waiting: Waiting) -> None:
-        told, user = _told(waiting), session.user
-        sent = TellSent(waiting.receiver_nick, waiting.text, waits=True)
-        self._collect.reply(session, sent if session.encoding.for_people else told)
-        for other in user.others:
-            self._collect.tell(other, told, sent)
+        self._collect.reply(session, _for_sender(session, waiting))
+        for other in session.user.others:
+            if other.session is not None:
+                self._collect.tell(other, _for_sender(other.session, waiting))
         # A device may have come meanwhile, and have found nothing.
         for device in self._state.users_of(waiting.receiver):
             if device.session is not None and device.session.closing is None:
@@ -95,6 +95,16 @@ class Mail:
     def _is_there(self, user: User) -> bool:
         session = user.session
         return session is not None and session.closing is None and not session.slow_consumer
+
+
+def _for_sender(session: Session, waiting: Waiting) -> Event:
+    """Return what says that a message waits: to programs the message, and to others a sentence.
+
+    In IRC, a message to somebody who is not there would be to nobody.
+    """
+    if session.local or session.encoding.dialect == "websocket":
+        return _told(waiting)
+    return TellSent(waiting.receiver_nick, waiting.text, waits=True)
 
 
 def _told(waiting: Waiting) -> Told:
