@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -30,6 +31,7 @@ from trio_chat import cli
 from trio_chat.daemon import store_commands
 from trio_chat.errors import StoreError
 from trio_chat.protocol.events import Acted, Held, PersistentEntry, Ruled, Said, TopicSet
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.rules import Action, Rules
@@ -608,6 +610,22 @@ def test_a_backup_has_rules_too(run: Run, store: Path) -> None:
     assert run("store", "backup", "chat.db", "backup.db").code == 0
     assert run("store", "restore", "backup.db", "other.db").code == 0
     assert everything(Path("other.db")) == everything(store)
+
+
+async def rule_the_server(log: SqliteLog) -> None:
+    await log.append([Ruled(SERVER, SERVER, "a.eve", "eve", "banned jim", {"ban a.jim": "x"})])
+
+
+def test_the_rules_of_the_server_go_along_and_are_no_room(run: Run, store: Path) -> None:
+    before = run("store", "copy", "chat.db", "before.db").out
+    inside(store, rule_the_server)
+    rooms = re.search(r"in (\d+) rooms", before)[1]
+    assert f"in {rooms} rooms" in run("store", "copy", "chat.db", "copy.db").out
+    assert run("store", "backup", "chat.db", "backup.db").code == 0
+    assert f"in {rooms} rooms" in run("store", "restore", "backup.db", "other.db").out
+    for copy in ("copy.db", "other.db"):
+        found = inside(Path(copy), lambda log: log.actions(SERVER, None, 9))
+        assert [action.text for action in found] == ["banned jim"]
 
 
 def test_an_empty_store_gives_way_to_a_copy_and_a_full_one_to_force(run: Run, store: Path) -> None:

@@ -13,9 +13,11 @@ from loopback import until
 
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.errors import Refused
-from trio_chat.protocol.events import Acted, Joined, Said, TopicSet
+from trio_chat.protocol import commands
+from trio_chat.protocol.events import Acted, Joined, Ruled, Said, TopicSet
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.retention import Retention
-from trio_chat.roomlog.sqlite import lookout
+from trio_chat.roomlog.sqlite import lookout, ruling
 from trio_chat.roomlog.sqlite.log import SqliteLog, open_sqlite_log
 from trio_chat.testing import line_client
 
@@ -190,3 +192,40 @@ async def test_deletion_keeps_pace_with_what_is_said(path: Path) -> None:
         # Ten rooms of 20 messages and a few, and as much again that waits to be deleted.
         assert sizes[-1] < 2_000_000
         assert pages_in_use(path) < 1_200_000
+
+
+# --- actions of moderators ------------------------------------------------------------------------
+
+
+async def test_only_those_of_the_server_are_kept_on_a_full_disk(
+    path: Path, disk: SimpleNamespace
+) -> None:
+    """A flood may have filled it, and a ban ends the flood."""
+    disk.free = RESERVE - 1
+    async with open_sqlite_log(path, "process", Retention(10, 10, free_bytes=RESERVE)) as log:
+        of_room = Ruled("#a", "#a", "a.ann", "ann", "muted jim", {"mute a.jim": "x"})
+        of_server = Ruled(SERVER, SERVER, "a.eve", "eve", "banned jim", {"ban a.jim": "x"})
+        first, second, third = await log.append([said(), of_room, of_server])
+        assert (str(first), str(second)) == (DISK, DISK.replace("not said", "not done"))
+        assert third is of_server
+        assert log.snapshot(SERVER).rules.fields == {"ban a.jim": "x"}
+        assert log.snapshot("#a").rules.fields == {}
+        assert await log.read("#a", 0, 9) == []
+
+
+async def test_a_ban_that_cannot_be_written_is_refused_in_one_line(path, monkeypatch) -> None:
+    def fails(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    ban = commands.Penalize("ban", commands.Target(network="203.0.113.0/24"), room=SERVER)
+    async with open_chat(Settings(store=f"sqlite:{path}", accounts=False)) as chat:
+        with monkeypatch.context() as patch:
+            patch.setattr(ruling, "write_actions", fails)
+            with pytest.raises(Refused, match="not done: the server cannot save messages now"):
+                await chat.moderate(ban)
+        assert chat._hub.state.server.rules is None
+        assert chat.statistics().actions == 0
+        [done] = await chat.moderate(ban)
+        assert done.position == 1
+    with closing(sqlite3.connect(path)) as file:
+        assert len(file.execute("SELECT * FROM rules").fetchall()) == 1

@@ -28,7 +28,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture
 def served(engine: Engine, serve: Callable[..., Served]) -> Served:
     store = f"redis://127.0.0.1:{engine.port}/0"
-    return serve("--workers", "2", "--store", store, "--lease", LEASE)
+    proxy = ("--trusted-proxies", "127.0.0.1")
+    return serve("--workers", "2", "--store", store, "--lease", LEASE, *proxy)
 
 
 def of_each_worker(served: Served, talk: Talk) -> list[Talker]:
@@ -81,3 +82,32 @@ def test_workers_are_one_chat(served: Served, talk: Talk) -> None:
     one = talk(served, "/nick n1", "/join #x", "/msg Back again")
     one.hears_until("> all right, I will call you n1")
     other.hears_until("> n1: Back again")
+
+
+def comes_from(talk: Talk, served: Served, address: str) -> Talker:
+    talker = talk(served)
+    talker.socket.sendall(f"PROXY TCP4 {address} 127.0.0.1 5000 {served.port}\r\n".encode())
+    talker.say("/rooms")
+    return talker
+
+
+def test_a_ban_by_one_worker_counts_at_all(served: Served, talk: Talk) -> None:
+    here = [comes_from(talk, served, "203.0.113.7") for _ in range(12)]
+    for talker in here:
+        talker.hears_until("> available rooms:")
+    assert all(row["clients"] for row in served.status()["workers"])
+    out, err = served.told("ban", "203.0.113.0/24", "2h", "spam")
+    assert (out.split(" ", 2)[2], err) == ("from the server for 2 hours: spam [A1]\n", "")
+    for talker in here:
+        assert talker.rest()[-1].startswith("err: you are banned from this server until ")
+    for talker in [comes_from(talk, served, "203.0.113.99") for _ in range(6)]:
+        assert talker.file.readline().startswith("err: you are banned from this server until ")
+    # A worker that starts knows the rules, too.
+    os.kill(served.status()["workers"][0]["process"], signal.SIGKILL)
+    wait_until(lambda: [row["restarts"] for row in served.status()["workers"]] == [1, 0])
+    wait_until(lambda: served.status()["problems"] == [])
+    for talker in [comes_from(talk, served, "203.0.113.100") for _ in range(6)]:
+        assert talker.file.readline().startswith("err: you are banned from this server until ")
+    assert served.told("undo", "A1")[0].startswith("undid A1: banned net:")
+    assert [line.split()[0] for line in served.told("log")[0].splitlines()[1:]] == ["A1", "A2"]
+    comes_from(talk, served, "203.0.113.7").hears_until("> available rooms:")

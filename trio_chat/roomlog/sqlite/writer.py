@@ -17,6 +17,7 @@ from attrs import define, field
 
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import WRITTEN, Ruled
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.ranks import without
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.rules import NO_RULES, Rules, decide
@@ -192,12 +193,14 @@ class Writer:
 
         Returns the number of pages written.
         """
+        drafts = job.drafts
         if (full := self._lookout.full) is not None:
             refusal = Refused(full.sentence, code=Code.CANNOT_WRITE, limit=full.limit)
-            job.results = _refused(job.drafts, refusal)
-            return 0
+            drafts = _refused(drafts, refusal, but_server=True)
+            if not any(isinstance(draft, Ruled) for draft in drafts):
+                job.results = drafts
+                return 0
         append = Append(self._connection, self._rooms, self._retention, job.in_use)
-        drafts = job.drafts
         try:
             if job.ruled:
                 drafts = decide(drafts, self._rules_of, self._count, self._has_texts)
@@ -205,7 +208,7 @@ class Writer:
         except sqlite3.Error as error:
             self._failed(error)
             job.failed = True
-            job.results = _refused(job.drafts, Refused(NOT_SAID, code=Code.CANNOT_WRITE))
+            job.results = _refused(drafts, Refused(NOT_SAID, code=Code.CANNOT_WRITE))
             return 0
         job.results = without(append.refused, drafts)
         spoken, forgotten = append.committed()
@@ -308,8 +311,24 @@ class Writer:
         return True
 
 
-def _refused(drafts: Sequence[Result], refusal: Refused) -> Sequence[Result]:
-    return [refusal if isinstance(draft, WRITTEN) else draft for draft in drafts]
+def _refused(
+    drafts: Sequence[Result], refusal: Refused, *, but_server: bool = False
+) -> Sequence[Result]:
+    """Refuse all that would be written.
+
+    `but_server` lets operators of the server act: they may have to end what fills the disk.
+    """
+    sentence = str(refusal).replace("not said", "not done", 1)
+    not_done = Refused(sentence, code=refusal.code, limit=refusal.limit)
+    results: list[Result] = []
+    for draft in drafts:
+        if not isinstance(draft, WRITTEN) or (
+            but_server and isinstance(draft, Ruled) and draft.room == SERVER
+        ):
+            results.append(draft)
+        else:
+            results.append(not_done if isinstance(draft, Ruled) else refusal)
+    return results
 
 
 def _known(rooms: Iterable[RoomRows]) -> KnownRooms:
