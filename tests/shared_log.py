@@ -34,8 +34,9 @@ from trio_chat.protocol.names import Name
 from trio_chat.roomlog import Attendance, FromLog, LoggedRoom, Stretch
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.holding import Waiting
-from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog
+from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.roomlog.rules import Action
 
 DELAY = 0.01  # seconds, each way

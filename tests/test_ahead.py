@@ -32,8 +32,9 @@ from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.presence import About
 from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
+from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.sqlite.schema import QUICK_FROM, SCHEMA_VERSION
 from trio_chat.snapshot.ahead import Ahead
 from trio_chat.snapshot.arrived import Arrived

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from trio_chat.errors import Refused
 from trio_chat.protocol.events import Entry, Said
 from trio_chat.roomlog import memory, ranks
-from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
+from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.weight import weight
 
 

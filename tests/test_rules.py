@@ -27,8 +27,9 @@ import trio_chat
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import Entered, Entry, Joined, Ruled, Said, TopicSet
 from trio_chat.roomlog import LoggedRoom, RoomLog, ranks, rules
-from trio_chat.roomlog.memory import HistoriesSnapshot, MemoryLog, RoomHistory
+from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
+from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.roomlog.sqlite import file as sqlite_file
 from trio_chat.roomlog.sqlite.log import open_sqlite_log

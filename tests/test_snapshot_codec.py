@@ -110,7 +110,7 @@ from trio_chat.protocol.presence import (
     ShowServer,
 )
 from trio_chat.protocol.table import make_table
-from trio_chat.roomlog.memory import HistoriesSnapshot, RoomHistory
+from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.rules import Action, Rules
 from trio_chat.snapshot.codec import VERSION, read_state, write_state
 from trio_chat.snapshot.handover import check_handover

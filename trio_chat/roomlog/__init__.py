@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.holding import Waiting
-    from trio_chat.roomlog.memory import HistoriesSnapshot
     from trio_chat.roomlog.peers import Peers
     from trio_chat.roomlog.retention import Retention
+    from trio_chat.roomlog.room_history import HistoriesSnapshot
     from trio_chat.roomlog.rules import Action
 
     Result: TypeAlias = Entry | Refused

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import RoomLog
-    from trio_chat.roomlog.memory import RoomHistory
+    from trio_chat.roomlog.room_history import RoomHistory
     from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot
     from trio_chat.transports.tcp import SocketLink
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.protocol.events import PersistentEntry
-    from trio_chat.roomlog.memory import RoomHistory
+    from trio_chat.roomlog.room_history import RoomHistory
     from trio_chat.snapshot.model import ChatSnapshot, ClientSnapshot
     from trio_chat.snapshot.pieces import Described, Entries
 

@@ -20,7 +20,7 @@ from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN, About
 from trio_chat.roomlog import Place
-from trio_chat.roomlog.memory import HistoriesSnapshot
+from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.transports.reader import ReaderSnapshot
 
 

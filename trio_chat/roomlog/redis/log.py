@@ -16,7 +16,6 @@ from attrs import evolve
 from trio_chat.metrics.node import NodeStatistics
 from trio_chat.roomlog import FromLog
 from trio_chat.roomlog.commits import Commits
-from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.redis.arrivals import Answer, Arrivals, Parcel
 from trio_chat.roomlog.redis.availability import Availability
 from trio_chat.roomlog.redis.client import Client
@@ -31,6 +30,7 @@ from trio_chat.roomlog.redis.node import Node, milliseconds
 from trio_chat.roomlog.redis.post import Post
 from trio_chat.roomlog.redis.rules import Rules
 from trio_chat.roomlog.redis.tail import TAIL_BYTES, Tail
+from trio_chat.roomlog.room_history import HistoriesSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence

@@ -23,8 +23,8 @@ from trio_chat.protocol.events import RULINGS, WRITTEN, Held
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
-from trio_chat.roomlog.memory import HistoriesSnapshot
 from trio_chat.roomlog.order import now
+from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.roomlog.rules import NO_RULES
 from trio_chat.roomlog.sqlite.file import StoreFile, open_store
 from trio_chat.roomlog.sqlite.holding import read_held
