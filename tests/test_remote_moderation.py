@@ -9,7 +9,7 @@ from people import PASSWORD
 from test_remote import url
 from test_remote_accounts import event_of, running
 
-from trio_chat import Refused, Ruled, Standing
+from trio_chat import Refused, Removed, Ruled, Said, Standing
 from trio_chat.people import hasher
 from trio_chat.remote import Departed, open_client
 from trio_chat.remote.parse import parse_event
@@ -60,6 +60,35 @@ async def test_each_call_does_what_its_command_does(tmp_path: Path) -> None:
         assert isinstance(banned, Ruled)
         assert banned.text == "banned bob for ever"
         assert (await ann.ban("bob")).text == "banned bob for 1 day"
+
+
+async def test_a_client_that_moderates_removes_messages(tmp_path: Path) -> None:
+    async with (
+        running(f"sqlite:{tmp_path / 'chat.db'}") as (_, port),
+        open_client(url(port), nick="ann") as ann,
+        open_client(url(port), nick="bob") as bob,
+    ):
+        await ann.register(PASSWORD)
+        await ann.join("#go")
+        await ann.claim_room()
+        await bob.join("#go")
+        said = [await bob.say(text) for text in ("one", "two", "three")]
+        own = await bob.remove(str(said[0].position))
+        assert (own.own, own.concerns(said[0].position)) == (True, True)
+        removed = await ann.remove("bob", seconds=None, reason="spam")
+        assert removed.text == "removed 2 messages of bob: spam"
+        assert removed.positions == [[said[1].position, said[2].position]]
+        assert (await ann.actions(limit=1))[0].undoable
+        entries = await bob.history(limit=9)
+        assert [entry.text for entry in entries if isinstance(entry, Said)] == ["", "", ""]
+        back = await ann.undo(removed.position)
+        assert isinstance(back, Removed)
+        assert back.undoes == removed.position
+        assert not (await ann.actions(limit=1))[0].undoable
+        entries = await bob.history(limit=9)
+        assert [entry.text for entry in entries if isinstance(entry, Said)] == ["", "two", "three"]
+        with pytest.raises(Refused):
+            await bob.remove("bob")
 
 
 def test_actions_of_an_older_server_are_read() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from trio_chat.protocol.events import (
     NickTaken,
     Notice,
     Refusal,
+    Removed,
     Renamed,
     RoomsListed,
     Ruled,
@@ -169,6 +171,41 @@ def test_what_other_rooms_say_is_counted_and_shown_once_they_are_on_screen(view:
         f"{HOUR} jack muted jim [A4]",
     ]
     assert "2!" not in status(view)
+
+
+def test_messages_that_are_removed_leave_the_screen(view: View):
+    view.switch(view.windows.rooms["#a"])
+    for position, text in enumerate(("one", "two", "three"), 1):
+        view.take(said(text, position))
+    view.take(
+        Removed(
+            "#a",
+            "#A",
+            "2",
+            "jack",
+            "removed 2 messages of jack",
+            {},
+            0,
+            4,
+            NOW,
+            positions=[[1, 1], [3, 3]],
+        )
+    )
+    own = Removed("#a", "#A", "2", "jack", "removed 1 message of their own", {}, 0, 5, NOW)
+    view.take(attrs.evolve(own, own=True, positions=[[], [2]]))  # no honest server sends these runs
+    view.take(
+        Removed("#a", "#A", "2", "jack", "undid A4", {}, 0, 6, NOW, positions=[[1, 3]], undoes=4)
+    )
+    view.take(said("", 7))
+    assert log_of(view) == [
+        f"{HOUR} (removed)",
+        f"{HOUR} (removed)",
+        f"{HOUR} (removed)",
+        f"{HOUR} jack removed 2 messages of jack [A4]",
+        f"{HOUR} jack removed 1 message of their own",
+        f"{HOUR} jack undid A4 [A6]",
+        f"{HOUR} (removed)",
+    ]
 
 
 @pytest.mark.parametrize(

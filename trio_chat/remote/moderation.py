@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.protocol.commands import SOME_HISTORY, USUAL_TIME
-from trio_chat.protocol.events import ActionsShown, Held, HeldShown, Matches, Ruled, RulesShown
+from trio_chat.protocol.commands import REMOVED_TIME, SOME_HISTORY, USUAL_TIME
+from trio_chat.protocol.events import (
+    ActionsShown,
+    Held,
+    HeldShown,
+    Matches,
+    Removed,
+    Ruled,
+    RulesShown,
+)
 from trio_chat.remote.calls import Calls
 
 if TYPE_CHECKING:
@@ -80,6 +88,23 @@ class ModerationCalls(Calls):
         if seconds != USUAL_TIME:
             fields = {**fields, "seconds": seconds}
         return await self._ask(Ruled, "moderate", room=self._room(room), **fields)
+
+    async def remove(
+        self,
+        target: str,
+        room: str | None = None,
+        *,
+        seconds: int | None = REMOVED_TIME,
+        reason: str = "",
+    ) -> Removed:
+        """Remove messages of a room: `17`, `17-19`, or those of a target in so many seconds.
+
+        Without `seconds` that is an hour, and `None` is any time. It returns what the members see.
+        """
+        fields: Document = {"target": target, "reason": reason}
+        if seconds != REMOVED_TIME:
+            fields = {**fields, "seconds": seconds}
+        return await self._ask(Removed, "remove", room=self._room(room), **fields)
 
     async def check(self, target: str, room: str | None = None) -> Matches:
         """Give whom a mute or a ban of someone would hit, and what is known of the target."""
