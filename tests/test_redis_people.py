@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from unittest import mock
@@ -12,11 +13,13 @@ from documents import document_client
 from engine import Engine
 from loopback import until
 from snapshots import hand_over, succeed
+from test_authority import SECRET, Site
 from test_persons import PASSWORD, FakePeople
 from test_redis_log import LEASE, Turns, chats, hear, rejoin
 
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.dialects import echo
+from trio_chat.hub import expiry
 from trio_chat.hub.handlers import ruling
 from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.redis.arrivals import Parcel
@@ -391,3 +394,75 @@ async def test_rules_of_the_whole_server_count_on_all_nodes(redis, people):
             await again.send("/login bob", PASSWORD)
             await hear(again, "banned from this server for ever: spam")
             assert rules(c, SERVER) == rules(a, SERVER)
+
+
+# --- people of a site -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def on_site(redis: Engine, site: Site, *names: str) -> AsyncIterator[list[Chat]]:
+    """Nodes whose people a site knows, with a real way from a login to the engine."""
+    store = f"redis://127.0.0.1:{redis.port}"
+    with trio.fail_after(20):
+        async with AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(
+                    open_chat(Settings(store=store, node=name, lease=LEASE), authenticate=site)
+                )
+                for name in names
+            ]
+
+
+async def test_people_of_a_site_own_rooms_on_all_nodes(redis):
+    async with (
+        on_site(redis, Site(), "a", "b") as [a, b],
+        document_client(a) as first,
+        document_client(b) as second,
+        line_client(b, nick="jim", room="#a") as jim,
+    ):
+        for device in (first, second):
+            answer = await device.ask("authenticate", token=SECRET)
+            assert (answer["type"], answer["person"]) == ("logged_in", "x.7")
+        await first.ask("join", room="#b")
+        assert (await first.ask_all("claim_room", room="#b"))[0]["type"] == "ruled"
+        await second.ask("join", room="#a")
+        await jim.send("/nick john")
+        await hear(jim, "> john joined the room", "err: the nick john is taken")
+        assert redis.ask("HGET", f"{KEY}:f:#b", "role x.7") == "owner"
+        assert rules(a, "#b") == {"role x.7": "owner"}
+
+
+async def test_a_person_whose_nick_has_changed_leaves_the_old_one_to_others(redis):
+    site = Site()
+    async with (
+        on_site(redis, site, "a", "b") as [a, b],
+        document_client(a) as first,
+        document_client(b) as second,
+        line_client(b) as jim,
+    ):
+        await first.ask("authenticate", token=SECRET)
+        site.nick = "johnny"
+        await second.ask("authenticate", token=SECRET)
+        await jim.send("/nick johnny", "/nick john")
+        await hear(jim, "err: the nick johnny is taken", "> all right, I will call you john")
+
+
+async def test_a_login_ends_on_the_node_where_its_person_is_by_then(redis, monkeypatch):
+    monkeypatch.setattr(expiry, "LOOK_SECONDS", 0.05)
+    site = Site()
+    async with (
+        on_site(redis, site, "a", "b") as [a, b],
+        document_client(b) as there,
+        line_client(b, nick="jim", room="#a") as jim,
+    ):
+        site.expires = time.time() + 1.5
+        async with document_client(a) as john:
+            hello = john.hello
+            await john.ask("authenticate", token=SECRET)
+            await john.ask("join", room="#a")
+            await hear(jim, "> john joined the room")
+        who = {"client": hello["client"], "token": hello["token"]}
+        assert (await there.ask("resume", **who))["person"] == "x.7"
+        await hear(jim, "> john is now known as anonymous")
+        assert time.time() >= site.expires
+        assert not a._hub.state.expiring

@@ -236,7 +236,6 @@ def test_a_key_is_in_no_repr(settings: Settings, key_file: Path) -> None:
     [
         ({"jwt_audience": ""}, "jwt_key needs jwt_audience too"),
         ({"jwt_key": ""}, "jwt_audience needs jwt_key too"),
-        ({"store": "redis://localhost"}, "jwt_key does not go with a store on Redis"),
         ({"jwt_issuer": "a\nb"}, "jwt_issuer must be"),
         ({"embed_origins": ("null",)}, "embed_origins must be"),
         ({"embed_origins": ("https://a.example/; script-src *",)}, "embed_origins must be"),
@@ -252,10 +251,9 @@ async def test_there_is_one_authority(settings: Settings) -> None:
     async def nobody(_: trio_chat.Credentials) -> trio_chat.Identity:
         raise AssertionError
 
-    for other in (settings, Settings(store="redis://localhost")):
-        with pytest.raises(SettingsError):
-            async with open_chat(other, authenticate=nobody):
-                pass
+    with pytest.raises(SettingsError):
+        async with open_chat(settings, authenticate=nobody):
+            pass
 
 
 async def test_sites_that_are_named_may_embed_the_page() -> None:

@@ -55,8 +55,6 @@ def _of_tokens(settings: Settings) -> Iterator[str]:
     if bool(key) != bool(audience):
         given, missing = ("jwt_key", "jwt_audience") if key else ("jwt_audience", "jwt_key")
         yield f"{given} needs {missing} too: tokens for other services must not count here"
-    if key and is_store_url(settings.store):
-        yield "jwt_key does not go with a store on Redis: people cannot log in there"
 
 
 def _of_passwords(settings: Settings) -> Iterator[str]:

@@ -113,7 +113,7 @@ class Fold:
         if entry.person != user.id:
             account = Account(entry.person, entry.since)
             user.be(self._state.accounts.setdefault(entry.person, account))
-            self._expire(user, entry.expires)
+            self._expire(user, entry.expires, is_here=user.is_here)
             self._state.ignored.pop(user.id, None)
             if entry.ignored and not any(other.is_here for other in user.others):
                 self._state.ignored[entry.person] = dict(entry.ignored)
@@ -172,8 +172,10 @@ class Fold:
 
     def _moved(self, entry: Moved) -> Shown:
         user = self._state.users.get(entry.author)
-        for room in () if user is None else user.rooms.values():
-            self._catch_up(room)
+        if user is not None:
+            self._expire(user, user.expires, is_here=bool(entry.token))
+            for room in user.rooms.values():
+                self._catch_up(room)
         return []
 
     def _catch_up(self, room: Room) -> None:
@@ -262,11 +264,13 @@ class Fold:
                 del self._state.accounts[account.id]
                 self._state.ignored.pop(account.id, None)
 
-    def _expire(self, user: User, at: float) -> None:
-        """Note when a login ends."""
+    def _expire(self, user: User, at: float, *, is_here: bool) -> None:
+        """Note when a login ends. The process with the user sees to it."""
         user.expires = at
-        if at:
+        if at and is_here:
             self._state.expiring[user] = at - WARNING_SECONDS
+        else:
+            self._state.expiring.pop(user, None)
 
     def _leave(self, user: User, room: Room, *, gone: bool = False) -> Shown:
         """Remove a user from a room, and from the sessions that hear it."""

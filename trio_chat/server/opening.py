@@ -92,8 +92,6 @@ async def open_chat(
     file that another setting names cannot be read, or if `authenticate` does not go with them.
     """
     settings = settings or Settings()
-    if is_store_url(settings.store) and authenticate is not None:
-        raise SettingsError("authenticate does not go with a store on Redis")
     if settings.jwt_key and authenticate is not None:
         raise SettingsError("jwt_key and authenticate exclude each other: leave one of them out")
     elsewhere = bool(settings.jwt_key) or authenticate is not None

@@ -136,7 +136,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
             and not (isinstance(record, commands.ShowPin) and record.joined)
         ]
     for other in state.others:
-        other.account, other.account_since = "", 0.0
+        other.account, other.account_since, other.expires = "", 0.0, 0.0
     state.counts = attrs.evolve(state.counts, logins_refused=0, actions=0, ruled_out=Counter())
     state.ignored = {}
     for present in state.rooms:

@@ -185,9 +185,10 @@ class OtherUser:
     nick: str
     keys: list[str] = field(factory=list)
     rooms: list[str] = field(factory=list)
-    # As those of a client.
+    # As those of a client, and when the login ends.
     account: str = ""
     account_since: float = 0.0
+    expires: float = 0.0
 
 
 @define

@@ -72,6 +72,7 @@ class Restore:
         for other in self._snapshot.others:
             user = self.state.users[other.id] = User(other.id, other.nick)
             self._log_in(user, other.account, other.account_since)
+            user.expires = other.expires
             self._known(user, other.keys, other.rooms)
         if self.state.users and self._log.shared is False:
             users = self.state.users.values()

@@ -80,7 +80,8 @@ def take_snapshot(
         histories=log.histories(),
         listening=list(listening),
         others=[
-            OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u)) for u in others
+            OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u), u.expires)
+            for u in others
         ],
         ignored=state.ignored,
         place=log.place if log.shared is True else None,

@@ -145,11 +145,20 @@ local function log_out(id, user)
   user.n, user.p, user.s, user.x = 'anonymous', nil, nil, nil
 end
 
--- Logs a user in to an account, or out with '', and gives it this nick.
+-- Logs a user in to an account, or out with '', and gives it this nick. An account that somebody else vouches for
+-- may have another nick than at its last login. Then the keys of that one are free.
 local function be(id, user, account, since, expires, nick, keys)
   log_out(id, user)
   if account ~= '' then
     user.p, user.s, user.x = account, since, expires
+    for _, other_id in ipairs(call('SMEMBERS', P..':logins:'..account)) do
+      local other = load_user(other_id)
+      if other.k[1] ~= keys[1] then
+        free_nick(other_id, other)
+        other.k = keys
+        save_user(other_id, other)
+      end
+    end
     call('SADD', P..':logins:'..account, id)
   end
   take_nick(id, user, nick, keys)
