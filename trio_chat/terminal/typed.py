@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 # Names from IRC for commands of the server. A server's own command of this name comes first.
 ALIASES: Final = {"list": "rooms", "part": "leave", "nicks": "who"}
 # The commands that work in a private talk. Others may act on a room.
-ANYWHERE: Final = ("nick", "join", "rooms", "tell", "help", "quit", *sorted(NAMES))
+ANYWHERE: Final = (
+    *("nick", "join", "rooms", "tell", "ignore", "announce", "help", "quit"),
+    *sorted(NAMES),
+)
 
 # Help for commands that do something else here than in a line client.
 OTHERWISE: Final = {

@@ -19,6 +19,14 @@ export function answerItem(event) {
     }
     case "topic_shown":
       return { kind: "note", lines: [event.topic === "" ? "No topic is set." : `The topic is: ${event.topic}`] };
+    case "ignores": {
+      const nicks = event.people.map(({ nick }) => nick).join(", ");
+      return { kind: "note", lines: [nicks === "" ? "You ignore nobody." : `You ignore ${nicks}.`] };
+    }
+    case "reports_shown": {
+      const lines = event.reports.map(describeReport);
+      return { kind: "note", lines: lines.length === 0 ? ["No report is open."] : lines };
+    }
     case "matches":
       return { kind: "note", lines: describeMatches(event) };
     case "actions_shown":
@@ -29,6 +37,11 @@ export function answerItem(event) {
     default:
       return null;
   }
+}
+
+export function describeReport({ number, room, reporter_nick: reporter, nick, entry, text }) {
+  const which = entry > 0 ? ` (message ${entry})` : "";
+  return `Report ${number} in ${room}: ${reporter} on ${nick}${which}: ${text}`;
 }
 
 // The text of an item for a screen reader.

@@ -1,6 +1,6 @@
 // The chat as this tab knows it: this client, its rooms and talks, and the events in them.
 
-import { answerItem, spokenAnswer } from "./answers.js";
+import { answerItem, describeReport, spokenAnswer } from "./answers.js";
 import { News } from "./news.js";
 import { Outgoing } from "./outgoing.js";
 import { Place } from "./room.js";
@@ -566,10 +566,7 @@ const HANDLERS = new Map(Object.entries({
   commands_listed: (chat, { commands }) => {
     chat.session.hello.commands = commands;
   },
-  reported: (chat, { number, room, reporter_nick: reporter, nick, entry, text }) => {
-    const which = entry > 0 ? ` (message ${entry})` : "";
-    chat.note(`Report ${number} in ${room}: ${reporter} on ${nick}${which}: ${text}`);
-  },
+  reported: (chat, event) => chat.note(describeReport(event)),
   pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
     chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
   },

@@ -2,7 +2,7 @@
 
 import { Refused } from "./session.js";
 
-const FOR_MODERATORS = new Set(["claim", "room", "role", "invite", "check", "kick", "mute", "ban", "undo", "log", "remove", "pin", "held"]);
+const FOR_MODERATORS = new Set(["claim", "room", "role", "invite", "check", "kick", "mute", "ban", "undo", "log", "remove", "pin", "held", "report", "reports"]);
 const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search", ...FOR_MODERATORS]);
 const FOR_ACCOUNTS = new Set(["register", "login", "logout", "password", "recover", "account"]);
 
