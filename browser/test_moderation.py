@@ -108,7 +108,7 @@ def test_others_have_a_menu_without_what_they_may_not_do(anna, jack) -> None:
     jack.sees("welcome")
     row(jack, "welcome").hover()
     row(jack, "welcome").locator(".more").click()
-    expect(jack.page.get_by_role("menuitem")).to_have_text(["Message privately"])
+    expect(jack.page.get_by_role("menuitem")).to_have_text(["Message privately", "Ignore"])
     expect(jack.page.locator("#moderation-button")).to_be_hidden()
     expect(jack.page.locator("#members .more")).to_have_count(0)
     choose(jack, "Message privately")
@@ -131,7 +131,7 @@ def test_somebody_is_muted_and_reads_until_when(anna, jack) -> None:
     jack.page.reload()
     expect(notice).to_contain_text("flooding")
     # The drawer undoes it.
-    anna.page.get_by_role("button", name="Actions of moderators").click()
+    anna.page.get_by_role("button", name="Moderation", exact=True).click()
     actions = anna.page.locator("#moderation-list li")
     expect(actions).to_have_count(2)
     expect(actions.first).to_contain_text("muted jack for 1 hour: flooding")
@@ -217,6 +217,61 @@ def test_a_role_counts_for_the_page_at_once(anna, jack) -> None:
     anna.type("/role jack none")
     expect(jack.page.locator("#moderation")).to_be_hidden()
     expect(shield).to_be_hidden()
+
+
+def test_messages_are_removed_by_their_authors_and_by_moderators(anna, jack) -> None:
+    jack.type("never mind")
+    act_on(jack, "never mind", "Remove…")
+    jack.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    for visitor in (anna, jack):
+        expect(row(visitor, "never mind")).to_have_count(0)
+    act_on(anna, "hello all", "Remove…")
+    anna.page.get_by_label("Reason").fill("off topic")
+    anna.page.get_by_role("button", name="Remove").click()
+    jack.sees("removed by anna")
+    expect(row(jack, "hello all")).to_have_count(0)
+    anna.type("/log")
+    undo = anna.page.locator("#moderation-list").get_by_role("button", name="Undo").first
+    undo.click()
+    jack.sees("hello all")
+
+
+def test_a_message_is_pinned(anna, jack) -> None:
+    act_on(anna, "hello all", "Pin")
+    jack.sees("anna pinned")
+
+
+def test_somebody_is_ignored(anna, jack) -> None:
+    anna.type("one")
+    jack.sees("one")
+    act_on(jack, "one", "Ignore")
+    jack.sees("You ignore anna from now on.")
+    anna.type("two")
+    jack.type("/ignore anna", "three")
+    anna.sees("three")
+    anna.type("four")
+    jack.sees("four")
+    expect(row(jack, "two")).to_have_count(0)
+
+
+def test_held_messages_are_passed_and_dropped(anna, daemon, talk) -> None:
+    anna.type("/room new-people hold")
+    anna.sees("set new-people to hold")
+    talk(daemon, "/nick tom", "/join #go", "/msg one", "/msg two", "/msg three")
+    anna.sees("A message of tom waits for a moderator (H1): one")
+    anna.type("/held")
+    held = anna.page.locator("#moderation-list li")
+    expect(held).to_have_count(3)
+    held.filter(has_text="one").get_by_role("button", name="Pass").click()
+    expect(held).to_have_count(2)
+    anna.sees_once("one")
+    held.filter(has_text="two").get_by_role("button", name="Drop").click()
+    expect(held).to_have_count(1)
+    expect(anna.page.get_by_role("tab", name="Held messages")).to_be_focused()
+    anna.page.keyboard.press("ArrowRight")
+    expect(anna.page.get_by_role("tab", name="Actions")).to_be_focused()
+    expect(held.first).to_contain_text("set new-people to hold")
+    assert "two" not in anna.texts()
 
 
 def test_commands_answer_and_complete(anna, jack) -> None:

@@ -37,9 +37,9 @@ AFTER = [
 
 
 @contextlib.contextmanager
-def daemon() -> Iterator[int]:
+def daemon(store: str = "memory") -> Iterator[int]:
     """A daemon; gives its port."""
-    command = ["trio-chat", "--port=0", "--store=memory", "--log-level=warning"]
+    command = ["trio-chat", "--port=0", f"--store={store}", "--log-level=warning"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -412,8 +412,8 @@ export class Chat {
     if (event.type === "topic_set") {
       place.topic = event.text;
     }
-    if (event.type === "ruled") {
-      place.ruled += 1;
+    if (event.type === "ruled" || event.type === "removed") {
+      place.moderated += 1;
     }
     if (place.hear(event)) {
       this.#newEntry(place, event);
@@ -485,6 +485,9 @@ export class Chat {
   // A message waits for a moderator, or no longer does. An operator reads of the first, the second, the
   // fourth and so on.
   held({ author, nick, by, text, number, state, waiting }, place) {
+    if (place !== undefined) {
+      place.moderated += 1;
+    }
     if (this.isMine(author)) {
       const what = state === "waits" ? "Your message waits for a moderator" : `${by} ${state} your message`;
       this.note(`${what}: ${text}`, "note", place);

@@ -98,6 +98,7 @@ const choose = {
   person: talkTo,
   entry: goToEntry,
   menu: openMenu,
+  hasMenu: (author) => !chat.isMine(author) || moderation.has("remove"),
   tell: (nick, text) => composer.say(chat.tell(nick, text), true),
 };
 const log = new Log(chat, choose);
@@ -293,8 +294,9 @@ function send(text) {
       roomDialog.open(place);
       return "";
     case "log":
+    case "held":
       if (moderation.moderates(place)) {
-        drawer.open();
+        drawer.open(meaning.kind === "log" ? "actions" : "held");
         return "";
       }
       return chat.outgoing.type(place, text);
@@ -306,14 +308,48 @@ function send(text) {
   }
 }
 
-// The menu of a message's author, or of a member without a position.
+// The menu of a message and its author, or of a member, who has no position.
 function openMenu(button, place, { author, nick, position }) {
-  const about = { person: author, nick, target: position === undefined ? nick : `@${position}` };
-  const act = (verb, label, isGrave) => ({ label, isGrave, act: () => penalty.open(verb, place, about) });
-  toggleMenu(button, [
+  const target = position === undefined ? nick : `@${position}`;
+  const about = { person: author, nick, target, position };
+  const ask = (verb, label, isGrave) => ({ name: verb, label, isGrave, act: () => penalty.open(verb, place, about) });
+  const isMine = chat.isMine(author);
+  const onPerson = [
     { label: "Message privately", act: () => talkTo(author, nick) },
-    ...(moderation.moderates(place) ? [act("mute", "Mute…"), act("kick", "Kick…"), act("ban", "Ban…", true)] : []),
-  ]);
+    { name: "ignore", label: "Ignore", act: () => ignore(place, about) },
+  ];
+  const onText = [
+    { name: "pin", label: "Pin", act: () => attempt(() => moderation.pin(place, position)) },
+    ask("remove", "Remove…", true),
+  ];
+  const choices = [
+    ...(isMine ? [] : onPerson),
+    ...(isMine && !moderation.moderates(place) ? [{ name: "remove", label: "Remove…", isGrave: true, act: () => askToRemove(place, position) }] : []),
+    ...(moderation.moderates(place) && position !== undefined ? onText : []),
+    ...(moderation.moderates(place) && !isMine ? [ask("mute", "Mute…"), ask("kick", "Kick…"), ask("ban", "Ban…", true)] : []),
+  ];
+  toggleMenu(button, choices.filter(({ name }) => name === undefined || moderation.has(name)));
+}
+
+function ignore(place, { nick, target }) {
+  return attempt(async () => {
+    await moderation.ignore(place, target);
+    chat.note(`You ignore ${nick} from now on. /ignore ${nick} ends that.`);
+  });
+}
+
+function askToRemove(place, position) {
+  const about = { title: "Remove your message?", text: "Its text will be gone for everyone, for good.", ok: "Remove" };
+  confirm(about, () => attempt(() => moderation.remove(place, position)));
+}
+
+// Do something, and show in the place why it failed.
+async function attempt(act) {
+  try {
+    await act();
+  } catch (error) {
+    chat.note(sentence(error), "refusal");
+  }
 }
 
 // Do what a command or a button about the account asks for. Within an account, a form to log in makes

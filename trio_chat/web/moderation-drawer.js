@@ -1,9 +1,13 @@
-// The drawer of a room's moderators: their actions, newest first, which can be undone.
+// The drawer of a room's moderators: their actions, which can be undone, and the messages that wait for
+// one of them.
 
 import { sentence } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { nickNode } from "./people.js";
 import { dayName, timeNode } from "./times.js";
+
+const TABS = ["actions", "held"];
+const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
 export class ModerationDrawer {
   // `opens()` is called before it opens, and `leave()` when it closes.
@@ -12,33 +16,39 @@ export class ModerationDrawer {
     this.opens = opens;
     this.leave = leave;
     this.place = null;
+    this.tab = "actions";
     byId("moderation-button").onclick = () => (this.isOpen ? this.close() : this.open());
     byId("moderation-close").onclick = () => this.close();
     byId("moderation-older").onclick = () => this.#try(() => this.#older());
+    for (const tab of TABS) {
+      tabNode(tab).onclick = () => this.#turnTo(tab);
+    }
+    byId("moderation-tabs").onkeydown = (event) => this.#key(event);
   }
 
   get isOpen() {
     return !byId("moderation").hidden;
   }
 
-  // Actions belong to one room. Each new one there is shown.
+  // What is shown belongs to one room, and is as new as that.
   at(place) {
-    byId("moderation-button").hidden = !this.moderation.moderates(place);
-    if (place !== this.place || !this.moderation.moderates(place)) {
+    const moderates = this.moderation.moderates(place);
+    byId("moderation-button").hidden = !moderates;
+    if (place !== this.place || !moderates) {
       this.close();
       this.place = place;
-    } else if (this.isOpen && place.ruled !== this.shown) {
+    } else if (this.isOpen && place.moderated !== this.shown) {
       this.#renew();
     }
   }
 
-  open() {
+  open(tab = "actions") {
     this.opens();
-    byId("moderation-title").textContent = `Actions in ${this.place.name}`;
-    byId("moderation-list").replaceChildren();
+    byId("moderation-title").textContent = `Moderation of ${this.place.name}`;
+    tabNode("held").hidden = !this.moderation.has("held");
     this.#turn(true);
-    byId("moderation-close").focus();
-    this.#renew();
+    this.#turnTo(tab);
+    tabNode(tab).focus();
   }
 
   // Returns whether it was open.
@@ -57,22 +67,61 @@ export class ModerationDrawer {
     document.body.classList.toggle("beside", isOpen);
   }
 
+  // --- tabs ---------------------------------------------------------------------------------------
+
+  #turnTo(tab) {
+    this.tab = tab;
+    for (const one of TABS) {
+      tabNode(one).setAttribute("aria-selected", `${one === tab}`);
+      tabNode(one).tabIndex = one === tab ? 0 : -1;
+    }
+    byId("moderation-panel").setAttribute("aria-labelledby", tabNode(tab).id);
+    byId("moderation-list").replaceChildren();
+    byId("moderation-older").hidden = true;
+    this.#say("");
+    this.#renew();
+  }
+
+  #key(event) {
+    const by = STEPS[event.key];
+    if (by !== undefined) {
+      event.preventDefault();
+      const tabs = TABS.filter((tab) => !tabNode(tab).hidden);
+      const tab = tabs[(tabs.indexOf(this.tab) + by + tabs.length) % tabs.length];
+      this.#turnTo(tab);
+      tabNode(tab).focus();
+    }
+  }
+
+  // --- what is shown ------------------------------------------------------------------------------
+
+  #say(text) {
+    byId("moderation-note").textContent = text;
+  }
+
   async #try(act) {
     try {
       await act();
     } catch (error) {
-      byId("moderation-note").textContent = sentence(error);
+      this.#say(sentence(error));
     }
   }
 
   #renew() {
-    const { place } = this;
-    this.shown = place.ruled;
+    const { place, tab } = this;
+    this.shown = place.moderated;
+    const isHeld = tab === "held";
     this.#try(async () => {
-      const actions = await this.moderation.actions(place);
-      if (place === this.place) {
-        byId("moderation-note").textContent = actions.length === 0 ? "Nobody has acted here yet." : "";
-        this.#show(actions, []);
+      const found = await (isHeld ? this.moderation.held(place) : this.moderation.actions(place));
+      if (place !== this.place || tab !== this.tab) {
+        return; // something else is shown by now
+      }
+      if (isHeld) {
+        this.#say(found.length === 0 ? "No message waits." : "");
+        byId("moderation-list").replaceChildren(...found.map((message) => this.#heldNode(message)));
+      } else {
+        this.#say(found.length === 0 ? "Nobody has acted here yet." : "");
+        this.#showActions(found, []);
       }
     });
   }
@@ -80,29 +129,49 @@ export class ModerationDrawer {
   async #older() {
     const { place, oldest } = this;
     const actions = await this.moderation.actions(place, oldest);
-    if (place === this.place) {
-      this.#show(actions, [...byId("moderation-list").children]);
+    if (place === this.place && this.tab === "actions") {
+      this.#showActions(actions, [...byId("moderation-list").children]);
     }
   }
 
-  #show(actions, before) {
+  #showActions(actions, before) {
     this.oldest = actions[0]?.position;
     byId("moderation-older").hidden = actions.length === 0 || this.oldest === 1;
-    byId("moderation-list").replaceChildren(...before, ...actions.toReversed().map((action) => this.#node(action)));
+    byId("moderation-list").replaceChildren(...before, ...actions.toReversed().map((action) => this.#actionNode(action)));
   }
 
-  #node({ position, nick, text, time, undoable }) {
-    const undo = async () => {
-      await this.moderation.undo(this.place, position);
-      byId("moderation-close").focus(); // the button is gone
+  #actionNode({ position, nick, text, time, undoable }) {
+    const undo = () => this.moderation.undo(this.place, position);
+    return this.#node({ nick, number: `A${position}`, time, text }, undoable ? [["Undo", undo]] : []);
+  }
+
+  #heldNode({ number, nick, time, text }) {
+    const judge = (verb) => async () => {
+      await this.moderation.judge(this.place, verb, number);
+      this.#renew();
     };
-    const about = { type: "button", className: "chip", ariaLabel: `Undo A${position}`, onclick: () => this.#try(undo) };
+    return this.#node({ nick, number: `H${number}`, time, text }, [["Pass", judge("pass")], ["Drop", judge("drop")]]);
+  }
+
+  // `acts` has the names and the functions of the buttons, which go away once they have worked.
+  #node({ nick, number, time, text }, acts) {
+    const when = make("span", { className: "when" }, `${number} · ${dayName(time)} `, timeNode(time));
+    const buttons = acts.map(([name, act]) => {
+      const onclick = () =>
+        this.#try(async () => {
+          await act();
+          tabNode(this.tab).focus();
+        });
+      return make("button", { type: "button", className: "chip", ariaLabel: `${name} ${number}`, onclick }, name);
+    });
     return make(
       "li",
       {},
-      make("p", { className: "head" }, nickNode(this.place, nick), " ", make("span", { className: "when" }, `A${position} · ${dayName(time)} `, timeNode(time))),
+      make("p", { className: "head" }, nickNode(this.place, nick), " ", when),
       make("p", { className: "words", dir: "auto" }, text),
-      undoable ? make("button", about, "Undo") : null,
+      buttons.length === 0 ? null : make("p", { className: "chips" }, ...buttons),
     );
   }
 }
+
+const tabNode = (tab) => byId(`moderation-${tab}`);

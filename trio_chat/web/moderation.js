@@ -40,6 +40,30 @@ export class Moderation {
     return (await this.#ask("show_actions", place, { limit: 50, ...(before === undefined ? {} : { before }) })).actions;
   }
 
+  // Remove the entry at a position.
+  remove(place, position, reason = "") {
+    return this.#ask("remove", place, { target: `${position}`, reason });
+  }
+
+  pin(place, entry) {
+    return this.#ask("pin", place, { entry });
+  }
+
+  // `target` is as in `penalize`.
+  ignore(place, target) {
+    return this.#ask("ignore", place, { target, ignored: true });
+  }
+
+  // The messages that wait for a moderator, oldest first.
+  async held(place) {
+    return (await this.#ask("show_held", place)).messages;
+  }
+
+  // `verb` is "pass" or "drop".
+  judge(place, verb, number) {
+    return this.#ask("judge_held", place, { verb, number });
+  }
+
   undo(place, action) {
     return this.#ask("undo", place, { action });
   }

@@ -1,4 +1,4 @@
-// The dialog of a kick, a mute or a ban: for how long, and why.
+// The dialog of a kick, a mute, a ban or a removal: for how long, and why.
 
 import { sentence } from "./dialogs.js";
 import { byId, make } from "./dom.js";
@@ -16,11 +16,13 @@ const SPANS = [
   ["30 days", 30 * DAY],
   ["For ever", null],
 ];
-const TITLES = { kick: "Kick", mute: "Mute", ban: "Ban" };
+const TITLES = { kick: "Kick", mute: "Mute", ban: "Ban", remove: "Remove" };
+const HEADINGS = { ...TITLES, remove: "Remove the message of" };
 const EFFECTS = {
   kick: "Sends them out of the room. They may come back.",
   mute: "They can say nothing in the room until it ends.",
   ban: "Sends them out of the room, and keeps them out until it ends.",
+  remove: "Takes the text out of the room for everyone. It can be undone for some days.",
 };
 // Several guests may share a network, so a ban of one is short.
 const usual = (verb, person) => (verb === "mute" ? 10 * MINUTE : hasAccount(person) ? DAY : 2 * HOUR);
@@ -38,22 +40,24 @@ export class PenaltyDialog {
     };
   }
 
-  // `person` is their id, and `target` says to the server whom is meant.
-  open(verb, place, { person, nick, target }) {
-    this.about = { verb, place, target };
-    byId("penalty-title").replaceChildren(`${TITLES[verb]} `, make("bdi", {}, nick));
+  // `person` is their id, and `target` says to the server whom is meant. A removal is about the entry at
+  // `position`.
+  open(verb, place, { person, nick, target, position }) {
+    const isTimed = verb === "mute" || verb === "ban";
+    this.about = { verb, place, target, position, isTimed };
+    byId("penalty-title").replaceChildren(`${HEADINGS[verb]} `, make("bdi", {}, nick));
     byId("penalty-effect").textContent = EFFECTS[verb];
-    byId("penalty-time-part").hidden = verb === "kick";
+    byId("penalty-time-part").hidden = !isTimed;
     byId("penalty-time").value = `${usual(verb, person)}`;
     byId("penalty-reason").value = "";
     byId("penalty-reason").maxLength = this.moderation.session.hello.limits.topic_chars;
     byId("penalty-ok").textContent = TITLES[verb];
-    byId("penalty-ok").classList.toggle("grave", verb === "ban");
+    byId("penalty-ok").classList.toggle("grave", verb === "ban" || verb === "remove");
     byId("penalty-error").textContent = "";
     this.#show([]);
     this.dialog.showModal();
     byId("penalty-reason").focus();
-    if (verb !== "kick" && this.moderation.has("check")) {
+    if (isTimed && this.moderation.has("check")) {
       this.#check(this.about);
     }
   }
@@ -75,10 +79,13 @@ export class PenaltyDialog {
   }
 
   async #submit() {
-    const { verb, place, target } = this.about;
-    const time = verb === "kick" ? {} : { seconds: JSON.parse(byId("penalty-time").value) };
+    const { verb, place, target, position, isTimed } = this.about;
+    const reason = byId("penalty-reason").value.trim();
+    const time = isTimed ? { seconds: JSON.parse(byId("penalty-time").value) } : {};
     try {
-      await this.moderation.penalize(place, { verb, target, reason: byId("penalty-reason").value.trim(), ...time });
+      await (verb === "remove"
+        ? this.moderation.remove(place, position, reason)
+        : this.moderation.penalize(place, { verb, target, reason, ...time }));
       this.dialog.close();
     } catch (error) {
       byId("penalty-error").textContent = sentence(error);

@@ -25,7 +25,7 @@ export class Place {
     this.topic = "";
     this.role = "none"; // ours
     this.mute = null; // ours: { until, reason }, where `until` is 0 for ever
-    this.ruled = 0; // how many actions of moderators were heard
+    this.moderated = 0; // how often moderators did something, or were to
     this.members = new Map(); // client id: nick
     this.moreMembers = 0;
     this.membersChanged = 0; // how often

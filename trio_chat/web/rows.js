@@ -92,13 +92,13 @@ const words = (className, ...children) => make("div", { className, dir: "auto" }
 function spoken(item, { follows, isMine, place, choose, names }) {
   const who = personNode(item, { isMine, place, choose });
   const face = follows ? [] : [avatar(place, item.nick)];
-  const head = make("p", { className: "head" }, ...face, who, " ", timeNode(item.time), more(item, { isMine, place, choose }));
+  const head = make("p", { className: "head" }, ...face, who, " ", timeNode(item.time), more(item, { place, choose }));
   return [head, words("text", ...message(item.text, names))];
 }
 
-// The button of a message of somebody else, which the server knows by its position.
-function more(item, { isMine, place, choose }) {
-  const isOffered = !isMine && item.position !== undefined;
+// The button of a message that the server knows by its position.
+function more(item, { place, choose }) {
+  const isOffered = item.position !== undefined && choose.hasMenu(item.author);
   return isOffered ? moreButton(item.nick, (button) => choose.menu(button, place, item)) : null;
 }
 
@@ -168,7 +168,7 @@ const BODIES = {
   told: spoken,
   acted: (item, { isMine, place, choose, names }) => {
     const who = personNode(item, { isMine, place, choose });
-    return [words("text", make("span", { className: "star" }, "∗ "), who, " ", ...inline(item.text, names), " ", timeNode(item.time), more(item, { isMine, place, choose }))];
+    return [words("text", make("span", { className: "star" }, "∗ "), who, " ", ...inline(item.text, names), " ", timeNode(item.time), more(item, { place, choose }))];
   },
   topic_set: (item, { names }) =>
     aside(make("bdi", {}, item.nick), " changed the topic: ", make("bdi", {}, ...inline(item.text, names))),

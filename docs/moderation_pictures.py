@@ -1,0 +1,69 @@
+"""Takes the pictures of the page for moderators: the menu of a message, and the actions of a room.
+
+`python docs/moderation_pictures.py` starts the installed daemon on a free port, as page_pictures.py
+does, and needs the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+
+from page_pictures import ARGUMENTS, FOLDER, daemon, enter, say
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+PASSWORD = "a tall ship sails"
+SIZE = (900, 540)
+PLACE = {"x": 5, "y": 5}
+
+
+def register(page: Page) -> None:
+    page.locator("#line").fill("/register")
+    page.locator("#line").press("Enter")
+    for field in ("fresh", "again"):
+        page.locator(f"#login-{field}").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="I have kept it").click()
+
+
+def take(browser: Browser, port: int) -> None:
+    anna = enter(browser, port, "anna", *SIZE, "light")
+    register(anna)
+    say(anna, "/claim")
+    said = anna.locator("#log-rows .text")
+    with socket.create_connection(("127.0.0.1", port)) as jack:
+        jack.sendall(b"/nick jack\n/join #garden\n/msg CHEAP TOMATOES at www.example.org\n")
+        expect(said).to_have_count(1)
+        say(anna, "Please stop that, jack. This room is about gardens.")
+        jack.sendall(b"/msg CHEAP TOMATOES at www.example.org\n")
+        expect(said).to_have_count(3)
+        said.last.hover(position=PLACE)
+        anna.locator("#log-rows .more").last.click()
+        # Without the list of rooms.
+        beside = {"x": 249, "y": 120, "width": 435, "height": 420}
+        anna.screenshot(path=FOLDER / "moderating-menu.png", clip=beside)
+        anna.keyboard.press("Escape")
+        say(anna, "/kick jack advertising")
+        say(anna, "/room speak accounts")
+    anna.locator("#moderation-button").click()
+    expect(anna.locator("#moderation-list li")).to_have_count(3)
+    anna.mouse.move(0, 0)
+    below = {"x": 0, "y": 0, "width": 900, "height": 370}
+    anna.screenshot(path=FOLDER / "moderating-actions.png", clip=below)
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        daemon(f"sqlite:{folder}/chat.db") as port,
+        sync_playwright() as playwright,
+    ):
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        take(browser, port)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
