@@ -7,12 +7,14 @@ import time
 import pytest
 import trio
 from hubs import Running, SharedLog, act, join, labelled, running_hub, say, take, tell, topic
+from irc import irc_client
 from loopback import chat_on_tcp, dial
 from snapshots import Next
 from test_moderation import guest, member, owned, typed
 from test_moderation_attacks import line, make_server_operator, program, texts
 from test_persons import FakePeople, log_in
 
+from trio_chat import Settings, open_chat
 from trio_chat.errors import Code
 from trio_chat.hub.user import Account
 from trio_chat.moderation.rules import NEW_SECONDS, RoomRules, Who
@@ -293,6 +295,19 @@ async def test_what_a_muted_or_banned_person_said_waits_no_more(people, verb: st
         assert [one.nick for one in await run.log.held("#a")] == left
 
 
+async def test_what_a_person_said_whose_messages_are_removed_waits_no_more(people) -> None:
+    async with running_hub(people=people) as run:
+        ann, jim = await owned(run), await guest(run, "jim")
+        await run.turn(jim, say("1"), say("2"))
+        await typed(run, ann, "/room new-people hold")
+        await run.turn(jim, say("x"))
+        # One of several messages is another matter.
+        await typed(run, ann, "/remove 2")
+        assert len(await run.log.held("#a")) == 1
+        await typed(run, ann, "/remove jim")
+        assert await run.log.held("#a") == []
+
+
 async def test_an_account_that_is_banned_while_it_is_away(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await holding(run), await member(run, "bob")
@@ -381,6 +396,17 @@ async def test_a_shared_log_cannot_hold(people) -> None:
         assert await typed(run, ann, "/room new-people hold") == [
             "err: no message can wait here: the server's store is on Redis"
         ]
+
+
+async def test_clients_of_irc_know(people) -> None:
+    async with open_chat(Settings(rate_limit=None)) as chat:
+        changes: dict[str, str | None] = {"set new-people": "hold"}
+        await chat._log.append([Ruled("#a", "#a", "a.ann", "ann", "ruled", changes)])
+        async with irc_client(chat, "jim") as jim:
+            await jim.ask("JOIN #a")
+            assert await jim.shown("PRIVMSG #a :buy") == [
+                "NOTICE jim your message waits for a moderator of #a [H1]"
+            ]
 
 
 # --- upgrades -------------------------------------------------------------------------------------

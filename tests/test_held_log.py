@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
+from loopback import until
 from test_room_logs import Memory, Sqlite
 
 from trio_chat.errors import Code, Refused
@@ -198,6 +200,40 @@ async def test_a_file_keeps_them_and_their_numbers(tmp_path: Path, monkeypatch) 
         assert await log.held("#a") == waiting[:1]
         await log.append([held("3")])
         assert [one.number for one in await log.held("#a")] == [1, 3]
+
+
+async def test_a_crash_loses_none(tmp_path: Path, monkeypatch) -> None:
+    file = Sqlite(tmp_path / "chat.db", monkeypatch)
+    async with file.open(KEEP) as log:
+        await log.append([ruled("#a", {"x": "1"})])
+        await log.append([held("1"), held("2")])
+        await log.append([passed(1)])
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for part in tmp_path.glob("chat.db*"):  # as they are while the log is open
+            shutil.copy(part, copy)
+    async with Sqlite(copy / "chat.db", monkeypatch).open(KEEP) as log:
+        assert await texts(log) == ["2"]
+        assert [entry.text for entry in await log.read("#a", 1, 9)] == ["text"]
+
+
+@pytest.mark.parametrize("how", ["dropped", "silenced"])
+async def test_a_dropped_text_is_nowhere_in_the_files(
+    how: str, tmp_path: Path, monkeypatch
+) -> None:
+    file = Sqlite(tmp_path / "chat.db", monkeypatch)
+    async with file.open(KEEP) as log:
+        await log.append([ruled("#a", {"x": "1"})])
+        await log.append([held("a secret that nobody may find")])
+
+        def is_there() -> bool:
+            return any(b"a secret" in part.read_bytes() for part in tmp_path.iterdir())
+
+        assert is_there()
+        version = log.snapshot("#a").rules.version
+        silence = evolve(ruled("#a", {"x": "2"}, "jim"), version=version)
+        await log.append([dropped(1) if how == "dropped" else silence])
+        await until(lambda: not is_there())
 
 
 async def test_so_does_a_log_in_memory_that_is_handed_over(clock) -> None:

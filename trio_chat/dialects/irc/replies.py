@@ -28,6 +28,8 @@ from trio_chat.protocol.events import (
     Event,
     Expiring,
     Goodbye,
+    Held,
+    HeldShown,
     HelpShown,
     Ignores,
     LoggedIn,
@@ -199,6 +201,13 @@ def _standing(event: Standing, asked: Asked) -> list[str]:
     return _as_lines(event, asked) if event.muted else []
 
 
+def _held(event: Held, asked: Asked) -> list[str]:
+    if asked.to.person == event.author:
+        return _as_lines(event, asked)
+    text = event.news if event.state == "waits" else event.done.text
+    return asked.notices([text] if text else [])
+
+
 def _goodbye(_: Goodbye, __: Asked) -> list[str]:
     return [write_closing("you have quit")]
 
@@ -229,13 +238,14 @@ REPLIES: Final[dict[type, Reply]] = {
     HelpShown: _help_shown,
     Missed: _missed,
     Standing: _standing,
+    Held: _held,
     Goodbye: _goodbye,
     Ended: _ended,
     Stopping: _stopping,
     **dict.fromkeys(
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
-            *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown),
+            *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown, HeldShown),
         ),
         _as_lines,
     ),

@@ -103,7 +103,9 @@ class Removals:
         whose = "their own" if own else _whose(chosen)
         text = f"removed {_messages(len(chosen))} of {whose}{reason}"
         positions = runs(entry.position for entry in chosen)
-        self._draft(session, room, text, positions, own=own)
+        # A person whose messages go has none that wait for a moderator, either.
+        authors = () if own or record.target is None else {entry.author for entry in chosen}
+        self._draft(session, room, text, positions, own=own, silenced=tuple(authors))
 
     def undo(self, session: Session, record: commands.Undo, room: Room, action: Action) -> None:
         """Put the texts back that an action took out. Its answer comes later."""
@@ -132,6 +134,7 @@ class Removals:
         *,
         undoes: int = 0,
         own: bool = False,
+        silenced: tuple[str, ...] = (),
     ) -> None:
         user, version = session.user, self._log.snapshot(room.name).rules.version
         draft = events.Removed(
@@ -140,6 +143,7 @@ class Removals:
             positions=positions,
             undoes=undoes,
             own=own,
+            silenced=silenced,
         )
         self._collect.rule(session, draft)
 
