@@ -435,3 +435,35 @@ def test_the_owner_of_a_nick_logs_in_before_coming_in(port, visit) -> None:
     phone.page.get_by_role("button", name="Join").click()
     phone.is_in("#general")
     is_logged_in(phone, "john")
+
+
+def test_a_message_waits_for_somebody_who_is_away(port, visit) -> None:
+    john = visit(port).enter("john")
+    mary = visit(port).enter("mary")
+    register(john)
+    register(mary)
+    john.type("/quit")
+    expect(mary.page.locator("#members li")).to_have_text("maryyou")
+    mary.type("/tell john psst")
+    mary.is_in("john")
+    mary.sees("psst")
+    mary.sees("john is away. This message waits.")
+    back = visit(port).enter("guest")
+    log_in(back, "john")
+    back.place("mary").click()
+    back.sees_once("psst")
+
+
+def test_someone_makes_a_new_recovery_code(port, visit) -> None:
+    john = visit(port).enter("john")
+    register(john)
+    john.type("/account")
+    john.page.locator("#account-recovery").click()
+    fill(john.page, password=PASSWORD)
+    code = john.page.locator("#login .code")
+    expect(code).to_have_text(CODE)
+    shown = code.inner_text()
+    john.page.get_by_role("button", name="I have kept it").click()
+    john.type("/logout", "/recover john")
+    fill(john.page, code=shown, fresh=ANOTHER, again=ANOTHER)
+    expect(code).to_have_text(CODE)

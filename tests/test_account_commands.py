@@ -159,7 +159,7 @@ def test_a_daemon_without_accounts_says_so(run: Run, start: Start, runtime: Path
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
         "trio-chat: this daemon keeps no accounts: they need a store in a file, "
-        "and accounts = true\n"
+        "accounts = true, and no jwt_key\n"
     )
 
 
