@@ -358,6 +358,16 @@ async def test_what_a_moderator_removed_is_only_in_the_table_until_it_is_over(
         assert found_in(file.path) == set()
 
 
+async def test_what_waits_goes_with_its_entry(file: Sqlite) -> None:
+    async with file.open(Retention(10, 10)) as log:
+        [place, *_] = await say_secrets(log)
+        await remove(log, (place, place))
+        await log.append(said(*["x"] * 40))
+        await settled_and_wiped(file, log)
+        assert rows(file.path, "removed") == []
+        assert SECRETS[0] not in found_in(file.path)
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_so_is_it_whatever_else_the_file_has(file: Sqlite, seed: int) -> None:
     """Rooms grow, lose their oldest entries and are forgotten, so pages are freed and filled."""

@@ -227,7 +227,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
         # A recovery code is shown once, so the account has to be on the disk by then.
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:

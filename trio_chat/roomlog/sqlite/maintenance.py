@@ -151,7 +151,7 @@ class Tidy:
                 (room.id, upto, upto),
             )
             self._pages += deleted.rowcount  # each may lie in a page of its own
-            execute(removing.DROP_BEFORE, (room.id, upto))
+            gone = execute(removing.DROP_BEFORE, (room.id, upto)).rowcount
             if remove:
                 execute("DELETE FROM actions WHERE room = ?", (room.id,))
                 execute(holding.FORGET, (room.id,))
@@ -166,6 +166,8 @@ class Tidy:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        if gone:
+            self.wipe()
         room.floor = upto
         if upto >= room.position:
             room.batch = None  # it is gone
