@@ -29,9 +29,9 @@ from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Refused
 from trio_chat.hub import inbox
 from trio_chat.hub.session import Session
-from trio_chat.protocol import commands
+from trio_chat.protocol import commands, presence
 from trio_chat.protocol.events import Gone, Ruled
-from trio_chat.protocol.names import SERVER, parse_room
+from trio_chat.protocol.names import SERVER, parse_nick, parse_room
 from trio_chat.protocol.table import read_command
 from trio_chat.roomlog import rules
 
@@ -276,6 +276,25 @@ async def test_another_name_or_connection_ends_no_mute(run) -> None:
     again = await guest(run, "tom")
     await run.turn(again, say("x"))
     assert again.link.lines()[-1].startswith("err: you are muted on this server until ")
+
+
+async def test_a_client_of_irc_is_refused_as_it_introduces_itself(run) -> None:
+    eve = await operator(run)
+    await typed(run, eve, f"/ban server {HERE}/32 2h")
+    jim = await connect(run, HERE, presence.AwaitIntroduction(LF))
+    assert jim.link.lines() == []
+    await run.turn(jim, presence.Introduce(parse_nick("jim", 32), "jim", "Jim"))
+    assert jim.link.lines()[-1].startswith(OUT)
+
+
+async def test_an_account_is_known_by_its_own_letters_and_its_name_cannot_be_imitated(run) -> None:
+    """A name that looks like bob, with a Cyrillic o."""
+    eve = await operator(run)
+    twin = "b\u043eb"
+    assert await typed(run, eve, f"/ban server {twin}") == [f"err: there is no account {twin}"]
+    await typed(run, eve, "/ban server bob forever")
+    bob = await connect(run, HERE, take(twin))
+    assert bob.link.lines()[-1].startswith(f"err: the nick {twin} belongs to an account")
 
 
 async def test_who_resumes_from_a_banned_network_is_out(run, people) -> None:

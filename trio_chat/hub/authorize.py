@@ -199,7 +199,7 @@ AT_THE_DOOR: Final = frozenset[type](
         *(inbox.Connected, inbox.CameFrom, inbox.Secured, inbox.InputEnded, inbox.Broken),
         *(commands.Began, commands.Served, commands.Disconnected, commands.Quit),
         *(commands.Greet, commands.Resume, commands.Ping, commands.ShowGreeting, commands.Help),
-        *(commands.LogIn, commands.Authenticate, commands.Recover),
+        *(commands.LogIn, commands.Authenticate, commands.Recover, presence.AwaitIntroduction),
         *(commands.Refuse, commands.Answer, commands.SwitchEncoding),
         *(commands.LabelledCommand, inbox.Call),  # what is in them is asked about by itself
     }

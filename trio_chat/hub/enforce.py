@@ -47,7 +47,7 @@ class Enforce:
     def ruled(self, entry: Ruled) -> None:
         """Let people leave whom an action kicks or bans, and tell others what they are now."""
         if entry.room == SERVER:
-            for user in list(self._state.users.values()) if entry.changes else ():
+            for user in self._meant({name.partition(" ")[2] for name in entry.changes}):
                 self._by_server(user)
             self.standings.ruled(entry)
             return
@@ -84,6 +84,12 @@ class Enforce:
         for user in list(room.members):
             if why := self._why_banned(user, room):
                 self._oust(user, room, why)
+
+    def _meant(self, targets: set[str]) -> list[User]:
+        """Return the users that these fields may be about: all, if one is about a network."""
+        if any(target.startswith("net:") for target in targets):
+            return list(self._state.users.values())
+        return [user for target in targets for user in self._state.users_of(target)]
 
     def _by_server(self, user: User) -> None:
         """Apply the rules of the server to a user."""
