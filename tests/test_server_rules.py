@@ -212,6 +212,36 @@ async def test_the_log_of_the_server_is_for_its_operators(run) -> None:
     assert "A1" in shown[-1]
 
 
+async def test_a_check_says_whom_it_would_hit(run, people) -> None:
+    people.accounts["bob"] = evolve(people.accounts["bob"], made=1.0)
+    eve = await operator(run)
+    await guest(run, "jim", HERE, "#a")
+    await guest(run, "tom", HERE, "#b")
+    await guest(run, "kim", FAR)
+    bob = await connect(run, HERE, log_in("bob"))
+    tags = ", ".join(f"net:{tag}" for tag in people.tags.of_address(HERE))
+    shown = await typed(run, eve, "/check server jim")
+    assert shown == [
+        f"> jim: no account, role none, {tags}",
+        (
+            "> a mute or ban would hit 2 on the server, 0 of them with an account; it would spare "
+            "1 in the same network"
+        ),
+    ]
+    await typed(run, eve, "/mute server bob forever")
+    first, *_, last = await typed(run, eve, "/check server bob")
+    assert first.endswith("muted for ever")
+    assert last.endswith("eve muted bob on the server for ever")
+    bob.link.lines()
+    assert await typed(run, bob, "/check server jim") == [
+        "err: only operators of the server may do that"
+    ]
+    await run.turn(bob, join("#a"))
+    assert (await typed(run, eve, "/check server 203.0.113.0/24"))[1].startswith(
+        "> a mute or ban would hit 2 on the server"
+    )
+
+
 async def test_other_operators_read_it_and_nobody_else(people) -> None:
     people.add("ivy")
     async with running_hub(people=people, operators=("eve", "ivy")) as run:

@@ -56,6 +56,7 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import UNSEEN
 
 if TYPE_CHECKING:
@@ -144,10 +145,11 @@ def _matches(event: Matches) -> str:
     facts = [kind, f"role {event.role}", *event.networks]
     facts += [f"muted {event.mute}"] if event.mute else []
     facts += [f"banned {event.ban}"] if event.ban else []
+    where = "on the server" if event.room == SERVER else f"in {event.room_name}"
     lines = [
         f"> {event.nick}: {', '.join(facts)}",
         (
-            f"> a mute or ban would hit {event.people} in {event.room_name}, {event.accounts} of "
+            f"> a mute or ban would hit {event.people} {where}, {event.accounts} of "
             f"them with an account; it would spare {event.spared} in the same network"
         ),
         *map(_action, event.actions),

@@ -127,7 +127,7 @@ class Decide:
             **Announcing(collect, authorize).handlers,
             **Pins(collect, ruling, log).handlers,
             **Holding(state, collect, ruling, log).handlers,
-            **Checks(state, collect, authorize, targets, log).handlers,
+            **Checks(state, collect, ruling, targets, log).handlers,
             **sessions.handlers,
             commands.Help: self._help,
             commands.Refuse: self._refuse,

@@ -98,7 +98,8 @@ def _penalize(verb: str) -> Parse:
 
 
 def _check(arguments: str, settings: Settings) -> Command:
-    return commands.Check(parse_target(one_word(arguments, "TARGET"), settings))
+    room, rest = _of_server(arguments)
+    return commands.Check(parse_target(one_word(rest, "TARGET"), settings), room)
 
 
 def _pin(arguments: str, _: Settings) -> Command:
@@ -271,7 +272,7 @@ MODERATION_ROWS = (
     ),
     Row(
         "check",
-        "/check TARGET",
+        "/check [server] TARGET",
         "show whom a mute or a ban of someone would hit",
         _check,
         May.OPERATORS,

@@ -12,14 +12,15 @@ from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.targets import ACCOUNT, Found
 from trio_chat.moderation.rules import Penalty, Role, RoomRules, check_rank
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.rules import MOST_ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.handlers.ruling import Ruling
     from trio_chat.hub.handlers.targets import Targets
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
@@ -40,43 +41,44 @@ class Checks:
         self,
         state: State,
         collect: Collect,
-        authorize: Authorize,
+        ruling: Ruling,
         targets: Targets,
         log: RoomLog,
     ) -> None:
         self._state = state
         self._collect = collect
-        self._authorize = authorize
+        self._ruling = ruling
         self._targets = targets
         self._log = log
         self.handlers: Handlers = {commands.Check: self._check}
 
     def _check(self, session: Session, record: commands.Check) -> None:
-        room = room_meant(session.user, record.room)
-        self._check_role(session, room)
-        target = record.target
-        account = "" if target.entry else self._targets.find(session, room, target).account
-        ask = partial(self._read, room.name, target.entry, account)
-        then = partial(self._found, record, room.name)
+        place, target = self._place(session, record.room)[0], record.target
+        account = "" if target.entry else self._targets.find(session, place, target).account
+        # A message is in the asker's room, also if the server's rules are meant.
+        of_server = place.name == SERVER
+        room = room_meant(session.user, None) if of_server and target.entry else place
+        ask = partial(self._read, place.name, room.name, target.entry, account)
+        then = partial(self._found, record, place.name)
         self._collect.query(session, record, Asking(LOG, ask, then))
 
-    def _check_role(self, session: Session, room: Room) -> Role:
-        role = self._authorize.role(session.user, room.rules)
+    def _place(self, session: Session, name: str | None) -> tuple[Room, Role]:
+        """Return the room that is meant, or what has the server's rules, and the asker's role."""
+        place, role = self._ruling.ruled(session, name)
         check_rank(role, Role.NONE, "check people")
-        return role
+        return place, role
 
-    async def _read(self, room: str, entry: int, account: str) -> Read:
-        """Return the entry, the room's actions, and when the account was made."""
+    async def _read(self, place: str, room: str, entry: int, account: str) -> Read:
+        """Return the entry in a room, the actions of a place, and when the account was made."""
         entries = await self._log.before(room, entry + 1, 1) if entry else ()
         if entries and entries[-1].author.startswith(ACCOUNT):
             account = entries[-1].author
         people = self._state.people
         made = await people.made(account) if people is not None and account else 0.0
-        return entries, await self._log.actions(room, None, MOST_ACTIONS), made
+        return entries, await self._log.actions(place, None, MOST_ACTIONS), made
 
     def _found(self, record: commands.Check, name: str, session: Session, read: Read) -> None:
-        room = room_meant(session.user, name)
-        role = self._check_role(session, room)
+        room, role = self._place(session, name)
         entries, actions, made = read
         if record.target.entry:
             found = self._targets.author(room, record.target, entries)

@@ -172,15 +172,15 @@ class Targets:
         return Found(keys, user.nick, role, users, is_network=bool(keys))
 
     def hit(self, room: Room, found: Found) -> Hit:
-        """Return who in a room would be hit by a mute or a ban of these people now."""
-        rules = room.rules or RoomRules({})
+        """Return the people in a room, or on the server, whom a mute or a ban would hit now."""
+        rules, of_server = room.rules or RoomRules({}), room is self._state.server
         if not found.is_network:
-            here = {user.person for user in found.users if room.name in user.rooms}
+            here = {user.person for user in found.users if of_server or room.name in user.rooms}
             return Hit(frozenset(here), frozenset())
         tags, now = {key.removeprefix("net:") for key in found.keys}, time.time()
         hit: set[str] = set()
         spared: set[str] = set()
-        for member in room.members:
+        for member in self._state.users.values() if of_server else room.members:
             if not tags.isdisjoint(self._authorize.tags(member)):
                 who, role = self._authorize.who(member), self._authorize.role(member, rules)
                 is_spared = role >= Role.OPERATOR or rules.is_spared(who, now)
