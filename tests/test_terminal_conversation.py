@@ -136,7 +136,7 @@ async def test_what_could_not_be_asked_is_asked_when_it_is_back() -> None:
 class Chatting:
     """A client in #a, where there are as many entries as it says; it takes its time to answer."""
 
-    id, nick, connected = "1", "john", True
+    id, nick, device, connected = "1", "john", 0, True
     limits = Limits(0, 0, 0, 0, 0, 0, 500)
     hello = Hello("1", "john", "", 0.0, limits, [])
     commands: ClassVar = [Usage("tell", "/tell", "")]

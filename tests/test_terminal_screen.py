@@ -474,6 +474,15 @@ def test_scrolling_back_through_history(start: Start, talk: Talk, terminal: Open
     assert "newer" not in status(john)
 
 
+def test_f2_asks_for_the_actions_and_leaves_the_line(start: Start, terminal: Open):
+    john = terminal()
+    comes_in(john, start(), "john")
+    john.types("half a line")
+    john.presses("F2")
+    john.shows("! unknown command: /log")  # this server keeps no accounts
+    john.types_at("#general> half a line")
+
+
 def test_alt_and_a_digit_or_a(start: Start, talk: Talk, terminal: Open):
     daemon = start()
     john = terminal()

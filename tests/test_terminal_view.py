@@ -35,6 +35,7 @@ from trio_chat.protocol.events import (
     RoomsListed,
     Ruled,
     Said,
+    Standing,
     Told,
     TopicSet,
     Welcomed,
@@ -608,3 +609,57 @@ def test_colours_can_be_read_on_black_and_on_white(colour: str):
 def test_a_nick_has_one_colour_of_those_there_are():
     styles = {lines.nick_style(str(number)) for number in range(200)}
     assert styles == {f"nick{number}" for number in range(len(NICK_COLOURS))}
+
+
+MODERATOR = Words(
+    {f"/{name}": f"/{name}" for name in ("room", "role", "mute", "ban", "held")}, (), ("jack",)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/mute ja", ["jack"]),
+        ("/mute jack 1", ["10m", "1h", "1d"]),
+        ("/ban jack f", ["forever"]),
+        ("/role jack op", ["operator"]),
+        ("/room to", ["topic"]),
+        ("/room topic ", ["all", "operators"]),
+        ("/held p", ["pass"]),
+        ("/mute jack 10m x", []),
+    ],
+)
+def test_how_a_moderators_line_may_go_on(text: str, found: list[str]):
+    assert [word for word, _ in completions(text, MODERATOR)] == found
+
+
+def test_those_who_may_not_moderate_are_not_offered_it():
+    assert completions("/room to", WORDS) == []
+
+
+def test_somebody_reads_about_a_role_and_a_mute(view: View):
+    until = NOW + 3600
+    view.take(Standing("#b", "#B", "none"))
+    assert log_of(view) == []
+    view.take(Standing("#b", "#B", "voice", muted=True, until=until, reason="flooding"))
+    muted = f"muted until {time.strftime('%H:%M', time.localtime(until))}"
+    assert log_of(view) == [
+        f"{HOUR} \xb7 your role in #B: voice",
+        f"{HOUR} ! you are {muted}: flooding",
+    ]
+    assert title(view) == f"\u2500\u2500 #B \xb7 2 people \xb7 voice \xb7 {muted}"
+    view.take(Standing("#b", "#B", "voice"))
+    assert log_of(view)[2:] == [f"{HOUR} \xb7 you are not muted any more"]
+    assert title(view) == "\u2500\u2500 #B \xb7 2 people \xb7 voice"
+    view.take(Standing("#b", "#B", "none", muted=True))
+    assert title(view) == "\u2500\u2500 #B \xb7 2 people \xb7 muted for ever"
+
+
+def test_a_mute_that_is_over_is_not_in_the_title(view: View):
+    view.take(Standing("#b", "#B", "none", muted=True, until=NOW - 1))
+    assert title(view) == "\u2500\u2500 #B \xb7 2 people"
+
+
+def test_somebody_who_is_sent_out_reads_why(view: View):
+    view.take(Departed("#b", "#B", "ann kicked john: enough"))
+    assert log_of(view) == [f"{HOUR} ! you are no longer in #B: ann kicked john: enough"]

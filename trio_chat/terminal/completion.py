@@ -1,4 +1,4 @@
-"""Completions of the line that is being typed: commands, nicks and rooms."""
+"""Completions of the line that is being typed: commands and their arguments, nicks and rooms."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from trio_chat.moderation.rules import GIVEN, SETTINGS
 from trio_chat.protocol.text import casefolded, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Commands whose first argument is a room, a nick or a command.
+# Commands whose first argument is a room or a nick.
 OF_ROOMS = ("/join",)
-OF_NICKS = ("/tell", "/query")
-OF_COMMANDS = ("/help",)
+OF_NICKS = (
+    *("/tell", "/query", "/ignore", "/invite"),
+    *("/check", "/kick", "/mute", "/ban", "/remove", "/role"),
+)
+# Spans of time that moderators use often.
+TIMES = ("10m", "1h", "2h", "1d", "7d", "forever")
 
 
 @frozen
@@ -48,17 +53,41 @@ def completions(text: str, words: Words) -> list[tuple[str, str]]:
             for name, usage in words.commands.items()
             if name.startswith(text)
         ]
-    if before in OF_ROOMS:
-        return _begun(words.rooms, last, "")
-    if before in OF_NICKS:
-        return _begun(words.nicks, last, " ")
-    if before in OF_COMMANDS:
-        names = [name.removeprefix("/") for name in words.commands]
-        return _begun(names, last, "")
+    if (arguments := _arguments(before.split(), words)) is not None:
+        names, end = arguments
+        return _begun(names, last, end)
     if not last or command in OF_ROOMS:
         return []
     # A nick at the beginning of a message addresses somebody.
     return _begun(words.nicks, last, " " if before else ": ") + _begun(words.rooms, last, " ")
+
+
+def _arguments(typed: list[str], words: Words) -> tuple[Iterable[str], str] | None:
+    """Return what the next argument of a command may be, and the text after it.
+
+    Moderators' commands have none for a person who may not use them.
+    """
+    found: tuple[Iterable[str], str] | None = None
+    match typed:
+        case [command] if command in OF_ROOMS:
+            found = words.rooms, ""
+        case [command] if command in OF_NICKS:
+            found = words.nicks, " "
+        case ["/help"]:
+            found = [name.removeprefix("/") for name in words.commands], ""
+        case [command, *_] if command not in words.commands:
+            pass
+        case ["/room"]:
+            found = SETTINGS, " "
+        case ["/room", setting] if setting in SETTINGS:
+            found = SETTINGS[setting].values, ""
+        case ["/role", _]:
+            found = GIVEN, ""
+        case ["/mute" | "/ban" | "/remove", _]:
+            found = TIMES, " "
+        case ["/held"]:
+            found = ("pass", "drop"), " "
+    return found
 
 
 def _begun(names: Iterable[str], start: str, end: str) -> list[tuple[str, str]]:

@@ -57,8 +57,12 @@ def _ask(ask: Callable[[Request], object], request: Request, _: KeyPressEvent) -
     ask(request)
 
 
-def field_keys(complete: Callable[[Buffer], object], leave: Callable[[], object]) -> KeyBindings:
-    """Return the keys for the field, and those that leave the chat from an empty one."""
+def field_keys(
+    complete: Callable[[Buffer], object],
+    leave: Callable[[], object],
+    send: Callable[[str], object],
+) -> KeyBindings:
+    """Return the keys for the field, for a whole command, and for leaving from an empty field."""
     keys = KeyBindings()
 
     @keys.add("c-c")
@@ -75,6 +79,7 @@ def field_keys(complete: Callable[[Buffer], object], leave: Callable[[], object]
         else:
             leave()
 
+    keys.add("f2")(lambda _: send("/log"))
     keys.add("tab")(lambda event: complete(event.current_buffer))
     keys.add("c-z")(lambda event: event.app.suspend_to_background())
     return keys

@@ -17,7 +17,7 @@ from trio_chat.protocol.text import harmless
 from trio_chat.terminal.width import clusters, width
 
 if TYPE_CHECKING:
-    from trio_chat.protocol.events import Event, Notice, PersistentEntry
+    from trio_chat.protocol.events import Event, Notice, PersistentEntry, Standing
 
 Line: TypeAlias = list[tuple[str, str]]
 
@@ -78,6 +78,15 @@ def _entry(event: PersistentEntry, *, called: bool = False) -> Line:
             return [nick, ("", " "), text, ("quiet", f" [A{event.position}]")]
         case _:
             return [("quiet", "topic by "), nick, ("quiet", ": "), text]
+
+
+def mute(standing: Standing, now: float) -> str:
+    """Until when somebody is muted, in local time, with the date if that is another day."""
+    if not standing.until:
+        return "muted for ever"
+    day = date(standing.until)
+    until = time.strftime("%H:%M", time.localtime(standing.until))
+    return f"muted until {until}" if day == date(now) else f"muted until {day} {until}"
 
 
 def removed(seconds: float) -> Line:

@@ -58,7 +58,7 @@ class Screen:
         self._secrets = SecretRow(self._give_secrets, typed)
         rows = Rows(lambda: self._ui_state, self._waiting, typed, self._secrets)
         keys = (
-            field_keys(completer.complete, self._leave),
+            field_keys(completer.complete, self._leave, self._send),
             request_keys(self._ask, lambda: rows.log.size),
             self._secrets.keys(),
         )
@@ -178,6 +178,11 @@ class Screen:
         if asking is not None:
             self._secrets.ask(asking)
         return False
+
+    def _send(self, line: str) -> None:
+        """Take a line as if it were typed, and leave the field as it is."""
+        if self._ui_state.window is not None:
+            self._give([(line, self._ui_state.window)])
 
     def _give_secrets(self, command: Confidential) -> bool:
         window = self._ui_state.window

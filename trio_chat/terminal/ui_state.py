@@ -133,6 +133,12 @@ def _title(view: View) -> Iterable[tuple[str, str]]:
     yield ("heading", window.name)
     if isinstance(window, Room):
         yield ("quiet", f" · {lines.people(len(window.members) + window.more)}")
+        if (standing := window.standing) is not None:
+            if standing.role != "none":
+                yield ("quiet", f" · {standing.role}")
+            now = view.now()
+            if standing.muted and not 0 < standing.until <= now:
+                yield ("fault", f" · {lines.mute(standing, now)}")
         if window.topic:
             yield ("quiet", f" · {window.topic}")
     elif isinstance(window, Talk):

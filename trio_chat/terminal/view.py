@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import (
     PERSISTENT,
@@ -35,6 +37,7 @@ from trio_chat.protocol.events import (
     Reported,
     ReportsShown,
     RoomsListed,
+    Standing,
     Told,
     TopicSet,
     TopicShown,
@@ -82,7 +85,7 @@ class View:
         self.slow = False
         # Shown in the first window, once.
         self._greeting: str | None = greeting
-        self._now = now
+        self.now = now
         self._handlers: dict[type, Callable[[Any], None]] = {
             **dict.fromkeys(PERSISTENT, self._entry),
             **dict.fromkeys((Joined, Left, Renamed), self._presence),
@@ -93,13 +96,14 @@ class View:
             Held: self._held,
             Welcomed: self._welcomed,
             Departed: self._departed,
+            Standing: self._standing,
             MembersListed: self._listed,
             NickTaken: self._nick_taken,
             Missed: self._missed,
             PinShown: self._pin_shown,
             Reported: self._reported,
             Refusal: lambda event: self.fail(event.reason),
-            Notice: lambda event: self.show(lines.notice(self._now(), event)),
+            Notice: lambda event: self.show(lines.notice(self.now(), event)),
             Disconnected: self._disconnected,
             Resumed: self._resumed,
         }
@@ -124,7 +128,7 @@ class View:
         if self._greeting is None:
             return
         self.show([lines.text(said) for said in self._greeting.splitlines()])
-        self.remark(f"all times are local: {lines.zone(self._now())}")
+        self.remark(f"all times are local: {lines.zone(self.now())}")
         self._greeting = None
 
     # --- what the person does ---------------------------------------------------------------------
@@ -175,15 +179,15 @@ class View:
     def show(self, shown: Sequence[Line]) -> None:
         """Show lines in the window on screen."""
         for line in shown:
-            self.current.add(self._now(), line)
+            self.current.add(self.now(), line)
 
     def fail(self, text: str, window: Window | None = None) -> None:
         """Say that something could not be done, in a window or on screen."""
-        (window or self.current).add(self._now(), lines.fault(self._now(), text))
+        (window or self.current).add(self.now(), lines.fault(self.now(), text))
 
     def remark(self, text: str, window: Window | None = None) -> None:
         """Show a quiet line, in a window or on screen."""
-        (window or self.current).add(self._now(), lines.quiet(self._now(), text))
+        (window or self.current).add(self.now(), lines.quiet(self.now(), text))
 
     # --- what happens -----------------------------------------------------------------------------
 
@@ -212,7 +216,7 @@ class View:
             text = "older messages do not fit here; /search finds them"
         else:
             return
-        when = room.log.oldest_time or self._now()
+        when = room.log.oldest_time or self.now()
         room.log.prepend([LogLine(when, lines.quiet(when, text))])
 
     def _prepend(self, room: Room, entries: Sequence[PersistentEntry], asked: int) -> None:
@@ -246,7 +250,7 @@ class View:
     def _entry(self, entry: PersistentEntry) -> None:
         if entry.room == SERVER:  # its operators read it wherever they are
             text = f"{entry.nick} {entry.text} [A{entry.position}]"
-            self.show(lines.notice(self._now(), Notice(text)))
+            self.show(lines.notice(self.now(), Notice(text)))
             return
         room = self.windows.rooms.get(entry.room)
         if room is None or entry.position <= (room.position or 0):
@@ -349,9 +353,26 @@ class View:
         if room is not None:
             self.close(room)
             self.talks.follow(room.members)
-        self.remark(f"you have left {event.room_name}")
+        if event.reason:
+            self.fail(f"you are no longer in {event.room_name}: {event.reason}")
+        else:
+            self.remark(f"you have left {event.room_name}")
         if not len(self.windows):
             self.remark("you are in no room: /join ROOM goes into one")
+
+    def _standing(self, event: Standing) -> None:
+        room = self.windows.rooms.get(event.room)
+        if room is None:
+            return
+        before = room.standing or Standing(event.room, event.room_name, "none")
+        room.standing = event
+        if event.role != before.role:
+            self.remark(f"your role in {room.name}: {event.role}", room)
+        if event.muted and evolve(before, role=event.role) != event:
+            reason = f": {event.reason}" if event.reason else ""
+            self.fail(f"you are {lines.mute(event, self.now())}{reason}", room)
+        elif before.muted and not event.muted:
+            self.remark("you are not muted any more", room)
 
     def _listed(self, event: MembersListed) -> None:
         room = self.windows.rooms.get(event.room)
@@ -375,7 +396,7 @@ class View:
 
     def _pin_shown(self, event: PinShown) -> None:
         for line in lines.answer(event):
-            self.windows.rooms.get(event.room, self.current).add(self._now(), line)
+            self.windows.rooms.get(event.room, self.current).add(self.now(), line)
 
     def _missed(self, event: Missed) -> None:
         room = self.windows.rooms.get(event.room)

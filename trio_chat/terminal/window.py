@@ -15,7 +15,7 @@ from trio_chat.terminal.presence import Presence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from trio_chat.protocol.events import Identified, Renamed
+    from trio_chat.protocol.events import Identified, Renamed, Standing
     from trio_chat.terminal.lines import Line
 
 # Members of a room that are known by name, and nicks of people who have spoken.
@@ -50,6 +50,8 @@ class Room(Window):
 
     key: str = ""
     topic: str = ""
+    # What this person is here, if the room has rules.
+    standing: Standing | None = None
     # Nicks by client id, and how many members the server has not named.
     members: dict[str, str] = field(factory=dict)
     more: int = 0
