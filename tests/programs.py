@@ -18,6 +18,7 @@ PACKAGES = {
     "chromium": "chromium",
     "firefox-esr": "firefox-esr",
     "haproxy": "haproxy",
+    "irssi": "irssi",
     "nc": "netcat-openbsd",
     "nginx": "nginx-light",
     "node": "nodejs",
@@ -32,6 +33,7 @@ PACKAGES = {
     "telnet": "telnet",
     "tmux": "tmux",
     "unshare": "util-linux",
+    "weechat-headless": "weechat-headless",
 }
 # Other systems have other names for them.
 OTHER_NAMES = {"chromium": ["chromium-browser"], "firefox-esr": ["firefox"]}
