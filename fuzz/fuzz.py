@@ -24,6 +24,7 @@ import frames
 CHAT_STARTS = (
     b"",
     b"/nick eve\n/join #a\n",
+    feeding.REGISTER + b"\nJOIN #a\r\n",
     frames.REQUEST + b"".join(frames.frame(0x81, command) for command in feeding.COMMANDS[:2]),
 )
 
@@ -42,7 +43,8 @@ def write_seeds(target: str, corpus: Path) -> None:
     if target == "chat":
         lines, programs = feeding.TARGETS["lines"], feeding.TARGETS["websocket"]
         seeds = [b"\1\xff/" + seed for seed in lines.seeds]
-        seeds += [b"\2\xff" + seed for seed in programs.seeds]
+        seeds += [b"\2\xff" + seed for seed in feeding.TARGETS["irc"].seeds]
+        seeds += [b"\3\xff" + seed for seed in programs.seeds]
         seeds += [b"\1\xff\xff" + seed for seed in feeding.TARGETS["telnet"].seeds]
     elif target == "tls":
         seeds = attacks_tls.seeds()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import trio
 import trio.testing
 from documents import DocumentClient, document_client
+from irc import IrcClient, irc_client
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_chat import Settings, open_chat
-from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.names import RESERVED_BEGINNING, parse_nick
 from trio_chat.testing import LineClient, line_client
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ DOCUMENTS_FROM_OTHERS = {
     "renamed": "> {old} is now known as {nick}",
     "topic_set": "> topic of #a: {text}",
 }
+FROM_OTHERS_IN_IRC = ("PRIVMSG", "NOTICE", "TOPIC", "JOIN", "PART", "QUIT", "NICK")
+ALIVE_IN_IRC = ["still here", "\x01ACTION too\x01"]
 TO_ONE_ALONE = re.compile(r"> \S+ \(to you\): ")
 ENDS = re.compile(
     r"closed by the client|quit|closed with [1-4]\d{3}|sent a binary message"
@@ -94,13 +97,13 @@ async def wire(client: LineClient) -> bytes:
 
 
 def check_nick(nick: str) -> None:
-    """Whether a client may go by this nick while Ann, Bob and Web are here."""
+    """Whether a client may go by this nick while Ann, Bob, Web and Iris are here."""
     if nick == "anonymous":
         return
     assert not set(nick) & set("#/@:,*!")
     assert not nick.startswith(">")
     name = parse_nick(nick, SETTINGS.nick_chars)
-    for taken in ("Ann", "Bob", "Web"):
+    for taken in ("Ann", "Bob", "Web", "Iris"):
         assert set(name.keys).isdisjoint(parse_nick(taken, 32).keys)
 
 
@@ -141,20 +144,26 @@ async def attack(data: list[bytes], settings: Settings, start: bytes) -> None:
             line_client(chat, nick="Ann", room="#a") as ann,
             line_client(chat, nick="Bob", room="#a") as bob,
             document_client(chat, nick="Web", rooms=("#a",)) as web,
+            irc_client(chat, "Iris", "#a") as iris,
         ):
             await ann.expect("> Bob joined the room", "> Web joined the room")
-            await bob.expect("> Web joined the room")
+            await ann.expect("> Iris joined the room")
+            await bob.expect("> Web joined the room", "> Iris joined the room")
+            await web.sync()
             await bob.stream.send_all(b"\xff\xf1")  # a client with CR LF
             async with raw_client(chat) as eve:
                 for piece in [start, *data] if start else data:
                     await eve.send_all(piece)
                     await wait_all_tasks_blocked()
                 await check_seen(ann, bob, web)
+                await check_messages(iris)
                 await check_alive(ann, bob, web)
+                assert [message.params[1] for message in (await iris.ask())[-2:]] == ALIVE_IN_IRC
             # It has ended without leaving a trace in the chat.
             assert len(await check_seen(ann, bob, web)) in {0, 1}
+            await check_messages(iris)
             await ann.send("/who")
-            await ann.expect("> in #a: Ann, Bob, Web")
+            await ann.expect("> in #a: Ann, Bob, Iris, Web")
             assert all(ENDS.fullmatch(reason) for reason in chat.statistics().left)
 
 
@@ -168,6 +177,21 @@ async def check_seen(ann: LineClient, bob: LineClient, web: DocumentClient) -> l
     for_all = [[line for line in lines if not TO_ONE_ALONE.match(line)] for lines in seen]
     assert for_all[0] == for_all[1] == for_all[2]
     return for_all[0]
+
+
+async def check_messages(iris: IrcClient) -> None:
+    """Whether a client of IRC has seen nothing that may not be."""
+    for message in await iris.ask():
+        assert message.command in FROM_OTHERS_IN_IRC
+        nick, bang, _ = message.source.partition("!")
+        assert bang, message  # nobody speaks for the server
+        if not nick.startswith(RESERVED_BEGINNING):
+            check_nick(nick)
+        *others, text = message.params or ("",)
+        assert set(others) <= {"#a", "Iris"}
+        if text.startswith("\x01ACTION ") and text.endswith("\x01"):
+            text = text[1:-1]
+        check_text(text)
 
 
 async def check_alive(ann: LineClient, bob: LineClient, web: DocumentClient) -> None:

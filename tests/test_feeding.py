@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from attacks import SETTINGS, attack, run
-from feeding import COMMANDS, SAY, TARGETS, Way, check_feeding, feed_any
+from feeding import COMMANDS, REGISTER, SAY, TARGETS, Way, check_feeding, feed_any
 from frames import REQUEST, frame
 from hypothesis import given
 from hypothesis import settings as how
@@ -43,6 +43,17 @@ JOINED = REQUEST + frame(0x81, COMMANDS[0]) + frame(0x81, COMMANDS[1])
 @how(max_examples=30)
 def test_no_frames_do_harm_to_those_in_the_same_room(frames: list[bytes]) -> None:
     run(attack, frames, SETTINGS, JOINED)
+
+
+MESSAGES = st.sampled_from(
+    [line for seed in TARGETS["irc"].seeds for line in seed.splitlines(keepends=True)]
+)
+
+
+@given(lines=st.lists(MESSAGES | st.binary(max_size=40), min_size=1, max_size=6))
+@how(max_examples=30)
+def test_no_messages_of_irc_do_harm_to_those_in_the_same_room(lines: list[bytes]) -> None:
+    run(attack, lines, SETTINGS, REGISTER + b"\nJOIN #a\n")
 
 
 def test_nox_fuzzes_each_kind() -> None:
