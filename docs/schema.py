@@ -11,7 +11,14 @@ from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
-from trio_chat.dialects.documents import ALL_FORMS, ID_CHARS, IDENTIFIED, TYPES, field_names
+from trio_chat.dialects.documents import (
+    ALL_FORMS,
+    ID_CHARS,
+    IDENTIFIED,
+    NOTICE,
+    TYPES,
+    field_names,
+)
 from trio_chat.dialects.forms import Form
 from trio_chat.protocol import events
 
@@ -61,7 +68,8 @@ def properties(kind: type) -> Iterator[tuple[str, Schema]]:
 
 
 def optional(kind: type) -> Schema:
-    return {name: value(str) for name in IDENTIFIED.get(kind, ())}
+    notice = {NOTICE: value(bool)} if kind is events.Said else {}
+    return {name: value(str) for name in IDENTIFIED.get(kind, ())} | notice
 
 
 def value(hint: object) -> Schema:
@@ -71,7 +79,8 @@ def value(hint: object) -> Schema:
     if get_origin(hint) is list:
         return {"type": "array", "items": value(get_args(hint)[0])}
     if isinstance(hint, UnionType):
-        return {"oneOf": [value(part) for part in get_args(hint)]}
+        # In documents a `Noticed` is a `Said` with one more field.
+        return {"oneOf": [value(part) for part in get_args(hint) if part is not events.Noticed]}
     assert isinstance(hint, type)
     return {"$ref": f"#/$defs/{TYPES[hint]}"} if hint in TYPES else record(hint)
 

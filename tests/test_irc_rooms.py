@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from documents import document_client
 from irc import commands, irc_client, show
 
-from trio_chat import Notice, Settings, command, open_chat
+from trio_chat import Notice, Noticed, Settings, command, open_chat
+from trio_chat.dialects.irc.entries import ENTRIES
+from trio_chat.dialects.irc.replies import REPLIES
+from trio_chat.protocol import events
 from trio_chat.protocol.commands import Caller
 from trio_chat.testing import line_client
 
@@ -257,6 +262,32 @@ async def test_requests_of_clients_to_clients_reach_nobody() -> None:
         assert await tel.sync() == []
 
 
+async def test_notices_are_told_apart_by_programs(tmp_path: Path) -> None:
+    async with (
+        open_chat(Settings(store=f"sqlite:{tmp_path}/chat.db")) as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        document_client(chat, nick="web", rooms=("#a",)) as web,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "bob", "#a") as bob,
+    ):
+        for client in (tel, web):
+            await client.sync()
+        await ann.ask()
+        assert await ann.shown("NOTICE #a :\x02Hi", "NOTICE bob,web :psst") == []
+        assert await bob.shown() == ["ann NOTICE #a Hi", "ann NOTICE bob psst"]
+        assert await tel.sync() == ["> ann: Hi"]
+        said, told = await web.sync()
+        assert (said["type"], said["text"], said["notice"]) == ("said", "Hi", True)
+        assert (told["type"], told["text"], told["notice"]) == ("told", "psst", True)
+        # Nobody ever answers a NOTICE automatically, and the server does not either.
+        wrong = ("", " #a", " #none :x", " nobody :x", " a,b,c,d,e :x")
+        assert await ann.ask(*(f"NOTICE{what}" for what in wrong)) == []
+        async with chat.connect() as bot:
+            await bot.join("#a")
+            [kept] = await bot.history()
+            assert (type(kept), kept.text) == (Noticed, "Hi")
+
+
 async def test_nicks_change_once_for_those_who_share_several_rooms() -> None:
     async with (
         open_chat() as chat,
@@ -309,6 +340,12 @@ async def test_commands_of_the_program_work_as_commands_of_irc() -> None:
         ]
         # The commands of people are not those of IRC: /login would wait for a password.
         assert commands(await ann.ask("LOGIN ann", "TELL ann x", "FOO")) == ["421"] * 3
+
+
+def test_no_event_is_without_lines() -> None:
+    of_programs = {events.Hello, events.SessionResumed, events.CommandsListed}
+    others = of_programs | {events.LabelledEvent}
+    assert {*ENTRIES, *REPLIES} | others == set(events.Event.__args__)
 
 
 async def test_lines_of_the_operator_are_notices() -> None:

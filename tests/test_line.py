@@ -533,6 +533,7 @@ def members(*nicks: str) -> list[events.Member]:
 EVENTS = [
     (events.Said("#general", "1", "jack", "Hi"), "> jack: Hi"),
     (events.Said("#general", "1", "jack", "你好 \U0001f600"), "> jack: 你好 \U0001f600"),
+    (events.Noticed("#general", "1", "jack", "Hi"), "> jack: Hi"),
     (events.Acted("#general", "1", "jack", "waves"), "> * jack waves"),
     (
         events.TopicSet("#general", "#General", "1", "jack", "all"),

@@ -52,6 +52,7 @@ CLAIMS = [
     Gone("u1", "jack", "left"),
     Moved("u1", "jack"),
     Told("u2", "u1", "jack", 'a "word"\\'),
+    Told("u2", "u1", "jack", "x", notice=True),
 ]
 
 

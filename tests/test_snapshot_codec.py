@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from trio_chat import (
     Acted,
+    Noticed,
     Removed,
     Ruled,
     Said,
@@ -193,6 +194,7 @@ QUEUED_SINCE: list[QueuedRecord] = [
 ]
 # And those of clients of IRC.
 QUEUED_OF_IRC: list[QueuedRecord] = [
+    commands.Notify("hi", "#x"),
     AwaitIntroduction(IRC),
     Introduce(parse_nick("Mary", 32), "mary", "Mary's name"),
     LeaveRooms(),
@@ -368,6 +370,7 @@ runs = st.lists(st.lists(numbers, min_size=2, max_size=2), max_size=3)
 kept = (
     st.builds(Said, texts, texts, texts, texts, numbers, seconds)
     | st.builds(Acted, texts, texts, texts, texts, numbers, seconds)
+    | st.builds(Noticed, texts, texts, texts, texts, numbers, seconds)
     | st.builds(TopicSet, texts, texts, texts, texts, texts, numbers, seconds)
     | st.builds(Ruled, texts, texts, texts, texts, texts, changed_fields, numbers, numbers, seconds)
     | st.builds(Removed, texts, texts, texts, texts, texts, positions=runs, undoes=numbers)

@@ -29,6 +29,7 @@ from trio_chat.protocol.events import (
     LabelledEvent,
     Left,
     NickTaken,
+    Noticed,
     Refusal,
     Said,
     SessionResumed,
@@ -56,6 +57,7 @@ TYPES: Final[dict[type, str]] = {
     for kind in get_args(Event)
     if kind not in (Answered, Identified, LabelledEvent, TellSent)
     and kind not in (ServerShown, PeopleShown, RoomsDescribed)  # only IRC asks for these
+    and kind is not Noticed
 } | {SessionResumed: "resumed"}
 
 # All commands. Those that are not in `FORMS` need the rows of accounts.
@@ -63,6 +65,8 @@ ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 
 # Texts that these events have beside the fields of their records, once a member logs in or out.
 IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
+# In documents, a `Noticed` has the type of a `Said`, and this field, which is true.
+NOTICE: Final = "notice"
 # Fields of events that are for the log or the hub, and in no document.
 LEFT_OUT: Final[dict[type, frozenset[str]]] = {
     **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound"})),
@@ -81,10 +85,11 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def write(event: Event) -> str:
     """Return the document of an event."""
     if isinstance(event, Said):  # nearly all events
+        notice = "" if type(event) is Said else ',"notice":true'
         return (
             f'{{"type":"said","room":{_encode(event.room)},"author":{_encode(event.author)},'
             f'"nick":{_encode(event.nick)},"text":{_encode(event.text)},'
-            f'"position":{event.position},"time":{event.time:.3f}}}'
+            f'"position":{event.position},"time":{event.time:.3f}{notice}}}'
         )
     if isinstance(event, EntriesShown):  # a long page is written within the hub's turn
         entries = ",".join(map(write, event.entries))

@@ -37,6 +37,7 @@ from trio_chat.protocol.events import (
     Missed,
     NickTaken,
     Notice,
+    Noticed,
     PinShown,
     RecoveryRenewed,
     Refusal,
@@ -251,7 +252,7 @@ def _date(minute: int) -> str:
 
 
 _LINES: dict[type[Event], Callable[..., str]] = {
-    Said: lambda e: f"> {e.nick}: {e.text}",
+    **dict.fromkeys((Said, Noticed), lambda e: f"> {e.nick}: {e.text}"),
     Acted: lambda e: f"> * {e.nick} {e.text}",
     TopicSet: lambda e: f"> topic of {e.room_name}: {e.text}",
     Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",

@@ -206,7 +206,10 @@ AT_THE_DOOR: Final = frozenset[type](
 )
 # What the muted may not do. With another nick they would be heard all the same.
 SPEAKING: Final = frozenset[type](
-    {commands.Say, commands.Act, commands.Tell, commands.SetTopic, commands.TakeNick}
+    {
+        *(commands.Say, commands.Notify, commands.Act, commands.Tell),
+        *(commands.SetTopic, commands.TakeNick),
+    }
 )
 
 _ONLY: Final = {
@@ -215,17 +218,12 @@ _ONLY: Final = {
     "voice": "only people with the role voice may {} here: ask one of the room's operators",
 }
 
-# What a user may do that has yet to introduce itself: nothing that others could notice.
-_BEFORE_INTRODUCTION: Final = frozenset(
-    {
-        *(presence.Introduce, commands.TakeNick, commands.LabelledCommand, commands.Quit),
-        *(commands.Answer, commands.Refuse, commands.SwitchEncoding, commands.Ping),
-        *(commands.Disconnected, inbox.Broken, inbox.InputEnded),
-    }
-)
+# A user that has yet to introduce itself may do nothing that others could notice.
+_BEFORE_INTRODUCTION: Final = AT_THE_DOOR | {presence.Introduce, commands.TakeNick}
 
 _CHECKS: Final[Mapping[type, Check]] = {
     commands.Say: Authorize.check_speak,
+    commands.Notify: Authorize.check_speak,
     commands.Act: Authorize.check_speak,
     commands.SetTopic: Authorize.check_topic,
     commands.ShowHistory: Authorize.check_history,

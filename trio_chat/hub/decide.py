@@ -68,7 +68,7 @@ logger = logging.getLogger("trio_chat")
 FAILURE = 1011
 
 # These never wait for the messages before them. Custom commands mostly say something.
-MESSAGES = frozenset({commands.Say, commands.Act, commands.Tell, commands.Custom})
+MESSAGES = frozenset({commands.Say, commands.Notify, commands.Act, commands.Tell, commands.Custom})
 
 
 class Decide:

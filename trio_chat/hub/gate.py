@@ -14,7 +14,7 @@ import trio
 from trio_chat.errors import Code, Refused
 from trio_chat.moderation.rules import Role, RoomRules
 from trio_chat.moderation.spans import MINUTE
-from trio_chat.protocol.events import Acted, Held, Said
+from trio_chat.protocol.events import Acted, Held, Noticed, Said
 
 if TYPE_CHECKING:
     from trio_chat.hub.authorize import Authorize
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
 
-# The kinds of held messages, as they are stored.
-KINDS: Final[dict[type[Said | Acted], str]] = {Said: "said", Acted: "acted"}
+# The kinds of held messages, as they are stored. A notice becomes a message.
+KINDS: Final[dict[type[Said | Acted], str]] = {Said: "said", Noticed: "said", Acted: "acted"}
 
 
 class Gate:

@@ -47,6 +47,14 @@ class Say:
 
 
 @define
+class Notify:
+    """Say something in a room that no program answers."""
+
+    text: str
+    room: str | None = None
+
+
+@define
 class Act:
     """Do something in a room: `/me waves`."""
 
@@ -107,12 +115,13 @@ class Tell:
     """Say something to one client alone.
 
     With `client`, a client id, the message is for that client whatever its nick is now. `name` then
-    only names the client in a refusal.
+    only names the client in a refusal. No program answers a `notice`.
     """
 
     name: Name
     text: str
     client: str | None = None
+    notice: bool = False
 
 
 @define
@@ -648,6 +657,7 @@ Command: TypeAlias = (
     | Greet
     | ShowGreeting
     | TakeMail
+    | Notify
     | AwaitIntroduction
     | Introduce
     | LeaveRooms
@@ -666,7 +676,7 @@ SecretCommand: TypeAlias = (
 # Records about a room that may leave the room to the hub.
 IN_A_ROOM = (
     *(MakeReport, ShowReports, FinishReport),
-    *(Say, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
+    *(Say, Notify, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
     *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
     *(Undo, ShowActions, ShowHeld, JudgeHeld, SetRaid, Ignore, Pin, ShowPin),
 )

@@ -50,6 +50,11 @@ class Said:
 
 
 @define
+class Noticed(Said):
+    """A message that no program answers, as NOTICE is in IRC. People read it as any other."""
+
+
+@define
 class Acted:
     """An action, as in `/me waves`; the fields are those of `Said`."""
 
@@ -226,6 +231,7 @@ class Told:
     """A private message to the person with the id `to`; `time` and `device` are as in `Said`.
 
     With `waited` that person was away, and the message waited or waits for one of its devices.
+    No program answers a `notice`.
     """
 
     to: str
@@ -234,6 +240,7 @@ class Told:
     text: str
     time: float = field(default=0.0, eq=False)
     waited: bool = False
+    notice: bool = False
     device: str = field(default="", eq=False)
 
 
@@ -336,14 +343,14 @@ class ConnectionChanged:
     positions: dict[str, int] | None = None
 
 
-PersistentEntry: TypeAlias = Said | Acted | TopicSet | Ruled | Removed
+PersistentEntry: TypeAlias = Said | Noticed | Acted | TopicSet | Ruled | Removed
 RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
 Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
 Entry: TypeAlias = PersistentEntry | Held | Told | Claim
 
-# For `isinstance`.
+# For `isinstance`, and to look types up. A `Noticed` is a `Said`.
 SPOKEN = (Said, Acted)
-PERSISTENT = (Said, Acted, TopicSet, Ruled, Removed)
+PERSISTENT = (Said, Noticed, Acted, TopicSet, Ruled, Removed)
 RULINGS = (Ruled, Removed)
 # A log writes these, and refuses them if it cannot.
 WRITTEN = (*PERSISTENT, Held)

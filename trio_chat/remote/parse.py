@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_ty
 
 from attrs import has
 
-from trio_chat.dialects.documents import TYPES, field_names
+from trio_chat.dialects.documents import NOTICE, TYPES, field_names
 from trio_chat.errors import Code
 from trio_chat.protocol import events
 
@@ -24,7 +24,7 @@ ADDED: Final[Mapping[type, Mapping[str, object]]] = {
     events.Departed: {"reason": ""},
     events.ActionShown: {"undoable": False},
     events.SessionResumed: {"person": ""},
-    events.Told: {"time": 0.0, "waited": False},
+    events.Told: {"time": 0.0, "waited": False, "notice": False},
 }
 
 KINDS = {name: kind for kind, name in TYPES.items()}
@@ -68,7 +68,8 @@ def _identified(joined: Mapping[str, object]) -> Event:
 
 def _kind(document: Mapping[str, object]) -> type | None:
     name = document.get("type")
-    return KINDS.get(name) if isinstance(name, str) else None
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    return events.Noticed if kind is events.Said and document.get(NOTICE) is True else kind
 
 
 @cache

@@ -27,7 +27,7 @@ from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
 from trio_chat.protocol import commands, presence
-from trio_chat.protocol.events import PersistentEntry
+from trio_chat.protocol.events import Noticed, PersistentEntry, Said
 from trio_chat.protocol.names import Name
 from trio_chat.snapshot.model import (
     ChatSnapshot,
@@ -141,9 +141,20 @@ def leave_out_news(state: ChatSnapshot) -> None:
     state.ignored = {}
     for present in state.rooms:
         present.spoke = {}
+        present.recent = [_entry_before(entry) for entry in present.recent]
     histories = state.histories
-    rooms = [attrs.evolve(room, bytes=0) for room in histories.rooms]
+    rooms = [
+        attrs.evolve(room, bytes=0, entries=deque(map(_entry_before, room.entries)))
+        for room in histories.rooms
+    ]
     state.histories = attrs.evolve(histories, rooms=rooms, held=[], last_held=0)
+
+
+def _entry_before(entry: PersistentEntry) -> PersistentEntry:
+    """Return this entry as an earlier version knows it."""
+    if not isinstance(entry, Noticed):
+        return entry
+    return Said(entry.room, entry.author, entry.nick, entry.text, entry.position, entry.time)
 
 
 def _known_before(record: QueuedRecord) -> QueuedRecord:
@@ -155,6 +166,8 @@ def _known_before(record: QueuedRecord) -> QueuedRecord:
     if isinstance(record, commands.Tell) and record.client is not None:
         # Without its client id, the message could reach a namesake.
         return commands.Refuse("not sent: please try again", Code.UNREACHABLE)
+    if isinstance(record, commands.Tell):
+        return attrs.evolve(record, notice=False)
     if isinstance(record, NEWS):
         return commands.Refuse("not done: please try again", Code.UNREACHABLE)
     return record

@@ -98,6 +98,7 @@ QueuedRecord: TypeAlias = (
     | commands.Greet
     | commands.ShowGreeting
     | commands.TakeMail
+    | commands.Notify
     | presence.AwaitIntroduction
     | presence.Introduce
     | presence.LeaveRooms

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import field, frozen
 
-from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Noticed, Removed, Ruled, Said, TopicSet
 from trio_chat.roomlog import removal
 from trio_chat.snapshot.model import ClientSnapshot
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from trio_chat.protocol.events import PersistentEntry
 
-KINDS: Final[dict[str, type[Said | Acted]]] = {"s": Said, "a": Acted}
-LETTERS: Final = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r", Removed: "d"}
+KINDS: Final[dict[str, type[Said | Acted]]] = {"s": Said, "n": Noticed, "a": Acted}
+LETTERS: Final = {Said: "s", Noticed: "n", Acted: "a", TopicSet: "t", Ruled: "r", Removed: "d"}
 NAMING: Final = (TopicSet, Ruled, Removed)
 """The kinds that have the room's shown name."""
 

@@ -24,6 +24,7 @@ from trio_chat.protocol.commands import (
     Join,
     Leave,
     ListMembers,
+    Notify,
     Refuse,
     Say,
     SetTopic,
@@ -205,7 +206,17 @@ def _mode(params: Params, context: Context) -> Parts:
 # --- messages -------------------------------------------------------------------------------------
 
 
-def _message(params: Params, context: Context) -> Parts:
+def _privmsg(params: Params, context: Context) -> Parts:
+    return _message(params, context, notice=False)
+
+
+def _notice(params: Params, context: Context) -> Parts:
+    for record, about in _message(params, context, notice=True):
+        # A notice is never answered, so a wrong one is lost.
+        yield (Answer(b"") if isinstance(record, Answer) else record), about
+
+
+def _message(params: Params, context: Context, *, notice: bool) -> Parts:
     if not params or not params[0]:
         yield answer("411", "No recipient was given"), params
         return
@@ -217,10 +228,10 @@ def _message(params: Params, context: Context) -> Parts:
         yield answer("407", params[0], f"at most {MOST_TARGETS} targets at once"), params
         return
     for target in targets:
-        yield _part(lambda name: _to(name, params[1], context), target, params[1])
+        yield _part(lambda name: _to(name, params[1], context, notice=notice), target, params[1])
 
 
-def _to(target: str, text: str, context: Context) -> Command:
+def _to(target: str, text: str, context: Context, *, notice: bool) -> Command:
     ctcp = read_ctcp(text)
     is_room = names.is_channel(target)
     if ctcp is not None and ctcp.command != "ACTION":
@@ -231,9 +242,9 @@ def _to(target: str, text: str, context: Context) -> Command:
         room = context.room(target)
         if ctcp is not None:
             return Act(context.message(ctcp.text), room)
-        return Say(context.message(text), room)
+        return (Notify if notice else Say)(context.message(text), room)
     shown = context.message(text) if ctcp is None else f"*{context.message(ctcp.text)}*"
-    return Tell(context.nick(target), shown)
+    return Tell(context.nick(target), shown, notice=notice)
 
 
 # --- people and the server ------------------------------------------------------------------------
@@ -321,8 +332,8 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "NAMES": CommandRow(0, _names),
     "LIST": CommandRow(0, _list),
     "MODE": CommandRow(1, _mode),
-    "PRIVMSG": CommandRow(0, _message),
-    "NOTICE": CommandRow(0, _message),
+    "PRIVMSG": CommandRow(0, _privmsg),
+    "NOTICE": CommandRow(0, _notice),
     "TAGMSG": CommandRow(1, _nothing),
     "WHO": CommandRow(0, _who),
     "WHOIS": CommandRow(0, _whois),

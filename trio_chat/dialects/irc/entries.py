@@ -14,6 +14,7 @@ from trio_chat.protocol.events import (
     Joined,
     Left,
     Notice,
+    Noticed,
     Removed,
     Renamed,
     Ruled,
@@ -44,8 +45,9 @@ def messages_of(event: Said | Acted, directory: Directory) -> str:
     if not event.text:
         return ""
     text = event.text if isinstance(event, Said) else write_action(event.text)
+    command = "NOTICE" if isinstance(event, Noticed) else "PRIVMSG"
     author = source(directory, event.author, event.nick)
-    return f":{author} PRIVMSG {channel(event.room)} :{harmless(text)}{END}"
+    return f":{author} {command} {channel(event.room)} :{harmless(text)}{END}"
 
 
 def joined(
@@ -58,7 +60,7 @@ def joined(
     return write("JOIN", channel(room), *extra, source=source(directory, person, nick))
 
 
-def _message(event: Acted, directory: Directory, _: Collection[str], __: object) -> Lines:
+def _message(event: Said | Acted, directory: Directory, _: Collection[str], __: object) -> Lines:
     return [messages_of(event, directory)]
 
 
@@ -104,7 +106,8 @@ def _told(event: Told, directory: Directory, _: Collection[str], to: Recipient |
     target = nick_of(event.to, directory.nick(event.to) or "*")
     if to is not None and to.person == event.to:
         target = nick_of(to.person, to.nick)
-    return [f":{author} PRIVMSG {target} :{harmless(event.text)}{END}"]
+    command = "NOTICE" if event.notice else "PRIVMSG"
+    return [f":{author} {command} {target} :{harmless(event.text)}{END}"]
 
 
 def _notice(event: Notice, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:
@@ -117,6 +120,7 @@ def _notice(event: Notice, directory: Directory, _: Collection[str], to: Recipie
 
 ENTRIES: Final[dict[type, Entry]] = {
     Said: _message,
+    Noticed: _message,
     Acted: _message,
     TopicSet: _topic_set,
     Ruled: _ruled,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 UNKNOWN_ERROR: Final = "400"
 TRY_AGAIN: Final = "263"
 
-_MESSAGES: Final = ("PRIVMSG", "NOTICE")
 # These numerics repeat the first parameter of the command: a nick or a room.
 _ABOUT_A_PARAMETER: Final = frozenset(
     {
@@ -50,13 +49,11 @@ _NUMERICS: Final[dict[str, str]] = {
 }
 # For a few reasons, a command has a numeric of its own.
 _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
-    **{
-        (command, code): "404"
-        for command in _MESSAGES
-        for code in (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED)
-    },
-    **{(command, Code.BAD_TEXT): "412" for command in _MESSAGES},
+    **{("PRIVMSG", code): "404" for code in (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED)},
+    ("PRIVMSG", Code.BAD_TEXT): "412",
     ("JOIN", Code.NOT_ALLOWED): "473",
+    ("NICK", Code.BANNED): "465",
+    ("NICK", Code.MUTED): UNKNOWN_ERROR,
     ("HELP", Code.UNKNOWN_COMMAND): "524",
 }
 
@@ -64,8 +61,9 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
 def write_refusal(event: Refusal, asked: Asked) -> list[str]:
     """Return the lines of a refusal."""
     command, about = asked.command, asked.param(0)
-    if command == "JOIN" and event.code == Code.ALREADY_IN_ROOM:
-        return []  # the client is where it wants to be
+    already_there = command == "JOIN" and event.code == Code.ALREADY_IN_ROOM
+    if already_there or command == "NOTICE":
+        return []  # the client is where it wants to be; and a notice is never answered
     if command == "NAMES":
         return [asked.numeric("366", about, "End of /NAMES list")]
     if not command and event.room:
@@ -76,6 +74,5 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
         return [asked.line("FAIL", command or "*", event.code.upper(), event.reason)]
     if numeric in _ABOUT_A_PARAMETER:
         return [asked.numeric(numeric, about, event.reason)]
-    if numeric in _ABOUT_THE_COMMAND:
-        return [asked.numeric(numeric, command or "*", event.reason)]
-    return [asked.numeric(numeric, event.reason)]
+    repeated = (command or "*",) if numeric in _ABOUT_THE_COMMAND else ()
+    return [asked.numeric(numeric, *repeated, event.reason)]

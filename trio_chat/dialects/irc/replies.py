@@ -41,6 +41,8 @@ from trio_chat.protocol.events import (
     PinShown,
     RecoveryRenewed,
     Refusal,
+    Reported,
+    ReportsShown,
     RoomsListed,
     RulesShown,
     Standing,
@@ -246,6 +248,7 @@ REPLIES: Final[dict[type, Reply]] = {
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
             *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown, HeldShown),
+            *(Reported, ReportsShown),
         ),
         _as_lines,
     ),

@@ -10,7 +10,7 @@ from trio_chat.hub.handlers.hooks import something
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import Say
-from trio_chat.protocol.events import Acted, Said, TellSent, Told, TopicSet
+from trio_chat.protocol.events import Acted, Noticed, Said, TellSent, Told, TopicSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.handlers.hooks import Hooks
     from trio_chat.hub.handlers.mail import Mail
     from trio_chat.hub.inbox import Record
+    from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
@@ -39,6 +40,7 @@ class Messages:
         self._hooks = hooks
         self.handlers: Handlers = {
             Say: self.say,
+            commands.Notify: self._notify,
             commands.Act: self._act,
             commands.Tell: self._tell,
             commands.SetTopic: self._set_topic,
@@ -80,13 +82,21 @@ class Messages:
         )
         return True
 
+    def _notify(self, session: Session, record: commands.Notify) -> None:
+        user, room = session.user, room_meant(session.user, record.room)
+        draft = Noticed(room.name, user.person, user.nick, record.text, device=user.device)
+        self._speak(session, room, draft, "message")
+
     def _act(self, session: Session, record: commands.Act) -> None:
+        user, room = session.user, room_meant(session.user, record.room)
+        draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
+        self._speak(session, room, draft, "action")
+
+    def _speak(self, session: Session, room: Room, draft: Noticed | Acted, what: str) -> None:
         user = session.user
-        room = room_meant(user, record.room)
         if user.ruled:
             self._gate.check_pace(user, room)
-        draft = Acted(room.name, user.person, user.nick, record.text, device=user.device)
-        self._ask_hook(draft, "action", self._state.settings.message_chars)
+        self._ask_hook(draft, what, self._state.settings.message_chars)
         gated = user.ruled or self._state.words is not None
         if gated and not self._gate.admits(session, room, draft):
             return
@@ -100,7 +110,11 @@ class Messages:
         target = self._target(record)
         is_away = target is None or self._is_away(target)
         to = self._mail.account_of(record) if target is None else target.person
-        draft = Told(to, user.person, user.nick, record.text, time.time(), device=user.device)
+        draft = Told(
+            *(to, user.person, user.nick, record.text, time.time()),
+            notice=record.notice,
+            device=user.device,
+        )
         self._ask_hook(draft, "message", self._state.settings.message_chars)
         self._gate.check_words(user, draft.text, "message")
         if target is None or is_away:

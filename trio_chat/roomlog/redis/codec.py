@@ -19,6 +19,7 @@ from trio_chat.protocol.events import (
     Gone,
     Moved,
     NickChanged,
+    Noticed,
     PersistentEntry,
     PersonChanged,
     Removed,
@@ -42,8 +43,9 @@ _PART: Final = "\0"
 _ITEM: Final = "\n"
 _TOPIC: Final = "T"
 _RULED: Final = "R"
-_KINDS: Final = {Said: "S", Acted: "A", TopicSet: _TOPIC}
-_SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "A": Acted}
+# A notice is written as a message, as nodes of the last version do not read "N".
+_KINDS: Final = {Said: "S", Noticed: "S", Acted: "A", TopicSet: _TOPIC}
+_SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "N": Noticed, "A": Acted}
 
 
 @define
@@ -199,7 +201,7 @@ def wire(entry: Claim | Told) -> str:
         case Moved(author=user, nick=nick):
             items = ["M", user, nick]
         case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
-            items = ["P", to, author, nick, text, time, device]
+            items = ["P", to, author, nick, text, time, device, entry.notice]
         case _:
             raise TypeError(f"{entry.__class__.__name__} concerns one node only")
     return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
@@ -224,9 +226,10 @@ def from_wire(data: bytes) -> Claim | Told | None:
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
         case ["P", to, author, nick, text, *more]:
-            # A node of an earlier version has said neither the time nor the device.
+            # A node of an earlier version has said neither the time nor the device, nor a notice.
             time = more[0] if more else 0.0
             entry = Told(to, author, nick, text, time, device=more[1] if more[1:] else "")
+            entry.notice = more[2:3] == [True]
         case _:
             pass
     return entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Noticed, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog import removal
 from trio_chat.roomlog.order import LAST_SECOND, milliseconds
@@ -27,8 +27,16 @@ MOST: Final = 16
 # Separates entries. No text, nick or id may contain it.
 BETWEEN: Final = "\n"
 # One letter for each entry. The schema gives the meaning of other letters.
-KINDS: Final[dict[type, str]] = {Said: "s", Acted: "a", TopicSet: "t", Ruled: "r", Removed: "d"}
-SAID, ACTED, TOPIC_SET, RULED, REMOVED = KINDS.values()
+KINDS: Final[dict[type, str]] = {
+    Said: "s",
+    Noticed: "n",
+    Acted: "a",
+    TopicSet: "t",
+    Ruled: "r",
+    Removed: "d",
+}
+SAID, NOTICED, ACTED, TOPIC_SET, RULED, REMOVED = KINDS.values()
+_SPOKEN: Final[dict[str, type[Said | Acted]]] = {NOTICED: Noticed, ACTED: Acted}
 
 # A failed statement ends the transaction in any case. With OR ROLLBACK, SQLite keeps no copy of
 # each page for undoing a single statement. That saves more than a third of the cost of a row.
@@ -151,7 +159,7 @@ def entries(room: str, columns: Columns, words: Sequence[str] = ()) -> list[Pers
         if kinds[at] == RULED
         else _removed(room, shown, authors[at], nicks[at], said[at], first + at, when[at])
         if kinds[at] == REMOVED
-        else (Acted if kinds[at] == ACTED else Said)(
+        else _SPOKEN.get(kinds[at], Said)(
             room, authors[at], nicks[at], said[at], first + at, when[at]
         )
         for at in chosen
