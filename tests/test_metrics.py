@@ -161,7 +161,7 @@ async def test_commits_are_timed_and_an_unwritable_log_shows(tmp_path: Path, mon
 
 
 async def test_an_append_that_fails_shows_until_one_works(tmp_path: Path, monkeypatch) -> None:
-    def fail(self, drafts, *, ruled) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise sqlite3.OperationalError("disk full")
 
     settings = Settings(store=f"sqlite:{tmp_path / 'a.db'}")
