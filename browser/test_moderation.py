@@ -108,7 +108,9 @@ def test_others_have_a_menu_without_what_they_may_not_do(anna, jack) -> None:
     jack.sees("welcome")
     row(jack, "welcome").hover()
     row(jack, "welcome").locator(".more").click()
-    expect(jack.page.get_by_role("menuitem")).to_have_text(["Message privately", "Ignore"])
+    expect(jack.page.get_by_role("menuitem")).to_have_text(
+        ["Message privately", "Ignore", "Report…"]
+    )
     expect(jack.page.locator("#moderation-button")).to_be_hidden()
     expect(jack.page.locator("#members .more")).to_have_count(0)
     choose(jack, "Message privately")
@@ -268,10 +270,28 @@ def test_held_messages_are_passed_and_dropped(anna, daemon, talk) -> None:
     held.filter(has_text="two").get_by_role("button", name="Drop").click()
     expect(held).to_have_count(1)
     expect(anna.page.get_by_role("tab", name="Held messages")).to_be_focused()
-    anna.page.keyboard.press("ArrowRight")
+    anna.page.keyboard.press("ArrowLeft")
     expect(anna.page.get_by_role("tab", name="Actions")).to_be_focused()
     expect(held.first).to_contain_text("set new-people to hold")
     assert "two" not in anna.texts()
+
+
+def test_a_message_is_reported_and_the_report_finished(anna, jack, daemon, talk) -> None:
+    talk(daemon, "/nick tom", "/join #go", "/msg cheap tomatoes")
+    jack.sees("cheap tomatoes")
+    act_on(jack, "cheap tomatoes", "Report…")
+    jack.page.get_by_label("What is wrong").fill("advertising")
+    jack.page.get_by_role("button", name="Report").click()
+    jack.sees("The moderators of #go have your report about tom.")
+    anna.sees("jack on tom")
+    anna.type("/reports")
+    reports = anna.page.locator("#moderation-list li")
+    expect(reports).to_contain_text("About tom: advertising")
+    reports.get_by_role("button", name="Show message").click()
+    expect(row(anna, "cheap tomatoes")).to_have_class(re.compile("reached"))
+    reports.get_by_role("button", name="Done").click()
+    expect(anna.page.locator("#moderation-note")).to_have_text("No report is open.")
+    expect(anna.page.get_by_role("tab", name="Reports")).to_be_focused()
 
 
 def test_commands_answer_and_complete(anna, jack) -> None:

@@ -569,7 +569,12 @@ const HANDLERS = new Map(Object.entries({
   commands_listed: (chat, { commands }) => {
     chat.session.hello.commands = commands;
   },
-  reported: (chat, event) => chat.note(describeReport(event)),
+  reported: (chat, event, place) => {
+    if (place !== undefined) {
+      place.moderated += 1;
+    }
+    chat.note(describeReport(event), "note", place);
+  },
   pin_shown: (chat, { room_name: name, entries: [entry] }, place) => {
     chat.note(entry === undefined ? `Nothing is pinned in ${name}.` : `Pinned: ${entry.nick}: ${entry.text}`, "note", place);
   },

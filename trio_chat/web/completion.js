@@ -22,10 +22,10 @@ export function complete(text, caret, { commands, nicks, here, rooms }, isAsked)
   if (command === "help") {
     return result(nameOptions(commands.map(({ name }) => name), word, ""));
   }
-  if (command === "tell" || command === "check" || command === "invite") {
+  if (["tell", "check", "invite", "ignore"].includes(command)) {
     return result(nameOptions(nicks, word, " "));
   }
-  if (["role", "kick", "mute", "ban"].includes(command)) {
+  if (["role", "kick", "mute", "ban", "remove", "report"].includes(command)) {
     return result(nameOptions(here, word, " "));
   }
   if (word.startsWith("@")) {

@@ -104,6 +104,7 @@ const choose = {
 const log = new Log(chat, choose);
 const search = new Search(session, { choose, opens: () => drawer.close(), leave: () => composer.focus() });
 const drawer = new ModerationDrawer(moderation, {
+  choose,
   opens: () => {
     closeDrawers();
     search.close();
@@ -295,8 +296,9 @@ function send(text) {
       return "";
     case "log":
     case "held":
+    case "reports":
       if (moderation.moderates(place)) {
-        drawer.open(meaning.kind === "log" ? "actions" : "held");
+        drawer.open(meaning.kind === "log" ? "actions" : meaning.kind);
         return "";
       }
       return chat.outgoing.type(place, text);
@@ -317,6 +319,7 @@ function openMenu(button, place, { author, nick, position }) {
   const onPerson = [
     { label: "Message privately", act: () => talkTo(author, nick) },
     { name: "ignore", label: "Ignore", act: () => ignore(place, about) },
+    { name: "report", label: "Report…", act: () => report(place, about) },
   ];
   const onText = [
     { name: "pin", label: "Pin", act: () => attempt(() => moderation.pin(place, position)) },
@@ -335,6 +338,14 @@ function ignore(place, { nick, target }) {
   return attempt(async () => {
     await moderation.ignore(place, target);
     chat.note(`You ignore ${nick} from now on. /ignore ${nick} ends that.`);
+  });
+}
+
+function report(place, { nick, target }) {
+  const about = { title: `Report ${nick}`, label: "What is wrong", ok: "Report", maxLength: session.hello.limits.topic_chars };
+  ask(about, async (text) => {
+    await moderation.report(place, target, text);
+    chat.note(`The moderators of ${place.name} have your report about ${nick}.`);
   });
 }
 

@@ -1,18 +1,23 @@
-// The drawer of a room's moderators: their actions, which can be undone, and the messages that wait for
-// one of them.
+// The drawer of a room's moderators: their actions, which can be undone, the messages that wait for one
+// of them, and reports.
 
 import { sentence } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { nickNode } from "./people.js";
 import { dayName, timeNode } from "./times.js";
 
-const TABS = ["actions", "held"];
+// By tab: the command that a server with it has, and what stands there if there is nothing.
+const NEEDED = { actions: "log", held: "held", reports: "reports" };
+const NOTHING = { actions: "Nobody has acted here yet.", held: "No message waits.", reports: "No report is open." };
+const TABS = Object.keys(NEEDED);
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
 export class ModerationDrawer {
-  // `opens()` is called before it opens, and `leave()` when it closes.
-  constructor(moderation, { opens, leave }) {
+  // `choose.entry(room, position)` shows a message. `opens()` is called before it opens, and `leave()`
+  // when it closes.
+  constructor(moderation, { choose, opens, leave }) {
     this.moderation = moderation;
+    this.choose = choose;
     this.opens = opens;
     this.leave = leave;
     this.place = null;
@@ -45,7 +50,9 @@ export class ModerationDrawer {
   open(tab = "actions") {
     this.opens();
     byId("moderation-title").textContent = `Moderation of ${this.place.name}`;
-    tabNode("held").hidden = !this.moderation.has("held");
+    for (const one of TABS) {
+      tabNode(one).hidden = !this.moderation.has(NEEDED[one]);
+    }
     this.#turn(true);
     this.#turnTo(tab);
     tabNode(tab).focus();
@@ -110,20 +117,25 @@ export class ModerationDrawer {
   #renew() {
     const { place, tab } = this;
     this.shown = place.moderated;
-    const isHeld = tab === "held";
     this.#try(async () => {
-      const found = await (isHeld ? this.moderation.held(place) : this.moderation.actions(place));
+      const found = await this.moderation[tab](place);
       if (place !== this.place || tab !== this.tab) {
         return; // something else is shown by now
       }
-      if (isHeld) {
-        this.#say(found.length === 0 ? "No message waits." : "");
-        byId("moderation-list").replaceChildren(...found.map((message) => this.#heldNode(message)));
-      } else {
-        this.#say(found.length === 0 ? "Nobody has acted here yet." : "");
+      this.#say(found.length === 0 ? NOTHING[tab] : "");
+      if (tab === "actions") {
         this.#showActions(found, []);
+      } else {
+        const nodes = found.map((one) => (tab === "held" ? this.#heldNode(one) : this.#reportNode(one)));
+        byId("moderation-list").replaceChildren(...nodes);
       }
     });
+  }
+
+  // What a button was about is gone, and so is the button.
+  #renewWithoutButton() {
+    tabNode(this.tab).focus();
+    this.#renew();
   }
 
   async #older() {
@@ -141,27 +153,36 @@ export class ModerationDrawer {
   }
 
   #actionNode({ position, nick, text, time, undoable }) {
-    const undo = () => this.moderation.undo(this.place, position);
+    const undo = async () => {
+      await this.moderation.undo(this.place, position);
+      tabNode("actions").focus(); // the button is gone
+    };
     return this.#node({ nick, number: `A${position}`, time, text }, undoable ? [["Undo", undo]] : []);
   }
 
   #heldNode({ number, nick, time, text }) {
     const judge = (verb) => async () => {
       await this.moderation.judge(this.place, verb, number);
-      this.#renew();
+      this.#renewWithoutButton();
     };
     return this.#node({ nick, number: `H${number}`, time, text }, [["Pass", judge("pass")], ["Drop", judge("drop")]]);
   }
 
-  // `acts` has the names and the functions of the buttons, which go away once they have worked.
+  #reportNode({ number, reporter_nick: nick, nick: about, entry, text, time }) {
+    const finish = async () => {
+      await this.moderation.finish(this.place, number);
+      this.#renewWithoutButton();
+    };
+    const show = () => this.choose.entry(this.place, entry);
+    const acts = [...(entry > 0 ? [["Show message", show]] : []), ["Done", finish]];
+    return this.#node({ nick, number: `R${number}`, time, text: `About ${about}: ${text}` }, acts);
+  }
+
+  // `acts` has the names and the functions of the buttons.
   #node({ nick, number, time, text }, acts) {
     const when = make("span", { className: "when" }, `${number} · ${dayName(time)} `, timeNode(time));
     const buttons = acts.map(([name, act]) => {
-      const onclick = () =>
-        this.#try(async () => {
-          await act();
-          tabNode(this.tab).focus();
-        });
+      const onclick = () => this.#try(act);
       return make("button", { type: "button", className: "chip", ariaLabel: `${name} ${number}`, onclick }, name);
     });
     return make(

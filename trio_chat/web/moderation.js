@@ -64,6 +64,20 @@ export class Moderation {
     return this.#ask("judge_held", place, { verb, number });
   }
 
+  // Tell the moderators of a room about somebody. `target` is as in `penalize`.
+  report(place, target, text) {
+    return this.#ask("report", place, { target, text });
+  }
+
+  // Open reports, oldest first.
+  async reports(place) {
+    return (await this.#ask("show_reports", place)).reports;
+  }
+
+  finish(place, number) {
+    return this.#ask("finish_report", place, { number });
+  }
+
   undo(place, action) {
     return this.#ask("undo", place, { action });
   }

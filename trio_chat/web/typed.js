@@ -17,8 +17,9 @@ export const isSecret = (text) => /^\s*\/(?:register|login|password|recover)\b/i
 // - `{ kind: "help" }`
 // - `{ kind: "search", words }`: show the messages of this room that have these words
 // - `{ kind: "account", what, name }`: a command about an account, which dialogs carry out
-// - `{ kind: "room" }`, `{ kind: "log" }`, `{ kind: "held" }`: show the settings of this room, its
-//   moderators' actions, or the messages that wait for them
+// - `{ kind: "room" }`: show the settings of this room
+// - `{ kind: "log" }`, `{ kind: "held" }`, `{ kind: "reports" }`: show its moderators' actions, the
+//   messages that wait for them, or reports
 // - `{ kind: "command" }`: a command for the server
 // - `{ kind: "refused", why }`
 //
@@ -45,7 +46,7 @@ export function meaningOf(line, place, hasAccounts) {
   if (place?.kind === "room" && command === "search" && rest.trim() !== "") {
     return { kind: "search", words: rest.trim() };
   }
-  if (hasAccounts && place?.kind === "room" && ["room", "log", "held"].includes(command) && rest.trim() === "") {
+  if (hasAccounts && place?.kind === "room" && ["room", "log", "held", "reports"].includes(command) && rest.trim() === "") {
     return { kind: command };
   }
   return place?.kind === "talk" ? inTalk(command, rest) : { kind: "command" };
