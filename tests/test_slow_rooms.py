@@ -151,6 +151,16 @@ async def test_neither_by_resuming_or_by_logging_in_and_out(people) -> None:
         assert texts(run) == ["1"]
 
 
+async def test_neither_by_logging_out(people) -> None:
+    async with running_hub(people=people) as run:
+        await slow(run)
+        bob = await member(run, "bob")
+        bob.user.since -= 100
+        await run.turn(bob, say("1"), commands.LogOut(), say("x"))
+        assert bob.link.lines()[-1] == too_soon(30)
+        assert texts(run) == ["1"]
+
+
 async def test_neither_by_a_custom_command_or_with_an_id(people) -> None:
     def shout(caller, text):
         return [commands.Say("1"), commands.Act("x"), commands.SetTopic("x")]
