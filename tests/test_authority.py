@@ -298,3 +298,24 @@ async def test_rooms_have_owners_among_these_people() -> None:
         assert kicked["type"] == "ruled", kicked
         await guest.sync()
         assert (await guest.ask("say", room="#a", text="hi"))["code"] == "not_in_room"
+
+
+async def test_all_devices_of_a_person_get_the_nick_of_the_newest_login() -> None:
+    site = Site()
+    async with (
+        open_chat(authenticate=site) as chat,
+        document_client(chat) as first,
+        document_client(chat) as second,
+        line_client(chat, nick="jim", room="#a") as jim,
+    ):
+        await with_token(first)
+        await first.ask("join", room="#a")
+        site.nick = "mary"
+        await with_token(second)
+        await jim.send("/nick john", "/who")
+        assert await jim.lines(4) == [
+            "> john joined the room",
+            "> john is now known as mary",
+            "> all right, I will call you john",
+            "> in #a: john, mary",
+        ]

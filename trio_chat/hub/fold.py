@@ -118,6 +118,7 @@ class Fold:
             if entry.ignored and not any(other.is_here for other in user.others):
                 self._state.ignored[entry.person] = dict(entry.ignored)
         follow(self._state, old, user.person)
+        shown += self._rename_others(user, entry.name)
         self._take_nick(user, entry.name)
         for room, has_left in zip(user.rooms.values(), left, strict=True):
             is_new = room.enter(user)
@@ -132,6 +133,21 @@ class Fold:
                 shown.append((room, Left(room.name, old, old_nick)))
         self._forget_if_unknown(user)
         return shown
+
+    def _rename_others(self, user: User, name: Name) -> Shown:
+        """Give the other devices of a person its nick, if that was another one at their login."""
+        renamed = [other for other in user.others if other.keys != name.keys]
+        shown: dict[Room, Renamed] = {}
+        for other in renamed:
+            for room in other.rooms.values():
+                room.leave(other)
+            self._state.nicks.pop(other.keys[0] if other.keys else "", None)
+            old = other.nick
+            self._take_nick(other, name)
+            for room in other.rooms.values():
+                room.enter(other)
+                shown[room] = Renamed(room.name, other.person, old, other.nick)
+        return list(shown.items())
 
     def _entered(self, entry: Entered) -> Shown:
         user = self._user(entry.author, entry.nick)

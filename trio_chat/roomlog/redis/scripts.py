@@ -9,7 +9,10 @@ from typing import Final
 from attrs import frozen
 
 _FOLDER: Final = files("trio_chat.roomlog.redis") / "scripts"
-_COMMON: Final = (_FOLDER / "common.lua").read_text("utf-8")
+# What stands before each script.
+_COMMON: Final = "".join(
+    (_FOLDER / f"{name}.lua").read_text("utf-8") for name in ("common", "rules")
+)
 
 
 @frozen

@@ -146,7 +146,7 @@ local function log_out(id, user)
 end
 
 -- Logs a user in to an account, or out with '', and gives it this nick. An account that somebody else vouches for
--- may have another nick than at its last login. Then the keys of that one are free.
+-- may have another nick than at its last login. Then all its users get the new one.
 local function be(id, user, account, since, expires, nick, keys)
   log_out(id, user)
   if account ~= '' then
@@ -155,7 +155,7 @@ local function be(id, user, account, since, expires, nick, keys)
       local other = load_user(other_id)
       if other.k[1] ~= keys[1] then
         free_nick(other_id, other)
-        other.k = keys
+        other.n, other.k = nick, keys
         save_user(other_id, other)
       end
     end
@@ -250,53 +250,6 @@ local function about(room, with_fields)
   found[6] = found[6] or '0'
   found[7] = with_fields and call('HGETALL', P..':f:'..room) or ''
   return found
-end
-
--- Rules of rooms. The version `v` of a room's rules is the position of the entry that changed a field last.
--- P:f:<room> has the fields, P:a:<room> the newest actions by their positions, P:ruled the rooms with fields,
--- and P:counts in how many rooms a field has a value.
-local MOST_ACTIONS = 1000
-local RULES_SCHEMA = 2
-
-local function count_value(field, value, change)
-  local pair = field..'\n'..value
-  if call('HINCRBY', P..':counts', pair, change) <= 0 then call('HDEL', P..':counts', pair) end
-end
-
--- Changes fields of a room: each name has its new value, or null. Returns their values before.
-local function change_fields(room, version, changes)
-  local key, was = P..':f:'..room, {}
-  for name, value in pairs(changes) do
-    local before = call('HGET', key, name)
-    was[name] = before or cjson.null
-    if before then count_value(name, before, -1) end
-    if value ~= cjson.null then
-      call('HSET', key, name, value)
-      count_value(name, value, 1)
-    elseif before then
-      call('HDEL', key, name)
-    end
-  end
-  call('HSET', P..':r:'..room, 'v', version)
-  if call('EXISTS', key) == 1 then call('SADD', P..':ruled', room) else call('SREM', P..':ruled', room) end
-  return was
-end
-
--- The new values of fields in the blob of an action: the first item of the JSON in its last part. Nil for other blobs.
-local function changes_in(blob)
-  if string.sub(blob, 1, 2) ~= 'R\0' then return nil end
-  return cjson.decode(string.match(blob, '[^%z]*$'))[1]
-end
-
--- Does what an entry of history says, if it is an action.
-local function act(room, position, time, blob)
-  local changes = changes_in(blob)
-  if changes == nil then return end
-  raise_schema(RULES_SCHEMA)
-  local was = {}
-  if next(changes) ~= nil then was = change_fields(room, position, changes) end
-  local about_it = { 't', time, 'd', blob, 'w', cjson.encode(was) }
-  call('XADD', P..':a:'..room, 'MAXLEN', MOST_ACTIONS, position..'-0', unpack(about_it))
 end
 
 -- Histories. A batch counts its bytes and what Redis needs for it, and a room what it needs itself.
