@@ -159,7 +159,8 @@ async def test_real_names_change() -> None:
         assert await ann.shown("SETNAME :Ann B") == ["ann SETNAME Ann B"]
         [whois, *_] = await ann.ask("WHOIS ann")
         assert whois.params[-1] == "Ann B"
-        assert commands(await ann.ask("SETNAME", "SETNAME : ")) == ["461", "400"]
+        refused = await ann.ask("SETNAME", "SETNAME : ", "SETNAME :\x02")
+        assert commands(refused) == ["461", "400", "400"]
 
 
 # --- the server -----------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_nothing_else_is_done_before() -> None:
 
 
 def test_user_names_lose_what_no_source_may_hold() -> None:
-    [record] = told("NICK ann", "USER ~a!b@c:\xe9.d 0 * :A\x02nn")
+    [record] = told("NICK ann", "USER ~a!b@c:\xe9.d 0 * :\x02A\x1bnn")
     assert record == introduction("ann", "abc.d", "A\ufffdnn")
     [record] = told("NICK ann", "USER ! 0 * :Ann")
     assert record == introduction("ann", "u", "Ann")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import trio
 from documents import document_client
 from irc import commands, irc_client, show
+from people import PASSWORD
 
 from trio_chat import Notice, Noticed, Settings, command, open_chat
 from trio_chat.dialects.irc.entries import ENTRIES
@@ -31,6 +33,7 @@ async def test_a_join_is_answered_with_the_topic_and_the_members() -> None:
             assert [show(message) for message in messages] == [
                 "ann JOIN #tea",
                 "332 ann #tea green",
+                f"333 ann #tea tel {messages[2].params[3]}",
                 "353 ann = #tea ann tel",
                 "366 ann #tea End of /NAMES list",
             ]
@@ -115,11 +118,15 @@ async def test_topics() -> None:
         line_client(chat, nick="tel", room="#a") as tel,
     ):
         await ann.ask()
-        assert await ann.shown("TOPIC #a", "TOPIC #a :green tea", "TOPIC #a") == [
+        none, new, topic, setter = await ann.ask("TOPIC #a", "TOPIC #a :green tea", "TOPIC #a")
+        assert [show(message) for message in (none, new, topic)] == [
             "331 ann #a No topic is set",
             "ann TOPIC #a green tea",
             "332 ann #a green tea",
         ]
+        # "<nick> <setat>", which is a time in seconds.
+        assert (setter.command, *setter.params[:3]) == ("333", "ann", "#a", "ann")
+        assert abs(int(setter.params[3]) - time.time()) < 60
         assert await tel.sync() == ["> topic of #a: green tea"]
         assert commands(await ann.ask("TOPIC #b", "TOPIC #b :x", "TOPIC b", "TOPIC")) == [
             *("442", "442", "403", "461")
@@ -149,6 +156,13 @@ async def test_the_list_of_rooms_and_its_filters() -> None:
         assert await listed("LIST >1") == ["#c 2 see"]
         assert await listed("LIST <2") == ["#a 1", "&bee 1"]
         assert await listed("LIST #none") == []
+
+
+async def test_no_list_costs_more_than_a_few_masks() -> None:
+    async with open_chat(MANY) as chat, irc_client(chat, "ann", "#a") as ann:
+        many = ",".join(f"!#{number}" for number in range(9))
+        assert commands(await ann.ask(f"LIST {many},!#a")) == ["321", "323"]
+        assert commands(await ann.ask(f"LIST {many},!#x,!#a")) == ["321", "322", "323"]
 
 
 async def test_the_modes_of_a_room() -> None:
@@ -249,6 +263,34 @@ async def test_messages_that_are_refused(line: str, numeric: str) -> None:
         assert refusal.command == numeric
         assert refusal.params[0] == "ann"
         assert await tel.sync() == []
+
+
+async def test_the_rules_of_a_room_count_in_irc(tmp_path: Path) -> None:
+    async with (
+        open_chat(Settings(store=f"sqlite:{tmp_path}/chat.db")) as chat,
+        document_client(chat, nick="web") as web,
+        irc_client(chat, "ann") as ann,
+        irc_client(chat, "bob") as bob,
+    ):
+
+        async def rule(setting: str, value: str) -> None:
+            answer, _ = await web.ask_all("set_room", room="#a", setting=setting, value=value)
+            assert answer["type"] == "ruled", answer
+
+        await web.ask("register", password=PASSWORD)
+        await web.ask("join", room="#a")
+        await web.ask("claim_room", room="#a")
+        await ann.ask("JOIN #a")
+        await rule("join", "accounts")
+        await rule("speak", "voice")
+        await ann.ask()
+        # ERR_INVITEONLYCHAN, ERR_CANNOTSENDTOCHAN and ERR_CHANOPRIVSNEEDED
+        assert commands(await bob.ask("JOIN #a")) == ["473"]
+        assert commands(await ann.ask("PRIVMSG #a :Hi", "NOTICE #a :Hi")) == ["404"]
+        await rule("speak", "all")
+        await rule("topic", "operators")
+        await ann.ask()
+        assert commands(await ann.ask("TOPIC #a :tea")) == ["482"]
 
 
 async def test_requests_of_clients_to_clients_reach_nobody() -> None:

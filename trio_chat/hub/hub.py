@@ -125,7 +125,7 @@ class Hub:
             self._shared = SharedTurns(log, self._collect, deliver, resync, self._folded)
         state.recent.go_by(log, retention(state.settings))
         self._keep_rooms(kept_rooms)
-        state.node, state.log = hooks.node, log.identity
+        state.node, state.log, state.logged = hooks.node, log.identity, log.snapshot
         for entry in undelivered:
             self._collect.turn.add(Pending(entry, Origin()))
         self._heard: dict[type[HubEvent], Callable[[Any], None]] = {

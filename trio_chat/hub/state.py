@@ -23,6 +23,8 @@ from trio_chat.protocol.presence import UNKNOWN
 from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_chat.config.settings import Settings
     from trio_chat.errors import Refused
     from trio_chat.hub.pause import Pause
@@ -131,6 +133,8 @@ class State:
     # The name of the server, and the identity of the room log.
     server_name: str = field(init=False)
     log: str = ""
+    # The log's state of a room.
+    logged: Callable[[str], LoggedRoom] = field(default=lambda _: LoggedRoom())
     # When the chat began, in seconds since 1970, and the most people that were here at once.
     began: float = field(factory=time.time)
     most_people: int = 0
@@ -190,6 +194,11 @@ class State:
         """Return what the person with this casefolded nick says about itself."""
         user = self.nicks.get(nick)
         return UNKNOWN if user is None else user.about
+
+    def topic_set(self, room: str, topic: str) -> tuple[str, float]:
+        """Return the nick of who has set this topic of a room, and when; empty if unknown."""
+        known = self.logged(room)
+        return (known.nick, known.time) if known.topic == topic else ("", 0.0)
 
     def count_refusal(self, refusal: Refused) -> None:
         """Count a refusal, if a limit, a mute or a ban is the reason."""

@@ -50,6 +50,13 @@ class Directory(Protocol):
         """Return what the person with this casefolded nick says about itself."""
         ...
 
+    def topic_set(self, room: str, topic: str) -> tuple[str, float]:
+        """Return the nick of who has set this topic of a room, and when.
+
+        The time is in seconds since 1970. The nick is empty if nobody knows.
+        """
+        ...
+
 
 class _Nobody:
     """A directory without anybody."""
@@ -69,6 +76,10 @@ class _Nobody:
     def called(self, nick: str) -> About:
         del nick
         return UNKNOWN
+
+    def topic_set(self, room: str, topic: str) -> tuple[str, float]:
+        del room, topic
+        return "", 0.0
 
 
 NOBODY_KNOWN: Final[Directory] = _Nobody()

@@ -58,6 +58,9 @@ MOST_TARGETS: Final = 4
 # Rooms of one JOIN or PART, and nicks of one ISON: as many as fit the line, but not without end.
 MOST_NAMES: Final = 50
 MASK_CHARS: Final = 100
+# Characters of a user name and of a real name that are kept (the tokens USERLEN and NAMELEN).
+USER_CHARS: Final = 18
+REAL_CHARS: Final = 128
 
 
 @frozen
@@ -116,6 +119,14 @@ class CommandRow:
 def answer(command: str, *params: str) -> Answer:
     """Make the record of a line to the client; the encoding adds whom it is from and for."""
     return Answer(write(command, *params).encode())
+
+
+def real_name(text: str) -> str:
+    """Return a real name, which shows something. Raises `Refused`."""
+    text = plain(text).strip()
+    if is_blank(text):
+        raise Refused("a real name is required", code=Code.BAD_TEXT)
+    return harmless(text[:REAL_CHARS])
 
 
 def needs_more() -> Refuse:
@@ -302,8 +313,8 @@ def _away(params: Params, context: Context) -> Parts:
 
 
 def _set_name(params: Params, context: Context) -> Parts:
-    limit = context.settings.topic_chars
-    yield _part(lambda name: SetRealName(context.text(name, "real name", limit)), *params)
+    del context
+    yield _part(lambda name: SetRealName(real_name(name)), *params)
 
 
 def _server(params: Params, _: Context) -> Parts:

@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from trio_chat.dialects.irc import capabilities
-from trio_chat.dialects.irc.commands import Params, answer, needs_more
+from trio_chat.dialects.irc.commands import (
+    USER_CHARS,
+    Params,
+    answer,
+    needs_more,
+    real_name,
+)
 from trio_chat.dialects.irc.encoding import encoding_of
 from trio_chat.protocol.commands import Command, Ping, Quit, SwitchEncoding, TakeNick
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.presence import Introduce
-from trio_chat.protocol.text import harmless
+from trio_chat.protocol.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_chat.config.settings import Settings
 
-# Characters of a user name and of a real name that are kept.
-USER_CHARS: Final = 18
-REAL_CHARS: Final = 128
 # The parameters of USER: the user name, two without a meaning by now, and the real name.
 USER_PARAMS: Final = 4
 
@@ -96,10 +99,10 @@ class Registration:
         """Take a user name and a real name."""
         if self.introduced:
             return [answer("462", "You are registered already")]
-        if len(params) < USER_PARAMS or not params[3].strip():
+        if len(params) < USER_PARAMS or is_blank(params[3]):
             return [needs_more()]
         self.user = "".join(char for char in params[0] if char in _USER_NAME)[:USER_CHARS] or "u"
-        self.real = harmless(params[3])[:REAL_CHARS]
+        self.real = real_name(params[3])
         return self._introduce(settings)
 
     def take_password(self, params: Params, _: Settings) -> list[Command]:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_chat.dialects.irc import entries
+from trio_chat.dialects.irc.commands import MASK_CHARS
 from trio_chat.dialects.irc.message import read, write, write_closing
 from trio_chat.dialects.irc.names import channel
 from trio_chat.dialects.irc.people import write_names, write_people
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     Reply: TypeAlias = Callable[[Any, Asked], list[str]]
 
 
+# Masks and numbers in one LIST: each is held against each room.
+MOST_CONDITIONS: Final = 10
+
 # --- rooms ----------------------------------------------------------------------------------------
 
 
@@ -68,7 +72,7 @@ def _welcomed(event: Welcomed, asked: Asked) -> list[str]:
     to, directory = asked.to, asked.directory
     return [
         entries.joined(directory, to.person, to.nick, event.room, asked.capabilities),
-        *([asked.numeric("332", channel(event.room), event.topic)] if event.topic else []),
+        *(_topic(event.room, event.topic, asked) if event.topic else []),
         *write_names(event.room, event.members, asked),
     ]
 
@@ -78,10 +82,15 @@ def _departed(event: Departed, asked: Asked) -> list[str]:
 
 
 def _topic_shown(event: TopicShown, asked: Asked) -> list[str]:
-    name = channel(event.room)
     if event.topic:
-        return [asked.numeric("332", name, event.topic)]
-    return [asked.numeric("331", name, "No topic is set")]
+        return _topic(event.room, event.topic, asked)
+    return [asked.numeric("331", channel(event.room), "No topic is set")]
+
+
+def _topic(room: str, topic: str, asked: Asked) -> list[str]:
+    nick, when = asked.directory.topic_set(room, topic)
+    setter = [asked.numeric("333", channel(room), nick, str(int(when)))] if nick else []
+    return [asked.numeric("332", channel(room), topic), *setter]
 
 
 def _members_listed(event: MembersListed, asked: Asked) -> list[str]:
@@ -91,7 +100,7 @@ def _members_listed(event: MembersListed, asked: Asked) -> list[str]:
 def _rooms_described(event: RoomsDescribed, asked: Asked) -> list[str]:
     if asked.command == "MODE":
         return [asked.numeric("324", channel(room.room), "+n") for room in event.rooms]
-    conditions = asked.param(0, "").split(",")
+    conditions = asked.param(0, "").split(",")[:MOST_CONDITIONS]
     return [
         asked.numeric("321", "Channel", "Users  Name"),
         *(
@@ -121,7 +130,7 @@ def _is_listed(room: RoomShown, conditions: list[str]) -> bool:
 
 
 def _matches(name: str, mask: str) -> bool:
-    return fnmatchcase(name, mask.lower().replace("[", "[[]"))
+    return fnmatchcase(name, mask[:MASK_CHARS].lower().replace("[", "[[]"))
 
 
 # --- the client -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import MOST_TARGETS
+from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.names import ROOM_SIGNS
 from trio_chat.dialects.irc.people import USER_MODES
 
@@ -22,8 +22,8 @@ TOKENS_A_LINE: Final = 13
 _DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
-def tokens(limits: Limits, user_chars: int = 18, line_bytes: int = 8192) -> list[str]:
-    """Return what clients have to know (RPL_ISUPPORT)."""
+def tokens(limits: Limits, line_bytes: int) -> list[str]:
+    """Return the tokens of RPL_ISUPPORT; `line_bytes` is for a line without its end."""
     targets = f"PRIVMSG:{MOST_TARGETS},NOTICE:{MOST_TARGETS},WHOIS:{MOST_TARGETS}"
     return [
         f"AWAYLEN={limits.topic_chars}",
@@ -36,14 +36,14 @@ def tokens(limits: Limits, user_chars: int = 18, line_bytes: int = 8192) -> list
         "ELIST=MNU",
         f"LINELEN={line_bytes + 2}",
         "MODES=1",
-        f"NAMELEN={limits.topic_chars}",
+        f"NAMELEN={REAL_CHARS}",
         f"NETWORK={NETWORK}",
         f"NICKLEN={limits.nick_chars}",
         "PREFIX=(ov)@+",
         "SAFELIST",
         f"TARGMAX={targets},JOIN:,PART:,NAMES:",
         f"TOPICLEN={limits.topic_chars}",
-        f"USERLEN={user_chars}",
+        f"USERLEN={USER_CHARS}",
         "UTF8MAPPING=rfc8265",
         "UTF8ONLY",
         "WHOX",
@@ -71,7 +71,7 @@ def _welcome(event: ServerShown, asked: Asked) -> list[str]:
 
 
 def _supported(event: ServerShown, asked: Asked) -> list[str]:
-    every = tokens(event.limits, line_bytes=event.line_bytes)
+    every = tokens(event.limits, event.line_bytes)
     starts = range(0, len(every), TOKENS_A_LINE)
     return [
         asked.numeric("005", *every[at : at + TOKENS_A_LINE], "are supported by this server")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from fnmatch import translate
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 # People and rooms in one answer, at most. A member of a larger room has got its list with the join.
 MOST_SHOWN: Final = 1_000
+# People whose names are held against a mask, at most, which takes a few milliseconds.
+MOST_LOOKED_AT: Final = 2_000
 
 
 class Presence:
@@ -135,10 +138,10 @@ class Presence:
             return [nicks[n.casefolded] for n in record.names if n.casefolded in nicks]
         # In a mask of IRC a bracket has no meaning of its own.
         matches = re.compile(translate(record.mask.lower().replace("[", "[[]"))).fullmatch
-        near = dict.fromkeys([asker, *(m for room in asker.rooms.values() for m in room.members)])
+        members = (user for room in asker.rooms.values() for user in room.members)
         return (
             user
-            for user in near
+            for user in dict.fromkeys((asker, *islice(members, MOST_LOOKED_AT)))
             if matches(user.nick.lower())
             or matches(user.about.user.lower())
             or matches(user.about.real.lower())
