@@ -91,6 +91,34 @@ async def test_a_client_that_moderates_removes_messages(tmp_path: Path) -> None:
             await bob.remove("bob")
 
 
+async def test_entries_are_pinned_and_reported(tmp_path: Path) -> None:
+    async with (
+        running(f"sqlite:{tmp_path / 'chat.db'}") as (_, port),
+        open_client(url(port), nick="ann") as ann,
+        open_client(url(port), nick="bob") as bob,
+        open_client(url(port), nick="tom") as tom,
+    ):
+        for one in (ann, bob):
+            await one.register(PASSWORD)
+        await ann.join("#go")
+        await ann.claim_room()
+        for one in (bob, tom):
+            await one.join("#go")
+        assert await bob.pinned() is None
+        said = await tom.say("cheap tomatoes")
+        await ann.pin(said.position)
+        assert await bob.pinned() == said
+        await ann.pin(0)
+        assert await bob.pinned() is None
+        await bob.report(f"@{said.position}", "advertising")
+        [report] = await ann.reports()
+        assert (report.nick, report.entry, report.text) == ("tom", said.position, "advertising")
+        await ann.finish_report(report.number)
+        assert await ann.reports() == []
+        with pytest.raises(Refused):
+            await bob.reports()
+
+
 def test_actions_of_an_older_server_are_read() -> None:
     action = {"position": 1, "author": "a.1", "nick": "ann", "text": "x", "time": 1.0}
     shown = parse_event(

@@ -14,14 +14,17 @@ from trio_chat.protocol.events import (
     Held,
     HeldShown,
     Matches,
+    Notice,
+    PinShown,
     Removed,
+    ReportsShown,
     Ruled,
     RulesShown,
 )
 from trio_chat.remote.calls import Calls
 
 if TYPE_CHECKING:
-    from trio_chat.protocol.events import ActionShown
+    from trio_chat.protocol.events import ActionShown, PersistentEntry, Reported
     from trio_chat.remote.socket import Document
 
 
@@ -138,3 +141,24 @@ class ModerationCalls(Calls):
     async def undo(self, action: int, room: str | None = None) -> Ruled:
         """Undo the action with this number."""
         return await self._ask(Ruled, "undo", room=self._room(room), action=action)
+
+    async def pin(self, entry: int, room: str | None = None) -> Ruled:
+        """Pin the entry with this position in a room; 0 pins none."""
+        return await self._ask(Ruled, "pin", room=self._room(room), entry=entry)
+
+    async def pinned(self, room: str | None = None) -> PersistentEntry | None:
+        """Give the pinned entry of a room, if there is one."""
+        entries = (await self._ask(PinShown, "show_pin", room=self._room(room))).entries
+        return entries[0] if entries else None
+
+    async def report(self, target: str, text: str, room: str | None = None) -> None:
+        """Tell the moderators of a room about someone."""
+        await self._ask(Notice, "report", room=self._room(room), target=target, text=text)
+
+    async def reports(self, room: str | None = None) -> list[Reported]:
+        """Give the open reports of a room, oldest first."""
+        return (await self._ask(ReportsShown, "show_reports", room=self._room(room))).reports
+
+    async def finish_report(self, number: int, room: str | None = None) -> None:
+        """End the report with this number."""
+        await self._ask(Notice, "finish_report", room=self._room(room), number=number)
