@@ -16,7 +16,8 @@ import { setUpKeys } from "./keys.js";
 import { drawHeading, drawMembers, drawPlaces } from "./lists.js";
 import { Log } from "./log.js";
 import { Login } from "./login.js";
-import { setUpMenu, toggleMenu } from "./menu.js";
+import { setUpMenu } from "./menu.js";
+import { MessageMenu } from "./message-menu.js";
 import { Keeper, recallLast, recallTab } from "./memory.js";
 import { Moderation } from "./moderation.js";
 import { ModerationDrawer } from "./moderation-drawer.js";
@@ -92,13 +93,14 @@ const accountDialog = new AccountDialog(account, {
 const moderation = new Moderation(session);
 const penalty = new PenaltyDialog(moderation);
 const roomDialog = new RoomDialog(moderation, chat);
+const messageMenu = new MessageMenu({ chat, moderation, penalty, talkTo });
 
 const choose = {
   room: joinRoom,
   person: talkTo,
   entry: goToEntry,
-  menu: openMenu,
-  hasMenu: (author) => !chat.isMine(author) || moderation.has("remove"),
+  menu: (button, place, item) => messageMenu.open(button, place, item),
+  hasMenu: (author) => messageMenu.isOffered(author),
   tell: (nick, text) => composer.say(chat.tell(nick, text), true),
 };
 const log = new Log(chat, choose);
@@ -310,59 +312,6 @@ function send(text) {
   }
 }
 
-// The menu of a message and its author, or of a member, who has no position.
-function openMenu(button, place, { author, nick, position }) {
-  const target = position === undefined ? nick : `@${position}`;
-  const about = { person: author, nick, target, position };
-  const ask = (verb, label, isGrave) => ({ name: verb, label, isGrave, act: () => penalty.open(verb, place, about) });
-  const isMine = chat.isMine(author);
-  const onPerson = [
-    { label: "Message privately", act: () => talkTo(author, nick) },
-    { name: "ignore", label: "Ignore", act: () => ignore(place, about) },
-    { name: "report", label: "Report…", act: () => report(place, about) },
-  ];
-  const onText = [
-    { name: "pin", label: "Pin", act: () => attempt(() => moderation.pin(place, position)) },
-    ask("remove", "Remove…", true),
-  ];
-  const choices = [
-    ...(isMine ? [] : onPerson),
-    ...(isMine && !moderation.moderates(place) ? [{ name: "remove", label: "Remove…", isGrave: true, act: () => askToRemove(place, position) }] : []),
-    ...(moderation.moderates(place) && position !== undefined ? onText : []),
-    ...(moderation.moderates(place) && !isMine ? [ask("mute", "Mute…"), ask("kick", "Kick…"), ask("ban", "Ban…", true)] : []),
-  ];
-  toggleMenu(button, choices.filter(({ name }) => name === undefined || moderation.has(name)));
-}
-
-function ignore(place, { nick, target }) {
-  return attempt(async () => {
-    await moderation.ignore(place, target);
-    chat.note(`You ignore ${nick} from now on. /ignore ${nick} ends that.`);
-  });
-}
-
-function report(place, { nick, target }) {
-  const about = { title: `Report ${nick}`, label: "What is wrong", ok: "Report", maxLength: session.hello.limits.topic_chars };
-  ask(about, async (text) => {
-    await moderation.report(place, target, text);
-    chat.note(`The moderators of ${place.name} have your report about ${nick}.`);
-  });
-}
-
-function askToRemove(place, position) {
-  const about = { title: "Remove your message?", text: "Its text will be gone for everyone, for good.", ok: "Remove" };
-  confirm(about, () => attempt(() => moderation.remove(place, position)));
-}
-
-// Do something, and show in the place why it failed.
-async function attempt(act) {
-  try {
-    await act();
-  } catch (error) {
-    chat.note(sentence(error), "refusal");
-  }
-}
-
 // Do what a command or a button about the account asks for. Within an account, a form to log in makes
 // no sense, and outside of it there is nothing to see.
 function openAccount(what, name = "") {
@@ -530,7 +479,7 @@ function draw() {
   }
   composer.at(place);
   drawPlaces(chat, go);
-  drawMembers(chat, talkTo, moderation.moderates(place) ? openMenu : null);
+  drawMembers(chat, talkTo, moderation.moderates(place) ? choose.menu : null);
   byId("room-button").hidden = !moderation.isOffered(place);
   drawNotices(chat, { again: joinRoom, changed });
   drawHeading(chat);
