@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from documents import document_client
 from irc import IrcClient, commands, irc_client, show
+from people import PASSWORD
 
 from trio_chat import Settings, open_chat
 from trio_chat.testing import line_client
@@ -103,6 +106,25 @@ async def test_whois() -> None:
         assert show(end) == "318 ann BOB End of /WHOIS list"
         # Only the asker itself is told its address.
         assert "338" in commands(await ann.ask("WHOIS ann ann"))
+
+
+async def test_whois_of_a_person_with_several_devices(tmp_path: Path) -> None:
+    async with (
+        open_chat(Settings(store=f"sqlite:{tmp_path}/chat.db")) as chat,
+        irc_client(chat, "ann", "#a", "#b") as ann,
+        document_client(chat, nick="web") as first,
+        document_client(chat) as second,
+    ):
+        await first.ask("register", password=PASSWORD)
+        await first.ask("join", room="#a")
+        await second.ask("login", name="web", password=PASSWORD)
+        await second.ask("join", room="#b")
+        await ann.ask()
+        shown = await ann.shown("WHOIS web")
+        assert "319 ann web #a #b" in shown
+        assert "330 ann web web is logged in as" in shown
+        people = await ann.ask("WHO #b %n")
+        assert [m.params[1] for m in people if m.command == "354"] == ["ann", "web"]
 
 
 async def test_whois_of_nobody() -> None:

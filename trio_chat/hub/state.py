@@ -175,10 +175,10 @@ class State:
     def about(self, person: str) -> About:
         """Return what a person says about itself."""
         user = self.users.get(person)
-        if user is None:
-            account = self.accounts.get(person)
-            return UNKNOWN if account is None else next(iter(account.users)).about
-        return user.about
+        if user is not None:
+            return user.about
+        account = self.accounts.get(person)
+        return UNKNOWN if account is None else account.about
 
     def nick(self, person: str) -> str:
         """Return the nick of a person; empty if nobody has this id."""
@@ -193,7 +193,7 @@ class State:
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
         user = self.nicks.get(nick)
-        return UNKNOWN if user is None else user.about
+        return UNKNOWN if user is None else self.about(user.person)
 
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
         """Return the nick of who has set this topic of a room, and when; empty if unknown."""

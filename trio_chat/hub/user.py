@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN
@@ -54,6 +54,18 @@ class Account:
         self.since = since
         # In the order of their logins.
         self.users: dict[User, None] = {}
+
+    @property
+    def about(self) -> About:
+        """The words of the person: those of the first device that has said any.
+
+        A person is away once all its devices are.
+        """
+        told = [user.about for user in self.users if user.about is not UNKNOWN]
+        if not told:
+            return UNKNOWN
+        away = told[0].away if all(user.about.away for user in self.users) else ""
+        return told[0] if told[0].away == away else evolve(told[0], away=away)
 
 
 def account_of(user: User) -> tuple[str, float]:

@@ -148,18 +148,21 @@ class Presence:
         )
 
     def _person(self, asker: User, user: User) -> presence.PersonShown:
-        is_asker = user.person == asker.person
-        session = user.session
+        devices = [user, *user.others]
+        here = [one for one in devices if one.session is not None]
+        links = [one.session.link for one in devices if one.session is not None]
+        rooms = dict.fromkeys(name for one in devices for name in one.rooms)
+        own = asker.session if user.person == asker.person else None
         return presence.PersonShown(
             user.person,
             user.nick,
-            user.about,
+            self._state.about(user.person),
             account="" if user.account is None else user.nick,
-            rooms=[name for name in user.rooms if name in asker.rooms],
-            since=user.since,
-            idle=-1.0 if session is None else perf_counter() - user.heard,
-            tls=session is not None and session.link.tls,
-            address=session.link.address if is_asker and session is not None else "",
+            rooms=[name for name in rooms if name in asker.rooms],
+            since=min(one.since for one in devices),
+            idle=perf_counter() - max(one.heard for one in here) if here else -1.0,
+            tls=bool(links) and all(link.tls for link in links),
+            address="" if own is None else own.link.address,
         )
 
     def _describe_rooms(self, session: Session, record: presence.DescribeRooms) -> None:
