@@ -922,6 +922,8 @@ async def play(rounds: list[Round], keep: Retention, file: Sqlite, clock) -> Non
             if one.reopened:
                 await stack.aclose()
                 log = await stack.enter_async_context(file.open(keep))
+                # A room's past counts until the process ends, even if later entries push it out.
+                memory = MemoryLog.restored(keep, memory.histories())
             log.retain(keep)  # so that it is looked through for what is too old
             await file.settled(log)
             await compare(memory, log, one)
