@@ -16,6 +16,7 @@ from trio_chat.dialects.documents import (
     ID_CHARS,
     IDENTIFIED,
     NOTICE,
+    REASON,
     TYPES,
     field_names,
 )
@@ -68,8 +69,8 @@ def properties(kind: type) -> Iterator[tuple[str, Schema]]:
 
 
 def optional(kind: type) -> Schema:
-    notice = {NOTICE: value(bool)} if kind is events.Said else {}
-    return {name: value(str) for name in IDENTIFIED.get(kind, ())} | notice
+    others = {events.Said: {NOTICE: value(bool)}, events.Left: {REASON: value(str)}}
+    return {name: value(str) for name in IDENTIFIED.get(kind, ())} | others.get(kind, {})
 
 
 def value(hint: object) -> Schema:

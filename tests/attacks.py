@@ -39,7 +39,7 @@ FROM_OTHERS = re.compile(
     r"|> \* (?P<acted>\S+) .*"
     r"|> (?P<told>\S+) \(to you\): .*"
     r"|> (?P<joined>\S+) joined the room"
-    r"|> (?P<left>\S+) has left the room"
+    r"|> (?P<left>\S+) has left the room(?: \(.*\))?"
     r"|> (?P<old>\S+) is now known as (?P<new>\S+)"
     r"|> topic of #a: (?P<topic>.*)"
 )
@@ -133,7 +133,8 @@ def as_line(document: dict) -> str:
             check_text(value)
         if name in ("nick", "old"):
             check_nick(value)
-    return DOCUMENTS_FROM_OTHERS[document["type"]].format(**document)
+    reason = f" ({document['reason']})" if "reason" in document else ""
+    return DOCUMENTS_FROM_OTHERS[document["type"]].format(**document) + reason
 
 
 async def attack(data: list[bytes], settings: Settings, start: bytes) -> None:

@@ -127,7 +127,7 @@ def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
         wee.sees("#tea", f"telnet {turn}")
         if turn == "before":
             daemon.upgraded()
-    irssi.enters("/quit")
-    tel.hears("> ann has left the room")
-    wee.sees("#tea", "ann (")
+    irssi.enters("/quit good night")
+    tel.hears("> ann has left the room (good night)")
+    wee.sees("#tea", "Quit: good night")
     irssi.terminal.close()

@@ -60,11 +60,11 @@ async def test_several_rooms_and_those_without_a_hash() -> None:
         await tel.sync()
         assert await ann.shown() == ["tel PRIVMSG &general Hi"]
         assert await ann.shown("PART #b,&general :bye", "PART #b") == [
-            "ann PART #b",
-            "ann PART &general",
+            "ann PART #b bye",
+            "ann PART &general bye",
             "442 ann #b you are not in that room",
         ]
-        assert await tel.sync() == ["> ann has left the room"]
+        assert await tel.sync() == ["> ann has left the room (bye)"]
         assert await ann.shown("JOIN 0") == ["ann PART &x:y"]
 
 
@@ -287,6 +287,11 @@ async def test_the_rules_of_a_room_count_in_irc(tmp_path: Path) -> None:
         # ERR_INVITEONLYCHAN, ERR_CANNOTSENDTOCHAN and ERR_CHANOPRIVSNEEDED
         assert commands(await bob.ask("JOIN #a")) == ["473"]
         assert commands(await ann.ask("PRIVMSG #a :Hi", "NOTICE #a :Hi")) == ["404"]
+        await ann.ask("PART #a :Hi")
+        [left] = [event for event in await web.sync() if event["type"] == "left"]
+        assert "reason" not in left
+        await rule("join", "all")
+        await ann.ask("JOIN #a")
         await rule("speak", "all")
         await rule("topic", "operators")
         await ann.ask()
@@ -351,8 +356,63 @@ async def test_who_leaves_the_chat_quits_once() -> None:
             await ann.ask()
             await bob.ask("JOIN #b")
         *_, last = await ann.ask()
-        assert show(last) == "bob QUIT"
+        assert show(last) == "bob QUIT Quit:"
         assert last.source == source
+
+
+async def test_who_leaves_may_say_why() -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        document_client(chat, nick="web", rooms=("#a",)) as web,
+        irc_client(chat, "ann", "#a") as ann,
+    ):
+        async with irc_client(chat, "bob", "#a") as bob:
+            for client in (tel, web):
+                await client.sync()
+            await ann.ask()
+            assert await bob.shown("PART #a :off to \x02tea") == ["bob PART #a off to tea"]
+            await bob.ask("JOIN #a")
+            await bob.send("QUIT :good night")
+            assert await bob.rest() == ["ERROR :Closing Link: you have quit"]
+        assert await ann.shown() == [
+            "bob PART #a off to tea",
+            "bob JOIN #a",
+            "bob QUIT Quit: good night",
+        ]
+        assert await tel.sync() == [
+            "> bob has left the room (off to tea)",
+            "> bob joined the room",
+            "> bob has left the room (good night)",
+        ]
+        left = [event.get("reason") for event in await web.sync() if event["type"] == "left"]
+        assert left == ["off to tea", "good night"]
+
+
+@pytest.mark.parametrize("line", ["PART #a :\x1b[31m", "PART #a : ", "PART #a :" + "x" * 301])
+async def test_a_reason_that_cannot_be_shown_is_left_out(line: str) -> None:
+    async with (
+        open_chat() as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        irc_client(chat, "ann", "#a") as ann,
+    ):
+        await tel.sync()
+        await ann.ask(line)
+        assert await tel.sync() == ["> ann has left the room"]
+
+
+async def test_no_reason_is_a_way_around_the_hook_for_messages() -> None:
+    async with (
+        open_chat(before_say=lambda draft: draft.text) as chat,
+        line_client(chat, nick="tel", room="#a") as tel,
+        irc_client(chat, "ann", "#a") as ann,
+    ):
+        await tel.sync()
+        await ann.ask("PART #a :buy now", "JOIN #a")
+        await ann.send("QUIT :buy now")
+        await ann.rest()
+        left = "> ann has left the room"
+        assert await tel.sync() == [left, "> ann joined the room", left]
 
 
 async def test_people_without_a_nick_are_told_apart() -> None:

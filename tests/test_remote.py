@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import ssl
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from trio_chat import (
     Missed,
     NoConnection,
     Notice,
+    Noticed,
     Refused,
     Said,
     Settings,
@@ -29,10 +31,12 @@ from trio_chat import (
     custom,
     open_chat,
 )
+from trio_chat.dialects import documents
 from trio_chat.hub import searches
 from trio_chat.protocol.events import Acted, MembersListed, Renamed, Welcomed
 from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
 from trio_chat.remote.inbox import Inbox
+from trio_chat.remote.parse import MalformedDocument, parse_event
 from trio_chat.roomlog import memory
 from trio_chat.roomlog.memory import MemoryLog
 
@@ -736,3 +740,26 @@ async def test_over_tls():
             async with open_client(f"wss://localhost:{port}/ws"):
                 pass
         nursery.cancel_scope.cancel()
+
+
+# --- fields that documents have only at times -----------------------------------------------------
+
+
+def test_a_document_may_say_that_a_message_is_a_notice() -> None:
+    said = {"type": "said", "room": "#a", "author": "x", "nick": "ann", "text": "Hi"}
+    document = said | {"position": 1, "time": 1.0}
+    assert parse_event(document) == Said("#a", "x", "ann", "Hi", 1, 1.0)
+    noticed = parse_event(document | {"notice": True})
+    assert type(noticed) is Noticed
+    assert parse_event(json.loads(documents.write(noticed))) == noticed
+    assert type(parse_event(document | {"notice": "yes"})) is Said
+
+
+def test_a_document_may_say_why_somebody_has_left() -> None:
+    document = {"type": "left", "room": "#a", "author": "x", "nick": "ann"}
+    assert parse_event(document) == Left("#a", "x", "ann")
+    left = parse_event(document | {"reason": "bye"})
+    assert left == Left("#a", "x", "ann", "bye")
+    assert json.loads(documents.write(left)) == document | {"reason": "bye"}
+    with pytest.raises(MalformedDocument):
+        parse_event(document | {"reason": 1})

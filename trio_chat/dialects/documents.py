@@ -65,13 +65,15 @@ ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 
 # Texts that these events have beside the fields of their records, once a member logs in or out.
 IDENTIFIED: Final[dict[type, tuple[str, ...]]] = {Joined: ("was", "was_called"), Left: ("now",)}
+# The field of a `Left` that has its own words about it. It is in documents only if there are any.
+REASON: Final = "reason"
 # In documents, a `Noticed` has the type of a `Said`, and this field, which is true.
 NOTICE: Final = "notice"
 # Fields of events that are for the log or the hub, and in no document.
 LEFT_OUT: Final[dict[type, frozenset[str]]] = {
     **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound"})),
     Held: frozenset({"networks", "message"}),
-    Left: frozenset({"gone", "user"}),
+    Left: frozenset({"gone", "user", REASON}),
     NickTaken: frozenset({"old"}),
     Refusal: frozenset({"room"}),
 }
@@ -100,6 +102,8 @@ def write(event: Event) -> str:
         )
     if isinstance(event, LabelledEvent):
         return f'{{"id":{_encode(event.id)},{write(event.event)[1:]}'
+    if isinstance(event, Left) and event.reason:
+        return _encode({**cast("dict[str, object]", _plain(event)), REASON: event.reason})
     return _encode(_plain(event))
 
 

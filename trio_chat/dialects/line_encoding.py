@@ -258,7 +258,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",
     Removed: _removed,
     Joined: lambda e: f"> {e.nick} joined the room",
-    Left: lambda e: f"> {e.nick} has left the room",
+    Left: lambda e: f"> {e.nick} has left the room{f' ({e.reason})' if e.reason else ''}",
     Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
     Identified: _identified,
     TellSent: _tell_sent,

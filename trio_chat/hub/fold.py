@@ -169,7 +169,7 @@ class Fold:
             return []
         if user is None:  # a client of the process before this one
             return [(room, Left(room.name, entry.author, entry.nick))]
-        shown: Shown = self._leave(user, room) if user in room.members else []
+        shown: Shown = self._leave(user, room, entry.words) if user in room.members else []
         self._forget_if_unknown(user)
         return shown
 
@@ -180,7 +180,7 @@ class Fold:
         shown = [
             item
             for room in list(user.rooms.values())
-            for item in self._leave(user, room, gone=True)
+            for item in self._leave(user, room, entry.words, gone=True)
         ]
         self._log_out(user)
         self._state.ignored.pop(user.id, None)
@@ -288,7 +288,7 @@ class Fold:
         else:
             self._state.expiring.pop(user, None)
 
-    def _leave(self, user: User, room: Room, *, gone: bool = False) -> Shown:
+    def _leave(self, user: User, room: Room, words: str = "", *, gone: bool = False) -> Shown:
         """Remove a user from a room, and from the sessions that hear it."""
         has_left = room.leave(user)
         if user.session is not None:
@@ -296,7 +296,7 @@ class Fold:
         del user.rooms[room.name]
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         self._let_go(room)
-        left = Left(room.name, user.person, user.nick, gone, user.about.user)
+        left = Left(room.name, user.person, user.nick, words, gone, user.about.user)
         return [(room, left)] if has_left else []
 
     def _make(self, name: str, shown: str) -> Room:

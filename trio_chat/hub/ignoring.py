@@ -20,6 +20,7 @@ from trio_chat.protocol.events import (
     Answered,
     EntriesShown,
     LabelledEvent,
+    Left,
     Said,
     Told,
 )
@@ -78,6 +79,8 @@ class Selective:
             return self._entry(event) or NOTHING
         if isinstance(event, Told):
             return NOTHING if event.author in self._ignored else event
+        if isinstance(event, Left) and event.author in self._ignored:
+            return evolve(event, reason="")
         if isinstance(event, EntriesShown):
             entries = [self._entry(entry) for entry in event.entries]
             return evolve(event, entries=[entry for entry in entries if entry is not None])

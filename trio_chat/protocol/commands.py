@@ -93,9 +93,10 @@ class Join:
 
 @define
 class Leave:
-    """Leave a room."""
+    """Leave a room; `reason` is for its members."""
 
     room: str | None = None
+    reason: str = ""
 
 
 @define
@@ -155,7 +156,9 @@ class Ping:
 
 @define
 class Quit:
-    """Say goodbye and end the connection."""
+    """Say goodbye and end the connection; `reason` is for the members of the client's rooms."""
+
+    reason: str = ""
 
 
 @define(frozen=True)

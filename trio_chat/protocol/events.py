@@ -192,12 +192,14 @@ class Joined:
 class Left:
     """A client left a room, or its connection ended.
 
-    It is `gone` if it has left all rooms at once, and `user` is its user name. Only IRC shows them.
+    `reason` has its own words about that, mostly none. It is `gone` if it has left all rooms at
+    once, and `user` is its user name. Only IRC shows these two.
     """
 
     room: str
     author: str
     nick: str
+    reason: str = ""
     gone: bool = field(default=False, eq=False)
     user: str = field(default="", eq=False)
 
@@ -277,20 +279,25 @@ class Entered:
 
 @define
 class Exited:
-    """A client left one room."""
+    """A client left one room; `words` are its own about that."""
 
     author: str
     nick: str
     room: str
+    words: str = ""
 
 
 @define
 class Gone:
-    """A client left the chat and all its rooms; its nick is free."""
+    """A client left the chat and all its rooms; its nick is free.
+
+    `reason` is for the log, and `words` are its own about that.
+    """
 
     author: str
     nick: str
     reason: str = ""
+    words: str = ""
 
 
 @define

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin, get_ty
 
 from attrs import has
 
-from trio_chat.dialects.documents import NOTICE, TYPES, field_names
+from trio_chat.dialects.documents import NOTICE, REASON, TYPES, field_names
 from trio_chat.errors import Code
 from trio_chat.protocol import events
 
@@ -56,7 +56,10 @@ def parse_event(document: Mapping[str, object]) -> Event | None:
         return _identified(document)
     if kind is events.Left and "now" in document:
         return None  # the document after it says the rest
-    return cast("Event", _record(kind, document))
+    event = cast("Event", _record(kind, document))
+    if isinstance(event, events.Left) and REASON in document:
+        event.reason = str(_value(kind, str, document[REASON]))
+    return event
 
 
 def _identified(joined: Mapping[str, object]) -> Event:

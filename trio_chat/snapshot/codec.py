@@ -90,6 +90,13 @@ NEWS: Final = (
     *(commands.MakeReport, commands.ShowReports, commands.FinishReport),
 )
 
+# Fields that an earlier version does not know, with the values that say nothing.
+ADDED: Final[dict[type, dict[str, Any]]] = {
+    commands.Tell: {"notice": False},
+    commands.Leave: {"reason": ""},
+    commands.Quit: {"reason": ""},
+}
+
 # Of a value that is wrong, characters that are repeated.
 MOST_SHOWN: Final = 40
 
@@ -166,8 +173,10 @@ def _known_before(record: QueuedRecord) -> QueuedRecord:
     if isinstance(record, commands.Tell) and record.client is not None:
         # Without its client id, the message could reach a namesake.
         return commands.Refuse("not sent: please try again", Code.UNREACHABLE)
-    if isinstance(record, commands.Tell):
-        return attrs.evolve(record, notice=False)
+    if (without := ADDED.get(type(record))) is not None:
+        older: Any = record
+        before: QueuedRecord = attrs.evolve(older, **without)
+        return before
     if isinstance(record, NEWS):
         return commands.Refuse("not done: please try again", Code.UNREACHABLE)
     return record

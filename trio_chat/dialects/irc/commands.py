@@ -95,6 +95,13 @@ class Context:
         """Return the text of a message. Raises `Refused`."""
         return self.text(text, "message", self.settings.message_chars)
 
+    def words(self, params: Params) -> str:
+        """Return a reason for leaving, or nothing if there is none that could be shown."""
+        try:
+            return self.text(params[0], "reason", self.settings.topic_chars) if params else ""
+        except Refused:
+            return ""
+
     def say(self, params: Params) -> Command | None:
         """Return the record of a message to one room; `None` if it is for anything else."""
         if len(params) != _TO_SOMEBODY or not names.is_channel(params[0]):
@@ -176,8 +183,9 @@ def _join(params: Params, context: Context) -> Parts:
 
 
 def _leave(params: Params, context: Context) -> Parts:
+    words = context.words(params[1:])
     for channel in _each(params[0]):
-        yield _part(lambda name: Leave(context.room(name)), channel, *params[1:])
+        yield _part(lambda name: Leave(context.room(name), words), channel, *params[1:])
 
 
 def _topic(params: Params, context: Context) -> Parts:

@@ -81,8 +81,10 @@ def _joined(event: Joined, directory: Directory, capabilities: Collection[str], 
 def _left(event: Left, directory: Directory, _: Collection[str], __: object) -> Lines:
     author = source(directory, event.author, event.nick, event.user)
     if event.gone:
-        return [f":{author} QUIT :{END}"]
-    return [write("PART", channel(event.room), source=author)]
+        # With nothing before it, a reason could look like one of the server's.
+        return [write("QUIT", f"Quit: {event.reason}".rstrip(), source=author)]
+    reason = (event.reason,) if event.reason else ()
+    return [write("PART", channel(event.room), *reason, source=author)]
 
 
 def renamed(directory: Directory, person: str, old: str, nick: str) -> str:

@@ -15,6 +15,7 @@ from attrs import define, evolve, field
 from trio_chat.dialects import PART_OF_LINE
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
+from trio_chat.dialects.irc.formatting import plain
 from trio_chat.dialects.irc.message import Message, read, write
 from trio_chat.dialects.irc.registration import Registration
 from trio_chat.errors import Code, Refused
@@ -207,7 +208,7 @@ class IrcDialect:
         flags = dict.fromkeys(
             sorted(self._kept.registration.capabilities & capabilities.REPLIES), ""
         )
-        shown = (harmless(param) for param in params)
+        shown = (harmless(plain(param)) for param in params)
         return LabelledCommand(
             record, write(harmless(command), *shown, tags={**tags, **flags}).rstrip()
         )

@@ -13,6 +13,7 @@ from attrs import define
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.commands import (
     USER_CHARS,
+    Context,
     Params,
     answer,
     needs_more,
@@ -128,9 +129,9 @@ class Registration:
         """Let the hub know that the client is there."""
         return [Ping()]
 
-    def quit(self, _: Params, __: Settings) -> list[Command]:
+    def quit(self, params: Params, settings: Settings) -> list[Command]:
         """Leave the chat."""
-        return [Quit()]
+        return [Quit(Context(settings).words(params))]
 
 
 _COMMANDS: Final[dict[str, Callable[[Registration, Params, Settings], list[Command]]]] = {

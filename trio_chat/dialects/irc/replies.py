@@ -78,7 +78,8 @@ def _welcomed(event: Welcomed, asked: Asked) -> list[str]:
 
 
 def _departed(event: Departed, asked: Asked) -> list[str]:
-    return [write("PART", channel(event.room), source=asked.source)]
+    reason = asked.message.params[1:2] if asked.command == "PART" else ()
+    return [write("PART", channel(event.room), *reason, source=asked.source)]
 
 
 def _topic_shown(event: TopicShown, asked: Asked) -> list[str]:

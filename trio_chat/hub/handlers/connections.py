@@ -174,8 +174,10 @@ class Connections:
     def _disconnected(self, session: Session, record: commands.Disconnected) -> None:
         self.close(session, record.reason, for_good=record.for_good)
 
-    def _quit(self, session: Session, _: commands.Quit) -> None:
-        self.close(session, "quit", for_good=True, farewell=events.Goodbye())
+    def _quit(self, session: Session, record: commands.Quit) -> None:
+        words = self._hooks.words(session.user, self._state, record.reason)
+        farewell = events.Goodbye()
+        self.close(session, "quit", for_good=True, farewell=farewell, words=words)
 
     def close(
         self,
@@ -185,11 +187,13 @@ class Connections:
         broken: bool = False,
         for_good: bool = False,
         farewell: events.Event | None = None,
+        words: str = "",
     ) -> None:
         """End a session. Its output is still sent, followed by the `farewell`.
 
-        `reason` is for the log. `broken` means that nothing can be sent. The user leaves the chat.
-        But unless this is `for_good`, a user that can resume is detached for the grace period.
+        `reason` is for the log, and `words` for the members of its rooms. `broken` means that
+        nothing can be sent. The user leaves the chat. But unless this is `for_good`, a user that
+        can resume is detached for the grace period.
         """
         if broken:
             session.link.discard()
@@ -200,7 +204,7 @@ class Connections:
             if may_return and self._resumption.detach(session):
                 self._note_detached(session.user)
             else:
-                self.end_user(session.user, reason, farewell)
+                self.end_user(session.user, reason, farewell, words)
         if broken:
             self._state.release(session)
 
@@ -233,7 +237,13 @@ class Connections:
             inbox.abandon(session.queue)
             session.queue.clear()
 
-    def end_user(self, user: User, reason: str, farewell: events.Event | None = None) -> None:
+    def end_user(
+        self,
+        user: User,
+        reason: str,
+        farewell: events.Event | None = None,
+        words: str = "",
+    ) -> None:
         """Draft that a user leaves the chat. Its rooms are told once the log has it."""
         if user.leaving:
             return
@@ -246,7 +256,7 @@ class Connections:
             )
         session = user.session
         if self._collect.is_known(user):
-            self._collect.draft_gone(user, events.Gone(user.id, user.nick, reason), farewell)
+            self._collect.draft_gone(user, events.Gone(user.id, user.nick, reason, words), farewell)
             return
         self._state.users.pop(user.id, None)
         if session is not None:

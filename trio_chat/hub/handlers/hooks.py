@@ -19,6 +19,8 @@ from trio_chat.protocol.text import clean_text, is_blank
 
 if TYPE_CHECKING:
     from trio_chat.hub.session import Session
+    from trio_chat.hub.state import State
+    from trio_chat.hub.user import User
 
 logger = logging.getLogger("trio_chat")
 
@@ -47,6 +49,14 @@ class Hooks:
         if (hook := self.before_say) is None:
             return draft.text
         return _ask("before_say", draft.author, lambda: _text(hook(draft)))
+
+    def words(self, user: User, state: State, words: str) -> str:
+        """Return a client's own words about its leaving, or nothing where messages are checked.
+
+        Those who may say nothing, and texts that nobody would let pass, come in no other way.
+        """
+        checked = user.ruled or state.words is not None or self.before_say is not None
+        return "" if checked else words
 
     def join(self, session: Session, room: str) -> None:
         """Raise `Refused` if the client may not join a room."""

@@ -123,7 +123,8 @@ class Rooms:
 
     def _leave(self, session: Session, record: commands.Leave) -> None:
         user, room = session.user, room_meant(session.user, record.room)
-        draft = events.Exited(user.id, user.nick, room.name)
+        words = self._hooks.words(user, self._state, record.reason)
+        draft = events.Exited(user.id, user.nick, room.name, words)
         self._collect.claim(session, draft, events.Departed(room.name, room.shown))
 
     def _leave_rooms(self, session: Session, _: LeaveRooms) -> None:

@@ -194,10 +194,10 @@ def wire(entry: Claim | Told) -> str:
             items += (entry.expires, entry.displaced)
         case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
             items = ["J", user, nick, room, shown, leaving]
-        case Exited(author=user, nick=nick, room=room):
-            items = ["L", user, nick, room]
-        case Gone(author=user, nick=nick, reason=reason):
-            items = ["G", user, nick, reason]
+        case Exited(author=user, nick=nick, room=room, words=words):
+            items = ["L", user, nick, room, words]
+        case Gone(author=user, nick=nick, reason=reason, words=words):
+            items = ["G", user, nick, reason, words]
         case Moved(author=user, nick=nick):
             items = ["M", user, nick]
         case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
@@ -219,10 +219,10 @@ def from_wire(data: bytes) -> Claim | Told | None:
             entry = PersonChanged(user, old, person, name, since, tuple(displaced), expires=expires)
         case ["J", user, nick, room, shown, leaving, *_]:
             entry = Entered(user, nick, room, shown, leaving)
-        case ["L", user, nick, room, *_]:
-            entry = Exited(user, nick, room)
-        case ["G", user, nick, reason, *_]:
-            entry = Gone(user, nick, reason)
+        case ["L", user, nick, room, *more]:
+            entry = Exited(user, nick, room, *more[:1])
+        case ["G", user, nick, reason, *more]:
+            entry = Gone(user, nick, reason, *more[:1])
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
         case ["P", to, author, nick, text, *more]:
