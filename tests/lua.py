@@ -170,7 +170,7 @@ class Caller:
 
     async def register(self, epoch: str, old: str = "", *kept: str, lease: int = LEASE):
         self.epoch, self.seq = epoch, 0
-        about = (self.name, epoch, old, lease, SCHEMA, "identity")
+        about = (self.name, epoch, old, lease, SCHEMA, "identity", "secret")
         return await self.run(scripts.REGISTER, *about, *kept)
 
     async def turn(self, *operations: Operation, script: scripts.Script = scripts.TURN):

@@ -269,6 +269,10 @@ class NodeLog:
     def identity(self) -> str:
         return self.engine.log.identity
 
+    @property
+    def secret(self) -> str:
+        return self.engine.log.secret
+
     def snapshot(self, room: str) -> LoggedRoom:
         return self._rooms.get(room, LoggedRoom())
 

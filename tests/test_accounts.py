@@ -278,4 +278,3 @@ async def test_a_store_in_memory_keeps_no_accounts(tmp_path: Path) -> None:
     async with open_chat(settings) as chat, document_client(chat, nick="john") as john:
         answer = await john.ask("register", password=PASSWORD)
         assert answer["code"] == "unknown_command"
-    assert not list(tmp_path.glob("a.people*"))

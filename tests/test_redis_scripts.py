@@ -255,7 +255,7 @@ async def test_a_registration_whose_answer_was_lost_gives_the_same_answer(nodes)
     first = await a.register("a2", "a1")
     assert first[:4] == ["OK", 1, 1, [1, 0, [["0", "", "", "", "", "0", ""]]]]
     assert await a.register("a2", "a1") == first
-    assert await a.register("a3", "a2") == ["OK", 1, 0, "", first[4]]
+    assert await a.register("a3", "a2") == ["OK", 1, 0, "", *first[4:]]
     assert about == (1, 1)
     assert (await b.register("b2", "b1"))[1:4] == [1, 0, ""]
 
@@ -342,13 +342,15 @@ async def test_a_successor_goes_on(keys, nodes):
     a, _, _ = nodes
     await a.turn(join("u1", "#a"), join("u2", "#a"))
     await a.turn(nick("u1", "jack"))
-    word, _, users, _ = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA)
+    word, _, _, users, _ = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA, "other")
     assert (word, sorted(users)) == ("OK", ["u1", "u2"])
-    assert (await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA))[0] == "OK"  # tried again
+    assert (await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA, "other"))[
+        0
+    ] == "OK"  # tried again
     assert await a.turn(say("#a", "x")) == ["FENCED"]
     a.epoch, a.seq = "a2", 0
     assert (await a.turn(say("#a", "x")))[0][0] == 1
-    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA) == ["FENCED"]
+    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA, "other") == ["FENCED"]
 
 
 # --- announcing -----------------------------------------------------------------------------------
@@ -778,10 +780,11 @@ async def test_a_successor_gets_the_users_of_its_node_however_many(keys, nodes):
     for begin in range(0, 9_000, 300):
         await a.turn(*(join(f"u{number}", "#a") for number in range(begin, begin + 300)))
     await b.turn(join("other", "#a"))
-    word, identity, users, _ = await a.run(scripts.ADOPT, "a", "a2", "a1", GRACE, SCHEMA)
-    assert (word, identity) == ("OK", await keys.ask("GET", "id"))
+    about = ("a2", "a1", GRACE, SCHEMA, "other")
+    word, identity, secret, users, _ = await a.run(scripts.ADOPT, "a", *about)
+    assert (word, identity, secret) == ("OK", await keys.ask("GET", "id"), "secret")
     assert sorted(users) == sorted(f"u{number}" for number in range(9_000))
-    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA) == ["FENCED"]
+    assert await a.run(scripts.ADOPT, "a", "a3", "a1", GRACE, SCHEMA, "other") == ["FENCED"]
 
 
 # --- accounts -------------------------------------------------------------------------------------
@@ -839,11 +842,11 @@ async def test_logins_wait_until_all_nodes_understand_them(keys, nodes):
     await keys.ask("HDEL", "node:b", "v")  # as an older version leaves it
     assert await a.turn(login("u1", "a.j", "john"), login("u1", "", "")) == [-2, []]
     assert await keys.ask("GET", "schema") == "1"
-    await b.run(scripts.ADOPT, "b", "b2", "b1", LEASE, SCHEMA)
+    await b.run(scripts.ADOPT, "b", "b2", "b1", LEASE, SCHEMA, "other")
     assert await a.turn(login("u1", "a.j", "john")) == [[]]
     assert await keys.ask("GET", "schema") == "2"
     older = Caller(keys, "d")
-    about = ("d", "d1", "", LEASE, 1, "identity")
+    about = ("d", "d1", "", LEASE, 1, "identity", "secret")
     assert await older.run(scripts.REGISTER, *about) == ["SCHEMA", 2]
 
 

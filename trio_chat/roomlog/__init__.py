@@ -176,6 +176,14 @@ class RoomLog(Protocol):
         """The log's name. Positions from logs with different names cannot be compared."""
         ...
 
+    @property
+    def secret(self) -> str:
+        """A random text for tags of networks, which stays with the log. No client is shown it.
+
+        It is empty for a log in a file, as copies of that are to tell nothing of networks.
+        """
+        ...
+
     def snapshot(self, room: str) -> LoggedRoom:
         """Return the state of a room after everything appended so far. Never blocks."""
         ...

@@ -59,6 +59,7 @@ class MemoryLog:
     _forgotten: int = field(default=0, init=False)
     _shelf: MemoryShelf = field(factory=MemoryShelf, init=False)
     _identity: str = field(factory=lambda: secrets.token_urlsafe(12), init=False)
+    _secret: str = field(factory=lambda: secrets.token_urlsafe(32), init=False, repr=False)
     commits: Commits = field(factory=Commits, init=False)
     claims: Claims = field(init=False)
     lock: None = field(default=None, init=False)
@@ -73,8 +74,9 @@ class MemoryLog:
         log = cls(retention)
         log._forgotten = snapshot.forgotten
         log._shelf = MemoryShelf(snapshot.held, snapshot.last_held)
-        # Versions without identities send none.
+        # Some versions send no identity, or no secret.
         log._identity = snapshot.log or log._identity
+        log._secret = snapshot.secret or log._secret
         for history in snapshot.rooms:
             if history.entries:
                 history.newest = max(history.newest, milliseconds(history.entries[-1].time))
@@ -95,7 +97,9 @@ class MemoryLog:
         rooms = [self._histories[room] for room in self._ranks.in_order()]
         self._shelf.expire(now() / 1000)
         held, last = self._shelf.all(), self._shelf.last
-        return HistoriesSnapshot(rooms, self._forgotten, self._identity, held=held, last_held=last)
+        return HistoriesSnapshot(
+            rooms, self._forgotten, self._identity, held=held, last_held=last, secret=self._secret
+        )
 
     async def check(self) -> None:
         """Do nothing: the log is handed over as plain data."""
@@ -117,6 +121,11 @@ class MemoryLog:
     def identity(self) -> str:
         """The log's name; see `RoomLog.identity`."""
         return self._identity
+
+    @property
+    def secret(self) -> str:
+        """The log's secret; see `RoomLog.secret`."""
+        return self._secret
 
     def snapshot(self, room: str) -> LoggedRoom:
         """Return the state of a room at this moment."""

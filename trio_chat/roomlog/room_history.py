@@ -142,3 +142,4 @@ class HistoriesSnapshot:
     # The messages that wait for a moderator, and the last number that one has got.
     held: list[Waiting] = field(factory=list)
     last_held: int = 0
+    secret: str = field(default="", repr=False)

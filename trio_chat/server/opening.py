@@ -106,9 +106,7 @@ async def open_chat(
         readiness = unused.enter_context(open_readiness())
         async with (
             _open_log(settings, handover) as log,
-            _open_people(
-                settings, handed_over=handover.lock is not None, elsewhere=elsewhere
-            ) as people,
+            _open_people(settings, handed_over=handover.lock is not None) as beside,
             trio.open_nursery() as nursery,
         ):
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
@@ -116,9 +114,9 @@ async def open_chat(
             restore.state.counts.upgrades += predecessor is not None
             restore.state.greeting = files.greeting
             restore.state.words = files.words
-            restore.state.people = people
-            # Without accounts, the key is what a successor has, too.
-            own = Tags(Marks(log.identity.encode())) if people is None else people.tags
+            if settings.keeps_accounts and not elsewhere:
+                restore.state.people = beside
+            own = Tags(Marks(log.secret.encode())) if beside is None else beside.tags
             restore.state.tags = own
             restore.state.authority = _authority(settings, files, authenticate)
             restore.state.operators = settings.operator_keys()
@@ -196,9 +194,10 @@ async def _open_log(
 
 @asynccontextmanager
 async def _open_people(
-    settings: Settings, *, handed_over: bool, elsewhere: bool
+    settings: Settings, *, handed_over: bool
 ) -> AsyncGenerator[People | None, None]:
-    if elsewhere or not settings.keeps_accounts:
+    """Open the file beside the rooms. Even without accounts it has the key of networks' tags."""
+    if not settings.store.startswith(SQLITE):
         yield None
         return
     path = people_path(Path(settings.store.removeprefix(SQLITE)))

@@ -154,7 +154,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
         attrs.evolve(room, bytes=0, entries=deque(map(_entry_before, room.entries)))
         for room in histories.rooms
     ]
-    state.histories = attrs.evolve(histories, rooms=rooms, held=[], last_held=0)
+    state.histories = attrs.evolve(histories, rooms=rooms, held=[], last_held=0, secret="")
 
 
 def _entry_before(entry: PersistentEntry) -> PersistentEntry:

@@ -94,6 +94,11 @@ class RedisLog:
         return self.node.identity
 
     @property
+    def secret(self) -> str:
+        """The log's secret, which all nodes share; see `RoomLog.secret`."""
+        return self.node.secret
+
+    @property
     def is_handed_over(self) -> bool:
         """Whether another process goes on in this node's place, once the chat has ended."""
         return self.exchange.paused

@@ -74,15 +74,18 @@ class Membership:
         old, epoch = node.epoch, secrets.token_hex(6)
         identity = secrets.token_urlsafe(12)
         lease, left = milliseconds(node.lease), 0
-        about: list[Argument] = [node.name, epoch, old, lease, SCHEMA, identity]
+        # An engine that was emptied gets back the secret by which rules know networks.
+        secret = node.secret or secrets.token_urlsafe(32)
+        about: list[Argument] = [node.name, epoch, old, lease, SCHEMA, identity, secret]
         while True:
             before = trio.current_time()
             reply = await node.patiently(scripts.REGISTER, *about, *kept_rooms)
             match reply:
-                case [b"OK", int(seen), int(seq), answer, bytes(known)]:
+                case [b"OK", int(seen), int(seq), answer, bytes(known), bytes(secret_of_all)]:
                     node.measures.lease_ends = before + node.lease
                     node.begin(epoch, seen, read=0)
-                    node.identity, node.engine_changed = known.decode(), False
+                    node.identity, node.secret = known.decode(), secret_of_all.decode()
+                    node.engine_changed = False
                     turn = f"{node.name} {old} {seq}"
                     # The engine has no reply to a turn that others have put back (DONE).
                     has_reply = isinstance(answer, list) and answer[:1] != [b"DONE"]
@@ -122,12 +125,12 @@ class Membership:
         old = place.epoch
         node.begin(secrets.token_hex(6), place.seen, place.read)
         before = trio.current_time()
-        reply = await node.patiently(
-            scripts.ADOPT, node.name, node.epoch, old, milliseconds(node.lease), SCHEMA
-        )
+        about: list[Argument] = [node.name, node.epoch, old, milliseconds(node.lease), SCHEMA]
+        # The process before may be of a version that knew no secret.
+        reply = await node.patiently(scripts.ADOPT, *about, secrets.token_urlsafe(32))
         match reply:
-            case [b"OK", bytes(identity), list(users), list(ruled)]:
-                node.identity = identity.decode()
+            case [b"OK", bytes(identity), bytes(secret), list(users), list(ruled)]:
+                node.identity, node.secret = identity.decode(), secret.decode()
                 node.measures.lease_ends = before + node.lease
                 rooms = zip(ruled[::2], map(room_from, ruled[1::2]), strict=True)
                 rules = {cast("bytes", room).decode(): state.rules for room, state in rooms}

@@ -80,6 +80,7 @@ class Node:
     seen: int = 0
     read: int = 0
     identity: str = ""
+    secret: str = field(default="", repr=False)
     # The engine's process, and whether it is a new one since this node last registered.
     run_id: str = ""
     # The engine's clock minus Trio's, in seconds.

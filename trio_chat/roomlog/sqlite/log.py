@@ -190,6 +190,11 @@ class SqliteLog:
         """The log's name; see `RoomLog.identity`."""
         return self._identity
 
+    @property
+    def secret(self) -> str:
+        """Nothing; see `RoomLog.secret`."""
+        return ""
+
     def snapshot(self, room: str) -> LoggedRoom:
         """Return the state of a room at this moment."""
         position, topic, rules = self._known.get(room, (0, None, NO_RULES))

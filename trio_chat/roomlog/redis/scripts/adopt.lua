@@ -1,7 +1,7 @@
 -- The successor of a node goes on in its place. ARGV: node, new epoch, old epoch, milliseconds of a lease,
--- schema.
--- Returns {OK, identity, ids of its users, and the name and the state of each room with rules that it follows},
--- or {FENCED}.
+-- schema, a secret for a log without one.
+-- Returns {OK, identity, secret, ids of its users, and the name and the state of each room with rules that it
+-- follows}, or {FENCED}.
 local me, epoch, old, lease, schema = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local place = P..':node:'..me
 local known = call('HGET', place, 'e')
@@ -15,4 +15,5 @@ for _, room in ipairs(call('SMEMBERS', P..':ruled')) do
     rooms[#rooms + 1] = about(room, true)
   end
 end
-return {'OK', call('GET', P..':id'), call('SMEMBERS', P..':of:'..me), rooms}
+call('SETNX', P..':secret', ARGV[6])
+return {'OK', call('GET', P..':id'), call('GET', P..':secret'), call('SMEMBERS', P..':of:'..me), rooms}
