@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -103,7 +104,7 @@ async def irc_client(
     """Connect a client for the length of a block: with a nick registered, and in these rooms."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(chat.serve_stream, theirs)
+        nursery.start_soon(partial(chat.serve_stream, theirs, private=True))
         client = IrcClient(ours)
         if nick:
             await client.register(nick, *capabilities)

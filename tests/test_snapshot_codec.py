@@ -320,7 +320,7 @@ def with_requests() -> ChatSnapshot:
 
 def with_irc() -> ChatSnapshot:
     """With clients of IRC: one in the middle of its registration, and one with all there is."""
-    negotiating = Registration(negotiating=True, nick="mary")
+    negotiating = Registration(negotiating=True, nick="mary", response="AGpvaG4A")
     capabilities = frozenset({"server-time", "batch"})
     done = Registration(capabilities, nick="jack", user="jd", real="Jack D", introduced=True)
     lines = IrcSnapshot(b"PRIV", skipping=True, pending=True, private=True, batches=7)

@@ -28,6 +28,8 @@ from trio_chat.protocol.events import (
     Joined,
     LabelledEvent,
     Left,
+    LoggedIn,
+    LoggedOut,
     NickTaken,
     Noticed,
     Refusal,
@@ -74,7 +76,7 @@ LEFT_OUT: Final[dict[type, frozenset[str]]] = {
     **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound"})),
     Held: frozenset({"networks", "message"}),
     Left: frozenset({"gone", "user", REASON}),
-    NickTaken: frozenset({"old"}),
+    **dict.fromkeys((NickTaken, LoggedIn, LoggedOut), frozenset({"old"})),
     Refusal: frozenset({"room"}),
 }
 

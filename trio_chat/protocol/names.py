@@ -30,6 +30,7 @@ RESERVED: Final = (
     "server", "system",  # they would speak for the program
     "admin", "administrator", "moderator", "operator", "root",  # for the operator
     "everyone", "nobody", "you",  # the server's own words for people
+    "nickserv", "chanserv",  # the services of IRC, which people send their passwords
 )  # fmt: skip
 
 # Nobody can take a nick with this beginning. IRC will use it for people without a nick.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.dialects.irc.sasl import MECHANISM
+
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 # These change how the entries of a room look, so each set of them is an encoding.
 ENTRIES: Final = frozenset(
-    {"server-time", "message-tags", "account-tag", "extended-join", "echo-message"}
+    {
+        *("server-time", "message-tags", "echo-message"),
+        *("account-tag", "account-notify", "extended-join"),
+    }
 )
 # These change only replies. The id of a command says which of them count for its reply.
 REPLIES: Final = frozenset({"userhost-in-names", "multi-prefix", "setname", "standard-replies"})
@@ -21,12 +27,22 @@ ALL: Final = tuple(sorted(ENTRIES | REPLIES | OTHERS))
 VERSION: Final = 302
 
 
-def wanted(asked: str, enabled: Collection[str]) -> frozenset[str] | None:
-    """Return the capabilities after a request such as `a -b`; `None` if one is unknown."""
+# As clients are offered them, by their names: one that has a value has it behind `=`.
+_OFFERED: Final[Mapping[str, str]] = MappingProxyType({name: name for name in ALL})
+_WITH_LOGIN: Final[Mapping[str, str]] = MappingProxyType({**_OFFERED, "sasl": f"sasl={MECHANISM}"})
+
+
+def offered(*, takes_passwords: bool) -> Mapping[str, str]:
+    """Return the capabilities for a client, with that for logging in if it may do so."""
+    return _WITH_LOGIN if takes_passwords else _OFFERED
+
+
+def wanted(asked: str, enabled: Collection[str], offered: Collection[str]) -> frozenset[str] | None:
+    """Return the capabilities after a request such as `a -b`; `None` if one is not offered."""
     now = set(enabled)
     for word in asked.split():
         name = word.removeprefix("-")
-        if name not in ALL:
+        if name not in offered:
             return None
         if word == name:
             now.add(name)

@@ -14,6 +14,9 @@ from attrs import frozen
 from trio_chat.dialects.irc import names
 from trio_chat.dialects.irc.formatting import plain, read_ctcp
 from trio_chat.dialects.irc.message import write
+from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
+from trio_chat.dialects.irc.nickserv import record_of
+from trio_chat.dialects.secrets import NOT_ENCRYPTED_HERE
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import (
     Act,
@@ -24,6 +27,7 @@ from trio_chat.protocol.commands import (
     Join,
     Leave,
     ListMembers,
+    LogIn,
     Notify,
     Refuse,
     Say,
@@ -58,6 +62,7 @@ MOST_TARGETS: Final = 4
 # Rooms of one JOIN or PART, and nicks of one ISON: as many as fit the line, but not without end.
 MOST_NAMES: Final = 50
 MASK_CHARS: Final = 100
+WORD_CHARS: Final = 10
 # Characters of a user name and of a real name that are kept (the tokens USERLEN and NAMELEN).
 USER_CHARS: Final = 18
 REAL_CHARS: Final = 128
@@ -68,6 +73,28 @@ class Context:
     """The settings, and the readers of single parameters."""
 
     settings: Settings
+    # Whether there are accounts, and whether nobody can read a password on its way.
+    accounts: bool = False
+    private: bool = False
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether clients may log in over this connection."""
+        return self.accounts and (self.private or self.settings.plaintext_passwords == "warn")
+
+    def check_private(self) -> None:
+        """Raise `Refused` if others could read a password on its way."""
+        if self.accounts and not self.takes_passwords:
+            raise Refused(NOT_ENCRYPTED_HERE, code=Code.NOT_ENCRYPTED)
+
+    def log_in(self, name: str, password: str) -> LogIn:
+        """Return the record of a login. Raises `Refused`."""
+        self.check_private()
+        return LogIn(self.name(name), password)
+
+    def name(self, text: str) -> Name:
+        """Return the name of an account. Raises `Refused`."""
+        return parse_nick(text, self.settings.nick_chars)
 
     def room(self, channel: str) -> str:
         """Return the casefolded name of a room. Raises `Refused`."""
@@ -337,6 +364,12 @@ def _oper(params: Params, _: Context) -> Parts:
     yield answer("491", "operators of this server are accounts, and need no OPER"), params
 
 
+def _nickserv(params: Params, context: Context) -> Parts:
+    word, _, rest = " ".join(params).strip().partition(" ")
+    # The id has this word alone, as the others are secrets.
+    yield _part(lambda word: record_of(word, rest.strip(), context), word[:WORD_CHARS].upper())
+
+
 def _nothing(params: Params, _: Context) -> Parts:
     # Tags of a client reach nobody, as the token CLIENTTAGDENY says.
     yield Answer(b""), params
@@ -369,4 +402,5 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "HELP": CommandRow(0, _help),
     "HELPOP": CommandRow(0, _help),
     "OPER": CommandRow(2, _oper),
+    **dict.fromkeys(NICKSERV, CommandRow(0, _nickserv)),
 }

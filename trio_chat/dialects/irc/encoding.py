@@ -18,7 +18,15 @@ from trio_chat.dialects.irc.replies import REPLIES
 from trio_chat.dialects.irc.tags import message_id, server_time
 from trio_chat.errors import StateError
 from trio_chat.protocol.directory import NOBODY_KNOWN
-from trio_chat.protocol.events import PERSISTENT, Event, LabelledEvent, Left, Renamed, Said
+from trio_chat.protocol.events import (
+    PERSISTENT,
+    Event,
+    Identified,
+    LabelledEvent,
+    Left,
+    Renamed,
+    Said,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +129,13 @@ def _is_same(last: Event | None, event: Event) -> bool:
     """Whether an event tells of the same change of a person as the last one, in another room."""
     if isinstance(event, Left) and isinstance(last, Left):
         return event.gone and last.gone and event.author == last.author
-    return isinstance(event, Renamed) and isinstance(last, Renamed) and event.author == last.author
+    if isinstance(event, Renamed):
+        return isinstance(last, Renamed) and event.author == last.author
+    return (
+        isinstance(event, Identified)
+        and isinstance(last, Identified)
+        and event.author == last.author
+    )
 
 
 def _labelled(text: str, label: str, server: str) -> str:

@@ -96,10 +96,17 @@ def _renamed(event: Renamed, directory: Directory, _: Collection[str], __: objec
     return [renamed(directory, event.author, event.old, event.nick)]
 
 
-def _identified(event: Identified, directory: Directory, _: Collection[str], __: object) -> Lines:
+def _identified(
+    event: Identified, directory: Directory, capabilities: Collection[str], _: object
+) -> Lines:
     old, new = nick_of(event.old, event.old_nick), nick_of(event.author, event.nick)
     # Nobody's address changes for clients that do not ask (chghost), only the nick.
-    return [] if old == new else [write("NICK", new, source=source(directory, event.old, old))]
+    lines = [] if old == new else [write("NICK", new, source=source(directory, event.old, old))]
+    if "account-notify" in capabilities:
+        account = directory.account(event.author) or "*"
+        author = source(directory, event.author, event.nick)
+        lines.append(write("ACCOUNT", account, source=author))
+    return lines
 
 
 def _told(event: Told, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:

@@ -17,6 +17,8 @@ from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
 from trio_chat.dialects.irc.message import Message, read, write
+from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
+from trio_chat.dialects.irc.nickserv import to_nickserv
 from trio_chat.dialects.irc.registration import Registration
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import (
@@ -30,6 +32,7 @@ from trio_chat.protocol.commands import (
     SwitchEncoding,
 )
 from trio_chat.protocol.presence import Introduce
+from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import harmless
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ LABEL_CHARS: Final = 64
 _NOT_REGISTERED: Final = "say who you are first: your client sends NICK and USER"
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
+# The parameters of these are secrets, so no id has them.
+_SECRET: Final = frozenset({"AUTHENTICATE", "PASS", *NICKSERV})
 
 
 @define
@@ -74,7 +79,7 @@ class IrcDialect:
     ) -> None:
         """Begin. `private` means that nobody can read a password on its way."""
         self._table = table
-        self._context = Context(settings)
+        self._context = Context(settings, has_accounts(table), private)
         self._kept = IrcSnapshot(private=private)
         self.spent: float = 0
 
@@ -83,7 +88,7 @@ class IrcDialect:
         cls, table: Mapping[str, Row], settings: Settings, snapshot: IrcSnapshot
     ) -> IrcDialect:
         """Make a dialect that goes on from a snapshot."""
-        dialect = cls(table, settings)
+        dialect = cls(table, settings, private=snapshot.private)
         dialect._kept = _copy(snapshot)
         return dialect
 
@@ -158,6 +163,7 @@ class IrcDialect:
     def _message(self, message: Message) -> list[Command]:
         if (say := self._plain(message)) is not None:
             return [say]
+        message = to_nickserv(message)
         parts = list(self._parts(message))
         label = self._label(message)
         if not label or len(parts) == 1:
@@ -175,15 +181,16 @@ class IrcDialect:
     def _parts(self, message: Message) -> Iterator[tuple[Command, tuple[str, ...]]]:
         """Make the records of a message, each with the parameters that it is about."""
         registration, params = self._kept.registration, message.params
+        about = () if message.command in _SECRET else params
         try:
-            own = registration.take(message.command, params, self._context.settings)
+            own = registration.take(message.command, params, self._context)
         except Refused as refusal:
             own = [Refuse(str(refusal), refusal.code, refusal.limit)]
         if own is not None:
-            yield from ((record, params) for record in own)
+            yield from ((record, about) for record in own)
             return
         if not registration.introduced:
-            yield Refuse(_NOT_REGISTERED, Code.NOT_INTRODUCED), params
+            yield Refuse(_NOT_REGISTERED, Code.NOT_INTRODUCED), about
             return
         row = ROWS.get(message.command)
         if row is None:

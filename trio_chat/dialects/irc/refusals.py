@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.names import channel
+from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
 from trio_chat.errors import Code
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("NICK", Code.BANNED): "465",
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
     ("HELP", Code.UNKNOWN_COMMAND): "524",
+    ("AUTHENTICATE", Code.BAD_USAGE): "461",
+    ("AUTHENTICATE", Code.LOGGED_IN): "907",
+    ("PASS", Code.BAD_USAGE): "461",
+    ("PASS", Code.LOGGED_IN): "462",
 }
+# For all others, these commands have one.
+_OF_LOGINS: Final = {"AUTHENTICATE": "904", "PASS": "464"}
 
 
 def write_refusal(event: Refusal, asked: Asked) -> list[str]:
@@ -64,12 +71,15 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
     already_there = command == "JOIN" and event.code == Code.ALREADY_IN_ROOM
     if already_there or command == "NOTICE":
         return []  # the client is where it wants to be; and a notice is never answered
+    if command in NICKSERV:
+        return asked.notices([event.reason])
     if command == "NAMES":
         return [asked.numeric("366", about, "End of /NAMES list")]
     if not command and event.room:
         # A message without an id, so it was one to a room.
         command, about = "PRIVMSG", channel(event.room)
-    numeric = _OF_COMMANDS.get((command, event.code)) or _NUMERICS.get(event.code, UNKNOWN_ERROR)
+    numeric = _OF_COMMANDS.get((command, event.code)) or _OF_LOGINS.get(command)
+    numeric = numeric or _NUMERICS.get(event.code, UNKNOWN_ERROR)
     if numeric == UNKNOWN_ERROR and asked.wants("standard-replies"):
         return [asked.line("FAIL", command or "*", event.code.upper(), event.reason)]
     if numeric in _ABOUT_A_PARAMETER:

@@ -142,13 +142,27 @@ def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
 
 
 def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
+    name, is_sasl = event.nick, asked.command == "AUTHENTICATE"
     return [
-        asked.numeric("900", asked.source, event.nick, f"You are now logged in as {event.nick}")
+        *_other_nick(event, asked),
+        asked.numeric("900", asked.source, name, f"You are now logged in as {name}"),
+        *([asked.numeric("903", "The login has succeeded")] if is_sasl else []),
+        *(_as_lines(event, asked)[1:]),  # a recovery code, perhaps
     ]
 
 
-def _logged_out(_: LoggedOut, asked: Asked) -> list[str]:
-    return [asked.numeric("901", asked.source, "You are now logged out")]
+def _logged_out(event: LoggedOut, asked: Asked) -> list[str]:
+    return [
+        *_other_nick(event, asked),
+        asked.numeric("901", asked.source, "You are now logged out"),
+    ]
+
+
+def _other_nick(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:
+    """Return the line of the nick that an account gives or takes, if the client had another."""
+    if asked.to.awaited or event.old in {"", event.nick}:
+        return []
+    return [entries.renamed(asked.directory, event.person, event.old, event.nick)]
 
 
 def _done(_: Done, asked: Asked) -> list[str]:

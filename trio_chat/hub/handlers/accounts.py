@@ -192,8 +192,9 @@ class Accounts:
             expires=found.expires,
             ignored=found.ignored,
         )
-        self._collect.claim(session, draft, _entered(found))
-        self._collect.next(session, commands.TakeMail())
+        self._collect.claim(session, draft, _entered(found, user.nick))
+        if not user.awaited:
+            self._collect.next(session, commands.TakeMail())
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
         if self._state.authority is None:
@@ -245,7 +246,7 @@ class Accounts:
         self._ask(session, record, ask, self._changed_password)
 
     def _changed_password(self, session: Session, found: LoggedIn) -> None:
-        self._collect.reply(session, _entered(found))
+        self._collect.reply(session, _entered(found, session.user.nick))
 
     def _show(self, session: Session, _: commands.ShowAccount) -> None:
         user, others = session.user, len(self._inside(session)[1].users) - 1
@@ -314,10 +315,10 @@ def _account_of(session: Session) -> Account:
     return account
 
 
-def _entered(found: LoggedIn) -> events.LoggedIn:
-    """Return the answer to a login."""
+def _entered(found: LoggedIn, old: str) -> events.LoggedIn:
+    """Return the answer to a login of a client that was called `old`."""
     person, nick = found.identity.id, found.identity.name.display
-    return events.LoggedIn(person, nick, found.token, found.recovery, found.device)
+    return events.LoggedIn(person, nick, found.token, found.recovery, found.device, old)
 
 
 async def _delete(people: People, account: str, password: str, session: Session) -> None:
@@ -336,4 +337,4 @@ async def _delete(people: People, account: str, password: str, session: Session)
 def _leaving(user: User) -> tuple[events.PersonChanged, events.LoggedOut]:
     """Return the draft of a logout, and its answer."""
     draft = events.PersonChanged(user.id, user.nick, user.id, NOBODY)
-    return draft, events.LoggedOut(user.id, NOBODY.display)
+    return draft, events.LoggedOut(user.id, NOBODY.display, user.nick)

@@ -74,6 +74,12 @@ class Presence:
 
     def _take_nick(self, session: Session, record: commands.TakeNick) -> None:
         user, name = session.user, record.name
+        if user.awaited and user.account is not None:
+            # It has the nick of its account, whatever it says.
+            self._enter(user)
+            self._collect.reply(session, self._server())
+            self._collect.next(session, commands.TakeMail())
+            return
         self._check_nick(user, name)
         draft = events.NickChanged(user.id, user.nick, name)
         if user.awaited:
@@ -93,9 +99,13 @@ class Presence:
         self._take_nick(session, commands.TakeNick(record.name))
 
     def _introduced(self, session: Session, origin: Origin) -> None:
-        session.user.awaited = False
-        session.user.ruled = self._authorize.is_concerned(session.user)
+        self._enter(session.user)
         self._collect.answer(origin, self._server())
+
+    def _enter(self, user: User) -> None:
+        """Let a user do what others may, now that it is known."""
+        user.awaited = False
+        user.ruled = self._authorize.is_concerned(user)
 
     def _set_away(self, session: Session, record: presence.SetAway) -> None:
         session.user.about = _changed(session.user, away=record.text)
