@@ -151,3 +151,33 @@ def test_lines_of_actions_move_no_terminal() -> None:
     shown = "\n".join(action_lines([row]))
     assert "\x1b" not in shown
     assert "\x07" not in shown
+
+
+def test_the_owner_removes_messages_for_good(
+    run: Run, start: Start, talk: Talk, runtime: Path, tmp_path: Path
+) -> None:
+    daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")
+    jim, kim = talk(daemon), talk(daemon)
+    for talker, nick in (jim, "jim"), (kim, "kim"):
+        talker.say(f"/nick {nick}", "/join #a")
+        talker.hears_until("> welcome to #a")
+    jim.say("/msg one", "/msg an address of somebody", "/msg three")
+    kim.hears_until("> jim: three")
+    ran = run("remove", "--room", "#a", "2", "asked", "for")
+    assert (ran.code, ran.out) == (0, "removed 1 message of jim: asked for\n")
+    line = "> the operator of the server removed 1 message of jim: asked for"
+    kim.hears_until(line)
+    kim.say("/history")
+    assert [kim.file.readline() for _ in range(4)][1].endswith("] (removed)\n")
+    assert run("log", "--room", "#a").out == "there are no actions\n"
+    assert run("remove", "--room", "#a", "jim").out == "removed 2 messages of jim\n"
+    for arguments, error in (
+        (("--room", "#a", "2"), "there is nothing to remove: no such message is kept here"),
+        (("--room", "#b", "2"), "there is no room #b"),
+        (("--room", "#a", "2-1"), None),
+    ):
+        ran = run("remove", *arguments)
+        assert ran.code == 1
+        assert ran.out == ""
+        assert error is None or ran.err == f"trio-chat: {error}\n"
+    assert run("remove", "2").code == 2  # without the room

@@ -26,7 +26,8 @@ HELP = [
     "> /who - list the people in your room",
     "> /history [before ID] [N] - show the last 20 messages, or N, or those before ID",
     "> /search WORDS - show messages in your room that hold all these words",
-    "> /help [COMMAND] - list the commands, or explain one",
+    "> /ignore [NICK] - list whom you ignore; with NICK, begin it or end it",
+    "> /help [COMMAND|all] - list the commands that you may use, or explain one",
     "> /quit - leave the chat and disconnect",
 ]
 
@@ -238,7 +239,7 @@ GAPS = [
     ("/tell +jim hi", "err: no one here is called +jim"),
     ("/leave now", "err: usage: /leave"),
     ("/who else", "err: usage: /who"),
-    ("/help msg me", "err: usage: /help [COMMAND]"),
+    ("/help msg me", "err: usage: /help [COMMAND|all]"),
     ("/help shout", "err: there is no such command; /help alone lists them"),
     ("/quit now", "err: usage: /quit"),
     ("/join #general", "err: you are in #general already"),

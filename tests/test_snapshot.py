@@ -558,7 +558,7 @@ async def test_a_token_that_is_gone_by_then_costs_nobody_the_connection(tmp_path
         async with succeed(handover, chat.settings):
             await john.send("/who")
             await john.expect("> in #x: john")
-    assert "the token, the certificate and the greeting are not in use" in caplog.text
+    assert "the files that settings name are not in use" in caplog.text
 
 
 async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:

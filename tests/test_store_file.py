@@ -940,7 +940,7 @@ async def test_entries_of_a_kind_that_is_unknown_are_read_as_messages(path: Path
     async with open_sqlite_log(path, "process", KEEP) as log:
         await log.append([said(text) for text in "abc"])
     with contextlib.closing(sqlite3.connect(path)) as file, file:
-        file.execute("UPDATE batches SET kinds = 'snl'")
+        file.execute("UPDATE batches SET kinds = 's?l'")
     async with open_sqlite_log(path, "process", KEEP) as log:
         entries = await log.read("#a", 0, 9)
         assert [(type(entry), entry.position, entry.text) for entry in entries] == [

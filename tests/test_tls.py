@@ -713,7 +713,7 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
 ) -> None:
     """A hello that was being read when the hub said so is a record that comes after that."""
     state = State(Settings())
-    handler = Connections(state, None, None, None, None).handlers[Secured]
+    handler = Connections(state, None, None, None, None, None).handlers[Secured]
     ours, theirs = socket.socketpair()
     old = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)
     certificate = read_certificate(Settings(**authority.settings))

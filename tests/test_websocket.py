@@ -104,7 +104,7 @@ async def test_a_client_is_in_several_rooms_and_names_them(chat):
         }
         assert mine(await jack.receive(), "room", "text") == ("#b", "Hi")
         departed = await jack.ask("leave", room="#b")
-        assert departed == {"type": "departed", "room": "#b", "room_name": "#b"}
+        assert departed == {"type": "departed", "room": "#b", "room_name": "#b", "reason": ""}
         assert mine(await john.receive(), "type", "room") == ("left", "#b")
         taken, before = await john.ask_all("take_nick", nick="Jo")
         assert taken == {"type": "nick_taken", "nick": "Jo"}

@@ -1,4 +1,4 @@
-"""Carries out the mutes and bans of the operator, who is nobody in the chat."""
+"""Carries out mutes, bans and removals of the operator, who is nobody in the chat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import asdict, evolve
 from trio_chat.daemon.control import Listing
 from trio_chat.errors import ControlError
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import ActionsShown, Ruled
+from trio_chat.protocol.events import ActionsShown, Removed, Ruled
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
 from trio_chat.protocol.names import SERVER, parse_room
 from trio_chat.protocol.rows import Misused
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
 MUTE: Final = "mute"
 BAN: Final = "ban"
 UNDO: Final = "undo"
+REMOVE: Final = "remove"
 # What people type, by the names of the commands.
-ROWS: Final = {row.name: row for row in MODERATION_ROWS if row.name in {MUTE, BAN, UNDO}}
+ROWS: Final = {row.name: row for row in MODERATION_ROWS if row.name in {MUTE, BAN, UNDO, REMOVE}}
 
 logger = logging.getLogger("trio_chat")
 
 
 async def act(chat: Chat, do: str, arguments: str, room: str) -> Response:
-    """Mute, ban or undo, as a moderator does who types these arguments.
+    """Mute, ban, undo or remove, as a moderator does who types these arguments.
 
     An empty `room` means the whole server. The answer has the number of the `action`, and its
-    `text`. Raises `Refused`, and `ControlError` for wrong arguments.
+    `text`. A removal is for good, so it has no number. Raises `Refused`, and `ControlError` for
+    wrong arguments.
     """
     try:
         command = ROWS[do].parse(arguments, chat.settings)
@@ -41,9 +43,15 @@ async def act(chat: Chat, do: str, arguments: str, room: str) -> Response:
     match command:
         case commands.Penalize() | commands.Undo():
             command = evolve(command, room=_place(chat, room))
+        case commands.Remove():
+            if not room:
+                raise ControlError("messages are in a room: name it with --room")
+            command = evolve(command, room=_place(chat, room), for_good=True)
         case _:
             raise AssertionError(f"/{do} makes another command")
     for event in await chat.moderate(command):
+        if isinstance(event, Removed) and event.own:
+            return {"text": event.text}
         if isinstance(event, Ruled):
             return {"action": event.position, "text": event.text}
     raise ControlError("that has led to nothing")

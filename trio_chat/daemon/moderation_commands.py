@@ -1,4 +1,4 @@
-"""The commands `trio-chat mute`, `ban`, `undo` and `log`: they ask the daemon.
+"""The commands `trio-chat mute`, `ban`, `undo`, `remove` and `log`: they ask the daemon.
 
 They raise `ControlError` if it is not done, `SettingsError` for a mistake of the caller.
 """
@@ -21,7 +21,7 @@ from trio_chat.daemon.commands import (
 )
 from trio_chat.daemon.control import UNKNOWN
 from trio_chat.daemon.logs import escaped
-from trio_chat.daemon.moderation import BAN, MUTE, UNDO
+from trio_chat.daemon.moderation import BAN, MUTE, REMOVE, UNDO
 from trio_chat.daemon.output import show, table, time_of
 from trio_chat.errors import ControlError
 from trio_chat.protocol.commands import MAX_HISTORY, SOME_HISTORY
@@ -87,6 +87,21 @@ def undo(target: Target, room: str, action: str) -> None:
 
 @click.command()
 @of_a_daemon
+@click.option("--room", metavar="ROOM", required=True, help="The room that has the messages.")
+@click.argument("which", metavar="ID[-ID]|TARGET")
+@click.argument("words", metavar="[TIME] [REASON]...", nargs=-1)
+def remove(target: Target, room: str, which: str, words: tuple[str, ...]) -> None:
+    """Take messages out of a room for good: by their numbers, or those of someone.
+
+    Nothing is kept, so nobody can put them back; a moderator's /remove in the chat can be undone.
+    With a TARGET, TIME says how far back, an hour without it. For example: trio-chat remove --room
+    go 17-19 asked for by jack
+    """
+    _act(target, REMOVE, " ".join((which, *words)), room)
+
+
+@click.command()
+@of_a_daemon
 @json_option
 @room_option
 @click.option(
@@ -111,14 +126,15 @@ def log(target: Target, room: str, limit: int, *, as_json: bool) -> None:
         show(line)
 
 
-MODERATION_COMMANDS: Final = (mute, ban, undo, log)
+MODERATION_COMMANDS: Final = (mute, ban, undo, remove, log)
 
 
 def _act(target: Target, do: str, arguments: str, room: str) -> None:
     with asked(target) as asking:
         found = asking.ask("moderate", None, do=do, arguments=arguments, **_in(room))
         answer = _granted(found, target)
-    show(escaped(f"{answer.get('text')} [A{answer.get('action')}]"))
+    number = f" [A{answer['action']}]" if "action" in answer else ""
+    show(escaped(f"{answer.get('text')}{number}"))
 
 
 def _granted(answer: dict[str, object], target: Target) -> Response:

@@ -172,7 +172,7 @@ class Operations:
         return listing
 
     async def moderate(self, do: str, arguments: str, room: str = "") -> Response:
-        """Mute, ban or undo; see `moderation.act`."""
+        """Mute, ban, undo or remove; see `moderation.act`."""
         self._check_ours()
         if do not in moderation.ROWS:
             raise ControlError(f"one can {', '.join(moderation.ROWS)}, but not {do!r}")

@@ -132,7 +132,8 @@ class CatchingUp:
         missed = []
         for room in session.user.rooms.values():
             behind = room.position - session.positions[room.name]
-            recent = self._state.recent.since(room, room.position - behind)
+            known = min(behind, self._state.settings.recent_entries)
+            recent = self._state.recent.since(room, room.position - known)
             # A client does not miss its own messages. Entries that are not at hand count in any
             # case.
             count = behind - sum(not hears(session, entry) for entry in recent)

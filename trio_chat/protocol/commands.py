@@ -411,7 +411,8 @@ class Remove:
     """Take texts out of a room's history: those from `first` to `last`, or those of a person.
 
     Of a person these are the ones of the last `seconds`, or of any time if that is `None`, and at
-    most `MOST_REMOVED`.
+    most `MOST_REMOVED`. `for_good` keeps nothing for an undo: the operator of the server may do
+    that to the messages of all.
     """
 
     first: int = 0
@@ -420,6 +421,7 @@ class Remove:
     seconds: int | None = REMOVED_TIME
     reason: str = ""
     room: str | None = None
+    for_good: bool = False
 
 
 @define

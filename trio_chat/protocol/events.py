@@ -166,7 +166,8 @@ class Removed(Ruled):
     `positions` has the first and the last position of each run of entries that it concerns. Those
     entries stay, with empty texts. `undoes` is the number of the action that this takes back, or 0.
 
-    With `own`, somebody removed messages of their own. This is no action: it has no number, and
+    With `own`, somebody removed messages of their own, or the operator of the server removed
+    messages for good. This is no action: it has no number, and
     nobody can take it back.
     """
 

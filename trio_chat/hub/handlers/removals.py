@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.moderation.rules import Role, check_rank
 from trio_chat.protocol import commands, events
 from trio_chat.roomlog.removal import is_text, runs
@@ -57,11 +56,11 @@ class Removals:
         self.handlers: Handlers = {commands.Remove: self._remove}
 
     def _remove(self, session: Session, record: commands.Remove) -> None:
-        room, target = room_meant(session.user, record.room), record.target
+        room, role = self._ruling.ruled(session, record.room)
+        target = record.target
         if target is None:
             ask = partial(_entries_at, self._log, room.name, [[record.first, record.last]])
         else:
-            role = self._authorize.role(session.user, room.rules)
             check_rank(role, Role.NONE, "remove all messages of a person")
             since = -math.inf if record.seconds is None else time.time() - record.seconds
             if target.entry:
@@ -79,7 +78,7 @@ class Removals:
         session: Session,
         entries: Sequence[PersistentEntry],
     ) -> None:
-        room, role = self._ruling.moderated(session, name)
+        room, role = self._ruling.ruled(session, name)
         topic = self._log.snapshot(name).topic
         meant = [entry for entry in entries if is_text(entry) and not _is(topic, entry)]
         if not meant:
@@ -96,7 +95,7 @@ class Removals:
                 sentence = "you may remove messages only of people whose role is lower than yours"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
         own = all(entry.author == me for entry in chosen)
-        if own and record.reason:
+        if own and record.reason and not record.for_good:
             sentence = "a reason is for the messages of others: /remove ID removes your own"
             raise Refused(sentence, code=Code.BAD_USAGE)
         reason = f": {record.reason}" if record.reason else ""
@@ -105,6 +104,7 @@ class Removals:
         positions = runs(entry.position for entry in chosen)
         # A person whose messages go has none that wait for a moderator, either.
         authors = () if own or record.target is None else {entry.author for entry in chosen}
+        own = own or record.for_good
         self._draft(session, room, text, positions, own=own, silenced=tuple(authors))
 
     def undo(self, session: Session, record: commands.Undo, room: Room, action: Action) -> None:
