@@ -14,7 +14,8 @@ from people import PASSWORD
 
 from trio_chat import Settings, open_chat
 from trio_chat.dialects.irc import capabilities
-from trio_chat.dialects.irc.tags import message_id, server_time
+from trio_chat.dialects.irc.tags import read_time, server_time
+from trio_chat.protocol.message_ids import message_id, position_of
 from trio_chat.testing import line_client
 
 LABELS = ("labeled-response", "batch")
@@ -67,12 +68,19 @@ def test_times() -> None:
     assert server_time(1_318_927_600.62) == "2011-10-18T08:46:40.620Z"
     assert server_time(1_318_927_599.9996) == "2011-10-18T08:46:40.000Z"
     assert server_time(0.001) == "1970-01-01T00:00:00.001Z"
+    assert read_time("2011-10-18T08:46:40.620Z") == 1_318_927_600.62
+    assert read_time("2011-10-18T08:46:40Z") == 1_318_927_600
+    for wrong in ("", "2011-10-18", "2011-13-18T08:46:40.620Z", "2011-10-18T08:46:40.620", "x"):
+        assert read_time(wrong) is None
 
 
 def test_ids_differ_by_position_room_and_log() -> None:
     ids = {message_id(log, room, at) for log in "ab" for room in ("#a", "#b") for at in (1, 2)}
     assert len(ids) == 8
     assert message_id("a", "#a", 1) in ids
+    assert position_of(message_id("a", "#a", 70), "a", "#a") == 70
+    for wrong in ("", "7", "x-y", message_id("b", "#a", 7), message_id("a", "#b", 7)):
+        assert position_of(wrong, "a", "#a") is None
     # "Message ids must not begin with a colon, and hold no space": they are parameters.
     assert all(re.fullmatch(r"[0-9a-f-]+", one) for one in ids)
 

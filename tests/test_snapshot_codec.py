@@ -99,6 +99,7 @@ from trio_chat.protocol.commands import (
     Undo,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
+from trio_chat.protocol.past import Mark, ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
     About,
     AwaitIntroduction,
@@ -203,6 +204,8 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     ShowServer(),
     ShowPeople([parse_nick("jack", 32)], "#x", "j*"),
     DescribeRooms("#x"),
+    ShowMessages("#x", "between", 5, [Mark("7-0f"), Mark(time=1.5)]),
+    ShowActiveRooms(1.5, 2.5, 5),
     SwitchEncoding(encoding_of(frozenset({"server-time", "echo-message"}))),
     QueuedLabelled(ShowServer(), "@label=1 MOTD"),
 ]

@@ -37,6 +37,7 @@ from trio_chat.protocol.events import (
     SessionResumed,
     TellSent,
 )
+from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
 from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import printable
@@ -58,7 +59,8 @@ TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind)
     for kind in get_args(Event)
     if kind not in (Answered, Identified, LabelledEvent, TellSent)
-    and kind not in (ServerShown, PeopleShown, RoomsDescribed)  # only IRC asks for these
+    # Only IRC asks for these.
+    and kind not in (ServerShown, PeopleShown, RoomsDescribed, ActiveRooms)
     and kind is not Noticed
 } | {SessionResumed: "resumed"}
 

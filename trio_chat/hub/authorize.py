@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
-from trio_chat.protocol import commands, presence
+from trio_chat.protocol import commands, past, presence
 from trio_chat.protocol.rows import May
 
 if TYPE_CHECKING:
@@ -228,4 +228,5 @@ _CHECKS: Final[Mapping[type, Check]] = {
     commands.SetTopic: Authorize.check_topic,
     commands.ShowHistory: Authorize.check_history,
     commands.Search: Authorize.check_history,
+    past.ShowMessages: Authorize.check_history,
 }

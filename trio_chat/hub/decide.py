@@ -32,6 +32,7 @@ from trio_chat.hub.handlers.ignoring import Ignoring
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
+from trio_chat.hub.handlers.past import Past
 from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.presence import Presence
 from trio_chat.hub.handlers.removals import Removals
@@ -120,6 +121,7 @@ class Decide:
             **mail.handlers,
             **Ignoring(state, collect, log).handlers,
             **History(state, collect, log).handlers,
+            **Past(state, collect, authorize, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
             **removals.handlers,

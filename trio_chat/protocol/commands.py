@@ -14,6 +14,7 @@ from attrs import define, field
 
 from trio_chat.errors import Code
 from trio_chat.protocol.events import Notice
+from trio_chat.protocol.past import ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
     AwaitIntroduction,
     DescribeRooms,
@@ -671,6 +672,8 @@ Command: TypeAlias = (
     | ShowServer
     | ShowPeople
     | DescribeRooms
+    | ShowMessages
+    | ShowActiveRooms
     | Disconnected
 )
 # Commands whose secrets a client of the line protocol types on lines of their own.

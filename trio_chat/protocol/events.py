@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import define, field
 
 from trio_chat.errors import Code, Refused
+from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
 
 if TYPE_CHECKING:
@@ -875,6 +876,7 @@ Reply: TypeAlias = (
     | ServerShown
     | PeopleShown
     | RoomsDescribed
+    | ActiveRooms
 )
 Event: TypeAlias = RoomEvent | Held | Told | Reply
 

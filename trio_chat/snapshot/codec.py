@@ -26,7 +26,7 @@ from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
-from trio_chat.protocol import commands, presence
+from trio_chat.protocol import commands, past, presence
 from trio_chat.protocol.events import Noticed, PersistentEntry, Said
 from trio_chat.protocol.names import Name
 from trio_chat.snapshot.model import (
@@ -114,6 +114,7 @@ attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 attrs.resolve_types(presence.AwaitIntroduction, localns={"Encoding": Encoding})
 attrs.resolve_types(presence.Introduce, localns={"Name": Name})
 attrs.resolve_types(presence.ShowPeople, localns={"Name": Name})
+attrs.resolve_types(past.ShowMessages)
 
 
 def write_state(state: ChatSnapshot) -> bytes:

@@ -15,7 +15,7 @@ from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
-from trio_chat.protocol import commands, presence
+from trio_chat.protocol import commands, past, presence
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN, About
@@ -107,6 +107,8 @@ QueuedRecord: TypeAlias = (
     | presence.ShowServer
     | presence.ShowPeople
     | presence.DescribeRooms
+    | past.ShowMessages
+    | past.ShowActiveRooms
     | CameFrom
     | commands.Disconnected
     | QueuedCustom

@@ -18,9 +18,11 @@ ENTRIES: Final = frozenset(
     }
 )
 # These change only replies. The id of a command says which of them count for its reply.
-REPLIES: Final = frozenset({"userhost-in-names", "multi-prefix", "setname", "standard-replies"})
+REPLIES: Final = frozenset(
+    {"batch", "userhost-in-names", "multi-prefix", "setname", "standard-replies"}
+)
 # These need nothing else: the client may use what they offer, and expects no more lines.
-OTHERS: Final = frozenset({"batch", "cap-notify", "labeled-response"})
+OTHERS: Final = frozenset({"cap-notify", "draft/chathistory", "labeled-response"})
 
 ALL: Final = tuple(sorted(ENTRIES | REPLIES | OTHERS))
 # Clients since this version of the negotiation expect values, and are told of changes.

@@ -144,10 +144,14 @@ class Context:
 
 @frozen
 class CommandRow:
-    """A command: the least number of parameters, and what makes its records."""
+    """A command: the least number of parameters, and what makes its records.
+
+    Only clients that have asked for the capability that it `needs` have the command.
+    """
 
     least: int
     make: Callable[[Params, Context], Parts]
+    needs: str = ""
 
 
 def answer(command: str, *params: str) -> Answer:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Final, cast
 
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.asked import Asked
+from trio_chat.dialects.irc.batches import IN_BATCH, labelled, tagged
 from trio_chat.dialects.irc.entries import ENTRIES, messages_of
-from trio_chat.dialects.irc.message import Message, harmless, read, write, write_tags
+from trio_chat.dialects.irc.message import Message, read, write_tags
+from trio_chat.dialects.irc.past import write_active_rooms, write_messages
 from trio_chat.dialects.irc.replies import REPLIES
-from trio_chat.dialects.irc.tags import message_id, server_time
+from trio_chat.dialects.irc.tags import server_time
 from trio_chat.errors import StateError
 from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     PERSISTENT,
+    EntriesShown,
     Event,
     Identified,
     LabelledEvent,
@@ -27,6 +30,8 @@ from trio_chat.protocol.events import (
     Renamed,
     Said,
 )
+from trio_chat.protocol.message_ids import message_id
+from trio_chat.protocol.past import ActiveRooms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +42,6 @@ if TYPE_CHECKING:
 # The names of encodings in a state begin so.
 PREFIX: Final = "irc"
 _NOTHING_ASKED: Final = Message("")
-# The name of a batch whose lines come at once, so it is free again behind them.
-_BATCH: Final = "1"
 
 
 class IrcEncoding:
@@ -113,15 +116,20 @@ class IrcEncoding:
             message = read(event.id) or _NOTHING_ASKED
             event = event.event
         asked = Asked(message, directory, to, self.capabilities)
+        if isinstance(event, EntriesShown) and asked.command == "CHATHISTORY":
+            text = "".join(self._entry(entry, directory, None) for entry in event.entries)
+            return write_messages(event.room, text, asked)
+        if isinstance(event, ActiveRooms):
+            return write_active_rooms(event, asked)
         write_reply = REPLIES.get(type(event))
         if write_reply is None:
             text = self._entry(event, directory, to)
         else:
             text = "".join(write_reply(event, asked))
         if "label" in message.tags:
-            return _labelled(text, message.tags["label"], directory.server_name)
-        if "batch" in message.tags:
-            return _tagged(text, {"batch": message.tags["batch"]})
+            return labelled(text, message.tags["label"], directory.server_name)
+        if IN_BATCH in message.tags:
+            return tagged(text, {"batch": message.tags[IN_BATCH]})
         return text
 
 
@@ -135,32 +143,6 @@ def _is_same(last: Event | None, event: Event) -> bool:
         isinstance(event, Identified)
         and isinstance(last, Identified)
         and event.author == last.author
-    )
-
-
-def _labelled(text: str, label: str, server: str) -> str:
-    """Give an answer its label: several lines are a batch, and no line is an acknowledgement."""
-    tags = {"label": label}
-    lines = text.count("\n")
-    if not lines:
-        return write("ACK", source=server, tags=tags)
-    if lines == 1:
-        return _tagged(text, tags)
-    return "".join(
-        (
-            write("BATCH", f"+{_BATCH}", "labeled-response", source=server, tags=tags),
-            _tagged(text, {"batch": _BATCH}),
-            write("BATCH", f"-{_BATCH}", source=server),
-        )
-    )
-
-
-def _tagged(text: str, tags: dict[str, str]) -> str:
-    """Put tags before those of each line."""
-    added = harmless(write_tags(tags))
-    return "".join(
-        f"{added};{line[1:]}" if line.startswith("@") else f"{added} {line}"
-        for line in text.splitlines(keepends=True)
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.irc import capabilities
+from trio_chat.dialects.irc import capabilities, past
+from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
 from trio_chat.dialects.irc.message import Message, read, write
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 TAGS_BYTES: Final = 4_096
 LABEL_CHARS: Final = 64
 _NOT_REGISTERED: Final = "say who you are first: your client sends NICK and USER"
+ALL_ROWS: Final = {**ROWS, **past.ROWS}
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
 # The parameters of these are secrets, so no id has them.
@@ -192,8 +194,8 @@ class IrcDialect:
         if not registration.introduced:
             yield Refuse(_NOT_REGISTERED, Code.NOT_INTRODUCED), about
             return
-        row = ROWS.get(message.command)
-        if row is None:
+        row = ALL_ROWS.get(message.command)
+        if row is None or (row.needs and row.needs not in registration.capabilities):
             yield custom_command(message, self._table, self._context.settings), params
         elif len(params) < row.least:
             yield needs_more(), params
@@ -233,7 +235,7 @@ class IrcDialect:
         self._kept.batches += 1
         # A letter, as answers of one record are batches with numbers.
         name = f"b{self._kept.batches}"
-        tags = {"batch": name}
+        tags = {IN_BATCH: name}
         if not parts:
             return [self._asked(Answer(b""), (), command, {"label": label})]
         start = write("BATCH", f"+{name}", "labeled-response", tags={"label": label})

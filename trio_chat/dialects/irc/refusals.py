@@ -63,18 +63,17 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
 }
 # For all others, these commands have one.
 _OF_LOGINS: Final = {"AUTHENTICATE": "904", "PASS": "464"}
+# Reasons that have the same numeric for every command.
+_BEFORE_ALL_ELSE: Final = (Code.NOT_INTRODUCED, Code.UNKNOWN_COMMAND, Code.BAD_USAGE)
+# Reasons for which somebody may not read a room.
+_NOT_A_TARGET: Final = (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BAD_ROOM_NAME)
 
 
 def write_refusal(event: Refusal, asked: Asked) -> list[str]:
     """Return the lines of a refusal."""
+    if (lines := _in_own_words(event, asked)) is not None:
+        return lines
     command, about = asked.command, asked.param(0)
-    already_there = command == "JOIN" and event.code == Code.ALREADY_IN_ROOM
-    if already_there or command == "NOTICE":
-        return []  # the client is where it wants to be; and a notice is never answered
-    if command in NICKSERV:
-        return asked.notices([event.reason])
-    if command == "NAMES":
-        return [asked.numeric("366", about, "End of /NAMES list")]
     if not command and event.room:
         # A message without an id, so it was one to a room.
         command, about = "PRIVMSG", channel(event.room)
@@ -86,3 +85,19 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
         return [asked.numeric(numeric, about, event.reason)]
     repeated = (command or "*",) if numeric in _ABOUT_THE_COMMAND else ()
     return [asked.numeric(numeric, *repeated, event.reason)]
+
+
+def _in_own_words(event: Refusal, asked: Asked) -> list[str] | None:
+    """Return the lines of a refusal of a command that has no numerics; `None` if it has."""
+    command = asked.command
+    already_there = command == "JOIN" and event.code == Code.ALREADY_IN_ROOM
+    if already_there or command == "NOTICE":
+        return []  # the client is where it wants to be; and a notice is never answered
+    if command in NICKSERV:
+        return asked.notices([event.reason])
+    if command == "CHATHISTORY" and event.code not in _BEFORE_ALL_ELSE:
+        code = "INVALID_TARGET" if event.code in _NOT_A_TARGET else "MESSAGE_ERROR"
+        return [asked.line("FAIL", command, code, asked.param(0), asked.param(1), event.reason)]
+    if command == "NAMES":
+        return [asked.numeric("366", asked.param(0), "End of /NAMES list")]
+    return None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.names import ROOM_SIGNS
+from trio_chat.dialects.irc.past import MARKS
 from trio_chat.dialects.irc.people import USER_MODES
+from trio_chat.protocol.past import MOST_MESSAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +34,12 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         "CHANMODES=b,,,n",
         f"CHANNELLEN={limits.room_chars + 1}",
         f"CHANTYPES={ROOM_SIGNS}",
+        f"CHATHISTORY={MOST_MESSAGES}",
         "CLIENTTAGDENY=*",
         "ELIST=MNU",
         f"LINELEN={line_bytes + 2}",
         "MODES=1",
+        f"MSGREFTYPES={','.join(MARKS)}",
         f"NAMELEN={REAL_CHARS}",
         f"NETWORK={NETWORK}",
         f"NICKLEN={limits.nick_chars}",

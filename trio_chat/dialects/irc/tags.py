@@ -1,10 +1,15 @@
-"""The values of tags that the server gives: times and the ids of messages."""
+"""Times as the values of tags."""
 
 from __future__ import annotations
 
-import hashlib
+import re
 import time
+from calendar import timegm
 from functools import lru_cache
+from typing import Final
+
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,3})\d*)?Z", re.ASCII)
+_SECONDS: Final = "%Y-%m-%dT%H:%M:%S"
 
 
 def server_time(seconds: float) -> str:
@@ -16,14 +21,16 @@ def server_time(seconds: float) -> str:
 
 @lru_cache(maxsize=64)
 def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return time.strftime(_SECONDS, time.gmtime(second))
 
 
-def message_id(log: str, room: str, position: int) -> str:
-    """Return the id of an entry: no other entry of any room and any log has it."""
-    return f"{position}-{_room_id(log, room)}"
-
-
-@lru_cache(maxsize=1_024)
-def _room_id(log: str, room: str) -> str:
-    return hashlib.blake2b(f"{log} {room}".encode(), digest_size=6).hexdigest()
+def read_time(text: str) -> float | None:
+    """Return the seconds since 1970 of a time as server-time has it; `None` if it is none."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        second = timegm(time.strptime(found[1], _SECONDS))
+    except ValueError:
+        return None
+    return second + int((found[2] or "0").ljust(3, "0")) / 1000

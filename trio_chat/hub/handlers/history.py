@@ -124,7 +124,7 @@ class Page:
         """Show the page, if it could be read in time."""
         if self._entries is None:
             raise _cannot_read()
-        _check_is_in(session, self._room)
+        check_is_in(session, self._room)
         if self._room.changed != self._seen:
             self._again()
             return
@@ -167,7 +167,7 @@ class Finding:
         """Show the entries found so far, and the position where the search stopped early."""
         if self._failed:
             raise _cannot_read()
-        _check_is_in(session, self._room)
+        check_is_in(session, self._room)
         if self._room.changed != self._seen:
             self._again()
             return
@@ -184,7 +184,7 @@ def _note(room: str, error: StoreError) -> None:
     logger.warning("the room log cannot be read", extra={"room": room, "reason": str(error)})
 
 
-def _check_is_in(session: Session, room: Room) -> None:
+def check_is_in(session: Session, room: Room) -> None:
     """Raise `Refused` for somebody who had to leave a room with rules before the answer."""
     if room.rules is not None:
         room_meant(session.user, room.name)
