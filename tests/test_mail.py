@@ -16,6 +16,7 @@ from snapshots import successor
 from test_persons import FakePeople, device
 
 from trio_chat import Settings, open_chat
+from trio_chat.daemon.moderation import act
 from trio_chat.dialects.irc.encoding import encoding_of
 from trio_chat.people import Waiting, hasher
 from trio_chat.people import mail as mails
@@ -57,6 +58,22 @@ async def left(client: DocumentClient, text: str) -> dict:
 def texts(events: list[dict]) -> list[str]:
     assert all(event["type"] == "told" and event["waited"] for event in events)
     return [event["text"] for event in events]
+
+
+@pytest.mark.parametrize("verb", ["ban", "mute"])
+async def test_what_people_left_before_the_server_silenced_them_is_dropped(
+    store: str, verb: str
+) -> None:
+    async with open_chat(Settings(store=store)) as chat:
+        async with document_client(chat, nick="john") as john:
+            await register(john)
+        for nick in ("jack", "bob"):
+            async with document_client(chat, nick=nick) as sender:
+                await register(sender)
+                await left(sender, f"from {nick}")
+        await act(chat, verb, "jack 1h spam", "")
+        async with document_client(chat) as john:
+            assert texts(await log_in(john, "john")) == ["from bob"]
 
 
 async def test_a_message_waits_and_is_delivered_once(store: str) -> None:

@@ -97,6 +97,28 @@ async def test_a_muted_person_says_nothing_until_that_is_undone(people) -> None:
         ]
 
 
+@pytest.mark.parametrize("role", ["operator", "owner"])
+@pytest.mark.parametrize("verb", ["mute", "ban"])
+async def test_what_would_not_count_for_an_operator_is_refused(people, role, verb) -> None:
+    async with running_hub(people=people, operators=("eve",)) as run:
+        run.hub.state.operators = run.hub.state.settings.operator_keys()
+        ann, _, eve = await owned(run), await member(run, "bob"), await member(run, "eve")
+        await typed(run, ann, f"/role bob {role}")
+        eve.link.lines()
+        refusal = f"err: a {verb} does not count for operators and owners: first, /role bob none"
+        assert await typed(run, eve, f"/{verb} bob 1h spam") == [refusal]
+        await typed(run, eve, "/role bob none")
+        assert f"eve {verb}" in " ".join(await typed(run, eve, f"/{verb} bob 1h spam"))
+
+
+async def test_a_role_is_for_accounts(people) -> None:
+    async with running_hub(people=people) as run:
+        ann, _ = await owned(run), await guest(run, "jim")
+        ann.link.lines()
+        for line in ("/role jim voice", "/invite jim"):
+            assert await typed(run, ann, line) == ["err: jim has no account: /register makes one"]
+
+
 async def test_a_ban_sends_all_devices_out_and_lets_none_in(people) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)

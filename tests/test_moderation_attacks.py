@@ -425,7 +425,7 @@ async def test_a_nick_that_looks_like_one_is_not_that_one(people) -> None:
         ann, _, _ = await owned(run), await member(run, "bob"), await member(run, "eve")
         ann.link.lines()
         for nick in ("b\u043eb", "\u0435ve"):  # with Cyrillic letters
-            refusal = [f"err: there is no account {nick}"]
+            refusal = [f"err: there is no account {nick}, and nobody here has that nick"]
             assert await typed(run, ann, f"/ban {nick}", f"/role {nick} voice") == refusal * 2
         assert members(run) == {"ann", "bob", "eve"}
 

@@ -77,7 +77,7 @@ def test_what_is_refused_is_one_line_and_the_exit_code_1(
     enters(talk, daemon, HERE, "jim")
     for arguments, line in (
         (("ban", "jim", "10min"), "'10min' is no TIME: 10m, 2h, 3d or forever"),
-        (("ban", "tom"), "there is no account tom"),
+        (("ban", "tom"), "there is no account tom, and nobody here has that nick"),
         (("ban", "127.0.0.0/8"), "that would shut out you, or a trusted proxy"),
         (("ban", "net:zz"), "net: is followed by the tag of a network, such as net:7f3a09c2"),
         (("undo", "A9"), "there is no action A9"),

@@ -121,7 +121,9 @@ async def test_the_messages_of_a_network_and_of_who_has_left(people) -> None:
             "> ann removed 2 messages of jim [A5]"
         )
         await typed(run, tom, "/quit")
-        assert await removed(run, ann, "/remove tom") == ["err: there is no account tom"]
+        assert await removed(run, ann, "/remove tom") == [
+            "err: there is no account tom, and nobody here has that nick"
+        ]
         assert await removed(run, ann, "/remove @3 spam") == [
             "> ann removed 1 message of tom: spam [A6]"
         ]

@@ -133,7 +133,7 @@ async def test_where_nobody_moderates_nothing_is_kept(people) -> None:
         ]
         lines = await ask(run, jim, "/report nobody x", "/report @99 x", "/report net:7f3a09c2 x")
         assert lines == [
-            "err: there is no account nobody",
+            "err: there is no account nobody, and nobody here has that nick",
             "err: there is no entry 99 any more",
             "err: a network cannot be reported: /report NICK, or /report @ID",
         ]

@@ -93,6 +93,19 @@ def nicks(run: Running) -> set[str]:
     return set(run.hub.state.nicks)
 
 
+async def test_an_address_alone_is_a_nick_and_its_refusal_says_how_it_is_meant(run) -> None:
+    eve, jim = await operator(run), await guest(run, "jim")
+    [refusal] = await typed(run, eve, f"/ban server {HERE} 1h")
+    assert refusal == (
+        f"err: there is no account {HERE}, and nobody here has that nick: if you mean the address, "
+        f"write net:{HERE}"
+    )
+    [done] = await typed(run, eve, f"/ban server net:{HERE} 1h")
+    assert "banned net:" in done
+    await run.settle()
+    assert is_gone(jim)
+
+
 # --- what it does ---------------------------------------------------------------------------------
 
 
@@ -321,7 +334,8 @@ async def test_an_account_is_known_by_its_own_letters_and_its_name_cannot_be_imi
     """A name that looks like bob, with a Cyrillic o."""
     eve = await operator(run)
     twin = "b\u043eb"
-    assert await typed(run, eve, f"/ban server {twin}") == [f"err: there is no account {twin}"]
+    [refusal] = await typed(run, eve, f"/ban server {twin}")
+    assert refusal == f"err: there is no account {twin}, and nobody here has that nick"
     await typed(run, eve, "/ban server bob forever")
     bob = await connect(run, HERE, take(twin))
     assert bob.link.lines()[-1].startswith(f"err: the nick {twin} belongs to an account")

@@ -109,6 +109,13 @@ class Authorize:
         """Return the ban that keeps a user out of the server now."""
         return self.penalty("ban", user, self._state.server.rules)
 
+    def is_silenced(self, account: str) -> bool:
+        """Whether an account is muted on the server or banned from it now, wherever it is."""
+        if (rules := self._state.server.rules) is None:
+            return False
+        who, now = Who(account, account=True), time.time()
+        return any(rules.penalty(kind, who, now) is not None for kind in ("ban", "mute"))
+
     def _check_server(self, user: User, record: Record) -> None:
         """Raise `Refused` if the rules of the server do not let a user do this.
 

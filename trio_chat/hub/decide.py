@@ -101,7 +101,7 @@ class Decide:
         sessions = Sessions(
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
-        mail = Mail(state, collect)
+        mail = Mail(state, collect, authorize)
         self._messages = Messages(state, collect, hooks, Gate(state, collect, authorize), mail)
         rooms = Rooms(state, collect, hooks, authorize, log)
         accounts = Accounts(state, collect)

@@ -22,6 +22,7 @@ from trio_chat.protocol.events import TellSent, Told
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.session import Session
@@ -37,9 +38,10 @@ logger = logging.getLogger("trio_chat")
 class Mail:
     """Lets messages wait, and delivers them."""
 
-    def __init__(self, state: State, collect: Collect) -> None:
+    def __init__(self, state: State, collect: Collect, authorize: Authorize) -> None:
         self._state = state
         self._collect = collect
+        self._authorize = authorize
         self.handlers: Handlers = {commands.TakeMail: self._take}
         self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
             inbox.DeliverMail: self._deliver
@@ -87,9 +89,11 @@ class Mail:
 
     def _deliver(self, request: inbox.DeliverMail) -> None:
         there = [u for u in self._state.users_of(request.account) if self._is_there(u)]
-        for user in there:
-            for waiting in request.messages:
-                self._collect.tell(user, _told(waiting))
+        for waiting in request.messages:
+            # What somebody has left for many people before a ban is dropped with it.
+            if not self._authorize.is_silenced(waiting.sender):
+                for user in there:
+                    self._collect.tell(user, _told(waiting))
         self._collect.answer_later(request, bool(there))
 
     def _is_there(self, user: User) -> bool:

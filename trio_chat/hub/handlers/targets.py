@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from trio_chat.config.trusted import is_trusted
+from trio_chat.config.validators import is_address
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.networks import check_tags, tags_meant
 from trio_chat.moderation.rules import Role, RoomRules, check_rank
@@ -59,6 +60,12 @@ class Found:
                 f"be hit: /kick {self.nick}"
             )
             raise Refused(sentence, code=Code.NOT_ALLOWED)
+        elif self.role >= Role.OPERATOR:
+            # It would count for nothing: see `Authorize.penalty`.
+            sentence = (
+                f"a {verb} does not count for operators and owners: first, /role {self.nick} none"
+            )
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
 
 
 @frozen
@@ -85,7 +92,7 @@ class Targets:
         # Only this name: a moderator who types one that looks like it means somebody else.
         person = None if people is None else people.holder(name.keys[:1])
         if not person:
-            raise Refused(f"there is no account {name.display}", code=Code.NO_SUCH_ACCOUNT)
+            raise _no_account(name.display, is_here=user is not None)
         return person, name.display
 
     def find(self, session: Session, room: Room, target: Target) -> Found:
@@ -106,7 +113,14 @@ class Targets:
         user = self._state.nicks.get(name.casefolded)
         if user is not None:
             return self._present(room, (user, *user.others))
-        return self._absent(room, *self.account(name), name.casefolded)
+        try:
+            person, nick = self.account(name)
+        except Refused as refused:
+            if is_address(name.display):
+                sentence = f"{refused}: if you mean the address, write net:{name.display}"
+                raise Refused(sentence, code=refused.code) from None
+            raise
+        return self._absent(room, person, nick, name.casefolded)
 
     def author(self, room: Room, target: Target, entries: Sequence[PersistentEntry]) -> Found:
         """Return the author of the entry that a target means. `entries` ends with it.
@@ -203,3 +217,11 @@ class Targets:
         if place is None or is_trusted(place.address, self._state.settings.trusted_proxies):
             return []
         return [f"net:{tag}" for tag in self._authorize.tags(user)]
+
+
+def _no_account(nick: str, *, is_here: bool) -> Refused:
+    """Return the refusal of a nick that only an account could have."""
+    sentence = f"there is no account {nick}, and nobody here has that nick"
+    if is_here:
+        sentence = f"{nick} has no account: /register makes one"
+    return Refused(sentence, code=Code.NO_SUCH_ACCOUNT)
