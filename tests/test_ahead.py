@@ -439,12 +439,12 @@ async def test_a_header_of_an_earlier_version_tells_that_it_knows_nothing_of_thi
 
 
 # The fields of clients' records in this version of what goes ahead.
-FIELDS_AHEAD = 6
+FIELDS_AHEAD = 7
 FIELDS: dict[type, str] = {
     ClientSnapshot: (
         "id address peer nick keys rooms room_limit encoding reader unsent lagging positions "
         "closing queued token away socket unsent_ahead since account account_since "
-        "about awaited"
+        "about awaited watched"
     ),
     ReaderSnapshot: "dialect bucket",
     FirstBytesSnapshot: (

@@ -225,6 +225,7 @@ async def test_clients_of_irc_go_on_in_another_process(goes_on: Next) -> None:
             # One is in the middle of its registration, another one of a line.
             await eve.ask("CAP LS 302", "NICK eve")
             await bob.register("tel")  # taken
+            await ann.ask("MONITOR + jim")
             await ann.stream.send_all(b"@label=7 PRIVMSG #a :hal")
             await tel.sync()
             async with goes_on(chat):
@@ -240,6 +241,8 @@ async def test_clients_of_irc_go_on_in_another_process(goes_on: Next) -> None:
                 messages = await eve.ask("WHOIS ann")
                 assert "301 eve ann lunch" in [show(message) for message in messages]
                 assert messages[0].params[2] == "~ann"
+                await eve.ask("NICK jim")
+                assert commands(await ann.ask()) == ["730"]
                 for client in (ann, eve, bob):
                     await client.stream.aclose()
 

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from trio_chat.config.settings import Settings
 from trio_chat.dialects import documents
+from trio_chat.dialects.documents import FOR_IRC
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import CRLF, LF, LineEncoding
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.commands import Answer, Command, Refuse
 from trio_chat.protocol.names import parse_nick, parse_room
-from trio_chat.protocol.past import ActiveRooms
-from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
 from trio_chat.protocol.table import make_table, read_command
 
 SETTINGS = Settings()
@@ -810,8 +809,7 @@ def test_no_event_is_without_a_line() -> None:
             events.LabelledEvent,
         ),
     }
-    for_irc = {ServerShown, PeopleShown, RoomsDescribed, ActiveRooms}
-    others = {events.Answered} | for_documents | for_irc
+    others = {events.Answered} | for_documents | set(FOR_IRC)
     assert {type(event) for event, _ in EVENTS} | others == set(events.Event.__args__)
 
 

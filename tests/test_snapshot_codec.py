@@ -110,6 +110,9 @@ from trio_chat.protocol.presence import (
     SetRealName,
     ShowPeople,
     ShowServer,
+    ShowWatched,
+    Unwatch,
+    Watch,
 )
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
@@ -204,6 +207,10 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     ShowServer(),
     ShowPeople([parse_nick("jack", 32)], "#x", "j*"),
     DescribeRooms("#x"),
+    Watch([parse_nick("jack", 32)]),
+    Unwatch([parse_nick("jack", 32)]),
+    Unwatch(),
+    ShowWatched(here=True),
     ShowMessages("#x", "between", 5, [Mark("7-0f"), Mark(time=1.5)]),
     ShowActiveRooms(1.5, 2.5, 5),
     SwitchEncoding(encoding_of(frozenset({"server-time", "echo-message"}))),

@@ -38,7 +38,13 @@ from trio_chat.protocol.events import (
     TellSent,
 )
 from trio_chat.protocol.past import ActiveRooms
-from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
+from trio_chat.protocol.presence import (
+    PeopleShown,
+    RoomsDescribed,
+    ServerShown,
+    Watched,
+    WatchedListed,
+)
 from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import printable
 
@@ -54,13 +60,17 @@ def _type_name(kind: type) -> str:
     return re.sub(r"\B([A-Z])", r"_\1", kind.__name__).lower()
 
 
+# Only IRC asks for these.
+FOR_IRC: Final = (
+    *(ServerShown, PeopleShown, RoomsDescribed, ActiveRooms),
+    *(Watched, WatchedListed),
+)
 # The events that are documents.
 TYPES: Final[dict[type, str]] = {
     kind: _type_name(kind)
     for kind in get_args(Event)
     if kind not in (Answered, Identified, LabelledEvent, TellSent)
-    # Only IRC asks for these.
-    and kind not in (ServerShown, PeopleShown, RoomsDescribed, ActiveRooms)
+    and kind not in FOR_IRC
     and kind is not Noticed
 } | {SessionResumed: "resumed"}
 

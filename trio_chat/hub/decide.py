@@ -41,6 +41,7 @@ from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.hub.handlers.sessions import Sessions
 from trio_chat.hub.handlers.targets import Targets
+from trio_chat.hub.handlers.watching import Watching
 from trio_chat.hub.ignoring import tune
 from trio_chat.hub.inbox import Call, abandon
 from trio_chat.hub.session import Reason
@@ -102,6 +103,7 @@ class Decide:
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
         mail = Mail(state, collect, authorize)
+        self.watching = Watching(state, collect)
         self._messages = Messages(state, collect, hooks, Gate(state, collect, authorize), mail)
         rooms = Rooms(state, collect, hooks, authorize, log)
         accounts = Accounts(state, collect)
@@ -130,6 +132,7 @@ class Decide:
             **Pins(collect, ruling, log).handlers,
             **Holding(state, collect, ruling, log).handlers,
             **Checks(state, collect, ruling, targets, log).handlers,
+            **self.watching.handlers,
             **sessions.handlers,
             commands.Help: self._help,
             commands.Refuse: self._refuse,

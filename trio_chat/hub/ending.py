@@ -66,6 +66,8 @@ class Ending:
         if self._state.pause is not None:
             self._state.pause.forget(session)
         self._outboxes.deafen(session)
+        for key in list(session.watched):
+            self._state.unwatch(session, key)
         self._state.forget_address(session.link.address)
         session.link.release()
         reason = session.closing or ""

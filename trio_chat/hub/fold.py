@@ -141,7 +141,9 @@ class Fold:
         for other in renamed:
             for room in other.rooms.values():
                 room.leave(other)
-            self._state.nicks.pop(other.keys[0] if other.keys else "", None)
+            if other.keys:
+                self._state.stir(other.keys[0])
+                self._state.nicks.pop(other.keys[0], None)
             old = other.nick
             self._take_nick(other, name)
             for room in other.rooms.values():
@@ -257,12 +259,15 @@ class Fold:
 
     def _take_nick(self, user: User, name: Name) -> None:
         user.nick, user.keys = name.display, name.keys
+        if user.keys:
+            self._state.stir(user.keys[0])
         if user.keys and self._state.nicks.get(user.keys[0]) not in user.others:
             self._state.nicks[user.keys[0]] = user
 
     def _free_nick(self, user: User) -> None:
         """Free the nick of a user, unless another user that is the same person has it, too."""
         if user.keys:
+            self._state.stir(user.keys[0])
             if self._state.nicks.get(user.keys[0]) is user:
                 del self._state.nicks[user.keys[0]]
                 for other in user.others[:1]:

@@ -305,6 +305,8 @@ class Hub:
             else:
                 await trio.lowlevel.checkpoint()
                 self._folded(turn, turn.drafts)
+        if self.state.stirred:
+            self._decide.watching.tell()
         self._outboxes.flush()
         self._catching_up.give_slices()
         self._ending.end_turn()

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from trio_chat.hub.queries import Query
     from trio_chat.transports.reader import Reader
 
-# For sessions that do not lag: one empty dict for all of them, which nobody changes.
+# One empty dict for all sessions that do not lag, or watch nobody. No one changes these.
 NOT_BEHIND: Final[dict[str, int]] = {}
+NOBODY_WATCHED: Final[dict[str, str]] = {}
 NO_LABELS: Final[dict[tuple[str, int], str]] = {}
 
 
@@ -145,6 +146,7 @@ class Session:
         "slow_consumer",
         "suspended",
         "user",
+        "watched",
     )
 
     def __init__(
@@ -203,6 +205,8 @@ class Session:
         # again.
         self.paging = False
         self.sent_before: dict[str, int] = NOT_BEHIND
+        # The nicks that it is told of, as it has written them, by their casefolded form.
+        self.watched: dict[str, str] = NOBODY_WATCHED
         # The reason for its rejection, or empty. Its task tells the client once the hub has
         # released the link.
         self.refusal = ""

@@ -14,7 +14,7 @@ from trio_chat.errors import Code
 from trio_chat.hub.listing import Listing
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
-from trio_chat.hub.session import RUNNING, Reason
+from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
@@ -119,6 +119,10 @@ class State:
     accounts: dict[str, Account] = field(factory=dict)
     # Rooms that exist even without members, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
+    # The sessions that are told of a casefolded nick, and of those nicks the ones that were taken
+    # or freed in this turn, with whether somebody had them before.
+    watchers: dict[str, dict[Session, None]] = field(factory=dict)
+    stirred: dict[str, bool] = field(factory=dict)
     # The people whom somebody ignores: their nicks by their ids, by the id of that person.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
     # The number of clients by address, as `counted_as` gives it.
@@ -199,6 +203,25 @@ class State:
         """Return the nick of who has set this topic of a room, and when; empty if unknown."""
         known = self.logged(room)
         return (known.nick, known.time) if known.topic == topic else ("", 0.0)
+
+    def watch(self, session: Session, key: str, nick: str) -> None:
+        """Tell a session of a nick from now on: its casefolded form, and as it has written it."""
+        if session.watched is NOBODY_WATCHED:
+            session.watched = {}
+        session.watched[key] = nick
+        self.watchers.setdefault(key, {})[session] = None
+
+    def unwatch(self, session: Session, key: str) -> None:
+        """Tell a session no more of a nick."""
+        if session.watched.pop(key, None) is not None:
+            del self.watchers[key][session]
+            if not self.watchers[key]:
+                del self.watchers[key]
+
+    def stir(self, key: str) -> None:
+        """Note that a nick is about to be taken or freed."""
+        if key in self.watchers:
+            self.stirred.setdefault(key, key in self.nicks)
 
     def count_refusal(self, refusal: Refused) -> None:
         """Count a refusal, if a limit, a mute or a ban is the reason."""

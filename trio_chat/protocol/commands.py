@@ -24,6 +24,9 @@ from trio_chat.protocol.presence import (
     SetRealName,
     ShowPeople,
     ShowServer,
+    ShowWatched,
+    Unwatch,
+    Watch,
 )
 
 if TYPE_CHECKING:
@@ -672,6 +675,9 @@ Command: TypeAlias = (
     | ShowServer
     | ShowPeople
     | DescribeRooms
+    | Watch
+    | Unwatch
+    | ShowWatched
     | ShowMessages
     | ShowActiveRooms
     | Disconnected

@@ -20,7 +20,13 @@ from attrs import define, field
 
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.past import ActiveRooms
-from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, ServerShown
+from trio_chat.protocol.presence import (
+    PeopleShown,
+    RoomsDescribed,
+    ServerShown,
+    Watched,
+    WatchedListed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -876,6 +882,8 @@ Reply: TypeAlias = (
     | ServerShown
     | PeopleShown
     | RoomsDescribed
+    | Watched
+    | WatchedListed
     | ActiveRooms
 )
 Event: TypeAlias = RoomEvent | Held | Told | Reply

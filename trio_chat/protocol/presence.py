@@ -12,7 +12,7 @@ from attrs import define, field
 
 if TYPE_CHECKING:
     from trio_chat.dialects import Encoding
-    from trio_chat.protocol.events import Limits
+    from trio_chat.protocol.events import Limits, Member
     from trio_chat.protocol.names import Name
 
 
@@ -27,6 +27,9 @@ class About:
     real: str = ""
     away: str = ""
 
+
+# Nicks that one connection may be told of.
+MOST_WATCHED: Final = 100
 
 UNKNOWN: Final = About()
 """The words of a person that has said nothing. Nobody changes this."""
@@ -88,6 +91,30 @@ class ShowPeople:
 
 
 @define
+class Watch:
+    """Be told when people with these nicks come and go, as long as the connection is there.
+
+    The reply is a `Watched`.
+    """
+
+    names: list[Name]
+
+
+@define
+class Unwatch:
+    """Be told no more of these nicks, or with `None` of any."""
+
+    names: list[Name] | None = None
+
+
+@define
+class ShowWatched:
+    """Ask for the nicks that one is told of. With `here`, the reply says who of them is here."""
+
+    here: bool = False
+
+
+@define
 class DescribeRooms:
     """Ask about all rooms, or about one."""
 
@@ -136,6 +163,25 @@ class PeopleShown:
 
     people: list[PersonShown]
     room: str | None = None
+
+
+@define
+class Watched:
+    """Who is here of the people that one is told of, and which of these nicks nobody has.
+
+    `refused` are nicks that were too many.
+    """
+
+    here: list[Member] = field(factory=list)
+    gone: list[str] = field(factory=list)
+    refused: list[str] = field(factory=list)
+
+
+@define
+class WatchedListed:
+    """The nicks that one is told of, as one has written them."""
+
+    nicks: list[str]
 
 
 @define

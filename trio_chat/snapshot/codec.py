@@ -114,6 +114,8 @@ attrs.resolve_types(commands.Greet, localns={"Encoding": Encoding})
 attrs.resolve_types(presence.AwaitIntroduction, localns={"Encoding": Encoding})
 attrs.resolve_types(presence.Introduce, localns={"Name": Name})
 attrs.resolve_types(presence.ShowPeople, localns={"Name": Name})
+attrs.resolve_types(presence.Watch, localns={"Name": Name})
+attrs.resolve_types(presence.Unwatch, localns={"Name": Name})
 attrs.resolve_types(past.ShowMessages)
 
 

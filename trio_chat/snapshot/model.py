@@ -107,6 +107,9 @@ QueuedRecord: TypeAlias = (
     | presence.ShowServer
     | presence.ShowPeople
     | presence.DescribeRooms
+    | presence.Watch
+    | presence.Unwatch
+    | presence.ShowWatched
     | past.ShowMessages
     | past.ShowActiveRooms
     | CameFrom
@@ -155,6 +158,8 @@ class ClientSnapshot:
     # What the user says about itself, and whether it has yet to introduce itself.
     about: About = UNKNOWN
     awaited: bool = False
+    # The nicks that it is told of, as it has written them, by their casefolded form.
+    watched: dict[str, str] = field(factory=dict)
 
 
 @define

@@ -114,6 +114,8 @@ class Restore:
         state = self.state
         tune(state, session.user)
         state.add(session)
+        for key, nick in snapshot.watched.items():
+            state.watch(session, key, nick)
         state.count_address(link.address)
         session.closing = snapshot.closing
         if snapshot.closing is not None:

@@ -171,6 +171,7 @@ def connected(session: Session, link: SocketLink, reader: Reader | None) -> Clie
         account_since=since,
         about=user.about,
         awaited=user.awaited,
+        watched=session.watched,
     )
 
 

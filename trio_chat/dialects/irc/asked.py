@@ -70,15 +70,15 @@ class Asked:
         return [self.line("NOTICE", self.nick, line) for line in lines]
 
 
-def wrapped(words: Iterable[str]) -> Iterator[str]:
-    """Join words with spaces, to lines that fit a message."""
+def wrapped(words: Iterable[str], between: str = " ") -> Iterator[str]:
+    """Join words with a character between them, to lines that fit a message."""
     line: list[str] = []
     size = 0
     for word in words:
         size += len(word.encode()) + 1
         if line and size > LIST_BYTES:
-            yield " ".join(line)
+            yield between.join(line)
             line, size = [], len(word.encode()) + 1
         line.append(word)
     if line:
-        yield " ".join(line)
+        yield between.join(line)

@@ -244,7 +244,7 @@ def _list(params: Params, _: Context) -> Parts:
 def _mode(params: Params, context: Context) -> Parts:
     target, *changes = params
     if not names.is_channel(target):
-        yield ShowPeople(_nicks([target], context)), params
+        yield ShowPeople(valid_nicks([target], context)), params
     elif changes and changes[0].lstrip("+") == "b" and len(changes) == 1:
         yield answer("368", target, "End of channel ban list"), params
     elif changes and changes[0].strip("+-"):
@@ -307,7 +307,7 @@ def _who(params: Params, context: Context) -> Parts:
     elif "*" in mask or "?" in mask:
         yield ShowPeople(mask=mask[:MASK_CHARS]), (mask, *params[1:])
     else:
-        yield ShowPeople(_nicks([mask], context), mask=mask[:MASK_CHARS]), (mask, *params[1:])
+        yield ShowPeople(valid_nicks([mask], context), mask=mask[:MASK_CHARS]), (mask, *params[1:])
 
 
 def _whois(params: Params, context: Context) -> Parts:
@@ -315,7 +315,7 @@ def _whois(params: Params, context: Context) -> Parts:
     if not nicks:
         yield answer("431", "No nick was given"), params
     for nick in _each(nicks)[:MOST_TARGETS]:
-        yield ShowPeople(_nicks([nick], context)), (nick,)
+        yield ShowPeople(valid_nicks([nick], context)), (nick,)
 
 
 def _whowas(params: Params, _: Context) -> Parts:
@@ -329,10 +329,10 @@ def _whowas(params: Params, _: Context) -> Parts:
 
 def _ask(params: Params, context: Context) -> Parts:
     nicks = [nick for param in params for nick in param.split(" ") if nick][:MOST_NAMES]
-    yield ShowPeople(_nicks(nicks, context)), params
+    yield ShowPeople(valid_nicks(nicks, context)), params
 
 
-def _nicks(texts: list[str], context: Context) -> list[Name]:
+def valid_nicks(texts: list[str], context: Context) -> list[Name]:
     """Return those that can be nicks."""
     found = []
     for text in texts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from trio_chat.dialects.irc import entries
 from trio_chat.dialects.irc.commands import MASK_CHARS
 from trio_chat.dialects.irc.message import read, write, write_closing
+from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel
 from trio_chat.dialects.irc.people import write_names, write_people
 from trio_chat.dialects.irc.refusals import write_refusal
@@ -52,7 +53,14 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
-from trio_chat.protocol.presence import PeopleShown, RoomsDescribed, RoomShown, ServerShown
+from trio_chat.protocol.presence import (
+    PeopleShown,
+    RoomsDescribed,
+    RoomShown,
+    ServerShown,
+    Watched,
+    WatchedListed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,6 +263,8 @@ REPLIES: Final[dict[type, Reply]] = {
     RoomsDescribed: _rooms_described,
     PeopleShown: write_people,
     ServerShown: write_server,
+    Watched: write_watched,
+    WatchedListed: write_watched_list,
     NickTaken: _nick_taken,
     LoggedIn: _logged_in,
     LoggedOut: _logged_out,

@@ -10,6 +10,7 @@ from trio_chat.dialects.irc.names import ROOM_SIGNS
 from trio_chat.dialects.irc.past import MARKS
 from trio_chat.dialects.irc.people import USER_MODES
 from trio_chat.protocol.past import MOST_MESSAGES
+from trio_chat.protocol.presence import MOST_WATCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         "ELIST=MNU",
         f"LINELEN={line_bytes + 2}",
         "MODES=1",
+        f"MONITOR={MOST_WATCHED}",
         f"MSGREFTYPES={','.join(MARKS)}",
         f"NAMELEN={REAL_CHARS}",
         f"NETWORK={NETWORK}",
