@@ -45,6 +45,13 @@ FUZZ_TARGETS = (
 # A process for each processor. `-- -n 0` runs the tests in one process.
 PARALLEL = ("--numprocesses=auto", "--dist=worksteal")
 
+# A module of each extra that imports only with it.
+EXTRA_MODULES = {
+    "terminal": "trio_chat.terminal.screen",
+    "redis": "trio_chat.roomlog.redis.connection",
+    "jwt": "trio_chat.people.site_tokens",
+}
+
 # For sessions with a single test that takes minutes: a longer time until a test counts as hung.
 PATIENT = ("-o", "faulthandler_timeout=1200")
 
@@ -310,6 +317,26 @@ def bench_costs(session: nox.Session) -> None:
     """Measure the cost of each kind of input, by the byte; `-- WORD ...` selects some of them."""
     session.install(*DEPENDENCIES, ".")
     session.run("python", "benchmarks/costs.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel in dist/, and try the wheel alone and with each extra."""
+    install(session, "build")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    (wheel,) = Path("dist").glob("*.whl")
+    for extra in ("", *EXTRAS):
+        session.log(f"the wheel with the extra {extra}" if extra else "the wheel alone")
+        folder = Path(session.create_tmp(), extra or "alone").absolute()
+        session.run("python", "-m", "venv", "--clear", str(folder))
+        python, script = str(folder / "bin/python"), str(folder / "bin/trio-chat")
+        requirement = f"{wheel.absolute()}[{extra}]" if extra else str(wheel)
+        session.run(python, "-m", "pip", "install", "--quiet", requirement, external=True)
+        session.run(script, "--version", external=True)
+        modules = [EXTRA_MODULES[extra]] if extra else []
+        session.run(python, "-I", "tests/installed.py", script, *modules, external=True)
 
 
 @nox.session
