@@ -138,7 +138,10 @@ async def test_a_person_sees_all_that_is_kept_and_deletes_it(store: str, tmp_pat
         answer = await john.ask("delete_account", password=PASSWORD)
         assert (answer["type"], answer["nick"]) == ("logged_out", "anonymous")
         refusal = await john.ask("take_nick", nick="john")
-        assert refusal["code"] == "nick_registered"
+        assert (refusal["code"], refusal["reason"]) == (
+            "nick_reserved",
+            "the nick john belonged to an account that was deleted: choose another",
+        )
     assert not any(b"john" in path.read_bytes() for path in tmp_path.glob("chat.people.db*"))
 
 

@@ -185,6 +185,24 @@ async def test_real_names_change() -> None:
         assert commands(refused) == ["461", "400", "400"]
 
 
+async def test_no_unwanted_word_is_in_what_people_say_about_themselves(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("spam\n")
+    settings = Settings(word_list=str(tmp_path / "words"))
+    async with (
+        open_chat(settings) as chat,
+        irc_client(chat) as ann,
+        irc_client(chat, "bob") as bob,
+    ):
+        await ann.ask("NICK ann", "USER ann 0 * :my spam")
+        why = "the text holds a word that is not wanted here"
+        for line in ("AWAY :spam", "SETNAME :spam"):
+            [refusal] = await ann.shown(line)
+            assert refusal.endswith(why), refusal
+        about = await bob.ask("WHOIS ann")
+        assert about[0].params[-1] == ""
+        assert "301" not in commands(about)
+
+
 # --- the server -----------------------------------------------------------------------------------
 
 

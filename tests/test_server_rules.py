@@ -93,6 +93,19 @@ def nicks(run: Running) -> set[str]:
     return set(run.hub.state.nicks)
 
 
+async def test_the_muted_say_nothing_about_themselves_either(run) -> None:
+    eve, jim = await operator(run), await guest(run, "jim")
+    await typed(run, eve, "/mute server jim 2h flooding")
+    jim.link.lines()
+    for record in (presence.SetAway("buy this"), presence.SetRealName("buy this")):
+        await run.turn(jim, record)
+        [refusal] = jim.link.lines()
+        assert refusal.startswith("err: you are muted on this server until "), record
+    await run.turn(jim, presence.SetAway(""))
+    assert jim.link.lines() == []
+    assert jim.user.about == presence.UNKNOWN
+
+
 async def test_an_address_alone_is_a_nick_and_its_refusal_says_how_it_is_meant(run) -> None:
     eve, jim = await operator(run), await guest(run, "jim")
     [refusal] = await typed(run, eve, f"/ban server {HERE} 1h")

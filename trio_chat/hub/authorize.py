@@ -124,8 +124,11 @@ class Authorize:
         kind = record.__class__
         if kind not in AT_THE_DOOR and (ban := self.server_ban(user)) is not None:
             raise banned_from_server(ban)
-        if kind not in SPEAKING:
-            return
+        if kind in SPEAKING:
+            self.check_silenced(user)
+
+    def check_silenced(self, user: User) -> None:
+        """Raise `Refused` if a user is muted on the whole server."""
         if (mute := self.penalty("mute", user, self._state.server.rules)) is not None:
             raise Refused(
                 f"you are muted on this server {mute.describe(time.time())}", code=Code.MUTED

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
 from trio_chat.protocol import commands, events, presence
 from trio_chat.version import version
@@ -95,7 +96,10 @@ class Presence:
 
     def _introduce(self, session: Session, record: presence.Introduce) -> None:
         # Its nick may be taken; then the client takes another one, and need not say this again.
-        session.user.about = presence.About(record.user, record.real)
+        words, real = self._state.words, record.real
+        if words is not None and words.is_in(real):
+            real = ""  # the client has sent it by itself, and could not connect otherwise
+        session.user.about = presence.About(record.user, real)
         self._take_nick(session, commands.TakeNick(record.name))
 
     def _introduced(self, session: Session, origin: Origin) -> None:
@@ -108,10 +112,19 @@ class Presence:
         user.ruled = self._authorize.is_concerned(user)
 
     def _set_away(self, session: Session, record: presence.SetAway) -> None:
+        self._check_about(session.user, record.text)
         session.user.about = _changed(session.user, away=record.text)
 
     def _set_real_name(self, session: Session, record: presence.SetRealName) -> None:
+        self._check_about(session.user, record.text)
         session.user.about = _changed(session.user, real=record.text)
+
+    def _check_about(self, user: User, text: str) -> None:
+        """Raise `Refused` for a text by which a user would be heard like by a message."""
+        if text and user.ruled:
+            self._authorize.check_silenced(user)
+        if (words := self._state.words) is not None and words.is_in(text):
+            raise unwanted("text")
 
     # --- questions --------------------------------------------------------------------------------
 

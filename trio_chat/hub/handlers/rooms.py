@@ -9,6 +9,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.room import most_listed
 from trio_chat.moderation.rules import PIN, Role, RoomRules
+from trio_chat.people.names import NOBODY
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
 from trio_chat.protocol.presence import LeaveRooms
@@ -66,12 +67,13 @@ class Rooms:
         people, words = self._state.people, self._state.words
         if words is not None and words.is_in(name.display):
             raise unwanted("nick")
-        if people is not None and people.holder(name.keys) is not None:
-            nick = name.display
-            raise Refused(
-                f"the nick {nick} belongs to an account: /login {nick}, or choose another",
-                code=Code.NICK_REGISTERED,
-            )
+        holder, nick = None if people is None else people.holder(name.keys), name.display
+        if holder == NOBODY:
+            sentence = f"the nick {nick} belonged to an account that was deleted: choose another"
+            raise Refused(sentence, code=Code.NICK_RESERVED)
+        if holder is not None:
+            sentence = f"the nick {nick} belongs to an account: /login {nick}, or choose another"
+            raise Refused(sentence, code=Code.NICK_REGISTERED)
 
     def _join(self, session: Session, record: commands.Join) -> None:
         self._join_by(self._rules_of(record.name.casefolded), session, record)
