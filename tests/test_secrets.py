@@ -244,6 +244,13 @@ def test_after_a_refused_command_its_secret_is_not_read(refused: bytes, settings
     assert others == [NOT_READ, WHO]
 
 
+@pytest.mark.parametrize("line", [b" /login john", b"\xc2\xa0/Password", b"\t/account delete"])
+def test_behind_a_space_it_is_no_message(line: bytes) -> None:
+    refusal, *others = feed(line + b"\nsecret\n /me\n", settings=BARE)
+    assert refusal == Refuse("not said: a command has no space before it", Code.BAD_USAGE)
+    assert others == [NOT_READ, Say(" /me")]
+
+
 def test_a_server_without_accounts_does_not_say_a_password_either() -> None:
     line = LineDialect(make_table(), BARE, private=True)
     unknown = Refuse("unknown command: /login", Code.UNKNOWN_COMMAND)

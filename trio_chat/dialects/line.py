@@ -352,6 +352,9 @@ class LineDialect:
 
     def _command(self, text: str) -> Command | None:
         if self._settings.bare_lines and not text.startswith("/"):
+            if text[0].isspace() and secrets_after(text):
+                # As a message, it would have the password behind it be one, too.
+                raise Refused("not said: a command has no space before it", code=Code.BAD_USAGE)
             limit = self._settings.message_chars
             say = Say(clean_text(text.rstrip(), what="message", limit=limit))
             self._bare_lines.count += 1
