@@ -98,6 +98,7 @@ from trio_chat.protocol.commands import (
     Tell,
     Undo,
 )
+from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.past import Mark, ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
@@ -213,6 +214,10 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     ShowWatched(here=True),
     ShowMessages("#x", "between", 5, [Mark("7-0f"), Mark(time=1.5)]),
     ShowActiveRooms(1.5, 2.5, 5),
+    ChangeRole(parse_nick("jack", 32), "voice", given=True, room="#x"),
+    ChangeSetting("join", "members", given=False, room="#x"),
+    Ban("a.jack", given=True, room="#x"),
+    ListBans("#x"),
     SwitchEncoding(encoding_of(frozenset({"server-time", "echo-message"}))),
     QueuedLabelled(ShowServer(), "@label=1 MOTD"),
 ]

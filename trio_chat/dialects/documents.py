@@ -21,6 +21,7 @@ from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
     RULINGS,
     Answered,
+    Departed,
     EntriesShown,
     Event,
     Held,
@@ -37,6 +38,7 @@ from trio_chat.protocol.events import (
     SessionResumed,
     TellSent,
 )
+from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
     PeopleShown,
@@ -62,6 +64,7 @@ def _type_name(kind: type) -> str:
 
 # Only IRC asks for these.
 FOR_IRC: Final = (
+    BansShown,
     *(ServerShown, PeopleShown, RoomsDescribed, ActiveRooms),
     *(Watched, WatchedListed),
 )
@@ -85,9 +88,12 @@ REASON: Final = "reason"
 NOTICE: Final = "notice"
 # Fields of events that are for the log or the hub, and in no document.
 LEFT_OUT: Final[dict[type, frozenset[str]]] = {
-    **dict.fromkeys(RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound"})),
+    **dict.fromkeys(
+        RULINGS, frozenset({"changes", "version", "ousted", "silenced", "bound", "was"})
+    ),
     Held: frozenset({"networks", "message"}),
-    Left: frozenset({"gone", "user", REASON}),
+    Left: frozenset({"gone", "user", "ousted", REASON}),
+    Departed: frozenset({"ousted"}),
     **dict.fromkeys((NickTaken, LoggedIn, LoggedOut), frozenset({"old"})),
     Refusal: frozenset({"room"}),
 }

@@ -32,6 +32,7 @@ from trio_chat.hub.handlers.ignoring import Ignoring
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
+from trio_chat.hub.handlers.modes import Modes
 from trio_chat.hub.handlers.past import Past
 from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.presence import Presence
@@ -110,6 +111,7 @@ class Decide:
         targets = Targets(state, authorize)
         ruling = Ruling(state, collect, authorize, log)
         removals = Removals(collect, authorize, targets, ruling, log)
+        moderation = Moderation(state, collect, authorize, targets, ruling, removals, log)
         # Events that are for the handlers of records, too.
         self.requests = accounts.requests | mail.requests
         self._handlers: dict[type, Callable[..., None]] = {
@@ -125,7 +127,8 @@ class Decide:
             **History(state, collect, log).handlers,
             **Past(state, collect, authorize, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
-            **Moderation(state, collect, authorize, targets, ruling, removals, log).handlers,
+            **moderation.handlers,
+            **Modes(collect, moderation, targets, ruling).handlers,
             **removals.handlers,
             **Reports(state, collect, authorize, targets, ruling, log).handlers,
             **Announcing(collect, authorize).handlers,

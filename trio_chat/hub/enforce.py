@@ -5,7 +5,7 @@ Each process does that for its own users. A leave is an entry of its own, after 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trio_chat.hub.authorize import BANNED, banned_from_server
 from trio_chat.hub.standing import Standings
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Ruled
+    from trio_chat.protocol.events import Ousted, Ruled
     from trio_chat.protocol.rows import Row
+
+# Somebody comes, or is somebody else, whom a room has banned before.
+_BY_RULES: Final = ("", "", "banned")
 
 
 class Enforce:
@@ -59,10 +62,13 @@ class Enforce:
         is_network = any(target.startswith("net:") for target in targets)
         for user in list(room.members) if targets or entry.ousted else ():
             is_meant = is_network or user.person in targets
+            # A kick says what it is by itself. Nicks have no colon, so its reason is behind one.
+            reason = entry.text.partition(": ")[2] or entry.nick
             if user.id in entry.ousted:
-                self._oust(user, room, f"{entry.nick} {entry.text}")
+                why = f"{entry.nick} {entry.text}"
+                self._oust(user, room, why, (entry.author, entry.nick, reason))
             elif is_meant and (why := self._why_banned(user, room)):
-                self._oust(user, room, why)
+                self._oust(user, room, why, (entry.author, entry.nick, entry.text))
         self.standings.ruled(entry)
 
     def came(self, user: User) -> None:
@@ -102,7 +108,7 @@ class Enforce:
     def _why_banned(self, user: User, room: Room) -> str:
         return self.authorize.why_banned(user, room.shown, room.rules) if user.is_here else ""
 
-    def _oust(self, user: User, room: Room, why: str) -> None:
+    def _oust(self, user: User, room: Room, why: str, ousted: Ousted = _BY_RULES) -> None:
         if user.is_here and not user.leaving:
-            left = Exited(user.id, user.nick, room.name)
-            self._collect.draft_of(user, left, Departed(room.name, room.shown, why))
+            left = Exited(user.id, user.nick, room.name, ousted=ousted)
+            self._collect.draft_of(user, left, Departed(room.name, room.shown, why, ousted))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from attrs import evolve
+
 from trio_chat.hub.expiry import WARNING_SECONDS
 from trio_chat.hub.ignoring import follow
 from trio_chat.hub.room import Room
@@ -172,6 +174,9 @@ class Fold:
         if user is None:  # a client of the process before this one
             return [(room, Left(room.name, entry.author, entry.nick))]
         shown: Shown = self._leave(user, room, entry.words) if user in room.members else []
+        for _, event in shown:
+            if isinstance(event, Left):
+                event.ousted = entry.ousted
         self._forget_if_unknown(user)
         return shown
 
@@ -231,11 +236,13 @@ class Fold:
         if room is None:
             return []
         room.position = entry.position
+        before = room.rules
         self.follow_rules(room)
         if is_server:
             return []
         self._state.recent.keep(room, [as_kept(entry)])
-        return [(room, entry)]
+        was = {name: None if before is None else before.value(name) for name in entry.changes}
+        return [(room, evolve(entry, was=was))]
 
     def _removed(self, entry: Removed) -> Shown:
         room = self._state.rooms.get(entry.room)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.pause import Pause
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import Account, User
+    from trio_chat.moderation.rules import RoomRules
     from trio_chat.people.accounts import People
     from trio_chat.people.authority import Authority
     from trio_chat.protocol.presence import About
@@ -193,6 +194,11 @@ class State:
         """Return the name of a person's account; empty if there is none."""
         # Who is logged in has the nick of the account.
         return self.nick(person) if person in self.accounts else ""
+
+    def rules(self, room: str) -> RoomRules | None:
+        """Return the rules of a room, if it has some."""
+        known = self.rooms.get(room)
+        return None if known is None else known.rules
 
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""

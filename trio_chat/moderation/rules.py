@@ -17,7 +17,7 @@ TARGET is the id of an account, or `net:` and the tag of a network.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from itertools import chain, islice
 from typing import Final
@@ -258,6 +258,12 @@ class RoomRules:
             if not is_spared and penalty.counts(now):
                 return penalty
         return None
+
+    def penalties(self, kind: str) -> Iterator[tuple[str, Penalty]]:
+        """Return the targets of mutes or bans, each with the penalty."""
+        for name, value in self._fields.items():
+            if name.startswith(f"{kind} "):
+                yield name.partition(" ")[2], Penalty.read(value)
 
     def is_spared(self, who: Who, spares: float) -> bool:
         """Whether a mute or a ban of a network does not count for a user in it."""

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from trio_chat.errors import Code
 from trio_chat.protocol.events import Notice
+from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
 from trio_chat.protocol.past import ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
     AwaitIntroduction,
@@ -680,6 +681,10 @@ Command: TypeAlias = (
     | ShowWatched
     | ShowMessages
     | ShowActiveRooms
+    | ChangeRole
+    | ChangeSetting
+    | Ban
+    | ListBans
     | Disconnected
 )
 # Commands whose secrets a client of the line protocol types on lines of their own.

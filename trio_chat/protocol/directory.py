@@ -5,9 +5,12 @@ Encodings that show more than an event get it beside the event. The hub's state 
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from trio_chat.protocol.presence import UNKNOWN, About
+
+if TYPE_CHECKING:
+    from trio_chat.moderation.rules import RoomRules
 
 
 class Recipient(Protocol):
@@ -46,6 +49,10 @@ class Directory(Protocol):
         """Return the name of a person's account; empty if there is none."""
         ...
 
+    def rules(self, room: str) -> RoomRules | None:
+        """Return the rules of a room, if it has some."""
+        ...
+
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
         ...
@@ -72,6 +79,10 @@ class _Nobody:
         return ""
 
     account = nick
+
+    def rules(self, room: str) -> RoomRules | None:
+        del room
+        return None
 
     def called(self, nick: str) -> About:
         del nick

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from attrs import define, field
 
 from trio_chat.errors import Code, Refused
+from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
     PeopleShown,
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from trio_chat.protocol.names import Name
 
 # --- entries --------------------------------------------------------------------------------------
+
+
+# Who made a client leave a room: see `Exited`.
+Ousted: TypeAlias = tuple[str, str, str] | tuple[()]
 
 
 @define
@@ -95,11 +100,11 @@ class TopicSet:
 class Ruled:
     """A moderator changed the rules of a room, or acted by them. `text` says it to people.
 
-    `changes` has the new values of fields; `None` removes a field. `version` is the version of the
-    rules by which this was decided: if they have changed since, the log
-    refuses it. `bound` has a value that a field may have in so many rooms at most, and the sentence
-    with which the log refuses more. `ousted` are users who have to leave the
-    room. History has the text alone. The position is the action's number.
+    `changes` has the new values of fields; `None` removes a field. `was` has the values before, for
+    those who see the action live. `version` is the version of the rules by which this was decided:
+    if they have changed since, the log refuses it. `bound` has a value that a field may have in so
+    many rooms at most, and the sentence with which the log refuses more. `ousted` are users who
+    have to leave the room. History has the text alone. The position is the action's number.
     """
 
     room: str
@@ -116,6 +121,7 @@ class Ruled:
     # The authors whose held messages go: persons, or networks as `net:` and a tag.
     silenced: tuple[str, ...] = ()
     bound: tuple[str, int, str] | None = None
+    was: dict[str, str | None] = field(factory=dict, eq=False)
 
 
 @define
@@ -201,7 +207,8 @@ class Left:
     """A client left a room, or its connection ended.
 
     `reason` has its own words about that, mostly none. It is `gone` if it has left all rooms at
-    once, and `user` is its user name. Only IRC shows these two.
+    once, and `user` is its user name. With `ousted` it had to leave; see `Exited`. Only IRC shows
+    these three.
     """
 
     room: str
@@ -210,6 +217,7 @@ class Left:
     reason: str = ""
     gone: bool = field(default=False, eq=False)
     user: str = field(default="", eq=False)
+    ousted: Ousted = field(default=(), eq=False)
 
 
 @define
@@ -287,12 +295,17 @@ class Entered:
 
 @define
 class Exited:
-    """A client left one room; `words` are its own about that."""
+    """A client left one room; `words` are its own about that.
+
+    If it had to leave, `ousted` has the moderator, the moderator's nick, and why. The first two are
+    empty if nobody's action is the reason, but older rules are.
+    """
 
     author: str
     nick: str
     room: str
     words: str = ""
+    ousted: Ousted = ()
 
 
 @define
@@ -703,11 +716,15 @@ class Welcomed:
 
 @define
 class Departed:
-    """The client is no longer in the room. `reason` says why if it did not ask for that."""
+    """The client is no longer in the room. `reason` says why if it did not ask for that.
+
+    `ousted` is as in `Exited`. Only IRC shows it.
+    """
 
     room: str
     room_name: str
     reason: str = ""
+    ousted: Ousted = field(default=(), eq=False)
 
 
 @define
@@ -885,6 +902,7 @@ Reply: TypeAlias = (
     | Watched
     | WatchedListed
     | ActiveRooms
+    | BansShown
 )
 Event: TypeAlias = RoomEvent | Held | Told | Reply
 

@@ -26,7 +26,7 @@ from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
-from trio_chat.protocol import commands, past, presence
+from trio_chat.protocol import commands, modes, past, presence
 from trio_chat.protocol.events import Noticed, PersistentEntry, Said
 from trio_chat.protocol.names import Name
 from trio_chat.snapshot.model import (
@@ -117,6 +117,7 @@ attrs.resolve_types(presence.ShowPeople, localns={"Name": Name})
 attrs.resolve_types(presence.Watch, localns={"Name": Name})
 attrs.resolve_types(presence.Unwatch, localns={"Name": Name})
 attrs.resolve_types(past.ShowMessages)
+attrs.resolve_types(modes.ChangeRole, localns={"Name": Name})
 
 
 def write_state(state: ChatSnapshot) -> bytes:

@@ -15,7 +15,7 @@ from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
-from trio_chat.protocol import commands, past, presence
+from trio_chat.protocol import commands, modes, past, presence
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN, About
@@ -112,6 +112,10 @@ QueuedRecord: TypeAlias = (
     | presence.ShowWatched
     | past.ShowMessages
     | past.ShowActiveRooms
+    | modes.ChangeRole
+    | modes.ChangeSetting
+    | modes.Ban
+    | modes.ListBans
     | CameFrom
     | commands.Disconnected
     | QueuedCustom

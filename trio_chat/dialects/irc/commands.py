@@ -188,12 +188,12 @@ def _refuse(refusal: Refused) -> Refuse:
     return Refuse(str(refusal), refusal.code, refusal.limit)
 
 
-def _each(param: str) -> list[str]:
+def each(param: str) -> list[str]:
     """Return the parts of a list, each once."""
     return [part for part in dict.fromkeys(param.split(",")) if part][:MOST_NAMES]
 
 
-def _part(make: Callable[[str], Command], *params: str) -> tuple[Command, Params]:
+def part(make: Callable[[str], Command], *params: str) -> tuple[Command, Params]:
     """Make a record of the first parameter, or the refusal in its place."""
     try:
         return make(params[0]), params
@@ -209,14 +209,14 @@ def _join(params: Params, context: Context) -> Parts:
         yield LeaveRooms(), params
         return
     limit = context.settings.room_chars
-    for channel in _each(params[0]):
-        yield _part(lambda name: Join(parse_room(names.room(name), limit)), channel)
+    for channel in each(params[0]):
+        yield part(lambda name: Join(parse_room(names.room(name), limit)), channel)
 
 
 def _leave(params: Params, context: Context) -> Parts:
     words = context.words(params[1:])
-    for channel in _each(params[0]):
-        yield _part(lambda name: Leave(context.room(name), words), channel, *params[1:])
+    for channel in each(params[0]):
+        yield part(lambda name: Leave(context.room(name), words), channel, *params[1:])
 
 
 def _topic(params: Params, context: Context) -> Parts:
@@ -227,30 +227,18 @@ def _topic(params: Params, context: Context) -> Parts:
         text, limit = params[1], context.settings.topic_chars
         return SetTopic(context.text(text, "topic", limit) if text.strip() else "", room)
 
-    yield _part(make, *params)
+    yield part(make, *params)
 
 
 def _names(params: Params, context: Context) -> Parts:
     if not params:
         yield answer("366", "*", "End of /NAMES list"), params
-    for channel in _each(params[0]) if params else ():
-        yield _part(lambda name: ListMembers(context.room(name)), channel)
+    for channel in each(params[0]) if params else ():
+        yield part(lambda name: ListMembers(context.room(name)), channel)
 
 
 def _list(params: Params, _: Context) -> Parts:
     yield DescribeRooms(), params
-
-
-def _mode(params: Params, context: Context) -> Parts:
-    target, *changes = params
-    if not names.is_channel(target):
-        yield ShowPeople(valid_nicks([target], context)), params
-    elif changes and changes[0].lstrip("+") == "b" and len(changes) == 1:
-        yield answer("368", target, "End of channel ban list"), params
-    elif changes and changes[0].strip("+-"):
-        yield Refuse("the modes of rooms cannot be changed so", Code.NOT_ALLOWED), params
-    else:
-        yield _part(lambda name: DescribeRooms(context.room(name)), target)
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -273,12 +261,12 @@ def _message(params: Params, context: Context, *, notice: bool) -> Parts:
     if len(params) < _TO_SOMEBODY or not params[1]:
         yield answer("412", "No text to send"), params
         return
-    targets = _each(params[0])
+    targets = each(params[0])
     if len(targets) > MOST_TARGETS:
         yield answer("407", params[0], f"at most {MOST_TARGETS} targets at once"), params
         return
     for target in targets:
-        yield _part(lambda name: _to(name, params[1], context, notice=notice), target, params[1])
+        yield part(lambda name: _to(name, params[1], context, notice=notice), target, params[1])
 
 
 def _to(target: str, text: str, context: Context, *, notice: bool) -> Command:
@@ -303,7 +291,7 @@ def _to(target: str, text: str, context: Context, *, notice: bool) -> Command:
 def _who(params: Params, context: Context) -> Parts:
     mask = params[0] if params else "*"
     if names.is_channel(mask):
-        yield _part(lambda name: ShowPeople(room=context.room(name)), mask, *params[1:])
+        yield part(lambda name: ShowPeople(room=context.room(name)), mask, *params[1:])
     elif "*" in mask or "?" in mask:
         yield ShowPeople(mask=mask[:MASK_CHARS]), (mask, *params[1:])
     else:
@@ -314,7 +302,7 @@ def _whois(params: Params, context: Context) -> Parts:
     nicks = params[-1] if params else ""
     if not nicks:
         yield answer("431", "No nick was given"), params
-    for nick in _each(nicks)[:MOST_TARGETS]:
+    for nick in each(nicks)[:MOST_TARGETS]:
         yield ShowPeople(valid_nicks([nick], context)), (nick,)
 
 
@@ -348,12 +336,12 @@ def _away(params: Params, context: Context) -> Parts:
         limit = context.settings.topic_chars
         return SetAway(context.text(text[:limit], "text", limit) if text.strip() else "")
 
-    yield _part(make, *(params or ("",)))
+    yield part(make, *(params or ("",)))
 
 
 def _set_name(params: Params, context: Context) -> Parts:
     del context
-    yield _part(lambda name: SetRealName(real_name(name)), *params)
+    yield part(lambda name: SetRealName(real_name(name)), *params)
 
 
 def _server(params: Params, _: Context) -> Parts:
@@ -371,7 +359,7 @@ def _oper(params: Params, _: Context) -> Parts:
 def _nickserv(params: Params, context: Context) -> Parts:
     word, _, rest = " ".join(params).strip().partition(" ")
     # The id has this word alone, as the others are secrets.
-    yield _part(lambda word: record_of(word, rest.strip(), context), word[:WORD_CHARS].upper())
+    yield part(lambda word: record_of(word, rest.strip(), context), word[:WORD_CHARS].upper())
 
 
 def _nothing(params: Params, _: Context) -> Parts:
@@ -387,7 +375,6 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "TOPIC": CommandRow(1, _topic),
     "NAMES": CommandRow(0, _names),
     "LIST": CommandRow(0, _list),
-    "MODE": CommandRow(1, _mode),
     "PRIVMSG": CommandRow(0, _privmsg),
     "NOTICE": CommandRow(0, _notice),
     "TAGMSG": CommandRow(1, _nothing),

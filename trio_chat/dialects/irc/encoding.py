@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.asked import Asked
 from trio_chat.dialects.irc.batches import IN_BATCH, labelled, tagged
-from trio_chat.dialects.irc.entries import ENTRIES, messages_of
+from trio_chat.dialects.irc.entries import ENTRIES, messages_of, new_mode
 from trio_chat.dialects.irc.message import Message, read, write_tags
 from trio_chat.dialects.irc.past import write_active_rooms, write_messages
 from trio_chat.dialects.irc.replies import REPLIES
@@ -28,6 +28,7 @@ from trio_chat.protocol.events import (
     LabelledEvent,
     Left,
     Renamed,
+    Ruled,
     Said,
 )
 from trio_chat.protocol.message_ids import message_id
@@ -78,7 +79,8 @@ class IrcEncoding:
                 line = messages_of(event, directory)
                 pieces.append(f"{self._tags(event, directory)}{line}" if line else "")
             elif _is_same(last, event):
-                pieces.append("")  # a person who is in several rooms with a client goes once
+                # A person who is in several rooms with a client goes once. Modes are of a room.
+                pieces.append(new_mode(event, directory) if isinstance(event, Identified) else "")
             elif to is not None:
                 pieces.append(self._reply(event, directory, to))
             else:
@@ -122,7 +124,10 @@ class IrcEncoding:
         if isinstance(event, ActiveRooms):
             return write_active_rooms(event, asked)
         write_reply = REPLIES.get(type(event))
-        if write_reply is None:
+        is_invitation = asked.command == "INVITE" and isinstance(event, Ruled)
+        if is_invitation:
+            text = asked.numeric("341", asked.param(1), asked.param(0))
+        elif write_reply is None:
             text = self._entry(event, directory, to)
         else:
             text = "".join(write_reply(event, asked))

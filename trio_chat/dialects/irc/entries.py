@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_chat.dialects.irc.formatting import write_action
 from trio_chat.dialects.irc.message import END, harmless, write
+from trio_chat.dialects.irc.modes import letter_of, write_changes, write_role
 from trio_chat.dialects.irc.names import channel, nick_of, source_of
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.protocol.events import (
@@ -70,12 +71,28 @@ def _topic_set(event: TopicSet, directory: Directory, _: Collection[str], __: ob
 
 
 def _ruled(event: Ruled, directory: Directory, _: Collection[str], __: object) -> Lines:
+    if event.ousted:
+        return []  # a KICK follows
+    modes = write_changes(event, directory, source(directory, event.author, event.nick))
+    if modes and not any(name.startswith("ban ") for name in event.changes):
+        return [modes]
+    # A ban has a time and a reason, too.
     text = str(LF.render((event,))[0]).removeprefix("> ").rstrip()
-    return [write("NOTICE", channel(event.room), text, source=directory.server_name)]
+    notice = write("NOTICE", channel(event.room), text, source=directory.server_name)
+    return [modes, notice]
 
 
 def _joined(event: Joined, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
-    return [joined(directory, event.author, event.nick, event.room, capabilities)]
+    person, nick, room = event.author, event.nick, event.room
+    mode = write_role(directory, room, person, nick)
+    return [joined(directory, person, nick, room, capabilities), mode]
+
+
+def kicked(directory: Directory, room: str, who: str, ousted: tuple[str, str, str]) -> str:
+    """Return the line of somebody who had to leave a room."""
+    person, nick, why = ousted
+    author = source(directory, person, nick) if person else directory.server_name
+    return write("KICK", channel(room), who, why, source=author)
 
 
 def _left(event: Left, directory: Directory, _: Collection[str], __: object) -> Lines:
@@ -83,6 +100,9 @@ def _left(event: Left, directory: Directory, _: Collection[str], __: object) -> 
     if event.gone:
         # With nothing before it, a reason could look like one of the server's.
         return [write("QUIT", f"Quit: {event.reason}".rstrip(), source=author)]
+    if event.ousted:
+        who = nick_of(event.author, event.nick)
+        return [kicked(directory, event.room, who, event.ousted)]
     reason = (event.reason,) if event.reason else ()
     return [write("PART", channel(event.room), *reason, source=author)]
 
@@ -106,7 +126,13 @@ def _identified(
         account = directory.account(event.author) or "*"
         author = source(directory, event.author, event.nick)
         lines.append(write("ACCOUNT", account, source=author))
-    return lines
+    return [*lines, new_mode(event, directory)]
+
+
+def new_mode(event: Identified, directory: Directory) -> str:
+    """Return the line of the mode that somebody gets or loses by logging in or out."""
+    old = letter_of(directory, event.room, event.old)
+    return write_role(directory, event.room, event.author, event.nick, old)
 
 
 def _told(event: Told, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:

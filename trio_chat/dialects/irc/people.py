@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
 from trio_chat.dialects.irc.message import write
+from trio_chat.dialects.irc.modes import prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ USER_MODES: Final = "i"
 def write_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]:
     """Return the lines with the members of a room."""
     directory, name = asked.directory, channel(room)
-    nicks = (
-        source_of(
-            member.client, member.nick, directory.about(member.client).user, directory.server_name
-        )
-        if asked.wants("userhost-in-names")
-        else nick_of(member.client, member.nick)
-        for member in members
-    )
+
+    def name_of(member: Member) -> str:
+        person, nick = member.client, member.nick
+        if asked.wants("userhost-in-names"):
+            return source_of(person, nick, directory.about(person).user, directory.server_name)
+        return nick_of(person, nick)
+
+    nicks = (prefix_of(directory, room, member.client) + name_of(member) for member in members)
     return [
         *(asked.numeric("353", "=", name, line) for line in wrapped(nicks)),
         asked.numeric("366", name, "End of /NAMES list"),
@@ -77,8 +78,11 @@ def _user(person: PersonShown) -> str:
     return f"{UNCHECKED}{person.about.user or NO_USER}"
 
 
-def _flags(person: PersonShown) -> str:
-    return "G" if person.about.away else "H"
+def _flags(person: PersonShown, room: str | None, asked: Asked) -> str:
+    """Return whether a person is away, and its prefix in the room that a line names."""
+    name = _room_of(person, room)
+    prefix = prefix_of(asked.directory, name, person.person) if name else ""
+    return f"{'G' if person.about.away else 'H'}{prefix}"
 
 
 # --- WHO ------------------------------------------------------------------------------------------
@@ -95,34 +99,38 @@ def _who(event: PeopleShown, asked: Asked) -> list[str]:
 
 
 def _room_of(person: PersonShown, room: str | None) -> str:
-    """Return the room that a line names: the one asked about, or any other."""
-    names = person.rooms[:1] if room is None else [room]
-    return channel(names[0]) if names else "*"
+    """Return the room that a line names: the one asked about, or any other. There may be none."""
+    return next(iter(person.rooms), "") if room is None else room
+
+
+def _channel_of(person: PersonShown, room: str | None) -> str:
+    name = _room_of(person, room)
+    return channel(name) if name else "*"
 
 
 def _line_of_who(person: PersonShown, room: str | None, asked: Asked) -> str:
     server = asked.directory.server_name
     return asked.numeric(
         "352",
-        _room_of(person, room),
+        _channel_of(person, room),
         _user(person),
         host_of(person.person, server),
         server,
         nick_of(person.person, person.nick),
-        _flags(person),
+        _flags(person, room, asked),
         f"0 {person.about.real}",
     )
 
 
 # The fields of WHOX, in their order; `t` is the token of the client itself.
 _FIELDS: Final[dict[str, Callable[[PersonShown, str | None, Asked], str]]] = {
-    "c": lambda person, room, _: _room_of(person, room),
+    "c": lambda person, room, _: _channel_of(person, room),
     "u": lambda person, _, __: _user(person),
     "i": lambda _, __, ___: "255.255.255.255",  # what stands for an address that is not shown
     "h": lambda person, _, asked: host_of(person.person, asked.directory.server_name),
     "s": lambda _, __, asked: asked.directory.server_name,
     "n": lambda person, _, __: nick_of(person.person, person.nick),
-    "f": lambda person, _, __: _flags(person),
+    "f": _flags,
     "d": lambda _, __, ___: "0",
     "l": lambda person, _, __: str(max(0, int(person.idle))),
     "a": lambda person, _, __: person.account or "0",
@@ -158,7 +166,9 @@ def _about(person: PersonShown, asked: Asked) -> Iterable[str]:
     server, nick = asked.directory.server_name, nick_of(person.person, person.nick)
     host = host_of(person.person, server)
     yield asked.numeric("311", nick, _user(person), host, "*", person.about.real)
-    for rooms in wrapped(map(channel, person.rooms)):
+    directory = asked.directory
+    shown = (f"{prefix_of(directory, r, person.person)}{channel(r)}" for r in person.rooms)
+    for rooms in wrapped(shown):
         yield asked.numeric("319", nick, rooms)
     yield asked.numeric("312", nick, server, "trio_chat")
     if person.about.away:

@@ -18,6 +18,7 @@ from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
 from trio_chat.dialects.irc.message import Message, read, write
+from trio_chat.dialects.irc.moderation import MODERATION_COMMANDS, moderate
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
 from trio_chat.dialects.irc.nickserv import to_nickserv
 from trio_chat.dialects.irc.registration import Registration
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 TAGS_BYTES: Final = 4_096
 LABEL_CHARS: Final = 64
 _NOT_REGISTERED: Final = "say who you are first: your client sends NICK and USER"
-ALL_ROWS: Final = {**ROWS, **monitor.ROWS, **past.ROWS}
+ALL_ROWS: Final = {**ROWS, **MODERATION_COMMANDS, **monitor.ROWS, **past.ROWS}
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
 # The parameters of these are secrets, so no id has them.
@@ -196,11 +197,19 @@ class IrcDialect:
             return
         row = ALL_ROWS.get(message.command)
         if row is None or (row.needs and row.needs not in registration.capabilities):
-            yield custom_command(message, self._table, self._context.settings), params
+            yield self._other(message), params
         elif len(params) < row.least:
             yield needs_more(), params
         else:
             yield from row.make(params, self._context)
+
+    def _other(self, message: Message) -> Command:
+        """Return the record of a command that is not IRC's own."""
+        try:
+            record = moderate(message, self._table.get(message.command.lower()), self._context)
+        except Refused as refusal:
+            return Refuse(str(refusal), refusal.code, refusal.limit)
+        return record or custom_command(message, self._table, self._context.settings)
 
     def _asked(
         self,

@@ -23,6 +23,8 @@ _ABOUT_A_PARAMETER: Final = frozenset(
         *("471", "473", "474", "482", "524"),
     }
 )
+# The second parameter of these commands is a nick, and the first one its room.
+_ABOUT_PEOPLE: Final = frozenset({"KICK", "INVITE", "MODE"})
 # These repeat the command.
 _ABOUT_THE_COMMAND: Final = frozenset({TRY_AGAIN, UNKNOWN_ERROR, "421", "461"})
 
@@ -33,6 +35,7 @@ _NUMERICS: Final[dict[str, str]] = {
     Code.NICK_TAKEN: "433",
     Code.NICK_REGISTERED: "433",
     Code.NO_SUCH_NICK: "401",
+    Code.NO_SUCH_ACCOUNT: "401",
     Code.CLIENT_LEFT: "401",
     Code.NICK_PASSED_ON: "401",
     Code.NOT_INTRODUCED: "451",
@@ -53,6 +56,7 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     **{("PRIVMSG", code): "404" for code in (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED)},
     ("PRIVMSG", Code.BAD_TEXT): "412",
     ("JOIN", Code.NOT_ALLOWED): "473",
+    ("KICK", Code.NO_SUCH_NICK): "441",
     ("NICK", Code.BANNED): "465",
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
     ("HELP", Code.UNKNOWN_COMMAND): "524",
@@ -81,10 +85,16 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
     numeric = numeric or _NUMERICS.get(event.code, UNKNOWN_ERROR)
     if numeric == UNKNOWN_ERROR and asked.wants("standard-replies"):
         return [asked.line("FAIL", command or "*", event.code.upper(), event.reason)]
+    return [asked.numeric(numeric, *_repeated(numeric, command, about, asked), event.reason)]
+
+
+def _repeated(numeric: str, command: str, about: str, asked: Asked) -> tuple[str, ...]:
+    """Return the parameters of a numeric before its text."""
+    if command in _ABOUT_PEOPLE and numeric in {"401", "441"}:
+        return (asked.param(1), about) if numeric == "441" else (asked.param(1),)
     if numeric in _ABOUT_A_PARAMETER:
-        return [asked.numeric(numeric, about, event.reason)]
-    repeated = (command or "*",) if numeric in _ABOUT_THE_COMMAND else ()
-    return [asked.numeric(numeric, *repeated, event.reason)]
+        return (about,)
+    return (command or "*",) if numeric in _ABOUT_THE_COMMAND else ()
 
 
 def _in_own_words(event: Refusal, asked: Asked) -> list[str] | None:

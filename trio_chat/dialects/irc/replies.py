@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from trio_chat.dialects.irc import entries
 from trio_chat.dialects.irc.commands import MASK_CHARS
 from trio_chat.dialects.irc.message import read, write, write_closing
+from trio_chat.dialects.irc.modes import mask_of, modes_of
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel
 from trio_chat.dialects.irc.people import write_names, write_people
@@ -53,6 +54,7 @@ from trio_chat.protocol.events import (
     TopicShown,
     Welcomed,
 )
+from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.presence import (
     PeopleShown,
     RoomsDescribed,
@@ -86,6 +88,8 @@ def _welcomed(event: Welcomed, asked: Asked) -> list[str]:
 
 
 def _departed(event: Departed, asked: Asked) -> list[str]:
+    if event.ousted:
+        return [entries.kicked(asked.directory, event.room, asked.nick, event.ousted)]
     reason = asked.message.params[1:2] if asked.command == "PART" else ()
     return [write("PART", channel(event.room), *reason, source=asked.source)]
 
@@ -108,7 +112,10 @@ def _members_listed(event: MembersListed, asked: Asked) -> list[str]:
 
 def _rooms_described(event: RoomsDescribed, asked: Asked) -> list[str]:
     if asked.command == "MODE":
-        return [asked.numeric("324", channel(room.room), "+n") for room in event.rooms]
+        return [
+            asked.numeric("324", channel(room.room), modes_of(asked.directory, room.room))
+            for room in event.rooms
+        ]
     conditions = asked.param(0, "").split(",")[:MOST_CONDITIONS]
     return [
         asked.numeric("321", "Channel", "Users  Name"),
@@ -140,6 +147,14 @@ def _is_listed(room: RoomShown, conditions: list[str]) -> bool:
 
 def _matches(name: str, mask: str) -> bool:
     return fnmatchcase(name, mask[:MASK_CHARS].lower().replace("[", "[[]"))
+
+
+def _bans_shown(event: BansShown, asked: Asked) -> list[str]:
+    name, server = channel(event.room), asked.directory.server_name
+    return [
+        *(asked.numeric("367", name, mask_of(key, server)) for key in event.keys),
+        asked.numeric("368", name, "End of channel ban list"),
+    ]
 
 
 # --- the client -----------------------------------------------------------------------------------
@@ -261,6 +276,7 @@ REPLIES: Final[dict[type, Reply]] = {
     TopicShown: _topic_shown,
     MembersListed: _members_listed,
     RoomsDescribed: _rooms_described,
+    BansShown: _bans_shown,
     PeopleShown: write_people,
     ServerShown: write_server,
     Watched: write_watched,

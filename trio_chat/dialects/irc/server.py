@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
+from trio_chat.dialects.irc.moderation import MOST_CHANGES
+from trio_chat.dialects.irc.modes import ALWAYS, BAN, SETTING_MODES
 from trio_chat.dialects.irc.names import ROOM_SIGNS
 from trio_chat.dialects.irc.past import MARKS
 from trio_chat.dialects.irc.people import USER_MODES
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 NETWORK: Final = "trio_chat"
 # Tokens of one line: with the nick and the text there are 15 parameters.
 TOKENS_A_LINE: Final = 13
+ROOM_MODES: Final = "".join(sorted([ALWAYS, *SETTING_MODES]))
+_CHANNEL_MODES: Final = "".join(sorted(f"{BAN}ov{ROOM_MODES}"))
 _DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
@@ -32,14 +36,14 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         f"AWAYLEN={limits.topic_chars}",
         "CASEMAPPING=ascii",
         f"CHANLIMIT={ROOM_SIGNS}:{limits.rooms}",
-        "CHANMODES=b,,,n",
+        f"CHANMODES={BAN},,,{ROOM_MODES}",
         f"CHANNELLEN={limits.room_chars + 1}",
         f"CHANTYPES={ROOM_SIGNS}",
         f"CHATHISTORY={MOST_MESSAGES}",
         "CLIENTTAGDENY=*",
         "ELIST=MNU",
         f"LINELEN={line_bytes + 2}",
-        "MODES=1",
+        f"MODES={MOST_CHANGES}",
         f"MONITOR={MOST_WATCHED}",
         f"MSGREFTYPES={','.join(MARKS)}",
         f"NAMELEN={REAL_CHARS}",
@@ -69,7 +73,9 @@ def _welcome(event: ServerShown, asked: Asked) -> list[str]:
         asked.numeric("001", f"Welcome to {NETWORK}, {asked.nick}"),
         asked.numeric("002", f"Your host is {server}, running trio_chat {event.version}"),
         asked.numeric("003", f"This server has been here since {began}"),
-        asked.numeric("004", server, f"trio_chat-{event.version}", USER_MODES, "bn", "b"),
+        asked.numeric(
+            "004", server, f"trio_chat-{event.version}", USER_MODES, _CHANNEL_MODES, "bov"
+        ),
         *_supported(event, asked),
         *_counts(event, asked),
         *_motd(event, asked),

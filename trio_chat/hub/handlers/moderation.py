@@ -73,8 +73,8 @@ class Moderation:
         self.handlers: Handlers = {
             commands.ClaimRoom: self._claim,
             commands.ShowRules: self._show,
-            commands.SetRoom: self._set_room,
-            commands.SetRole: self._set_role,
+            commands.SetRoom: self.set_room,
+            commands.SetRole: self.set_role,
             commands.Invite: self._invite,
             commands.Penalize: self._penalize,
             commands.Undo: self._undo,
@@ -120,7 +120,8 @@ class Moderation:
             settings.append(events.RoomSetting("raid", describe_end(raid.until, now)))
         self._collect.reply(session, events.RulesShown(room.name, room.shown, role.word, settings))
 
-    def _set_room(self, session: Session, record: commands.SetRoom) -> None:
+    def set_room(self, session: Session, record: commands.SetRoom) -> None:
+        """Change a setting of a room. Raises `Refused`."""
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
         if record.setting == "new-people" and self._collect.shares_log:
@@ -130,7 +131,8 @@ class Moderation:
         text = f"set {record.setting} to {record.value}"
         self._ruling.rule(session, room, text, {f"set {record.setting}": value})
 
-    def _set_role(self, session: Session, record: commands.SetRole) -> None:
+    def set_role(self, session: Session, record: commands.SetRole) -> None:
+        """Give a person a role, or take it away. Raises `Refused`."""
         room, role = self._ruling.moderated(session, record.room)
         person, nick = self._targets.account(record.name)
         name, value = f"role {person}", None if record.role == "none" else record.role
@@ -156,7 +158,7 @@ class Moderation:
             then = partial(self._penalize_author, record, room.name)
             self._collect.query(session, record, Asking(LOG, ask, then))
             return
-        self._act(session, record, place, self._targets.find(session, place, record.target))
+        self.act(session, record, place, self._targets.find(session, place, record.target))
 
     def _penalize_author(
         self,
@@ -166,9 +168,10 @@ class Moderation:
         entries: Sequence[events.PersistentEntry],
     ) -> None:
         place, _ = self._ruling.ruled(session, SERVER if record.room == SERVER else name)
-        self._act(session, record, place, self._targets.author(place, record.target, entries))
+        self.act(session, record, place, self._targets.author(place, record.target, entries))
 
-    def _act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
+    def act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
+        """Kick, mute or ban the people who were found. Raises `Refused`."""
         verb, now = record.verb, time.time()
         reason = f": {record.reason}" if record.reason else ""
         if verb == "kick" and room.name == SERVER:

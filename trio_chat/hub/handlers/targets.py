@@ -140,6 +140,16 @@ class Targets:
         found = self._author(room, entry)
         return Role.NONE if found is None else found.role
 
+    def key(self, room: Room, key: str) -> Found:
+        """Return the people that the key of a field is about. Raises `Refused`."""
+        if TAG.fullmatch(tag := key.removeprefix("net:")) and tag != key:
+            return Found((key,), key, Role.NONE, is_network=True)
+        if users := tuple(self._state.users_of(key)):
+            return self._present(room, users)
+        if key.startswith(ACCOUNT) and self._state.has_person(key):
+            return self._absent(room, key, key, key)
+        raise Refused("there is nobody with this host", code=Code.NO_SUCH_NICK)
+
     def _author(self, room: Room, entry: PersistentEntry) -> Found | None:
         """Return the author of an entry, or `None` for a guest who has left."""
         if users := tuple(self._state.users_of(entry.author)):

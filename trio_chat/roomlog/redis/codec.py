@@ -194,8 +194,8 @@ def wire(entry: Claim | Told) -> str:
             items += (entry.expires, entry.displaced)
         case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
             items = ["J", user, nick, room, shown, leaving]
-        case Exited(author=user, nick=nick, room=room, words=words):
-            items = ["L", user, nick, room, words]
+        case Exited(author=user, nick=nick, room=room, words=words, ousted=ousted):
+            items = ["L", user, nick, room, words, ousted]
         case Gone(author=user, nick=nick, reason=reason, words=words):
             items = ["G", user, nick, reason, words]
         case Moved(author=user, nick=nick):
@@ -221,6 +221,7 @@ def from_wire(data: bytes) -> Claim | Told | None:
             entry = Entered(user, nick, room, shown, leaving)
         case ["L", user, nick, room, *more]:
             entry = Exited(user, nick, room, *more[:1])
+            entry.ousted = tuple(more[1]) if more[1:] else ()
         case ["G", user, nick, reason, *more]:
             entry = Gone(user, nick, reason, *more[:1])
         case ["M", user, nick, *_]:

@@ -1,0 +1,216 @@
+"""Moderators in IRC: KICK, INVITE and MODE by the modern IRC documentation, beside lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from irc import IrcClient, commands, irc_client, show
+from people import PASSWORD, people_in
+
+from trio_chat import Chat, Settings, open_chat
+from trio_chat.dialects.irc.message import Message
+from trio_chat.people import hasher
+from trio_chat.protocol.names import parse_nick
+from trio_chat.testing import line_client
+
+NICKS = ("ann", "bob")
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "MEMORY_KIB", 8)
+    monkeypatch.setattr(hasher, "PASSES", 1)
+
+
+@asynccontextmanager
+async def chat_with_accounts(path: Path) -> AsyncIterator[Chat]:
+    async with people_in(path / "chat.people.db") as people:
+        for nick in NICKS:
+            await people.register(parse_nick(nick, 32), PASSWORD, "192.0.2.1")
+    async with open_chat(Settings(rate_limit=None, store=f"sqlite:{path / 'chat.db'}")) as chat:
+        yield chat
+
+
+@asynccontextmanager
+async def logged_in(chat: Chat, nick: str, *rooms: str) -> AsyncIterator[IrcClient]:
+    async with irc_client(chat) as client:
+        lines = (f"PASS :{nick}:{PASSWORD}", f"NICK {nick}", f"USER {nick} 0 * :{nick}")
+        await client.ask(*lines, *(f"JOIN {room}" for room in rooms))
+        client.nick = nick
+        yield client
+
+
+@asynccontextmanager
+async def room_of_ann(path: Path) -> AsyncIterator[tuple[Chat, IrcClient]]:
+    """A room that ann owns."""
+    async with chat_with_accounts(path) as chat, logged_in(chat, "ann", "#tea") as ann:
+        assert await ann.shown("CLAIM #tea") == ["ann MODE #tea +o ann"]
+        yield chat, ann
+
+
+async def later(client: IrcClient, line: str) -> list[Message]:
+    """Return the answer of an action, and the leaves of the turn after it."""
+    return [*await client.ask(line), *await client.ask()]
+
+
+# --- roles ----------------------------------------------------------------------------------------
+
+
+async def test_roles_are_prefixes_and_modes(tmp_path: Path) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        logged_in(chat, "bob", "#tea") as bob,
+        line_client(chat, nick="tel", room="#tea") as tel,
+    ):
+        await ann.ask()
+        assert await ann.shown("MODE #tea +v bob") == ["ann MODE #tea +v bob"]
+        assert await bob.shown() == ["tel JOIN #tea", "ann MODE #tea +v bob"]
+        assert await tel.sync() == ["> ann made bob voice [A2]"]
+        assert (await bob.shown("NAMES #tea"))[0] == "353 bob = #tea @ann +bob tel"
+        flags = [m.params[6] for m in await bob.ask("WHO #tea") if m.command == "352"]
+        assert sorted(flags) == ["H", "H+", "H@"]
+        [rooms] = [m for m in await bob.ask("WHOIS ann") if m.command == "319"]
+        assert rooms.params[2] == "@#tea"
+        # A mode is exchanged, and +v takes no operator's role away.
+        assert await ann.shown("MODE #tea +o bob", "MODE #tea +v bob", "MODE #tea -v bob") == [
+            "ann MODE #tea -v+o bob bob"
+        ]
+        assert await ann.shown("MODE #tea -o bob", "MODE #tea -o bob") == ["ann MODE #tea -o bob"]
+        assert await ann.shown("MODE #tea +ov-v bob bob bob") == [
+            "ann MODE #tea +o bob",
+        ]
+
+
+async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        irc_client(chat, "jim", "#tea") as jim,
+        irc_client(chat, "guest", "#tea") as guest,
+    ):
+        await jim.ask()
+        await ann.ask("PART #tea", "JOIN #tea")
+        assert await jim.shown() == ["ann PART #tea", "ann JOIN #tea", "MODE #tea +o ann"]
+        await ann.ask("MODE #tea +v bob")  # bob is not there, so this is no mode yet
+        [told] = await jim.shown()
+        assert told.startswith("NOTICE #tea ann made bob voice")
+        await guest.ask(f"NickServ IDENTIFY bob {PASSWORD}")
+        assert await jim.shown() == ["guest NICK bob", "MODE #tea +v bob"]
+        await guest.ask("NickServ LOGOUT")
+        renamed, mode = await jim.ask()
+        assert show(mode) == f"MODE #tea -v {renamed.params[0]}"
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("KICK #tea ann", "482 bob #tea"),
+        ("MODE #tea +v bob", "482 bob #tea"),
+        ("MODE #tea +i", "482 bob #tea"),
+        ("MODE #tea +b ann", "482 bob #tea"),
+        ("INVITE bob #tea", "482 bob #tea"),
+        ("KICK #tea nobody-here", "401 bob nobody-here"),
+        ("KICK #other ann", "442 bob #other"),
+        ("KICK tea ann", "403 bob tea"),
+        ("KICK #tea", "461 bob KICK"),
+        ("INVITE bob", "461 bob INVITE"),
+        ("MODE #tea +X", "472 bob X"),
+        ("MODE #tea +o nobody-here", "401 bob nobody-here"),
+        ("MODE #tea +b *!*@192.0.2.1", "696 bob #tea b *!*@192.0.2.1"),
+        ("OPER bob secret", "491 bob"),
+    ],
+)
+async def test_what_nobody_may_do_or_nobody_is(tmp_path: Path, line: str, answer: str) -> None:
+    async with room_of_ann(tmp_path) as (chat, _), logged_in(chat, "bob", "#tea") as bob:
+        [refusal] = await bob.shown(line)
+        assert refusal.startswith(f"{answer} "), refusal
+
+
+# --- kicks and bans -------------------------------------------------------------------------------
+
+
+async def test_a_kick_is_one_line_with_its_reason(tmp_path: Path) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        logged_in(chat, "bob", "#tea") as bob,
+        irc_client(chat, "jim", "#tea") as jim,
+        line_client(chat, nick="tel", room="#tea") as tel,
+    ):
+        for client in (ann, bob, jim):
+            await client.ask()
+        kick = "ann KICK #tea bob go: away"
+        # The leave comes in the turn after the action.
+        assert [show(m) for m in await later(ann, "KICK #tea bob :go: away")] == [kick]
+        assert await bob.shown() == [kick]
+        assert await jim.shown() == [kick]
+        assert await tel.sync() == ["> ann kicked bob: go: away [A2]", "> bob has left the room"]
+        assert await ann.shown("KICK #tea bob") == ["441 ann bob #tea bob is not in #tea"]
+        # Without a reason it is the nick of the operator.
+        assert [show(m) for m in await later(ann, "KICK #tea jim,tel")] == [
+            "ann KICK #tea jim ann",
+            "ann KICK #tea tel ann",
+        ]
+
+
+async def test_a_ban_is_a_mode_a_notice_and_a_kick(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
+        await ann.ask()
+        host = (await ann.ask("WHOIS bob"))[0].params[3]
+        for mask in ("bob", "bob!*@*", f"*!*@{host}", f"*!~bob@{host}"):
+            await bob.ask("JOIN #tea")
+            await ann.ask()
+            mode, notice, kick = await later(ann, f"MODE #tea +b {mask}")
+            assert show(mode) == f"ann MODE #tea +b *!*@{host}"
+            assert show(notice).startswith("NOTICE #tea ann banned bob for 1 day")
+            assert show(kick).startswith("ann KICK #tea bob banned bob for 1 day")
+            assert commands(await bob.ask("JOIN #tea"))[-1] == "474"
+            for listing in ("b", "+b"):
+                assert await ann.shown(f"MODE #tea {listing}") == [
+                    f"367 ann #tea *!*@{host}",
+                    "368 ann #tea End of channel ban list",
+                ]
+            lifted, _ = await ann.shown(f"MODE #tea -b *!*@{host}")
+            assert lifted == f"ann MODE #tea -b *!*@{host}"
+            assert commands(await ann.ask("MODE #tea b")) == ["368"]
+        await bob.ask("JOIN #tea")
+        await ann.ask("MODE #tea +b bob", "MODE #tea -b *!*@a.nobody.chat.local")
+        assert commands(await bob.ask("MODE #tea b"))[-1] == "442"
+
+
+async def test_who_is_muted_reads_404(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
+        await ann.ask()
+        [notice] = await ann.ask("MUTE #tea bob 10m spam")
+        assert notice.params[1].startswith("ann muted bob for 10 minutes: spam")
+        await bob.ask()
+        assert (await bob.shown("PRIVMSG #tea :Hi"))[0].startswith("404 bob #tea you are muted")
+        number = notice.params[1].rpartition("[")[2].rstrip("]")
+        [undone] = await ann.shown(f"UNDO #tea {number}")
+        assert undone.startswith(f"NOTICE #tea ann undid {number}")
+
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+async def test_settings_are_modes(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), irc_client(chat, "jim") as jim:
+        assert await ann.shown("MODE #tea") == ["324 ann #tea +n"]
+        assert await ann.shown("MODE #tea +i-t+m") == ["ann MODE #tea +i", "ann MODE #tea +m"]
+        # One setting has two modes, so one is taken with the other.
+        assert await ann.shown("MODE #tea +R") == ["ann MODE #tea -i+R"]
+        assert await ann.shown("MODE #tea -i") == []
+        assert await ann.shown("MODE #tea +nts") == ["ann MODE #tea +t", "ann MODE #tea +s"]
+        assert await ann.shown("MODE #tea") == ["324 ann #tea +Rmnst"]
+        assert commands(await jim.ask("MODE #tea", "JOIN #tea")) == ["403", "473"]
+        # Four changes at most, as the token MODES says.
+        assert len(await ann.ask("MODE #tea -t-s-m-R+t")) == 4
+
+
+async def test_an_invitation_lets_in(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob") as bob:
+        await ann.ask("MODE #tea +i")
+        assert commands(await bob.ask("JOIN #tea")) == ["473"]
+        assert await ann.shown("INVITE bob #tea") == ["341 ann bob #tea"]
+        assert commands(await bob.ask("JOIN #tea"))[0] == "JOIN"

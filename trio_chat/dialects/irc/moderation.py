@@ -1,0 +1,142 @@
+"""The commands of moderators: KICK, INVITE and MODE, and those that all clients have.
+
+In the id of such a command the room comes first, and then whom it is about.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve
+
+from trio_chat.dialects.irc import names
+from trio_chat.dialects.irc.commands import (
+    MOST_TARGETS,
+    CommandRow,
+    Context,
+    Params,
+    Parts,
+    answer,
+    each,
+    part,
+    valid_nicks,
+)
+from trio_chat.dialects.irc.modes import ALWAYS, BAN, NETWORK, ROLE_MODES, SETTING_MODES
+from trio_chat.people.networks import TAG
+from trio_chat.protocol.commands import Command, Invite, Penalize, Target
+from trio_chat.protocol.moderation_rows import MODERATION_ROWS
+from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
+from trio_chat.protocol.presence import DescribeRooms, ShowPeople
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_chat.dialects.irc.message import Message
+    from trio_chat.protocol.rows import Row
+
+# Changes of one MODE; clients learn this by the token MODES.
+MOST_CHANGES: Final = 4
+
+
+def moderate(message: Message, row: Row | None, context: Context) -> Command | None:
+    """Return the record of a moderators' command of other clients; `None` if it is none.
+
+    Its room may come first. Raises `Refused`.
+    """
+    if row not in MODERATION_ROWS:
+        return None
+    room, params = "", message.params
+    if params and names.is_channel(params[0]):
+        room, params = context.room(params[0]), params[1:]
+    record: Any = row.record(" ".join(params), context.settings)
+    made: Command = evolve(record, room=room) if room and hasattr(record, "room") else record
+    return made
+
+
+def _kick(params: Params, context: Context) -> Parts:
+    reason = context.words(params[2:])
+    for nick in each(params[1])[:MOST_TARGETS]:
+        yield part(partial(_kick_one, context, nick, reason), params[0], nick)
+
+
+def _kick_one(context: Context, nick: str, reason: str, channel: str) -> Command:
+    target = Target(context.nick(nick))
+    return Penalize("kick", target, reason=reason, room=context.room(channel))
+
+
+def _invite(params: Params, context: Context) -> Parts:
+    nick, channel = params[:2]
+    yield part(lambda name: Invite(context.nick(nick), context.room(name)), channel, nick)
+
+
+def _mode(params: Params, context: Context) -> Parts:
+    target, *changes = params
+    if not names.is_channel(target):
+        yield ShowPeople(valid_nicks([target], context)), params
+    elif not changes or not changes[0].strip("+-"):
+        yield part(lambda name: DescribeRooms(context.room(name)), target)
+    else:
+        yield from _changes(target, changes[0], changes[1:], context)
+
+
+def _changes(channel: str, letters: str, rest: list[str], context: Context) -> Parts:
+    given, left, params = True, MOST_CHANGES, iter(rest)
+    for letter in letters:
+        if letter in "+-":
+            given = letter == "+"
+            continue
+        left -= 1
+        if left < 0:
+            return
+        if letter == BAN:
+            yield _ban(channel, next(params, ""), context, given=given)
+        elif letter in SETTING_MODES:
+            mode = (*SETTING_MODES[letter], given)
+            yield part(partial(_setting, context, mode), channel)
+        elif letter not in ROLE_MODES:
+            if letter != ALWAYS:
+                yield answer("472", letter, "is no mode here"), (channel,)
+        elif nick := next(params, ""):
+            role = (ROLE_MODES[letter], given)
+            yield part(partial(_role, context, nick, role), channel, nick)
+
+
+def _setting(context: Context, mode: tuple[str, str, bool], channel: str) -> Command:
+    return ChangeSetting(*mode, context.room(channel))
+
+
+def _role(context: Context, nick: str, role: tuple[str, bool], channel: str) -> Command:
+    return ChangeRole(context.nick(nick), *role, context.room(channel))
+
+
+def _ban(channel: str, mask: str, context: Context, *, given: bool) -> tuple[Command, Params]:
+    if not mask:
+        return part(lambda name: ListBans(context.room(name)), channel)
+    nick = mask.removesuffix("!*@*")
+    if given and not set(nick) & set("*?!@"):
+        return part(partial(_ban_nick, context, nick), channel, nick)
+    key = _key(mask.rpartition("@")[2], context.settings.server_name)
+    if key:
+        return part(lambda name: Ban(key, given, context.room(name)), channel, mask)
+    why = "ban a nick, or take the mask *!*@ and the host that WHOIS shows"
+    return answer("696", channel, BAN, mask, why), (channel,)
+
+
+def _ban_nick(context: Context, nick: str, channel: str) -> Command:
+    return Penalize("ban", Target(context.nick(nick)), room=context.room(channel))
+
+
+def _key(host: str, server: str) -> str:
+    """Return the person or the network that a host stands for; empty if it is none of ours."""
+    if host.startswith(NETWORK):
+        return host if TAG.fullmatch(host.removeprefix(NETWORK)) else ""
+    person = host.removesuffix(f".{server}")
+    return "" if person == host or set(person) & set("*?") else person
+
+
+MODERATION_COMMANDS: Final[Mapping[str, CommandRow]] = {
+    "KICK": CommandRow(2, _kick),
+    "INVITE": CommandRow(2, _invite),
+    "MODE": CommandRow(1, _mode),
+}

@@ -1,0 +1,104 @@
+"""Roles and settings of rooms, as the modes of IRC: prefixes of nicks, and changes of modes."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from trio_chat.dialects.irc.message import write
+from trio_chat.dialects.irc.names import channel, host_of, nick_of
+from trio_chat.moderation.rules import GIVEN, SETTINGS, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trio_chat.protocol.directory import Directory
+    from trio_chat.protocol.events import Ruled
+
+# The settings that are modes, by their letters. With `n` nobody speaks in a room from outside.
+SETTING_MODES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "M": ("speak", "accounts"),
+        "R": ("join", "accounts"),
+        "i": ("join", "members"),
+        "m": ("speak", "voice"),
+        "s": ("listed", "no"),
+        "t": ("topic", "operators"),
+    }
+)
+ALWAYS: Final = "n"
+BAN: Final = "b"
+ROLE_MODES: Final[Mapping[str, str]] = MappingProxyType({"o": "operator", "v": "voice"})
+_PREFIXES: Final = {"o": "@", "v": "+", "": ""}
+# A ban of a network has this host, with the tag behind it: nobody's host begins so.
+NETWORK: Final = "net:"
+
+
+def _letter(role: Role) -> str:
+    if role >= Role.OPERATOR:
+        return "o"
+    return "v" if role is Role.VOICE else ""
+
+
+def letter_of(directory: Directory, room: str, person: str) -> str:
+    """Return the mode of a person in a room; empty if there is none."""
+    rules = directory.rules(room)
+    return "" if rules is None else _letter(rules.role(person))
+
+
+def prefix_of(directory: Directory, room: str, person: str) -> str:
+    """Return the prefix of a person's nick in a room; empty if there is none."""
+    return _PREFIXES[letter_of(directory, room, person)]
+
+
+def modes_of(directory: Directory, room: str) -> str:
+    """Return the modes of a room."""
+    rules = directory.rules(room)
+    on = (
+        letter
+        for letter, (setting, value) in SETTING_MODES.items()
+        if rules is not None and rules.setting(setting) == value
+    )
+    return "+" + "".join(sorted([ALWAYS, *on]))
+
+
+def mask_of(key: str, server: str) -> str:
+    """Return the mask of a ban, by the key of its field."""
+    return f"*!*@{key}" if key.startswith(NETWORK) else f"*!*@{host_of(key, server)}"
+
+
+def write_role(directory: Directory, room: str, person: str, nick: str, old: str = "") -> str:
+    """Return the line of a person's mode in a room, if the mode was `old` before."""
+    new = letter_of(directory, room, person)
+    if new == old:
+        return ""
+    signed = [*([f"-{old}"] if old else []), *([f"+{new}"] if new else [])]
+    nicks = [nick_of(person, nick)] * len(signed)
+    return write("MODE", channel(room), "".join(signed), *nicks, source=directory.server_name)
+
+
+def write_changes(event: Ruled, directory: Directory, author: str) -> str:
+    """Return the line of the modes that an action changes; empty if it changes none."""
+    signed: list[str] = []
+    params: list[str] = []
+    for name, value in event.changes.items():
+        kind, _, target = name.partition(" ")
+        old = event.was.get(name)
+        if old == value:
+            continue
+        if kind == "role" and (nick := directory.nick(target)):
+            for sign, role in (("-", old), ("+", value)):
+                if letter := _letter(GIVEN.get(role or "", Role.NONE)):
+                    signed.append(sign + letter)
+                    params.append(nick)
+        elif kind == "set":
+            usual = SETTINGS[target].values[0]
+            for sign, chosen in (("-", old), ("+", value)):
+                pair = (target, chosen or usual)
+                signed += [sign + letter for letter, s in SETTING_MODES.items() if s == pair]
+        elif kind == "ban" and (value is None or old is None):
+            signed.append(("-" if value is None else "+") + BAN)
+            params.append(mask_of(target, directory.server_name))
+    if not signed:
+        return ""
+    return write("MODE", channel(event.room), "".join(signed), *params, source=author)
