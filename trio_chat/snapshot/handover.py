@@ -69,8 +69,8 @@ def check_handover(settings: Settings, state: ChatSnapshot) -> None:
 def check_settings(settings: Settings, store: str, schema: int = SCHEMA_VERSION) -> None:
     """See the part of this that no state is needed for.
 
-    `store` is what rooms are kept in, and `schema` that of its file. To bring a file from an old
-    schema to this one takes too long for an upgrade. Raises like `check_handover`.
+    `store` is what rooms are kept in, and `schema` that of its file. To bring a file from a schema
+    before `QUICK_FROM` to this one takes too long for an upgrade. Raises like `check_handover`.
     """
     kept_rooms_of(settings)
     if settings.metrics_token_file:
