@@ -132,7 +132,7 @@ def test_a_late_answer_does_not_replace_a_newer_one(serve, visit) -> None:
           const { Search } = await import("./search.js");
           const answers = [];
           const request = () => new Promise((resolve) => answers.push(resolve));
-          const search = new Search({ request }, { choose: {}, leave: () => {} });
+          const search = new Search({ request }, { choose: {}, opens: () => {}, leave: () => {} });
           search.at({ kind: "room", key: "#general", name: "#general" });
           search.open("one");
           search.open("two");
