@@ -65,7 +65,7 @@ async def test_a_person_with_several_devices_goes_with_the_last_one(tmp_path: Pa
                 await phone.ask("login", name="web", password=PASSWORD)
                 await web.ask("logout")
                 assert await ann.ask() == []
-                assert await phone.ask("logout") == {"type": "logged_out"}
+                assert (await phone.ask("logout"))["type"] == "logged_out"
                 assert await ann.shown() == ["731 ann web"]
 
 
