@@ -351,7 +351,18 @@ def with_irc() -> ChatSnapshot:
         reader=readers[1],
         about=About("jd", "Jack D", "lunch"),
     )
-    return ChatSnapshot("memory", clients=[mary, jack])
+    ann = ClientSnapshot(
+        *("ida", "::1", "[::1]:3", "ann"),
+        encoding=encoding_of(frozenset({"server-time"}), "binary"),
+        reader=ReaderSnapshot(
+            FirstBytesSnapshot(
+                frames=FramesSnapshot(b"\x82"),
+                irc=IrcSnapshot(registration=Registration(framing="binary")),
+            )
+        ),
+        watched={"jack": "Jack"},
+    )
+    return ChatSnapshot("memory", clients=[mary, jack, ann])
 
 
 @pytest.mark.parametrize("state", [rich(), with_programs(), with_requests(), with_irc()])

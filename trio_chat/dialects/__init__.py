@@ -19,6 +19,7 @@ from trio_chat.protocol.events import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio_chat.dialects.irc.frames import IrcFramesSnapshot
     from trio_chat.dialects.irc.reading import IrcSnapshot
     from trio_chat.dialects.line import LinesSnapshot
     from trio_chat.dialects.websocket import FramesSnapshot
@@ -66,7 +67,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def snapshot(self) -> LinesSnapshot | FramesSnapshot | IrcSnapshot:
+    def snapshot(self) -> LinesSnapshot | FramesSnapshot | IrcSnapshot | IrcFramesSnapshot:
         """Return the state as plain data, from which another dialect of this kind can go on."""
         ...
 

@@ -62,6 +62,11 @@ def text_frame(text: str) -> bytes:
     return bytes(_WRITER.send_data(text))
 
 
+def binary_frame(data: bytes) -> bytes:
+    """Return the frame of binary data."""
+    return bytes(_WRITER.send_data(data))
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """Return the frame that ends a connection; it has no reason without a code."""
     if code == CloseReason.NO_STATUS_RCVD:
@@ -69,7 +74,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return bytes(_WRITER.close(code, reason))
 
 
-def _farewell(event: Event) -> bytes:
+def farewell(event: Event) -> bytes:
     """Return the frame that ends the connection after this event; empty if it goes on."""
     match event:
         case Goodbye():
@@ -111,7 +116,7 @@ class DocumentEncoding:
         if isinstance(event, Identified):  # protocol 1 has no word for that
             return b"".join(map(text_frame, documents.write_identified(event)))
         frame = text_frame(documents.write(event))
-        return frame + _farewell(event.event if isinstance(event, LabelledEvent) else event)
+        return frame + farewell(event.event if isinstance(event, LabelledEvent) else event)
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
         """Return the bytes of several frames."""
@@ -196,19 +201,22 @@ class FramesSnapshot:
     private: bool = False
 
 
-class WebSocketDialect:
-    """The reading half: it keeps the input of one connection that is not a whole message yet."""
+class FramesDialect:
+    """The reading half: it keeps the input of one connection that is not a whole message yet.
 
-    __slots__ = ("_buffer", "_context", "_fragments", "_limit", "_over", "pending", "spent")
+    A subclass says what a message means. `limit` is for the bytes of one.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_limit", "_over", "_private", "pending", "spent")
 
     # A WebSocket client needs no explanation.
     unsettled = False
+    # Whether a message may be binary, too.
+    takes_binary = False
 
-    def __init__(
-        self, table: Mapping[str, Row], settings: Settings, *, private: bool = False
-    ) -> None:
-        self._context = Context(table, settings, private)
-        self._limit = settings.document_bytes
+    def __init__(self, limit: int, *, private: bool) -> None:
+        self._limit = limit
+        self._private = private
         # The beginning of a frame, and the text so far of a message in fragments.
         self._buffer = b""
         self._fragments: bytearray | None = None
@@ -216,18 +224,20 @@ class WebSocketDialect:
         self.pending = False
         self.spent: float = 0
 
-    @classmethod
-    def restored(
-        cls, table: Mapping[str, Row], settings: Settings, snapshot: FramesSnapshot
-    ) -> WebSocketDialect:
-        """Make a dialect that goes on from a snapshot."""
-        dialect = cls(table, settings, private=snapshot.private)
-        dialect._limit = snapshot.most or settings.document_bytes
-        dialect._buffer, dialect._fragments = snapshot.buffer, _texts(snapshot.fragments)
-        dialect._over, dialect.pending = snapshot.over, snapshot.pending
-        return dialect
+    def _message(self, text: str) -> list[Command]:
+        """Return the records of a message."""
+        raise NotImplementedError
 
-    def snapshot(self) -> FramesSnapshot:
+    def _binary(self, data: bytes) -> list[Command]:
+        """Return the records of a binary message, if such may be."""
+        raise NotImplementedError
+
+    def _go_on(self, snapshot: FramesSnapshot) -> None:
+        self._limit = snapshot.most or self._limit
+        self._buffer, self._fragments = snapshot.buffer, _texts(snapshot.fragments)
+        self._over, self.pending = snapshot.over, snapshot.pending
+
+    def frames(self) -> FramesSnapshot:
         """Return the state as plain data."""
         return FramesSnapshot(
             self._buffer,
@@ -235,7 +245,7 @@ class WebSocketDialect:
             self._over,
             self.pending,
             self._limit,
-            self._context.private,
+            self._private,
         )
 
     def _begun(self) -> bytes:
@@ -287,7 +297,7 @@ class WebSocketDialect:
             except UnicodeDecodeError:
                 pass  # wsproto raises the error with its code
             else:
-                return [documents.read(text, self._context)]
+                return self._message(text)
         try:
             if frame[0] & _CONTROL:
                 [control] = _parsed(frame)
@@ -316,10 +326,12 @@ class WebSocketDialect:
             return self._too_big()
         parts = _parsed(self._begun() + frame)
         self._fragments = None
+        if parts[0].opcode is Opcode.BINARY and self.takes_binary and parts[-1].message_finished:
+            return self._binary(b"".join(cast("bytes", part.payload) for part in parts))
         if parts[0].opcode is not Opcode.TEXT:
             return self._end(CloseReason.UNSUPPORTED_DATA, "text only", "sent a binary message")
         text = "".join(str(part.payload) for part in parts)
-        return [documents.read(text, self._context)]
+        return self._message(text)
 
     def _control(self, frame: Frame) -> list[Command]:
         if frame.opcode is Opcode.PING:
@@ -339,6 +351,34 @@ class WebSocketDialect:
         self._over = True
         self._fragments = None
         return [Answer(close_frame(code, text)), Disconnected(reason, for_good=True)]
+
+
+class WebSocketDialect(FramesDialect):
+    """Reads a document in each message."""
+
+    __slots__ = ("_context",)
+
+    def __init__(
+        self, table: Mapping[str, Row], settings: Settings, *, private: bool = False
+    ) -> None:
+        super().__init__(settings.document_bytes, private=private)
+        self._context = Context(table, settings, private)
+
+    @classmethod
+    def restored(
+        cls, table: Mapping[str, Row], settings: Settings, snapshot: FramesSnapshot
+    ) -> WebSocketDialect:
+        """Make a dialect that goes on from a snapshot."""
+        dialect = cls(table, settings, private=snapshot.private)
+        dialect._go_on(snapshot)
+        return dialect
+
+    def snapshot(self) -> FramesSnapshot:
+        """Return the state as plain data."""
+        return self.frames()
+
+    def _message(self, text: str) -> list[Command]:
+        return [documents.read(text, self._context)]
 
 
 def _parsed(data: bytes) -> list[Frame]:

@@ -33,6 +33,9 @@ _KEY_BYTES: Final = 16
 _SHOWN: Final = 100
 _VERSION: Final = "13"
 WEBSOCKET: Final = "/ws"
+IRC: Final = "/irc"
+# The subprotocols of IRC over WebSocket (IRCv3, websocket), with how each frames its lines.
+_FRAMINGS: Final = {"text.ircv3.net": "text", "binary.ircv3.net": "binary"}
 # The methods for a file. The path of the WebSocket has no HEAD, as it has no body.
 _FILE: Final = "GET, HEAD, OPTIONS"
 _UPGRADES: Final = "GET, OPTIONS"
@@ -61,7 +64,8 @@ class Opening:
     """A request that was read: its size in bytes, and how it is answered.
 
     `served` is `None` if no request has begun. `headers` have lower-case names. `keeps` means that
-    the connection may carry more requests. `at_once` is as in a `Report`.
+    the connection may carry more requests. `at_once` is as in a `Report`. `framing` is
+    `text` or `binary` for IRC over WebSocket, and else empty.
     """
 
     size: int
@@ -69,6 +73,7 @@ class Opening:
     keeps: bool = False
     at_once: bool = False
     headers: Mapping[str, str] = field(factory=dict)
+    framing: str = ""
 
     @property
     def upgrades(self) -> bool:
@@ -84,6 +89,7 @@ class _Answer:
     headers: Mapping[str, str]
     body: bytes | None = None
     at_once: bool = False
+    framing: str = ""
 
 
 def read_opening(
@@ -92,13 +98,14 @@ def read_opening(
     *,
     reports: Reports | None = None,
     wants_tls: bool = False,
+    takes_irc: bool = True,
     last: bool = False,
     late: bool = False,
 ) -> Opening | None:
     """Read and answer the request at the beginning of these bytes; `None` if bytes are missing.
 
     `wants_tls` means that the request came without TLS and should come again over TLS, unless it
-    asks for a `Report`.
+    asks for a `Report`. `takes_irc` means that a WebSocket may be for IRC.
 
     After the `last` request the connection ends. If it is `late`, no more bytes will come.
     """
@@ -109,7 +116,7 @@ def read_opening(
         head = read_head(first, late=late)
         if head is None:
             return None
-        answer = _answer(head, settings, reports, wants_tls=wants_tls)
+        answer = _answer(head, settings, reports, wants_tls=wants_tls, takes_irc=takes_irc)
     except Unserved as unserved:
         served = Served(answer_unserved(first, unserved), unserved.status, _asked(head))
         served.refusal = unserved.sentence
@@ -121,7 +128,7 @@ def read_opening(
     connection = "keep-alive" if keeps and head.version == "1.0" else "" if keeps else "close"
     rendered = _rendered(answer, connection, whole=head.method != "HEAD")
     served = Served(rendered, answer.status, _asked(head))
-    return Opening(head.size, served, keeps, answer.at_once, head.headers)
+    return Opening(head.size, served, keeps, answer.at_once, head.headers, answer.framing)
 
 
 def answer_unserved(first: bytes, unserved: Unserved) -> bytes:
@@ -132,7 +139,9 @@ def answer_unserved(first: bytes, unserved: Unserved) -> bytes:
     return _rendered(_Answer(unserved.status, headers, body), "close", whole=whole)
 
 
-def _answer(head: Head, settings: Settings, reports: Reports | None, *, wants_tls: bool) -> _Answer:
+def _answer(
+    head: Head, settings: Settings, reports: Reports | None, *, wants_tls: bool, takes_irc: bool
+) -> _Answer:
     """Answer a request by its path. Raises `Unserved` if nothing is there."""
     # The undecoded path: a proxy that hides these paths may not know their other spellings.
     report = reports(head.path, head.headers) if reports is not None else None
@@ -150,16 +159,21 @@ def _answer(head: Head, settings: Settings, reports: Reports | None, *, wants_tl
     is_url = bool(head.get("host")) and head.path.startswith("/")
     if wants_tls and is_url and head.method in ("GET", "HEAD"):
         # Clients follow a redirect from ws to wss, but not to https.
-        scheme = "wss" if path == WEBSOCKET else "https"
+        scheme = "wss" if path in (WEBSOCKET, IRC) else "https"
         url = f"{scheme}://{head.get('host')}{head.path}{head.query}"
         # A temporary redirect: browsers would remember a permanent one after the certificate is
         # gone.
         raise Unserved(307, f"This server wants TLS: {url}", {"Location": url})
+    offered = [one.strip() for one in head.get("sec-websocket-protocol").split(",")]
+    subprotocol = next((one for one in offered if one in _FRAMINGS), "") if takes_irc else ""
+    if takes_irc and (subprotocol or path == IRC) and head.method != "OPTIONS":
+        return _accepted(head, settings, _FRAMINGS.get(subprotocol, "text"), subprotocol)
     resource = web.find(path)
-    if resource is None and path not in (WEBSOCKET, "*"):
+    upgrades = (WEBSOCKET, IRC) if takes_irc else (WEBSOCKET,)
+    if resource is None and path not in (*upgrades, "*"):
         raise Unserved(404, "There is nothing here: the page is at /, and programs come to /ws.")
     if head.method == "OPTIONS":
-        return _Answer(204, {"Allow": _UPGRADES if path == WEBSOCKET else _FILE})
+        return _Answer(204, {"Allow": _UPGRADES if path in upgrades else _FILE})
     if path == WEBSOCKET:
         return _accepted(head, settings)
     if resource is None:
@@ -209,7 +223,7 @@ def _shown(text: str) -> str:
     return f"{shown}..." if len(text) > _SHOWN else shown
 
 
-def _accepted(head: Head, settings: Settings) -> _Answer:
+def _accepted(head: Head, settings: Settings, framing: str = "", subprotocol: str = "") -> _Answer:
     """Return the answer that opens the WebSocket. Raises `Unserved` if the request is wrong."""
     if head.method != "GET":
         raise Unserved(405, "This is for GET.", {"Allow": _UPGRADES})
@@ -221,7 +235,9 @@ def _accepted(head: Head, settings: Settings) -> _Answer:
         )
     accept = _accept(head)
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
-    return _Answer(_SWITCHING, upgrade)
+    if subprotocol:
+        upgrade["Sec-WebSocket-Protocol"] = subprotocol
+    return _Answer(_SWITCHING, upgrade, framing=framing)
 
 
 def is_ours(host: str, names: tuple[str, ...]) -> bool:

@@ -19,11 +19,12 @@ import trio
 from trio_chat.config.endpoints import ALL, Speech, is_local
 from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.answers import ANSWERS
-from trio_chat.dialects.irc.encoding import IRC
+from trio_chat.dialects.irc.encoding import IRC, encoding_of
+from trio_chat.dialects.irc.frames import IrcFramesDialect
 from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
-from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
+from trio_chat.dialects.websocket import DOCUMENTS, FramesDialect, WebSocketDialect
 from trio_chat.errors import Code
 from trio_chat.http.request import read_opening
 from trio_chat.hub.inbox import Connected, Lost, Secured
@@ -261,7 +262,12 @@ class Connection:
         last = first.requests + 1 >= MOST_REQUESTS
         wants_tls = self._wants_tls(first)
         decide = partial(
-            read_opening, settings=settings, reports=reports, wants_tls=wants_tls, last=last
+            read_opening,
+            settings=settings,
+            reports=reports,
+            wants_tls=wants_tls,
+            takes_irc="irc" in first.accept,
+            last=last,
         )
         opening = await reader.read_first(first, decide)
         if opening is None:
@@ -272,9 +278,17 @@ class Connection:
         if opening.upgrades:
             address = first.address if client is None else client.address
             private = reader.link.tls or first.is_private(address)
-            dialect = WebSocketDialect(self._table, settings, private=private)
             rest = first.data[opening.size :]
-            reader.begin(dialect, rest, *came, Began(ready=False), *served, Greet(DOCUMENTS))
+            began = (*came, Began(ready=False), *served)
+            if opening.framing:
+                irc = IrcFramesDialect(
+                    self._table, settings, private=private, framing=opening.framing
+                )
+                encoding = encoding_of(frozenset(), opening.framing)
+                reader.begin(irc, rest, *began, AwaitIntroduction(encoding))
+            else:
+                dialect = WebSocketDialect(self._table, settings, private=private)
+                reader.begin(dialect, rest, *began, Greet(DOCUMENTS))
             return False
         if opening.at_once and opening.served is not None:
             await reader.answer(opening.served.answer)
@@ -328,7 +342,7 @@ class Connection:
         reader, first = self._reader, self._reader.first
         if first is not None:
             opening, data = await self._told(first, seconds), first.data
-        elif isinstance(reader.dialect, WebSocketDialect):
+        elif isinstance(reader.dialect, FramesDialect):
             opening, data = "http", b"GET "
         elif isinstance(reader.dialect, IrcDialect):
             opening, data = "irc", b""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 import trio
 from attrs import define, field
 
+from trio_chat.dialects.irc.frames import IrcFramesDialect, IrcFramesSnapshot
 from trio_chat.dialects.irc.reading import IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import WebSocketDialect
@@ -162,6 +163,8 @@ class Reader:
         known = self.dialect.snapshot()
         if isinstance(known, LinesSnapshot):
             return FirstBytesSnapshot(lines=known)
+        if isinstance(known, IrcFramesSnapshot):
+            return FirstBytesSnapshot(frames=known.frames, irc=known.irc)
         if isinstance(known, IrcSnapshot):
             return FirstBytesSnapshot(irc=known)
         return FirstBytesSnapshot(frames=known)
@@ -173,6 +176,9 @@ class Reader:
         dialect, bucket = snapshot.dialect, self._bucket
         if dialect.over or dialect.first is not None:
             self.first = FirstBytes.restored(dialect)
+        elif dialect.frames is not None and dialect.irc is not None:
+            both = IrcFramesSnapshot(dialect.frames, dialect.irc)
+            self.dialect = IrcFramesDialect.restored(table, settings, both)
         elif dialect.frames is not None:
             self.dialect = WebSocketDialect.restored(table, settings, dialect.frames)
         elif dialect.irc is not None:

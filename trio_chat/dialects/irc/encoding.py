@@ -14,14 +14,16 @@ from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.asked import Asked
 from trio_chat.dialects.irc.batches import IN_BATCH, labelled, tagged
 from trio_chat.dialects.irc.entries import ENTRIES, messages_of, new_mode
-from trio_chat.dialects.irc.message import Message, read, write_tags
+from trio_chat.dialects.irc.message import END, Message, read, write_tags
 from trio_chat.dialects.irc.past import write_active_rooms, write_messages
 from trio_chat.dialects.irc.replies import REPLIES
 from trio_chat.dialects.irc.tags import server_time
+from trio_chat.dialects.websocket import binary_frame, farewell, text_frame
 from trio_chat.errors import StateError
 from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     PERSISTENT,
+    Answered,
     EntriesShown,
     Event,
     Identified,
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 # The names of encodings in a state begin so.
 PREFIX: Final = "irc"
+# Ways to frame lines: none, and messages of a WebSocket of either kind.
+FRAMINGS: Final = ("", "text", "binary")
+PING: Final = b"PING :are-you-there\r\n"
 _NOTHING_ASKED: Final = Message("")
 
 
@@ -51,7 +56,7 @@ class IrcEncoding:
     __slots__ = ("_account", "_id", "_time", "capabilities", "echoes", "name")
 
     dialect = "irc"
-    ping = b"PING :are-you-there\r\n"
+    ping: bytes = PING
     answers_pings = True
     mirrors = False
     lists_members = lists_all = True
@@ -151,18 +156,75 @@ def _is_same(last: Event | None, event: Event) -> bool:
     )
 
 
+class FramedEncoding(IrcEncoding):
+    """Renders events as frames of a WebSocket, each with a line without its end."""
+
+    __slots__ = ("_frame", "ping")
+
+    def __init__(self, enabled: frozenset[str], framing: str) -> None:
+        super().__init__(enabled)
+        self.name = "+".join((f"{PREFIX}-{framing}", *sorted(enabled)))
+        self._frame = _text_frame if framing == "text" else binary_frame
+        self.ping = self._frame(PING.rstrip())
+
+    def render(
+        self,
+        events: Sequence[Event],
+        directory: Directory = NOBODY_KNOWN,
+        to: Recipient | None = None,
+    ) -> list[Piece]:
+        """Return the frames of events."""
+        if len(events) == 1 and isinstance(events[0], Answered) and _is_frame(events[0].data):
+            return [events[0].data]
+        pieces = super().render(events, directory, to)
+        return [
+            self._frames(str(piece)) + _end(event)
+            for event, piece in zip(events, pieces, strict=True)
+        ]
+
+    def join(self, pieces: Sequence[Piece]) -> bytes:
+        """Return the bytes of several frames."""
+        return b"".join(cast("Sequence[bytes]", pieces))
+
+    def _frames(self, lines: str) -> bytes:
+        return b"".join(self._frame(line.encode()) for line in lines.split(END) if line)
+
+
+def _text_frame(line: bytes) -> bytes:
+    return text_frame(line.decode())
+
+
+def _is_frame(data: bytes) -> bool:
+    """Whether an answer is a frame already, as a pong is. No line begins with such a byte."""
+    return data[:1] >= b"\x80"
+
+
+def _end(event: Event) -> bytes:
+    """Return the frame that ends the connection after this event; empty if it goes on."""
+    return farewell(event.event if isinstance(event, LabelledEvent) else event)
+
+
+def encoding_of(enabled: frozenset[str], framing: str = "") -> IrcEncoding:
+    """Return the encoding for these capabilities, of those that change entries.
+
+    `framing` is `text` or `binary` for the frames of a WebSocket, and empty for lines.
+    """
+    return _made(enabled, framing)
+
+
+# The cache would take an argument that is left out for another one than its default.
 @cache
-def encoding_of(enabled: frozenset[str]) -> IrcEncoding:
-    """Return the encoding for these capabilities, of those that change entries."""
-    return IrcEncoding(enabled)
+def _made(enabled: frozenset[str], framing: str) -> IrcEncoding:
+    return FramedEncoding(enabled, framing) if framing else IrcEncoding(enabled)
 
 
 def encoding_named(name: str) -> IrcEncoding:
     """Return the encoding that has this name in a state. Raises `StateError`."""
-    enabled = frozenset(name.split("+")[1:])
-    if not enabled <= capabilities.ENTRIES:
+    kind, *rest = name.split("+")
+    enabled, framing = frozenset(rest), kind.removeprefix(PREFIX).removeprefix("-")
+    if framing not in FRAMINGS or not enabled <= capabilities.ENTRIES:
         raise StateError(f"unknown capability in {name[:80]!r}")
-    return encoding_of(enabled)
+    return encoding_of(enabled, framing)
 
 
 IRC: Final = encoding_of(frozenset())

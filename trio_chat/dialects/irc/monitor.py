@@ -39,7 +39,7 @@ def _record(params: Params, context: Context) -> Command:
 
 
 def write_watched(event: Watched, asked: Asked) -> list[str]:
-    """Return the lines with who is here, and who is not."""
+    """Return the lines that list people who are here, and nicks that nobody has."""
     directory = asked.directory
     here = (
         source_of(m.client, m.nick, directory.about(m.client).user, directory.server_name)

@@ -78,12 +78,18 @@ class IrcDialect:
     unsettled = False
 
     def __init__(
-        self, table: Mapping[str, Row], settings: Settings, *, private: bool = False
+        self,
+        table: Mapping[str, Row],
+        settings: Settings,
+        *,
+        private: bool = False,
+        framing: str = "",
     ) -> None:
         """Begin. `private` means that nobody can read a password on its way."""
         self._table = table
         self._context = Context(settings, has_accounts(table), private)
-        self._kept = IrcSnapshot(private=private)
+        registration = Registration(framing=framing)
+        self._kept = IrcSnapshot(private=private, registration=registration)
         self.spent: float = 0
 
     @classmethod
@@ -131,7 +137,7 @@ class IrcDialect:
         records: list[Command] = []
         for line in lines:
             if line:
-                some = self._line(line)
+                some = self.line(line)
                 self.spent += PART_OF_LINE * max(0, len(some) - 1)
                 records += some
         if not kept.pending and self._is_too_long(kept.buffer):
@@ -152,7 +158,8 @@ class IrcDialect:
         sentence = f"a line may have at most {most} bytes; this one was ignored"
         return [Refuse(sentence, Code.TOO_LONG, limit="line_bytes")]
 
-    def _line(self, line: bytes) -> list[Command]:
+    def line(self, line: bytes) -> list[Command]:
+        """Return the records of a line without its end."""
         if self._is_too_long(line):
             return self._too_long()
         try:

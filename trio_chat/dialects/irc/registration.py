@@ -36,6 +36,7 @@ class Registration:
     `negotiating`: CAP END has to come first. `introduced` says whether the hub was told who the
     client is. It may have refused the nick; then the next nick completes the registration.
     `response` has what has come of a login by SASL; it is `None` if there is none under way.
+    `framing` is how the client gets its lines; see `encoding_of`.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -45,6 +46,7 @@ class Registration:
     real: str = ""
     introduced: bool = False
     response: str | None = field(default=None, repr=False)
+    framing: str = ""
 
     def take(self, command: str, params: Params, context: Context) -> list[Command] | None:
         """Return the records of a command of the registration; `None` if it is another one.
@@ -83,7 +85,7 @@ class Registration:
         if wanted is None:
             return [answer("CAP", "NAK", asked)]
         self.capabilities = wanted
-        encoding = encoding_of(wanted & capabilities.ENTRIES)
+        encoding = encoding_of(wanted & capabilities.ENTRIES, self.framing)
         return [answer("CAP", "ACK", asked), SwitchEncoding(encoding)]
 
     def take_nick(self, params: Params, context: Context) -> list[Command]:
