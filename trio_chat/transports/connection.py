@@ -21,6 +21,7 @@ from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.irc.encoding import IRC, encoding_of
 from trio_chat.dialects.irc.frames import IrcFramesDialect
+from trio_chat.dialects.irc.message import write_closing
 from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
@@ -31,6 +32,7 @@ from trio_chat.hub.inbox import Connected, Lost, Secured
 from trio_chat.hub.session import Session
 from trio_chat.protocol.commands import Answer, Began, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.presence import AwaitIntroduction
+from trio_chat.transports import webirc
 from trio_chat.transports.detection import INSIDE_TLS, detect
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS, FirstBytes
 from trio_chat.transports.forwarding import client_of
@@ -184,6 +186,8 @@ class Connection:
         opening: Opening | None = await reader.read_first(first, detect)
         if opening == "proxy" and first.trusted:
             opening = await self._read_header(first)
+        elif opening == "irc" and first.data.startswith(webirc.START):
+            opening = await self._read_gateway(first)
         if opening == "tls" and "tls" in first.accept:
             opening = await self._begin_tls(first)
         if opening == "line" and "line" in first.accept:
@@ -205,6 +209,30 @@ class Connection:
         elif opening is not None:
             reader.reject(first, *not_taken(opening, first.data, first.accept))
 
+    async def _read_gateway(self, first: FirstBytes) -> Opening | None:
+        """Read the line of a gateway. Return "irc", as it speaks nothing else."""
+        reader, header, problem = self._reader, None, ""
+        if first.trusted:
+            try:
+                header = await reader.read_first(first, webirc.read_line)
+            except MalformedHeader as error:
+                problem = str(error)
+        else:
+            problem = "only a trusted proxy may send it"
+        if problem:
+            refusal = Answer(write_closing(f"WEBIRC: {problem}").encode())
+            reader.reject(first, f"sent WEBIRC: {problem}", refusal)
+        if header is None:
+            return None
+        await self._go_behind(first, header)
+        return "irc"
+
+    async def _go_behind(self, first: FirstBytes, header: Header) -> None:
+        """Tell the hub of the client that a header names."""
+        first.go_behind(header)
+        if header.client is not None:
+            await self._reader.send((header.client,), header.size)
+
     async def _read_header(self, first: FirstBytes) -> Opening | None:
         """Read a proxy's header, and return what its client's first bytes tell."""
         reader = self._reader
@@ -216,9 +244,7 @@ class Connection:
             return None
         if not isinstance(header, Header):
             return header
-        first.go_behind(header)
-        if header.client is not None:
-            await reader.send((header.client,), header.size)
+        await self._go_behind(first, header)
         return await reader.read_first(first, detect)
 
     async def _begin_tls(self, first: FirstBytes) -> Opening | None:
