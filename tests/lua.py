@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from engine import Engine
 
@@ -69,10 +70,21 @@ class Keys:
     async def batches(self, room: str) -> list[tuple[int, int, str]]:
         """A room's history: last position, number of entries, what was said."""
         found = []
-        for batch, fields in await self.ask("XRANGE", f"e:{room}", "-", "+"):
+        rows = await self.client.script(scripts.PAGE, room, "-", "+", 1_000_000, 0)
+        for batch, fields in text(rows):
             about = dict(zip(fields[::2], fields[1::2], strict=True))
             found.append((int(batch.partition("-")[0]), int(about["n"]), about["d"]))
         return found
+
+    async def holding(self, word: str) -> list[str]:
+        """The keys in whose bytes a word is, whether the engine would still show it or not."""
+        await self.client.call("CONFIG", "SET", "rdbcompression", "no")
+        found = []
+        for key in cast("list[bytes]", await self.client.call("KEYS", "*")):
+            dump = cast("bytes | None", await self.client.call("DUMP", key))
+            if dump is not None and word.encode() in dump:
+                found.append(key.decode().removeprefix(f"{KEY}:"))
+        return sorted(found)
 
     async def age(self, room: str, days: int, most: int = 1000) -> None:
         """Have the oldest batches of a room be older."""
@@ -145,7 +157,9 @@ class Keys:
             counted[room] = int(await self.ask("HGET", f"r:{room}", "b"))
             if await self.ask("HEXISTS", f"r:{room}", "o"):
                 young.add(room)
-            there[room] = ROOM_BYTES + sum(said) + BATCH_BYTES * len(said)
+            asides = await self.ask("ZRANGE", f"asides:{room}", 0, -1)
+            aside = sum(int(one.split()[1]) for one in asides)
+            there[room] = ROOM_BYTES + sum(said) + BATCH_BYTES * len(said) + aside
         same("sizes", counted, there)
         # The ranks lag a little behind.
         same("ranks", set(ranked), set(counted))

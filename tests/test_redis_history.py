@@ -10,6 +10,7 @@ import trio
 from engine import Engine
 from lua import address_of, keys_of
 
+from trio_chat.errors import Refused
 from trio_chat.protocol.events import Entered, Entry, PersistentEntry, Said, TopicSet
 from trio_chat.roomlog import FromLog, OwnUser
 from trio_chat.roomlog.redis.connection import Connection
@@ -72,6 +73,29 @@ async def opened(
     retention = retention or Retention(10_000, 100)
     async with open_redis_log(connect, retention, name="a", lease=lease, grace=0.0) as log:
         yield Hub(log)
+
+
+class OneLog:
+    """A log on Redis, to be used as one of this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __getattr__(self, name: str):
+        return getattr(self._hub.log, name)
+
+    async def append(self, drafts: Sequence[Entry]) -> Sequence[Entry | Refused]:
+        answer = (await self._hub.append(*drafts)).answer
+        assert answer is not None
+        return answer
+
+
+@asynccontextmanager
+async def one_log(engine: Engine, retention: Retention) -> AsyncIterator[OneLog]:
+    """Such a log. At its end, the engine's counts are what there is."""
+    async with keys_of(engine) as keys, opened(engine, retention) as hub:
+        yield OneLog(hub)
+        await keys.check()
 
 
 @pytest.fixture

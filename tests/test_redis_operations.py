@@ -29,13 +29,14 @@ from trio_chat.protocol.names import NOBODY, Name
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.redis.codec import Batch
 from trio_chat.roomlog.redis.operations import (
+    NO_TEXTS,
     NOT_ON_REDIS,
     OUT_OF_MEMORY,
     UNDONE,
     Operations,
     hash_of,
 )
-from trio_chat.roomlog.rules import NO_RULES, Rules, as_kept
+from trio_chat.roomlog.rules import NO_RULES, TEXTS_GONE, Rules, as_kept
 
 TURN = "n e 1"
 RULES = Rules(3, {"role a.k": "owner"})
@@ -123,13 +124,15 @@ def test_an_action_comes_between_messages_and_brings_its_changes():
     assert batches[1].entries() == [as_kept(drafts[1])]
 
 
-def test_messages_on_redis_are_neither_removed_nor_held():
+def test_a_removal_is_an_action_and_no_message_is_held():
     removed = Removed("#a", "#A", "a.j", "john", "removed 1", positions=[[1, 1]])
+    back = evolve(removed, undoes=8)
     held = Held("#a", "#A", "u1", "jim", "said", "hi")
-    operations = of(said("#a"), removed, held)
-    assert letters(operations) == "S"
-    [_, *refused], *_ = entries(operations, [7, 5000])
-    assert [str(refusal) for refusal in refused] == [NOT_ON_REDIS] * 2
+    operations = of(said("#a"), removed, back, held)
+    assert letters(operations) == "SRR"
+    [_, done, refused, *more], batches, _ = entries(operations, [7, 5000], [8, 5001], NO_TEXTS)
+    assert done == batches[1].ruled()
+    assert [str(refusal) for refusal in (refused, *more)] == [TEXTS_GONE, NOT_ON_REDIS]
 
 
 def test_a_login_learns_whom_it_displaces():

@@ -92,9 +92,8 @@ class RedisReader:
 
     async def read(self, room: str, after: int) -> list[PersistentEntry]:
         """Return the first entries of a room after a position."""
-        reply = await self._engine.call(
-            *("XRANGE", f"{self._key}:e:{room}", f"{after + 1}-0", "+", "COUNT", READ_BATCHES)
-        )
+        about = (room, after + 1, "+", READ_BATCHES, 0)
+        reply = await self._engine.script(self._key, scripts.PAGE, *about)
         rows = cast("list[tuple[bytes, list[bytes]]]", reply)
         batches = (batch_from_stream(room, batch_id, fields) for batch_id, fields in rows)
         top = self._tops[room]

@@ -29,6 +29,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
+from trio_chat.roomlog.removal import runs
 from trio_chat.roomlog.rules import Action
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Claim
 
 Argument: TypeAlias = str | bytes | int
+# A batch as scripts return it: its id and its fields. Then an action, with positions of texts.
+Row: TypeAlias = tuple[bytes, list[bytes]]
+ActionRow: TypeAlias = tuple[bytes, list[bytes], list[int]]
 
 # Texts and names contain no control characters (`trio_chat.protocol.text`), so these can separate.
 _PART: Final = "\0"
@@ -170,14 +174,16 @@ def batch_from_stream(room: str, batch_id: bytes, fields: Sequence[bytes]) -> Ba
     return Batch(room, top, count, time, about[b"i"].decode(), about[b"d"])
 
 
-def action_from_stream(room: str, number: bytes, fields: Sequence[bytes]) -> Action:
-    """Read an action of a room."""
+def action_from_stream(
+    room: str, number: bytes, fields: Sequence[bytes], aside: Sequence[int] = ()
+) -> Action:
+    """Read an action of a room. `aside` has the positions of texts that can be put back."""
     about = dict(zip(fields[::2], fields[1::2], strict=True))
     ruled = Batch(room, number_in(number), 1, int(about[b"t"]), "", about[b"d"]).ruled()
     if ruled is None:
         raise ValueError(f"no action: {about}")
     said = ruled.position, ruled.time, ruled.author, ruled.nick, ruled.text
-    return Action(*said, json.loads(about[b"w"]), ruled.changes)
+    return Action(*said, json.loads(about[b"w"]), ruled.changes, runs(sorted(aside)))
 
 
 def wire(entry: Claim | Told) -> str:

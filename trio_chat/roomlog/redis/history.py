@@ -10,16 +10,17 @@ import trio
 from trio_chat.errors import StoreError
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog import Stretch
+from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.codec import action_from_stream, batch_from_stream
 from trio_chat.roomlog.redis.connection import EngineAway
-from trio_chat.roomlog.redis.keys import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog.redis.client import Client
-    from trio_chat.roomlog.redis.codec import Argument, Batch
+    from trio_chat.roomlog.redis.codec import ActionRow, Argument, Batch, Row
+    from trio_chat.roomlog.redis.scripts import Script
     from trio_chat.roomlog.rules import Action
 
 _Read = TypeVar("_Read")
@@ -55,7 +56,7 @@ class History:
         found: list[PersistentEntry] = []
         top = after
         while len(found) < limit:
-            batches = await self._batches("XRANGE", room, f"{top + 1}-0", "+")
+            batches = await self._batches(room, top + 1)
             if not batches:
                 break
             top = batches[-1].top
@@ -123,16 +124,16 @@ class History:
 
         Raises `StoreError` if the engine is away.
         """
-        end = "+" if before is None else f"({before}-0"
+        about = (room, "" if before is None else before, limit)
         with _in_words():
-            rows = await self._rows("XREVRANGE", f"{KEY}:a:{room}", end, "-", "COUNT", limit)
-        return [action_from_stream(room, number, fields) for number, fields in rows[::-1]]
+            rows = cast("list[ActionRow]", await self._ask(scripts.ACTIONS, *about))
+        return [action_from_stream(room, *row) for row in rows[::-1]]
 
     async def of_turn(self, room: str, turn: str, after: int) -> list[Batch]:
         """Return the batches after a position that a turn has said, oldest first."""
         found: list[Batch] = []
         top = after
-        while batches := await self._batches("XRANGE", room, f"{top + 1}-0", "+"):
+        while batches := await self._batches(room, top + 1):
             top = batches[-1].top
             found += [batch for batch in batches if batch.turn == turn]
         return found
@@ -140,27 +141,32 @@ class History:
     async def _batches_before(self, room: str, end: int | None) -> list[Batch]:
         """Return some batches with entries before a position, oldest first."""
         if end is None:
-            return (await self._batches("XREVRANGE", room, "+", "-"))[::-1]
+            return (await self._batches(room, "-", newest=True))[::-1]
         # The batch that holds the entry before `end` may go on beyond that.
-        newest = await self._batches("XRANGE", room, f"{end - 1}-0", "+", 1)
-        older = await self._batches("XREVRANGE", room, f"({end - 1}-0", "-")
+        newest = await self._batches(room, end - 1, count=1)
+        older = await self._batches(room, "-", end - 2, newest=True)
         return [*older[::-1], *(batch for batch in newest if batch.first < end)]
 
     async def _batches(
-        self, command: str, room: str, begin: str, end: str, count: int = BATCHES
+        self,
+        room: str,
+        least: int | str,
+        most: int | str = "+",
+        *,
+        count: int = BATCHES,
+        newest: bool = False,
     ) -> list[Batch]:
-        rows = await self._rows(command, f"{KEY}:e:{room}", begin, end, "COUNT", count)
-        return [batch_from_stream(room, batch_id, fields) for batch_id, fields in rows]
+        rows = await self._ask(scripts.PAGE, room, least, most, count, int(newest))
+        return [batch_from_stream(room, *row) for row in cast("list[Row]", rows)]
 
-    async def _rows(self, *call: Argument) -> list[tuple[bytes, list[bytes]]]:
+    async def _ask(self, script: Script, *about: Argument) -> list[object]:
         async with self._lock:
             try:
-                reply = await self._client.call(*call)
+                return await self._client.script(script, *about)
             except EngineAway:
                 # The connection may have ended long ago, and only this call notices. It may be
                 # repeated, because it changes nothing.
-                reply = await self._client.call(*call)
-        return cast("list[tuple[bytes, list[bytes]]]", reply or [])
+                return await self._client.script(script, *about)
 
     def _kept(self, entries: list[PersistentEntry]) -> list[PersistentEntry]:
         oldest = self._oldest()

@@ -21,7 +21,6 @@ from trio_chat.protocol.events import (
     Moved,
     NickChanged,
     PersonChanged,
-    Removed,
     Ruled,
     Told,
     TopicSet,
@@ -29,7 +28,13 @@ from trio_chat.protocol.events import (
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import nick_taken, too_many_rooms
 from trio_chat.roomlog.redis.codec import Batch, pack, pack_ruled, pack_topic, wire
-from trio_chat.roomlog.rules import NO_RULES, Rules, has_changed, out_of_bounds
+from trio_chat.roomlog.rules import (
+    NO_RULES,
+    TEXTS_GONE,
+    Rules,
+    has_changed,
+    out_of_bounds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -45,16 +50,23 @@ TOO_NEW: Final = -2
 # The first item of the result of a draft that was decided by other rules than those of its room.
 STALE: Final = -3
 OUT_OF_BOUNDS: Final = -4
+NO_TEXTS: Final = -5
 
 OUT_OF_MEMORY: Final = "the server's memory is full; please try again later"
 UNDONE: Final = "not done: the server's store has lost it; please try again"
 DAMAGED: Final = "not done: the server's store is damaged; please tell the operator"
 OLDER_NODES: Final = "not done: a node of this server has an older version; please try again later"
-NOT_ON_REDIS: Final = (
-    "this server's store is on Redis, where messages can neither be removed nor wait for moderators"
-)
+NOT_ON_REDIS: Final = "this server's store is on Redis, where no message can wait for a moderator"
 ELSEWHERE: Final = "the client is in another process now"
 UNREACHABLE: Final = "the one you mean has lost the connection; please try again later"
+
+
+# The refusals that are the same for all drafts.
+_REFUSALS: Final[dict[int, Callable[[], Refused]]] = {
+    MOVED: lambda: Refused(ELSEWHERE, code=Code.CLIENT_LEFT),
+    TOO_NEW: lambda: Refused(OLDER_NODES, code=Code.CANNOT_WRITE),
+    NO_TEXTS: lambda: Refused(TEXTS_GONE, code=Code.NO_SUCH_ACTION),
+}
 
 
 def is_leave(draft: Entry) -> bool:
@@ -111,7 +123,7 @@ class Operations:
                 made._refused[id(draft)] = Refused(OUT_OF_MEMORY, code=Code.CANNOT_WRITE)
             elif isinstance(draft, SPOKEN):
                 made._open.setdefault(draft.room, []).append(draft)
-            elif isinstance(draft, (Removed, Held)):
+            elif isinstance(draft, Held):
                 made._refused[id(draft)] = Refused(NOT_ON_REDIS, code=Code.NO_MODERATORS)
             else:
                 made._say()
@@ -312,10 +324,8 @@ def _text(item: object) -> str:
 
 
 def _refusal(draft: Entry, result: object) -> Refused | None:
-    if result == MOVED:
-        return Refused(ELSEWHERE, code=Code.CLIENT_LEFT)
-    if result == TOO_NEW:
-        return Refused(OLDER_NODES, code=Code.CANNOT_WRITE)
+    if isinstance(result, int) and (known := _REFUSALS.get(result)):
+        return known()
     refusal: Refused | None = None
     match draft:
         case NickChanged(name=name) | PersonChanged(name=name):

@@ -11,7 +11,8 @@ from attrs import frozen
 _FOLDER: Final = files("trio_chat.roomlog.redis") / "scripts"
 # What stands before each script.
 _COMMON: Final = "".join(
-    (_FOLDER / f"{name}.lua").read_text("utf-8") for name in ("common", "rules")
+    (_FOLDER / f"{name}.lua").read_text("utf-8")
+    for name in ("common", "histories", "removing", "rules")
 )
 
 
@@ -25,6 +26,8 @@ class Script:
 
 # Redis lets such a script write even if its memory is full. Ending users frees memory.
 _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
+# And it runs such a script even if no replica is there.
+_NO_WRITES: Final = "#!lua flags=no-writes\n"
 
 
 def _load(name: str, before: str = _ALLOW_OOM) -> Script:
@@ -41,6 +44,8 @@ ANNOUNCE: Final = _load("announce")
 TURN: Final = _load("turn", "")
 LEAVING_TURN: Final = _load("turn")
 BEAT: Final = _load("beat")
+PAGE: Final = _load("page", _NO_WRITES)
+ACTIONS: Final = _load("actions", _NO_WRITES)
 POST: Final = _load("post")
 NODES: Final = _load("nodes")
 REAP: Final = _load("reap")

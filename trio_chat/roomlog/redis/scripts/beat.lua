@@ -12,7 +12,7 @@ local ROOMS_A_BEAT, DROPS_A_BEAT = 100, 1000
 local LAST_POSITION = '18446744073709551615'
 
 local function has_old(room, before)
-  local oldest = call('XRANGE', P..':e:'..room, '-', '+', 'COUNT', 1)[1]
+  local oldest = batches(room, '-', '+', 1)[1]
   return oldest and time_after(fields_of(oldest)) <= before
 end
 

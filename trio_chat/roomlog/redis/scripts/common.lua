@@ -28,6 +28,9 @@ local function heed_clock(now)
   if back > 1000 or back < 0 then call('SET', P..':clock', now) end
 end
 
+-- Redis prints a number of Lua's with up to 17 digits. That takes longer than a whole number's digits.
+local function text(number) return string.format('%d', number) end
+
 local function last_turn()
   return tonumber(call('GET', P..':c') or '0')
 end
@@ -252,104 +255,3 @@ local function about(room, with_fields)
   return found
 end
 
--- Histories. A batch counts its bytes and what Redis needs for it, and a room what it needs itself.
-local BATCH_BYTES, ROOM_BYTES = 80, 700
-
--- A room is young until something is said in it a day after its history began (`o`), and gives way before
--- the others. So a flood of new rooms pushes out its own rooms: nobody can fake the day.
-local YOUNG_MS = 86400000
-
--- Rooms by size, to see which ones are large, and the young ones of them. A room moves there with its
--- first entry, and then only every so many bytes.
-local SIZE_STEP = 8192
-
-local function rank_size(room, before, now, is_young)
-  if before <= ROOM_BYTES or math.floor(before / SIZE_STEP) ~= math.floor(now / SIZE_STEP) then
-    call('ZADD', P..':sizes', now, room)
-    if is_young then call('ZADD', P..':young', now, room) end
-  end
-end
-
-local function count_bytes(room, bytes)
-  local is_young = call('HEXISTS', P..':r:'..room, 'o') == 1
-  local now = call('HINCRBY', P..':r:'..room, 'b', bytes)
-  rank_size(room, now - bytes, now, is_young)
-  call('INCRBY', P..':bytes', bytes)
-  if is_young then call('INCRBY', P..':young_bytes', bytes) end
-end
-
-local function begin_history(room, time)
-  call('HSET', P..':r:'..room, 'o', time)
-  count_bytes(room, ROOM_BYTES)
-end
-
-local function grow_old(room, size)
-  call('HDEL', P..':r:'..room, 'o')
-  call('ZREM', P..':young', room)
-  call('DECRBY', P..':young_bytes', size)
-end
-
-local function forget_history(room)
-  local state = call('HMGET', P..':r:'..room, 'p', 'b', 'o')
-  local position, size = tonumber(state[1] or '0'), tonumber(state[2] or '0')
-  grow_old(room, state[3] and size or 0)
-  if position > tonumber(call('GET', P..':floor') or '0') then call('SET', P..':floor', position) end
-  call('DEL', P..':e:'..room, P..':r:'..room, P..':a:'..room)
-  call('ZREM', P..':sizes', room)
-  call('DECRBY', P..':bytes', size)
-end
-
-local function fields_of(batch)
-  local found, flat = {}, batch[2]
-  for k = 1, #flat, 2 do found[flat[k]] = flat[k + 1] end
-  return found
-end
-
--- A millisecond after the last entry of a batch.
-local function time_after(fields)
-  return tonumber(fields.t) + tonumber(fields.n)
-end
-
--- Drops the oldest batches of a room: at most 128, only those that end at `position` at most, and no more
--- than it takes to free `bytes`. With `before`, only those whose entries are all from before that time.
--- Returns how many they were, or nil.
-local function drop_oldest(room, position, bytes, before)
-  local key, freed, count, last = P..':e:'..room, 0, 0, nil
-  for _, batch in ipairs(call('XRANGE', key, '-', position..'-0', 'COUNT', 128)) do
-    local fields = fields_of(batch)
-    if before and time_after(fields) > before then break end
-    freed, count = freed + #fields.d + BATCH_BYTES, count + 1
-    last = tonumber(string.match(batch[1], '^%d+'))
-    if freed >= bytes then break end
-  end
-  if last == nil then return nil end
-  call('XTRIM', key, 'MINID', (last + 1)..'-0')
-  call('HSET', P..':r:'..room, 'f', last + 1)
-  count_bytes(room, -freed)
-  return count
-end
-
--- Whether people may expect a room to be there.
-local function is_held(room)
-  return call('HEXISTS', P..':m', room) == 1 or call('SISMEMBER', P..':kept', room) == 1
-    or call('SISMEMBER', P..':ruled', room) == 1 or room == SERVER
-end
-
-local function forget_one_of(rooms)
-  for _, room in ipairs(rooms) do
-    if not is_held(room) then
-      forget_history(room)
-      return true
-    end
-  end
-  return false
-end
-
--- The smallest history that is not held gives way, or any one if the smallest ones are all held.
-local function make_place(most_rooms)
-  if call('ZCARD', P..':sizes') < most_rooms then return end
-  for _, ranks in ipairs({P..':young', P..':sizes'}) do
-    if forget_one_of(call('ZRANGE', ranks, 0, 99)) then return end
-    if forget_one_of(call('ZRANDMEMBER', ranks, 100)) then return end
-  end
-end

@@ -28,19 +28,28 @@ local function change_fields(room, version, changes)
   return was
 end
 
--- The new values of fields in the blob of an action: the first item of the JSON in its last part. Nil for other blobs.
-local function changes_in(blob)
+-- The new values of fields in the blob of an action, and which texts it removes, or nil. Both are in the JSON of its
+-- last part. Nil for other blobs.
+local function read_action(blob)
   if string.sub(blob, 1, 2) ~= 'R\0' then return nil end
-  return cjson.decode(string.match(blob, '[^%z]*$'))[1]
+  local changes, _, _, removal = unpack(cjson.decode(string.match(blob, '[^%z]*$')))
+  return changes, removal ~= cjson.null and removal or nil
 end
 
--- Does what an entry of history says, if it is an action.
+-- Does what an entry of history says, if it is an action. What people remove of their own is none, and only done.
 local function act(room, position, time, blob)
-  local changes = changes_in(blob)
+  local changes, removal = read_action(blob)
   if changes == nil then return end
-  raise_schema(RULES_SCHEMA)
+  raise_schema(removal and REMOVALS_SCHEMA or RULES_SCHEMA)
   local was = {}
   if next(changes) ~= nil then was = change_fields(room, position, changes) end
-  local about_it = { 't', time, 'd', blob, 'w', cjson.encode(was) }
-  call('XADD', P..':a:'..room, 'MAXLEN', MOST_ACTIONS, position..'-0', unpack(about_it))
+  if not removal or not removal.own then
+    local about_it = { 't', time, 'd', blob, 'w', cjson.encode(was) }
+    call('XADD', P..':a:'..room, 'MAXLEN', MOST_ACTIONS, position..'-0', unpack(about_it))
+  end
+  if removal and removal.undoes > 0 then
+    put_back(room, removal)
+  elseif removal then
+    remove(room, position, removal)
+  end
 end

@@ -20,9 +20,6 @@ call('SET', P..':c', turn)
 local now, id = now_ms(), me..' '..epoch..' '..seq
 local results, bytes, young_bytes = {}, 0, 0
 
--- Redis prints a number of Lua's with up to 17 digits. That takes longer than a whole number's digits.
-local function text(number) return string.format('%d', number) end
-
 local function append(room, count, blob)
   local key = P..':r:'..room
   local state = call('HMGET', key, 'p', 'w', 'f', 'b', 'o')
@@ -68,6 +65,8 @@ local STALE = -3
 
 -- The result of an action that gives a field a value which it has in too many rooms.
 local OUT_OF_BOUNDS = -4
+-- The result of an undo that has no texts to put back.
+local NO_TEXTS = -5
 
 local told = {}
 local function about_once(room, is_news)
@@ -112,9 +111,10 @@ local operations = {
   -- are too many rooms with rules.
   R = function()
     local room, version, bound, most, blob = take(5)
-    local changes = changes_in(blob)
-    if not all_know(RULES_SCHEMA) then return TOO_NEW end
+    local changes, removal = read_action(blob)
+    if not all_know(removal and REMOVALS_SCHEMA or RULES_SCHEMA) then return TOO_NEW end
     if is_stale(room, version) then return { STALE, about_once(room, true) } end
+    if removal and removal.undoes > 0 and not has_texts(room, removal.undoes) then return NO_TEXTS end
     local is_new = next(changes) ~= nil and call('SISMEMBER', P..':ruled', room) == 0
     if is_new and room ~= SERVER and call('SCARD', P..':ruled') >= most_rooms then return 0 end
     for name, value in pairs(changes) do

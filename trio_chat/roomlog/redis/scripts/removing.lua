@@ -1,0 +1,128 @@
+-- Texts that are taken out of histories, and put back.
+local REMOVALS_SCHEMA = 3
+local ASIDE_SECONDS = 7 * 86400
+
+-- A deleted entry of a stream is only marked, and its bytes stay until all entries of its node are deleted. By the
+-- defaults of Redis, a node has at most so many bytes and entries.
+local NODE_BYTES, NODE_ENTRIES = 4096, 100
+
+local function split(whole, mark)
+  local parts, from = {}, 1
+  while true do
+    local found = string.find(whole, mark, from, true)
+    if not found then break end
+    parts[#parts + 1] = string.sub(whole, from, found - 1)
+    from = found + 1
+  end
+  parts[#parts + 1] = string.sub(whole, from)
+  return parts
+end
+
+-- Moves a batch of a stream, perhaps with another blob. Returns whether it was in the stream until now.
+local function move(room, batch)
+  local top = top_of(batch)
+  local was_there = call('XDEL', P..':e:'..room, batch[1]) == 1
+  call('ZREMRANGEBYSCORE', P..':x:'..room, top, top)
+  call('ZADD', P..':x:'..room, top, cmsgpack.pack(batch))
+  return was_there
+end
+
+-- Moves the batches that may be in one node of the stream with the one that ended at `top`.
+local function move_neighbours(room, top)
+  local key = P..':e:'..room
+  for _, command in ipairs({'XREVRANGE', 'XRANGE'}) do
+    local bytes, last = 0, command == 'XRANGE' and '+' or '-'
+    for _, batch in ipairs(call(command, key, top, last, 'COUNT', NODE_ENTRIES)) do
+      for _, part in ipairs(batch[2]) do bytes = bytes + #part end
+      if bytes > NODE_BYTES then break end
+      move(room, batch)
+    end
+  end
+end
+
+-- Replaces texts in runs of positions. `new` gets a position and its text, and returns another text or nil. Returns
+-- how many bytes the history has grown.
+local function change_texts(room, runs, new)
+  local grown, moved = 0, {}
+  local function change(batch, first, run)
+    local fields = fields_of(batch)
+    if string.sub(fields.d, 1, 2) == 'R\0' then return end    -- the texts of actions stay
+    local parts = split(fields.d, '\0')
+    local texts, is_changed = split(parts[4], '\n'), false
+    for k, old in ipairs(texts) do
+      local position = first + k - 1
+      local found = position >= run[1] and position <= run[2] and new(position, old)
+      if found and found ~= old then texts[k], is_changed = found, true end
+    end
+    if not is_changed then return end
+    parts[4] = table.concat(texts, '\n')
+    local blob = table.concat(parts, '\0')
+    grown = grown + #blob - #fields.d
+    for k = 1, #batch[2], 2 do
+      if batch[2][k] == 'd' then batch[2][k + 1] = blob end
+    end
+    if move(room, batch) then moved[#moved + 1] = text(top_of(batch)) end
+  end
+  for _, run in ipairs(runs) do
+    local least = run[1]
+    while least <= run[2] do
+      local found = batches(room, text(least), '+', 64)
+      if #found == 0 then break end
+      for _, batch in ipairs(found) do
+        least = top_of(batch) + 1
+        local first = least - tonumber(fields_of(batch).n)
+        if first > run[2] then break end
+        change(batch, first, run)
+      end
+    end
+  end
+  for _, top in ipairs(moved) do move_neighbours(room, top) end
+  return grown
+end
+
+-- Drops texts that no action of the room can put back any more.
+local function drop_old_asides(room)
+  local oldest = call('XRANGE', P..':a:'..room, '-', '+', 'COUNT', 1)[1]
+  local freed, first = 0, oldest and top_of(oldest) or 0
+  for _, one in ipairs(call('ZRANGE', P..':asides:'..room, 0, -1)) do
+    local action = string.match(one, '^%d+')
+    if tonumber(action) < first or call('EXISTS', P..':aside:'..action..':'..room) == 0 then
+      freed = freed + drop_aside(room, one)
+    end
+  end
+  return freed
+end
+
+-- Takes texts out, as an action says. Those of other people are set aside.
+local function remove(room, action, removal)
+  local taken, last, size = {}, 0, BATCH_BYTES
+  local grown = change_texts(room, removal.positions, function(position, old)
+    if old == '' or position >= tonumber(action) then return nil end
+    taken[text(position)], last = old, math.max(last, position)
+    size = size + #old + 16
+    return ''
+  end)
+  if not removal.own then
+    grown = grown - drop_old_asides(room)
+    if last > 0 then
+      local one = action..' '..text(size)
+      call('SET', P..':aside:'..action..':'..room, cmsgpack.pack({ one, taken }), 'EX', ASIDE_SECONDS)
+      call('ZADD', P..':asides:'..room, last, one)
+      grown = grown + size
+    end
+  end
+  count_bytes(room, grown)
+end
+
+local function has_texts(room, action)
+  return call('EXISTS', P..':aside:'..text(action)..':'..room) == 1
+end
+
+-- Puts texts back that another action took out, as far as there still are any.
+local function put_back(room, removal)
+  local packed = call('GET', P..':aside:'..text(removal.undoes)..':'..room)
+  if not packed then return end
+  local one, taken = unpack(cmsgpack.unpack(packed))
+  local grown = change_texts(room, removal.positions, function(position) return taken[text(position)] end)
+  count_bytes(room, grown - drop_aside(room, one))
+end
