@@ -123,6 +123,8 @@ class Keys:
         same("keys of nicks", sum(map(len, persons.values())), len(nicks))
         await self._check_logins(users, there["logins"])
         await self._check_rules(there)
+        held = {f"{n} {room}" for room in there["held"] for n in await self.hash(f"held:{room}")}
+        same("holding", set(await self.ask("ZRANGE", "holding", 0, -1)), held)
         for node in {about["o"] for about in users.values()} - {""}:
             mine = {user for user, about in users.items() if about["o"] == node}
             same(f"of:{node}", set(await self.ask("SMEMBERS", f"of:{node}")), mine)
@@ -138,7 +140,8 @@ class Keys:
         if counts or "counts" in there:
             kept = {pair: int(count) for pair, count in (await self.hash("counts")).items()}
             same("counts", kept, dict(counts))
-        same("rules of forgotten rooms", {*there["f"], *there["a"]} - set(there["r"]), set())
+        with_rules = {*there["f"], *there["a"], *there["held"]}
+        same("rules of forgotten rooms", with_rules - set(there["r"]), set())
 
     async def _check_logins(self, users: dict[str, dict], accounts: list[str]) -> None:
         inside = {user: about for user, about in users.items() if "p" in about}
@@ -271,7 +274,7 @@ def rule(
     text: str = "acts",
 ) -> Operation:
     ruled = Ruled(room, room.upper(), "a.j", "john", text, changes, version)
-    return ("R", room, version, *bound, pack_ruled(ruled))
+    return ("R", room, version, *bound, pack_ruled(ruled), 0)
 
 
 def nick(user: str, name: str, *keys: str, token: str = "", grace: int = 0) -> Operation:

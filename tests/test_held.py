@@ -6,20 +6,16 @@ import time
 
 import pytest
 import trio
-from hubs import Running, SharedLog, act, join, labelled, running_hub, say, take, tell, topic
-from irc import irc_client
-from loopback import chat_on_tcp, dial
-from snapshots import Next
+from hubs import Running, act, join, labelled, running_hub, say, take, tell, topic
 from test_moderation import guest, member, owned, typed
 from test_moderation_attacks import line, make_server_operator, program, texts
 from test_persons import FakePeople, log_in
 
-from trio_chat import Settings, open_chat
 from trio_chat.errors import Code
 from trio_chat.hub.user import Account
 from trio_chat.moderation.rules import NEW_SECONDS, RoomRules, Who
 from trio_chat.protocol import commands
-from trio_chat.protocol.events import Acted, Held, Ruled, Said
+from trio_chat.protocol.events import Acted, Held, Said
 from trio_chat.protocol.table import custom
 from trio_chat.roomlog.holding import MOST_OF_PERSON
 
@@ -388,40 +384,3 @@ async def test_an_in_process_client_is_told_that_it_waits(people) -> None:
         [held] = await call.result()
         assert isinstance(held, Held)
         assert (held.state, held.number) == ("waits", 1)
-
-
-async def test_a_shared_log_cannot_hold(people) -> None:
-    async with running_hub(people=people, log=SharedLog()) as run:
-        ann = await owned(run)
-        assert await typed(run, ann, "/room new-people hold") == [
-            "err: no message can wait here: the server's store is on Redis"
-        ]
-
-
-async def test_clients_of_irc_know(people) -> None:
-    async with open_chat(Settings(rate_limit=None)) as chat:
-        changes: dict[str, str | None] = {"set new-people": "hold"}
-        await chat._log.append([Ruled("#a", "#a", "a.ann", "ann", "ruled", changes)])
-        async with irc_client(chat, "jim") as jim:
-            await jim.ask("JOIN #a")
-            assert await jim.shown("PRIVMSG #a :buy") == [
-                "NOTICE jim your message waits for a moderator of #a [H1]"
-            ]
-
-
-# --- upgrades -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
-async def test_they_outlive_an_upgrade(store: str, goes_on: Next, tmp_path) -> None:
-    named = "memory" if store == "memory" else f"sqlite:{tmp_path / 'chat.db'}"
-    async with chat_on_tcp(store=named) as (chat, port):
-        changes: dict[str, str | None] = {"set new-people": "hold"}
-        await chat._log.append([Ruled("#a", "#a", "a.ann", "ann", "ruled", changes)])
-        jim = await dial(port, nick="jim", room="#a")
-        await jim.send("/msg 1")
-        await jim.expect(WAITS)
-        async with goes_on(chat) as new:
-            await jim.send("/msg 2")
-            await jim.expect("> your message waits for a moderator of #a [H2]")
-            assert [one.text for one in await new._log.held("#a")] == ["1", "2"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
 from loopback import until
+from test_redis_history import Redis, kind_of
 from test_room_logs import Memory, Sqlite
 
 from trio_chat.errors import Code, Refused
@@ -28,14 +29,20 @@ KEEP = Retention(1000, 100)
 
 @pytest.fixture(params=["memory", "sqlite"])
 def kind(request, tmp_path: Path, monkeypatch) -> Memory | Sqlite:
-    return Memory() if request.param == "memory" else Sqlite(tmp_path / "chat.db", monkeypatch)
+    return kind_of(request, tmp_path, monkeypatch)
 
 
-@pytest.fixture
-async def log(kind: Memory | Sqlite) -> AsyncIterator[RoomLog]:
-    """A log with a room that has rules."""
+@asynccontextmanager
+async def opened(kind: Memory | Sqlite | Redis) -> AsyncIterator[RoomLog]:
+    """A log with two rooms that have rules."""
     async with kind.open(KEEP) as log:
         await log.append([ruled(room, {"set new-people": "hold"}) for room in ("#a", "#b")])
+        yield log
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def log(request, tmp_path: Path, monkeypatch) -> AsyncIterator[RoomLog]:
+    async with opened(kind_of(request, tmp_path, monkeypatch)) as log:
         yield log
 
 
@@ -71,7 +78,12 @@ async def texts(log: RoomLog, room: str = "#a") -> list[str]:
     return [one.text for one in await log.held(room)]
 
 
-async def test_it_has_a_number_and_no_position(log: RoomLog, clock) -> None:
+async def test_it_has_a_number_and_no_position(kind, clock) -> None:
+    async with opened(kind) as log:
+        await check_the_first(log, clock)
+
+
+async def check_the_first(log: RoomLog, clock: SimpleNamespace) -> None:
     before = log.snapshot("#a").position
     draft = held("1", networks="net:1 net:2")
     assert await log.append([draft, held("2", "#b")]) == [draft, held_as("2", "#b", 2, clock.now)]
@@ -111,7 +123,7 @@ async def test_each_is_passed_or_dropped_once(log: RoomLog) -> None:
     assert (await texts(log), await texts(log, "#b")) == ([], ["3"])
 
 
-async def test_numbers_are_never_given_twice(log: RoomLog, kind) -> None:
+async def test_numbers_are_never_given_twice(log: RoomLog) -> None:
     await log.append([held("1"), held("2")])
     await log.append([dropped(1), dropped(2)])
     [third] = await log.append([held("3")])
@@ -135,7 +147,12 @@ async def test_a_person_a_room_and_a_log_have_only_so_many(log: RoomLog, monkeyp
     assert codes(await log.append([held("again")])) == [""]
 
 
-async def test_it_is_gone_after_a_day(log: RoomLog, kind, clock) -> None:
+async def test_it_is_gone_after_a_day(kind, clock) -> None:
+    async with opened(kind) as log:
+        await check_a_day(log, clock)
+
+
+async def check_a_day(log: RoomLog, clock: SimpleNamespace) -> None:
     await log.append([held(f"{n}") for n in range(MOST_OF_PERSON)])
     clock.now += WAIT_SECONDS - 1
     assert len(await texts(log)) == MOST_OF_PERSON

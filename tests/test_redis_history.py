@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 from engine import Engine
 from lua import address_of, keys_of
+from test_room_logs import Memory, Sqlite
 
 from trio_chat.errors import Refused
 from trio_chat.protocol.events import Entered, Entry, PersistentEntry, Said, TopicSet
@@ -96,6 +98,23 @@ async def one_log(engine: Engine, retention: Retention) -> AsyncIterator[OneLog]
     async with keys_of(engine) as keys, opened(engine, retention) as hub:
         yield OneLog(hub)
         await keys.check()
+
+
+class Redis:
+    """A kind of log, as `Memory` and `Sqlite` are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open(self, retention: Retention):
+        return one_log(self._engine, retention)
+
+
+def kind_of(request, tmp_path: Path, monkeypatch) -> Memory | Sqlite | Redis:
+    """The kind of log that the parameter of a fixture names."""
+    if request.param == "redis":
+        return Redis(request.getfixturevalue("redis"))
+    return Memory() if request.param == "memory" else Sqlite(tmp_path / "chat.db", monkeypatch)
 
 
 @pytest.fixture

@@ -28,14 +28,8 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.names import NOBODY, Name
 from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.redis.codec import Batch
-from trio_chat.roomlog.redis.operations import (
-    NO_TEXTS,
-    NOT_ON_REDIS,
-    OUT_OF_MEMORY,
-    UNDONE,
-    Operations,
-    hash_of,
-)
+from trio_chat.roomlog.redis.operations import Operations, hash_of
+from trio_chat.roomlog.redis.refusals import NO_TEXTS, OUT_OF_MEMORY, UNDONE
 from trio_chat.roomlog.rules import NO_RULES, TEXTS_GONE, Rules, as_kept
 
 TURN = "n e 1"
@@ -72,12 +66,12 @@ def of(*drafts: Entry, leaves_only: bool = False, kept: tuple[str, ...] = ()) ->
 
 def letters(operations: Operations) -> str:
     """The operations; small letters for texts."""
-    counts = {"S": 4, "T": 6, "J": 11, "L": 4, "G": 3, "P": 4, "A": 3, "M": 4, "R": 6}
+    counts = {"S": 4, "T": 6, "J": 11, "L": 4, "G": 3, "P": 4, "A": 3, "M": 4, "H": 8, "K": 6}
     found, at, items = "", 0, operations.arguments
     while at < len(items):
         letter = str(items[at])
         found += letter
-        keys = {"N": 6, "I": 9}.get(letter)  # where the number of keys is
+        keys = {"N": 6, "I": 9, "R": 6}.get(letter)  # where the number of keys is
         at += counts[letter] if keys is None else keys + 1 + int(items[at + keys])
     return found
 
@@ -124,15 +118,41 @@ def test_an_action_comes_between_messages_and_brings_its_changes():
     assert batches[1].entries() == [as_kept(drafts[1])]
 
 
-def test_a_removal_is_an_action_and_no_message_is_held():
+def test_a_removal_is_an_action():
     removed = Removed("#a", "#A", "a.j", "john", "removed 1", positions=[[1, 1]])
     back = evolve(removed, undoes=8)
-    held = Held("#a", "#A", "u1", "jim", "said", "hi")
-    operations = of(said("#a"), removed, back, held)
+    operations = of(said("#a"), removed, back)
     assert letters(operations) == "SRR"
-    [_, done, refused, *more], batches, _ = entries(operations, [7, 5000], [8, 5001], NO_TEXTS)
+    [_, done, refused], batches, _ = entries(operations, [7, 5000], [8, 5001], NO_TEXTS)
     assert done == batches[1].ruled()
-    assert [str(refusal) for refusal in (refused, *more)] == [TEXTS_GONE, NOT_ON_REDIS]
+    assert str(refused) == TEXTS_GONE
+
+
+def test_messages_that_wait_are_decided_one_by_one():
+    first, full = (
+        Held("#a", "#A", "u1", "jim", "said", "hi"),
+        Held("#a", "#A", "u1", "jim", "said", "x"),
+    )
+    message = Said("#a", "u1", "jim", "hi")
+    passed = evolve(first, number=4, state="passed", message=message)
+    gone = evolve(first, number=5, state="dropped")
+    operations = of(first, full, said("#a"), passed, gone)
+    assert letters(operations) == "HHSKK"
+    found, [_, batch], _ = entries(operations, [4, 9000, 2], -6, [7, 5000], [8, 5001], 0)
+    assert (first.number, first.time, first.waiting) == (4, 9.0, 2)
+    assert (message.position, message.time, batch.entries()) == (8, 5.001, [message])
+    assert [result.code for result in found if isinstance(result, Refused)] == [
+        Code.TOO_MANY_HELD, Code.NO_SUCH_HELD,
+    ]  # fmt: skip
+
+
+def test_a_passed_message_is_recalled_as_what_it_says():
+    passed = Held("#a", "#A", "u1", "jim", "said", "hi", 4, state="passed")
+    passed.message = Said("#a", "u1", "jim", "hi")
+    operations = of(passed, said("#a"))
+    batches = [Batch("#a", 8, 1, 5000, "turn", b""), Batch("#a", 9, 1, 5001, "turn", b"")]
+    assert operations.rooms == ["#a"]
+    assert operations.recall({"#a": batches}) == [[8, 5000], [9, 5001]]
 
 
 def test_a_login_learns_whom_it_displaces():

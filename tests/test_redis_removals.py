@@ -150,7 +150,7 @@ async def test_a_removal_that_the_engine_has_lost_is_done_again(forgetful, peopl
 async def test_removals_wait_until_all_nodes_understand_them(keys, nodes):  # noqa: F811
     a, *_ = nodes
     removed = Removed("#a", "#A", "u1", "jack", "removed it", own=True)
-    operation = ("R", "#a", 0, "", 0, pack_ruled(removed))
+    operation = ("R", "#a", 0, "", 0, pack_ruled(removed), 0)
     await keys.ask("HSET", "node:b", "v", 2)  # as an older version leaves it
     [action, refused] = await a.turn(rule("#b", {}), operation)
     assert (action[0], refused) == (1, -2)

@@ -13,7 +13,7 @@ import attrs
 import pytest
 from searching import searched
 from stores import KEPT_FILES
-from test_redis_history import one_log
+from test_redis_history import kind_of
 from test_room_logs import DAY, Memory, Sqlite
 
 from trio_chat.errors import Code, Refused
@@ -35,18 +35,12 @@ KEEP = Retention(1000, 100)
 
 @pytest.fixture(params=["memory", "sqlite"])
 def kind(request, tmp_path: Path, monkeypatch) -> Memory | Sqlite:
-    return Memory() if request.param == "memory" else Sqlite(tmp_path / "chat.db", monkeypatch)
+    return kind_of(request, tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 async def log(request, tmp_path: Path, monkeypatch) -> AsyncIterator[RoomLog]:
-    if request.param == "redis":
-        opened = one_log(request.getfixturevalue("redis"), KEEP)
-    elif request.param == "sqlite":
-        opened = Sqlite(tmp_path / "chat.db", monkeypatch).open(KEEP)
-    else:
-        opened = Memory().open(KEEP)
-    async with opened as log:
+    async with kind_of(request, tmp_path, monkeypatch).open(KEEP) as log:
         yield log
 
 

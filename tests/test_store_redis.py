@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from engine import Engine
 from processes import PATIENCE, Run, environment
 from stores import read_all
@@ -21,7 +22,8 @@ from stores import read_all
 from trio_chat import Settings, open_chat
 from trio_chat.config.store_access import read_store_access
 from trio_chat.errors import StoreError
-from trio_chat.protocol.events import Acted, PersistentEntry, Ruled, Said, TopicSet
+from trio_chat.protocol.events import Acted, Held, PersistentEntry, Ruled, Said, TopicSet
+from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.checks import open_checked
 from trio_chat.roomlog.redis.client import Client
@@ -191,7 +193,7 @@ def identity(path: Path) -> str:
     return identity
 
 
-def test_rules_and_actions_go_to_redis_and_back(
+def test_rules_actions_and_what_waits_go_to_redis_and_back(
     run: Run, store: Path, engine: Engine, url: str
 ) -> None:
     async def act() -> None:
@@ -201,16 +203,23 @@ def test_rules_and_actions_go_to_redis_and_back(
                 about = "#b", "#B", "id-mary", "mary", f"action {number}"
                 [entry] = await log.append([Ruled(*about, changes, version)])
                 assert isinstance(entry, Ruled)
+            waits = [
+                Held("#b", "#B", "jim", "jim", "said", text, networks="net:1") for text in "xyz"
+            ]
+            await log.append(waits)
+            await log.append([evolve(waits[1], state="dropped")])
 
-    async def acted(place: str) -> tuple[Rules, list[Action]]:
+    async def acted(place: str) -> tuple[Rules, list[Action], list[Waiting]]:
         async with open_sqlite_log(Path(place), "process", Retention(9_999, 100)) as log:
-            return log.snapshot("#b").rules, await log.actions("#b", None, 9)
+            actions, held = await log.actions("#b", None, 9), await log.held("#b")
+            return log.snapshot("#b").rules, actions, [evolve(one, time=0.0) for one in held]
 
     trio.run(act)
     before = trio.run(acted, "chat.db")
     assert [dict(action.was) for action in before[1]][2] == {"pin": "1"}
     assert run("store", "copy", "chat.db", url).code == 0
-    assert engine.ask("GET", f"{P}:schema") == "2"
+    assert [one.number for one in before[2]] == [1, 3]
+    assert engine.ask("GET", f"{P}:schema") == "3"
     assert engine.ask("EVAL", TTLS, "0") == ":0"
     assert engine.ask("HGET", f"{P}:counts", "mute a.x\ny") == "1"
     assert run("store", "copy", url, "back.db").code == 0

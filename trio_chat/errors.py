@@ -96,7 +96,6 @@ class Code(StrEnum):
     NOT_ENCRYPTED = "not_encrypted", "the server takes no password or token without encryption"
 
     RULES_CHANGED = "rules_changed", "the rules of the room have just changed: try again"
-    NO_MODERATORS = "no_moderators", "moderators cannot do that where the store is on Redis"
     NO_SUCH_REPORT = "no_such_report", "no open report of the room has that number"
     TOO_MANY_REPORTS = "too_many_reports", "too many reports wait already: try again later"
     UNMODERATED = "unmoderated", "nobody moderates the room"

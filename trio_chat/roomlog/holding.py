@@ -78,14 +78,24 @@ def _decide(draft: Held, shelf: Shelf, now: float) -> Refused | None:
     draft.time = now
     person, room, everywhere = shelf.counts(draft.room, draft.author)
     if person >= MOST_OF_PERSON:
-        sentence = f"{person} of your messages wait for a moderator, which is the most"
-        return Refused(sentence, code=Code.TOO_MANY_HELD)
+        return too_many_of_person()
     number = shelf.put(draft) if room < MOST_OF_ROOM and everywhere < MOST else None
     if number is None:
-        sentence = "too many messages wait for a moderator: please try again later"
-        return Refused(sentence, code=Code.TOO_MANY_HELD)
+        return too_many()
     draft.number, draft.waiting = number, room + 1
     return None
+
+
+def too_many_of_person() -> Refused:
+    """Return the refusal of a message of a person who has the most that may wait."""
+    sentence = f"{MOST_OF_PERSON} of your messages wait for a moderator, which is the most"
+    return Refused(sentence, code=Code.TOO_MANY_HELD)
+
+
+def too_many() -> Refused:
+    """Return the refusal of a message for which there is no place."""
+    sentence = "too many messages wait for a moderator: please try again later"
+    return Refused(sentence, code=Code.TOO_MANY_HELD)
 
 
 def no_such_message(number: int) -> Refused:

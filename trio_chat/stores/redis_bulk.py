@@ -23,8 +23,10 @@ from trio_chat.roomlog.redis.codec import (
     action_from_stream,
     batch_from_stream,
     pack,
+    pack_held,
     pack_ruled,
     pack_topic,
+    waiting_from,
 )
 from trio_chat.roomlog.redis.errors import EngineAway, EngineError, EngineFull
 from trio_chat.roomlog.redis.keys import KEY, SCHEMA
@@ -109,9 +111,15 @@ class RedisReader:
         actions = [action_from_stream(room, number, fields) for number, fields in rows]
         return [action for action in actions if action.position <= top]
 
-    async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
-        """Return nothing: rooms on Redis have no moderators yet."""
-        return []
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator, also for too long."""
+        reply = await self._engine.call("HGETALL", f"{self._key}:held:{room}")
+        found = cast("list[bytes]", reply)
+        waiting = [
+            waiting_from(room, number, record)
+            for number, record in zip(found[::2], found[1::2], strict=True)
+        ]
+        return sorted(waiting, key=lambda one: one.number)
 
     async def in_use(self) -> bool:
         """Whether nodes use the chat."""
@@ -210,7 +218,13 @@ class RedisWriter:
             await self._put("A", room, *arguments)
 
     async def add_held(self, waiting: Sequence[Waiting]) -> None:
-        """Do nothing: a room in which messages wait has rules, and is refused."""
+        """Add messages that wait for a moderator."""
+        for start in range(0, len(waiting), BATCH_ENTRIES):
+            arguments: list[Argument] = []
+            for one in waiting[start : start + BATCH_ENTRIES]:
+                record = pack_held(one.kind, one.author, one.nick, one.text, one.networks)
+                arguments += (one.number, milliseconds(one.time), record)
+            await self._put("H", waiting[0].room, *arguments)
 
     async def add(self, room: str, entries: Sequence[PersistentEntry]) -> None:
         """Add entries of a room."""

@@ -12,7 +12,6 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import KINDS
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.hub.handlers.ruling import cannot_hold
 from trio_chat.moderation.rules import Raid, Role, RoomRules, check_rank
 from trio_chat.moderation.spans import describe_end, describe_span
 from trio_chat.protocol import commands, events
@@ -88,8 +87,6 @@ class Holding:
     def _set_raid(self, session: Session, record: commands.SetRaid) -> None:
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "say that there is a raid")
-        if self._collect.shares_log:
-            raise cannot_hold()
         now = time.time()
         before = (room.rules or RoomRules({})).raid(now)
         if not record.seconds:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.hub.handlers.ruling import Ruling, cannot_hold
+from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.moderation.rules import (
     SETTINGS,
     Penalty,
@@ -124,8 +124,6 @@ class Moderation:
         """Change a setting of a room. Raises `Refused`."""
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
-        if record.setting == "new-people" and self._collect.shares_log:
-            raise cannot_hold()
         usual = SETTINGS[record.setting].values[0]
         value = None if record.value == usual else record.value
         text = f"set {record.setting} to {record.value}"

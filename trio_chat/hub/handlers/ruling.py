@@ -28,12 +28,6 @@ MOST_FIELDS: Final = 10_000
 MOST_CLAIMS: Final = 10
 
 
-def cannot_hold() -> Refused:
-    """Return the refusal where no message can wait for a moderator."""
-    sentence = "no message can wait here: the server's store is on Redis"
-    return Refused(sentence, code=Code.NO_MODERATORS)
-
-
 class Ruling:
     """Says what a moderator may do in a room, and drafts what the moderator does."""
 

@@ -17,6 +17,7 @@ from trio_chat.protocol.events import (
     Entered,
     Exited,
     Gone,
+    Held,
     Moved,
     NickChanged,
     Noticed,
@@ -29,6 +30,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
+from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.removal import runs
 from trio_chat.roomlog.rules import Action
 
@@ -186,10 +188,22 @@ def action_from_stream(
     return Action(*said, json.loads(about[b"w"]), ruled.changes, runs(sorted(aside)))
 
 
-def wire(entry: Claim | Told) -> str:
+def pack_held(kind: str, author: str, nick: str, text: str, networks: str) -> str:
+    """Return the record of a message that waits. Scripts add the time."""
+    return json.dumps([kind, author, nick, text, networks], ensure_ascii=False)
+
+
+def waiting_from(room: str, number: bytes, record: bytes) -> Waiting:
+    """Read a message that waits, with its number and its time."""
+    kind, author, nick, text, networks, time = json.loads(record)
+    return Waiting(room, int(number), kind, author, nick, text, time / 1000, networks)
+
+
+def wire(entry: Claim | Told | Held) -> str:
     """Return the text from which other nodes make the entry.
 
-    That of a login ends with whom it displaces. Scripts put them there.
+    That of a login ends with whom it displaces, and that of a held message with its number, its
+    time and how many wait. Scripts put them there.
     """
     items: list[object]
     match entry:
@@ -208,15 +222,18 @@ def wire(entry: Claim | Told) -> str:
             items = ["M", user, nick]
         case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
             items = ["P", to, author, nick, text, time, device, entry.notice]
+        case Held(room=room, author=author, nick=nick, text=text):
+            items = ["H", room, entry.room_name, author, nick, entry.kind, text]
+            items += (entry.state, entry.by, entry.device)
         case _:
             raise TypeError(f"{entry.__class__.__name__} concerns one node only")
     return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_wire(data: bytes) -> Claim | Told | None:
+def from_wire(data: bytes) -> Claim | Told | Held | None:
     """Make the entry of another node; `None` if this version does not know it."""
     items = json.loads(data)
-    entry: Claim | Told | None = None
+    entry: Claim | Told | Held | None = None
     match items:
         case ["N", user, old, display, casefolded, keys, *_]:
             entry = NickChanged(user, old, Name(display, casefolded, tuple(keys)))
@@ -232,6 +249,26 @@ def from_wire(data: bytes) -> Claim | Told | None:
             entry = Gone(user, nick, reason, *more[:1])
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
+        case [
+            "H",
+            room,
+            shown,
+            author,
+            nick,
+            kind,
+            text,
+            state,
+            by,
+            device,
+            number,
+            time,
+            waiting,
+            *_,
+        ]:
+            entry = Held(
+                room, shown, author, nick, kind, text, number, time / 1000, state, by, waiting
+            )
+            entry.device = device
         case ["P", to, author, nick, text, *more]:
             # A node of an earlier version has said neither the time nor the device, nor a notice.
             time = more[0] if more else 0.0

@@ -11,13 +11,14 @@ from trio_chat.errors import StoreError
 from trio_chat.protocol.text import casefolded
 from trio_chat.roomlog import Stretch
 from trio_chat.roomlog.redis import scripts
-from trio_chat.roomlog.redis.codec import action_from_stream, batch_from_stream
+from trio_chat.roomlog.redis.codec import action_from_stream, batch_from_stream, waiting_from
 from trio_chat.roomlog.redis.connection import EngineAway
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from trio_chat.protocol.events import PersistentEntry
+    from trio_chat.roomlog.holding import Waiting
     from trio_chat.roomlog.redis.client import Client
     from trio_chat.roomlog.redis.codec import ActionRow, Argument, Batch, Row
     from trio_chat.roomlog.redis.scripts import Script
@@ -128,6 +129,19 @@ class History:
         with _in_words():
             rows = cast("list[ActionRow]", await self._ask(scripts.ACTIONS, *about))
         return [action_from_stream(room, *row) for row in rows[::-1]]
+
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait, oldest first.
+
+        Raises `StoreError` if the engine is away.
+        """
+        with _in_words():
+            found = cast("list[bytes]", await self._ask(scripts.HELD, room))
+        waiting = [
+            waiting_from(room, number, record)
+            for number, record in zip(found[::2], found[1::2], strict=True)
+        ]
+        return sorted(waiting, key=lambda one: one.number)
 
     async def of_turn(self, room: str, turn: str, after: int) -> list[Batch]:
         """Return the batches after a position that a turn has said, oldest first."""

@@ -160,10 +160,9 @@ class RedisLog:
         """Return the newest actions of a room before a position."""
         return await self._history.actions(room, before, limit)
 
-    async def held(self, room: str) -> list[Waiting]:  # noqa: ARG002 - no room holds any
-        """Return nothing: no room has rules."""
-        await trio.lowlevel.checkpoint()
-        return []
+    async def held(self, room: str) -> list[Waiting]:
+        """Return the messages of a room that wait for a moderator."""
+        return await self._history.held(room)
 
     async def search(self, room: str, words: Sequence[str], limit: int, before: int) -> Stretch:
         """Search a stretch of a room."""

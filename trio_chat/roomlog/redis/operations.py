@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from attrs import define, field
 
-from trio_chat.errors import Code, Refused, nobody_to_resume
 from trio_chat.protocol.events import (
     PERSISTENT,
     SPOKEN,
@@ -25,48 +24,33 @@ from trio_chat.protocol.events import (
     Told,
     TopicSet,
 )
-from trio_chat.roomlog import LoggedRoom
-from trio_chat.roomlog.claims import nick_taken, too_many_rooms
-from trio_chat.roomlog.redis.codec import Batch, pack, pack_ruled, pack_topic, wire
-from trio_chat.roomlog.rules import (
-    NO_RULES,
-    TEXTS_GONE,
-    Rules,
-    has_changed,
-    out_of_bounds,
+from trio_chat.roomlog import LoggedRoom, holding
+from trio_chat.roomlog.redis.codec import Batch, pack, pack_held, pack_ruled, pack_topic, wire
+from trio_chat.roomlog.redis.refusals import (
+    DAMAGED,
+    OUT_OF_MEMORY,
+    UNDONE,
+    cannot_write,
+    refusal_of,
 )
+from trio_chat.roomlog.rules import NO_RULES, Rules, has_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+    from typing import TypeGuard
 
-    from trio_chat.protocol.events import Acted, Entry, Said
+    from trio_chat.errors import Refused
+    from trio_chat.protocol.events import Acted, Entry, PersistentEntry, Said
     from trio_chat.roomlog import Result
     from trio_chat.roomlog.redis.codec import Argument
 
-# The result of a claim about a user that has resumed on another node meanwhile. Then that of what
-# nodes of an older version would not understand.
-MOVED: Final = -1
-TOO_NEW: Final = -2
 # The first item of the result of a draft that was decided by other rules than those of its room.
 STALE: Final = -3
-OUT_OF_BOUNDS: Final = -4
-NO_TEXTS: Final = -5
-
-OUT_OF_MEMORY: Final = "the server's memory is full; please try again later"
-UNDONE: Final = "not done: the server's store has lost it; please try again"
-DAMAGED: Final = "not done: the server's store is damaged; please tell the operator"
-OLDER_NODES: Final = "not done: a node of this server has an older version; please try again later"
-NOT_ON_REDIS: Final = "this server's store is on Redis, where no message can wait for a moderator"
-ELSEWHERE: Final = "the client is in another process now"
-UNREACHABLE: Final = "the one you mean has lost the connection; please try again later"
 
 
-# The refusals that are the same for all drafts.
-_REFUSALS: Final[dict[int, Callable[[], Refused]]] = {
-    MOVED: lambda: Refused(ELSEWHERE, code=Code.CLIENT_LEFT),
-    TOO_NEW: lambda: Refused(OLDER_NODES, code=Code.CANNOT_WRITE),
-    NO_TEXTS: lambda: Refused(TEXTS_GONE, code=Code.NO_SUCH_ACTION),
-}
+def _is_said(entry: Entry) -> TypeGuard[PersistentEntry | Held]:
+    """Whether a draft becomes an entry of history, or brings one."""
+    return isinstance(entry, PERSISTENT) or (isinstance(entry, Held) and entry.message is not None)
 
 
 def is_leave(draft: Entry) -> bool:
@@ -120,11 +104,9 @@ class Operations:
         made = cls(drafts, rules_of=rules, leaves_only=leaves_only)
         for draft in drafts:
             if leaves_only and not is_leave(draft):
-                made._refused[id(draft)] = Refused(OUT_OF_MEMORY, code=Code.CANNOT_WRITE)
+                made._refused[id(draft)] = cannot_write(OUT_OF_MEMORY)
             elif isinstance(draft, SPOKEN):
                 made._open.setdefault(draft.room, []).append(draft)
-            elif isinstance(draft, Held):
-                made._refused[id(draft)] = Refused(NOT_ON_REDIS, code=Code.NO_MODERATORS)
             else:
                 made._say()
                 made._of.append(draft)
@@ -138,7 +120,7 @@ class Operations:
         made = cls(drafts)
         for draft in drafts:
             if not is_leave(draft):
-                made._refused[id(draft)] = Refused(DAMAGED, code=Code.CANNOT_WRITE)
+                made._refused[id(draft)] = cannot_write(DAMAGED)
         return made
 
     def _say(self) -> None:
@@ -162,8 +144,24 @@ class Operations:
                 self._blobs.append(blob)
                 value, most, _ = bound or ("", 0, "")
                 self.arguments += ("R", room, version, value, most, blob)
+                self.arguments += (len(draft.silenced), *draft.silenced)
+            case Held():
+                self._add_held(draft)
             case _:
                 self._add_claim(draft, secret, kept)
+
+    def _add_held(self, draft: Held) -> None:
+        about = (draft.room, wire(draft), draft.author)
+        if draft.state == "waits":
+            record = pack_held(draft.kind, draft.author, draft.nick, draft.text, draft.networks)
+            most = (holding.MOST_OF_PERSON, holding.MOST_OF_ROOM, holding.MOST)
+            self.arguments += ("H", *about, record, *most)
+            return
+        blob = b""
+        if draft.message is not None:
+            blob = pack([draft.message])
+            self._blobs.append(blob)
+        self.arguments += ("K", *about, draft.number, blob)
 
     def _add_claim(
         self, draft: Entry, secret: Callable[[str], tuple[str, int]], kept: Container[str]
@@ -202,7 +200,7 @@ class Operations:
     def rooms(self) -> list[str]:
         """The rooms in which something is said, or gets a topic."""
         said = [of[0] if isinstance(of, list) else of for of in self._of]
-        return list({entry.room: None for entry in said if isinstance(entry, PERSISTENT)})
+        return list({entry.room: None for entry in said if _is_said(entry)})
 
     def recall(self, said: Mapping[str, Sequence[Batch]]) -> list[object]:
         """Return the results of operations of which only `said` has remained, by room.
@@ -214,7 +212,7 @@ class Operations:
         results: list[object] = []
         for of in self._of:
             entry = of[0] if isinstance(of, list) else of
-            if isinstance(entry, PERSISTENT):
+            if _is_said(entry):
                 left = batches.get(entry.room)
                 # An action may have been refused, and then the next batch is something else.
                 fits = left and (left[0].ruled() is not None) == isinstance(entry, Ruled)
@@ -238,15 +236,15 @@ class Operations:
         """
         blobs = iter(self._blobs)
         for of, result in zip(self._of, results, strict=True):
-            blob = next(blobs) if isinstance(of, (list, TopicSet, Ruled)) else b""
+            blob = next(blobs) if isinstance(of, list) or _is_said(of) else b""
             if result is None:
                 for draft in of if isinstance(of, list) else (of,):
-                    self._refused[id(draft)] = Refused(UNDONE, code=Code.CANNOT_WRITE)
+                    self._refused[id(draft)] = cannot_write(UNDONE)
             elif isinstance(of, list):
                 self._said(of, blob, cast("list[int]", result), turn, keep)
             elif isinstance(result, list):
                 self._done(of, blob, cast("list[object]", result), turn, keep, about)
-            elif result != 1 and (refusal := _refusal(of, result)) is not None:
+            elif result != 1 and (refusal := refusal_of(of, result)) is not None:
                 self._refused[id(of)] = refusal
         if not self._refused:
             return self.drafts
@@ -270,6 +268,11 @@ class Operations:
                 top, time = cast("list[int]", result)
                 of.position, of.time = top, time / 1000
                 keep(Batch(of.room, top, 1, time, turn, blob))
+            case Held(message=None):
+                of.number, time, of.waiting = cast("list[int]", result)
+                of.time = time / 1000
+            case Held(message=message) if message is not None:
+                self._said([message], blob, cast("list[int]", result), turn, keep)
             case PersonChanged():
                 of.displaced = tuple(guest.decode() for guest in cast("list[bytes]", result))
             case Entered(room=room):
@@ -321,27 +324,3 @@ def room_from(about: Sequence[object], known: Rules = NO_RULES) -> LoggedRoom:
 
 def _text(item: object) -> str:
     return item.decode() if isinstance(item, bytes) else str(item)
-
-
-def _refusal(draft: Entry, result: object) -> Refused | None:
-    if isinstance(result, int) and (known := _REFUSALS.get(result)):
-        return known()
-    refusal: Refused | None = None
-    match draft:
-        case NickChanged(name=name) | PersonChanged(name=name):
-            refusal = nick_taken(name)
-        case Ruled() if result == OUT_OF_BOUNDS:
-            refusal = out_of_bounds(draft)
-        case Entered() | Ruled():
-            refusal = too_many_rooms()
-        case Told() if result == 0:
-            refusal = Refused("the one you mean has left", code=Code.CLIENT_LEFT)
-        case Told():
-            refusal = Refused(UNREACHABLE, code=Code.UNREACHABLE)
-        case Gone():
-            refusal = Refused(ELSEWHERE, code=Code.CLIENT_LEFT)
-        case Moved():
-            refusal = nobody_to_resume()
-        case _:
-            pass
-    return refusal

@@ -12,7 +12,7 @@ _FOLDER: Final = files("trio_chat.roomlog.redis") / "scripts"
 # What stands before each script.
 _COMMON: Final = "".join(
     (_FOLDER / f"{name}.lua").read_text("utf-8")
-    for name in ("common", "histories", "removing", "rules")
+    for name in ("common", "holding", "histories", "removing", "rules")
 )
 
 
@@ -46,6 +46,7 @@ LEAVING_TURN: Final = _load("turn")
 BEAT: Final = _load("beat")
 PAGE: Final = _load("page", _NO_WRITES)
 ACTIONS: Final = _load("actions", _NO_WRITES)
+HELD: Final = _load("held", _NO_WRITES)
 POST: Final = _load("post")
 NODES: Final = _load("nodes")
 REAP: Final = _load("reap")

@@ -52,6 +52,7 @@ end
 local unread = call('XLEN', P..':in:'..me)
 call('HSET', place, 'since', since, 'unread', unread)
 call('HSET', P..':about', me, ARGV[6])
+expire_held(now)
 if ARGV[8] == '1' then keep_rooms(9) end
 if ARGV[7] ~= '0' then drop_old(now - tonumber(ARGV[7])) end
 -- A node that was away itself must not judge others before they had the time to come back.

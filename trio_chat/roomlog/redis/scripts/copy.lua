@@ -48,15 +48,16 @@ for _, key in ipairs(call('KEYS', P..':*')) do
 end
 for _, room in ipairs(names) do
   keep(':r:'..room)
-  for _, kind in ipairs({':e:', ':f:', ':a:'}) do
+  for _, kind in ipairs({':e:', ':f:', ':a:', ':held:'}) do
     if call('EXISTS', copy..kind..room) == 1 then keep(kind..room) end
   end
 end
-for _, name in ipairs({':sizes', ':bytes', ':floor', ':ruled', ':counts'}) do
+for _, name in ipairs({':sizes', ':bytes', ':floor', ':ruled', ':counts', ':holding', ':held_last'}) do
   if call('EXISTS', copy..name) == 1 then keep(name) end
 end
 remove(copy..':token')
 call('SET', P..':schema', call('EXISTS', P..':ruled') == 1 and RULES_SCHEMA or 1)
+if call('EXISTS', P..':holding') == 1 then raise_schema(MODERATORS_SCHEMA) end
 call('SET', P..':id', ARGV[6])
 call('INCR', P..':c')
 return {'OK'}

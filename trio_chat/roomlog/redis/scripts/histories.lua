@@ -83,6 +83,7 @@ local function forget_history(room)
   grow_old(room, state[3] and size or 0)
   if position > tonumber(call('GET', P..':floor') or '0') then call('SET', P..':floor', position) end
   for _, one in ipairs(call('ZRANGE', P..':asides:'..room, 0, -1)) do drop_aside(room, one) end
+  forget_held(room)
   call('DEL', P..':e:'..room, P..':x:'..room, P..':r:'..room, P..':a:'..room)
   call('ZREM', P..':sizes', room)
   call('DECRBY', P..':bytes', size)

@@ -3,6 +3,7 @@
 -- R: position, time, first kept position, 1 if a topic follows, then its text, author, nick, time.
 -- V: version of the rules, and their fields in JSON.
 -- A: for each action: position, time, blob, and what the fields were before, in JSON.
+-- H: for each message that waits: number, time, record.
 -- E: for each batch: last position, count, time, blob.
 -- Returns {OK}, or {OTHER} if another copy began after this one.
 local token, operation, room = ARGV[1], ARGV[2], ARGV[3]
@@ -36,6 +37,14 @@ elseif operation == 'A' then
     call('XADD', P..':a:'..room, position..'-0', 't', time, 'd', blob, 'w', was)
   end
   expire(':a:'..room)
+elseif operation == 'H' then
+  for at = 4, #ARGV, 3 do
+    local number, time, record = unpack(ARGV, at, at + 2)
+    put_held(room, number, time, record)
+    local last = tonumber(call('GET', P..':held_last') or '0')
+    call('SET', P..':held_last', math.max(last, tonumber(number)))
+  end
+  for _, name in ipairs({':held:'..room, ':holding', ':held_last'}) do expire(name) end
 else
   local bytes = 0
   for at = 4, #ARGV, 4 do

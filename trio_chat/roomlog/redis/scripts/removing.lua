@@ -1,5 +1,5 @@
 -- Texts that are taken out of histories, and put back.
-local REMOVALS_SCHEMA = 3
+local MODERATORS_SCHEMA = 3              -- removals and messages that wait came with it
 local ASIDE_SECONDS = 7 * 86400
 
 -- A deleted entry of a stream is only marked, and its bytes stay until all entries of its node are deleted. By the

@@ -40,7 +40,7 @@ end
 local function act(room, position, time, blob)
   local changes, removal = read_action(blob)
   if changes == nil then return end
-  raise_schema(removal and REMOVALS_SCHEMA or RULES_SCHEMA)
+  raise_schema(removal and MODERATORS_SCHEMA or RULES_SCHEMA)
   local was = {}
   if next(changes) ~= nil then was = change_fields(room, position, changes) end
   if not removal or not removal.own then

@@ -67,6 +67,20 @@ local STALE = -3
 local OUT_OF_BOUNDS = -4
 -- The result of an undo that has no texts to put back.
 local NO_TEXTS = -5
+-- The result of a message of a person who has the most that may wait.
+local TOO_MANY_OF_PERSON = -6
+
+-- Tells the nodes with members of the room, and those of the author, of a message that waits or no longer does.
+local function tell_of_held(room, author, wire, more)
+  local hear = {}
+  for _, node in ipairs(nodes_of(room)) do hear[node] = true end
+  for _, id in ipairs(users_of(author)) do
+    local user = load_user(id)
+    if user and user.o ~= '' then hear[user.o] = true end
+  end
+  hear[me] = nil
+  for node in pairs(hear) do put(node, 'P', string.sub(wire, 1, -2)..','..table.concat(more, ',')..']') end
+end
 
 local told = {}
 local function about_once(room, is_news)
@@ -110,9 +124,10 @@ local operations = {
   -- An action of a moderator, which is a message too. A field may have the value `bound` in `most` rooms. 0: there
   -- are too many rooms with rules.
   R = function()
-    local room, version, bound, most, blob = take(5)
+    local room, version, bound, most, blob, count = take(6)
+    local silenced = { take(tonumber(count)) }
     local changes, removal = read_action(blob)
-    if not all_know(removal and REMOVALS_SCHEMA or RULES_SCHEMA) then return TOO_NEW end
+    if not all_know(removal and MODERATORS_SCHEMA or RULES_SCHEMA) then return TOO_NEW end
     if is_stale(room, version) then return { STALE, about_once(room, true) } end
     if removal and removal.undoes > 0 and not has_texts(room, removal.undoes) then return NO_TEXTS end
     local is_new = next(changes) ~= nil and call('SISMEMBER', P..':ruled', room) == 0
@@ -125,7 +140,35 @@ local operations = {
     end
     local said = append(room, 1, blob)
     act(room, text(said[1]), text(said[2]), blob)
+    silence(room, silenced)
     told[room] = nil
+    return said
+  end,
+  -- A message that is to wait for a moderator, if there is place: for those of a person, a room, and all rooms. The
+  -- wire ends with its number, its time, and how many wait in the room.
+  H = function()
+    local room, wire, author, record, of_person, of_room, of_all = take(7)
+    if not all_know(MODERATORS_SCHEMA) then return TOO_NEW end
+    expire_held(now)
+    local own, waiting = 0, call('HVALS', P..':held:'..room)
+    for _, one in ipairs(waiting) do
+      if cjson.decode(one)[2] == author then own = own + 1 end
+    end
+    if own >= tonumber(of_person) then return TOO_MANY_OF_PERSON end
+    local is_full = #waiting >= tonumber(of_room) or call('ZCARD', P..':holding') >= tonumber(of_all)
+    if is_full or call('EXISTS', P..':r:'..room) == 0 then return 0 end
+    local number = call('INCR', P..':held_last')
+    put_held(room, text(number), text(now), record)
+    tell_of_held(room, author, wire, { number, text(now), #waiting + 1 })
+    return { number, now, #waiting + 1 }
+  end,
+  -- What a moderator has decided of such a message: with a blob it is said now. 0: it does not wait.
+  K = function()
+    local room, wire, author, number, blob = take(5)
+    expire_held(now)
+    if not drop_held(room, number) then return 0 end
+    local said = blob == '' and 1 or append(room, 1, blob)
+    tell_of_held(room, author, wire, { number, 0, 0 })
     return said
   end,
   -- A nick with its keys, if all of them are free.
