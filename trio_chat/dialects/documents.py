@@ -41,6 +41,7 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
+    AboutChanged,
     PeopleShown,
     RoomsDescribed,
     ServerShown,
@@ -66,7 +67,7 @@ def _type_name(kind: type) -> str:
 FOR_IRC: Final = (
     BansShown,
     *(ServerShown, PeopleShown, RoomsDescribed, ActiveRooms),
-    *(Watched, WatchedListed),
+    *(AboutChanged, Watched, WatchedListed),
 )
 # The events that are documents.
 TYPES: Final[dict[type, str]] = {

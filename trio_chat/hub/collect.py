@@ -103,6 +103,10 @@ class Collect:
         """Show a line to everyone. Return how many are told."""
         return self._outboxes.announce(text)
 
+    def show(self, sessions: Collection[Session], event: Event) -> None:
+        """Show several clients an event that does not pass the log."""
+        self._outboxes.put_shown(sessions, event)
+
     def refuse(self, session: Session, refusal: Refused, room: str | None = None) -> None:
         """Tell the session why its command is refused; `room` is the one that it is about."""
         self._state.count_refusal(refusal)

@@ -24,6 +24,7 @@ from trio_chat.protocol.events import (
     Said,
     Told,
 )
+from trio_chat.protocol.presence import AboutChanged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -77,7 +78,7 @@ class Selective:
     def _heard(self, event: Event) -> Event:
         if isinstance(event, (Said, Acted)):
             return self._entry(event) or NOTHING
-        if isinstance(event, Told):
+        if isinstance(event, (Told, AboutChanged)):
             return NOTHING if event.author in self._ignored else event
         if isinstance(event, Left) and event.author in self._ignored:
             return evolve(event, reason="")

@@ -113,17 +113,17 @@ class Outboxes:
     def announce(self, text: str) -> int:
         """Show a line to all sessions. Return how many are told."""
         told = list(filter(can_be_told, self._state.sessions))
-        self.put_notice(told, Notice(text))
+        self.put_shown(told, Notice(text))
         return len(told)
 
-    def put_notice(self, sessions: Collection[Session], notice: Notice) -> None:
-        """Add a notice to the output of each session, rendered once for each encoding."""
+    def put_shown(self, sessions: Collection[Session], event: Event) -> None:
+        """Add an event to the output of each session, rendered once for each encoding."""
         audience: dict[Encoding, list[Session]] = {}
         for session in sessions:
-            audience.setdefault(session.encoding, []).append(session)
+            audience.setdefault(session.ears or session.encoding, []).append(session)
         for encoding, listeners in audience.items():
-            pieces = encoding.render((notice,), self._state)
-            self.put_all(listeners, encoding.join(pieces))
+            if chunk := encoding.join(encoding.render((event,), self._state)):
+                self.put_all(listeners, chunk)
 
     def take_back(self, session: Session) -> None:
         """Remove the chunk that was added last."""

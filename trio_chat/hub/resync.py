@@ -60,7 +60,7 @@ class Resync:
             self._lose_nick(user_id)
         if world.lost_history:
             told = [session for session in self._state.sessions if session.began]
-            self._outboxes.put_notice(told, Notice(LOST_HISTORY))
+            self._outboxes.put_shown(told, Notice(LOST_HISTORY))
         for name, known in world.rooms.items():
             room = self._state.server if name == SERVER else self._state.rooms.get(name)
             if room is None:

@@ -22,6 +22,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
+    AboutChanged,
     PeopleShown,
     RoomsDescribed,
     ServerShown,
@@ -899,6 +900,7 @@ Reply: TypeAlias = (
     | ServerShown
     | PeopleShown
     | RoomsDescribed
+    | AboutChanged
     | Watched
     | WatchedListed
     | ActiveRooms

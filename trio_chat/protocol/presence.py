@@ -6,7 +6,7 @@ other clients. A dialect makes these commands, and shows these events; the hub k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import define, field
 
@@ -163,6 +163,20 @@ class PeopleShown:
 
     people: list[PersonShown]
     room: str | None = None
+
+
+@define
+class AboutChanged:
+    """A person has changed its words about itself: that it is away, or its real name.
+
+    `watched` means that its clients are told because they watch the nick.
+    """
+
+    author: str
+    nick: str
+    what: Literal["away", "real"]
+    text: str
+    watched: bool = False
 
 
 @define

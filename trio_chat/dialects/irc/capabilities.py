@@ -15,12 +15,11 @@ ENTRIES: Final = frozenset(
     {
         *("server-time", "message-tags", "echo-message"),
         *("account-tag", "account-notify", "extended-join"),
+        *("away-notify", "setname", "extended-monitor"),
     }
 )
 # These change only replies. The id of a command says which of them count for its reply.
-REPLIES: Final = frozenset(
-    {"batch", "userhost-in-names", "multi-prefix", "setname", "standard-replies"}
-)
+REPLIES: Final = frozenset({"batch", "userhost-in-names", "multi-prefix", "standard-replies"})
 # These need nothing else: the client may use what they offer, and expects no more lines.
 OTHERS: Final = frozenset({"cap-notify", "draft/chathistory", "labeled-response"})
 

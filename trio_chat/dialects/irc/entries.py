@@ -23,6 +23,7 @@ from trio_chat.protocol.events import (
     Told,
     TopicSet,
 )
+from trio_chat.protocol.presence import AboutChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -85,7 +86,23 @@ def _ruled(event: Ruled, directory: Directory, _: Collection[str], __: object) -
 def _joined(event: Joined, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
     person, nick, room = event.author, event.nick, event.room
     mode = write_role(directory, room, person, nick)
-    return [joined(directory, person, nick, room, capabilities), mode]
+    lines = [joined(directory, person, nick, room, capabilities), mode]
+    if "away-notify" in capabilities and (away := directory.about(person).away):
+        lines.append(write("AWAY", away, source=source(directory, person, nick)))
+    return lines
+
+
+def _about_changed(
+    event: AboutChanged, directory: Directory, capabilities: Collection[str], _: object
+) -> Lines:
+    needed = {"away-notify" if event.what == "away" else "setname"}
+    if event.watched:
+        needed.add("extended-monitor")
+    if not needed.issubset(capabilities):
+        return []
+    command = "AWAY" if event.what == "away" else "SETNAME"
+    text = (event.text,) if event.text else ()
+    return [write(command, *text, source=source(directory, event.author, event.nick))]
 
 
 def kicked(directory: Directory, room: str, who: str, ousted: tuple[str, str, str]) -> str:
@@ -165,5 +182,6 @@ ENTRIES: Final[dict[type, Entry]] = {
     Renamed: _renamed,
     Identified: _identified,
     Told: _told,
+    AboutChanged: _about_changed,
     Notice: _notice,
 }

@@ -194,7 +194,7 @@ def _done(_: Done, asked: Asked) -> list[str]:
             return [asked.numeric("306", "You are marked as away")]
         case "AWAY":
             return [asked.numeric("305", "You are marked as away no more")]
-        case "SETNAME" if asked.wants("setname"):
+        case "SETNAME" if "setname" in asked.capabilities:
             return [write("SETNAME", asked.to.about.real, source=asked.source)]
         case "PRIVMSG":
             nick = asked.param(0)

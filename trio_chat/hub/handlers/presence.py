@@ -11,7 +11,9 @@ from fnmatch import translate
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import evolve
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import unwanted
@@ -113,11 +115,41 @@ class Presence:
 
     def _set_away(self, session: Session, record: presence.SetAway) -> None:
         self._check_about(session.user, record.text)
-        session.user.about = _changed(session.user, away=record.text)
+        self._change(session, "away", _changed(session.user, away=record.text))
 
     def _set_real_name(self, session: Session, record: presence.SetRealName) -> None:
         self._check_about(session.user, record.text)
-        session.user.about = _changed(session.user, real=record.text)
+        self._change(session, "real", _changed(session.user, real=record.text))
+
+    def _change(
+        self, session: Session, what: Literal["away", "real"], about: presence.About
+    ) -> None:
+        """Change a user's words, and tell those who are in a room with it, or watch its nick."""
+        user, state = session.user, self._state
+        before: str = getattr(state.about(user.person), what)
+        user.about = about
+        after: str = getattr(state.about(user.person), what)
+        if after == before:
+            return
+        event = presence.AboutChanged(user.person, user.nick, what, after)
+        near = {
+            listener: None
+            for room in user.rooms.values()
+            for encoding, listeners in room.audience.items()
+            if encoding.dialect == session.encoding.dialect  # no other one has words for that
+            for listener in listeners
+            if listener is not session
+        }
+        self._collect.show(near, event)
+        watching = [
+            other
+            for other in state.watchers.get(user.keys[0] if user.keys else "", ())
+            if other not in near
+            and other is not session
+            and not other.slow_consumer
+            and other.closing is None
+        ]
+        self._collect.show(watching, evolve(event, watched=True))
 
     def _check_about(self, user: User, text: str) -> None:
         """Raise `Refused` for a text by which a user would be heard like by a message."""

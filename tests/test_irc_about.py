@@ -1,0 +1,66 @@
+"""What people say about themselves: away-notify, setname and extended-monitor by IRCv3."""
+
+from __future__ import annotations
+
+from irc import irc_client
+
+from trio_chat import open_chat
+from trio_chat.testing import line_client
+
+BOTH = ("away-notify", "setname")
+
+
+async def test_who_is_away_is_told_to_those_who_share_a_room() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a", "#b", capabilities=BOTH) as ann,
+        irc_client(chat, "bob", "#a", "#b", capabilities=BOTH) as bob,
+        irc_client(chat, "eve", "#a") as eve,
+        irc_client(chat, "jim", "#c", capabilities=BOTH) as jim,
+        line_client(chat, nick="tel", room="#a") as tel,
+    ):
+        for client in (ann, bob, eve, jim, tel):
+            await (client.sync() if client is tel else client.ask())
+        assert await ann.shown("AWAY :out for lunch") == ["306 ann You are marked as away"]
+        # Once, though two rooms are shared.
+        assert await bob.shown() == ["ann AWAY out for lunch"]
+        # "The same message again" changes nothing.
+        await ann.ask("AWAY :out for lunch")
+        assert await bob.shown() == []
+        await ann.ask("AWAY")
+        assert await bob.shown() == ["ann AWAY"]
+        # "The server MUST send the server-to-client version to all clients in common channels".
+        assert await ann.shown("SETNAME :Ann the First") == ["ann SETNAME Ann the First"]
+        assert await bob.shown() == ["ann SETNAME Ann the First"]
+        assert await eve.ask() == await jim.ask() == []
+        assert await tel.sync() == []
+
+
+async def test_who_is_away_already_and_joins() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", capabilities=BOTH) as ann,
+        irc_client(chat, "bob", "#a", capabilities=BOTH) as bob,
+        irc_client(chat, "eve", "#a") as eve,
+    ):
+        await bob.ask()
+        await ann.ask("AWAY :lunch", "JOIN #a")
+        assert await bob.shown() == ["ann JOIN #a", "ann AWAY lunch"]
+        assert await eve.shown() == ["ann JOIN #a"]
+
+
+async def test_those_who_watch_a_nick_are_told_too() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "bob", capabilities=(*BOTH, "extended-monitor")) as bob,
+        irc_client(chat, "eve", capabilities=BOTH) as eve,
+    ):
+        for client in (bob, eve):
+            await client.ask("MONITOR + ann")
+        await ann.ask("AWAY :lunch", "SETNAME :Ann the First")
+        assert await bob.shown() == ["ann AWAY lunch", "ann SETNAME Ann the First"]
+        assert await eve.ask() == []
+        await bob.ask("JOIN #a")
+        await ann.ask("AWAY")
+        assert await bob.shown() == ["ann AWAY"]
