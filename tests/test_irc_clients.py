@@ -1,4 +1,4 @@
-"""Real clients of IRC: they connect, join, talk with others, and stay over an upgrade."""
+"""Real clients of IRC: they log in, join, talk with others, moderate, and stay over an upgrade."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from documents import dial_documents
 from needs import needs
+from people import people_in
 from processes import Talk, wait_until
 from served import Serve
 from terminals import Terminal, tmux_server
+
+from trio_chat.protocol.names import parse_nick
+
+# WeeChat takes a password up to a space.
+PASSWORD = "correct-horse-battery"
 
 pytestmark = pytest.mark.usefixtures("terminals")
 
@@ -23,17 +30,20 @@ def terminals() -> Iterator[None]:
 
 
 class Irssi:
-    """irssi in a terminal, connected."""
+    """irssi in a terminal, connected; with a password it logs in."""
 
-    def __init__(self, port: int, nick: str, home: Path) -> None:
+    def __init__(self, port: int, nick: str, home: Path, password: str = "") -> None:
         program = needs("irssi")
-        # By itself it waits two seconds between commands.
+        login = f'sasl_mechanism = "plain"; sasl_username = "{nick}"; sasl_password = "{password}";'
+        # By itself it waits two seconds between commands, once it has sent five.
         (home / "config").write_text(
             'settings = { core = { user_name = "irssi"; }; '
-            '"irc/core" = { cmd_queue_speed = "10msec"; }; };\n'
+            '"irc/core" = { cmd_queue_speed = "10msec"; cmds_max_at_once = 100; }; };\n'
+            f'servers = ( {{ address = "127.0.0.1"; chatnet = "chat"; port = "{port}"; }} );\n'
+            f'chatnets = {{ chat = {{ type = "IRC"; {login if password else ""} }}; }};\n'
         )
         self.terminal = Terminal(f"irssi-{nick}", {"HOME": str(home), "TERM": "xterm"}, 120, 30)
-        self.terminal.enters(f"{program} --home {home} -c 127.0.0.1 -p {port} -n {nick}")
+        self.terminal.enters(f"{program} --home {home} -c chat -n {nick}")
         self.sees("Welcome to trio_chat")
 
     def sees(self, text: str) -> None:
@@ -47,7 +57,8 @@ class Irssi:
 class WeeChat:
     """WeeChat without a screen: it writes what it shows to files, and takes lines from a pipe."""
 
-    def __init__(self, port: int, nick: str, home: Path) -> None:
+    def __init__(self, port: int, nick: str, home: Path, password: str = "") -> None:
+        login = f"-sasl_username={nick} -sasl_password={password}" if password else ""
         self._pipe = home / "pipe"
         self._logs = home / "logs"
         commands = (
@@ -55,7 +66,7 @@ class WeeChat:
             "/set fifo.file.enabled off",
             "/set fifo.file.enabled on",
             "/set logger.file.flush_delay 0",
-            f"/server add chat 127.0.0.1/{port} -nicks={nick} -autojoin=#tea",
+            f"/server add chat 127.0.0.1/{port} -nicks={nick} -autojoin=#tea {login}",
             "/connect chat",
         )
         options = [option for command in commands for option in ("-r", command)]
@@ -63,7 +74,7 @@ class WeeChat:
         self.process = subprocess.Popen(
             program, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
-        self.sees("#tea", f"{nick} (")  # its own join
+        self.sees("#tea", f"-->\t{nick} ")  # its own join
 
     def sees(self, buffer: str, text: str) -> None:
         """Wait until a buffer of the server has a text."""
@@ -84,13 +95,13 @@ class WeeChat:
 
 
 @pytest.fixture
-def weechat(tmp_path: Path) -> Iterator[Callable[[int, str], WeeChat]]:
+def weechat(tmp_path: Path) -> Iterator[Callable[..., WeeChat]]:
     started: list[WeeChat] = []
 
-    def start(port: int, nick: str) -> WeeChat:
+    def start(port: int, nick: str, password: str = "") -> WeeChat:
         home = tmp_path / nick
         home.mkdir()
-        started.append(WeeChat(port, nick, home))
+        started.append(WeeChat(port, nick, home, password))
         return started[-1]
 
     yield start
@@ -99,7 +110,7 @@ def weechat(tmp_path: Path) -> Iterator[Callable[[int, str], WeeChat]]:
 
 
 def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
-    serve: Serve, talk: Talk, weechat: Callable[[int, str], WeeChat], tmp_path: Path
+    serve: Serve, talk: Talk, weechat: Callable[..., WeeChat], tmp_path: Path
 ) -> None:
     daemon = serve()
     tel = talk(daemon, "/nick tel", "/join #tea", "/topic green")
@@ -130,4 +141,65 @@ def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
     irssi.enters("/quit good night")
     tel.hears("> ann has left the room (good night)")
     wee.sees("#tea", "Quit: good night")
+    irssi.terminal.close()
+
+
+async def test_operators_moderate_with_irssi_and_weechat(
+    serve: Serve, weechat: Callable[..., WeeChat], tmp_path: Path
+) -> None:
+    # What blocks here holds up only a client that reads nothing meanwhile.
+    async with people_in(tmp_path / "chat.people.db") as people:
+        for nick in ("ann", "bob"):
+            await people.register(parse_nick(nick, 32), PASSWORD, "192.0.2.1")
+    daemon = serve("--store", f"sqlite:{tmp_path / 'chat.db'}")
+    home = tmp_path / "irssi"
+    home.mkdir()
+    irssi = Irssi(daemon.port, "ann", home, PASSWORD)
+    irssi.enters("/join #tea")
+    irssi.sees("has joined #tea")
+    irssi.enters("/quote CLAIM #tea")
+    irssi.sees("mode/#tea [+o ann] by ann")
+    page = await dial_documents(daemon.port, nick="web", rooms=("#tea",))
+
+    async def hears(kind: str, **fields: str) -> None:
+        while (document := await page.receive())["type"] != kind:
+            pass
+        assert fields.items() <= document.items(), document
+
+    irssi.sees("web [~")
+    bob = weechat(daemon.port, "bob", PASSWORD)
+    await hears("joined", nick="bob")
+    irssi.enters("/op bob")
+    bob.sees("#tea", "ann")
+    irssi.sees("mode/#tea [+o bob] by ann")
+    irssi.enters("/deop bob")
+    irssi.sees("mode/#tea [-o bob] by ann")
+
+    irssi.enters("/kick bob enough")
+    await hears("left", nick="bob")
+    bob.sees("#tea", "ann has kicked bob (enough)")
+    bob.enters("#tea", "/join #tea")
+    await hears("joined", nick="bob")
+    bob.enters("#tea", "/reconnect chat")
+    await hears("left", nick="bob")
+    await hears("joined", nick="bob")
+
+    daemon.upgraded()
+    bob.enters("#tea", "from weechat")
+    await hears("said", nick="bob", text="from weechat")
+    irssi.sees("< bob> from weechat")
+    said = await page.ask("say", text="from the page", room="#tea")
+    assert said["type"] == "said", said
+    irssi.sees("< web> from the page")
+    bob.sees("#tea", "from the page")
+
+    irssi.enters("/mode #tea +b bob!*@*")
+    await hears("left", nick="bob")
+    irssi.sees("bob was kicked from #tea by ann [banned bob for 1 day]")
+    bob.enters("#tea", "/join #tea")
+    bob.sees("#tea", "you are banned from #tea")
+    irssi.enters("/mode #tea b")
+    irssi.sees("#tea: ban *!*@a.")
+    irssi.enters("/quit")
+    await hears("left", nick="ann")
     irssi.terminal.close()
