@@ -93,6 +93,48 @@ def nicks(run: Running) -> set[str]:
     return set(run.hub.state.nicks)
 
 
+async def test_a_guest_who_has_left_is_banned_by_a_message(run) -> None:
+    eve, jim = await operator(run), await guest(run, "jim")
+    await run.turn(eve, join("#a"))
+    await run.turn(jim, say("spam"), commands.Quit())
+    eve.link.lines()
+    whom, *_ = await typed(run, eve, "/check server @1")
+    assert whom.startswith("> jim: no account, role none, net:")
+    assert whom.count("net:") == 2
+    assert await typed(run, eve, "/ban server @1 2h spam") == [
+        "> eve banned the network of jim from the server for 2 hours: spam [A1]"
+    ]
+    back = await connect(run, HERE, take("jack"), join("#a"))
+    assert all(line.startswith("err: you are banned from this") for line in back.link.lines())
+    assert "jack" not in nicks(run)
+    assert await typed(run, eve, "/kick @1") == ["err: jim is not in #a"]
+
+
+async def test_the_author_of_a_message_may_not_be_all_behind_a_proxy(run) -> None:
+    run.hub.state.settings = evolve(run.hub.state.settings, trusted_proxies=(HERE,))
+    eve, jim = await operator(run), await guest(run, "jim")
+    await run.turn(eve, join("#a"))
+    await run.turn(jim, say("spam"))
+    eve.link.lines()
+    [refusal] = await typed(run, eve, "/ban server @1")
+    assert refusal.endswith("so others would be hit: /kick jim")
+    await run.turn(jim, commands.Quit())
+    eve.link.lines()
+    left = ["err: jim has left, and has no account"]
+    assert await typed(run, eve, "/ban server @1") == left
+
+
+async def test_a_ban_by_a_message_may_not_hit_its_author(run) -> None:
+    eve, jim = await connect(run, HERE, log_in("eve"), join("#a")), await guest(run, "jim")
+    await run.turn(jim, say("spam"))
+    eve.link.lines()
+    refusal = "err: that would shut out you, or a trusted proxy"
+    assert await typed(run, eve, "/ban server @1") == [refusal]
+    await run.turn(jim, commands.Quit())
+    eve.link.lines()
+    assert await typed(run, eve, "/ban server @1") == [refusal]
+
+
 async def test_the_muted_say_nothing_about_themselves_either(run) -> None:
     eve, jim = await operator(run), await guest(run, "jim")
     await typed(run, eve, "/mute server jim 2h flooding")

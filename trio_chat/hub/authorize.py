@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
@@ -81,6 +82,16 @@ class Authorize:
         """
         place = user.session.link if user.session is not None else user.detached
         return () if place is None else self._state.tags.of_address(place.address)
+
+    def guest_tags(self, user: User) -> tuple[str, ...]:
+        """Return the tags of a guest's networks that rules may be about.
+
+        Those of proxies are left out, as all their clients would be hit.
+        """
+        place = user.session.link if user.session is not None else user.detached
+        if place is None or is_trusted(place.address, self._state.settings.trusted_proxies):
+            return ()
+        return self.tags(user)
 
     def penalty(self, kind: str, user: User, rules: RoomRules | None) -> Penalty | None:
         """Return the mute or ban that counts for a user now. Operators have none."""

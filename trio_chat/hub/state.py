@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from trio_chat.errors import Code
+from trio_chat.hub.departed import Departed
 from trio_chat.hub.listing import Listing
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
@@ -107,6 +108,8 @@ class State:
     # The sessions whose links the hub has not released, each with a number below `BEATS` that says
     # when it is pinged.
     sessions: dict[Session, int] = field(factory=dict)
+    # The networks of guests who have left.
+    departed: Departed = field(factory=Departed)
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)

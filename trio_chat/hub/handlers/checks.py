@@ -81,7 +81,7 @@ class Checks:
         room, role = self._place(session, name)
         entries, actions, made = read
         if record.target.entry:
-            found = self._targets.author(room, record.target, entries)
+            found = self._targets.author(session, room, record.target, entries)
         else:
             found = self._targets.find(session, room, record.target)
         if record.action:

@@ -248,6 +248,9 @@ class Connections:
         if user.leaving:
             return
         user.leaving = True
+        if user.account is None and (user.drafted or user.rooms):
+            # It may have said something.
+            self._state.departed.note(user.id, self._authorize.guest_tags(user))
         if (detached := self._resumption.forget(user)) is not None:
             self._state.counts.left[reason] += 1
             logger.info(

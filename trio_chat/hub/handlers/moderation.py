@@ -166,7 +166,8 @@ class Moderation:
         entries: Sequence[events.PersistentEntry],
     ) -> None:
         place, _ = self._ruling.ruled(session, SERVER if record.room == SERVER else name)
-        self.act(session, record, place, self._targets.author(place, record.target, entries))
+        found = self._targets.author(session, place, record.target, entries)
+        self.act(session, record, place, found)
 
     def act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
         """Kick, mute or ban the people who were found. Raises `Refused`."""
@@ -186,7 +187,8 @@ class Moderation:
         until = None if seconds is None else round(now + seconds)
         spares = round(now) if found.is_network and not record.all else 0
         penalty = Penalty(found.nick, until, record.reason, spares).write()
-        whom = f"the network of {found.nick}" if found.is_network and found.users else found.nick
+        is_guest = bool(found.users or found.left)
+        whom = f"the network of {found.nick}" if found.is_network and is_guest else found.nick
         where = EVERYWHERE[verb] if room.name == SERVER else ""
         if record.all and found.is_network:
             where += ", accounts too,"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from trio_chat.config.trusted import is_trusted
 from trio_chat.config.validators import is_address
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.networks import check_tags, tags_meant
@@ -42,6 +41,8 @@ class Found:
     role: Role
     users: tuple[User, ...] = ()
     is_network: bool = False
+    # The networks of a guest who has left, the narrowest first; empty for everyone else.
+    left: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:
@@ -100,7 +101,9 @@ class Targets:
 
         `session` asks: a rule for the whole server must not shut it out.
         """
-        found = self._find(session, room, target)
+        return self._checked(session, room, self._find(session, room, target))
+
+    def _checked(self, session: Session, room: Room, found: Found) -> Found:
         if room is self._state.server and found.is_network:
             check_tags(self._state, session, [key.removeprefix("net:") for key in found.keys])
         return found
@@ -122,10 +125,12 @@ class Targets:
             raise
         return self._absent(room, person, nick, name.casefolded)
 
-    def author(self, room: Room, target: Target, entries: Sequence[PersistentEntry]) -> Found:
+    def author(
+        self, session: Session, room: Room, target: Target, entries: Sequence[PersistentEntry]
+    ) -> Found:
         """Return the author of the entry that a target means. `entries` ends with it.
 
-        Raises `Refused`.
+        Raises `Refused`. `session` asks, as for `find`.
         """
         number = target.entry
         if not entries or entries[-1].position != number:
@@ -133,7 +138,7 @@ class Targets:
         entry = entries[-1]
         if (found := self._author(room, entry)) is None:
             raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
-        return found
+        return self._checked(session, room, found)
 
     def role_of_author(self, room: Room, entry: PersistentEntry) -> Role:
         """Return the role that the author of an entry has in its room now."""
@@ -156,6 +161,8 @@ class Targets:
             return self._present(room, users)
         if entry.author.startswith(ACCOUNT):
             return self._absent(room, entry.author, entry.nick, entry.nick.casefold())
+        if left := tuple(f"net:{tag}" for tag in self._state.departed.tags_of(entry)):
+            return Found(left[:1], entry.nick, Role.NONE, is_network=True, left=left)
         return None
 
     def persons(self, session: Session, room: Room, target: Target) -> set[str]:
@@ -217,16 +224,13 @@ class Targets:
         Those of proxies are left out, as all their clients would be hit.
         """
         if found.is_network and not found.users:
-            return list(found.keys)
+            return list(found.left or found.keys)
         tags = [tag for user in found.users for tag in self._keys(user)]
         return list(dict.fromkeys(tags))
 
     def _keys(self, user: User) -> list[str]:
         """Return the keys of a user's networks that moderators may name, the narrowest first."""
-        place = user.session.link if user.session is not None else user.detached
-        if place is None or is_trusted(place.address, self._state.settings.trusted_proxies):
-            return []
-        return [f"net:{tag}" for tag in self._authorize.tags(user)]
+        return [f"net:{tag}" for tag in self._authorize.guest_tags(user)]
 
 
 def _no_account(nick: str, *, is_here: bool) -> Refused:
