@@ -100,7 +100,7 @@ from trio_chat.protocol.commands import (
 )
 from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
 from trio_chat.protocol.names import parse_nick, parse_room
-from trio_chat.protocol.past import Mark, ShowActiveRooms, ShowMessages
+from trio_chat.protocol.past import Mark, RemoveMessage, ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
     About,
     AwaitIntroduction,
@@ -213,6 +213,7 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     Unwatch(),
     ShowWatched(here=True),
     ShowMessages("#x", "between", 5, [Mark("7-0f"), Mark(time=1.5)]),
+    RemoveMessage("#x", "7-0f", "spam"),
     ShowActiveRooms(1.5, 2.5, 5),
     ChangeRole(parse_nick("jack", 32), "voice", given=True, room="#x"),
     ChangeSetting("join", "members", given=False, room="#x"),

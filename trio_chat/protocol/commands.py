@@ -15,7 +15,7 @@ from attrs import define, field
 from trio_chat.errors import Code
 from trio_chat.protocol.events import Notice
 from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
-from trio_chat.protocol.past import ShowActiveRooms, ShowMessages
+from trio_chat.protocol.past import RemoveMessage, ShowActiveRooms, ShowMessages
 from trio_chat.protocol.presence import (
     AwaitIntroduction,
     DescribeRooms,
@@ -679,6 +679,7 @@ Command: TypeAlias = (
     | Watch
     | Unwatch
     | ShowWatched
+    | RemoveMessage
     | ShowMessages
     | ShowActiveRooms
     | ChangeRole

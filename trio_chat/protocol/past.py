@@ -40,6 +40,18 @@ class ShowMessages:
 
 
 @define
+class RemoveMessage:
+    """Take the text of one message out of a room's history, as `Remove` does.
+
+    A `reason` is for the messages of others, and else is left out.
+    """
+
+    room: str
+    id: str
+    reason: str = ""
+
+
+@define
 class ShowActiveRooms:
     """Ask for at most `limit` of one's rooms by their newest message, between two times.
 

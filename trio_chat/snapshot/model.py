@@ -110,6 +110,7 @@ QueuedRecord: TypeAlias = (
     | presence.Watch
     | presence.Unwatch
     | presence.ShowWatched
+    | past.RemoveMessage
     | past.ShowMessages
     | past.ShowActiveRooms
     | modes.ChangeRole

@@ -8,6 +8,7 @@ from trio_chat.dialects.irc.formatting import write_action
 from trio_chat.dialects.irc.message import END, harmless, write
 from trio_chat.dialects.irc.modes import letter_of, write_changes, write_role
 from trio_chat.dialects.irc.names import channel, nick_of, source_of
+from trio_chat.dialects.irc.redaction import CAPABILITY, write_redactions
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.protocol.events import (
     Acted,
@@ -81,6 +82,15 @@ def _ruled(event: Ruled, directory: Directory, _: Collection[str], __: object) -
     text = str(LF.render((event,))[0]).removeprefix("> ").rstrip()
     notice = write("NOTICE", channel(event.room), text, source=directory.server_name)
     return [modes, notice]
+
+
+def _removed(
+    event: Removed, directory: Directory, capabilities: Collection[str], to: Recipient | None
+) -> Lines:
+    if CAPABILITY not in capabilities or event.undoes:
+        return _ruled(event, directory, capabilities, to)
+    author = source(directory, event.author, event.nick)
+    return write_redactions(event, directory.log, author)
 
 
 def _joined(event: Joined, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
@@ -176,7 +186,7 @@ ENTRIES: Final[dict[type, Entry]] = {
     Acted: _message,
     TopicSet: _topic_set,
     Ruled: _ruled,
-    Removed: _ruled,
+    Removed: _removed,
     Joined: _joined,
     Left: _left,
     Renamed: _renamed,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.irc import capabilities, monitor, past
+from trio_chat.dialects.irc import capabilities, monitor, past, redaction
 from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 TAGS_BYTES: Final = 4_096
 LABEL_CHARS: Final = 64
 _NOT_REGISTERED: Final = "say who you are first: your client sends NICK and USER"
-ALL_ROWS: Final = {**ROWS, **MODERATION_COMMANDS, **monitor.ROWS, **past.ROWS}
+ALL_ROWS: Final = {**ROWS, **MODERATION_COMMANDS, **monitor.ROWS, **past.ROWS, **redaction.ROWS}
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
 # The parameters of these are secrets, so no id has them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from trio_chat.dialects.irc import redaction
 from trio_chat.dialects.irc.names import channel
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
 from trio_chat.errors import Code
@@ -108,6 +109,9 @@ def _in_own_words(event: Refusal, asked: Asked) -> list[str] | None:
     if command == "CHATHISTORY" and event.code not in _BEFORE_ALL_ELSE:
         code = "INVALID_TARGET" if event.code in _NOT_A_TARGET else "MESSAGE_ERROR"
         return [asked.line("FAIL", command, code, asked.param(0), asked.param(1), event.reason)]
+    if command == redaction.COMMAND:
+        failure = redaction.write_failure(event, asked)
+        return None if failure is None else [failure]
     if command == "NAMES":
         return [asked.numeric("366", asked.param(0), "End of /NAMES list")]
     return None

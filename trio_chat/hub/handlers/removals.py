@@ -15,7 +15,8 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.moderation.rules import Role, check_rank
-from trio_chat.protocol import commands, events
+from trio_chat.protocol import commands, events, past
+from trio_chat.protocol.message_ids import position_of
 from trio_chat.roomlog.removal import is_text, runs
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class Removals:
         self._targets = targets
         self._log = log
         self._ruling = ruling
-        self.handlers: Handlers = {commands.Remove: self._remove}
+        self.handlers: Handlers = {
+            commands.Remove: self._remove,
+            past.RemoveMessage: self._remove_message,
+        }
 
     def _remove(self, session: Session, record: commands.Remove) -> None:
         room, role = self._ruling.ruled(session, record.room)
@@ -70,6 +74,22 @@ class Removals:
                 ask = partial(_said_by, self._log, room.name, authors, since)
         then = partial(self._remove_found, record, room.name)
         self._collect.query(session, record, Asking(LOG, ask, then))
+
+    def _remove_message(self, session: Session, record: past.RemoveMessage) -> None:
+        room, _ = self._ruling.ruled(session, record.room)
+        position = position_of(record.id, self._log.identity, room.name)
+        if position is None:
+            raise Refused(_nothing(()), code=Code.BAD_USAGE)
+        ask = partial(_entries_at, self._log, room.name, [[position, position]])
+        then = partial(self._message_found, record)
+        self._collect.query(session, record, Asking(LOG, ask, then))
+
+    def _message_found(
+        self, record: past.RemoveMessage, session: Session, entries: Sequence[PersistentEntry]
+    ) -> None:
+        is_own = all(entry.author == session.user.person for entry in entries)
+        found = commands.Remove(reason="" if is_own else record.reason, room=record.room)
+        self._remove_found(found, record.room, session, entries)
 
     def _remove_found(
         self,
