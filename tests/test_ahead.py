@@ -439,7 +439,7 @@ async def test_a_header_of_an_earlier_version_tells_that_it_knows_nothing_of_thi
 
 
 # The fields of clients' records in this version of what goes ahead.
-FIELDS_AHEAD = 8
+FIELDS_AHEAD = 9
 FIELDS: dict[type, str] = {
     ClientSnapshot: (
         "id address peer nick keys rooms room_limit encoding reader unsent lagging positions "
@@ -453,7 +453,7 @@ FIELDS: dict[type, str] = {
     ),
     IrcSnapshot: "buffer skipping pending private registration batches",
     Registration: "capabilities negotiating nick user real introduced response framing",
-    About: "user real away",
+    About: "user real away bot",
     LinesSnapshot: (
         "buffer skipping pending telnet waiting hinted bare_lines greets secrets private"
     ),

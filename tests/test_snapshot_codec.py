@@ -108,6 +108,7 @@ from trio_chat.protocol.presence import (
     Introduce,
     LeaveRooms,
     SetAway,
+    SetBot,
     SetRealName,
     ShowPeople,
     ShowServer,
@@ -205,6 +206,7 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     LeaveRooms(),
     SetAway("lunch"),
     SetRealName("Mary"),
+    SetBot(parse_nick("Mary", 32), bot=True),
     ShowServer(),
     ShowPeople([parse_nick("jack", 32)], "#x", "j*"),
     DescribeRooms("#x"),
@@ -350,7 +352,7 @@ def with_irc() -> ChatSnapshot:
         *("idj", "::1", "[::1]:2", "jack"),
         encoding=encoding_of(frozenset({"server-time"})),
         reader=readers[1],
-        about=About("jd", "Jack D", "lunch"),
+        about=About("jd", "Jack D", "lunch", bot=True),
     )
     ann = ClientSnapshot(
         *("ida", "::1", "[::1]:3", "ann"),

@@ -22,6 +22,7 @@ from trio_chat.protocol.presence import (
     Introduce,
     LeaveRooms,
     SetAway,
+    SetBot,
     SetRealName,
     ShowPeople,
     ShowServer,
@@ -673,6 +674,7 @@ Command: TypeAlias = (
     | LeaveRooms
     | SetAway
     | SetRealName
+    | SetBot
     | ShowServer
     | ShowPeople
     | DescribeRooms

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class About:
     """A person's own words about itself: a user name, a real name, a reason for being away.
 
-    Each is empty if the person has not said it.
+    Each is empty if the person has not said it. `bot` means that a program speaks.
     """
 
     user: str = ""
     real: str = ""
     away: str = ""
+    bot: bool = False
 
 
 # Nicks that one connection may be told of.
@@ -70,6 +71,14 @@ class SetRealName:
     """Change one's real name."""
 
     text: str
+
+
+@define
+class SetBot:
+    """Say whether one is a program. The reply is a `PeopleShown` with who has this nick."""
+
+    name: Name
+    bot: bool
 
 
 @define

@@ -104,6 +104,7 @@ QueuedRecord: TypeAlias = (
     | presence.LeaveRooms
     | presence.SetAway
     | presence.SetRealName
+    | presence.SetBot
     | presence.ShowServer
     | presence.ShowPeople
     | presence.DescribeRooms

@@ -35,7 +35,7 @@ ANCILLARY_BYTES: Final = socket.CMSG_SPACE(PIECE_DESCRIPTORS * array.array("i").
 CUT: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
 # The version of the messages that go ahead of the state; each header has it. If the two processes
 # differ in it, nothing goes ahead, and the state has everything.
-AHEAD: Final = 8
+AHEAD: Final = 9
 # The first byte of each piece, because an empty packet looks like the end.
 MARK: Final = b"."
 

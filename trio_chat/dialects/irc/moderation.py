@@ -22,12 +22,20 @@ from trio_chat.dialects.irc.commands import (
     part,
     valid_nicks,
 )
-from trio_chat.dialects.irc.modes import ALWAYS, BAN, NETWORK, ROLE_MODES, SETTING_MODES
+from trio_chat.dialects.irc.modes import (
+    ALWAYS,
+    BAN,
+    BOT,
+    NETWORK,
+    ROLE_MODES,
+    SETTING_MODES,
+    USER_MODES,
+)
 from trio_chat.people.networks import TAG
 from trio_chat.protocol.commands import Command, Invite, Penalize, Target
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
 from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
-from trio_chat.protocol.presence import DescribeRooms, ShowPeople
+from trio_chat.protocol.presence import DescribeRooms, SetBot, ShowPeople
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +81,24 @@ def _invite(params: Params, context: Context) -> Parts:
 def _mode(params: Params, context: Context) -> Parts:
     target, *changes = params
     if not names.is_channel(target):
-        yield ShowPeople(valid_nicks([target], context)), params
+        found = valid_nicks([target], context)
+        is_bot = _is_bot("".join(changes[:1]))
+        asks = not found or is_bot is None
+        yield ShowPeople(found) if asks else SetBot(found[0], bool(is_bot)), params
     elif not changes or not changes[0].strip("+-"):
         yield part(lambda name: DescribeRooms(context.room(name)), target)
     else:
         yield from _changes(target, changes[0], changes[1:], context)
+
+
+def _is_bot(changes: str) -> bool | None:
+    """Return whether these modes make a client a bot; `None` if they do not say, or are wrong."""
+    if not set(changes) <= {*USER_MODES, *"+-"}:
+        return None
+    before, _, _ = changes.rpartition(BOT)
+    if BOT not in changes:
+        return None
+    return before.rfind("-") <= before.rfind("+")
 
 
 def _changes(channel: str, letters: str, rest: list[str], context: Context) -> Parts:

@@ -30,6 +30,10 @@ ALWAYS: Final = "n"
 BAN: Final = "b"
 ROLE_MODES: Final[Mapping[str, str]] = MappingProxyType({"o": "operator", "v": "voice"})
 _PREFIXES: Final = {"o": "@", "v": "+", "": ""}
+# The modes of people. Whoever shares no room with them does not see them, so all are invisible.
+INVISIBLE: Final = "i"
+BOT: Final = "B"
+USER_MODES: Final = BOT + INVISIBLE
 # A ban of a network has this host, with the tag behind it: nobody's host begins so.
 NETWORK: Final = "net:"
 

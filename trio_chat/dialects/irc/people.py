@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
 from trio_chat.dialects.irc.message import write
-from trio_chat.dialects.irc.modes import prefix_of
+from trio_chat.dialects.irc.modes import INVISIBLE, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # A user name begins with this if the server cannot check it.
 UNCHECKED: Final = "~"
-# The modes of each person: whoever shares no room with it does not see it (+i).
-USER_MODES: Final = "i"
 
 
 def write_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]:
@@ -62,10 +60,10 @@ def _user_mode(event: PeopleShown, asked: Asked) -> str:
         return asked.numeric("502", "You cannot see or change the modes of others")
     if unknown := set(changes) - set("+-") - set(USER_MODES):
         return asked.numeric("501", f"Unknown mode: {min(unknown)}")
+    modes = f"+{USER_MODES if event.people[0].about.bot else INVISIBLE}"
     if not changes:
-        return asked.numeric("221", f"+{USER_MODES}")
-    # Nobody's modes ever change, so the answer says what they are.
-    return write("MODE", asked.nick, f"+{USER_MODES}", source=asked.source)
+        return asked.numeric("221", modes)
+    return write("MODE", asked.nick, modes, source=asked.source)
 
 
 def _userhost(person: PersonShown, asked: Asked) -> str:
@@ -79,10 +77,10 @@ def _user(person: PersonShown) -> str:
 
 
 def _flags(person: PersonShown, room: str | None, asked: Asked) -> str:
-    """Return whether a person is away, and its prefix in the room that a line names."""
+    """Return whether a person is away, its prefix in the room of a line, and if it is a bot."""
     name = _room_of(person, room)
     prefix = prefix_of(asked.directory, name, person.person) if name else ""
-    return f"{'G' if person.about.away else 'H'}{prefix}"
+    return f"{'G' if person.about.away else 'H'}{prefix}{'B' if person.about.bot else ''}"
 
 
 # --- WHO ------------------------------------------------------------------------------------------
@@ -171,6 +169,8 @@ def _about(person: PersonShown, asked: Asked) -> Iterable[str]:
     for rooms in wrapped(shown):
         yield asked.numeric("319", nick, rooms)
     yield asked.numeric("312", nick, server, "trio_chat")
+    if person.about.bot:
+        yield asked.numeric("335", nick, "is a bot")
     if person.about.away:
         yield asked.numeric("301", nick, person.about.away)
     if person.account:

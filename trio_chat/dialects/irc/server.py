@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.moderation import MOST_CHANGES
-from trio_chat.dialects.irc.modes import ALWAYS, BAN, SETTING_MODES
+from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
 from trio_chat.dialects.irc.names import ROOM_SIGNS
 from trio_chat.dialects.irc.past import MARKS
-from trio_chat.dialects.irc.people import USER_MODES
 from trio_chat.protocol.past import MOST_MESSAGES
 from trio_chat.protocol.presence import MOST_WATCHED
 
@@ -34,6 +33,7 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
     targets = f"PRIVMSG:{MOST_TARGETS},NOTICE:{MOST_TARGETS},WHOIS:{MOST_TARGETS}"
     return [
         f"AWAYLEN={limits.topic_chars}",
+        f"BOT={BOT}",
         "CASEMAPPING=ascii",
         f"CHANLIMIT={ROOM_SIGNS}:{limits.rooms}",
         f"CHANMODES={BAN},,,{ROOM_MODES}",

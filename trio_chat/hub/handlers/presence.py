@@ -68,6 +68,7 @@ class Presence:
             presence.Introduce: self._introduce,
             presence.SetAway: self._set_away,
             presence.SetRealName: self._set_real_name,
+            presence.SetBot: self._set_bot,
             presence.ShowServer: self._show_server,
             presence.ShowPeople: self._show_people,
             presence.DescribeRooms: self._describe_rooms,
@@ -120,6 +121,13 @@ class Presence:
     def _set_real_name(self, session: Session, record: presence.SetRealName) -> None:
         self._check_about(session.user, record.text)
         self._change(session, "real", _changed(session.user, real=record.text))
+
+    def _set_bot(self, session: Session, record: presence.SetBot) -> None:
+        user = session.user
+        meant = self._state.nicks.get(record.name.casefolded)
+        if meant is not None and meant.person == user.person:
+            user.about = evolve(user.about, bot=record.bot)
+        self._show_people(session, presence.ShowPeople([record.name]))
 
     def _change(
         self, session: Session, what: Literal["away", "real"], about: presence.About
@@ -240,8 +248,8 @@ def _shown(room: Room) -> presence.RoomShown:
 
 def _changed(user: User, *, away: str | None = None, real: str | None = None) -> presence.About:
     about = user.about
-    return presence.About(
-        about.user,
-        about.real if real is None else real,
-        about.away if away is None else away,
+    return evolve(
+        about,
+        real=about.real if real is None else real,
+        away=about.away if away is None else away,
     )
