@@ -22,9 +22,11 @@ from trio_chat.dialects import echo
 from trio_chat.hub import expiry
 from trio_chat.hub.handlers import ruling
 from trio_chat.protocol.names import SERVER
+from trio_chat.roomlog.peers import Answers
 from trio_chat.roomlog.redis.arrivals import Parcel
 from trio_chat.roomlog.redis.keys import KEY
 from trio_chat.roomlog.redis.node import Node
+from trio_chat.roomlog.redis.post import Post
 from trio_chat.server import opening
 from trio_chat.testing import LineClient, line_client
 
@@ -394,6 +396,20 @@ async def test_rules_of_the_whole_server_count_on_all_nodes(redis, people):
             await again.send("/login bob", PASSWORD)
             await hear(again, "banned from this server for ever: spam")
             assert rules(c, SERVER) == rules(a, SERVER)
+
+
+async def test_an_operator_of_the_server_tells_everyone_on_all_nodes(redis, people):
+    async with (
+        chats(redis, "a", "b", operators=("ann",)) as [a, b],
+        inside(a, "ann") as ann,
+        line_client(b, nick="jim") as jim,
+    ):
+        await ann.send("/announce tea at five")
+        await hear(ann, "> tea at five", "> you have told 2 clients")
+        await hear(jim, "> tea at five")
+        with mock.patch.object(Post, "ask", return_value=Answers({}, ("b",))):
+            await ann.send("/announce tea")
+            await hear(ann, "> you have told 1 client", "> no answer from b")
 
 
 # --- people of a site -----------------------------------------------------------------------------

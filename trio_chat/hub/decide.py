@@ -131,7 +131,7 @@ class Decide:
             **Modes(collect, moderation, targets, ruling).handlers,
             **removals.handlers,
             **Reports(state, collect, authorize, targets, ruling, log).handlers,
-            **Announcing(collect, authorize).handlers,
+            **Announcing(collect, authorize, log).handlers,
             **Pins(collect, ruling, log).handlers,
             **Holding(state, collect, ruling, log).handlers,
             **Checks(state, collect, ruling, targets, log).handlers,

@@ -14,6 +14,7 @@ from trio_chat.hub.embedder import UserInfo
 from trio_chat.hub.inbox import Announce, EndOrphan, FindClient, Kick, ListUsers, TellClient
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.text import clean_text, is_blank
+from trio_chat.roomlog.peers import missing
 
 if TYPE_CHECKING:
     from trio_chat.config.settings import Settings
@@ -54,11 +55,7 @@ class Outcome(Generic[T]):
     @property
     def missing(self) -> str:
         """Say in words what is missing; nothing if all have answered."""
-        if self.problem:
-            return f"the other nodes were not asked: {self.problem}"
-        if self.silent:
-            return f"no answer from {', '.join(self.silent)}"
-        return ""
+        return missing(self.silent, self.problem)
 
 
 @frozen
@@ -117,8 +114,7 @@ class WholeChat:
         if others is None:
             return Outcome(told)
         answers = await others.ask({"do": "announce", "text": text}, node=node)
-        told += sum(value for value in _values(answers) if isinstance(value, int))
-        return Outcome(told, answers.silent, answers.problem)
+        return Outcome(told + answers.total, answers.silent, answers.problem)
 
     async def users(self, limit: int, node: str) -> Outcome[Listed]:
         """Return at most `limit` users of the whole chat."""

@@ -62,6 +62,23 @@ class Answers:
     silent: tuple[str, ...] = ()
     problem: str = ""
 
+    @property
+    def total(self) -> int:
+        """The sum of the numbers among the values."""
+        return sum(v for values in self.values.values() for v in values if isinstance(v, int))
+
+    @property
+    def missing(self) -> str:
+        """Say in words what is missing; nothing if all have answered."""
+        return missing(self.silent, self.problem)
+
+
+def missing(silent: Sequence[str], problem: str) -> str:
+    """Say in words which nodes have not answered, or why none was asked; see `Answers`."""
+    if problem:
+        return f"the other nodes were not asked: {problem}"
+    return f"no answer from {', '.join(silent)}" if silent else ""
+
 
 class Peers(Protocol):
     """The other processes that share the log, and this one's name among them."""
