@@ -83,6 +83,22 @@ async def until_aside(keys: Keys) -> None:
         await trio.sleep(0.02)  # before it looks again
 
 
+async def test_a_removal_moves_only_what_may_be_beside_it(keys, redis):
+    async with one_log(redis, Retention(1000, 100)) as log:
+        for _ in range(300):
+            await log.append(said("x" * 80))
+        await log.append(said(SECRET))
+        for _ in range(300):
+            await log.append(said("x" * 80))
+        for run in ((301, 301), (295, 305), (250, 350)):
+            await remove(log, run, own=True)
+            assert await keys.holding(SECRET) == []
+            width = run[1] - run[0] + 1
+            assert width < await keys.ask("ZCARD", "x:#a") < width + 4 * 50
+        await remove(log, (301, 301), own=True)
+        assert await keys.ask("ZCARD", "x:#a") < 101 + 4 * 50
+
+
 async def test_a_text_whose_time_is_over_is_gone_for_good(keys, redis):
     async with one_log(redis, Retention(1000, 100)) as log:
         await log.append(said(SECRET, "two"))

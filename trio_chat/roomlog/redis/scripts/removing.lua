@@ -18,33 +18,53 @@ local function split(whole, mark)
   return parts
 end
 
--- Moves a batch of a stream, perhaps with another blob. Returns whether it was in the stream until now.
+-- Moves a batch out of the stream, perhaps with another blob.
 local function move(room, batch)
   local top = top_of(batch)
-  local was_there = call('XDEL', P..':e:'..room, batch[1]) == 1
+  call('XDEL', P..':e:'..room, batch[1])
   call('ZREMRANGEBYSCORE', P..':x:'..room, top, top)
   call('ZADD', P..':x:'..room, top, cmsgpack.pack(batch))
-  return was_there
 end
 
--- Moves the batches that may be in one node of the stream with the one that ended at `top`.
-local function move_neighbours(room, top)
-  local key = P..':e:'..room
-  for _, command in ipairs({'XREVRANGE', 'XRANGE'}) do
-    local bytes, last = 0, command == 'XRANGE' and '+' or '-'
-    for _, batch in ipairs(call(command, key, top, last, 'COUNT', NODE_ENTRIES)) do
-      for _, part in ipairs(batch[2]) do bytes = bytes + #part end
-      if bytes > NODE_BYTES then break end
-      move(room, batch)
+-- Adds the batches of the stream to `found` that may be in one node with the batch that ends at `top`: those that
+-- `command` gives from there to `last`. Returns the last position of the last one.
+local function add_neighbours(room, command, top, last, found)
+  local from, reached, bytes, count = text(top), top, 0, 0
+  while count < NODE_ENTRIES do
+    local some = call(command, P..':e:'..room, from, last, 'COUNT', 25)
+    for _, batch in ipairs(some) do
+      local here = top_of(batch)
+      if here ~= top then
+        for _, part in ipairs(batch[2]) do bytes = bytes + #part end
+        if bytes > NODE_BYTES then return reached end
+        found[text(here)], reached = found[text(here)] or batch, here
+      end
     end
+    if #some < 25 then break end
+    from, count = '('..some[#some][1], count + #some
   end
+  return reached
+end
+
+-- Moves changed batches, by their last positions, and their neighbours. `groups` has the first and the last one of
+-- each row of them in the stream.
+local function move_all(room, changed, groups)
+  local reached = 0
+  for k, group in ipairs(groups) do
+    local after = groups[k + 1] and text(groups[k + 1].first - 1) or '+'
+    add_neighbours(room, 'XREVRANGE', group.first, text(reached + 1), changed)
+    reached = add_neighbours(room, 'XRANGE', group.last, after, changed)
+  end
+  for _, batch in pairs(changed) do move(room, batch) end
 end
 
 -- Replaces texts in runs of positions. `new` gets a position and its text, and returns another text or nil. Returns
 -- how many bytes the history has grown.
 local function change_texts(room, runs, new)
-  local grown, moved = 0, {}
+  local grown, changed, groups = 0, {}, {}
   local function change(batch, first, run)
+    local top = top_of(batch)
+    batch = changed[text(top)] or batch
     local fields = fields_of(batch)
     if string.sub(fields.d, 1, 2) == 'R\0' then return end    -- the texts of actions stay
     local parts = split(fields.d, '\0')
@@ -61,12 +81,19 @@ local function change_texts(room, runs, new)
     for k = 1, #batch[2], 2 do
       if batch[2][k] == 'd' then batch[2][k + 1] = blob end
     end
-    if move(room, batch) then moved[#moved + 1] = text(top_of(batch)) end
+    local is_new = not changed[text(top)] and call('ZCOUNT', P..':x:'..room, top, top) == 0
+    changed[text(top)] = batch
+    local group = groups[#groups]
+    if is_new and group and group.last == first - 1 then
+      group.last = top
+    elseif is_new then
+      groups[#groups + 1] = { first = top, last = top }
+    end
   end
   for _, run in ipairs(runs) do
     local least = run[1]
     while least <= run[2] do
-      local found = batches(room, text(least), '+', 64)
+      local found = batches(room, text(least), '+', math.min(run[2] - least + 1, 64))
       if #found == 0 then break end
       for _, batch in ipairs(found) do
         least = top_of(batch) + 1
@@ -76,7 +103,7 @@ local function change_texts(room, runs, new)
       end
     end
   end
-  for _, top in ipairs(moved) do move_neighbours(room, top) end
+  move_all(room, changed, groups)
   return grown
 end
 
