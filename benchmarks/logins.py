@@ -16,7 +16,8 @@ from time import perf_counter
 import trio
 
 from trio_chat.errors import Refused
-from trio_chat.people.accounts import People, open_people
+from trio_chat.people.accounts import People
+from trio_chat.people.opening import open_people
 from trio_chat.protocol.names import parse_nick
 
 JOHN = parse_nick("john", 32)

@@ -14,6 +14,7 @@ import pytest
 from authority import Authority
 from engine import ALWAYS, Engine, running
 from loopback import Links, watch_links
+from people import KeptInFile, KeptOnRedis
 from processes import Daemon, Ran, Talker, environment
 from served import Serve, Served
 from snapshots import Gate, Next, continued, successor
@@ -180,6 +181,14 @@ def redis(engine: Engine) -> Engine:
     """The same, without the keys of earlier tests."""
     engine.ask("FLUSHALL")
     return engine
+
+
+@pytest.fixture(params=["file", "redis"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> KeptInFile | KeptOnRedis:
+    """Both forms in which accounts are kept, one after the other."""
+    if request.param == "redis":
+        return KeptOnRedis(request.getfixturevalue("redis"))
+    return KeptInFile(tmp_path)
 
 
 @pytest.fixture

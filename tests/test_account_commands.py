@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from engine import Engine
 from people import PASSWORD, people_in
 from processes import Daemon, Run, Start, Talk, Talker
 
@@ -158,7 +159,7 @@ def test_a_daemon_without_accounts_says_so(run: Run, start: Start, runtime: Path
     ran = run("account", "add", "john")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "trio-chat: this daemon keeps no accounts: they need a store in a file, "
+        "trio-chat: this daemon keeps no accounts: they need a store in a file or on Redis, "
         "accounts = true, and no jwt_key\n"
     )
 
@@ -200,7 +201,7 @@ def test_an_older_daemon_is_named(run: Run, tmp_path: Path) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
         f"trio-chat: the daemon at {path} knows no accounts: its version is older, "
-        f"or it has workers\n"
+        f"or it has workers; then name their store with --store\n"
     )
 
 
@@ -224,6 +225,21 @@ def test_without_a_daemon_the_file_is_opened(
     assert run("account", "delete", "jill", *named).out == "the account jill is deleted\n"
     monkeypatch.delenv("TRIO_CHAT_STORE")
     recovers(device(talk, start(*named)), "john", code)
+
+
+def test_with_a_store_on_redis_the_command_needs_no_daemon_and_disturbs_none(
+    run: Run, start: Start, talk: Talk, runtime: Path, redis: Engine
+) -> None:
+    named = ("--store", f"redis://127.0.0.1:{redis.port}/0")
+    ran = run("account", "add", "john", *named)
+    code = code_in(
+        ran.out, "john has an account; this code counts once, for 7 days, with /recover john:"
+    )
+    john = device(talk, start(*named))
+    recovers(john, "john", code)
+    assert json.loads(run("account", "list", "--json").out)["nick"] == "john"
+    assert run("account", "delete", "john", *named).out == "the account john is deleted\n"
+    hears_last(john, "> you are logged out: I will call you anonymous")
 
 
 def test_the_file_of_a_daemon_is_left_to_it(
@@ -256,7 +272,7 @@ def test_a_daemon_by_its_control_socket_has_to_run(run: Run, runtime: Path, tmp_
         (["reset", "jack"], 1, "there is no account jack"),
         (["export", ""], 1, "a nick may not be empty"),
         (["list", "--store", "memory"], 2, "a store in memory cannot be read from outside"),
-        (["list", "--store", "redis://a:1/0"], 2, "is no file"),
+        (["list", "--store", "redis://127.0.0.1:1/0"], 2, "cannot use Redis at 127.0.0.1:1"),
         (["list", "--store", "sqlite:none.db"], 2, "start the daemon once, which makes it"),
         ([], 2, "say what to do with accounts"),
         (["add"], 2, "NAME"),

@@ -15,8 +15,8 @@ from trio_chat.roomlog.sqlite.file import open_store
 
 
 @pytest.fixture
-async def people(tmp_path, mock_clock):
-    async with people_in(tmp_path / "8888.people.db") as people:
+async def people(kept, mock_clock):
+    async with kept.open() as people:
         yield people
 
 

@@ -49,8 +49,8 @@ def on_disk(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in (path, *beside(path)) if file.exists())
 
 
-async def test_messages_wait_in_order_until_somebody_has_got_them(path: Path) -> None:
-    async with people_in(path) as people:
+async def test_messages_wait_in_order_until_somebody_has_got_them(kept) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         first = await people.mail.leave(jack, john, SECRET)
         assert (first.sender_nick, first.receiver_nick, first.text) == ("jack", "john", SECRET)
@@ -59,16 +59,16 @@ async def test_messages_wait_in_order_until_somebody_has_got_them(path: Path) ->
         assert people.mail.waits_for(john)
         assert not people.mail.waits_for(jack)
         assert await delivered(people, john, shown=False) == [SECRET, "and more"]
-    async with people_in(path) as people:  # as after a crash
+    async with kept.open() as people:  # as after a crash
         assert people.mail.waits_for(john)
         assert await delivered(people, john) == [SECRET, "and more"]
         assert await delivered(people, john) == []
         assert not people.mail.waits_for(john)
-        assert SECRET.encode() not in on_disk(path)
+        assert SECRET.encode() not in kept.content()
 
 
-async def test_a_name_that_only_looks_like_the_accounts_gets_nothing(path: Path) -> None:
-    async with people_in(path) as people:
+async def test_a_name_that_only_looks_like_the_accounts_gets_nothing(kept) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         with refused("no_such_nick"):
             await people.mail.leave(jack, john, "hi", casefolded="j\u043ehn")
@@ -77,8 +77,8 @@ async def test_a_name_that_only_looks_like_the_accounts_gets_nothing(path: Path)
         assert not people.mail.waits_for(john)
 
 
-async def test_what_waits_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with people_in(path) as people:
+async def test_what_waits_is_bounded(kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         mary = await account(people, "mary")
         monkeypatch.setattr(mails, "MOST_OF_SENDER", 3)
@@ -100,10 +100,8 @@ async def test_what_waits_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch
         await people.mail.leave(jack, mary, "hi")
 
 
-async def test_a_message_is_forgotten_after_its_time(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with people_in(path) as people:
+async def test_a_message_is_forgotten_after_its_time(kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         await people.mail.leave(jack, john, SECRET)
         later = time.time() + mails.KEPT_SECONDS + 1
@@ -113,23 +111,23 @@ async def test_a_message_is_forgotten_after_its_time(
         await people.mail.leave(jack, john, SECRET)
     with monkeypatch.context() as patch:
         patch.setattr(mails.time, "time", lambda: later)
-        async with people_in(path) as people:
+        async with kept.open() as people:
             assert not people.mail.waits_for(john)
-            assert SECRET.encode() not in on_disk(path)
+            assert SECRET.encode() not in kept.content()
 
 
 @pytest.mark.parametrize("deleted", [JOHN, JACK], ids=["receiver", "sender"])
-async def test_a_message_goes_with_either_account(path: Path, deleted) -> None:
-    async with people_in(path) as people:
+async def test_a_message_goes_with_either_account(kept, deleted) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         await people.mail.leave(jack, john, SECRET)
         await people.administration.delete(deleted)
-        assert SECRET.encode() not in on_disk(path)
+        assert SECRET.encode() not in kept.content()
         assert await delivered(people, john) == []
 
 
-async def test_both_see_it_in_what_is_kept_of_them(path: Path) -> None:
-    async with people_in(path) as people:
+async def test_both_see_it_in_what_is_kept_of_them(kept) -> None:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         mary = await account(people, "mary")
         await people.mail.leave(jack, john, SECRET)
@@ -140,9 +138,9 @@ async def test_both_see_it_in_what_is_kept_of_them(path: Path) -> None:
         assert SECRET not in repr(await people.export(john))
 
 
-async def test_a_delivery_ends_before_the_file_is_released(path: Path) -> None:
+async def test_a_delivery_ends_before_the_file_is_released(kept) -> None:
     """Another process would deliver the same messages again."""
-    async with people_in(path) as people, trio.open_nursery() as nursery:
+    async with kept.open() as people, trio.open_nursery() as nursery:
         john, jack = await account(people, "john"), await account(people, "jack")
         await people.mail.leave(jack, john, SECRET)
         began, goes_on, paused = trio.Event(), trio.Event(), trio.Event()
@@ -163,16 +161,16 @@ async def test_a_delivery_ends_before_the_file_is_released(path: Path) -> None:
         assert not paused.is_set()
         goes_on.set()
         await paused.wait()
-        assert SECRET.encode() not in on_disk(path)
+        assert SECRET.encode() not in kept.content()
         people.resume()
         await people.mail.leave(jack, john, "more")
         assert await delivered(people, john) == ["more"]
 
 
 async def test_a_message_waits_on_if_it_cannot_be_removed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with people_in(path) as people:
+    async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         await people.mail.leave(jack, john, SECRET)
 

@@ -33,6 +33,7 @@ class FakePeople:
     accounts: dict[str, Identity] = field(factory=dict)
     ignored: dict[str, dict[str, str]] = field(factory=dict)
     mail: NoMail = field(factory=NoMail)
+    news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 
     def add(self, nick: str) -> None:

@@ -20,7 +20,7 @@ from trio_chat.config.contradictions import contradictions
 from trio_chat.config.endpoints import UNIX_ADDRESS, Endpoint, instance_of, places
 from trio_chat.config.greeting import a_greeting
 from trio_chat.config.node import a_node
-from trio_chat.config.store_url import SQLITE, a_store, without_password
+from trio_chat.config.store_url import SQLITE, a_store, is_store_url, without_password
 from trio_chat.config.validators import (
     a_bool,
     a_claim,
@@ -303,8 +303,8 @@ class Settings:
         metadata=about(
             "Rooms and messages",
             "Whether people may have accounts: nicks of their own, with passwords.",
-            "They may, if the store is a file: accounts are in a second file beside it "
-            "(PORT.people.db). A store in memory or on Redis keeps no accounts.",
+            "They may, if the store is a file or on Redis. Accounts of a file are in a second one "
+            "beside it (PORT.people.db). A store in memory keeps no accounts.",
             AT_A_RESTART,
         ),
     )
@@ -758,7 +758,8 @@ class Settings:
     @property
     def keeps_accounts(self) -> bool:
         """Whether people may have accounts."""
-        return self.accounts and not self.jwt_key and self.store.startswith(SQLITE)
+        is_kept = self.store.startswith(SQLITE) or is_store_url(self.store)
+        return self.accounts and not self.jwt_key and is_kept
 
     @property
     def instance(self) -> str:

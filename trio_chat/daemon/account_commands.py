@@ -1,14 +1,14 @@
-"""The commands `trio-chat account …`: they ask the daemon, or open the file if none is running.
+"""The commands `trio-chat account …`: they ask the daemon, or open the store if none is running.
 
 They raise `ControlError` if it is not done, `SettingsError` for a mistake of the caller, and
-`StoreError` if the file cannot be used.
+`StoreError` if the store cannot be used.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,6 +19,8 @@ from attrs import frozen
 
 from trio_chat.config import sources
 from trio_chat.config.settings import Settings
+from trio_chat.config.store_access import SETTING as PASSWORD_FILE
+from trio_chat.config.store_url import SQLITE, is_store_url, parse_store_url, without_password
 from trio_chat.daemon.accounts import ADD, DELETE, EXPORT, LIST, RESET, manage
 from trio_chat.daemon.commands import (
     DAEMON_OPTIONS,
@@ -35,6 +37,7 @@ from trio_chat.daemon.output import show, table, time_of
 from trio_chat.daemon.store_commands import store_of
 from trio_chat.daemon.target import find_target
 from trio_chat.errors import ControlError, Refused
+from trio_chat.people.accounts import People
 from trio_chat.people.administration import RESET_SECONDS
 from trio_chat.people.offline import open_offline
 from trio_chat.stores.places import file_of
@@ -53,7 +56,7 @@ Found: TypeAlias = "tuple[Response, list[Response]]"
 
 @frozen
 class Place:
-    """The place of the accounts: a daemon, or a file."""
+    """The place of the accounts: a daemon, or a store."""
 
     control: str | None
     port: str | None
@@ -61,17 +64,17 @@ class Place:
     store: str | None
 
     def ask(self, do: str, name: str = "") -> Found:
-        """Have this done by the daemon, or with the file if none is running.
+        """Have this done by the daemon, or with its store if none is running.
 
         Return the answer and its rows. `control` means a daemon that runs, and `store` by itself
-        means the file.
+        means the store.
         """
         if self.control is not None:
             return self._ask_daemon(do, name)
         if self.store is None:
             with suppress(NoDaemonError):
                 return self._ask_daemon(do, name)
-        return self._ask_file(do, name)
+        return self._ask_store(do, name)
 
     def _ask_daemon(self, do: str, name: str) -> Found:
         target = find_target(self.control, self.port, self.file, os.environ)
@@ -80,18 +83,18 @@ class Place:
             if str(answer.get("error")).startswith(UNKNOWN):
                 raise ControlError(
                     f"the daemon {target.name} knows no accounts: its version is older, or it has "
-                    f"workers"
+                    f"workers; then name their store with --store"
                 )
             rows = int(number(granted(answer).get("accounts")))
             return answer, list(asking.rows(rows))
 
-    def _ask_file(self, do: str, name: str) -> Found:
-        path = file_of(self.store or store_of(self.port, self.file))
-        said = sources.some(["nick_chars"], {}, os.environ, self.file)
+    def _ask_store(self, do: str, name: str) -> Found:
+        store = self.store or store_of(self.port, self.file)
+        said = sources.some(["nick_chars", PASSWORD_FILE], {}, os.environ, self.file)
         nick_chars = int(said.get("nick_chars", Settings().nick_chars))
 
         async def main() -> Found:
-            async with open_offline(path) as people:
+            async with _opened(store, said.get(PASSWORD_FILE, "")) as people:
                 listing = await manage(people.administration, do, name, nick_chars)
                 return listing.answer, list(listing.rows)
 
@@ -100,10 +103,20 @@ class Place:
         except Refused as refusal:
             raise ControlError(str(refusal)) from None
         if self.store is None:
-            click.echo(
-                f"trio-chat: no daemon is running, so this is in {escaped(str(path))}", err=True
-            )
+            place = without_password(store).removeprefix(SQLITE)
+            click.echo(f"trio-chat: no daemon is running, so this is in {escaped(place)}", err=True)
         return found
+
+
+def _opened(store: str, password_file: str) -> AbstractAsyncContextManager[People]:
+    """Open the accounts of a store, which no daemon has to run for."""
+    if not is_store_url(store):
+        return open_offline(file_of(store))
+    from trio_chat.people.redis.opening import open_redis_people  # noqa: PLC0415 - needs an extra
+
+    password_file = "" if parse_store_url(store).password else password_file
+    settings = Settings(store=store, store_password_file=password_file)
+    return open_redis_people(settings, patience=0)
 
 
 def of_a_place(command: Command) -> Command:
@@ -126,7 +139,7 @@ def of_a_place(command: Command) -> Command:
 
 
 store_option = click.option(
-    "--store", metavar="sqlite:PATH", help="Open the accounts beside these rooms, without a daemon."
+    "--store", metavar="STORE", help="Open the accounts of this store, without a daemon."
 )
 name_argument = click.argument("name")
 
@@ -136,7 +149,7 @@ name_argument = click.argument("name")
 def account(ctx: click.Context) -> None:
     """Add, reset, delete, export and list the accounts of a daemon.
 
-    The running daemon does it. Without one, the command opens the file that the daemon would use.
+    The running daemon does it. Without one, the command opens the store that the daemon would use.
     """
     if ctx.invoked_subcommand is None:
         raise click.UsageError(f"say what to do with accounts: see {ctx.command_path} --help")

@@ -159,8 +159,8 @@ class Operations:
         self._check_ours()
         if (accounts := self.chat.accounts) is None:
             raise ControlError(
-                "this daemon keeps no accounts: they need a store in a file, accounts = true, and "
-                "no jwt_key"
+                "this daemon keeps no accounts: they need a store in a file or on Redis, "
+                "accounts = true, and no jwt_key"
             )
         listing = await manage(accounts, do, name, self.chat.settings.nick_chars)
         if do == DELETE:

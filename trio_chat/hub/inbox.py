@@ -250,6 +250,15 @@ class LogOutAll(Request[None]):
         self.asker = asker
 
 
+class MailCame(HubEvent):
+    """Another node keeps a message for an account that may have devices here."""
+
+    __slots__ = ("account",)
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+
+
 class DeliverMail(Request[bool]):
     """Messages that waited for an account; the answer is whether one of its devices got them."""
 

@@ -3,9 +3,9 @@
 `accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
 `hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
 knows whose a nick is. `mail` has the private messages that wait, and `reports` those to moderators.
-`administration` is what an operator may do. `store` keeps all of it in a file, whose tables are in
-`schema` and whose queries are in `rows`. `offline` opens the file for the operator while no daemon
-runs.
+`administration` is what an operator may do. `keeping` is the interface of a store, with the queries
+in `rows` and the tables in `schema`. `store` is a file, and `redis` is for several nodes. `offline`
+opens the file for the operator while no daemon runs.
 
 Nothing here knows of connections, rooms or commands.
 """

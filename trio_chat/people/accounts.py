@@ -5,13 +5,12 @@ Passwords are hashed with argon2id, and never kept. Tokens and codes are kept as
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from hmac import compare_digest
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -19,26 +18,19 @@ from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.people import Device, Kept, LoggedIn, rows
 from trio_chat.people.administration import Administration, new_account
 from trio_chat.people.hasher import Hasher
-from trio_chat.people.mail import Mail, receivers
+from trio_chat.people.keeping import Keeping
+from trio_chat.people.mail import Mail
 from trio_chat.people.names import Names
 from trio_chat.people.networks import Tags, network_of
 from trio_chat.people.passwords import check_new, prepare
 from trio_chat.people.reports import Reports
 from trio_chat.people.rows import Account, Known
-from trio_chat.people.store import PeopleStore, open_people_store
 from trio_chat.people.throttle import Throttle
 from trio_chat.people.tokens import code_digest, new_code, new_token, token_digest
 from trio_chat.protocol.names import Name
 
-
-@contextlib.asynccontextmanager
-async def open_people(path: Path, *, handed_over: bool = False) -> AsyncGenerator[People, None]:
-    """Keep accounts in a file for the length of a block; see `open_people_store`.
-
-    Raises `StoreError` if the file cannot be used.
-    """
-    async with open_people_store(path, handed_over=handed_over) as store:
-        yield People(store, await store.run(rows.known), await store.run(receivers, scrubs=True))
+if TYPE_CHECKING:
+    from trio_chat.people.redis.news import News
 
 
 @frozen
@@ -51,22 +43,24 @@ class _Proved:
 
 
 class People:
-    """The accounts of a chat, made by `open_people`.
+    """The accounts of a chat, made by `open_people`, or by `open_redis_people` for several nodes.
 
     `address` is that of the client who asks. `device` is the label of a device that is to stay
     logged in, such as "page"; without one, there is no token. All methods that wait raise
-    `Refused`, and `StoreError` if the file cannot be read or written.
+    `Refused`, and `StoreError` if the store cannot be read or written. With several nodes, `news`
+    has what others change.
     """
 
-    def __init__(self, store: PeopleStore, known: Known, mailed: Collection[str]) -> None:
+    def __init__(self, store: Keeping, known: Known, mailed: Collection[str]) -> None:
         """`mailed` are the accounts that messages wait for."""
         self._store = store
+        self.news: News | None = None
         self._marks = known.marks
         self.tags = Tags(known.marks)
-        self._names = Names(known.keys, known.deleted, known.marks)
+        self.names = Names(known.keys, known.deleted, known.marks)
         self._hasher = Hasher()
         self._throttle = Throttle()
-        self.administration = Administration(store, self._names, known.marks)
+        self.administration = Administration(store, self.names, known.marks)
         self.mail = Mail(store, mailed)
         self.reports = Reports(store)
 
@@ -75,11 +69,11 @@ class People:
 
         The id is empty if that account was deleted. This does not wait.
         """
-        return self._names.holder(keys)
+        return self.names.holder(keys)
 
     def has(self, account: str) -> bool:
         """Whether there is an account with this id. This does not wait."""
-        return self._names.has(account)
+        return self.names.has(account)
 
     # --- to prove who one is ----------------------------------------------------------------------
 
@@ -88,7 +82,7 @@ class People:
     ) -> LoggedIn:
         """Make an account for a nick that its client has. The result has the recovery code."""
         chosen = check_new(password, name)
-        self._names.check_free(name)
+        self.names.check_free(name)
         network = network_of(address)
         with self._hasher.place(known=False):
             self._throttle.register(network)
@@ -102,7 +96,7 @@ class People:
             except (Refused, StoreError):
                 self._throttle.take_back_registration(network)
                 raise
-        self._names.add(made.identity)
+        self.names.add(made.identity)
         return made
 
     async def log_in(
@@ -244,16 +238,16 @@ class People:
     # --- handing over -----------------------------------------------------------------------------
 
     async def check(self) -> None:
-        """Check that the file is where it was, and can be opened. Raises `StoreError`."""
+        """Check that a successor could use the store now. Raises `StoreError`."""
         await self._store.check()
 
     async def pause(self) -> None:
-        """Let go of the file, so that a successor can use it. All calls wait until `resume`."""
-        await self.mail.pause()  # first: a delivery that has begun needs the file
+        """Let go of the store, so that a successor can use it. All calls wait until `resume`."""
+        await self.mail.pause()  # first: a delivery that has begun needs the store
         await self._store.pause()
 
     def resume(self) -> None:
-        """Go on with the file, if `pause` has let go of it."""
+        """Go on with the store, if `pause` has let go of it."""
         self._store.resume()
         self.mail.resume()
 

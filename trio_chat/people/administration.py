@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import sqlite3
 
     from trio_chat.people import Kept, Summary
+    from trio_chat.people.keeping import Keeping
     from trio_chat.people.marks import Marks
     from trio_chat.people.names import Names
     from trio_chat.people.rows import Account
-    from trio_chat.people.store import PeopleStore
     from trio_chat.protocol.names import Name
 
 ID_BYTES: Final = 12
@@ -43,7 +43,7 @@ def new_account(connection: sqlite3.Connection, name: Name) -> Account:
 class Administration:
     """The operator's ways to manage accounts. All methods raise `Refused` and `StoreError`."""
 
-    def __init__(self, store: PeopleStore, names: Names, marks: Marks) -> None:
+    def __init__(self, store: Keeping, names: Names, marks: Marks) -> None:
         self._store = store
         self._names = names
         self._marks = marks

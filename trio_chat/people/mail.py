@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from trio_chat.people.store import PeopleStore
+    from trio_chat.people.keeping import Keeping
 
 # The most that waits for one account: messages, and bytes of their texts.
 MOST_MESSAGES: Final = 100
@@ -43,16 +43,20 @@ class Mail:
     All methods that wait raise `StoreError`.
     """
 
-    def __init__(self, store: PeopleStore, receivers: Iterable[str]) -> None:
+    def __init__(self, store: Keeping, receivers: Iterable[str]) -> None:
         self._store = store
         self._receivers = set(receivers)
-        # Its holder delivers. While the file is released, the mail itself holds it.
+        # Its holder delivers. While the store is released, the mail itself holds it.
         self._turn = trio.CapacityLimiter(1)
         self._paused = False
 
     def waits_for(self, receiver: str) -> bool:
         """Whether messages may wait for an account. This does not wait."""
         return receiver in self._receivers
+
+    def expect(self, receiver: str) -> None:
+        """Note that another node keeps a message for an account."""
+        self._receivers.add(receiver)
 
     async def leave(self, sender: str, receiver: str, text: str, casefolded: str = "") -> Waiting:
         """Keep a message for an account, whose name is `casefolded` if that is given.

@@ -63,6 +63,18 @@ class Names:
         self._keys.update(dict.fromkeys(account.name.keys, account.id))
         self._ids.add(account.id)
 
+    def put(self, key: str, account: str | None) -> None:
+        """Note whose a key is, or that it is nobody's any more, as another node has decided."""
+        before = self._keys.pop(key, NOBODY) if account is None else NOBODY
+        self._ids.discard(before)
+        if account is not None:
+            self._keys[key] = account
+            self._ids.add(account)
+
+    def reserve(self, mark: bytes, *, is_so: bool) -> None:
+        """Note whether a mark is that of a deleted name's key, as another node has decided."""
+        (self._deleted.add if is_so else self._deleted.discard)(mark)
+
     def delete(self, keys: Iterable[str]) -> None:
         """Note that an account is deleted: its keys stay taken."""
         for key in keys:

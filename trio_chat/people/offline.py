@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import StoreError
-from trio_chat.people.accounts import open_people
+from trio_chat.people.opening import open_people
 from trio_chat.people.store import people_path
 from trio_chat.roomlog.sqlite.lock import real, take_lock
 

@@ -16,7 +16,7 @@ from trio_chat.errors import Code, Refused
 if TYPE_CHECKING:
     import sqlite3
 
-    from trio_chat.people.store import PeopleStore
+    from trio_chat.people.keeping import Keeping
 
 # Open reports: of one person, of one room and of all rooms. So nobody fills a room or the file.
 MOST_OF_PERSON: Final = 5
@@ -63,7 +63,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number
 class Reports:
     """The reports of all rooms. All methods raise `StoreError`."""
 
-    def __init__(self, store: PeopleStore) -> None:
+    def __init__(self, store: Keeping) -> None:
         self._store = store
 
     async def add(self, report: Report, network: str) -> Report:

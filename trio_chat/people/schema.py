@@ -19,6 +19,7 @@ OTHERWISE: Final = "move it away, and bring back a copy of your own"
 # The only row. `key` is that of `Marks`. A new one would make all marks in the file worthless.
 # `unknown` counts the wrong passwords for names without an account. So a failure takes as long for
 # these as for others.
+SERVER_TABLE: Final = "server"
 SERVER: Final = """
 CREATE TABLE server (
     key BLOB NOT NULL,

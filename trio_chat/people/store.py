@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from trio_chat.errors import StoreError
+from trio_chat.people.keeping import Work
 from trio_chat.people.schema import PEOPLE, update
 from trio_chat.roomlog.sqlite.file import (
     check_content,
@@ -27,8 +28,6 @@ from trio_chat.roomlog.sqlite.file import (
 from trio_chat.roomlog.sqlite.lock import real
 
 T = TypeVar("T")
-
-Work = Callable[[sqlite3.Connection], T]
 
 OPEN_TO_OTHERS: Final = 0o077
 
@@ -74,7 +73,7 @@ async def open_people_store(
 
 
 class PeopleStore:
-    """An open file. Each piece of work is a transaction, and waits for those before it."""
+    """An open file, a `Keeping`. Each piece of work waits for those before it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,14 @@ from trio_chat.config.settings import Settings
 from trio_chat.config.store_url import SQLITE, is_store_url
 from trio_chat.errors import SettingsError
 from trio_chat.hub.expiry import watch_logins
+from trio_chat.hub.following import follow_accounts
 from trio_chat.hub.handlers.hooks import Hooks
 from trio_chat.hub.hub import Hub
 from trio_chat.hub.inbox import Item
-from trio_chat.people.accounts import open_people
 from trio_chat.people.authority import Authority
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
+from trio_chat.people.opening import open_people
 from trio_chat.people.store import people_path
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import MemoryLog
@@ -106,7 +108,7 @@ async def open_chat(
         readiness = unused.enter_context(open_readiness())
         async with (
             _open_log(settings, handover) as log,
-            _open_people(settings, handed_over=handover.lock is not None) as beside,
+            _open_people(settings, handover, elsewhere=elsewhere) as beside,
             trio.open_nursery() as nursery,
         ):
             send, receive = trio.open_memory_channel[Item](CHANNEL_ITEMS)
@@ -114,9 +116,10 @@ async def open_chat(
             restore.state.counts.upgrades += predecessor is not None
             restore.state.greeting = files.greeting
             restore.state.words = files.words
-            if settings.keeps_accounts and not elsewhere:
-                restore.state.people = beside
-            own = Tags(Marks(log.secret.encode())) if beside is None else beside.tags
+            people = beside if settings.keeps_accounts and not elsewhere else None
+            restore.state.people = people
+            # A log in a file has no secret, and there the accounts have the key.
+            own = Tags(Marks(log.secret.encode())) if log.secret or beside is None else beside.tags
             restore.state.tags = own
             restore.state.authority = _authority(settings, files, authenticate)
             restore.state.operators = settings.operator_keys()
@@ -141,8 +144,10 @@ async def open_chat(
                 # It is not waited for: requests of other nodes may come at any time.
                 nursery.start_soon(log.peers.serve, chat.whole.carry_out)  # noqa: ASYNC113
             await nursery.start(chat._clients.run, readers)
+            clients = chat._clients
+            if people is not None and people.news is not None:
+                nursery.start_soon(follow_accounts, people, restore.state, send, clients.frozen)
             if elsewhere:
-                clients = chat._clients
                 watch = partial(
                     watch_logins, frozen=clients.frozen, stop_wanted=clients.stop_wanted
                 )
@@ -194,15 +199,27 @@ async def _open_log(
 
 @asynccontextmanager
 async def _open_people(
-    settings: Settings, *, handed_over: bool
+    settings: Settings, handover: Handover, *, elsewhere: bool
 ) -> AsyncGenerator[People | None, None]:
-    """Open the file beside the rooms. Even without accounts it has the key of networks' tags."""
-    if not settings.store.startswith(SQLITE):
+    """Open the accounts. A file is there even without any, as it has the key of networks' tags."""
+    is_shared = is_store_url(settings.store) and settings.keeps_accounts and not elsewhere
+    if not is_shared and not settings.store.startswith(SQLITE):
         yield None
+        return
+    if is_shared:
+        # Only such a chat needs the extra package that these modules use.
+        from trio_chat.people.redis.opening import open_redis_people  # noqa: PLC0415 - as said
+        from trio_chat.roomlog.redis.checks import PATIENCE  # noqa: PLC0415 - as said above
+
+        # A successor has the clients already.
+        patience = PATIENCE if handover.state.place is None else math.inf
+        async with open_redis_people(settings, patience=patience) as shared:
+            yield shared
         return
     path = people_path(Path(settings.store.removeprefix(SQLITE)))
     # A predecessor may have kept none.
-    async with open_people(path, handed_over=handed_over and path.exists()) as people:
+    handed_over = handover.lock is not None and path.exists()
+    async with open_people(path, handed_over=handed_over) as people:
         yield people
 
 

@@ -206,8 +206,9 @@ class Accounts:
 
     def _log_out_all(self, request: inbox.LogOutAll) -> None:
         for user in self._state.users_of(request.account):
-            # Users with such a draft leave the account by it. A login is refused by now.
-            if user.id not in self._collect.turn.nicks:
+            # Users with such a draft leave the account by it. A login is refused by now. The nodes
+            # of others log them out.
+            if user.is_here and user.id not in self._collect.turn.nicks:
                 self._log("logged out", user, user.nick)
                 draft, reply = _leaving(user)
                 self._collect.draft_of(user, draft, None if user is request.asker else reply)

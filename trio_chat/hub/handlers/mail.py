@@ -44,7 +44,8 @@ class Mail:
         self._authorize = authorize
         self.handlers: Handlers = {commands.TakeMail: self._take}
         self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
-            inbox.DeliverMail: self._deliver
+            inbox.DeliverMail: self._deliver,
+            inbox.MailCame: self._came,
         }
 
     def account_of(self, record: commands.Tell) -> str:
@@ -77,7 +78,13 @@ class Mail:
             if other.session is not None:
                 self._collect.tell(other, _for_sender(other.session, waiting))
         # A device may have come meanwhile, and have found nothing.
-        for device in self._state.users_of(waiting.receiver):
+        self._take_for(waiting.receiver)
+
+    def _came(self, event: inbox.MailCame) -> None:
+        self._take_for(event.account)
+
+    def _take_for(self, account: str) -> None:
+        for device in self._state.users_of(account):
             if device.session is not None and device.session.closing is None:
                 self._collect.next(device.session, commands.TakeMail())
                 break

@@ -30,10 +30,14 @@ _ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
 _NO_WRITES: Final = "#!lua flags=no-writes\n"
 
 
-def _load(name: str, before: str = _ALLOW_OOM) -> Script:
-    text = before + _COMMON + (_FOLDER / f"{name}.lua").read_text("utf-8")
+def script_of(text: str) -> Script:
+    """Make a script of its source."""
     # The engine identifies scripts by SHA-1; this is no matter of security.
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _load(name: str, before: str = _ALLOW_OOM) -> Script:
+    return script_of(before + _COMMON + (_FOLDER / f"{name}.lua").read_text("utf-8"))
 
 
 HELLO: Final = _load("hello")

@@ -1,0 +1,47 @@
+"""Changes of accounts on other nodes: they reach the names in memory, and the hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from typing import NoReturn
+
+    from trio_chat.people.accounts import People
+    from trio_chat.people.redis.store import RedisPeopleStore
+    from trio_chat.people.redis.tables import Change
+
+
+class News:
+    """Keeps the names and the receivers of mail as other nodes change them."""
+
+    def __init__(self, store: RedisPeopleStore, people: People) -> None:
+        """Begin to listen. Nothing that `people` does not know may have changed by now."""
+        self._store, self._people = store, people
+        self._mailed = set[str]()
+        store.listen(self._hear)
+
+    def mailed(self) -> set[str]:
+        """Return the accounts for which other nodes have kept messages since the last call."""
+        mailed, self._mailed = self._mailed, set()
+        return mailed
+
+    async def follow(self, told: Callable[[], Awaitable[None]]) -> NoReturn:
+        """Take what others change, until cancelled. `told` is called after each, and in between."""
+        await self._store.follow(told)
+
+    def _hear(self, changes: Iterable[Change]) -> None:
+        names, mail = self._people.names, self._people.mail
+        # Rows that are gone come first: another row may have the same key in the same step.
+        for change in sorted(changes, key=lambda change: change.after is not None):
+            row = change.after or change.before or {}
+            is_there = change.after is not None
+            if change.table == "names":
+                names.put(str(row.get("key")), str(row.get("account")) if is_there else None)
+            elif change.table == "deleted" and isinstance(mark := row.get("mark"), bytes):
+                names.reserve(mark, is_so=is_there)
+            elif change.table == "mail" and is_there:
+                receiver = str(row.get("receiver"))
+                mail.expect(receiver)
+                self._mailed.add(receiver)
