@@ -99,12 +99,16 @@ def commands(messages: list[Message]) -> list[str]:
 
 @asynccontextmanager
 async def irc_client(
-    chat: Chat, nick: str = "", *rooms: str, capabilities: tuple[str, ...] = ()
+    chat: Chat,
+    nick: str = "",
+    *rooms: str,
+    capabilities: tuple[str, ...] = (),
+    peer: str = "stream",
 ) -> AsyncGenerator[IrcClient, None]:
     """Connect a client for the length of a block: with a nick registered, and in these rooms."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(chat.serve_stream, theirs, private=True))
+        nursery.start_soon(partial(chat.serve_stream, theirs, peer=peer, private=True))
         client = IrcClient(ours)
         if nick:
             await client.register(nick, *capabilities)

@@ -179,6 +179,32 @@ async def test_a_ban_is_a_mode_a_notice_and_a_kick(tmp_path: Path) -> None:
         assert commands(await bob.ask("MODE #tea b"))[-1] == "442"
 
 
+async def test_only_operators_learn_the_tag_of_a_banned_network(tmp_path: Path) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        irc_client(chat, "eve", "#tea") as eve,
+        irc_client(chat, "jim", "#tea", peer="192.0.2.7") as jim,
+    ):
+        await eve.ask()
+        await later(ann, "MODE #tea +b jim")
+        seen = await eve.shown()
+        assert [line.split()[:3] for line in seen] == [
+            ["NOTICE", "#tea", "ann"],
+            ["ann", "KICK", "#tea"],
+        ]
+        assert "net:" not in "".join(seen)
+        assert commands(await eve.ask("MODE #tea b")) == ["368"]
+        assert commands(await jim.ask("JOIN #tea"))[-1] == "474"
+        [banned, _] = await ann.ask("MODE #tea b")
+        assert banned.params[2].startswith("*!*@net:")
+        [notice] = await ann.shown(f"MODE #tea -b {banned.params[2]}")
+        assert notice.startswith("NOTICE #tea ann ended the ban of jim")
+        assert commands(await jim.ask("JOIN #tea"))[0] == "JOIN"
+        # The mask bans again.
+        await later(ann, f"MODE #tea +b {banned.params[2]}")
+        assert commands(await jim.ask("JOIN #tea"))[-1] == "474"
+
+
 async def test_who_is_muted_reads_404(tmp_path: Path) -> None:
     async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
         await ann.ask()

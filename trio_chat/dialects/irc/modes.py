@@ -100,7 +100,8 @@ def write_changes(event: Ruled, directory: Directory, author: str) -> str:
             for sign, chosen in (("-", old), ("+", value)):
                 pair = (target, chosen or usual)
                 signed += [sign + letter for letter, s in SETTING_MODES.items() if s == pair]
-        elif kind == "ban" and (value is None or old is None):
+        elif kind == "ban" and not target.startswith(NETWORK) and None in {value, old}:
+            # Only operators learn the tag of a network: by it, others could tell who shares one.
             signed.append(("-" if value is None else "+") + BAN)
             params.append(mask_of(target, directory.server_name))
     if not signed:
