@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from irc import irc_client
+from pathlib import Path
 
-from trio_chat import open_chat
+from documents import document_client
+from irc import irc_client
+from people import PASSWORD
+
+from trio_chat import Settings, open_chat
 from trio_chat.testing import line_client
 
 BOTH = ("away-notify", "setname")
@@ -64,3 +68,23 @@ async def test_those_who_watch_a_nick_are_told_too() -> None:
         await bob.ask("JOIN #a")
         await ann.ask("AWAY")
         assert await bob.shown() == ["ann AWAY"]
+
+
+async def test_in_a_room_with_rules_nobody_speaks_so(tmp_path: Path) -> None:
+    async with (
+        open_chat(Settings(store=f"sqlite:{tmp_path / 'a.db'}")) as chat,
+        document_client(chat, nick="web") as web,
+    ):
+        await web.ask("register", password=PASSWORD)
+        await web.ask("join", room="#a")
+        await web.ask_all("claim_room", room="#a")
+        async with (
+            irc_client(chat, "ann", "#a", capabilities=BOTH) as ann,
+            irc_client(chat, "bob", "#a", capabilities=BOTH) as bob,
+        ):
+            await bob.ask()
+            await ann.ask("AWAY :buy this", "SETNAME :buy this")
+            assert await bob.shown() == []
+            await ann.ask("PART #a", "JOIN #a")
+            assert await bob.shown() == ["ann PART #a", "ann JOIN #a"]
+            assert any("buy this" in line for line in await bob.shown("WHOIS ann"))

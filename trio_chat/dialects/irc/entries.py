@@ -10,6 +10,7 @@ from trio_chat.dialects.irc.modes import letter_of, write_changes, write_role
 from trio_chat.dialects.irc.names import channel, nick_of, source_of
 from trio_chat.dialects.irc.redaction import CAPABILITY, write_redactions
 from trio_chat.dialects.line_encoding import LF
+from trio_chat.moderation.rules import Role
 from trio_chat.protocol.events import (
     Acted,
     Identified,
@@ -97,7 +98,10 @@ def _joined(event: Joined, directory: Directory, capabilities: Collection[str], 
     person, nick, room = event.author, event.nick, event.room
     mode = write_role(directory, room, person, nick)
     lines = [joined(directory, person, nick, room, capabilities), mode]
-    if "away-notify" in capabilities and (away := directory.about(person).away):
+    rules = directory.rules(room)
+    # Where messages are checked, the words would be a way around that.
+    is_checked = rules is not None and rules.role(person) < Role.VOICE
+    if not is_checked and "away-notify" in capabilities and (away := directory.about(person).away):
         lines.append(write("AWAY", away, source=source(directory, person, nick)))
     return lines
 

@@ -18,6 +18,7 @@ from attrs import evolve
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
+from trio_chat.moderation.rules import Role
 from trio_chat.protocol import commands, events, presence
 from trio_chat.version import version
 
@@ -143,6 +144,8 @@ class Presence:
         near = {
             listener: None
             for room in user.rooms.values()
+            # Where messages are checked, these words would be a way around that.
+            if room.rules is None or self._authorize.role(user, room.rules) >= Role.VOICE
             for encoding, listeners in room.audience.items()
             if encoding.dialect == session.encoding.dialect  # no other one has words for that
             for listener in listeners
