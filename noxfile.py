@@ -139,6 +139,20 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", *arguments, env=env)
 
 
+def other_version(session: nox.Session) -> Path:
+    """A folder with the package of the commit before this code, or of that in `OTHER`."""
+    # `create_tmp` would put the sockets of the tests below the checkout: their paths get too long.
+    folder = Path(session.bin).parent.absolute() / "other"
+    archive = folder.with_suffix(".tar")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    other = os.environ.get("OTHER", "HEAD~1")
+    command = ("git", "archive", f"--output={archive}", other, "trio_chat")
+    session.run(*command, external=True)
+    shutil.unpack_archive(archive, folder)
+    return folder
+
+
 def run_tests(session: nox.Session) -> None:
     # The tests run against the wheel, so a file that is not packaged is missing here too.
     install(session, "test", ".")
@@ -203,6 +217,19 @@ def upgrade(session: nox.Session) -> None:
 
 
 @nox.session
+def upgrade_versions(session: nox.Session) -> None:
+    """Upgrade the commit before this code, or that of `OTHER=REV`, while 1,000 clients talk."""
+    install(session, "test", ".")
+    env = {
+        "UPGRADE_CLIENTS": "1000",
+        "UPGRADE_ROOMS": "50",
+        "UPGRADE_OTHER": str(other_version(session)),
+    }
+    tests = ("-k", "another_version", "tests/test_upgrade_load.py")
+    session.run("pytest", *PATIENT, "-s", *tests, *session.posargs, env=env)
+
+
+@nox.session
 def cluster_faults(session: nox.Session) -> None:
     """Have nodes, Redis and connections of a chat on three nodes fail, in fifty rounds.
 
@@ -226,15 +253,7 @@ def cluster_upgrade(session: nox.Session) -> None:
 def cluster_versions(session: nox.Session) -> None:
     """Have this code and the commit before it, or that of `OTHER=REV`, in one chat."""
     install(session, "test", ".")
-    other = os.environ.get("OTHER", "HEAD~1")
-    archive = Path(session.create_tmp(), "other.tar").absolute()
-    folder = archive.parent / "other"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    command = ("git", "archive", f"--output={archive}", other, "trio_chat")
-    session.run(*command, external=True)
-    shutil.unpack_archive(archive, folder)
-    env = {"CLUSTER_OTHER": str(folder)}
+    env = {"CLUSTER_OTHER": str(other_version(session))}
     tests = ("-k", "versions", "tests/test_cluster_upgrade.py")
     session.run("pytest", *PATIENT, "-s", *tests, *session.posargs, env=env)
 

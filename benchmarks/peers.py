@@ -110,6 +110,7 @@ PEERS = [
         ngircd_arguments,
     ),
     Peer(OURS, "line", found_ours, trio_chat_arguments),
+    Peer(f"{OURS}-irc", "irc", found_ours, trio_chat_arguments),
 ]
 
 

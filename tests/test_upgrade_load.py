@@ -1,6 +1,7 @@
 """Upgrades under load: nobody is disconnected, and no line is lost, doubled or out of order.
 
-`nox -s upgrade` has more people and more upgrades.
+`nox -s upgrade` has more people and more upgrades, and `nox -s upgrade_versions` another version
+that is upgraded to this one.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from processes import wait_until
 from served import Crowd, Served
 from stored import stored
@@ -20,6 +23,8 @@ CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
 ROOMS = int(os.environ.get("UPGRADE_ROOMS", "10"))
 UPGRADES = int(os.environ.get("UPGRADES", "3"))
 IDLE = int(os.environ.get("UPGRADE_IDLE", "200"))
+# The sources of another version, which a daemon runs before this one.
+OTHER = os.environ.get("UPGRADE_OTHER")
 # So much that the clients together ask about 4,000 times a second, at most.
 INTERVAL = max(0.05, CLIENTS / 4_000)
 RATE = 0.5 if CLIENTS > 200 else 2
@@ -28,13 +33,28 @@ MOST = 10.0
 
 
 def test_nobody_is_disconnected_and_no_line_is_lost(tmp_path: Path) -> None:
+    upgrade_a_crowd(tmp_path, UPGRADES)
+
+
+@pytest.mark.skipif(OTHER is None, reason="needs another version: nox -s upgrade_versions")
+def test_another_version_is_upgraded_to_this_one(tmp_path: Path) -> None:
+    # Python looks for the package in the daemon's directory first, and then where this version is.
+    package = tmp_path / "trio_chat"
+    package.symlink_to(Path(OTHER, "trio_chat").resolve(strict=True))
+    upgrade_a_crowd(tmp_path, 2, install=lambda: package.unlink(missing_ok=True))
+
+
+def upgrade_a_crowd(
+    folder: Path, upgrades: int, install: Callable[[], None] = lambda: None
+) -> None:
+    """Install and upgrade `upgrades` times while people talk. None of them misses anything."""
     daemon = Served(
-        tmp_path,
+        folder,
         *["--store", "sqlite:chat.db", "--history-entries", "1000000"],
         # The crowd takes a ping for an error.
         *["--stall-timeout", "3600", "--log-level", "warning", "--ping-interval", "0"],
     )
-    seen = tmp_path / "seen.json"
+    seen = folder / "seen.json"
     crowd = Crowd(
         daemon.port,
         *[f"--clients={CLIENTS}", f"--rooms={ROOMS}", f"--record={seen}"],
@@ -46,23 +66,24 @@ def test_nobody_is_disconnected_and_no_line_is_lost(tmp_path: Path) -> None:
         time.sleep(2)  # what people wait when there is no upgrade
         print(f"\n{CLIENTS} clients, without: {told(crowd.tells('pauses'))}")
         longest: list[float] = []
-        for number in range(UPGRADES):
+        for number in range(upgrades):
+            install()
             daemon.upgraded()
             time.sleep(1)  # for all to have their answers
             pauses = crowd.tells("pauses")
             print(f"{CLIENTS} clients, upgrade {number + 1}: {told(pauses)}")
             longest += pauses
-        print(f"{CLIENTS} clients, {UPGRADES} upgrades: {told(longest)}")
+        print(f"{CLIENTS} clients, {upgrades} upgrades: {told(longest)}")
         assert max(longest) < MOST
-        assert daemon.status()["upgrades"] == UPGRADES
+        assert daemon.status()["upgrades"] == upgrades
         report = crowd.tells("end")
         print(report)
     finally:
         crowd.close()
         daemon.kill()
     assert report["wrong"] == {}
-    assert report["passed"] > UPGRADES
-    check_store(tmp_path / "chat.db", json.loads(seen.read_text()))
+    assert report["passed"] > upgrades
+    check_store(folder / "chat.db", json.loads(seen.read_text()))
     assert "ERROR" not in daemon.log.read_text()
 
 
