@@ -38,7 +38,8 @@ FLAKE8_ASYNC_OFF = {
 
 # The targets of tests/feeding.py, and whole chats.
 FUZZ_TARGETS = (
-    *("first_bytes", "lines", "telnet", "irc", "http", "websocket", "documents", "proxy", "proxy2"),
+    *("first_bytes", "lines", "telnet", "irc", "irc_frames", "http", "websocket", "documents"),
+    *("proxy", "webirc", "proxy2"),
     *("chat", "tls"),
 )
 

@@ -15,6 +15,7 @@ from opening import TABLE, records
 
 from trio_chat.dialects import PART_OF_LINE, Dialect, documents
 from trio_chat.dialects.irc.commands import MOST_NAMES
+from trio_chat.dialects.irc.frames import IrcFramesDialect, IrcFramesSnapshot
 from trio_chat.dialects.irc.reading import TAGS_BYTES, IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
@@ -22,13 +23,17 @@ from trio_chat.http.head import HEAD_BYTES
 from trio_chat.protocol.commands import Answer, Command, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal
 from trio_chat.protocol.presence import AwaitIntroduction
+from trio_chat.transports import webirc
 from trio_chat.transports.proxy_protocol import MOST_BYTES, V1, V2
 from trio_chat.transports.reader import Reader
 
 WAY_BYTES = 3
 # The limit for bytes that are kept beside the last piece: a frame's header and a message in frames,
 # the head of a request, or a PROXY header.
-MOST_KEPT = max(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16, 2 * TAGS_BYTES)
+MOST_KEPT = max(
+    *(2 * (SETTINGS.document_bytes + 14), HEAD_BYTES, MOST_BYTES + 16),
+    4 * (TAGS_BYTES + SETTINGS.line_bytes),
+)
 # Lines beyond the limit that one feed may count: one line of IRC may be about many rooms.
 MOST_BEYOND = 2 + MOST_NAMES * PART_OF_LINE
 
@@ -55,7 +60,7 @@ class Target:
     start: bytes
     seeds: tuple[bytes, ...]
     trusted: bool = False
-    dialect: type[LineDialect | WebSocketDialect | IrcDialect] | None = None
+    dialect: type[LineDialect | WebSocketDialect | IrcDialect | IrcFramesDialect] | None = None
 
 
 def check_feeding(target: Target, data: bytes, way: Way) -> None:
@@ -107,7 +112,9 @@ def fed(target: Target, pieces: Sequence[bytes], way: Way) -> Iterable[Command]:
 
 
 def fed_alone(
-    kind: type[LineDialect | WebSocketDialect | IrcDialect], pieces: Sequence[bytes], way: Way
+    kind: type[LineDialect | WebSocketDialect | IrcDialect | IrcFramesDialect],
+    pieces: Sequence[bytes],
+    way: Way,
 ) -> Iterator[Command]:
     dialect: Dialect = kind(TABLE, SETTINGS)
     for number, piece in enumerate(pieces):
@@ -132,8 +139,10 @@ def fed_once(dialect: Dialect, data: bytes, way: Way) -> list[Command]:
     return some
 
 
-def kept(snapshot: LinesSnapshot | FramesSnapshot | IrcSnapshot) -> int:
+def kept(snapshot: LinesSnapshot | FramesSnapshot | IrcSnapshot | IrcFramesSnapshot) -> int:
     """The number of bytes that a dialect keeps."""
+    if isinstance(snapshot, IrcFramesSnapshot):
+        return kept(snapshot.frames)
     if isinstance(snapshot, IrcSnapshot):
         return len(snapshot.buffer)
     if isinstance(snapshot, FramesSnapshot):
@@ -210,8 +219,23 @@ TARGETS = {
             b"WHO #a %tcuhnfdar,743\nWHOIS x x\nWHOWAS x\nison a b\nUSERHOST a b\nPONG x\n",
             b"NICK \xff\nAWAY :x\nAWAY\nSETNAME :x\nHELP\nOPER a b\nTAGMSG #a\nX \0 :\0\nQUIT :x\n",
             b"@" + b"a" * 4_095 + b" PING x\n" + b"x" * 257 + b"\n",
+            b"CAP REQ :draft/chathistory draft/message-redaction\nCHATHISTORY LATEST #a * 5\n",
+            b"CHATHISTORY BETWEEN #a msgid=7-0f timestamp=2019-01-04T14:33:26.123Z 5\n",
+            b"CHATHISTORY TARGETS timestamp=2019-01-04T14:33:26Z timestamp=x 5\n",
+            b"MONITOR + a,b,*\nMONITOR - a\nMONITOR S\nMONITOR C\n",
+            b"MODE eve +B-B\nREDACT #a 7-0f :x\n",
         ),
         dialect=IrcDialect,
+    ),
+    "irc_frames": Target(
+        b"".join(frame(0x81, line) for line in REGISTER.split(b"\r\n")),
+        (
+            frame(0x81, b"JOIN #a,#b\r\n") + frame(0x82, b"PRIVMSG #a :\xff"),
+            frame(0x01, b"PRIV") + frame(0x89, b"?") + frame(0x80, b"MSG #a :Hi\nNICK x"),
+            frame(0x02, b"PRIV") + frame(0x80, b"MSG #a :Hi") + frame(0x88, b"\x03\xe8bye"),
+            frame(0x81, b"CAP REQ server-time") + frame(0x81, b"") + frame(0x82, b"QUIT"),
+        ),
+        dialect=IrcFramesDialect,
     ),
     "http": Target(
         b"GET ",
@@ -244,6 +268,11 @@ TARGETS = {
     "proxy": Target(
         V1,
         (b"TCP4 192.0.2.1 192.0.2.2 1 2\r\n/who\n", b"TCP6 ::1 ::2 1 2\r\n", b"UNKNOWN\r\nGET "),
+        trusted=True,
+    ),
+    "webirc": Target(
+        webirc.START,
+        (b"p g h 192.0.2.1\r\nNICK x\n", b"p g h ::1 :secure\nCAP LS\n", b"p g h :0::1\r\n/who\n"),
         trusted=True,
     ),
     "proxy2": Target(
