@@ -184,6 +184,16 @@ async def test_a_label_is_in_the_answer() -> None:
         assert await bob.shown() == ["ann NICK anna", "anna TOPIC #a tea"]
 
 
+async def test_a_line_that_is_not_utf8_is_refused_by_its_command_and_label() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a", capabilities=LABELS) as ann:
+        # utf8-only names the command. Nothing of the line is in the answer but that and the label.
+        await ann.stream.send_all(b"@label=1 PRIVMSG #a hi\xaa\r\nPRIV\xaaMSG #a hi\r\n")
+        assert await ann.shown() == [
+            "@label=1 FAIL PRIVMSG INVALID_UTF8 this line is not UTF-8: it was ignored",
+            "FAIL * INVALID_UTF8 this line is not UTF-8: it was ignored",
+        ]
+
+
 async def test_several_lines_with_a_label_are_a_batch() -> None:
     async with open_chat() as chat, irc_client(chat, "ann", capabilities=LABELS) as ann:
         first, *lines, last = await ann.ask("@label=x JOIN #a")
@@ -209,8 +219,10 @@ async def test_no_line_with_a_label_is_an_acknowledgement() -> None:
             "JOIN #a",
             "TAGMSG #a",
             "PRIVMSG tel :\x01X\x01",
+            "NICK ann",
+            "PONG x",
         ]
-        assert await ann.shown(*(f"@label=1 {line}" for line in lines)) == ["@label=1 ACK"] * 5
+        assert await ann.shown(*(f"@label=1 {line}" for line in lines)) == ["@label=1 ACK"] * 7
         assert await tel.sync() == ["> ann: Hi", "> ann (to you): Hi"]
 
 

@@ -11,6 +11,9 @@ from irc import IrcClient, commands, irc_client, show
 from people import PASSWORD
 
 from trio_chat import Settings, open_chat
+from trio_chat.dialects.irc.reading import ALL_ROWS
+from trio_chat.dialects.irc.registration import COMMANDS as REGISTRATION
+from trio_chat.dialects.irc.usage import USAGE
 from trio_chat.testing import line_client
 
 
@@ -232,6 +235,12 @@ async def test_facts_about_the_server() -> None:
         # Its name is the first host name of the settings.
         assert time.params[:2] == ("ann", "chat.example.org")
         assert time.source == "chat.example.org"
+        for line in ("TIME Chat.example.org", "TIME *.example.org", "TIME ANN"):
+            assert commands(await ann.ask(line)) == ["391"]
+        for command in ("MOTD", "VERSION", "TIME", "INFO"):
+            assert await ann.shown(f"{command} irc.example.net") == [
+                "402 ann irc.example.net There is no such server here"
+            ]
         info, end = await ann.ask("INFO")
         assert version("trio_chat") in info.params[1]
         assert end.command == "374"
@@ -246,6 +255,15 @@ async def test_help() -> None:
         assert (first.command, last.command) == ("704", "706")
         assert {message.command for message in others} == {"705"}
         assert commands(await ann.ask("HELP nick")) == ["704", "706"]
-        assert await ann.shown("HELP nothing") == [
-            "524 ann nothing there is no such command; /help alone lists them"
-        ]
+        # Commands of IRC are explained as they are in IRC, whatever the case.
+        first, last = await ann.shown("HELPOP privmsg")
+        assert first.startswith("704 ann privmsg PRIVMSG ROOM|NICK[,...] :TEXT - ")
+        assert last == "706 ann privmsg End of help"
+        for command in ("HELP", "HELPOP"):
+            assert await ann.shown(f"{command} nothing") == [
+                "524 ann nothing there is no such command; /help alone lists them"
+            ]
+
+
+def test_each_command_is_explained() -> None:
+    assert {*ALL_ROWS, *REGISTRATION} == set(USAGE)

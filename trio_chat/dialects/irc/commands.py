@@ -23,7 +23,6 @@ from trio_chat.protocol.commands import (
     Answer,
     Command,
     Custom,
-    Help,
     Join,
     Leave,
     ListMembers,
@@ -61,7 +60,6 @@ Parts: TypeAlias = Iterator[tuple[Command, Params]]
 MOST_TARGETS: Final = 4
 # Rooms of one JOIN or PART, and nicks of one ISON: as many as fit the line, but not without end.
 MOST_NAMES: Final = 50
-MASK_CHARS: Final = 100
 WORD_CHARS: Final = 10
 # Characters of a user name and of a real name that are kept (the tokens USERLEN and NAMELEN).
 USER_CHARS: Final = 18
@@ -293,9 +291,10 @@ def _who(params: Params, context: Context) -> Parts:
     if names.is_channel(mask):
         yield part(lambda name: ShowPeople(room=context.room(name)), mask, *params[1:])
     elif "*" in mask or "?" in mask:
-        yield ShowPeople(mask=mask[:MASK_CHARS]), (mask, *params[1:])
+        yield ShowPeople(mask=mask[: names.MASK_CHARS]), (mask, *params[1:])
     else:
-        yield ShowPeople(valid_nicks([mask], context), mask=mask[:MASK_CHARS]), (mask, *params[1:])
+        found = valid_nicks([mask], context)
+        yield ShowPeople(found, mask=mask[: names.MASK_CHARS]), (mask, *params[1:])
 
 
 def _whois(params: Params, context: Context) -> Parts:
@@ -348,10 +347,6 @@ def _server(params: Params, _: Context) -> Parts:
     yield ShowServer(), params
 
 
-def _help(params: Params, _: Context) -> Parts:
-    yield Help(params[0].lower() if params else None), params
-
-
 def _oper(params: Params, _: Context) -> Parts:
     yield answer("491", "operators of this server are accounts, and need no OPER"), params
 
@@ -390,8 +385,6 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "VERSION": CommandRow(0, _server),
     "TIME": CommandRow(0, _server),
     "INFO": CommandRow(0, _server),
-    "HELP": CommandRow(0, _help),
-    "HELPOP": CommandRow(0, _help),
     "OPER": CommandRow(2, _oper),
     **dict.fromkeys(NICKSERV, CommandRow(0, _nickserv)),
 }

@@ -6,6 +6,7 @@ each room has one name in IRC, and each name in IRC is one room.
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Final
 
 from trio_chat.errors import Code, Refused
@@ -15,6 +16,8 @@ from trio_chat.protocol.names import ANONYMOUS, RESERVED_BEGINNING
 ROOM_SIGNS: Final = "#&"
 # Characters of the id that tell people without a nick apart.
 ID_CHARS: Final = 8
+# Characters of a mask that count.
+MASK_CHARS: Final = 100
 # The user name of people who have not said any. Clients show it beside the nick.
 NO_USER: Final = "u"
 
@@ -55,3 +58,8 @@ def host_of(person: str, server: str) -> str:
 def source_of(person: str, nick: str, user: str, server: str) -> str:
     """Return whom a message is from: nick, user name, and what stands for the address."""
     return f"{nick_of(person, nick)}!~{user or NO_USER}@{person}.{server}"
+
+
+def matches(name: str, mask: str) -> bool:
+    """Whether a name in lower case is one of those that a mask with `*` and `?` stands for."""
+    return fnmatchcase(name, mask[:MASK_CHARS].lower().replace("[", "[[]"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.irc import capabilities, monitor, past, redaction
+from trio_chat.dialects.irc import capabilities, monitor, past, redaction, usage
 from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
@@ -47,7 +47,14 @@ if TYPE_CHECKING:
 TAGS_BYTES: Final = 4_096
 LABEL_CHARS: Final = 64
 _NOT_REGISTERED: Final = "say who you are first: your client sends NICK and USER"
-ALL_ROWS: Final = {**ROWS, **MODERATION_COMMANDS, **monitor.ROWS, **past.ROWS, **redaction.ROWS}
+ALL_ROWS: Final = {
+    **ROWS,
+    **MODERATION_COMMANDS,
+    **monitor.ROWS,
+    **past.ROWS,
+    **redaction.ROWS,
+    **usage.ROWS,
+}
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
 # The parameters of these are secrets, so no id has them.
@@ -165,8 +172,19 @@ class IrcDialect:
         try:
             message = read(line.decode())
         except UnicodeDecodeError:
-            return [answer("FAIL", "*", "INVALID_UTF8", "this line is not UTF-8: it was ignored")]
+            return self._not_utf8(line)
         return [] if message is None else self._message(message)
+
+    def _not_utf8(self, line: bytes) -> list[Command]:
+        """Refuse a line, by the command and the label that can be read all the same."""
+        message = read(line.decode(errors="replace"))
+        if message is None:
+            return []
+        command = message.command
+        command = command if command.isascii() and command.isalnum() else "*"
+        label = self._label(message)
+        refusal = answer("FAIL", command, "INVALID_UTF8", "this line is not UTF-8: it was ignored")
+        return [self._asked(refusal, (), command, {"label": label} if label else {})]
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -176,6 +194,9 @@ class IrcDialect:
         message = to_nickserv(message)
         parts = list(self._parts(message))
         label = self._label(message)
+        if label and parts and isinstance(parts[0][0], Ping):
+            done = self._asked(Answer(b""), (), message.command, {"label": label})
+            return [parts[0][0], done]
         if not label or len(parts) == 1:
             return [self._asked(record, params, message.command, {"label": label} if label else {})
                     for record, params in parts]  # fmt: skip

@@ -60,7 +60,7 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("KICK", Code.NO_SUCH_NICK): "441",
     ("NICK", Code.BANNED): "465",
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
-    ("HELP", Code.UNKNOWN_COMMAND): "524",
+    **{(command, Code.UNKNOWN_COMMAND): "524" for command in ("HELP", "HELPOP")},
     ("AUTHENTICATE", Code.BAD_USAGE): "461",
     ("AUTHENTICATE", Code.LOGGED_IN): "907",
     ("PASS", Code.BAD_USAGE): "461",

@@ -53,7 +53,7 @@ class Registration:
 
         Raises `Refused` for a nick that breaks the rules.
         """
-        method = _COMMANDS.get(command)
+        method = COMMANDS.get(command)
         return None if method is None else method(self, params, context)
 
     def cap(self, params: Params, context: Context) -> list[Command]:
@@ -170,7 +170,7 @@ class Registration:
         return [Quit(context.words(params))]
 
 
-_COMMANDS: Final[dict[str, Callable[[Registration, Params, Context], list[Command]]]] = {
+COMMANDS: Final[dict[str, Callable[[Registration, Params, Context], list[Command]]]] = {
     "CAP": Registration.cap,
     "NICK": Registration.take_nick,
     "USER": Registration.take_user,

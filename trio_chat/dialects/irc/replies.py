@@ -6,15 +6,13 @@ message that has asked for it.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_chat.dialects.irc import entries
-from trio_chat.dialects.irc.commands import MASK_CHARS
 from trio_chat.dialects.irc.message import read, write, write_closing
 from trio_chat.dialects.irc.modes import mask_of, modes_of
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
-from trio_chat.dialects.irc.names import channel
+from trio_chat.dialects.irc.names import channel, matches
 from trio_chat.dialects.irc.people import write_names, write_people
 from trio_chat.dialects.irc.refusals import write_refusal
 from trio_chat.dialects.irc.server import write_server
@@ -132,21 +130,17 @@ def _is_listed(room: RoomShown, conditions: list[str]) -> bool:
     """Whether a room is one of those that LIST was asked for (the token ELIST)."""
     name = channel(room.room)
     wanted = [c for c in conditions if c and c[0] not in "<>!"]
-    if wanted and not any(_matches(name, mask) for mask in wanted):
+    if wanted and not any(matches(name, mask) for mask in wanted):
         return False
     for condition in conditions:
         sign, rest = condition[:1], condition[1:]
-        if sign == "!" and _matches(name, rest):
+        if sign == "!" and matches(name, rest):
             return False
         if sign and sign in "<>" and rest.isascii() and rest.isdigit():
             number = int(rest[:9])
             if not (room.members > number if sign == ">" else room.members < number):
                 return False
     return True
-
-
-def _matches(name: str, mask: str) -> bool:
-    return fnmatchcase(name, mask[:MASK_CHARS].lower().replace("[", "[[]"))
 
 
 def _bans_shown(event: BansShown, asked: Asked) -> list[str]:
@@ -161,6 +155,8 @@ def _bans_shown(event: BansShown, asked: Asked) -> list[str]:
 
 
 def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
+    if event.old == event.nick:
+        return []
     return [entries.renamed(asked.directory, asked.to.person, event.old, event.nick)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.moderation import MOST_CHANGES
 from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
-from trio_chat.dialects.irc.names import ROOM_SIGNS
+from trio_chat.dialects.irc.names import ROOM_SIGNS, matches
 from trio_chat.dialects.irc.past import MARKS
 from trio_chat.protocol.past import MOST_MESSAGES
 from trio_chat.protocol.presence import MOST_WATCHED
@@ -63,7 +63,15 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
 def write_server(event: ServerShown, asked: Asked) -> list[str]:
     """Return the lines about the server, as the command wants them."""
     write = _OF_COMMANDS.get(asked.command, _welcome)
+    if write is not _welcome and not _is_here(target := asked.param(0, ""), asked):
+        return [asked.numeric("402", target, "There is no such server here")]
     return write(event, asked)
+
+
+def _is_here(target: str, asked: Asked) -> bool:
+    """Whether a command is for this server: it names none, this one, or the client's own."""
+    name = asked.directory.server_name.lower()
+    return not target or matches(name, target) or target.lower() == asked.nick.lower()
 
 
 def _welcome(event: ServerShown, asked: Asked) -> list[str]:
