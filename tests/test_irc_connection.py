@@ -234,6 +234,7 @@ async def test_clients_of_irc_go_on_in_another_process(goes_on: Next) -> None:
                 assert echo.params == ("#a", "halfway")
                 assert echo.tags["label"] == "7"
                 assert await tel.sync() == ["> ann: halfway"]
+                assert "253 ann 2 unknown connections" in await ann.shown("LUSERS")
                 welcome = await eve.ask("USER e 0 * :Eve", "CAP END")
                 assert commands(welcome)[0] == "001"
                 assert commands(await bob.ask("JOIN #a")) == ["451"]

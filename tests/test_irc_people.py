@@ -227,6 +227,24 @@ async def test_counts() -> None:
         ]
 
 
+async def test_who_has_yet_to_introduce_itself_is_counted() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann:
+
+        async def count() -> str:
+            [line] = [m for m in await ann.ask("LUSERS") if m.command == "253"]
+            return line.params[1]
+
+        async with irc_client(chat) as bob, irc_client(chat) as eve:
+            await bob.ask("NICK bob")
+            await eve.ask("NICK eve")
+            assert await count() == "2"
+            await bob.ask("USER bob 0 * :Bob")
+            assert await count() == "1"
+            await eve.send("QUIT")
+            await eve.rest()
+            assert await count() == "0"
+
+
 async def test_facts_about_the_server() -> None:
     settings = Settings(http_hosts=("192.0.2.1", "chat.example.org"))
     async with open_chat(settings) as chat, irc_client(chat, "ann") as ann:

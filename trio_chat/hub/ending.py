@@ -63,6 +63,7 @@ class Ending:
         """Release a session whose last bytes are on their way. Its own task closes the link."""
         del self._state.closing[session]
         del self._state.sessions[session]
+        self._state.awaited.discard(session)
         if self._state.pause is not None:
             self._state.pause.forget(session)
         self._outboxes.deafen(session)

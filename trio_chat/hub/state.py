@@ -110,6 +110,8 @@ class State:
     sessions: dict[Session, int] = field(factory=dict)
     # The networks of guests who have left.
     departed: Departed = field(factory=Departed)
+    # The sessions that have yet to introduce themselves.
+    awaited: set[Session] = field(factory=set)
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)

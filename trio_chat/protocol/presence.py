@@ -135,12 +135,16 @@ class DescribeRooms:
 
 @define
 class ServerShown:
-    """The facts about the server. Times are in seconds since 1970."""
+    """The facts about the server. Times are in seconds since 1970.
+
+    `awaited` counts the clients that have yet to introduce themselves.
+    """
 
     version: str
     began: float
     people: int
     most_people: int
+    awaited: int
     rooms: int
     limits: Limits
     line_bytes: int

@@ -114,6 +114,8 @@ class Restore:
         state = self.state
         tune(state, session.user)
         state.add(session)
+        if session.user.awaited:
+            state.awaited.add(session)
         for key, nick in snapshot.watched.items():
             state.watch(session, key, nick)
         state.count_address(link.address)

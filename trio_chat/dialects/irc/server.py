@@ -104,7 +104,7 @@ def _counts(event: ServerShown, asked: Asked) -> list[str]:
     return [
         asked.numeric("251", f"There are {people} users and 0 invisible on 1 server"),
         asked.numeric("252", "0", "operators online"),
-        asked.numeric("253", "0", "unknown connections"),
+        asked.numeric("253", str(event.awaited), "unknown connections"),
         asked.numeric("254", str(event.rooms), "rooms"),
         asked.numeric("255", f"I have {people} clients and 0 servers"),
         asked.numeric("265", people, most, f"Current local users {people}, max {most}"),

@@ -97,6 +97,7 @@ class Presence:
         session.room_limit = self._state.settings.rooms_per_client
         if self._connections.admit(session):
             session.user.awaited = session.user.ruled = True
+            self._state.awaited.add(session)
 
     def _introduce(self, session: Session, record: presence.Introduce) -> None:
         # Its nick may be taken; then the client takes another one, and need not say this again.
@@ -113,6 +114,8 @@ class Presence:
     def _enter(self, user: User) -> None:
         """Let a user do what others may, now that it is known."""
         user.awaited = False
+        if user.session is not None:
+            self._state.awaited.discard(user.session)
         user.ruled = self._authorize.is_concerned(user)
 
     def _set_away(self, session: Session, record: presence.SetAway) -> None:
@@ -183,6 +186,7 @@ class Presence:
             state.began,
             people,
             state.most_people,
+            len(state.awaited),
             len(state.rooms),
             limits_of(state.settings),
             state.settings.line_bytes,
