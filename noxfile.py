@@ -306,7 +306,7 @@ def bench_logins(session: nox.Session) -> None:
 
 @nox.session
 def bench_bans(session: nox.Session) -> None:
-    """Measure what connections and joins cost with 10,000 bans; `-- --rounds N`."""
+    """Measure connections and joins with 10,000 bans and 100,000 accounts; `-- --rounds N`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/bans.py", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""Measures what a connection and a join cost a server with 10,000 bans, beside one without any.
+"""Measures what a connection and a join cost with 10,000 bans and 100,000 accounts, beside none.
 
     python benchmarks/bans.py --rounds 8
 
@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from statistics import median
 
+import trio
 from costs import cpu_seconds
 from peers import BUILD, OURS, Peer, found_ours, running, trio_chat_arguments
 
 from trio_chat.daemon.control_client import asking
+from trio_chat.people.opening import open_people
+from trio_chat.people.store import people_path
+from trio_chat.protocol.names import parse_nick
 
 BANS = 10_000
+ACCOUNTS = 100_000
 # An IPv4 /16 has so many networks with a tag.
 NETWORKS = 256
 CONNECTIONS = 1_500
@@ -35,18 +41,38 @@ SETTLE_SECONDS = 0.3
 
 
 @contextmanager
-def server(bans: int) -> Iterator[tuple[int, int]]:
-    """Run a server with so many bans of networks; gives its port and its process id."""
+def server(bans: int, accounts: int) -> Iterator[tuple[int, int]]:
+    """Run a server with so many bans of networks and accounts; gives its port and process id."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        control = Path(folder) / "control.sock"
+        control, store = Path(folder) / "control.sock", Path(folder) / "chat.db"
+        trio.run(make_accounts, people_path(store), accounts)
         arguments = (*LIMITS, "--control", str(control))
-        peer = Peer(OURS, "line", found_ours, lambda port: [*trio_chat_arguments(port), *arguments])
+        peer = Peer(
+            *(OURS, "line", found_ours),
+            lambda port: [*trio_chat_arguments(port, f"sqlite:{store}"), *arguments],
+        )
         port, pid = stack.enter_context(running(peer, found_ours()))
         for number in range(bans // NETWORKS):
             ask(control, f"10.{number}.0.0/16 forever")
         for number in range(bans % NETWORKS):
             ask(control, f"172.16.{number}.0/24 forever")
         yield port, pid
+
+
+async def make_accounts(path: Path, count: int) -> None:
+    """Make a file with accounts that have no passwords."""
+    async with open_people(path):
+        pass
+    names = [parse_nick(f"person{number}", 32) for number in range(count)]
+    with closing(sqlite3.connect(path)) as file, file:
+        file.executemany(
+            "INSERT INTO accounts (id, nick, casefolded, made) VALUES (?, ?, ?, 0)",
+            [(f"a.{at}", name.display, name.casefolded) for at, name in enumerate(names)],
+        )
+        file.executemany(
+            "INSERT INTO names (key, account) VALUES (?, ?)",
+            [(key, f"a.{at}") for at, name in enumerate(names) for key in name.keys],
+        )
 
 
 def ask(control: Path, arguments: str) -> None:
@@ -95,7 +121,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     BUILD.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        servers = [stack.enter_context(server(bans)) for bans in (0, BANS)]
+        servers = [stack.enter_context(server(*kept)) for kept in ((0, 0), (BANS, ACCOUNTS))]
         for name, act in (("a connection with a join", connections), ("a join", joins)):
             columns: list[list[float]] = [[], []]
             for turn in range(rounds):
@@ -108,8 +134,9 @@ def main() -> int:
                     columns[which].append((cpu_seconds(pid) - before) / count * 1e6)
             ratios = sorted(full / empty for empty, full in zip(*columns, strict=True))
             print(
-                f"{name}: {median(columns[0]):.1f} us without bans, {median(columns[1]):.1f} us "
-                f"with {BANS:,}; ratio {median(ratios):.3f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+                f"{name}: {median(columns[0]):.1f} us without, {median(columns[1]):.1f} us "
+                f"with {BANS:,} bans and {ACCOUNTS:,} accounts; ratio "
+                f"{median(ratios):.3f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 flush=True,
             )
     return 0
