@@ -15,7 +15,7 @@ async def test_a_program_says_that_it_is_one() -> None:
     ):
         await ann.ask()
         # "The letter used for this mode is the value of the token BOT".
-        assert await bob.shown("MODE bob +B", "MODE bob") == ["bob MODE bob +Bi", "221 bob +Bi"]
+        assert await bob.shown("MODE bob +B", "MODE bob") == ["bob MODE bob +B", "221 bob +Bi"]
         told = [show(message) for message in await ann.ask("WHOIS bob", "WHO bob", "WHO #a")]
         assert "335 ann bob is a bot" in told
         flags = [line.split() for line in told if line.startswith("352")]
@@ -25,7 +25,7 @@ async def test_a_program_says_that_it_is_one() -> None:
         assert said.tags["bot"] == ""
         await bob.ask("SETNAME :Robert", "AWAY :off")
         assert await bob.shown("MODE bob") == ["221 bob +Bi"]
-        assert await bob.shown("MODE bob -B") == ["bob MODE bob +i"]
+        assert await bob.shown("MODE bob -B") == ["bob MODE bob -B"]
         await bob.ask("PRIVMSG #a :Hi")
         [said] = await ann.ask()
         assert "bot" not in said.tags

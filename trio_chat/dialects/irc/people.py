@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
 from trio_chat.dialects.irc.message import write
-from trio_chat.dialects.irc.modes import INVISIBLE, USER_MODES, prefix_of
+from trio_chat.dialects.irc.modes import BOT, INVISIBLE, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ def _user_mode(event: PeopleShown, asked: Asked) -> str:
         return asked.numeric("502", "You cannot see or change the modes of others")
     if unknown := set(changes) - set("+-") - set(USER_MODES):
         return asked.numeric("501", f"Unknown mode: {min(unknown)}")
-    modes = f"+{USER_MODES if event.people[0].about.bot else INVISIBLE}"
+    is_bot = event.people[0].about.bot
     if not changes:
-        return asked.numeric("221", modes)
-    return write("MODE", asked.nick, modes, source=asked.source)
+        return asked.numeric("221", f"+{USER_MODES if is_bot else INVISIBLE}")
+    # Clients apply an answer as a change, so one that takes a mode away names it.
+    changed = f"{'+' if is_bot else '-'}{BOT}" if BOT in changes else f"+{INVISIBLE}"
+    return write("MODE", asked.nick, changed, source=asked.source)
 
 
 def _userhost(person: PersonShown, asked: Asked) -> str:
