@@ -83,8 +83,11 @@ def asked(some: Iterable[Command]) -> Iterator[Command]:
 
 
 def distinct(some: Iterable[Command]) -> set[str]:
-    """The different records, without summaries of pastes: they depend on the time between lines."""
-    return {str(record) for record in some if not is_summary(record)}
+    """The different records, without summaries of pastes: they depend on the time between lines.
+
+    A word of the dialect itself ends as the client's lines do, which it may learn before or after.
+    """
+    return {str(record).replace(r"\r\n", r"\n") for record in some if not is_summary(record)}
 
 
 def is_summary(record: Command) -> bool:

@@ -322,6 +322,7 @@ async def test_a_node_that_was_fenced_follows_what_was_decided_meanwhile(redis, 
         await hear(ann, "[A3]")
         deaf.pop("b").set()
         await hear(ann, "> bob has left the room")
+        await until(lambda: rules(a) == rules(b), "the second action")
         await jim.send("/msg x")
         await hear(jim, "err: only people with an account may speak here")
         assert rules(a) == rules(b)
