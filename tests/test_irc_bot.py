@@ -20,9 +20,11 @@ async def test_a_program_says_that_it_is_one() -> None:
         assert "335 ann bob is a bot" in told
         flags = [line.split() for line in told if line.startswith("352")]
         assert {(line[6], line[7]) for line in flags} == {("bob", "HB"), ("ann", "H")}
-        await bob.ask("PRIVMSG #a :beep")
-        [said] = await ann.ask()
-        assert said.tags["bot"] == ""
+        # All that it sends has the tag: what it says in rooms, and what it says to one.
+        await bob.ask("PRIVMSG #a :beep", "NOTICE ann :beep", "PART #a", "JOIN #a")
+        sent = await ann.ask()
+        assert [message.command for message in sent] == ["PRIVMSG", "NOTICE", "PART", "JOIN"]
+        assert all(message.tags["bot"] == "" for message in sent)
         await bob.ask("SETNAME :Robert", "AWAY :off")
         assert await bob.shown("MODE bob") == ["221 bob +Bi"]
         assert await bob.shown("MODE bob -B") == ["bob MODE bob -B"]

@@ -112,8 +112,8 @@ class IrcEncoding:
             tags["time"] = server_time(getattr(event, "time", 0.0) or time.time())
         if self._id and isinstance(event, PERSISTENT):
             tags["msgid"] = message_id(directory.log, event.room, event.position)
-            if directory.about(event.author).bot:
-                tags["bot"] = ""
+        if self._id and directory.about(getattr(event, "author", "")).bot:
+            tags["bot"] = ""
         if self._account and (account := directory.account(getattr(event, "author", ""))):
             tags["account"] = account
         return f"{write_tags(tags)} " if tags else ""
