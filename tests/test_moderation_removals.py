@@ -188,6 +188,20 @@ async def test_everyone_removes_their_own_for_good(people) -> None:
         assert await removed(run, ann, "/remove 5") == ["> ann removed 1 message of their own"]
 
 
+async def test_everyone_removes_for_good_what_a_moderator_has_removed(people) -> None:
+    async with running_hub(people=people) as run:
+        ann, jim, kim = await owned(run), await guest(run, "jim"), await guest(run, "kim")
+        await typed(run, jim, "/msg one", "/msg two")
+        assert await removed(run, ann, "/remove 2-3") == ["> ann removed 2 messages of jim [A4]"]
+        jim.link.lines()
+        kept = "err: there is nothing to remove: no such message is kept here"
+        assert await removed(run, kim, "/remove 2") == [kept]
+        assert await removed(run, jim, "/remove 2") == ["> jim removed 1 message of their own"]
+        assert await removed(run, jim, "/remove 2") == [kept]
+        await removed(run, ann, "/undo A4")
+        assert (await texts(run))[1:3] == ["", "two"]
+
+
 async def test_nobody_removes_or_puts_back_what_an_equal_said(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob, eve = await owned(run), await member(run, "bob"), await member(run, "eve")

@@ -150,6 +150,16 @@ async def test_what_somebody_removed_of_their_own_is_gone_and_no_action(log: Roo
     assert kept.own
 
 
+async def test_what_waits_for_an_undo_is_gone_once_it_is_removed_for_good(log: RoomLog) -> None:
+    await log.append(said("one", "two", "three"))
+    number = await remove(log, (1, 3))
+    await remove(log, (2, 3), own=True)
+    [action] = await log.actions("#a", None, ALL)
+    assert action.removed == [[1, 1]]
+    await remove(log, (1, 1), undoes=number)
+    assert (await texts(log))[:3] == ["one", "", ""]
+
+
 async def test_what_is_not_there_or_an_action_stays_as_it_is(log: RoomLog) -> None:
     await log.append([Ruled("#a", "#A", "mod", "mary", "pinned 1"), *said("two")])
     await remove(log, (1, 90), (200, 300))
@@ -210,6 +220,12 @@ async def test_texts_of_an_action_that_is_forgotten_are_gone(kind, monkeypatch) 
         assert isinstance(refusal, Refused)
 
 
+def forget(aside: dict[int, dict[int, str]], first: int, last: int) -> None:
+    for waiting in aside.values():
+        for position in range(first, last + 1):
+            waiting.pop(position, None)
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_any_removals_and_undos_leave_the_rest_as_it_was(log: RoomLog, seed: int) -> None:
     """Texts in many batches, some beyond ASCII, are what a list of them says."""
@@ -243,6 +259,8 @@ async def test_any_removals_and_undos_leave_the_rest_as_it_was(log: RoomLog, see
             }
             if kind == "remove":
                 aside[number] = gone
+            else:
+                forget(aside, first, last)
             for position in gone:
                 held[position - 1] = ""
             held.append("removed it")

@@ -35,6 +35,14 @@ class Aside:
     positions: list[int]
     texts: list[str]
 
+    def drop(self, entry: Removed) -> int:
+        """Drop the texts at the positions of an entry. Return their bytes of memory."""
+        waiting = list(zip(self.positions, self.texts, strict=True))
+        kept = [one for one in waiting if not entry.concerns(one[0])]
+        freed = bytes_of(self.texts) - bytes_of(text for _, text in kept)
+        self.positions, self.texts = [one for one, _ in kept], [text for _, text in kept]
+        return freed
+
     def drop_before(self, position: int) -> int:
         """Drop the texts of entries before a position. Return their bytes of memory."""
         count = sum(one < position for one in self.positions)

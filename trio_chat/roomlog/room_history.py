@@ -80,7 +80,10 @@ class RoomHistory:
             taken = removal.take_out(self.entries, entry)
             self.bytes += bytes_of([""] * len(taken.texts))
             if entry.own:
-                self.bytes -= bytes_of(taken.texts)
+                freed = bytes_of(taken.texts)
+                for aside in self.aside:
+                    freed += aside.drop(entry)  # what a moderator took out before
+                self.bytes -= freed
             else:
                 self.aside.append(taken)
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
@@ -17,10 +17,11 @@ from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.moderation.rules import Role, check_rank
 from trio_chat.protocol import commands, events, past
 from trio_chat.protocol.message_ids import position_of
-from trio_chat.roomlog.removal import is_text, runs
+from trio_chat.roomlog.removal import each, is_text, runs
+from trio_chat.roomlog.rules import MOST_ACTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Awaitable, Callable, Container, Sequence
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import RoomLog
     from trio_chat.roomlog.rules import Action
+
+    # Reads entries, given the positions of texts that wait for an undo.
+    Ask: TypeAlias = Callable[[Container[int]], Awaitable[list[PersistentEntry]]]
 
 # Entries read at once, and entries that are looked at for the messages of a person, at most.
 PAGE_ENTRIES: Final = 200
@@ -63,7 +67,7 @@ class Removals:
         room, role = self._ruling.ruled(session, record.room)
         target = record.target
         if target is None:
-            ask = partial(_entries_at, self._log, room.name, [[record.first, record.last]])
+            ask: Ask = partial(_entries_at, self._log, room.name, [[record.first, record.last]])
         else:
             check_rank(role, Role.NONE, "remove all messages of a person")
             since = -math.inf if record.seconds is None else time.time() - record.seconds
@@ -73,7 +77,9 @@ class Removals:
                 authors = self._targets.persons(session, room, target)
                 ask = partial(_said_by, self._log, room.name, authors, since)
         then = partial(self._remove_found, record, room.name)
-        self._collect.query(session, record, Asking(LOG, ask, then))
+        looks = target is None or record.for_good
+        both = partial(_with_waiting, self._log, room.name, ask, looks=looks)
+        self._collect.query(session, record, Asking(LOG, both, then))
 
     def _remove_message(self, session: Session, record: past.RemoveMessage) -> None:
         room, _ = self._ruling.ruled(session, record.room)
@@ -81,29 +87,40 @@ class Removals:
         if position is None:
             raise Refused(_nothing(()), code=Code.BAD_USAGE)
         ask = partial(_entries_at, self._log, room.name, [[position, position]])
+        both = partial(_with_waiting, self._log, room.name, ask, looks=True)
         then = partial(self._message_found, record)
-        self._collect.query(session, record, Asking(LOG, ask, then))
+        self._collect.query(session, record, Asking(LOG, both, then))
 
     def _message_found(
-        self, record: past.RemoveMessage, session: Session, entries: Sequence[PersistentEntry]
+        self,
+        record: past.RemoveMessage,
+        session: Session,
+        read: tuple[Sequence[PersistentEntry], Container[int]],
     ) -> None:
-        is_own = all(entry.author == session.user.person for entry in entries)
+        is_own = all(entry.author == session.user.person for entry in read[0])
         found = commands.Remove(reason="" if is_own else record.reason, room=record.room)
-        self._remove_found(found, record.room, session, entries)
+        self._remove_found(found, record.room, session, read)
 
     def _remove_found(
         self,
         record: commands.Remove,
         name: str,
         session: Session,
-        entries: Sequence[PersistentEntry],
+        found: tuple[Sequence[PersistentEntry], Container[int]],
     ) -> None:
+        entries, waiting = found
         room, role = self._ruling.ruled(session, name)
         topic = self._log.snapshot(name).topic
-        meant = [entry for entry in entries if is_text(entry) and not _is(topic, entry)]
+        me, role_of = session.user.person, self._targets.role_of_author
+        meant = [
+            entry
+            for entry in entries
+            if (is_text(entry) and not _is(topic, entry))
+            # A moderator has removed it, and its text waits for an undo.
+            or (entry.position in waiting and (record.for_good or entry.author == me))
+        ]
         if not meant:
             raise Refused(_nothing(entries), code=Code.BAD_USAGE)
-        me, role_of = session.user.person, self._targets.role_of_author
         chosen = [
             entry
             for entry in meant
@@ -168,8 +185,19 @@ class Removals:
         self._collect.rule(session, draft)
 
 
+async def _with_waiting(
+    log: RoomLog, room: str, ask: Ask, *, looks: bool
+) -> tuple[list[PersistentEntry], Container[int]]:
+    """Read entries, and at which positions texts wait for an undo, if it `looks` for these."""
+    waiting: set[int] = set()
+    if looks:
+        for action in await log.actions(room, None, MOST_ACTIONS):
+            waiting.update(each(action.removed))
+    return await ask(waiting), waiting
+
+
 async def _entries_at(
-    log: RoomLog, room: str, positions: Sequence[Sequence[int]]
+    log: RoomLog, room: str, positions: Sequence[Sequence[int]], _: Container[int] = ()
 ) -> list[PersistentEntry]:
     """Read the entries of some runs of positions, as far as they are kept."""
     found: list[PersistentEntry] = []
@@ -186,17 +214,17 @@ async def _entries_at(
 
 
 async def _said_by_author(
-    log: RoomLog, room: str, number: int, since: float
+    log: RoomLog, room: str, number: int, since: float, waiting: Container[int]
 ) -> list[PersistentEntry]:
     """Read what the author of an entry has said since a time; see `_said_by`."""
     page = await log.before(room, number + 1, 1)
     if not page or page[-1].position != number:
         return []
-    return await _said_by(log, room, {page[-1].author}, since)
+    return await _said_by(log, room, {page[-1].author}, since, waiting)
 
 
 async def _said_by(
-    log: RoomLog, room: str, authors: Container[str], since: float
+    log: RoomLog, room: str, authors: Container[str], since: float, waiting: Container[int]
 ) -> list[PersistentEntry]:
     """Read what some people have said since a time, oldest first: the newest `MOST_REMOVED`."""
     found: list[PersistentEntry] = []
@@ -205,7 +233,11 @@ async def _said_by(
         page = await log.before(room, before, PAGE_ENTRIES)
         looked += len(page)
         recent = [entry for entry in page if entry.time >= since]
-        found += [entry for entry in recent[::-1] if entry.author in authors and is_text(entry)]
+        found += [
+            entry
+            for entry in recent[::-1]
+            if entry.author in authors and (is_text(entry) or entry.position in waiting)
+        ]
         if len(recent) < PAGE_ENTRIES:
             break
         before = page[0].position

@@ -28,6 +28,7 @@ WRITE: Final = "UPDATE OR ROLLBACK batches SET texts = ?, folded = ? WHERE id = 
 KEEP: Final = "INSERT OR ROLLBACK INTO removed VALUES (?, ?, ?, ?, ?)"
 KEPT: Final = "SELECT position, text FROM removed WHERE room = ? AND action = ? AND until > ?"
 DROP: Final = "DELETE FROM removed WHERE room = ? AND action = ?"
+DROP_BETWEEN: Final = "DELETE FROM removed WHERE room = ? AND position BETWEEN ? AND ?"
 # Those of actions that are no longer known.
 DROP_FORGOTTEN: Final = (
     "DELETE FROM removed WHERE room = ? AND action < "
@@ -59,7 +60,10 @@ def apply(connection: sqlite3.Connection, room: int, entry: Removed, before: int
     written, taken = _write(connection, room, dict.fromkeys(positions, ""))
     connection.execute(DROP_FORGOTTEN, (room,))
     if entry.own:
-        return written
+        # A moderator may have taken them out before.
+        runs_of = [(room, first, last) for first, last in entry.positions]
+        dropped = connection.executemany(DROP_BETWEEN, runs_of).rowcount
+        return written + max(0, dropped)
     until = time.time() + WAIT_SECONDS
     rows = [(room, entry.position, position, until, text) for position, text in taken.items()]
     connection.executemany(KEEP, rows)

@@ -120,6 +120,31 @@ local function drop_old_asides(room)
   return freed
 end
 
+-- Drops texts at some positions that moderators took out before. Returns how many bytes that frees.
+local function drop_texts(room, runs)
+  local freed = 0
+  for _, member in ipairs(call('ZRANGE', P..':asides:'..room, 0, -1)) do
+    local key = P..':aside:'..string.match(member, '^%d+')..':'..room
+    local packed = call('GET', key)
+    if packed then
+      local one, taken = unpack(cmsgpack.unpack(packed))
+      local is_changed = false
+      for position in pairs(taken) do
+        for _, run in ipairs(runs) do
+          local at = tonumber(position)
+          if at >= run[1] and at <= run[2] then taken[position], is_changed = nil, true end
+        end
+      end
+      if next(taken) == nil then
+        freed = freed + drop_aside(room, one)
+      elseif is_changed then
+        call('SET', key, cmsgpack.pack({ one, taken }), 'KEEPTTL')
+      end
+    end
+  end
+  return freed
+end
+
 -- Takes texts out, as an action says. Those of other people are set aside.
 local function remove(room, action, removal)
   local taken, last, size = {}, 0, BATCH_BYTES
@@ -129,7 +154,9 @@ local function remove(room, action, removal)
     size = size + #old + 16
     return ''
   end)
-  if not removal.own then
+  if removal.own then
+    grown = grown - drop_texts(room, removal.positions)
+  else
     grown = grown - drop_old_asides(room)
     if last > 0 then
       local one = action..' '..text(size)
