@@ -88,8 +88,8 @@ def test_help_lists_the_commands_in_the_order_they_matter(run: Run) -> None:
     ran = run("--help")
     assert (ran.code, ran.err) == (0, "")
     commands = ["serve", "connect", "check", "status", "nodes", "clients", "announce"]
-    commands += ["kick", "stop", "reload", "upgrade", "mute", "ban", "undo", "remove", "log"]
-    commands += ["account", "store"]
+    commands += ["kick", "stop", "reload", "upgrade"]
+    commands += ["mute", "ban", "undo", "remove", "raid", "log", "account", "store"]
     assert re.findall(r"^  (\w+)  ", ran.out, re.MULTILINE) == commands
 
 

@@ -181,3 +181,22 @@ def test_the_owner_removes_messages_for_good(
         assert ran.out == ""
         assert error is None or ran.err == f"trio-chat: {error}\n"
     assert run("remove", "2").code == 2  # without the room
+
+
+def test_the_owner_has_newcomers_only_read(
+    run: Run, start: Start, talk: Talk, runtime: Path
+) -> None:
+    daemon = start(*BEHIND_A_PROXY)
+    jim = enters(talk, daemon, HERE, "jim")
+    ran = run("raid", "1h", "since", "10m")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(
+        "lets newcomers on the server only read, because of a raid, for 1 hour (until "
+    )
+    jim.say("/msg x")
+    refusal = "err: because of a raid, newcomers can only read until "
+    while not jim.file.readline().startswith(refusal):
+        pass
+    assert run("raid", "off").out == "ended the raid [A2]\n"
+    assert run("raid", "off").err == "trio-chat: there is no raid on the server\n"
+    assert run("raid", "2d").err == "trio-chat: TIME must be at most 1d\n"

@@ -553,3 +553,55 @@ async def test_another_process_lets_its_own_people_leave(people) -> None:
         assert (is_gone(jim), is_gone(kim)) == (True, False)
         assert isinstance(run.log.entries[-1], Gone)
         assert run.hub.state.server.position == 1
+
+
+# --- raids ----------------------------------------------------------------------------------------
+
+ONLY_READ = "err: because of a raid, newcomers can only read until "
+
+
+async def test_newcomers_of_a_raid_on_the_server_only_read(run) -> None:
+    eve = await member(run, "eve")
+    old = await guest(run, "jim")
+    old.user.since -= 3600
+    guests = [await guest(run, "kim", THERE), old]
+    await typed(run, eve, "/raid server 10m since 10m")
+    late = await connect(run, FAR, join("#a"))
+    for newcomer in (guests[0], late):
+        newcomer.link.lines()
+        for text in ("/msg x", "/me x", "/nick tom", "/topic x", "/tell jim x", "/join #new"):
+            [refusal] = await typed(run, newcomer, text)
+            assert refusal.startswith(ONLY_READ)
+        [listed] = await typed(run, newcomer, "/who")  # they read
+        assert listed.startswith("> in #a: ")
+    assert "#new" not in run.hub.state.rooms
+    await typed(run, old, "/msg hello", "/nick tim")
+    eve.link.lines()
+    await run.turn(late, log_in("bob"))
+    assert late.user.account.since < time.time() - 3600
+    await typed(run, late, "/msg I am old")
+    assert "> bob: I am old" in old.link.lines()
+    eve.link.lines()
+    [told] = await typed(run, eve, "/raid server off")
+    assert told.startswith("> eve ended the raid [A2]")
+    guests[0].link.lines()
+    assert await typed(run, guests[0], "/msg x") == []
+    refusal = "err: there is no raid on the server"
+    assert (await typed(run, eve, "/raid server off"))[-1] == refusal
+
+
+async def test_a_raid_on_the_server_is_for_its_operators_and_can_be_undone(run) -> None:
+    ann = await member(run, "ann")
+    refusal = ["err: only operators of the server may do that"]
+    assert await typed(run, ann, "/raid server", "/raid server off") == refusal * 2
+    eve = await member(run, "eve")
+    kim = await guest(run, "kim")
+    await typed(run, eve, "/raid server 10m")
+    is_concerned = run.hub._decide.enforce.authorize.is_concerned
+    assert is_concerned(kim.user)
+    assert not is_concerned(eve.user)
+    program = Session(FakeLink(HERE), LF, run.channel, room_limit=None, local=True)
+    assert not is_concerned(program.user)  # the embedding program's own
+    await typed(run, eve, "/undo server A1")
+    kim.link.lines()
+    assert await typed(run, kim, "/msg x") == []

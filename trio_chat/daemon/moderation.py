@@ -1,4 +1,4 @@
-"""Carries out mutes, bans and removals of the operator, who is nobody in the chat."""
+"""Carries out actions of the operator as a moderator, who is nobody in the chat."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ MUTE: Final = "mute"
 BAN: Final = "ban"
 UNDO: Final = "undo"
 REMOVE: Final = "remove"
+RAID: Final = "raid"
 # What people type, by the names of the commands.
-ROWS: Final = {row.name: row for row in MODERATION_ROWS if row.name in {MUTE, BAN, UNDO, REMOVE}}
+ROWS: Final = {
+    row.name: row for row in MODERATION_ROWS if row.name in {MUTE, BAN, UNDO, REMOVE, RAID}
+}
 
 logger = logging.getLogger("trio_chat")
 
 
 async def act(chat: Chat, do: str, arguments: str, room: str) -> Response:
-    """Mute, ban, undo or remove, as a moderator does who types these arguments.
+    """Mute, ban, undo, remove or note a raid, as a moderator does who types these arguments.
 
     An empty `room` means the whole server. The answer has the number of the `action`, and its
     `text`. A removal is for good, so it has no number. Raises `Refused`, and `ControlError` for
@@ -41,7 +44,7 @@ async def act(chat: Chat, do: str, arguments: str, room: str) -> Response:
     except Misused as error:
         raise ControlError(str(error) or f"too many words for trio-chat {do}") from None
     match command:
-        case commands.Penalize() | commands.Undo():
+        case commands.Penalize() | commands.Undo() | commands.SetRaid():
             command = evolve(command, room=_place(chat, room))
         case commands.Remove():
             if not room:

@@ -1,4 +1,4 @@
-"""The commands `trio-chat mute`, `ban`, `undo`, `remove` and `log`: they ask the daemon.
+"""The commands `trio-chat mute`, `ban`, `undo`, `remove`, `raid` and `log`: they ask the daemon.
 
 They raise `ControlError` if it is not done, `SettingsError` for a mistake of the caller.
 """
@@ -21,7 +21,7 @@ from trio_chat.daemon.commands import (
 )
 from trio_chat.daemon.control import UNKNOWN
 from trio_chat.daemon.logs import escaped
-from trio_chat.daemon.moderation import BAN, MUTE, REMOVE, UNDO
+from trio_chat.daemon.moderation import BAN, MUTE, RAID, REMOVE, UNDO
 from trio_chat.daemon.output import show, table, time_of
 from trio_chat.errors import ControlError
 from trio_chat.protocol.commands import MAX_HISTORY, SOME_HISTORY
@@ -102,6 +102,20 @@ def remove(target: Target, room: str, which: str, words: tuple[str, ...]) -> Non
 
 @click.command()
 @of_a_daemon
+@room_option
+@click.argument("words", metavar="[TIME|off] [since TIME]", nargs=-1)
+def raid(target: Target, room: str, words: tuple[str, ...]) -> None:
+    """Let newcomers only read for some time, as strangers flood the server.
+
+    Newcomers are guests who came within the last five minutes or come now, and accounts that were
+    made since. TIME is 30m without it; `since 1h` looks back further, and `off` ends the raid. In a
+    room, their messages wait for a moderator. For example: trio-chat raid 1h since 10m
+    """
+    _act(target, RAID, " ".join(words), room)
+
+
+@click.command()
+@of_a_daemon
 @json_option
 @room_option
 @click.option(
@@ -126,7 +140,7 @@ def log(target: Target, room: str, limit: int, *, as_json: bool) -> None:
         show(line)
 
 
-MODERATION_COMMANDS: Final = (mute, ban, undo, remove, log)
+MODERATION_COMMANDS: Final = (mute, ban, undo, remove, raid, log)
 
 
 def _act(target: Target, do: str, arguments: str, room: str) -> None:

@@ -13,6 +13,7 @@ from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
 from trio_chat.moderation.rules import Role, RoomRules, Who
+from trio_chat.moderation.spans import describe_end
 from trio_chat.protocol import commands, past, presence
 from trio_chat.protocol.rows import May
 
@@ -113,8 +114,17 @@ class Authorize:
         """
         if (rules := self._state.server.rules) is None:
             return False
+        if self._is_newcomer(user, rules, 0.0):
+            return True
         who = self.who(user)
         return any(rules.penalty(kind, who, 0.0) is not None for kind in ("ban", "mute"))
+
+    def _is_newcomer(self, user: User, rules: RoomRules, now: float) -> bool:
+        """Whether a user came with a raid on the server. The programs of this process never do."""
+        is_local = user.session is not None and user.session.local
+        if is_local or self.role(user, None) is Role.SERVER:
+            return False
+        return rules.is_newcomer(self.who(user), now)
 
     def server_ban(self, user: User) -> Penalty | None:
         """Return the ban that keeps a user out of the server now."""
@@ -137,13 +147,32 @@ class Authorize:
             raise banned_from_server(ban)
         if kind in SPEAKING:
             self.check_silenced(user)
+        makes_room = isinstance(record, commands.Join) and (
+            record.name.casefolded not in self._state.rooms
+        )
+        if makes_room or kind is commands.Register:
+            self._check_raid(user)
+
+    def _check_raid(self, user: User) -> None:
+        """Raise `Refused` if a user came with a raid on the whole server."""
+        rules, now = self._state.server.rules, time.time()
+        if rules is None or not self._is_newcomer(user, rules, now):
+            return
+        raid = rules.raid(now)
+        end = "" if raid is None else f" {describe_end(raid.until, now)}"
+        sentence = (
+            f"because of a raid, newcomers can only read{end}; if you have an older account: "
+            "/login NAME"
+        )
+        raise Refused(sentence, code=Code.NOT_ALLOWED)
 
     def check_silenced(self, user: User) -> None:
-        """Raise `Refused` if a user is muted on the whole server."""
+        """Raise `Refused` if a user is muted on the whole server, or came with a raid on it."""
         if (mute := self.penalty("mute", user, self._state.server.rules)) is not None:
             raise Refused(
                 f"you are muted on this server {mute.describe(time.time())}", code=Code.MUTED
             )
+        self._check_raid(user)
 
     # --- checks -----------------------------------------------------------------------------------
 

@@ -50,7 +50,9 @@ class Enforce:
     def ruled(self, entry: Ruled) -> None:
         """Let people leave whom an action kicks or bans, and tell others what they are now."""
         if entry.room == SERVER:
-            for user in self._meant({name.partition(" ")[2] for name in entry.changes}):
+            meant = self._meant({name.partition(" ")[2] for name in entry.changes})
+            # A raid is about all who came last.
+            for user in list(self._state.users.values()) if "raid" in entry.changes else meant:
                 self._by_server(user)
             self.standings.ruled(entry)
             return

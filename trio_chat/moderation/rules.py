@@ -219,12 +219,16 @@ class RoomRules:
         """Whether messages of a user wait for a moderator, as the user is new."""
         if self.role(who.person) > Role.NONE:
             return False
-        raid = self.raid(now)
-        if raid is not None and who.since >= raid.since:
+        if self.is_newcomer(who, now):
             return True
         if self.setting("new-people") == "free":
             return False
         return not who.account or now - who.since < NEW_SECONDS
+
+    def is_newcomer(self, who: Who, now: float) -> bool:
+        """Whether there is a raid now, and the user came with it."""
+        raid = self.raid(now)
+        return raid is not None and who.since >= raid.since
 
     def can_hold(self, now: float) -> bool:
         """Whether operators look after messages that wait."""

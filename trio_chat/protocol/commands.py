@@ -508,7 +508,8 @@ RAID_SINCE: Final = 5 * 60
 class SetRaid:
     """Have messages of newcomers wait for so many seconds; 0 ends that.
 
-    Newcomers are those who came within the last `since` seconds, and those who come later.
+    On the whole server they may say nothing, and make neither rooms nor accounts. Newcomers are
+    those who came within the last `since` seconds, and those who come later.
     """
 
     seconds: int = USUAL_RAID

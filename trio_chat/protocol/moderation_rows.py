@@ -207,7 +207,8 @@ def _held(arguments: str, _: Settings) -> Command:
 
 
 def _raid(arguments: str, _: Settings) -> Command:
-    words = arguments.lower().split()
+    room, rest = _of_server(arguments)
+    words = rest.lower().split()
     since = commands.RAID_SINCE
     if "since" in words:
         words, after = words[: words.index("since")], words[words.index("since") + 1 :]
@@ -215,13 +216,13 @@ def _raid(arguments: str, _: Settings) -> Command:
             raise Misused("a TIME follows since")
         since = parse_span(after[0]) or LONGEST
     if words == ["off"]:
-        return commands.SetRaid(0)
+        return commands.SetRaid(0, room=room)
     if len(words) > 1:
         raise Misused
     seconds = parse_span(words[0]) if words else commands.USUAL_RAID
     if seconds is None or seconds > commands.LONGEST_RAID:
         raise Misused("TIME must be at most 1d")
-    return commands.SetRaid(seconds, since)
+    return commands.SetRaid(seconds, since, room)
 
 
 # These are part of a table with accounts: an account owns a room.
@@ -301,7 +302,7 @@ MODERATION_ROWS = (
     ),
     Row(
         "raid",
-        "/raid [TIME|off] [since TIME]",
+        "/raid [server] [TIME|off] [since TIME]",
         "have messages of newcomers wait",
         _raid,
         May.OPERATORS,

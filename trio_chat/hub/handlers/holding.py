@@ -15,6 +15,7 @@ from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.moderation.rules import Raid, Role, RoomRules, check_rank
 from trio_chat.moderation.spans import describe_end, describe_span
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.holding import no_such_message
 
 if TYPE_CHECKING:
@@ -85,22 +86,24 @@ class Holding:
         self._collect.draft(session, draft, draft.done if session.encoding.for_people else None)
 
     def _set_raid(self, session: Session, record: commands.SetRaid) -> None:
-        room, role = self._ruling.moderated(session, record.room)
+        room, role = self._ruling.ruled(session, record.room)
         check_rank(role, Role.NONE, "say that there is a raid")
+        place = "on the server" if room.name == SERVER else f"in {room.shown}"
         now = time.time()
         before = (room.rules or RoomRules({})).raid(now)
         if not record.seconds:
             if before is None:
-                raise Refused(f"there is no raid in {room.shown}", code=Code.NO_SUCH_ACTION)
+                raise Refused(f"there is no raid {place}", code=Code.NO_SUCH_ACTION)
             self._ruling.rule(session, room, "ended the raid", {"raid": None})
             return
         until, since = round(now + record.seconds), now - record.since
         if before is not None:
             since = min(since, before.since)  # else people of the same raid would be let in
-        text = (
-            f"holds messages of newcomers, because of a raid, {describe_span(record.seconds)} "
-            f"({describe_end(until, now)})"
-        )
+        what = "holds messages of newcomers"
+        if room.name == SERVER:
+            what = "lets newcomers on the server only read"
+        span, end = describe_span(record.seconds), describe_end(until, now)
+        text = f"{what}, because of a raid, {span} ({end})"
         changes = {"raid": Raid(until, round(since)).write()}
         self._ruling.rule(session, room, text, changes)
 
