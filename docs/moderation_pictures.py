@@ -1,4 +1,4 @@
-"""Takes the pictures of the page for moderators: the menu of a message, and the actions of a room.
+"""Takes the pictures of the page for moderators: a message's menu, a room's actions and reports.
 
 `python docs/moderation_pictures.py` starts the installed daemon on a free port, as page_pictures.py
 does, and needs the same.
@@ -19,6 +19,7 @@ PLACE = {"x": 5, "y": 5}
 
 
 def register(page: Page) -> None:
+    expect(page.locator("#members li")).to_have_count(1)
     page.locator("#line").fill("/register")
     page.locator("#line").press("Enter")
     for field in ("fresh", "again"):
@@ -44,6 +45,12 @@ def take(browser: Browser, port: int) -> None:
         beside = {"x": 249, "y": 120, "width": 435, "height": 420}
         anna.screenshot(path=FOLDER / "moderating-menu.png", clip=beside)
         anna.keyboard.press("Escape")
+        with socket.create_connection(("127.0.0.1", port)) as jill:
+            jill.sendall(b"/nick jill\n/join #garden\n/report jack the same in each room\n")
+            jill.recv(1 << 16)
+            jill.sendall(b"/report @4 an advertisement\n/quit\n")
+            while jill.recv(1 << 16):
+                pass
         say(anna, "/kick jack advertising")
         say(anna, "/room speak accounts")
     anna.locator("#moderation-button").click()
@@ -51,6 +58,10 @@ def take(browser: Browser, port: int) -> None:
     anna.mouse.move(0, 0)
     below = {"x": 0, "y": 0, "width": 900, "height": 370}
     anna.screenshot(path=FOLDER / "moderating-actions.png", clip=below)
+    anna.get_by_role("tab", name="Reports").click()
+    expect(anna.locator("#moderation-list li")).to_have_count(2)
+    anna.mouse.move(0, 0)
+    anna.screenshot(path=FOLDER / "public-reports.png", clip=below)
 
 
 def main() -> None:
