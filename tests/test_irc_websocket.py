@@ -193,7 +193,7 @@ async def test_bytes_that_are_no_text() -> None:
         await ann.register("ann")
         await wire.stream.send_all(frame(b"PRIVMSG ann :\xff"))
         [refusal] = await ann.ask()
-        assert refusal.params[:2] == ("*", "INVALID_UTF8")
+        assert refusal.params[:2] == ("PRIVMSG", "INVALID_UTF8")
         # A text is not a text then (RFC 6455, 8.1).
         await wire.stream.send_all(frame(b"PRIVMSG ann :\xff").replace(b"\x82", b"\x81", 1))
         assert await ann.rest() == []

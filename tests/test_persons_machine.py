@@ -93,6 +93,7 @@ class FakePeople:
     accounts: dict[str, Identity] = field(factory=dict)
     goes_on: trio.Event = field(factory=trio.Event)
     mail: NoMail = field(factory=NoMail)
+    news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 
     def add(self, nick: str) -> Identity:
@@ -560,7 +561,15 @@ class PersonsMachine(RuleBasedStateMachine):
             patch.start()
         self.live = LiveRun()
         self.nursery = self.live.nursery
-        self.do(self._open)
+        try:
+            self.do(self._open)
+        except BaseException:
+            self._stop_patches()  # Hypothesis tears down only what has been set up
+            raise
+
+    def _stop_patches(self) -> None:
+        for patch in self.patches:
+            patch.stop()
 
     def _note_error(self, text: str, *_: object, **more: object) -> None:
         self.errors.append(f"{text}: {more}")
@@ -867,8 +876,7 @@ class PersonsMachine(RuleBasedStateMachine):
                 held = claims._holders, claims._keys, claims._accounts, claims._devices
                 assert not any((*tables, *held, claims._members, claims._rooms))
         finally:
-            for patch in self.patches:
-                patch.stop()
+            self._stop_patches()
             try:
                 self.live.close()
             finally:
