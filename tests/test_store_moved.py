@@ -158,7 +158,8 @@ def test_an_upgrade_is_refused_and_the_daemon_goes_on(
     assert answer["error"] == f"process {daemon.process.pid} continues"
     [problem] = answer["problems"]
     assert SAY.fullmatch(problem)
-    assert MOVED in daemon.ask("status")["problems"]
+    while MOVED not in daemon.ask("status")["problems"]:
+        pass  # the daemon looks every second
     john.say("/who")
     john.hears_until("> in #a: anonymous")
 
