@@ -159,7 +159,7 @@ def test_an_upgrade_is_refused_and_the_daemon_goes_on(
     [problem] = answer["problems"]
     assert SAY.fullmatch(problem)
     while MOVED not in daemon.ask("status")["problems"]:
-        pass  # the daemon looks every second
+        pass  # the daemon looks five times a second
     john.say("/who")
     john.hears_until("> in #a: anonymous")
 
