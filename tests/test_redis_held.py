@@ -35,7 +35,7 @@ async def holding(redis: Engine):
         yield (a, b), (ann, second), bob, jim
 
 
-async def test_a_message_waits_on_all_nodes_and_is_passed_on_any(keys, redis, people):  # noqa: F811
+async def test_a_message_waits_on_all_nodes_and_is_passed_on_any(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with holding(redis) as (_, (ann, second), bob, jim):
         await jim.send("/msg one", "/msg two")
         await hear(jim, WAITS, "[H2]")
@@ -51,7 +51,7 @@ async def test_a_message_waits_on_all_nodes_and_is_passed_on_any(keys, redis, pe
         assert await keys.ask("EXISTS", "holding", f"{KEY}:held:#a") == 0
 
 
-async def test_two_nodes_pass_a_message_once(keys, redis, people):  # noqa: F811
+async def test_two_nodes_pass_a_message_once(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with holding(redis) as (chats, operators, bob, jim):
         await jim.send("/msg once")
         await hear(jim, WAITS)
@@ -68,7 +68,7 @@ async def test_two_nodes_pass_a_message_once(keys, redis, people):  # noqa: F811
         assert said.count("once") == 1
 
 
-async def test_whoever_is_kicked_has_nothing_waiting(keys, redis, people):  # noqa: F811
+async def test_whoever_is_kicked_has_nothing_waiting(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with holding(redis) as (_, (ann, second), _, jim):
         await jim.send("/msg one")
         await hear(jim, WAITS)
@@ -79,7 +79,7 @@ async def test_whoever_is_kicked_has_nothing_waiting(keys, redis, people):  # no
         assert await keys.ask("EXISTS", "holding", f"{KEY}:held:#a") == 0
 
 
-async def test_a_raid_holds_messages_of_newcomers_on_all_nodes(keys, redis, people):  # noqa: F811
+async def test_a_raid_holds_messages_of_newcomers_on_all_nodes(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with owned(redis) as ([_, b], [ann, _]), line_client(b, nick="jim", room="#a") as jim:
         await ann.send("/raid 30m")
         await hear(jim, "because of a raid")
@@ -91,7 +91,7 @@ async def test_a_raid_holds_messages_of_newcomers_on_all_nodes(keys, redis, peop
         await hear(ann, "> jim: hello")
 
 
-async def test_messages_that_have_waited_a_day_are_gone(keys: Keys, redis, people):  # noqa: F811
+async def test_messages_that_have_waited_a_day_are_gone(keys: Keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with holding(redis) as (_, (ann, _), _, jim):
         await jim.send("/msg old")
         await hear(jim, WAITS)

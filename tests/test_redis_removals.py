@@ -36,7 +36,7 @@ async def gone(keys: Keys) -> None:
         await trio.sleep(0.02)  # before it looks again; the engine tells nobody
 
 
-async def test_what_people_remove_of_their_own_is_in_no_key(keys, redis, people):  # noqa: F811
+async def test_what_people_remove_of_their_own_is_in_no_key(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with (
         chats(redis, "a", "b", lease=1.0) as [a, b],
         line_client(a, nick="jack", room="#a") as jack,
@@ -58,7 +58,7 @@ async def test_what_people_remove_of_their_own_is_in_no_key(keys, redis, people)
         assert [one.position for one in found] == list(range(1, 202))
 
 
-async def test_a_moderator_removes_on_one_node_and_puts_back_on_another(keys, redis, people):  # noqa: F811
+async def test_a_moderator_removes_on_one_node_and_puts_back_on_another(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with owned(redis, lease=1.0) as ([a, b], [ann, bob]), inside(b, "ann", "#a") as second:
         await bob.send(f"/msg one {SECRET}", "/msg two")
         await hear(ann, "> bob: two")
@@ -144,7 +144,7 @@ async def all_keys(keys: Keys) -> list[str]:
     return [key.decode() for key in await keys.client.call("KEYS", f"{KEY}:*")]  # type: ignore[attr-defined]  # it is a list
 
 
-async def test_a_removal_that_the_engine_has_lost_is_done_again(forgetful, people):  # noqa: F811
+async def test_a_removal_that_the_engine_has_lost_is_done_again(forgetful, people):  # noqa: F811 - fixtures, imported above
     async with (
         chats(forgetful, "a", "b") as [a, b],
         line_client(a, nick="jack", room="#a") as jack,
@@ -163,7 +163,7 @@ async def test_a_removal_that_the_engine_has_lost_is_done_again(forgetful, peopl
         assert await texts(a._log) == ["", "", "removed 2 messages of their own", "back"]
 
 
-async def test_removals_wait_until_all_nodes_understand_them(keys, nodes):  # noqa: F811
+async def test_removals_wait_until_all_nodes_understand_them(keys, nodes):  # noqa: F811 - fixtures, imported above
     a, *_ = nodes
     removed = Removed("#a", "#A", "u1", "jack", "removed it", own=True)
     operation = ("R", "#a", 0, "", 0, pack_ruled(removed), 0)

@@ -24,7 +24,7 @@ BAN: Final = "ban"
 UNDO: Final = "undo"
 REMOVE: Final = "remove"
 RAID: Final = "raid"
-# What people type, by the names of the commands.
+# The rows of these commands, by their names.
 ROWS: Final = {
     row.name: row for row in MODERATION_ROWS if row.name in {MUTE, BAN, UNDO, REMOVE, RAID}
 }

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import PersistentEntry
 
 
-# What a history has in the place of a message that was removed.
+# The words of a history in the place of a message that was removed.
 REMOVED_TEXT: Final = "(removed)"
 
 

@@ -99,7 +99,7 @@ def _joined(event: Joined, directory: Directory, capabilities: Collection[str], 
     mode = write_role(directory, room, person, nick)
     lines = [joined(directory, person, nick, room, capabilities), mode]
     rules = directory.rules(room)
-    # Where messages are checked, the words would be a way around that.
+    # In rooms that check messages, the words would be a way around that.
     is_checked = rules is not None and rules.role(person) < Role.VOICE
     if not is_checked and "away-notify" in capabilities and (away := directory.about(person).away):
         lines.append(write("AWAY", away, source=source(directory, person, nick)))

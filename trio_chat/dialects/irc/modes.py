@@ -30,7 +30,7 @@ ALWAYS: Final = "n"
 BAN: Final = "b"
 ROLE_MODES: Final[Mapping[str, str]] = MappingProxyType({"o": "operator", "v": "voice"})
 _PREFIXES: Final = {"o": "@", "v": "+", "": ""}
-# The modes of people. Whoever shares no room with them does not see them, so all are invisible.
+# The modes of people. People who share no room with them do not see them, so all are invisible.
 INVISIBLE: Final = "i"
 BOT: Final = "B"
 USER_MODES: Final = BOT + INVISIBLE

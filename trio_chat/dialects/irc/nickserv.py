@@ -1,6 +1,6 @@
 """The words of accounts that clients send to NickServ: it stands for the server here.
 
-What goes to NickServ is never a message, so nobody reads a password in it. Nor does the id of such
+A text for NickServ is never a message, so nobody reads a password in it. Nor does the id of such
 a command have more than its first word.
 """
 
