@@ -464,6 +464,46 @@ async def test_what_was_not_done_is_answered_and_no_more(run, serving: Serving) 
     assert not serving.stopped.is_set()
 
 
+async def test_a_request_under_way_at_the_end_is_answered(path: Path) -> None:
+    async with (
+        served(path) as serving,
+        await serving.connect() as first,
+        await serving.connect() as second,
+        await serving.connect() as third,
+    ):
+        go_on = trio.Event()
+
+        async def slow() -> dict:
+            await go_on.wait()
+            return {"slow": True}
+
+        serving.commands["status"] = Command(slow)
+        await first.send_all(request("status"))
+        await second.send_all(request("stop"))
+        assert await second.receive_some() == b'{"clients": 1}\n'
+        await trio.testing.wait_all_tasks_blocked()
+        serving.end.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not path.exists()
+        await third.send_all(request("rows")[:-2] + b', "number": 1}\n')
+        assert (
+            await rest(third)
+            == b'{"rows": 1}\n' + json.dumps({"row": 0, "text": "x" * 1000}).encode() + b"\n"
+        )
+        go_on.set()
+        assert await rest(first) == b'{"slow": true}\n'
+        assert await second.receive_some() == b""
+
+
+async def test_the_end_waits_only_so_long_for_answers(path: Path, autojump_clock) -> None:
+    async with served(path) as serving, await serving.connect() as stream:
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        serving.end.set()
+        assert await rest(stream) == b""
+        assert trio.current_time() - began == control.LAST_SECONDS
+
+
 async def test_the_end_comes_though_who_asked_for_it_has_gone(serving: Serving) -> None:
     async with await serving.connect() as stream:
         await stream.send_all(request("stop"))
@@ -514,11 +554,17 @@ def answered(data: bytes) -> Iterator[Asking]:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n", b"hello\n", b"[1]\n", b'{"a": 1', b"\xff\n", b"[" * 100_000]
+    "data", [b"\n", b"hello\n", b"[1]\n", b'{"a": 1', b"\xff\n", b"[" * 100_000]
 )
 def test_what_is_no_answer_is_told(data: bytes) -> None:
     told = r"s\.sock gives no answer that a daemon of trio-chat would give"
     with answered(data) as one, pytest.raises(ControlError, match=told):
+        one.ask("status")
+
+
+def test_an_end_without_an_answer_is_told() -> None:
+    told = r"the daemon at s\.sock has ended without an answer"
+    with answered(b"") as one, pytest.raises(ControlError, match=told):
         one.ask("status")
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 REQUEST_BYTES: Final = 32_768
 # The time in which a request has to come, and in which each part of an answer has to go.
 SECONDS: Final = 10.0
+# Requests that have come by the end are still answered, within this time.
+LAST_SECONDS: Final = 1.0
 # One person and a few scripts need fewer at once.
 CONNECTIONS: Final = 16
 # The beginning of the answer to a request that is unknown, or has other arguments.
@@ -82,7 +84,11 @@ class Command:
 async def serve_control(
     listener: ControlListener, commands: Mapping[str, Command], end: trio.Event
 ) -> None:
-    """Answer requests until `end`; then free the path, and after that disconnect everyone."""
+    """Answer requests until `end`; then free the path, and after that disconnect everyone.
+
+    Those who have connected by then still get their answers, within `LAST_SECONDS`. An upgrade ends
+    the process, and they would not know whether their request was carried out.
+    """
     server = _Server(commands)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -91,6 +97,8 @@ async def serve_control(
             )
             await end.wait()
             accepting.cancel_scope.cancel("the daemon has ended")
+        with trio.move_on_after(LAST_SECONDS):
+            await server.answered()
         connections.cancel_scope.cancel("the daemon has ended")
 
 
@@ -98,17 +106,38 @@ async def serve_control(
 class _Server:
     commands: Mapping[str, Command]
     connections: int = 0
+    # Connections that have no answer yet; those that wait for the end have theirs.
+    unanswered: int = 0
+    all_answered: trio.Event = field(factory=trio.Event)
+
+    async def answered(self) -> None:
+        """Wait until all who have connected have their answers."""
+        while self.unanswered:
+            self.all_answered = trio.Event()
+            await self.all_answered.wait()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection."""
         self.connections += 1
         try:
             async with stream:
-                await self._serve(stream)
+                then = await self._answer(stream)
+                if then is not None:
+                    then()
+                    await trio.sleep_forever()  # until the daemon has ended
         finally:
             self.connections -= 1
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _answer(self, stream: trio.SocketStream) -> Callable[[], None] | None:
+        """Answer the request; return what is to be called after the answer, if anything."""
+        self.unanswered += 1
+        try:
+            return await self._answer_request(stream)
+        finally:
+            self.unanswered -= 1
+            self.all_answered.set()
+
+    async def _answer_request(self, stream: trio.SocketStream) -> Callable[[], None] | None:
         command: Command | None = None
         answer: Response
         rows: Iterator[Response] = iter(())
@@ -126,10 +155,8 @@ class _Server:
         await _send(stream, [answer])
         while some := list(islice(rows, ROWS)):
             if not await _send(stream, some):
-                return
-        if command is not None and command.then is not None and "error" not in answer:
-            command.then()
-            await trio.sleep_forever()  # until the daemon has ended
+                return None
+        return command.then if command is not None and "error" not in answer else None
 
     def _check(self, stream: trio.SocketStream) -> None:
         if peer_user(stream) not in (None, ROOT, os.geteuid()):

@@ -68,6 +68,8 @@ class Asking:
         """Read a line, or what comes before the end; nothing of a line with too many bytes."""
         while b"\n" not in self._rest and len(self._rest) < ANSWER_BYTES:
             more = self._socket.recv(RECEIVE_BYTES)
+            if not (more or self._rest):
+                raise ControlError(f"the daemon at {self._path} has ended without an answer")
             if not more:
                 break
             self._rest += more
