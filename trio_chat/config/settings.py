@@ -359,7 +359,7 @@ class Settings:
             "Rooms and messages",
             "File with words and phrases, one a line, that messages may not hold.",
             "None: every chat has words of its own. Only whole words count, and letters that look "
-            "alike are the same. Where messages can wait for a moderator, these do; elsewhere they "
+            "alike are the same. The messages wait for a moderator if the room has one; else they "
             "are refused.",
             AT_ONCE,
         ),

@@ -22,7 +22,7 @@ from trio_chat.config.settings import Settings
 
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
-# What clients may speak at an address, as it is told to people.
+# The words for the dialects that an address takes.
 SHOWN: Final[dict[Speech, str]] = {
     "line": "lines",
     "irc": "IRC",

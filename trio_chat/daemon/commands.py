@@ -209,10 +209,10 @@ def kick(target: Target, client: str, reason: tuple[str, ...], node: str | None)
 def nodes(target: Target, *, as_json: bool) -> None:
     """List the nodes of the chat of a running daemon, as the store on Redis knows them.
 
-    Each line shows a node's name, its state, the seconds until its lease runs out, its version, its
-    machine and process, its clients, its users with a nick or a room, the turns of others that it
-    has not read, and since when it is there without a break. With --json each line is one JSON
-    object.
+    Each line shows a node's name and state, and the seconds until its lease runs out. Then come its
+    version, machine, process, clients, and users with a nick or a room. The last two are the turns
+    of others that it has not read, and since when it is there without a break. With --json each
+    line is one JSON object.
     """
     with asked(target) as asking:
         found = granted(asking.ask("nodes")).get("nodes")

@@ -86,8 +86,8 @@ async def serve_control(
 ) -> None:
     """Answer requests until `end`; then free the path, and after that disconnect everyone.
 
-    Those who have connected by then still get their answers, within `LAST_SECONDS`. An upgrade ends
-    the process, and they would not know whether their request was carried out.
+    Clients that have connected by then still get their answers, within `LAST_SECONDS`. An upgrade
+    ends the process, and they would not know whether their request was carried out.
     """
     server = _Server(commands)
     async with trio.open_nursery() as connections:

@@ -1,7 +1,7 @@
 """Takes telnet commands out of a byte stream, and refuses the options that they propose.
 
 RFC 854 has the protocol, and RFC 855 its options. By RFC 1143 only a request for a change gets an
-answer, and an acknowledgement gets none: else two sides could answer each other for ever.
+answer. An acknowledgement gets none: else two sides could answer each other for ever.
 
 Every option stays off but ECHO (`trio_chat.dialects.echo`). DO is answered WONT, and WILL is
 answered DONT. WONT and DONT need no answer. DO TIMING-MARK (RFC 860) is refused too: clients send

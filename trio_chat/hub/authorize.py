@@ -254,7 +254,7 @@ AT_THE_DOOR: Final = frozenset[type](
         *(commands.LabelledCommand, inbox.Call),  # what is in them is asked about by itself
     }
 )
-# What the muted may not do. With another nick they would be heard all the same.
+# Muted people may do none of these. With another nick they would be heard all the same.
 SPEAKING: Final = frozenset[type](
     {
         *(commands.Say, commands.Notify, commands.Act, commands.Tell),

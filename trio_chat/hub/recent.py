@@ -84,7 +84,7 @@ class Recent:
     def go_by(self, log: RoomLog, retention: Retention) -> None:
         """Keep nothing if a log with this retention has as much in memory.
 
-        What came from another process may no longer be in the log, so it is kept.
+        Entries of another process are kept, as the log may no longer have them.
         """
         if not self._rooms:
             self._log = log.at_hand

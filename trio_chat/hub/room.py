@@ -80,8 +80,8 @@ class Room:
         self.audience: dict[Encoding, dict[Session, None]] = {}
         # The newest position in the log that is folded.
         self.position = snapshot.position
-        # The position of the entry that changed older entries last, or 0. What was read from the
-        # log before that is out of date.
+        # The position of the entry that changed older entries last, or 0. Entries that were read
+        # from the log before that are out of date.
         self.changed = 0
         # The newest entries, as many as `trio_chat.hub.recent` keeps at hand.
         self.recent: Newest | None = None

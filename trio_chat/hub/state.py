@@ -91,7 +91,7 @@ class State:
     people: People | None = None
     # The tags by which rules know networks. Without accounts, they are those of one log.
     tags: Tags = field(factory=lambda: Tags(Marks(secrets.token_bytes(32))))
-    # Who vouches for people in place of the accounts, if anybody does.
+    # It vouches for people in place of the accounts, if it is set.
     authority: Authority | None = None
     # The users whose logins end at a time, and when something is to be done about each: a warning,
     # and then the end. Times are in seconds since 1970.
@@ -115,7 +115,7 @@ class State:
     # The number of detached users.
     detached: int = 0
     rooms: dict[str, Room] = field(factory=dict)
-    # What has the rules of the whole server: a room that nobody can join or see.
+    # The rules of the whole server are those of a room that nobody can join or see.
     server: Room = field(factory=lambda: Room(SERVER, SERVER, LoggedRoom()))
     rooms_by_name: Listing[Room] = field(init=False)
     recent: Recent = field(init=False)
@@ -125,8 +125,8 @@ class State:
     accounts: dict[str, Account] = field(factory=dict)
     # Rooms that exist even without members, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
-    # The sessions that are told of a casefolded nick, and of those nicks the ones that were taken
-    # or freed in this turn, with whether somebody had them before.
+    # The sessions that are told of a casefolded nick. Then those of these nicks that were taken or
+    # freed in this turn, with whether somebody had them before.
     watchers: dict[str, dict[Session, None]] = field(factory=dict)
     stirred: dict[str, bool] = field(factory=dict)
     # The people whom somebody ignores: their nicks by their ids, by the id of that person.
@@ -197,7 +197,7 @@ class State:
 
     def account(self, person: str) -> str:
         """Return the name of a person's account; empty if there is none."""
-        # Who is logged in has the nick of the account.
+        # A person who is logged in has the nick of the account.
         return self.nick(person) if person in self.accounts else ""
 
     def rules(self, room: str) -> RoomRules | None:
@@ -211,7 +211,7 @@ class State:
         return UNKNOWN if user is None else self.about(user.person)
 
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
-        """Return the nick of who has set this topic of a room, and when; empty if unknown."""
+        """Return the nick of the person who set this topic, and when; empty if unknown."""
         known = self.logged(room)
         return (known.nick, known.time) if known.topic == topic else ("", 0.0)
 

@@ -80,8 +80,8 @@ class Turn:
     ruled: set[str] = field(factory=set)
     # The people whose messages this turn brings to slow rooms: names of rooms, and ids.
     spoken: set[tuple[str, str]] = field(factory=set)
-    # Sessions whose next records are decided once this turn is folded: at first those that wait for
-    # what others have drafted, so that a moderator who acts without end lets them in between.
+    # Sessions whose next records are decided once this turn is folded. `held` come first: they wait
+    # for what others have drafted, and a moderator who acts without end lets them in between.
     held: list[Session] = field(factory=list)
     waiting: list[Session] = field(factory=list)
 

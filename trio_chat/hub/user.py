@@ -120,7 +120,7 @@ class User:
         self.rooms: dict[str, Room] = {}
         # Whether to ask before each command: one of the rooms may have rules, or it is `awaited`.
         self.ruled = False
-        # What the user says about itself, and whether it has yet to introduce itself.
+        # The user's own words about itself, and whether it has yet to introduce itself.
         self.about: About = UNKNOWN
         self.awaited = False
         # The user's room, if it is the only one: a record without a room means that one.

@@ -30,7 +30,7 @@ MOST_NETWORKS: Final = 256
 MAPPED_BITS: Final = 96
 MAPPED: Final = bytes(10) + b"\xff\xff"
 IPV4_BYTES: Final = 4
-# What a tag looks like; see `Marks.of_guests`.
+# The form of a tag; see `Marks.of_guests`.
 TAG: Final = re.compile(f"[0-9a-f]{{{TAG_CHARS}}}")
 # Addresses whose tags are at hand. To make them takes some 10 microseconds.
 MOST_ADDRESSES: Final = 16_384

@@ -44,7 +44,7 @@ def _account(arguments: str, _: Settings) -> Command:
     raise Misused
 
 
-# Where accounts are, if the chat keeps none of its own.
+# The refusal of a chat that keeps no accounts of its own.
 ELSEWHERE: Final = "accounts are kept by the program or site that runs this chat: see there"
 
 

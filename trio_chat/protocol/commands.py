@@ -358,8 +358,8 @@ class Invite:
 
 # Seconds that stand for the time that a mute or a ban usually lasts.
 USUAL_TIME: Final = -1
-# Seconds from which a person's messages are removed if nobody gives a time, and the most messages
-# that one command removes: the log removes them within one transaction.
+# A person's messages of so many seconds are removed if nobody gives a time. One command removes at
+# most so many messages: the log removes them within one transaction.
 REMOVED_TIME: Final = 3_600
 MOST_REMOVED: Final = 1_000
 
@@ -485,7 +485,7 @@ class ShowHeld:
     room: str | None = None
 
 
-# What a moderator does with a message that waits.
+# A moderator does one of these with a message that waits.
 JUDGING: Final = ("pass", "drop")
 
 

@@ -25,7 +25,7 @@ class Recipient(Protocol):
 
 
 class Directory(Protocol):
-    """What is known of people and the server, for encodings that say more than an event has."""
+    """Facts about people and the server, for encodings that say more than an event has."""
 
     @property
     def server_name(self) -> str:
@@ -58,7 +58,7 @@ class Directory(Protocol):
         ...
 
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
-        """Return the nick of who has set this topic of a room, and when.
+        """Return the nick of the person who set this topic of a room, and when.
 
         The time is in seconds since 1970. The nick is empty if nobody knows.
         """

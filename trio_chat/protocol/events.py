@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # --- entries --------------------------------------------------------------------------------------
 
 
-# Who made a client leave a room: see `Exited`.
+# The person who made a client leave a room: see `Exited`.
 Ousted: TypeAlias = tuple[str, str, str] | tuple[()]
 
 
@@ -158,12 +158,12 @@ class Held:
 
     @property
     def done(self) -> Notice:
-        """What a moderator reads who has passed or dropped the message."""
+        """The sentence for the moderator who has passed or dropped the message."""
         return Notice(f"{self.state} [H{self.number}]")
 
     @property
     def news(self) -> str:
-        """What an operator of the room reads; nothing for most messages, so nobody can flood them.
+        """The sentence for operators; empty for most messages, so nobody can flood them.
 
         It is said of the first message that waits, of the second, the fourth, the eighth and so on.
         """
@@ -576,7 +576,7 @@ class RoomSetting:
 
 @define
 class Standing:
-    """What the client is in a room with rules: its `role`, and a mute if one counts for it.
+    """The client's `role` in a room with rules, and its mute, if there is one.
 
     `until` is the end of the mute in seconds since 1970; 0 if it has none. The event comes after a
     join or a resumed session, after a login, and whenever an action changes it.

@@ -75,7 +75,7 @@ class SetRealName:
 
 @define
 class SetBot:
-    """Say whether one is a program. The reply is a `PeopleShown` with who has this nick."""
+    """Say whether one is a program. The reply is a `PeopleShown` with the person of this nick."""
 
     name: Name
     bot: bool
@@ -194,7 +194,7 @@ class AboutChanged:
 
 @define
 class Watched:
-    """Who is here of the people that one is told of, and which of these nicks nobody has.
+    """The people that one is told of and who are here, and the nicks that nobody has.
 
     `refused` are nicks that were too many.
     """

@@ -1,4 +1,4 @@
-"""What all groups of a remote client's calls share."""
+"""The parts that all groups of a remote client's calls share."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class Stretch:
 
 
 class AtHand(Protocol):
-    """What a log keeps in memory, so that nothing has to be read."""
+    """The entries that a log keeps in memory, so that nothing has to be read."""
 
     def since(self, room: str, after: int, limit: int) -> list[PersistentEntry]:
         """Return what `RoomLog.read` would. Never blocks."""

@@ -82,10 +82,10 @@ def decide(
 ) -> Sequence[Result]:
     """Refuse each `Ruled` that was decided by rules that have changed since, or beyond its bound.
 
-    A `Removed` that has no texts to put back is refused, too. `current` returns the rules of a room
-    before these drafts, `count` the number of rooms in which a field has a value, and `has_texts`
-    whether texts of an action in a room can be put back. If none is refused, this returns `drafts`
-    itself.
+    A `Removed` that has no texts to put back is refused, too. If none is refused, this returns
+    `drafts` itself. `current` returns the rules of a room before these drafts. `count` returns the
+    number of rooms in which a field has a value. `has_texts` returns whether texts of an action in
+    a room can be put back.
     """
     changed: set[str] = set()
     undone: set[tuple[str, int]] = set()

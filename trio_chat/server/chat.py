@@ -184,8 +184,8 @@ class Chat:
         """Show one client a line, as a `Notice`.
 
         `client` is its id, as in `Caller.id` and in the `author` of events. It may be connected to
-        another node of the chat. Returns whether the line was shown: not if no such client is
-        there, if it is lagging or detached, or if it has not shown its protocol yet.
+        another node of the chat. Returns whether the line was shown. It is not if no such client
+        is there, if it is lagging or detached, or if it has not shown its protocol yet.
 
         Raises `Refused` for a text that is empty, too long or may not be shown. Raises `ChatClosed`
         once the chat has stopped.

@@ -89,9 +89,9 @@ async def open_chat(
     it over. Its clients' sockets and its lock are this chat's from here on; its listeners are for
     `Chat.listen_on`.
 
-    Exceptions come in groups, as nurseries raise them. Two are raised bare, before anything runs:
-    `StoreError` if the file that `settings.store` names cannot be used, and `SettingsError` if a
-    file that another setting names cannot be read, or if `authenticate` does not go with them.
+    Exceptions come in groups, as nurseries raise them. Two are raised bare, before anything runs.
+    It is `StoreError` if the file that `settings.store` names cannot be used. It is `SettingsError`
+    if a file that another setting names cannot be read, or if `authenticate` does not go with them.
     """
     settings = settings or Settings()
     if settings.jwt_key and authenticate is not None:
@@ -134,8 +134,8 @@ async def open_chat(
                 nursery=nursery,
                 undelivered=restore.undelivered(),
             )
-            # An interrupt lands in the embedding task, as each task here is protected from it:
-            # within Trio's Event.wait it would break the task that sets the event.
+            # Each task here is protected from interrupts, so they land in the embedding task. Within
+            # Trio's Event.wait an interrupt would break the task that sets the event.
             chat = Chat(table, send, hub, log, handover.state.uptime, files.token, tls, readiness)
             if readiness is not None:
                 nursery.start_soon(readiness.run)

@@ -56,8 +56,8 @@ class Ahead:
         # by position.
         self._bytes: dict[Session, int] = {}
         self._positions: dict[str, int] = {}
-        # The position of each room when its first entries went over. What went over is worth
-        # nothing once older entries have changed after that.
+        # The position of each room when its first entries went over. They are worth nothing once
+        # older entries have changed after that.
         self._since: dict[str, int] = {}
 
     def left(self) -> int:

@@ -161,7 +161,7 @@ class ClientSnapshot:
     # The id of the account that the user is logged in to.
     account: str = ""
     account_since: float = 0.0
-    # What the user says about itself, and whether it has yet to introduce itself.
+    # The user's own words about itself, and whether it has yet to introduce itself.
     about: About = UNKNOWN
     awaited: bool = False
     # The nicks that it is told of, as it has written them, by their casefolded form.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # Pages of 4 KB at once: some milliseconds, between which progress is shown and Ctrl-C is heard.
 PAGES: Final = 256
 
-# The rooms that are not forgotten, and their entries that are not to be deleted. What has the rules
-# of the server is no room.
+# The rooms that are not forgotten, and their entries that are not to be deleted. The rules of the
+# server have a row, but are no room.
 HELD: Final = """
 SELECT count(DISTINCT name), coalesce(sum(min(length(kinds), last - floor)), 0)
 FROM (

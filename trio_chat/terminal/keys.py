@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trio_chat.terminal.completion import Words
 
 
-# What keys ask for, and which keys.
+# The requests that keys make, and their keys.
 REQUESTS: Final[Sequence[tuple[Request, tuple[str, ...]]]] = (
     (GoToNews(), ("escape", "a")),
     (GoToNext(), ("c-n",)),

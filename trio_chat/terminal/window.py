@@ -50,7 +50,7 @@ class Room(Window):
 
     key: str = ""
     topic: str = ""
-    # What this person is here, if the room has rules.
+    # The role and mute of this person, if the room has rules.
     standing: Standing | None = None
     # Nicks by client id, and how many members the server has not named.
     members: dict[str, str] = field(factory=dict)

@@ -1,8 +1,8 @@
 """Several processes of one machine that serve the same port, each a daemon of its own.
 
-A parent process starts them, and is to them what systemd is to a daemon. It holds the sockets,
-hears from each worker that it is ready, starts another one for one that has ended, and passes on
-what the operator wants. It serves no client.
+A parent process starts them, and is to them what systemd is to a daemon. It holds the sockets, and
+hears from each worker that it is ready. If one has ended, it starts another. It passes the
+operator's commands on. It serves no client.
 
 `parent` is one run of it, `holdings` is what it has, and `keeper` keeps the workers alive. A
 `worker` has a process (`children`), sockets (`sockets`) and a way to be heard (`notices`). `role`

@@ -109,7 +109,7 @@ class Accounts:
     def _authenticate(self, session: Session, record: commands.Authenticate) -> None:
         token, address = record.token, session.link.address
         if (authority := self._state.authority) is not None:
-            # Who is logged in may do so again, for longer.
+            # A person who is logged in may log in again, for longer.
             private = self._is_private(session)
             ask = partial(authority.authenticate, token, address, private=private)
         else:

@@ -53,7 +53,7 @@ class Hooks:
     def words(self, user: User, state: State, words: str) -> str:
         """Return a client's own words about its leaving, or nothing where messages are checked.
 
-        Those who may say nothing, and texts that nobody would let pass, come in no other way.
+        Else people who may say nothing, and texts that are refused, would come in this way.
         """
         checked = user.ruled or state.words is not None or self.before_say is not None
         return "" if checked else words

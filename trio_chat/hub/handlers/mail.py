@@ -97,7 +97,7 @@ class Mail:
     def _deliver(self, request: inbox.DeliverMail) -> None:
         there = [u for u in self._state.users_of(request.account) if self._is_there(u)]
         for waiting in request.messages:
-            # What somebody has left for many people before a ban is dropped with it.
+            # Somebody may have left messages for many people before a ban: it drops them.
             if not self._authorize.is_silenced(waiting.sender):
                 for user in there:
                     self._collect.tell(user, _told(waiting))

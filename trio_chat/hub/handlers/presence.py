@@ -147,7 +147,7 @@ class Presence:
         near = {
             listener: None
             for room in user.rooms.values()
-            # Where messages are checked, these words would be a way around that.
+            # In rooms where messages are checked, these words would be a way around that.
             if room.rules is None or self._authorize.role(user, room.rules) >= Role.VOICE
             for encoding, listeners in room.audience.items()
             if encoding.dialect == session.encoding.dialect  # no other one has words for that

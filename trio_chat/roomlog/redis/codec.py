@@ -202,8 +202,8 @@ def waiting_from(room: str, number: bytes, record: bytes) -> Waiting:
 def wire(entry: Claim | Told | Held) -> str:
     """Return the text from which other nodes make the entry.
 
-    That of a login ends with whom it displaces, and that of a held message with its number, its
-    time and how many wait. Scripts put them there.
+    The text of a login ends with the logins that it displaces. That of a held message ends with its
+    number, its time, and how many wait. Scripts put them there.
     """
     items: list[object]
     match entry:

@@ -56,8 +56,8 @@ class Connection:
     """One connection, for one task. Only `close` may be called by other tasks.
 
     `run_id` changes when the server is started anew, and is another one after a failover. `version`
-    is Redis' version; Valkey has the one that it is compatible with. `info` is what `INFO` said at
-    the opening, `time` is what its clock said then, in seconds since 1970, and `place` is where the
+    is Redis' version; Valkey has the one that it is compatible with. `info` is the answer to `INFO`
+    at the opening. `time` is that of its clock then, in seconds since 1970. `place` is where the
     server is.
     """
 

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import frozen
 
 _FOLDER: Final = files("trio_chat.roomlog.redis") / "scripts"
-# What stands before each script.
+# These stand before each script.
 _COMMON: Final = "".join(
     (_FOLDER / f"{name}.lua").read_text("utf-8")
     for name in ("common", "holding", "histories", "removing", "rules")

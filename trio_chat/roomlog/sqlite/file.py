@@ -155,7 +155,7 @@ def open_store(path: Path, durability: Durability) -> StoreFile:
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a connection; the mode is `ro` or `rw`. Raises `sqlite3.Error`.
 
-    What it deletes is overwritten, so no removed text is left in the file.
+    It overwrites deleted bytes, so no removed text is left in the file.
     """
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode={mode}",

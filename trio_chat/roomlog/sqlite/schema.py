@@ -56,11 +56,14 @@ CREATE TABLE rooms (
 # `times` has seconds since 1970, to the millisecond. An empty line means a millisecond after the
 # line before.
 #
-# `kinds` has "s" for a message, "n" for a notice, "a" for an action, "t" for a topic, "r" for a
-# change of the room's rules and "d" for one that took texts out or put them back. A "d" has that
-# before its text (`roomlog.removal.write`). A text that was taken out is empty. Other letters are
-# read as "s", so that new kinds need no new schema. "l" is reserved for a user who left, with the
-# reason as its text.
+# `kinds` has a letter for each entry. Other letters are read as "s", so new kinds need no schema.
+#   s  a message; empty if its text was taken out
+#   n  a notice
+#   a  an action
+#   t  a topic
+#   r  a change of the room's rules
+#   d  a change that took texts out or put them back; `roomlog.removal.write` says how
+#   l  reserved for a user who left, with the reason as its text
 BATCHES: Final = """
 CREATE TABLE batches (
     id INTEGER PRIMARY KEY,
