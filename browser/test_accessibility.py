@@ -219,7 +219,7 @@ def test_moderators_are_kept_from_nothing(moderated, axe, size) -> None:
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_those_who_are_moderated_read_why(moderated, axe, size) -> None:
+def test_moderated_people_read_why(moderated, axe, size) -> None:
     (anna, jack), look = moderated, Looks(axe, size)
     jack.type("/join #go")
     jack.is_in("#go")

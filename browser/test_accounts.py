@@ -150,7 +150,7 @@ def test_all_devices_of_a_person_are_one_and_what_they_say_is_its_own(port, visi
     mary.sees_once("psst", "yes?")
 
 
-def test_what_was_said_before_a_login_is_ones_own_after_it(port, visit) -> None:
+def test_messages_before_a_login_are_ones_own_after_it(port, visit) -> None:
     john = visit(port).enter("john")
     register(john)
     john.type("hello")
@@ -285,7 +285,7 @@ def test_a_token_that_is_refused_is_forgotten_and_that_is_said(port, visit) -> N
     is_logged_in(phone, "john")
 
 
-def test_who_logs_out_is_logged_out_in_all_tabs_of_the_browser(port, visit) -> None:
+def test_a_person_who_logs_out_is_logged_out_in_all_tabs_of_the_browser(port, visit) -> None:
     john = visit(port).enter("john")
     register(john)
     other = Visitor(john.page.context.new_page(), port).open()
@@ -319,7 +319,7 @@ def test_a_password_can_be_changed_and_an_account_deleted(port, visit) -> None:
     assert "trio_chat.device" not in john.page.evaluate(STORAGE)
 
 
-def test_what_the_server_keeps_of_an_account_can_be_downloaded(port, visit) -> None:
+def test_the_data_of_an_account_can_be_downloaded(port, visit) -> None:
     john = visit(port).enter("john")
     register(john)
     john.type("/account")

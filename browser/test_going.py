@@ -66,7 +66,7 @@ def test_one_reads_on_from_a_result_in_both_directions(visit, long_room) -> None
     assert anna.texts() == [*texts, "after all"]
 
 
-def test_what_comes_meanwhile_is_unread(visit, long_room) -> None:
+def test_messages_that_come_meanwhile_are_unread(visit, long_room) -> None:
     daemon, jack = long_room
     anna = visit(daemon.port).enter("anna")
     anna.sees("message 999")

@@ -46,7 +46,7 @@ def test_the_greeting_is_shown_once(serve, visit, cable) -> None:
     expect(anna.log.get_by_text("Be kind.")).to_have_count(1)
 
 
-def test_what_people_say_is_text(serve, visit, talk) -> None:
+def test_messages_are_text(serve, visit, talk) -> None:
     daemon = serve()
     room = "#<b>x</b>"
     anna = visit(daemon.port).enter("<u>anna", room)
@@ -327,7 +327,7 @@ def test_a_button_leads_from_no_room_to_one(serve, visit, size) -> None:
     expect(anna.log.get_by_role("button", name="Join a room")).to_be_hidden()
 
 
-def test_who_is_in_no_room_is_answered(serve, visit, talk) -> None:
+def test_a_person_in_no_room_is_answered(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     anna.leave("#general")
@@ -453,7 +453,9 @@ def test_a_namesake_who_joins_is_told_apart(serve, visit, talk) -> None:
     expect(anna.said("it's me")).to_have_count(0)
 
 
-def test_what_waits_for_a_room_that_one_leaves_is_not_lost_in_silence(serve, visit, cable) -> None:
+def test_messages_that_wait_for_a_room_that_one_leaves_are_not_lost_in_silence(
+    serve, visit, cable
+) -> None:
     line = cable(serve().port)
     anna = visit(line.port).enter("anna")
     anna.type("/join #other")
@@ -578,7 +580,7 @@ def test_mentions_are_completed(serve, visit, talk) -> None:
     anna.sees_once("@jack")
 
 
-def test_what_was_sent_can_be_called_back(serve, visit) -> None:
+def test_sent_lines_can_be_called_back(serve, visit) -> None:
     anna = visit(serve().port).enter("anna")
     anna.type("one", "two")
     for key, value in [("Up", "two"), ("Up", "one"), ("Up", "one"), ("Down", "two"), ("Down", "")]:
@@ -657,7 +659,7 @@ window.Notification = class {
 """
 
 
-def test_who_looks_elsewhere_is_told_if_they_asked_for_it(serve, visit, talk) -> None:
+def test_a_person_who_looks_elsewhere_is_told_if_they_asked_for_it(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port)
     anna.page.add_init_script(HIDDEN)
@@ -683,7 +685,7 @@ def test_who_looks_elsewhere_is_told_if_they_asked_for_it(serve, visit, talk) ->
     expect(anna.page.locator(".row:has(.news) .text")).to_have_text("three")
 
 
-def test_what_is_new_is_read_out(serve, visit, talk) -> None:
+def test_new_messages_are_read_out(serve, visit, talk) -> None:
     daemon = serve()
     jack = talk(daemon, "/nick jack", "/join #general", "/msg before")
     jack.hears_until("> welcome to #general")
@@ -798,7 +800,7 @@ PRESENCES = [
 
 
 @pytest.mark.parametrize(("events", "sentence"), PRESENCES)
-def test_who_left_is_called_as_others_knew_them(serve, visit, events, sentence) -> None:
+def test_a_person_who_left_is_called_as_others_knew_them(serve, visit, events, sentence) -> None:
     anna = visit(serve().port).open()
     shown = anna.page.evaluate(
         """async (events) => {
@@ -847,7 +849,7 @@ def test_a_key_that_ends_a_composition_sends_nothing(serve, visit, talk) -> None
     anna.sees_once("にほん")
 
 
-def test_what_is_indented_stays_so(serve, visit, talk) -> None:
+def test_indented_text_stays_indented(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     jack = talk(daemon, "/nick jack", "/join #general")

@@ -94,7 +94,7 @@ def test_a_node_without_its_store_costs_nobody_the_nick(
 
 
 @pytest.mark.parametrize("grace", [60, 0])
-def test_what_is_typed_offline_is_sent_in_its_order(meet, grace) -> None:
+def test_messages_typed_offline_are_sent_in_their_order(meet, grace) -> None:
     line, anna, jack = meet(f"--resume-grace={grace}")
     anna.type("/tell jack psst")
     jack.hears_until("> anna (to you): psst")
@@ -124,7 +124,7 @@ def test_what_is_typed_offline_is_sent_in_its_order(meet, grace) -> None:
     assert rest.count(private) == 1
 
 
-def test_what_waits_is_not_sent_without_a_nick(serve, visit, talk, cable) -> None:
+def test_waiting_messages_are_not_sent_without_a_nick(serve, visit, talk, cable) -> None:
     daemon = serve("--resume-grace=0")
     line = cable(daemon.port)
     anna = visit(line.port).enter("anna")
@@ -158,7 +158,7 @@ def test_what_waits_is_not_sent_without_a_nick(serve, visit, talk, cable) -> Non
     ]
 
 
-def test_what_is_typed_offline_outlives_a_page_that_is_loaded_anew(meet) -> None:
+def test_messages_typed_offline_outlive_a_page_that_is_loaded_anew(meet) -> None:
     line, anna, jack = meet()
     line.cut()
     anna.is_offline()
@@ -200,7 +200,7 @@ def test_only_so_much_waits_for_a_connection(meet) -> None:
     assert anna.field.input_value().splitlines()[0] == "message 5 0"
 
 
-def test_what_was_lost_on_its_way_is_said_once(meet) -> None:
+def test_a_message_lost_on_its_way_is_said_once(meet) -> None:
     line, anna, jack = meet()
     hold_back(anna.page)
     anna.type("lost", "lost too")
@@ -215,7 +215,7 @@ def test_what_was_lost_on_its_way_is_said_once(meet) -> None:
 
 
 @pytest.mark.parametrize("grace", [60, 0])
-def test_what_arrived_unacknowledged_is_not_said_again(meet, grace) -> None:
+def test_a_message_that_arrived_unacknowledged_is_not_said_again(meet, grace) -> None:
     line, anna, jack = meet(f"--resume-grace={grace}")
     anna.type("again")
     anna.sees_once("again")
@@ -241,7 +241,7 @@ def test_what_arrived_unacknowledged_is_not_said_again(meet, grace) -> None:
 
 
 @pytest.mark.parametrize("grace", [60, 0])
-def test_what_was_on_its_way_is_said_once_by_a_page_loaded_anew(meet, grace) -> None:
+def test_a_message_on_its_way_is_said_once_by_a_page_loaded_anew(meet, grace) -> None:
     line, anna, jack = meet(f"--resume-grace={grace}")
     anna.type("one")
     anna.sees_once("one")
@@ -269,7 +269,7 @@ def test_what_was_on_its_way_is_said_once_by_a_page_loaded_anew(meet, grace) -> 
     assert [said for said in jack.rest() if said.startswith("> anna")] == ["> anna: lost"]
 
 
-def test_what_may_have_been_said_is_not_said_again(meet) -> None:
+def test_a_message_that_may_have_arrived_is_not_said_again(meet) -> None:
     line, anna, jack = meet("--resume-grace=0")
     anna.type("one")
     anna.sees_once("one")
@@ -342,7 +342,7 @@ def test_a_restart_of_the_server_is_outlived(serve, visit, talk, tmp_path) -> No
     anna.sees_once("in other")
 
 
-def test_who_finds_no_server_is_told_what_may_be(serve, visit) -> None:
+def test_a_page_without_server_tells_what_may_be(serve, visit) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     daemon.process.kill()
@@ -452,7 +452,7 @@ def test_a_second_tab_with_the_same_token_takes_over_once(serve, visit) -> None:
     anna.sees_once("one", "two")
 
 
-def test_who_closes_the_tab_comes_back_in_another(serve, visit) -> None:
+def test_a_person_who_closes_the_tab_comes_back_in_another(serve, visit) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     anna.type("one", "/join #other")
@@ -467,7 +467,7 @@ def test_who_closes_the_tab_comes_back_in_another(serve, visit) -> None:
     anna.sees_once("one")
 
 
-def test_who_quits_is_gone_and_may_come_back(serve, visit, talk) -> None:
+def test_a_person_who_quits_is_gone_and_may_come_back(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port).enter("anna")
     jack = talk(daemon, "/nick jack", "/join #general")
@@ -508,7 +508,7 @@ def test_a_frozen_connection_is_noticed_when_the_clock_is_set_back(meet) -> None
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite:rooms.db"])
-def test_what_was_said_first_in_a_room_is_news(serve, visit, talk, store) -> None:
+def test_the_first_message_of_a_room_is_news(serve, visit, talk, store) -> None:
     daemon = serve("--resume-grace=0", store=store)
     anna = visit(daemon.port).enter("anna")
     anna.type("/join #other")

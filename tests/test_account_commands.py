@@ -165,7 +165,7 @@ def test_a_daemon_without_accounts_says_so(run: Run, start: Start, runtime: Path
 
 
 @pytest.mark.parametrize("arguments", [["add", "a/b"], ["add", "x" * 33], ["reset", "nobody-here"]])
-def test_what_the_daemon_refuses_is_one_line(
+def test_a_refusal_of_the_daemon_is_one_line(
     run: Run, start: Start, runtime: Path, rooms: Path, arguments: list[str]
 ) -> None:
     start("--store", f"sqlite:{rooms}")

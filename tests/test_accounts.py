@@ -145,7 +145,7 @@ async def test_a_person_sees_all_that_is_kept_and_deletes_it(store: str, tmp_pat
     assert not any(b"john" in path.read_bytes() for path in tmp_path.glob("chat.people.db*"))
 
 
-async def test_who_resumes_is_the_person_that_it_was(store: str) -> None:
+async def test_a_client_that_resumes_is_the_person_that_it_was(store: str) -> None:
     async with chat_on_tcp(store=store) as (_, port):
         john = await dial_documents(port, nick="john")
         await john.stream.aclose()
@@ -221,7 +221,7 @@ WRITING = {
 
 
 @pytest.mark.parametrize("command", WRITING)
-async def test_what_is_written_before_an_upgrade_is_answered(
+async def test_requests_before_an_upgrade_are_answered(
     store: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun anew it would be refused, and nobody would ever see the recovery code."""

@@ -86,7 +86,7 @@ async def hand_over(
     return Handover(state, listeners, clients)
 
 
-async def test_what_goes_ahead_counts_as_if_it_had_come_with_the_state(narrow: Links) -> None:
+async def test_entries_sent_ahead_count_as_if_they_had_come_with_the_state(narrow: Links) -> None:
     async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
@@ -171,7 +171,7 @@ def has_half_a_line(chat: Chat, nick: str) -> bool:
     return link.reader.snapshot().dialect.lines.buffer != b""
 
 
-async def test_what_counts_against_the_rate_does_so_whenever_it_was_sent(mock_clock) -> None:
+async def test_commands_count_against_the_rate_whenever_they_were_sent(mock_clock) -> None:
     async with chat_on_tcp(rate_limit=1, rate_burst=5) as (chat, port):
         john = await dial(port, nick="john")
         await dial(port, nick="jack")

@@ -256,7 +256,7 @@ async def test_an_end_is_kept_over_an_upgrade(monkeypatch: pytest.MonkeyPatch) -
                 event = await john.receive()
 
 
-async def test_whoever_leaves_is_not_waited_for() -> None:
+async def test_a_client_that_leaves_is_not_waited_for() -> None:
     site = Site()
     site.expires = time.time() + 3_600
     async with open_chat(authenticate=site) as chat:

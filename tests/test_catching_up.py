@@ -127,7 +127,7 @@ async def test_over_a_socket_too(path, pages, monkeypatch) -> None:
     assert sum(pages) > 200
 
 
-async def test_what_was_deleted_meanwhile_is_missed_and_counted(path) -> None:
+async def test_entries_deleted_meanwhile_are_missed_and_counted(path) -> None:
     total = 4000
     async with (
         running(path, history_entries=150) as chat,

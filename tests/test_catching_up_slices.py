@@ -94,7 +94,7 @@ async def test_two_that_catch_up_take_turns(autojump_clock, monkeypatch) -> None
 
 
 @pytest.mark.parametrize("rate", [None, 10.0])
-async def test_what_is_sent_again_weighs_against_the_rate(rate, autojump_clock) -> None:
+async def test_entries_sent_again_weigh_against_the_rate(rate, autojump_clock) -> None:
     async with chat_with_jack() as (chat, _), programs(chat) as program:
         john = await program.connect()
         await john.ask("join", room="#a")

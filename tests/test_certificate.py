@@ -89,7 +89,7 @@ def test_a_key_that_others_can_see(authority: Authority, mode: int) -> None:
     assert read_certificate(Settings(**authority.settings)) is not None
 
 
-def test_what_is_no_certificate_and_no_key(authority: Authority) -> None:
+def test_invalid_certificates_and_keys_are_refused(authority: Authority) -> None:
     cert, key = authority.cert.read_bytes(), authority.key.read_bytes()
     authority.cert.write_bytes(key)
     assert problem(authority) == f"tls_cert: {authority.cert} holds no certificate in PEM"

@@ -110,7 +110,7 @@ async def test_only_operators_learn_of_networks(people) -> None:
             ]
 
 
-async def test_who_loses_the_role_while_the_log_is_read_learns_nothing(people) -> None:
+async def test_a_moderator_who_loses_the_role_while_the_log_is_read_learns_nothing(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await owned(run), await member(run, "bob")
         await typed(run, ann, "/role bob operator", "/msg hi")

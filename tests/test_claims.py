@@ -159,7 +159,7 @@ def test_with_fewer_rooms_allowed_those_there_are_stay() -> None:
 # --- users ----------------------------------------------------------------------------------------
 
 
-def test_who_is_gone_holds_nothing() -> None:
+def test_a_client_that_is_gone_holds_nothing() -> None:
     claims = Claims(1)
     drafts = [nick("1", "mary"), enter("1", "#a"), gone("1"), nick("2", "mary"), enter("2", "#b")]
     assert refused(claims, *drafts) == [""] * 5
@@ -188,7 +188,7 @@ def test_a_predecessors_users_are_taken_over() -> None:
         Told("1", "2", "n", "t"),
     ],
 )
-def test_what_is_no_claim_is_granted(draft: Entry) -> None:
+def test_drafts_that_are_no_claims_are_granted(draft: Entry) -> None:
     claims = Claims(1)
     assert refused(claims, enter("1", "#a"), draft) == ["", ""]
     assert refused(claims, enter("2", "#b")) == ["too_many_rooms"]
@@ -242,7 +242,7 @@ def test_drafts_are_decided_in_their_order() -> None:
     assert str(results[2]) == TAKEN.format("mary")
 
 
-def test_where_nothing_is_refused_the_drafts_themselves_come_back() -> None:
+def test_the_drafts_themselves_come_back_if_none_is_refused() -> None:
     claims = Claims(10)
     for drafts in ([Said("#a", "1", "n", "t")] * 3, [enter("1", "#a"), nick("1", "mary")], []):
         assert claims.decide_all(drafts, {*map(type, drafts)}) is drafts

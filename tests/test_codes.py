@@ -155,18 +155,18 @@ async def test_the_codes_of_documents(kind, fields, code, autojump_clock) -> Non
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"type": "ping", "id": 5}'])
-async def test_what_is_no_command_at_all(text, autojump_clock) -> None:
+async def test_an_unknown_command_has_its_code(text, autojump_clock) -> None:
     async with small_chat() as chat, document_client(chat) as john:
         await john.send_text(text)
         assert mine(await john.receive(), "type", "code") == ("refusal", "bad_document")
 
 
-async def test_who_is_in_as_many_rooms_as_one_may(autojump_clock) -> None:
+async def test_a_person_in_as_many_rooms_as_allowed_has_its_code(autojump_clock) -> None:
     async with small_chat() as chat, document_client(chat, rooms=("#a", "#b", "#c")) as john:
         assert (await john.ask("join", room="#d"))["code"] == "in_too_many_rooms"
 
 
-async def test_who_is_in_no_room(autojump_clock) -> None:
+async def test_a_person_in_no_room_has_its_code(autojump_clock) -> None:
     async with small_chat() as chat, document_client(chat) as john:
         assert (await john.ask("command", line="/who"))["code"] == "not_in_room"
 

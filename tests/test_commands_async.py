@@ -135,7 +135,7 @@ async def test_a_handler_has_a_deadline(autojump_clock):
         assert trio.current_time() == began + custom_commands.HANDLER_SECONDS
 
 
-async def test_what_fails_while_it_is_cancelled_ends_nobody(autojump_clock, caplog):
+async def test_a_command_that_fails_while_it_is_cancelled_ends_nobody(autojump_clock, caplog):
     async def fail_late():
         try:
             await raise_late()

@@ -238,7 +238,7 @@ def test_an_unknown_variable_is_told_with_the_nearest_known() -> None:
     ]
 
 
-def test_what_is_near_to_nothing_is_pointed_to_the_help(write: WriteFile) -> None:
+def test_a_word_that_is_near_to_nothing_points_to_the_help(write: WriteFile) -> None:
     assert problems(file=write("database = 1")) == [
         "unknown setting 'database' in chat.toml: see all of them with trio-chat serve --help"
     ]
@@ -264,7 +264,7 @@ def test_all_problems_are_told_even_where_another_place_wins(write: WriteFile) -
     ]
 
 
-def test_what_cannot_go_together_is_told() -> None:
+def test_settings_that_cannot_go_together_are_told() -> None:
     (line,) = problems({"line_bytes": "100"})
     assert line.startswith("line_bytes must be at least 8000 for message_chars 2000, not 100")
 

@@ -102,7 +102,7 @@ async def test_a_directory_of_another_user_is_refused(
         await claim(path)
 
 
-async def test_what_is_no_directory_is_refused(path: Path) -> None:
+async def test_a_path_that_is_no_directory_is_refused(path: Path) -> None:
     path.parent.write_text("")
     with pytest.raises(ControlError, match="is not a directory"):
         await claim(path)
@@ -141,7 +141,7 @@ async def test_a_socket_is_alive_where_too_many_wait(path: Path) -> None:
             one.close()
 
 
-async def test_what_is_no_socket_stays(path: Path) -> None:
+async def test_a_file_that_is_no_socket_stays(path: Path) -> None:
     path.parent.mkdir(mode=0o700)
     path.write_text("mine")
     with pytest.raises(ControlError, match=f"{path} is no socket"):
@@ -309,7 +309,7 @@ async def test_a_line_is_answered_by_a_line(serving: Serving) -> None:
         assert await rest(stream) == b'{"clients": 1}\n'
 
 
-async def test_what_cannot_be_done_is_told(serving: Serving) -> None:
+async def test_a_command_that_cannot_be_done_is_told(serving: Serving) -> None:
     assert await serving.ask(request("reload")) == {"error": "the chat is stopping"}
 
 
@@ -364,7 +364,7 @@ async def test_a_command_that_fails_is_logged_and_ends_nothing(serving: Serving,
         b"\0" * 4000 + b"\n",
     ],
 )
-async def test_what_is_no_request_is_told_what_is(data: bytes, serving: Serving) -> None:
+async def test_an_invalid_request_is_told_what_is_one(data: bytes, serving: Serving) -> None:
     told = 'a request is {"command": NAME}, where NAME is one of: status, reload, break, rows, stop'
     assert await serving.ask(data) == {"error": told}
 
@@ -377,14 +377,16 @@ async def test_a_request_that_has_no_end_is_refused(serving: Serving) -> None:
         assert json.loads(await rest(stream)) == {"error": "a request has at most 32768 bytes"}
 
 
-async def test_who_asks_nothing_is_let_go(
+async def test_a_connection_that_asks_nothing_is_let_go(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "SECONDS", 0.05)
     assert await serving.ask(b'{"comm') == {"error": "there was no request within 0.05 seconds"}
 
 
-async def test_who_leaves_without_asking_disturbs_nobody(serving: Serving, caplog) -> None:
+async def test_a_connection_that_leaves_without_asking_disturbs_nobody(
+    serving: Serving, caplog
+) -> None:
     for data in (b"", b'{"comm', request("status")):
         async with await serving.connect() as stream:
             await stream.send_all(data)
@@ -404,7 +406,7 @@ async def test_no_more_than_so_many_are_served_at_once(serving: Serving) -> None
         await stream.aclose()
 
 
-async def test_who_does_not_read_the_answer_is_let_go(
+async def test_a_connection_that_does_not_read_the_answer_is_let_go(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "SECONDS", 0.05)
@@ -443,7 +445,7 @@ async def test_the_system_tells_who_asks(path: Path) -> None:
         assert control.peer_user(stream) == os.geteuid()
 
 
-async def test_who_asks_for_the_end_can_wait_for_it(path: Path) -> None:
+async def test_a_connection_that_asks_for_the_end_can_wait_for_it(path: Path) -> None:
     async with served(path) as serving, await serving.connect() as stream:
         await stream.send_all(request("stop"))
         assert await stream.receive_some() == b'{"clients": 1}\n'
@@ -457,7 +459,7 @@ async def test_who_asks_for_the_end_can_wait_for_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", [no_status, broken, refusing])
-async def test_what_was_not_done_is_answered_and_no_more(run, serving: Serving) -> None:
+async def test_a_command_that_failed_is_answered_and_no_more(run, serving: Serving) -> None:
     serving.commands["stop"] = Command(run, then=serving.stopped.set)
     for _ in range(2 * control.CONNECTIONS):
         assert "error" in await serving.ask(request("stop"))
@@ -556,7 +558,7 @@ def answered(data: bytes) -> Iterator[Asking]:
 @pytest.mark.parametrize(
     "data", [b"\n", b"hello\n", b"[1]\n", b'{"a": 1', b"\xff\n", b"[" * 100_000]
 )
-def test_what_is_no_answer_is_told(data: bytes) -> None:
+def test_an_invalid_answer_is_told(data: bytes) -> None:
     told = r"s\.sock gives no answer that a daemon of trio-chat would give"
     with answered(data) as one, pytest.raises(ControlError, match=told):
         one.ask("status")

@@ -51,7 +51,7 @@ def test_no_trio(number):
     one.recv(1)
 
 @pytest.mark.parametrize("clock", ["autojump_clock", "mock_clock"])
-async def test_what_ends(request, clock):
+async def test_tests_that_end(request, clock):
     request.getfixturevalue(clock)
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def setup():
 def test_a_setup(setup):
     pass
 
-def test_what_comes_after_ten_that_hung():
+def test_tests_after_ten_that_hung():
     pass
 """
 

@@ -46,7 +46,7 @@ async def test_the_operator_logs_everyone_out(people) -> None:
         assert not run.hub.state.accounts
 
 
-async def test_who_leaves_an_account_by_itself_does_so_once(people) -> None:
+async def test_a_person_leaves_a_deleted_account_once(people) -> None:
     async with running_hub(people=people) as run:
         watcher = await run.program("mary", "#a")
         first, second = await device(run, "john", "#a"), await device(run, "john", "#a")

@@ -30,7 +30,7 @@ def test_some_stay_free_for_the_owner(limit: int, accepted: int, monkeypatch) ->
     ("limit", "max_clients", "lingering"),
     [(20_000, 1000, 1000 + LINGERING), (1032, 1000, 875), (resource.RLIM_INFINITY, 1, 101)],
 )
-def test_those_who_linger_leave_some_for_newcomers(
+def test_lingering_clients_leave_descriptors_for_newcomers(
     limit: int, max_clients: int, lingering: int, monkeypatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))

@@ -88,7 +88,9 @@ def test_inside_of_tls_no_other_begins() -> None:
 
 
 @given(st.sampled_from([b"", *(start for _, start in STARTS)]), st.binary(max_size=20), st.data())
-def test_what_a_beginning_tells_stays_true(start: bytes, after: bytes, data: st.DataObject) -> None:
+def test_the_dialect_that_a_beginning_tells_stays_true(
+    start: bytes, after: bytes, data: st.DataObject
+) -> None:
     whole = start + after
     beginning = whole[: data.draw(st.integers(0, len(whole)))]
     assert detect(beginning) in (None, detect(whole))
@@ -189,7 +191,7 @@ def test_tls_tells_by_two_bytes_and_once(pieces: list[bytes]) -> None:
     assert end == Disconnected("spoke TLS, and there is no certificate for that: see tls_cert")
 
 
-def test_what_is_no_tls_is_a_line() -> None:
+def test_bytes_that_are_no_tls_are_a_line() -> None:
     refused = Refuse("unknown command: /dance", Code.UNKNOWN_COMMAND)
     assert refused in records([b"\x16", b"\n/dance\n"])
 

@@ -131,7 +131,7 @@ def test_a_flag_and_a_variable_are_the_same_in_a_line() -> None:
         ("[[listen]]\nport = 1\naccept = ['tls']", "takes TLS at 127.0.0.1:1: that needs tls_cert"),
     ],
 )
-def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_table_is_told_in_a_line(table: str, told: str, tmp_path: Path) -> None:
     file = tmp_path / "chat.toml"
     file.write_text(table)
     with pytest.raises(SettingsError) as caught:
@@ -142,7 +142,7 @@ def test_what_is_wrong_in_a_table_is_told_in_a_line(table: str, told: str, tmp_p
 
 
 @pytest.mark.parametrize("text", ["here", "127.0.0.1:x", ":80", "unix:", "a:1=", "a:1=lines"])
-def test_what_is_wrong_in_a_flag_is_told_in_a_line(text: str) -> None:
+def test_a_mistake_in_a_flag_is_told_in_a_line(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^--listen (must have|has an entry whose) [^\n]*$"):
         load({"listen": text}, {}, None)
 
@@ -174,7 +174,9 @@ def test_two_free_ports_are_not_the_same_place() -> None:
         ((Endpoint(unix="/run/a.sock"), Endpoint(unix="/run/b.sock")), "a"),
     ],
 )
-def test_what_a_daemons_files_are_named_after(listen: tuple[Endpoint, ...], instance: str) -> None:
+def test_a_daemons_files_are_named_after_its_port(
+    listen: tuple[Endpoint, ...], instance: str
+) -> None:
     assert Settings(listen=listen).instance == instance
 
 
@@ -300,7 +302,7 @@ def test_only_what_is_accepted_is_taken(
 
 @pytest.mark.parametrize("said", [b"", b"GE", b"\x16"])
 @pytest.mark.parametrize("accept", [("http",), ("tls",), ("http", "tls")])
-async def test_who_does_not_tell_in_time_is_told_where_no_lines_are_taken(
+async def test_a_silent_client_is_told_if_no_lines_are_taken(
     said: bytes, accept: tuple, autojump_clock
 ) -> None:
     chat_began = trio.current_time()
@@ -323,7 +325,7 @@ async def test_a_request_that_begins_and_does_not_end_is_told_so(autojump_clock)
     assert told.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
+async def test_people_may_think_if_lines_are_taken(autojump_clock) -> None:
     async with open_chat() as chat:
         (address,) = await chat.listen_at(Endpoint(accept=("line", "http")))
         async with await trio.open_tcp_stream(*address) as stream:
@@ -341,7 +343,7 @@ async def test_where_lines_are_taken_people_may_think(autojump_clock) -> None:
         (("line", "http"), b"GET / HTTP/1.1\r\n", b"Host: x\r\n", "408 Request Timeout"),
     ],
 )
-async def test_who_has_not_told_yet_keeps_what_is_taken_and_its_time_in_an_upgrade(
+async def test_a_silent_client_keeps_its_dialects_and_its_time_in_an_upgrade(
     accept: tuple, said: bytes, more: bytes, told: str, autojump_clock
 ) -> None:
     began = trio.current_time()
@@ -417,7 +419,7 @@ async def test_its_path_is_gone_too_if_the_chat_is_cancelled(tmp_path: Path) -> 
     assert not path.exists()
 
 
-def test_where_it_listens_goes_over() -> None:
+def test_the_address_of_a_listener_goes_over() -> None:
     listening = [Endpoint(port=1, accept=("tls",)), Endpoint(unix="/run/x", mode=0o660)]
     state = ChatSnapshot("memory", listening=listening)
     assert read_state(write_state(state)).listening == listening

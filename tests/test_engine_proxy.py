@@ -41,7 +41,7 @@ def test_a_call_breaks(engine, proxy, kind, monkeypatch) -> None:
     assert call(proxy) == (b":12\r\n" if carried_out else b":11\r\n")
 
 
-def test_what_is_sent_to_one_that_is_cut_off_arrives_later(engine, proxy) -> None:
+def test_bytes_for_a_side_that_is_cut_off_arrive_later(engine, proxy) -> None:
     proxy.cut()
     with socket.create_connection(("127.0.0.1", proxy.port), 0.2) as connection:
         connection.sendall(CALL)

@@ -212,7 +212,9 @@ def test_haproxy_checks_how_the_daemon_is(behind_haproxy) -> None:
     daemon.logs('request="GET /healthz/ready" status=200')
 
 
-def test_who_comes_through_haproxy_is_where_they_are(behind_haproxy, tmp_path: Path) -> None:
+def test_clients_that_come_through_haproxy_have_their_own_address(
+    behind_haproxy, tmp_path: Path
+) -> None:
     _, port = behind_haproxy
     address = own_address()
     if address == "127.0.0.1":

@@ -299,7 +299,7 @@ async def test_a_failure_concerns_only_its_sender(line, monkeypatch, caplog) -> 
         assert error.exc_info is not None
 
 
-async def test_who_is_told_of_the_failure() -> None:
+async def test_clients_are_told_of_the_failure() -> None:
     async with chat_on_tcp(open_with={"commands": ROWS, "before_say": failing_hook}) as (_, port):
         john = await dial(port, nick="john", room="#x")
         june = await dial(port, nick="june", room="#x")

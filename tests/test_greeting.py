@@ -142,7 +142,7 @@ async def test_it_stands_behind_the_answer_to_that_line(autojump_clock) -> None:
 
 
 @pytest.mark.parametrize("pause", [None, 0, 1, 2])
-async def test_where_only_lines_are_taken_it_comes_after_a_silent_second(
+async def test_the_greeting_comes_after_a_silent_second_if_only_lines_are_taken(
     pause: int | None, autojump_clock
 ) -> None:
     pieces = [3 * GREETING_SECONDS, b"/roo", b"ms\n"]
@@ -190,7 +190,7 @@ async def test_telnet_options_do_not_end_the_silence(partial: bytes, autojump_cl
 
 
 @pytest.mark.parametrize("accept", [("line", "http"), ("line", "tls")])
-def test_where_more_is_taken_nobody_is_greeted_in_silence(accept: tuple) -> None:
+def test_nobody_is_greeted_in_silence_if_more_than_lines_is_taken(accept: tuple) -> None:
     pieces = [5 * GREETING_SECONDS, b"/rooms\n"]
     found = records(pieces, settings=GREETING_SETTINGS, accept=accept)
     assert [type(record) for record in found] == [ListRooms, ShowGreeting]

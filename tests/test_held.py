@@ -53,7 +53,7 @@ def grow_old(client) -> None:
 # --- whose ----------------------------------------------------------------------------------------
 
 
-def test_who_is_new() -> None:
+def test_newcomers_are_these() -> None:
     now = 1_000_000.0
     rules = RoomRules({"set new-people": "hold", "role a.kim": "member"})
     old, new = now - NEW_SECONDS, now - NEW_SECONDS + 1
@@ -156,7 +156,7 @@ async def test_of_two_operators_at_once_one_passes_it(people) -> None:
         assert await said(run) in ([], ["buy"])
 
 
-async def test_who_has_lost_the_role_meanwhile_passes_nothing(people) -> None:
+async def test_a_moderator_who_has_lost_the_role_meanwhile_passes_nothing(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob, jim = await holding(run), await member(run, "bob"), await guest(run, "jim")
         await typed(run, ann, "/role bob operator")
@@ -274,7 +274,7 @@ async def test_a_flood_of_guests_does_not_flood_operators(people) -> None:
 
 
 @pytest.mark.parametrize("verb", ["mute", "ban", "kick"])
-async def test_what_a_muted_or_banned_person_said_waits_no_more(people, verb: str) -> None:
+async def test_messages_of_a_muted_or_banned_person_wait_no_more(people, verb: str) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await holding(run), await guest(run, "jim", address="192.0.2.7")
         kim = await guest(run, "kim", address="198.51.100.1")
@@ -291,7 +291,7 @@ async def test_what_a_muted_or_banned_person_said_waits_no_more(people, verb: st
         assert [one.nick for one in await run.log.held("#a")] == left
 
 
-async def test_what_a_person_said_whose_messages_are_removed_waits_no_more(people) -> None:
+async def test_messages_of_a_removed_person_wait_no_more(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await owned(run), await guest(run, "jim")
         await run.turn(jim, say("1"), say("2"))

@@ -278,7 +278,7 @@ async def test_a_failed_write_leaves_no_trace(tmp_path: Path, monkeypatch, caplo
         assert log.snapshot("#a").position == 1
 
 
-async def test_what_a_forgotten_room_held_is_gone(kind, monkeypatch) -> None:
+async def test_held_messages_of_a_forgotten_room_are_gone(kind, monkeypatch) -> None:
     async with kind.open(Retention(10, 1)) as log:
         await log.append([Said("#a", "x", "x", "x")])
         await log.append([held("1")])

@@ -110,7 +110,7 @@ async def test_an_answer_needs_nothing_else_to_happen(jack, autojump_clock):
     await jack.expect(shown(1, "jack: Hi"))
 
 
-async def test_what_was_said_is_shown_with_id_and_time(jack, autojump_clock):
+async def test_messages_are_shown_with_id_and_time(jack, autojump_clock):
     await jack.send("/msg Hi", "/me waves", "/topic tea & cake", "/nick john", "/msg Grüße")
     await jack.send("/history")
     assert (await jack.sync())[3:] == [
@@ -121,7 +121,7 @@ async def test_what_was_said_is_shown_with_id_and_time(jack, autojump_clock):
     ]
 
 
-async def test_what_goes_before_in_the_same_write_is_in_it(chat, jack, autojump_clock):
+async def test_a_message_before_it_in_the_same_write_is_in_it(chat, jack, autojump_clock):
     async with line_client(chat, nick="john", room="#a") as john:
         await john.send("/msg one", "/history", "/msg two", "/search o", "/quit")
         assert await john.rest() == [
@@ -155,7 +155,7 @@ async def test_nothing_found(jack, autojump_clock):
     assert await jack.sync() == ["> no messages found in #a"] * 4
 
 
-async def test_what_is_refused(jack, autojump_clock):
+async def test_these_are_refused(jack, autojump_clock):
     number = "must be a whole number from 1 to"
     usage = "usage: /history [before ID] [N]"
     await jack.send("/history 501", "/history 0", "/history before 0", "/history before", "/search")
@@ -342,7 +342,7 @@ def clients(chat) -> int:
     return chat.statistics().clients
 
 
-async def test_who_disconnects_meanwhile_is_let_go(log, chat, autojump_clock):
+async def test_a_client_that_disconnects_meanwhile_is_let_go(log, chat, autojump_clock):
     log.shut()
     async with asker(chat, *trio.testing.memory_stream_pair()) as jack:
         await jack.stream.aclose()
@@ -354,7 +354,7 @@ async def test_who_disconnects_meanwhile_is_let_go(log, chat, autojump_clock):
     assert [entry.text for entry in await log.read("#a", 0, 9)] == ["one", "two"]
 
 
-async def test_who_only_stops_writing_gets_its_answer(log, chat, autojump_clock):
+async def test_a_client_that_only_stops_writing_gets_its_answer(log, chat, autojump_clock):
     log.shut()
     async with asker(chat, *trio.testing.memory_stream_pair()) as jack:
         await jack.stream.send_eof()
@@ -366,7 +366,7 @@ async def test_who_only_stops_writing_gets_its_answer(log, chat, autojump_clock)
     assert clients(chat) == 0
 
 
-async def test_who_quits_meanwhile_gets_its_answer_first(log, chat, autojump_clock):
+async def test_a_client_that_quits_meanwhile_gets_its_answer_first(log, chat, autojump_clock):
     log.shut()
     async with asker(chat, *trio.testing.memory_stream_pair()) as jack:
         await jack.send("/quit", "/msg never")
@@ -377,7 +377,7 @@ async def test_who_quits_meanwhile_gets_its_answer_first(log, chat, autojump_clo
     assert len(await log.read("#a", 0, 9)) == 2
 
 
-async def test_who_is_cut_off_meanwhile_is_forgotten_at_once(log, chat, autojump_clock):
+async def test_a_client_cut_off_meanwhile_is_forgotten_at_once(log, chat, autojump_clock):
     log.shut()
     async with asker(chat, *trio.testing.memory_stream_pair()) as jack:
         jack.scope.cancel()
@@ -388,7 +388,9 @@ async def test_who_is_cut_off_meanwhile_is_forgotten_at_once(log, chat, autojump
         assert await jack.sync() == []
 
 
-async def test_who_lags_meanwhile_gets_its_answer_and_then_what_it_missed(log, autojump_clock):
+async def test_a_client_that_lags_meanwhile_gets_its_answer_and_then_the_missed_entries(
+    log, autojump_clock
+):
     to_chat, at_chat = trio.testing.memory_stream_one_way_pair()
     from_chat, to_us = trio.testing.lockstep_stream_one_way_pair()
     async with (

@@ -126,7 +126,7 @@ def test_a_document_is_an_event_that_can_be_shown_or_breaks_the_connection(docum
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "1" * 5_000, "[1]", "NaN", ""])
-def test_what_is_no_object_breaks_the_connection(text: str):
+def test_a_document_that_is_no_object_breaks_the_connection(text: str):
     with pytest.raises(socket.SocketBroken, match="does not keep to the protocol: no JSON object"):
         socket._document(text)
 
@@ -145,7 +145,7 @@ class Writing(socket.Socket):
 
 
 @given(st.binary(max_size=80) | st.text(st.characters(exclude_categories=()), max_size=40))
-async def test_what_is_typed_is_sent_or_refused(typed: bytes | str):
+async def test_a_typed_line_is_sent_or_refused(typed: bytes | str):
     text = typed if isinstance(typed, str) else typed.decode("utf-8", "surrogateescape")
     for line in text.splitlines():
         match read_typed(line, ()):
@@ -228,7 +228,7 @@ def test_a_room_is_known_by_so_many_people(monkeypatch):
     assert list(known.spoke) == ["n6", "n7", "n8"]
 
 
-def test_who_comes_to_a_room_that_is_not_on_screen_is_said_at_times():
+def test_joins_of_a_room_that_is_not_on_screen_are_said_at_times():
     view = View("1", "john", now=lambda: 0.0)
     for name in ("#a", "#b"):
         view.take(Welcomed(name, name))

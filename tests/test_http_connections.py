@@ -146,7 +146,7 @@ async def test_a_connection_is_for_so_many_requests() -> None:
     "after", [b"/nick evil\n/join #a\n", b"\x16\x03\x01", b"PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r\n"]
 )
 @pytest.mark.parametrize("pause", [None, 1, 2])
-def test_what_comes_after_a_request_is_never_lines(after: bytes, pause: int | None) -> None:
+def test_bytes_after_a_request_are_never_lines(after: bytes, pause: int | None) -> None:
     for pieces in ([get() + after + b"\n\n"], [get(), after + b"\n\n"]):
         switch, first, second, end = records(pieces, trusted=True, pause=pause)
         assert switch == SwitchEncoding(ANSWERS)
@@ -263,7 +263,7 @@ async def test_a_stop_says_nothing_to_who_only_asks(autojump_clock) -> None:
             await ours.aclose()
 
 
-async def test_what_came_before_a_stop_is_answered_once(autojump_clock) -> None:
+async def test_requests_before_a_stop_are_answered_once(autojump_clock) -> None:
     async with open_chat() as chat:
         ours, theirs = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
@@ -315,7 +315,7 @@ async def test_a_load_of_the_page_is_no_coming_and_going(caplog) -> None:
     assert len({record.client for record in asked}) == 1
 
 
-async def test_who_comes_to_chat_is_logged_once_they_say_so(caplog) -> None:
+async def test_a_client_is_logged_once_it_says_that_it_chats(caplog) -> None:
     caplog.set_level("INFO", "trio_chat")
     async with chat_on_tcp() as (chat, port):
         john = await dial(port)

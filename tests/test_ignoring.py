@@ -88,7 +88,7 @@ async def test_several_messages_at_once_are_taken_apart(people) -> None:
         assert kim.link.lines() == ["> jim: 1", "> jim: 2", "> jan: 3", "> jim: 5"]
 
 
-async def test_what_moderators_do_is_seen_even_if_they_are_ignored(people) -> None:
+async def test_actions_of_moderators_are_seen_even_if_they_are_ignored(people) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)
         jim = await guest(run, "jim")
@@ -127,7 +127,7 @@ async def test_a_new_nick_a_login_and_a_logout_are_no_way_around(people) -> None
         assert ann.link.lines() == ["> anonymous: hi"]
 
 
-async def test_whoever_is_called_so_now_is_meant(people) -> None:
+async def test_a_nick_means_the_person_who_has_it_now(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await guest(run, "jan"), await guest(run, "jim")
         await typed(run, ann, "/ignore jim")
@@ -225,7 +225,9 @@ async def test_the_next_command_waits_for_both_the_log_and_the_file(people) -> N
         assert ann.link.lines() == ["> you ignore jim", "> in #a: ann, jim"]
 
 
-async def test_who_has_logged_out_while_the_file_is_written_changes_nothing(people) -> None:
+async def test_a_person_who_has_logged_out_while_the_file_is_written_changes_nothing(
+    people,
+) -> None:
     slow = SlowPeople(people)
     async with running_hub(people=slow) as run:
         ann = await member(run, "ann")
@@ -288,7 +290,7 @@ async def test_nobody_ignores_itself_or_too_many(people, monkeypatch) -> None:
         assert await typed(run, ann, "/ignore joe") == ["> you ignore joe, jon"]
 
 
-async def test_who_logs_in_to_many_accounts_fills_no_list(people, monkeypatch) -> None:
+async def test_a_person_who_logs_in_to_many_accounts_fills_no_list(people, monkeypatch) -> None:
     monkeypatch.setattr(ignoring, "MOST_FOLLOWED", 3)
     async with running_hub(people=people) as run:
         ann, jim = await guest(run, "jan"), await guest(run, "jim")
@@ -338,7 +340,7 @@ async def test_a_program_sees_that_a_position_is_taken_and_no_more(people) -> No
         assert ann.link.documents()[0]["people"] == []
 
 
-async def test_who_lags_or_resumes_catches_up_without_them(people) -> None:
+async def test_a_client_that_lags_or_resumes_catches_up_without_them(people) -> None:
     async with running_hub(people=people) as run:
         ann = await run.program("jan", "#a")
         jim, kim = await guest(run, "jim"), await guest(run, "kim")

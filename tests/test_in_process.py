@@ -594,7 +594,7 @@ async def test_a_custom_command_can_refuse(autojump_clock):
 
 @pytest.mark.parametrize("kind", [Notice, Say, Act, SetTopic])
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\u202e", "x" * 101])
-async def test_what_a_custom_command_says_is_held_to_the_rules(kind, text, autojump_clock):
+async def test_messages_of_a_custom_command_are_held_to_the_rules(kind, text, autojump_clock):
     rows = [custom("do", "/do", "do it", lambda *_: [kind(text)])]
     async with (
         running(commands=rows, **SMALL) as chat,
@@ -665,7 +665,7 @@ async def test_the_hook_sees_and_changes_what_is_about_to_be_said(autojump_clock
     ]
 
 
-async def test_what_the_hook_refuses_is_not_said(autojump_clock):
+async def test_a_message_that_the_hook_refuses_is_not_said(autojump_clock):
     def before_say(draft):
         if "bad" in draft.text:
             raise Refused("mind your language")
@@ -687,7 +687,7 @@ async def test_what_the_hook_refuses_is_not_said(autojump_clock):
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x9b", "x" * 101])
-async def test_what_the_hook_gives_is_held_to_the_rules(text, autojump_clock):
+async def test_the_text_of_the_hook_is_held_to_the_rules(text, autojump_clock):
     async with (
         running(before_say=lambda _: text, **SMALL) as chat,
         line_client(chat, room="#a") as other,

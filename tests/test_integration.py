@@ -283,7 +283,7 @@ def test_an_interrupt_in_telnet_does_no_harm(daemon: Daemon, run: Run) -> None:
     one.asks("/rooms", "> yes, the server is here")
 
 
-def test_what_telnet_sends_for_an_interrupt_byte_by_byte(daemon: Daemon) -> None:
+def test_the_interrupt_of_telnet_byte_by_byte(daemon: Daemon) -> None:
     """RFC 854's IP with the synch of telnet clients: urgent data mark, then DO TIMING-MARK."""
     with socket.create_connection((daemon.host, int(daemon.port))) as client:
         client.settimeout(PATIENCE)

@@ -14,7 +14,7 @@ from trio_chat.testing import line_client
 BOTH = ("away-notify", "setname")
 
 
-async def test_who_is_away_is_told_to_those_who_share_a_room() -> None:
+async def test_an_away_person_is_told_to_people_in_the_same_room() -> None:
     async with (
         open_chat() as chat,
         irc_client(chat, "ann", "#a", "#b", capabilities=BOTH) as ann,
@@ -40,7 +40,7 @@ async def test_who_is_away_is_told_to_those_who_share_a_room() -> None:
         assert await tel.sync() == []
 
 
-async def test_who_is_away_already_and_joins() -> None:
+async def test_an_away_person_who_joins_is_told() -> None:
     async with (
         open_chat() as chat,
         irc_client(chat, "ann", capabilities=BOTH) as ann,
@@ -53,7 +53,7 @@ async def test_who_is_away_already_and_joins() -> None:
         assert await eve.shown() == ["ann JOIN #a"]
 
 
-async def test_those_who_watch_a_nick_are_told_too() -> None:
+async def test_clients_that_monitor_a_nick_are_told_too() -> None:
     async with (
         open_chat() as chat,
         irc_client(chat, "ann", "#a") as ann,

@@ -35,7 +35,7 @@ HELLO = b"CAP LS 302\r\nNICK ann\r\nUSER a 0 * :Ann\r\nCAP END\r\nPING x\r\n"
 
 
 @pytest.mark.parametrize("pieces", split(HELLO))
-def test_who_speaks_irc_wherever_it_is_split(pieces: list[bytes]) -> None:
+def test_irc_is_detected_wherever_it_is_split(pieces: list[bytes]) -> None:
     begin, *others = records(pieces)
     assert begin == AwaitIntroduction(IRC)
     assert all(isinstance(record, LabelledCommand) for record in others)
@@ -44,7 +44,7 @@ def test_who_speaks_irc_wherever_it_is_split(pieces: list[bytes]) -> None:
     assert made[2] == Answer(b"PONG x\r\n")
 
 
-def test_where_irc_is_not_taken_it_is_told_so() -> None:
+def test_a_client_is_told_if_irc_is_not_taken() -> None:
     [answer, ended] = records([HELLO], accept=("line", "http"))
     expected = b"ERROR :Closing Link: this address takes only lines and HTTP\r\n"
     assert answer == Answer(expected)
@@ -187,7 +187,7 @@ async def test_a_slow_client_catches_up_without_a_join_of_its_own() -> None:
         assert not slow.slow_consumer
 
 
-async def test_what_is_missed_for_ever_is_counted() -> None:
+async def test_entries_missed_for_ever_are_counted() -> None:
     async with running_hub(history_entries=2, recent_entries=1) as running:
         running.log.retain(Retention(2, 1000))
         slow, quick = await member(running, "ann", "#a"), await running.member("tel")
@@ -248,7 +248,7 @@ async def test_clients_of_irc_go_on_in_another_process(goes_on: Next) -> None:
                     await client.stream.aclose()
 
 
-async def test_who_cannot_go_over_is_told_to_come_back() -> None:
+async def test_a_client_that_cannot_go_over_is_told_to_come_back() -> None:
     with trio.fail_after(PATIENCE):
         async with chat_on_tcp() as (chat, port), irc_client(chat, "ann", "#a") as ann:
             async with chat.frozen() as paused:
@@ -258,7 +258,7 @@ async def test_who_cannot_go_over_is_told_to_come_back() -> None:
             del port
 
 
-def test_what_an_address_takes_has_irc_among_it() -> None:
+def test_the_dialects_of_an_address_have_irc_among_them() -> None:
     assert Endpoint(port=1).accept == ("line", "http", "tls", "irc")
     with pytest.raises(SettingsError):
         Endpoint(port=1, accept=("irc", "irc"))

@@ -105,7 +105,7 @@ COMMANDS = st.from_regex(r"[A-Z]+|[0-9]{3}", fullmatch=True)
     source=WORDS | st.just(""),
     tags=st.dictionaries(NAMES, VALUES, max_size=3),
 )
-def test_what_is_written_is_read_again(
+def test_written_messages_are_read_again(
     command: str, params: list[str], last: list[str], source: str, tags: dict[str, str]
 ) -> None:
     line = write(command, *params, *last, source=source, tags=tags)

@@ -122,7 +122,9 @@ async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> No
         ("OPER bob secret", "491 bob"),
     ],
 )
-async def test_what_nobody_may_do_or_nobody_is(tmp_path: Path, line: str, answer: str) -> None:
+async def test_forbidden_actions_and_unknown_people_are_refused(
+    tmp_path: Path, line: str, answer: str
+) -> None:
     async with room_of_ann(tmp_path) as (chat, _), logged_in(chat, "bob", "#tea") as bob:
         [refusal] = await bob.shown(line)
         assert refusal.startswith(f"{answer} "), refusal
@@ -205,7 +207,7 @@ async def test_only_operators_learn_the_tag_of_a_banned_network(tmp_path: Path) 
         assert commands(await jim.ask("JOIN #tea"))[-1] == "474"
 
 
-async def test_who_is_muted_reads_404(tmp_path: Path) -> None:
+async def test_a_muted_person_reads_404(tmp_path: Path) -> None:
     async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
         await ann.ask()
         [notice] = await ann.ask("MUTE #tea bob 10m spam")

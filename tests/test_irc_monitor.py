@@ -14,7 +14,7 @@ from trio_chat.testing import line_client
 QUICK = Settings(rate_limit=None)
 
 
-async def test_who_is_here_and_who_is_not() -> None:
+async def test_monitor_tells_nicks_that_are_here_and_that_are_not() -> None:
     async with open_chat() as chat, irc_client(chat, "ann") as ann, irc_client(chat, "Bob") as bob:
         online, offline = await ann.ask("MONITOR + bob,Jim")
         source = (await bob.ask("JOIN #a"))[0].source

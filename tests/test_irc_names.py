@@ -47,7 +47,7 @@ def test_rooms_and_their_names_in_irc_are_one_to_one(one: str, other: str) -> No
 
 
 @given(channel=st.sampled_from("#&x").flatmap(lambda sign: st.text(max_size=4).map(sign.__add__)))
-def test_what_is_a_room_has_this_name_again(channel: str) -> None:
+def test_the_name_of_a_room_survives_the_way_there_and_back(channel: str) -> None:
     try:
         room = names.room(channel)
     except Refused:

@@ -145,7 +145,7 @@ async def test_whois_of_nobody() -> None:
 # --- who is here, and who is away -----------------------------------------------------------------
 
 
-async def test_who_of_several_is_here() -> None:
+async def test_ison_tells_the_nicks_that_are_here() -> None:
     async with open_chat() as chat, line_client(chat, nick="Tel"), irc_client(chat, "ann") as ann:
         assert await ann.shown("ISON tel no ann", "ison :no ANN", "ISON no", "ISON") == [
             "303 ann Tel ann",
@@ -159,7 +159,7 @@ async def test_who_of_several_is_here() -> None:
         assert second == f"ann=+~ann@{await host_of(ann)}"
 
 
-async def test_who_is_away_says_so_by_itself() -> None:
+async def test_an_away_person_is_told_by_301() -> None:
     async with (
         open_chat() as chat,
         irc_client(chat, "ann", "#a") as ann,
@@ -227,7 +227,7 @@ async def test_counts() -> None:
         ]
 
 
-async def test_who_has_yet_to_introduce_itself_is_counted() -> None:
+async def test_a_client_that_has_yet_to_register_is_counted() -> None:
     async with open_chat() as chat, irc_client(chat, "ann") as ann:
 
         async def count() -> str:

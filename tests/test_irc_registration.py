@@ -170,7 +170,7 @@ async def test_without_a_greeting_there_is_no_message_of_the_day() -> None:
         assert await ann.shown("MOTD") == ["422 ann There is no message of the day"]
 
 
-async def test_what_the_server_supports() -> None:
+async def test_isupport_has_all_that_the_server_supports() -> None:
     async with open_chat(Settings(nick_chars=20)) as chat, irc_client(chat) as ann:
         lines = [m.params[1:-1] for m in await ann.register("ann") if m.command == "005"]
         # "up to 13 tokens": fifteen parameters with the client and the text.

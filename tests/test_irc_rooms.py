@@ -70,7 +70,7 @@ async def test_several_rooms_and_those_without_a_hash() -> None:
 
 
 @pytest.mark.parametrize("name", ["general", "&", "&#a", "+a", "#a\x07b", "!a", "#" + "x" * 64])
-async def test_what_cannot_be_a_room(name: str) -> None:
+async def test_names_that_cannot_be_rooms_are_refused(name: str) -> None:
     async with open_chat(MANY) as chat, irc_client(chat, "ann") as ann:
         assert commands(await ann.ask(f"JOIN {name}")) == ["403"]
 
@@ -349,7 +349,7 @@ async def test_nicks_change_once_for_those_who_share_several_rooms() -> None:
         assert await ann.shown("NICK ANNA") == ["anna NICK ANNA"]
 
 
-async def test_who_leaves_the_chat_quits_once() -> None:
+async def test_a_person_who_leaves_the_chat_quits_once() -> None:
     async with open_chat() as chat, irc_client(chat, "ann", "#a", "#b") as ann:
         async with irc_client(chat, "bob", "#a", "#b") as bob:
             assert await ann.shown() == ["bob JOIN #a", "bob JOIN #b"]
@@ -361,7 +361,7 @@ async def test_who_leaves_the_chat_quits_once() -> None:
         assert last.source == source
 
 
-async def test_who_leaves_may_say_why() -> None:
+async def test_a_person_who_leaves_may_say_why() -> None:
     async with (
         open_chat() as chat,
         line_client(chat, nick="tel", room="#a") as tel,
@@ -458,7 +458,7 @@ async def test_lines_of_the_operator_are_notices() -> None:
         assert await ann.shown() == ["NOTICE * tea is ready"]
 
 
-async def test_who_is_kicked_reads_why() -> None:
+async def test_a_kicked_person_reads_why() -> None:
     async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
         [user] = await chat.users()
         await chat.kick(user.id, "no flooding")

@@ -224,7 +224,7 @@ def check_integrity(store: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-async def test_what_anyone_has_seen_is_there_after_a_kill(seed, tmp_path) -> None:
+async def test_messages_that_anyone_has_seen_are_there_after_a_kill(seed, tmp_path) -> None:
     choose = random.Random(seed)
     store = tmp_path / "chat.db"
     at_birth = choose.choice([True, False])

@@ -182,7 +182,7 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ),
     ],
 )
-def test_what_cannot_be_taken_is_refused(line: str, reason: str, code: Code) -> None:
+def test_nicks_that_cannot_be_taken_are_refused(line: str, reason: str, code: Code) -> None:
     assert feed(f"{line}\n".encode())[0] == Refuse(reason, code)
 
 
@@ -354,7 +354,7 @@ def test_without_a_limit_all_that_waits_comes_out_before_what_is_new() -> None:
     assert not line.pending
 
 
-def test_what_is_just_as_much_as_the_limit_leaves_nothing_waiting() -> None:
+def test_input_of_just_the_limit_leaves_nothing_waiting() -> None:
     line = dialect()
     assert line.feed(b"/rooms\n/who\n/unfinished", 2) == [ROOMS, WHO]
     assert not line.pending
@@ -517,7 +517,7 @@ def test_the_longest_line_is_edited_in_time() -> None:
     assert feed(line * 20) == [commands.Say("\u4f60")] * 20
 
 
-def test_what_is_said_otherwise_is_not_edited() -> None:
+def test_other_messages_are_not_edited() -> None:
     for key in (BACKSPACE, DELETE, WHOLE_LINE):
         with pytest.raises(Refused, match="control characters"):
             read_command(f"/msg a{key.decode()}", make_table(), SETTINGS)
@@ -791,11 +791,11 @@ def test_padding_cannot_push_text_to_a_line_of_its_own(blank: str) -> None:
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
     ],
 )
-def test_what_needs_blanks_and_joiners_keeps_them(text: str) -> None:
+def test_scripts_that_need_blanks_and_joiners_keep_them(text: str) -> None:
     assert written(events.Said("#a", "1", "jack", text)) == f"> jack: {text}\n".encode()
 
 
-def test_what_the_program_says_is_as_it_is() -> None:
+def test_text_of_the_program_is_as_it_is() -> None:
     assert written(events.Notice("a" + " " * 9 + "b")) == b"> a" + b" " * 9 + b"b\n"
 
 

@@ -238,7 +238,9 @@ async def test_an_end_that_comes_before_its_beginning_is_one(tmp_path: Path) -> 
     assert not path.exists()
 
 
-async def test_who_waits_for_a_pause_is_not_left_waiting_by_the_end(listener: Listener) -> None:
+async def test_a_task_that_waits_for_a_pause_is_not_left_waiting_by_the_end(
+    listener: Listener,
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, Handler(), [listener])
         await ticks()
@@ -247,7 +249,7 @@ async def test_who_waits_for_a_pause_is_not_left_waiting_by_the_end(listener: Li
             await listener.pause()
 
 
-async def test_what_is_handed_over_accepts_no_more_and_leaves_its_path(tmp_path: Path) -> None:
+async def test_a_listener_handed_over_accepts_no_more_and_leaves_its_path(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     listener = listener_at(path)
     with listener.socket.dup() as others, socket.socket(socket.AF_UNIX) as client:

@@ -61,7 +61,7 @@ def texts(events: list[dict]) -> list[str]:
 
 
 @pytest.mark.parametrize("verb", ["ban", "mute"])
-async def test_what_people_left_before_the_server_silenced_them_is_dropped(
+async def test_messages_left_before_the_server_silenced_their_author_are_dropped(
     store: str, verb: str
 ) -> None:
     async with open_chat(Settings(store=store)) as chat:
@@ -142,7 +142,7 @@ async def test_a_hook_sees_it_first(store: str) -> None:
             assert answer["text"] == "PSST"
 
 
-async def test_who_has_lost_the_connection_gets_it_when_coming_back(store: str) -> None:
+async def test_a_client_that_has_lost_the_connection_gets_it_when_coming_back(store: str) -> None:
     async with chat_on_tcp(store=store) as (chat, port):
         john = await dial_documents(port, nick="john")
         await register(john)

@@ -140,7 +140,7 @@ async def test_a_frozen_one_knows_what_positions_it_has_let_go() -> None:
     assert await say(restored, "#d") == [7]
 
 
-async def test_what_was_said_before_a_handover_is_earlier_than_what_is_after(monkeypatch) -> None:
+async def test_messages_before_a_handover_are_earlier_than_those_after(monkeypatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_769_860_800.0)
     for entries in (0, 10):
         log = MemoryLog(Retention(entries, 10))
@@ -170,7 +170,7 @@ async def test_a_log_that_goes_on_is_the_same() -> None:
     assert again.snapshot("#a") == log.snapshot("#a")
 
 
-async def test_what_a_version_without_them_hands_over_gets_an_identity_and_times() -> None:
+async def test_entries_from_a_version_without_them_get_an_identity_and_times() -> None:
     entry = Said("#a", "author", "nick", "hi", 7, 4_000_000_000.0004)  # in days to come
     histories = HistoriesSnapshot([RoomHistory("#a", deque([entry]), 7, "tea")], 4)
     log = MemoryLog.restored(Retention(10, 10), histories)

@@ -129,7 +129,7 @@ async def test_bytes_received_and_sent_are_counted_exactly() -> None:
         assert now.bytes_out - before.bytes_out == len("> john: Hi\n> john: you\n")
 
 
-async def test_what_waits_for_slow_clients_is_told() -> None:
+async def test_bytes_that_wait_for_slow_clients_are_told() -> None:
     async with chat_on_tcp(outbox_bytes=20_000) as (chat, port):
         slow = await dial(port, nick="slow", room="#a", receive_buffer=4096)
         async with chat.connect("bot") as bot:
@@ -451,7 +451,7 @@ BEARER = f"Authorization: Bearer {TOKEN}"
     ],
 )
 @pytest.mark.parametrize("path", [path for path in PATHS if path != LIVE])
-async def test_who_is_on_this_machine_or_has_the_token(
+async def test_metrics_are_for_this_machine_or_holders_of_the_token(
     first: bytes, headers: list[str], without: int, with_one: int, path: str, token_file: str
 ) -> None:
     for file, expected in (("", without), (token_file, with_one)):
@@ -556,7 +556,7 @@ async def test_the_token_is_read_anew_at_a_reload(token_file: str, tmp_path: Pat
         assert (await ask(BEARER))[0] == 403
 
 
-async def test_who_asks_counts_against_the_limit_on_clients() -> None:
+async def test_a_request_for_metrics_counts_against_the_limit_on_clients() -> None:
     async with chat_on_tcp(max_clients=1) as (chat, port):
         assert (await fetch(port, "/healthz"))[0] == 200
         await until(lambda: chat.statistics().clients == 0)

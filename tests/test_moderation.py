@@ -52,7 +52,7 @@ async def owned(run: Running):
     return ann
 
 
-async def test_who_is_alone_in_a_room_may_own_it(people) -> None:
+async def test_a_person_alone_in_a_room_may_own_it(people) -> None:
     async with running_hub(people=people) as run:
         jim = await guest(run, "jim")
         assert await typed(run, jim, "/claim") == [
@@ -99,7 +99,9 @@ async def test_a_muted_person_says_nothing_until_that_is_undone(people) -> None:
 
 @pytest.mark.parametrize("role", ["operator", "owner"])
 @pytest.mark.parametrize("verb", ["mute", "ban"])
-async def test_what_would_not_count_for_an_operator_is_refused(people, role, verb) -> None:
+async def test_an_action_that_would_not_count_for_an_operator_is_refused(
+    people, role, verb
+) -> None:
     async with running_hub(people=people, operators=("eve",)) as run:
         run.hub.state.operators = run.hub.state.settings.operator_keys()
         ann, _, eve = await owned(run), await member(run, "bob"), await member(run, "eve")

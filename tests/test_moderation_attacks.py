@@ -67,7 +67,7 @@ async def program(run: Running, nick: str, address: str = "192.0.2.7"):
     [[say("x")], [say("x"), say("x")], [act("x")], [topic("x")]],
     ids=["say", "two", "act", "topic"],
 )
-async def test_what_comes_behind_an_action_in_its_turn_is_decided_after_it(
+async def test_commands_behind_an_action_in_its_turn_are_decided_after_it(
     people, verb: str, records
 ) -> None:
     async with running_hub(people=people) as run:
@@ -113,7 +113,7 @@ async def test_messages_before_an_action_in_its_turn_are_said(people) -> None:
 
 
 @pytest.mark.parametrize("verb", ["ban", "kick"])
-async def test_who_has_to_leave_says_nothing_until_then(people, verb: str) -> None:
+async def test_a_person_who_has_to_leave_says_nothing_until_then(people, verb: str) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await owned(run), await member(run, "bob")
         run.log.gate = trio.Event()
@@ -260,7 +260,7 @@ async def test_a_call_that_waits_for_rules_is_answered_when_the_hub_ends(people)
 # --- to be there ----------------------------------------------------------------------------------
 
 
-async def test_who_logs_in_to_a_banned_account_has_to_leave(people) -> None:
+async def test_a_person_who_logs_in_to_a_banned_account_has_to_leave(people) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)
         await typed(run, ann, "/ban bob")
@@ -270,7 +270,7 @@ async def test_who_logs_in_to_a_banned_account_has_to_leave(people) -> None:
         assert jim.link.lines()[-1].startswith(LEFT)
 
 
-async def test_who_is_spared_as_an_account_leaves_with_it(people) -> None:
+async def test_a_person_spared_as_an_account_leaves_with_it(people) -> None:
     people.accounts["bob"] = evolve(people.accounts["bob"], made=1.0)
     async with running_hub(people=people) as run:
         ann = await owned(run)
@@ -301,7 +301,7 @@ async def test_a_ban_ends_the_membership_of_who_may_come_back(people, target: st
         assert again.link.documents()[-1]["code"] == "banned"
 
 
-async def test_who_comes_back_from_a_banned_network_has_to_leave(people) -> None:
+async def test_a_person_who_comes_back_from_a_banned_network_has_to_leave(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await owned(run), await program(run, "jim")
         await run.lose(jim)
@@ -314,7 +314,7 @@ async def test_who_comes_back_from_a_banned_network_has_to_leave(people) -> None
         assert texts(run) == []
 
 
-async def test_who_joins_in_the_turn_of_a_ban_is_refused_or_leaves(people) -> None:
+async def test_a_person_who_joins_in_the_turn_of_a_ban_is_refused_or_leaves(people) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)
         bob, late = run.client(), run.client()
@@ -433,7 +433,9 @@ async def test_a_nick_that_looks_like_one_is_not_that_one(people) -> None:
 # --- to act without a role ------------------------------------------------------------------------
 
 
-async def test_who_has_lost_the_role_while_a_question_is_answered_does_nothing(people) -> None:
+async def test_a_moderator_who_has_lost_the_role_while_a_question_is_answered_does_nothing(
+    people,
+) -> None:
     async with running_hub(people=people) as run:
         ann, bob, eve = await owned(run), await member(run, "bob"), await member(run, "eve")
         await typed(run, ann, "/role bob operator")
@@ -554,7 +556,7 @@ async def test_a_full_disk_lets_nobody_be_banned(people) -> None:
         assert texts(run) == ["hi"]
 
 
-async def test_what_a_full_room_of_rules_says(people, monkeypatch) -> None:
+async def test_a_room_full_of_rules_says_so(people, monkeypatch) -> None:
     monkeypatch.setattr(ruling, "MOST_FIELDS", 3)
     async with running_hub(people=people) as run:
         ann = await owned(run)

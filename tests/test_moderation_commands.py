@@ -70,7 +70,7 @@ def test_the_owner_bans_a_network_without_accounts(
     assert "the operator of the server" not in clients
 
 
-def test_what_is_refused_is_one_line_and_the_exit_code_1(
+def test_a_refusal_is_one_line_and_the_exit_code_1(
     run: Run, start: Start, talk: Talk, runtime: Path
 ) -> None:
     daemon = start(*BEHIND_A_PROXY)

@@ -110,7 +110,7 @@ def test_each_needs_its_fields(missing: str) -> None:
         ({"target": "jack", "dry_run": False}, ("ban", Target(JACK))),
     ],
 )
-def test_whom_it_is_about_and_for_how_long(fields: dict[str, object], record: tuple) -> None:
+def test_an_action_says_its_person_and_its_time(fields: dict[str, object], record: tuple) -> None:
     expected = commands.Penalize(*record)
     expected.room = "#go"
     assert read("moderate", **{"action": "ban", **fields, **AT_GO}) == expected

@@ -97,7 +97,7 @@ async def test_a_moderator_removes_a_message_and_puts_it_back(people) -> None:
         ("bob", ["3"]),
     ],
 )
-async def test_what_is_meant(people, target: str, gone: list[str]) -> None:
+async def test_the_words_mean_these_messages(people, target: str, gone: list[str]) -> None:
     async with running_hub(people=people) as run:
         ann, jim, bob = await owned(run), await guest(run, "jim"), await member(run, "bob")
         for client, text in ((jim, "2"), (bob, "3"), (jim, "4"), (ann, "5"), (ann, "6")):
@@ -223,7 +223,7 @@ async def test_nobody_removes_or_puts_back_what_an_equal_said(people) -> None:
         assert (await removed(run, eve, "/undo A6"))[0].startswith("> eve undid A6")
 
 
-async def test_what_cannot_be_removed(people) -> None:
+async def test_these_cannot_be_removed(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await owned(run), await guest(run, "jim")
         await typed(run, jim, "/topic bad")
@@ -241,7 +241,7 @@ async def test_what_cannot_be_removed(people) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "0", "17-", "9-5", "1-2000", "17x", "@x", "net:x"])
-async def test_what_makes_no_sense(people, wrong: str) -> None:
+async def test_words_that_make_no_sense_are_refused(people, wrong: str) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)
         with pytest.raises(Exception, match="usage: /remove"):
@@ -295,7 +295,7 @@ def holds_answers(log, name: str) -> trio.Event:
 
 @pytest.mark.parametrize("settings", [{}, APART], ids=["from the log", "from the hub"])
 @pytest.mark.parametrize("recent", [3, 6, 100])
-async def test_who_catches_up_gets_no_removed_text(people, recent: int, settings) -> None:
+async def test_a_client_that_catches_up_gets_no_removed_text(people, recent: int, settings) -> None:
     async with running_hub(recent_entries=recent, people=people, **settings) as run:
         ann, jim, lou = await owned(run), await guest(run, "jim"), await guest(run, "lou")
         tom = await program(run, "tom")
@@ -320,7 +320,7 @@ async def test_who_catches_up_gets_no_removed_text(people, recent: int, settings
 
 
 @pytest.mark.parametrize("settings", [{}, APART], ids=["from the log", "from the hub"])
-async def test_who_catches_up_gets_texts_that_are_back(people, settings) -> None:
+async def test_a_client_that_catches_up_gets_texts_that_are_back(people, settings) -> None:
     async with running_hub(people=people, **settings) as run:
         ann, jim = await owned(run), await guest(run, "jim")
         tom = await program(run, "tom")
@@ -368,7 +368,7 @@ async def test_a_page_to_catch_up_with_is_read_again(people) -> None:
         ("/pin", "before", "/remove 2-3", ["nothing is pinned in #a"]),
     ],
 )
-async def test_what_was_read_before_is_read_again(
+async def test_entries_read_before_a_removal_are_read_again(
     people, asked: str, reads: str, remove: str, shown: list[str]
 ) -> None:
     async with running_hub(people=people) as run:

@@ -138,7 +138,7 @@ def test_a_penalty_ends(until, counts) -> None:
         (Who("a.role", ("7f3a09c2",), account=True, since=NOW), False),
     ],
 )
-def test_whom_the_ban_of_a_network_hits(who, is_hit) -> None:
+def test_the_ban_of_a_network_hits_these_people(who, is_hit) -> None:
     known = rules({"a.role": "member"}, **{"ban net:7f3a09c2": Penalty("x", None, "", NOW).write()})
     assert (known.penalty("ban", who, NOW) is not None) == is_hit
 

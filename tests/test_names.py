@@ -129,7 +129,7 @@ def test_a_nick_that_nobody_can_take_is_found_by_those_who_look_for_it(text: str
 
 
 @pytest.mark.parametrize("text", ["#john", ">john", "jo hn", "x" * 33])
-def test_what_nobody_was_ever_called_is_not_looked_for(text: str) -> None:
+def test_a_nick_that_nobody_ever_had_is_not_looked_for(text: str) -> None:
     with pytest.raises(Refused):
         parse_nick(text, LIMIT, reserved=True)
 
@@ -141,7 +141,7 @@ def test_length_is_counted_after_enforcement() -> None:
 
 
 @pytest.mark.parametrize("parse", PARSERS)
-def test_what_no_name_holds(parse: Parse) -> None:
+def test_names_hold_none_of_these(parse: Parse) -> None:
     for char in INVISIBLE + BIDI + CONTROLS + SPACES + "\ue000\ufdd0":
         for text in (char, f"{char}a", f"a{char}", f"a{char}b"):
             with pytest.raises(Refused):
@@ -282,7 +282,7 @@ def test_reserved_words_are_no_more_than_whole_nicks() -> None:
         "anonymous\u2010x",  # another hyphen
     ],
 )
-def test_what_begins_like_one_without_a_nick_is_reserved(text: str) -> None:
+def test_the_beginning_of_names_of_unnamed_people_is_reserved(text: str) -> None:
     shown = unicodedata.normalize("NFKC", text)
     assert sentence(parse_nick, text) == f"the nick '{shown}' is reserved: please choose another"
 

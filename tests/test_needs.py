@@ -27,7 +27,7 @@ def _nothing_installed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("CI", raising=False)
 
 
-def test_what_needs_one_is_skipped_and_the_last_line_names_all_packages(
+def test_tests_that_need_one_are_skipped_and_the_last_line_names_all_packages(
     pytester: pytest.Pytester,
 ) -> None:
     ran = pytester.runpytest_inprocess("-p", "needs", "-ra")

@@ -32,6 +32,6 @@ def test_a_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [" ", "a b", "ö", "x" * 65, "a/b", "a\n", 1])
-def test_what_is_no_name(name: object) -> None:
+def test_invalid_names_are_refused(name: object) -> None:
     with pytest.raises(SettingsError, match=r"^node must be a name of at most 64 letters, digits"):
         Settings(node=name)

@@ -185,7 +185,7 @@ async def test_a_request_reaches_a_node_whose_turn_is_in_doubt(redis):
         redis.ask("DEL", "{trio_chat}:recovering")
 
 
-async def test_who_waits_on_no_node_can_be_kicked(redis):
+async def test_a_client_that_waits_on_no_node_can_be_kicked(redis):
     async with chats(redis, "b", lease=LONG) as [b], line_client(b, nick="jill", room="#a") as jill:
         async with chats(redis, "a", lease=LONG) as [a], document_client(a) as jack:
             client = jack.hello["client"]
@@ -245,7 +245,7 @@ async def test_a_mailbox_may_hold_anything(redis):
         assert [user.nick for user in await a.users()] == ["jill"]
 
 
-async def test_who_wants_to_resume_at_a_node_without_the_engine_may_try_again(redis, monkeypatch):
+async def test_a_client_that_resumes_at_a_node_without_the_engine_may_try_again(redis, monkeypatch):
     monkeypatch.setattr(remote_session, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(remote_session, "LAST_WAIT", 0.05)
     async with chats(redis, "a", "b") as [a, b]:

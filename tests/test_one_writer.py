@@ -178,7 +178,7 @@ async def test_moving_is_one_draft_and_so_both_or_neither(hub):
     assert heard == [("left", "#a"), ("joined", "#b"), ("said", "#b")]
 
 
-async def test_who_cannot_move_because_of_max_rooms_stays():
+async def test_a_person_who_cannot_move_because_of_max_rooms_stays():
     async with running_hub(max_rooms=1) as hub:
         jack = await hub.member("jack")
         before = picture(hub)
@@ -317,7 +317,7 @@ async def test_a_new_nick_is_one_draft_and_one_chunk_for_each_who_knows_the_pers
     assert jill.link.writes == june.link.writes == bot.link.writes == []
 
 
-async def test_who_is_gone_is_one_draft_and_one_chunk_for_each_who_knew_the_person(hub):
+async def test_a_departure_is_one_draft_and_one_chunk_for_each_who_knew_the_person(hub):
     jack = await hub.program("jack", "#a", "#b", "#c")
     jill, june, jim, twin, bot, stranger = await neighbours(hub)
     jack.link.chunks()
@@ -585,7 +585,7 @@ async def test_one_whose_task_is_no_more_is_not_waited_for(hub):
     assert is_empty(hub)
 
 
-async def test_what_waits_when_its_user_comes_back_elsewhere_is_not_done(hub):
+async def test_records_that_wait_when_their_user_comes_back_elsewhere_are_not_done(hub):
     john, jill = await hub.program("john", "#a"), await hub.member("jill")
     john.link.documents()
     hub.log.read_gate = trio.Event()
@@ -648,7 +648,7 @@ async def test_records_wait_until_the_last_reason_is_taken_back(order):
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["a log of its own", "a shared log"])
-async def test_who_comes_back_in_the_turn_that_ends_its_time_is_refused(shared):
+async def test_a_client_that_comes_back_in_the_turn_that_ends_its_time_is_refused(shared):
     async with running_hub(log=SharedLog() if shared else None, resume_grace=9.0) as hub:
         john, again = await hub.program("john", "#a"), await hub.program()
         wanted = resume(john)

@@ -80,7 +80,7 @@ def test_a_runtime_directory_that_others_can_enter_is_told(run: Run, runtime: Pa
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
-def test_what_a_daemon_refuses_is_told(
+def test_a_refusal_of_a_daemon_is_told(
     command: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = answering({"error": "not now\x1b[2J"})
@@ -98,7 +98,7 @@ def test_a_stop_that_takes_too_long_is_told(run: Run, monkeypatch: pytest.Monkey
     assert (ran.code, ran.out, ran.err) == (1, "", told)
 
 
-def test_what_a_reload_has_changed_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changes_of_a_reload_are_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Settings(port=1, max_clients=1, rate_limit=None)
     differing = changes(Settings(), new)
     monkeypatch.setattr(control_client, "asking", lambda path: answering({"changes": differing}))
@@ -234,7 +234,9 @@ async def test_a_stop_gives_an_upgrade_up_before_it_is_answered(
         assert not ours.stopping.is_set()
 
 
-async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_daemon_that_has_handed_over_answers_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stays = trio.Event()
 
     async def hand_over(_: object, __: object, handed_over: Callable[[int], None]) -> Outcome:
@@ -263,7 +265,7 @@ async def test_who_has_handed_over_answers_for_nobody(monkeypatch: pytest.Monkey
             await ours.reload()
 
 
-async def test_who_has_handed_over_ends_whatever_goes_wrong_then(
+async def test_a_daemon_that_has_handed_over_ends_whatever_goes_wrong_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def hand_over(_: object, __: object, handed_over: Callable[[int], None]) -> Outcome:
@@ -536,7 +538,7 @@ def test_a_terminal_that_closes_stops_what_ran_in_it(runtime: Path) -> None:
         assert "INFO stopping signal=SIGHUP" in process.stderr.read()
 
 
-def test_what_ran_in_the_background_of_a_terminal_goes_on(run: Run, runtime: Path) -> None:
+def test_a_daemon_in_the_background_of_a_terminal_goes_on(run: Run, runtime: Path) -> None:
     with in_terminal('set -m; "$@" & wait') as (process, terminal):
         os.close(terminal)
         process.wait(PATIENCE)  # the shell: its terminal has gone

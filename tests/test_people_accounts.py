@@ -474,7 +474,7 @@ async def test_nobody_revokes_the_devices_of_others(people) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "\ud800", "x" * 100_000, "' OR 1=1 --"])
-async def test_what_is_no_token(people, token: str) -> None:
+async def test_an_invalid_token_is_refused(people, token: str) -> None:
     await people.register(JOHN, PASSWORD, HOME, "page")
     for _ in range(50):  # and is not counted
         with refused("bad_token"):

@@ -108,7 +108,7 @@ async def test_the_list_is_by_name(people, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("call", ["reset", "delete", "export"])
-async def test_what_is_about_no_account(people, call: str) -> None:
+async def test_a_command_about_no_account_is_refused(people, call: str) -> None:
     with refused("no_such_account") as caught:
         await getattr(people.administration, call)(JOHN)
     assert str(caught.value) == "there is no account john"

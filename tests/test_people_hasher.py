@@ -103,7 +103,7 @@ async def test_a_place_is_free_again_after_a_failure() -> None:
             raise ValueError("x")
 
 
-async def test_whoever_leaves_waits_for_no_hash(monkeypatch) -> None:
+async def test_a_client_that_leaves_waits_for_no_hash(monkeypatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def hash_until(self, password) -> str:

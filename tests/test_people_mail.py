@@ -77,7 +77,7 @@ async def test_a_name_that_only_looks_like_the_accounts_gets_nothing(kept) -> No
         assert not people.mail.waits_for(john)
 
 
-async def test_what_waits_is_bounded(kept, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_messages_are_bounded(kept, monkeypatch: pytest.MonkeyPatch) -> None:
     async with kept.open() as people:
         john, jack = await account(people, "john"), await account(people, "jack")
         mary = await account(people, "mary")

@@ -47,7 +47,7 @@ def test_keyboards_may_write_the_same_password_in_different_ways(typed: str, com
 
 
 @pytest.mark.parametrize("bad", ["", "a\tb", "\x00", "\x1b[A", "a\u200db", "\ud800", "\u202e"])
-def test_what_no_password_contains(bad: str) -> None:
+def test_passwords_contain_none_of_these(bad: str) -> None:
     text = bad and f"correct horse {bad} battery"
     assert not prepare(text)
     with refused("bad_password") as caught:
@@ -94,7 +94,7 @@ def test_a_text_of_any_length_costs_no_time() -> None:
         "trio-chat-2024", "chatchatchat",  # with the program
     ],
 )  # fmt: skip
-def test_what_is_easy_to_guess(text: str) -> None:
+def test_passwords_that_are_easy_to_guess_are_refused(text: str) -> None:
     with refused("bad_password") as caught:
         check_new(text, JOHN)
     assert "harder to guess" in str(caught.value)

@@ -169,7 +169,7 @@ async def test_nothing_is_left_of_what_was_deleted(path) -> None:
             assert gone not in kept
 
 
-async def test_what_cannot_be_scrubbed_now_is_scrubbed_later(path, caplog) -> None:
+async def test_pages_that_cannot_be_scrubbed_now_are_scrubbed_later(path, caplog) -> None:
     async with people_in(path) as people:
         made = await people.register(JOHN, PASSWORD, HOME, "my own old laptop")
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:

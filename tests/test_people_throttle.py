@@ -78,7 +78,7 @@ async def test_tries_at_once_are_counted_before_they_fail(limits) -> None:
         fail(limits)
 
 
-async def test_who_fails_at_one_account_or_network_may_try_at_another(limits) -> None:
+async def test_a_person_who_fails_at_one_account_or_network_may_try_at_another(limits) -> None:
     for _ in range(5):
         fail(limits)
     wait(limits)
@@ -135,7 +135,7 @@ async def test_a_network_may_fail_twenty_times_in_any_hour(limits, mock_clock) -
     fail(limits, name("spray21"))
 
 
-async def test_who_has_been_here_is_not_locked_out_by_others_in_the_network(limits) -> None:
+async def test_a_known_device_is_not_locked_out_by_others_in_the_network(limits) -> None:
     for number in range(20):
         fail(limits, name(f"spray{number}"))
     with refused("too_many_tries"):

@@ -41,7 +41,7 @@ def test_a_code_may_be_typed_as_people_type() -> None:
         assert code_digest(typed) == digest
 
 
-def test_what_is_no_code() -> None:
+def test_an_invalid_code_is_refused() -> None:
     code, _ = new_code()
     arabic_digit = "\u0661"
     for wrong in (

@@ -196,7 +196,7 @@ async def test_the_nick_of_an_account_is_only_for_its_owner(people) -> None:
         assert client.link.lines() == ["err: you are logged in as john: /logout first"]
 
 
-async def test_who_has_the_nick_of_an_account_loses_it_to_its_owner(people) -> None:
+async def test_a_guest_with_the_nick_of_an_account_loses_it_to_its_owner(people) -> None:
     async with running_hub(people=people) as run:
         people.accounts.clear()
         guest = await run.member("john")

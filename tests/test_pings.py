@@ -43,7 +43,7 @@ async def _give_up(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def test_who_can_take_a_ping() -> None:
+def test_dialects_that_can_take_a_ping() -> None:
     assert CRLF.ping == NO_OPERATION
     assert DOCUMENTS.ping == PING
     assert LF.ping == EVENTS.ping == b""
@@ -80,7 +80,7 @@ async def test_a_beat_pings_its_part_whenever_they_have_come(mock_clock) -> None
 
 
 @pytest.mark.parametrize("way", ["draining", "closing"])
-async def test_who_has_something_to_read_anyway_gets_none(way: str, mock_clock) -> None:
+async def test_a_client_with_something_to_read_gets_no_ping(way: str, mock_clock) -> None:
     async with chat_on_tcp(ping_interval=INTERVAL) as (chat, port):
         program = await dial_documents(port)
         [session] = chat._hub.state.sessions

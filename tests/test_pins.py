@@ -29,7 +29,7 @@ def pinned(lines: list[str]) -> list[str]:
     return [line.partition("[")[0] + line.partition("UTC] ")[2] for line in shown]
 
 
-async def test_who_joins_reads_what_an_operator_has_pinned(people) -> None:
+async def test_newcomers_read_the_pinned_message(people) -> None:
     async with running_hub(people=people) as run:
         ann = await owned(run)
         assert await typed(run, ann, "/pin") == ["> nothing is pinned in #a"]
@@ -76,7 +76,7 @@ async def test_only_operators_pin_and_only_messages(people) -> None:
                 read_command(wrong, TABLE, Settings())
 
 
-async def test_who_loses_the_role_while_the_log_is_read_pins_nothing(people) -> None:
+async def test_a_moderator_who_loses_the_role_while_the_log_is_read_pins_nothing(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await owned(run), await member(run, "bob")
         await typed(run, ann, "/msg be kind", "/role bob operator")
@@ -111,7 +111,7 @@ async def test_a_pin_has_no_copy_of_the_text_and_ends_with_it(people) -> None:
             ann.link.lines()
 
 
-async def test_who_is_sent_out_before_the_log_is_read_reads_nothing(people) -> None:
+async def test_a_person_sent_out_before_the_log_is_read_reads_nothing(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await owned(run), run.client()
         await typed(run, ann, "/msg be kind", "/pin 2")
@@ -126,7 +126,7 @@ async def test_who_is_sent_out_before_the_log_is_read_reads_nothing(people) -> N
         assert not any(line.startswith("err:") for line in lines)
 
 
-async def test_who_cannot_join_is_told_that_and_no_more(people) -> None:
+async def test_a_person_who_cannot_join_is_told_that_and_no_more(people) -> None:
     async with running_hub(people=people) as run:
         ann, bob = await owned(run), run.client()
         await typed(run, ann, "/msg be kind", "/pin 2")

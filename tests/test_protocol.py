@@ -295,7 +295,7 @@ TEXT_COMMANDS = [
         for text, wrong in BAD_TEXT
     ],
 )
-async def test_what_cannot_be_done_is_said_and_life_goes_on(chat, sent, answer, autojump_clock):
+async def test_a_refusal_is_said_and_life_goes_on(chat, sent, answer, autojump_clock):
     async with (
         line_client(chat, nick="jill", room="#general") as jill,
         line_client(chat, nick="jack", room="#general") as jack,
@@ -311,7 +311,7 @@ async def test_what_cannot_be_done_is_said_and_life_goes_on(chat, sent, answer, 
 
 
 @pytest.mark.parametrize("sent", ["/msg Hi", "/me waves", "/topic", "/topic a", "/who", "/leave"])
-async def test_what_needs_a_room_says_so(chat, sent, autojump_clock):
+async def test_commands_that_need_a_room_say_so(chat, sent, autojump_clock):
     async with line_client(chat) as client:
         await client.send(sent)
         assert await client.sync() == [NO_ROOM]
@@ -622,7 +622,7 @@ async def test_a_line_too_long_is_refused_once_and_left_out(autojump_clock):
 # --- the end of a connection ----------------------------------------------------------------------
 
 
-async def test_what_comes_after_quit_is_not_done(chat, autojump_clock):
+async def test_commands_after_quit_are_not_done(chat, autojump_clock):
     async with line_client(chat, room="#a") as one, line_client(chat, room="#a") as two:
         await two.send("/quit", "/msg Hi", "/join #b", "/rooms")
         assert await two.rest() == ["> sad to see you go =("]
@@ -703,7 +703,7 @@ class LateStream(trio.abc.HalfCloseableStream):
         (b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n/join #a\n/msg Hi\n", []),
     ],
 )
-async def test_who_comes_in_the_moment_of_stopping(nursery, data, heard, autojump_clock):
+async def test_a_client_that_comes_in_the_moment_of_stopping(nursery, data, heard, autojump_clock):
     async with running() as chat, line_client(chat, room="#a") as other:
         stream = LateStream(data)
         nursery.start_soon(chat.serve_stream, stream)
@@ -713,7 +713,7 @@ async def test_who_comes_in_the_moment_of_stopping(nursery, data, heard, autojum
 
 
 @pytest.mark.parametrize("word", ["G", "GE", "PO", "POSTING", "GETTING /", "get / HTTP/1.1"])
-async def test_who_only_looks_a_little_like_http_is_a_person(chat, word, autojump_clock):
+async def test_a_beginning_a_little_like_http_is_a_persons(chat, word, autojump_clock):
     async with line_client(chat) as client:
         await client.send(word)
         await client.expect(f"err: unknown command: {word.partition(' ')[0]}")

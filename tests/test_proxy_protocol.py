@@ -194,7 +194,9 @@ def test_a_header_is_read_once_it_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize(("data", "where"), MALFORMED)
-def test_what_the_specification_does_not_allow_is_malformed(data: bytes, where: str) -> None:
+def test_headers_that_the_specification_does_not_allow_are_malformed(
+    data: bytes, where: str
+) -> None:
     with pytest.raises(MalformedHeader, match=f"^{where}$"):
         read_header(data)
     with pytest.raises(MalformedHeader, match=f"^{where}$"):
@@ -300,7 +302,7 @@ def test_nor_is_there_a_second_header_after_an_upgrade() -> None:
     assert came[:2] == [client, Refuse(NOT_TRUSTED, Code.NOT_SERVED)]
 
 
-async def test_what_follows_a_header_has_its_own_time(autojump_clock) -> None:
+async def test_bytes_behind_a_header_have_their_own_time(autojump_clock) -> None:
     data, _ = HEADERS["v1 TCP4"]
     pieces = [data[:9], 9.0, data[9:], 60.0, b"GE", 9.0, b"T / HTTP/1.1\r\n\r\n"]
     *_, served, end = await run(pieces, trusted=True)
@@ -451,7 +453,9 @@ async def test_logs_see_the_real_address(name: str, caplog, autojump_clock) -> N
 @pytest.mark.parametrize(
     "data", [b"", v1("UNKNOWN"), v2(UNSPEC, command=LOCAL), v2(UNIX, UNIX_ENDS)]
 )
-async def test_who_names_nobody_keeps_the_proxys_address(data, caplog, autojump_clock) -> None:
+async def test_a_header_without_address_keeps_the_proxys_address(
+    data, caplog, autojump_clock
+) -> None:
     caplog.set_level("INFO", "trio_chat")
     async with running() as chat, through_proxy(chat, data) as john:
         assert await john.sync() == []
@@ -550,7 +554,9 @@ async def test_a_real_loopback_address_is_exempt_as_ever(autojump_clock) -> None
         assert await first.sync() == await second.sync() == []
 
 
-async def test_who_finds_the_server_full_is_told_so_and_not_moved(caplog, autojump_clock) -> None:
+async def test_a_client_that_finds_the_server_full_is_told_so_and_not_moved(
+    caplog, autojump_clock
+) -> None:
     caplog.set_level("INFO", "trio_chat")
     async with running(max_clients=1) as chat, through_proxy(chat) as first:
         assert await first.sync() == []

@@ -44,17 +44,17 @@ async def waiting(run: Running) -> list[str]:
         ("OFF", commands.SetRaid(0)),
     ],
 )
-def test_what_may_be_typed(typed: str, record: commands.SetRaid) -> None:
+def test_these_forms_may_be_typed(typed: str, record: commands.SetRaid) -> None:
     assert line(f"/raid {typed}") == record
 
 
 @pytest.mark.parametrize("typed", ["forever", "2d", "30", "30m 5m", "since", "off on", "since x"])
-def test_what_may_not(typed: str) -> None:
+def test_these_forms_may_not_be_typed(typed: str) -> None:
     with pytest.raises((Refused, Misused)):
         line(f"/raid {typed}")
 
 
-def test_whose_messages_wait() -> None:
+def test_messages_of_newcomers_wait() -> None:
     rules = RoomRules({"raid": Raid(NOW + 60, NOW - 300).write(), "role a.kim": "member"})
     old, new = NOW - 301, NOW - 300
     for account in (False, True):

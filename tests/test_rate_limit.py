@@ -162,7 +162,7 @@ EMPTY_FRAME, PONG = b"\x00\x80abcd", b"\x8a\x80abcd"
         (b"\xff\xfa\x18\xff\xf0", 0.25),
     ],
 )
-async def test_whatever_lines_hold_costs(item: bytes, lines: float, autojump_clock) -> None:
+async def test_lines_cost_whatever_they_hold(item: bytes, lines: float, autojump_clock) -> None:
     settings = Settings(rate_limit=1, rate_burst=4)
     async with open_chat(settings) as chat, line_client(chat) as client:
         await client.stream.send_all(TELNET + item * 200 + b"\n/who\n")
@@ -172,7 +172,7 @@ async def test_whatever_lines_hold_costs(item: bytes, lines: float, autojump_clo
 
 
 @pytest.mark.parametrize("item", [EMPTY_FRAME, PONG, b"\x89\x80abcd", b"\x00\x81abcdx"])
-async def test_whatever_frames_hold_costs(item: bytes, autojump_clock) -> None:
+async def test_frames_cost_whatever_they_hold(item: bytes, autojump_clock) -> None:
     async with (
         open_chat(Settings(rate_limit=1, rate_burst=4)) as chat,
         document_client(chat) as client,
@@ -195,7 +195,7 @@ class CostlyLink(FedLink):
 
 
 @pytest.mark.parametrize("first", [b"$", b"/who\n$"])
-async def test_what_comes_to_no_bytes_costs(
+async def test_input_that_amounts_to_no_bytes_costs(
     first: bytes, monkeypatch: pytest.MonkeyPatch, autojump_clock
 ) -> None:
     monkeypatch.setattr(opening, "FedLink", CostlyLink)

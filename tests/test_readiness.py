@@ -105,7 +105,7 @@ async def test_the_end_is_there_to_be_read(pairs: Pairs) -> None:
     assert reads.read == [b""]
 
 
-async def test_what_the_function_raises_is_raised_in_its_task_and_stops_no_other(
+async def test_an_exception_of_the_function_is_raised_in_its_task_and_stops_no_other(
     pairs: Pairs,
 ) -> None:
     (link, theirs), (other, far) = pairs.make(), pairs.make()
@@ -120,7 +120,7 @@ async def test_what_the_function_raises_is_raised_in_its_task_and_stops_no_other
     await other.until(Reads(other))
 
 
-async def test_who_is_cancelled_has_nothing_read_and_finds_it_there_later(pairs: Pairs) -> None:
+async def test_a_cancelled_reader_has_read_nothing_and_finds_it_there_later(pairs: Pairs) -> None:
     link, theirs = pairs.make()
     reads = Reads(link)
     with trio.CancelScope() as scope:

@@ -127,7 +127,7 @@ async def test_of_two_nicks_that_look_alike_one_is_registered(kept, nodes) -> No
     await check_same(kept, *nodes)
 
 
-async def test_whoever_is_slower_looks_again(kept, nodes, monkeypatch) -> None:
+async def test_the_slower_of_two_writers_looks_again(kept, nodes, monkeypatch) -> None:
     """A node has looked, and another one registers the same before it writes."""
     one, two = nodes
     commit = one._store._commit

@@ -501,7 +501,7 @@ async def test_a_reply_may_come_in_parts_of_any_size(size: int) -> None:
         (b"$2000\r\n" + 999 * b"x", "Redis has sent more than 999 bytes for one reply"),
     ],
 )
-async def test_what_is_no_reply_ends_the_connection(reply, problem, monkeypatch) -> None:
+async def test_an_invalid_reply_ends_the_connection(reply, problem, monkeypatch) -> None:
     monkeypatch.setattr(connections, "MOST_REPLY_BYTES", 999)
     async with saying(reply) as connection:
         with pytest.raises(EngineAway, match=f"^{problem}$"):

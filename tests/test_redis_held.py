@@ -68,7 +68,7 @@ async def test_two_nodes_pass_a_message_once(keys, redis, people):  # noqa: F811
         assert said.count("once") == 1
 
 
-async def test_whoever_is_kicked_has_nothing_waiting(keys, redis, people):  # noqa: F811 - fixtures, imported above
+async def test_a_kicked_person_has_nothing_waiting(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with holding(redis) as (_, (ann, second), _, jim):
         await jim.send("/msg one")
         await hear(jim, WAITS)

@@ -144,7 +144,7 @@ async def test_pages_of_batches_of_all_sizes(hub):
     assert await hub.log.read("#b", 0, 9) == await hub.log.before("#b", None, 9) == []
 
 
-async def test_what_was_said_comes_back_as_it_was(hub):
+async def test_messages_come_back_as_they_were(hub):
     drafts = [Said("#a", "u1", "jack", "one"), TopicSet("#a", "#A", "u2", "jill", "tea")]
     answer = await hub.append(*drafts, Entered("u1", "jack", "#a", "#A"))
     assert answer.answer is not None

@@ -238,7 +238,7 @@ async def test_scripts_that_vanish_from_the_engine_all_the_time_hold_up_nobody(r
         await hear(jack, "jack: one")
 
 
-async def test_who_left_while_data_was_damaged_is_no_ghost(redis):
+async def test_a_client_that_left_while_data_was_damaged_is_no_ghost(redis):
     async with (
         chats(redis, "a", "b") as [a, b],
         line_client(b, nick="jill", room="#a") as jill,

@@ -108,7 +108,7 @@ async def test_an_account_is_one_person_on_all_nodes(redis, people):
         assert redis.ask("EXISTS", f"{KEY}:logins:a.ann") == ":0"
 
 
-async def test_whoever_has_the_nick_of_an_account_loses_it_on_any_node(redis, people):
+async def test_a_guest_with_the_nick_of_an_account_loses_it_on_any_node(redis, people):
     del people.accounts["ann"]
     async with (
         chats(redis, "a", "b") as [a, b],
@@ -292,7 +292,7 @@ async def test_nobody_owns_more_rooms_by_claiming_on_two_nodes_at_once(redis, pe
         ]
 
 
-async def test_whoever_is_banned_while_its_join_is_on_the_way_stays_out(redis, people, deaf):
+async def test_a_person_banned_while_the_join_is_on_its_way_stays_out(redis, people, deaf):
     async with owned(redis) as ([_, b], [ann, bob]):
         await bob.send("/leave")
         await hear(ann, "> bob has left the room")

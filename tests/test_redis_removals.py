@@ -36,7 +36,7 @@ async def gone(keys: Keys) -> None:
         await trio.sleep(0.02)  # before it looks again; the engine tells nobody
 
 
-async def test_what_people_remove_of_their_own_is_in_no_key(keys, redis, people):  # noqa: F811 - fixtures, imported above
+async def test_own_removed_messages_are_in_no_key(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with (
         chats(redis, "a", "b", lease=1.0) as [a, b],
         line_client(a, nick="jack", room="#a") as jack,
@@ -117,7 +117,7 @@ async def until_expired(keys: Keys, number: int) -> None:
         await trio.sleep(0.002)  # for one millisecond of the engine's clock
 
 
-async def test_what_history_drops_is_put_back_no_more(keys, redis):
+async def test_messages_that_history_drops_are_put_back_no_more(keys, redis):
     async with one_log(redis, Retention(20, 10)) as log:
         await log.append(said(SECRET, *map(str, range(2, 11))))
         number = await remove(log, (1, 10))

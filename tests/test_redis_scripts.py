@@ -407,7 +407,7 @@ async def test_an_engine_that_was_emptied_hears_of_all_positions_before_a_turn(k
     assert (await a.turn(say("#a", "x")))[0][0] == 35
 
 
-async def test_whoever_is_not_announced_has_left(keys, nodes):
+async def test_a_client_that_is_not_announced_has_left(keys, nodes):
     a, b, _ = nodes
     await a.turn(
         *(join("u1", "#a", "jack"), join("u1", "#b", "jack")),
@@ -759,7 +759,7 @@ async def test_a_full_engine_refuses_turns_as_a_whole_and_lets_people_leave(keys
     assert (await keys.users()).keys() == {"u2"}
 
 
-async def test_what_nobody_has_any_more_leaves_a_gap_and_loses_nothing_else(keys, nodes):
+async def test_entries_that_nobody_has_any_more_leave_a_gap_and_lose_nothing_else(keys, nodes):
     a, b, c = nodes
     three, five = (batch("#a", top, text, turn="x x1 1") for top, text in ((3, "3"), (5, "5")))
     await a.hello("one")
@@ -816,7 +816,7 @@ async def test_an_account_takes_its_nick_from_anyone_without_one_and_all_its_use
     assert await keys.ask("EXISTS", "logins:a.j") == 0
 
 
-async def test_whoever_has_an_account_takes_no_other_nick(keys, nodes):
+async def test_a_person_with_an_account_takes_no_other_nick(keys, nodes):
     a, b, _ = nodes
     assert await a.turn(login("u1", "a.j", "john"), nick("u1", "jim")) == [[], 0]
     assert await a.turn(login("u1", "a.k", "kate")) == [[]]

@@ -95,7 +95,7 @@ async def test_a_person_gets_a_line(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"GE"])
-async def test_who_says_nothing_is_a_person(data: bytes, mock_clock) -> None:
+async def test_a_silent_client_is_a_person(data: bytes, mock_clock) -> None:
     async with full_chat() as (chat, port):
         stream = await turned_away(chat, port, data)
         mock_clock.jump(REJECTION_SECONDS - 0.01)
@@ -107,7 +107,7 @@ async def test_who_says_nothing_is_a_person(data: bytes, mock_clock) -> None:
         assert await rest(stream) == FULL
 
 
-async def test_who_ends_its_side_at_once_gets_a_line() -> None:
+async def test_a_client_that_ends_its_side_at_once_gets_a_line() -> None:
     async with full_chat() as (_, port):
         stream = (await dial(port)).stream
         await stream.send_eof()

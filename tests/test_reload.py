@@ -38,7 +38,7 @@ async def slow_client(chat):
         await client.stream.aclose()
 
 
-async def test_what_needs_a_restart_is_named_and_stays(autojump_clock) -> None:
+async def test_settings_that_need_a_restart_are_named_and_stay(autojump_clock) -> None:
     needs_one = {"host", "port", "store", "control"}
     names = {f.name for f in fields(Settings) if f.metadata["changes"] == "at a restart"}
     assert needs_one <= names
@@ -97,7 +97,7 @@ async def test_the_rate_is_for_new_clients(autojump_clock) -> None:
         assert trio.current_time() >= before + 4
 
 
-async def test_what_lines_may_be_is_for_new_clients(autojump_clock) -> None:
+async def test_limits_of_lines_are_for_new_clients(autojump_clock) -> None:
     async with running() as chat, line_client(chat, nick="john", room="#a") as old:
         await chat.reload(Settings(message_chars=5, nick_chars=5, bare_lines=True))
         async with line_client(chat, nick="jack", room="#a") as new:
@@ -115,7 +115,7 @@ async def test_what_lines_may_be_is_for_new_clients(autojump_clock) -> None:
             await old.expect("> jack: hello")
 
 
-async def test_what_a_hook_may_say_counts_at_once(autojump_clock) -> None:
+async def test_limits_of_hooks_count_at_once(autojump_clock) -> None:
     async with (
         running(before_say=lambda draft: draft.text * 2) as chat,
         chat.connect() as bot,
@@ -232,7 +232,7 @@ async def test_patience_with_a_stuck_client_counts_at_once(autojump_clock) -> No
 
 
 @pytest.mark.usefixtures("not_at_hand")
-async def test_what_is_kept_for_laggards_counts_at_once(autojump_clock) -> None:
+async def test_limits_for_laggards_count_at_once(autojump_clock) -> None:
     async with running() as chat, chat.connect() as bot:
         await bot.join("#a")
         await bot.join("#b")

@@ -196,7 +196,7 @@ async def test_leaving_the_block_leaves_the_chat_at_once():
         await until(lambda: chat.statistics().clients == 1)
 
 
-async def test_what_cannot_begin_says_why():
+async def test_a_connection_that_cannot_begin_says_why():
     async with running(http_hosts=("localhost",)) as (_, port):
         await dial(port, nick="jack")
         with pytest.raises(Refused, match="the nick jack is taken"):
@@ -214,7 +214,7 @@ async def test_what_cannot_begin_says_why():
             pass
 
 
-async def test_what_does_not_speak_websocket_is_told_apart():
+async def test_a_server_without_websocket_is_told_apart():
     async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"> welcome to something else\r\n")
@@ -229,7 +229,7 @@ async def test_what_does_not_speak_websocket_is_told_apart():
         nursery.cancel_scope.cancel()
 
 
-async def test_who_is_cut_off_comes_back_and_has_missed_nothing():
+async def test_a_client_that_is_cut_off_comes_back_and_has_missed_nothing():
     async with (
         running() as (chat, port),
         a_line_to(port) as line,
@@ -476,7 +476,7 @@ async def test_a_room_in_which_nobody_had_spoken_is_caught_up_with_too():
         assert [(await anext(bot)).text for _ in range(3)] == ["one", "two", "tea"]
 
 
-async def test_what_is_kept_no_more_is_missed():
+async def test_entries_that_are_no_longer_kept_are_missed():
     async with (
         running(resume_grace=0.05, history_entries=2) as (_, port),
         a_line_to(port) as line,
@@ -495,7 +495,7 @@ async def test_what_is_kept_no_more_is_missed():
         assert [(await anext(bot)).text for _ in range(2)] == ["four", "five"]
 
 
-async def test_what_a_log_cannot_read_is_missed(monkeypatch):
+async def test_entries_that_a_log_cannot_read_are_missed(monkeypatch):
     async with (
         running(resume_grace=0.05) as (_, port),
         a_line_to(port) as line,
@@ -588,7 +588,7 @@ async def test_another_connection_with_its_token_ends_it():
             await bot.ping()
 
 
-async def test_who_does_not_read_its_events_is_told_how_many_are_gone():
+async def test_a_program_that_does_not_read_its_events_is_told_how_many_are_gone():
     async with running() as (_, port), open_client(url(port), nick="bot", buffer=10) as bot:
         await bot.join("#a")
         jack = await dial(port, nick="jack", room="#a")
@@ -604,7 +604,7 @@ async def test_who_does_not_read_its_events_is_told_how_many_are_gone():
         assert (await anext(bot)).text == "more"
 
 
-async def test_what_typed_lines_lead_to_can_be_had_in_its_place_among_the_events():
+async def test_the_outcome_of_typed_lines_stands_in_its_place_among_the_events():
     async with running() as (_, port), open_client(url(port), nick="bot") as bot:
         await bot.command("/join #a", echo=True)
         jack = await dial(port, nick="jack", room="#a")
@@ -647,7 +647,7 @@ async def test_a_nick_that_was_typed_is_taken_again_too():
         assert await anext(bot) == Resumed("tob", (), anew=True)
 
 
-async def test_who_does_read_its_events_gets_all_of_a_flood():
+async def test_a_program_that_reads_its_events_gets_all_of_a_flood():
     total = 3_000
     async with running() as (_, port), open_client(url(port), nick="bot", buffer=200) as bot:
         await bot.join("#a")
@@ -660,7 +660,7 @@ async def test_who_does_read_its_events_gets_all_of_a_flood():
             assert event.text == str(number)
 
 
-async def test_what_has_come_twice_is_one_and_a_gap_is_missed():
+async def test_an_event_that_comes_twice_is_one_and_a_gap_is_missed():
     one = session.RemoteSession("ws://localhost/ws", None, None, 10)
     one._take(Welcomed("#a", "#A", "", 4), None)
     for position in (5, 5, 4, 8):

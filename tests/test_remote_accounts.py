@@ -95,7 +95,7 @@ async def test_an_account_from_its_beginning_to_its_end(store: str) -> None:
         assert events == [*login_and_logout, LoggedIn, *login_and_logout * 3]
 
 
-async def test_what_it_says_carries_its_id(store: str) -> None:
+async def test_its_messages_carry_its_id(store: str) -> None:
     async with (
         running(store) as (_, port),
         open_client(url(port), nick="john") as john,

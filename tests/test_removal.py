@@ -128,7 +128,7 @@ async def test_of_two_undos_the_second_is_refused(log: RoomLog) -> None:
     assert (await texts(log))[0] == "one"
 
 
-async def test_what_was_removed_before_belongs_to_that_action(log: RoomLog) -> None:
+async def test_messages_removed_before_belong_to_that_action(log: RoomLog) -> None:
     await log.append(said("one", "two"))
     first, second = await remove(log, (1, 1)), await remove(log, (1, 2))
     actions = await log.actions("#a", None, ALL)
@@ -139,7 +139,7 @@ async def test_what_was_removed_before_belongs_to_that_action(log: RoomLog) -> N
     assert (await texts(log))[:2] == ["one", "two"]
 
 
-async def test_what_somebody_removed_of_their_own_is_gone_and_no_action(log: RoomLog) -> None:
+async def test_own_messages_that_are_removed_are_gone_and_no_action(log: RoomLog) -> None:
     await log.append(said("one"))
     number = await remove(log, (1, 1), own=True)
     assert await log.actions("#a", None, ALL) == []
@@ -150,7 +150,7 @@ async def test_what_somebody_removed_of_their_own_is_gone_and_no_action(log: Roo
     assert kept.own
 
 
-async def test_what_waits_for_an_undo_is_gone_once_it_is_removed_for_good(log: RoomLog) -> None:
+async def test_texts_that_wait_for_an_undo_are_gone_once_removed_for_good(log: RoomLog) -> None:
     await log.append(said("one", "two", "three"))
     number = await remove(log, (1, 3))
     await remove(log, (2, 3), own=True)
@@ -160,7 +160,7 @@ async def test_what_waits_for_an_undo_is_gone_once_it_is_removed_for_good(log: R
     assert (await texts(log))[:3] == ["one", "", ""]
 
 
-async def test_what_is_not_there_or_an_action_stays_as_it_is(log: RoomLog) -> None:
+async def test_missing_messages_and_actions_stay_as_they_are(log: RoomLog) -> None:
     await log.append([Ruled("#a", "#A", "mod", "mary", "pinned 1"), *said("two")])
     await remove(log, (1, 90), (200, 300))
     assert await texts(log) == ["pinned 1", "", "removed it"]
@@ -168,7 +168,7 @@ async def test_what_is_not_there_or_an_action_stays_as_it_is(log: RoomLog) -> No
     assert (await texts(log))[2] == "removed it"
 
 
-async def test_what_comes_with_a_removal_stays(kind) -> None:
+async def test_entries_beside_a_removal_stay(kind) -> None:
     async with kind.open(KEEP) as log:
         await log.append([*said("one"), removed((1, 3)), *said("three")])
         assert await texts(log) == ["one", "removed it", "three"]
@@ -191,7 +191,7 @@ async def check_seven_days(log: RoomLog, clock: SimpleNamespace) -> None:
     assert isinstance(refusal, Refused)
 
 
-async def test_what_history_has_lost_is_not_put_back(kind, clock) -> None:
+async def test_messages_that_history_has_lost_are_not_put_back(kind, clock) -> None:
     async with kind.open(Retention(20, 10)) as log:
         await log.append(said(*map(str, range(1, 11))))
         number = await remove(log, (1, 10))
@@ -352,7 +352,7 @@ async def settled_and_wiped(file: Sqlite, log: RoomLog) -> None:
     assert not file.writer._tidy._wiping
 
 
-async def test_what_somebody_removed_is_nowhere_in_the_files(file: Sqlite) -> None:
+async def test_own_removed_messages_are_nowhere_in_the_files(file: Sqlite) -> None:
     async with file.open(KEEP) as log:
         places = await say_secrets(log)
         assert found_in(file.path) == set(SECRETS)
@@ -362,7 +362,7 @@ async def test_what_somebody_removed_is_nowhere_in_the_files(file: Sqlite) -> No
     assert found_in(file.path) == set()
 
 
-async def test_what_a_moderator_removed_is_only_in_the_table_until_it_is_over(
+async def test_texts_that_a_moderator_removed_are_only_in_the_table_until_it_is_over(
     file: Sqlite, clock
 ) -> None:
     async with file.open(KEEP) as log:
@@ -386,7 +386,7 @@ async def test_what_a_moderator_removed_is_only_in_the_table_until_it_is_over(
         assert found_in(file.path) == set()
 
 
-async def test_what_waits_goes_with_its_entry(file: Sqlite) -> None:
+async def test_a_waiting_text_goes_with_its_entry(file: Sqlite) -> None:
     async with file.open(Retention(10, 10)) as log:
         [place, *_] = await say_secrets(log)
         await remove(log, (place, place))

@@ -115,7 +115,7 @@ async def test_nobody_reads_or_ends_reports_about_themselves(people) -> None:
         assert await ask(run, ann, "/report ann x") == ["err: you cannot report yourself"]
 
 
-async def test_where_nobody_moderates_nothing_is_kept(people) -> None:
+async def test_reports_of_a_room_without_moderators_are_not_kept(people) -> None:
     async with running_hub(people=people) as run:
         jim, _ = await guest(run, "jim"), await guest(run, "jon")
         refusal = "err: nobody moderates #a: /ignore ends what you read of someone"

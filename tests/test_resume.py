@@ -66,7 +66,7 @@ async def lose(chat, client: DocumentClient, how: str = "end") -> None:
 
 
 @pytest.mark.parametrize("how", ["end", "1001"])
-async def test_who_comes_back_is_who_it_was(how, autojump_clock):
+async def test_a_client_that_comes_back_is_who_it_was(how, autojump_clock):
     async with chat_with_jack() as (chat, jack), programs(chat) as program:
         john = await program.connect()
         await john.ask("take_nick", nick="john")
@@ -140,7 +140,7 @@ async def test_own_entries_that_were_not_acknowledged_come_too(autojump_clock):
         )
 
 
-async def test_what_is_kept_no_more_is_missed(autojump_clock):
+async def test_entries_that_are_no_longer_kept_are_missed(autojump_clock):
     limits = {"history_entries": 5, "recent_entries": 2}
     async with chat_with_jack(**limits) as (chat, jack), programs(chat) as program:
         john = await program.connect()
@@ -195,7 +195,7 @@ async def test_a_grace_of_zero_is_none(autojump_clock):
         assert refusal["reason"] == NOBODY
 
 
-async def test_who_has_left_cannot_come_back(autojump_clock):
+async def test_a_client_that_has_left_cannot_come_back(autojump_clock):
     async with chat_with_jack() as (chat, jack), programs(chat) as program:
         for number, leave in enumerate(("quit", "close")):
             john = await program.connect()
@@ -314,7 +314,7 @@ async def test_a_private_message_to_who_is_away_is_refused(autojump_clock):
             assert caught.value.code == Code.UNREACHABLE
 
 
-async def test_who_is_away_counts_for_the_limits(autojump_clock):
+async def test_a_detached_client_counts_for_the_limits(autojump_clock):
     async with (
         open_chat(Settings(rate_limit=None, max_clients=1)) as chat,
         programs(chat) as program,
@@ -363,7 +363,7 @@ async def test_the_log_follows_a_client_through_its_connections(autojump_clock, 
         ]
 
 
-async def test_what_comes_after_a_resume_waits_for_it(autojump_clock):
+async def test_commands_after_a_resume_wait_for_it(autojump_clock):
     async with chat_with_jack() as (chat, jack), programs(chat) as program:
         john = await program.connect()
         await john.ask("join", room="#a")

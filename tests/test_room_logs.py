@@ -330,7 +330,9 @@ async def test_an_append_cancelled_before_it_begins_claims_nothing(log: RoomLog)
         (0, 0, []),
     ],
 )
-async def test_what_is_read(log: RoomLog, after: int, limit: int, expected: list[int]) -> None:
+async def test_reading_returns_these_entries(
+    log: RoomLog, after: int, limit: int, expected: list[int]
+) -> None:
     await say(log, "#a", 5)
     await say(log, "#b", 3)
     assert await positions(log, "#a", after, limit) == expected
@@ -359,7 +361,9 @@ async def test_what_is_read(log: RoomLog, after: int, limit: int, expected: list
         (2**70, 2, [4, 5]),
     ],
 )
-async def test_what_is_before(log: RoomLog, position, limit: int, expected: list[int]) -> None:
+async def test_reading_before_a_position_returns_these_entries(
+    log: RoomLog, position, limit: int, expected: list[int]
+) -> None:
     await say(log, "#a", 5)
     await say(log, "#b", 9)
     assert [entry.position for entry in await log.before("#a", position, limit)] == expected
@@ -377,7 +381,7 @@ async def test_a_page_after_the_other_gives_everything_once(log: RoomLog) -> Non
     assert back == seen
 
 
-async def test_what_is_read_is_what_was_appended(log: RoomLog) -> None:
+async def test_entries_are_read_as_they_were_appended(log: RoomLog) -> None:
     drafts = [
         Said("#a", "id-1", "jack", "hello \N{EARTH GLOBE EUROPE-AFRICA}"),
         Acted("#a", "id-2", "Жора", "waves"),
@@ -411,7 +415,7 @@ async def test_a_room_nobody_spoke_in_has_nothing(log: RoomLog) -> None:
         assert log.snapshot(room) == log.snapshot("#none")
 
 
-async def test_what_was_said_at_once_can_be_had_from_any_position_on(log: RoomLog) -> None:
+async def test_entries_of_one_append_can_be_read_from_any_position_on(log: RoomLog) -> None:
     count = 2 * MOST + 3
     await say(log, "#a", 5)
     await log.append([said(room, str(n)) for n in range(6, count + 6) for room in ("#a", "#b")])
@@ -459,7 +463,9 @@ async def test_a_history_outlives_its_rooms_members(log: RoomLog) -> None:
         ("tab and\N{NO-BREAK SPACE}space", ["and space", "and\N{NO-BREAK SPACE}space"], ["tabs"]),
     ],
 )
-async def test_what_is_found(log: RoomLog, text: str, found: list[str], missed: list[str]) -> None:
+async def test_searching_finds_these_entries(
+    log: RoomLog, text: str, found: list[str], missed: list[str]
+) -> None:
     await log.append([said("#a", "something else"), said("#a", text), said("#b", text)])
     for words in found:
         entries = await searched(log, "#a", parse_words(words), 9)
@@ -603,7 +609,7 @@ async def test_much_too_much_is_deleted_too(kind) -> None:
 # --- what is kept: days ---------------------------------------------------------------------------
 
 
-async def test_what_is_too_old_is_kept_no_more(kind, clock) -> None:
+async def test_entries_that_are_too_old_are_kept_no_more(kind, clock) -> None:
     keep = Retention(1000, 10, 1.5)
     async with kind.open(keep) as log:
         await log.append([topic("#a", "tea"), said("#a", "old")])
@@ -729,7 +735,7 @@ async def test_a_topic_is_a_past_too(kind, clock) -> None:
         assert log.snapshot("#old").topic == "tea"
 
 
-async def test_where_no_room_may_go_new_ones_are_refused_in_words(kind, monkeypatch) -> None:
+async def test_new_rooms_are_refused_in_words_if_none_may_go(kind, monkeypatch) -> None:
     monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
     async with kind.open(Retention(10, 2)) as log:
         await log.append([enter("1", "#a"), enter("1", "#b"), said("#a"), said("#b")])
@@ -762,7 +768,9 @@ async def test_a_look_in_vain_is_not_repeated_at_once(kind, monkeypatch) -> None
     assert len(looks) == 2
 
 
-async def test_what_has_lost_all_its_messages_has_lost_its_past(kind, clock, monkeypatch) -> None:
+async def test_a_room_that_has_lost_all_its_messages_has_lost_its_past(
+    kind, clock, monkeypatch
+) -> None:
     monkeypatch.setattr(ranks, "LOOK_AGAIN_SECONDS", 0)
     async with kind.open(Retention(10, 2, 7)) as log:
         await say(log, "#old")
@@ -789,7 +797,7 @@ async def test_positions_go_on_above_those_let_go(kind) -> None:
         assert await positions(log, "#a", 5) == [7, 8]
 
 
-async def test_who_speaks_in_an_append_stays(kind) -> None:
+async def test_a_room_with_entries_in_an_append_stays(kind) -> None:
     async with kind.open(Retention(10, 2)) as log:
         await say(log, "#a")
         await say(log, "#b", 7)

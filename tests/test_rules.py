@@ -137,7 +137,7 @@ async def test_the_shown_name_of_a_room_is_the_newest(log: RoomLog) -> None:
 # --- versions -------------------------------------------------------------------------------------
 
 
-async def test_what_was_decided_by_other_rules_is_refused(log: RoomLog) -> None:
+async def test_drafts_decided_by_other_rules_are_refused(log: RoomLog) -> None:
     await rule(log, {"pin": "1"})
     for stale in (0, 2, -1):
         drafts = [said("#a"), ruled("#a", {"pin": "2"}, stale), said("#a"), Joined("#a", "1", "n")]

@@ -278,7 +278,7 @@ async def test_the_worst_texts_take_little_longer_than_others(tmp_path: Path, wo
 # --- askers that are gone -------------------------------------------------------------------------
 
 
-async def test_who_has_closed_its_side_waits_a_second_and_no_longer(
+async def test_a_client_that_has_closed_its_side_waits_a_second_and_no_longer(
     log, chat, autojump_clock
 ) -> None:
     async with client(chat) as jack:
@@ -293,7 +293,7 @@ async def test_who_has_closed_its_side_waits_a_second_and_no_longer(
     assert log.looking == 0
 
 
-async def test_who_is_cut_off_is_not_searched_for_any_more(log, chat, autojump_clock) -> None:
+async def test_nothing_is_searched_for_a_client_that_is_cut_off(log, chat, autojump_clock) -> None:
     with trio.CancelScope() as scope:
         async with client(chat) as jack:
             await jack.send("/msg tea")

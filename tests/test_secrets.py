@@ -125,7 +125,7 @@ def test_each_line_is_prompted_for() -> None:
     ]
 
 
-def test_what_is_typed_twice_has_to_be_the_same() -> None:
+def test_a_password_typed_twice_has_to_be_the_same() -> None:
     assert bare(feed(b"/register\nsecret\nsecrets\n/who\n")) == [DIFFERENT, WHO]
 
 
@@ -264,7 +264,9 @@ def test_a_command_or_an_empty_line_ends_that() -> None:
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, BARE])
-def test_where_others_could_read_it_it_is_refused_before_it_is_typed(settings: Settings) -> None:
+def test_a_password_that_others_could_read_is_refused_before_it_is_typed(
+    settings: Settings,
+) -> None:
     records = feed(b"/login john\nsecret\n/who\n", settings=settings, private=False)
     assert records == [NOT_ENCRYPTED, NOT_READ, WHO]
 
@@ -350,7 +352,7 @@ def test_a_cancel_comes_after_the_answer_to_a_timing_mark() -> None:
     ]
 
 
-def test_who_never_answers_gets_the_offer_once() -> None:
+def test_a_client_that_never_answers_gets_the_offer_once() -> None:
     assert sent(feed(b"/login john\nsecret\n" * 3)).count(IAC) == 1
 
 

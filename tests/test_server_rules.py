@@ -348,7 +348,7 @@ async def test_nobody_can_be_where_the_rules_are(run) -> None:
 
 
 @pytest.mark.parametrize("verb", ["mute", "ban"])
-async def test_what_comes_behind_it_in_its_turn_is_decided_after_it(run, verb: str) -> None:
+async def test_commands_behind_it_in_its_turn_are_decided_after_it(run, verb: str) -> None:
     eve, bob, kim = await operator(run), await member(run, "bob"), await guest(run, "kim", FAR)
     run.post(eve, line(f"/{verb} server bob"))
     run.post(bob, say("x"), say("y"))
@@ -396,7 +396,7 @@ async def test_an_account_is_known_by_its_own_letters_and_its_name_cannot_be_imi
     assert bob.link.lines()[-1].startswith(f"err: the nick {twin} belongs to an account")
 
 
-async def test_who_resumes_from_a_banned_network_is_out(run, people) -> None:
+async def test_a_client_that_resumes_from_a_banned_network_is_out(run, people) -> None:
     eve, jim = await operator(run), await program(run, "jim", FAR)
     await typed(run, eve, f"/ban server net:{people.tag(HERE)} 2h")
     await run.lose(jim)
@@ -406,7 +406,7 @@ async def test_who_resumes_from_a_banned_network_is_out(run, people) -> None:
     assert "jim" not in nicks(run)
 
 
-async def test_who_logs_out_in_a_banned_network_is_out(run, people) -> None:
+async def test_a_person_who_logs_out_in_a_banned_network_is_out(run, people) -> None:
     people.accounts["bob"] = evolve(people.accounts["bob"], made=1.0)
     eve = await operator(run)
     bob = await connect(run, HERE, log_in("bob"), join("#a"))

@@ -233,7 +233,7 @@ def test_a_rate_looks_like_one(text: str) -> None:
         parse_rate(text)
 
 
-def test_what_differs_is_told_with_when_it_changes() -> None:
+def test_differences_are_told_with_the_time_of_the_change() -> None:
     old = Settings(port=1, nick_chars=9, max_clients=5, log_level="debug")
     new = Settings(port=2, nick_chars=9, max_clients=6, rate_limit=None)
     assert changes(old, new) == {

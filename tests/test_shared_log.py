@@ -68,7 +68,7 @@ async def everything(client: LineClient) -> list[str]:
 # --- what goes on while the log does not answer ---------------------------------------------------
 
 
-async def test_what_needs_no_draft_is_answered(two, autojump_clock):
+async def test_a_command_that_needs_no_draft_is_answered(two, autojump_clock):
     engine, [chat, _], jack, _ = two
     async with line_client(chat, nick="june", room="#a") as june:
         await june.send("/topic tea")
@@ -93,7 +93,7 @@ async def test_what_needs_no_draft_is_answered(two, autojump_clock):
         await jack.expect("> june: on its way")
 
 
-async def test_what_needs_no_draft_is_answered_however_much_it_is(two, autojump_clock):
+async def test_commands_that_need_no_draft_are_answered_however_many_they_are(two, autojump_clock):
     engine, [chat, _], jack, _ = two
     async with line_client(chat, nick="june", room="#a") as june:
         await jack.sync()
@@ -108,7 +108,7 @@ async def test_what_needs_no_draft_is_answered_however_much_it_is(two, autojump_
         engine.nodes[0].come_back()
 
 
-async def test_who_needs_the_log_waits_alone_and_in_its_own_order(two, autojump_clock):
+async def test_a_client_that_needs_the_log_waits_alone_and_in_its_own_order(two, autojump_clock):
     engine, [chat, _], jack, jill = two
     async with line_client(chat, nick="june", room="#a") as june:
         await jack.sync()
@@ -151,7 +151,7 @@ async def test_a_message_never_waits(two, autojump_clock):
     assert texts == [["0"], ["1", "2", "3", "4"]]
 
 
-async def test_what_is_asked_after_a_message_knows_of_it(two, autojump_clock):
+async def test_a_question_after_a_message_knows_of_it(two, autojump_clock):
     engine, _, jack, jill = two
     engine.nodes[0].stall()
     await jack.send("/msg hi", "/history 1", "/tell nobody psst", "/msg bye")
@@ -298,7 +298,7 @@ async def test_a_client_whose_records_wait_is_not_read_from(two, autojump_clock)
 # --- entries of other chats -----------------------------------------------------------------------
 
 
-async def test_what_happens_in_one_chat_is_told_in_the_others(two, autojump_clock):
+async def test_events_of_one_chat_are_told_in_the_others(two, autojump_clock):
     _engine, [_, other], jack, jill = two
     async with document_client(other, nick="john", rooms=("#a", "#b")) as john:
         await jill.expect("> john joined the room")
@@ -460,7 +460,7 @@ async def test_the_last_room_is_ones(autojump_clock):
             assert len(chats[0]._hub.state.rooms) == 1
 
 
-async def test_what_is_refused_later_changes_nothing(two, autojump_clock):
+async def test_a_later_refusal_changes_nothing(two, autojump_clock):
     engine, chats, jack, jill = two
     engine.refuses = lambda draft: True
     await jack.send("/nick jim", "/join #b", "/topic tea", "/msg hi", "/tell jill hi", "/who")
@@ -486,7 +486,7 @@ async def test_what_is_refused_later_changes_nothing(two, autojump_clock):
 # --- ends while a turn is in flight ---------------------------------------------------------------
 
 
-async def test_who_quits_is_told_goodbye_when_the_log_has_it(two, autojump_clock):
+async def test_a_client_that_quits_is_told_goodbye_when_the_log_has_it(two, autojump_clock):
     engine, [chat, _], jack, jill = two
     engine.nodes[0].stall()
     await jack.send("/msg bye", "/quit", "/msg no more")
@@ -535,7 +535,9 @@ async def test_a_connection_that_is_lost_in_flight_ends_at_once_and_its_user_lat
         assert list(chat._hub.state.rooms) == ["#a"]
 
 
-async def test_who_comes_back_while_a_turn_is_in_flight_is_who_it_has_become(two, autojump_clock):
+async def test_a_client_that_resumes_while_a_turn_is_in_flight_has_its_new_state(
+    two, autojump_clock
+):
     engine, [chat, _], _jack, jill = two
     async with trio.open_nursery() as nursery:
         john = DocumentClient(connect(chat, nursery))
@@ -693,7 +695,7 @@ async def test_answers_find_an_asker_that_has_become_slow_meanwhile(autojump_clo
         ]
 
 
-async def test_what_is_kept_no_more_answers_a_slow_asker_too(autojump_clock):
+async def test_entries_that_are_no_longer_kept_are_missed_by_a_slow_asker_too(autojump_clock):
     async with one_slow(recent_entries=1) as (engine, _chat, jack, slow):
         engine.nodes[0].stall()
         await slow.send("say", room="#a", text="first", id="1")
@@ -740,7 +742,7 @@ async def test_pages_of_the_log_hold_nothing_that_is_still_to_come(autojump_cloc
         assert "missed" not in [event["type"] for event in got]
 
 
-async def test_who_leaves_a_room_while_the_log_is_read_for_it_goes_on(autojump_clock):
+async def test_a_client_that_leaves_a_room_while_the_log_is_read_goes_on(autojump_clock):
     async with one_slow() as (engine, chat, jack, slow):
         node, read = engine.nodes[0], trio.Event()
         node.stall()
@@ -779,7 +781,7 @@ async def test_last_lines_come_through_before_the_end(two, autojump_clock):
     await jill.expect("> jack: one", "> jack: two", "> jack is now known as jim", "> jim: three")
 
 
-async def test_what_is_in_flight_is_heard_before_the_farewell(autojump_clock):
+async def test_messages_in_flight_are_heard_before_the_farewell(autojump_clock):
     async with (
         sharing(1) as (engine, [chat]),
         chat.connect(nick="jack") as jack,

@@ -214,7 +214,7 @@ def private(key) -> bytes:
     ],
     ids=["empty", "short", "long", "broken", "private", "weak", "another curve"],
 )
-def test_what_is_no_key_is_refused(settings: Settings, key_file: Path, data: bytes) -> None:
+def test_an_invalid_key_is_refused(settings: Settings, key_file: Path, data: bytes) -> None:
     key_file.write_bytes(data)
     key_file.chmod(0o600)
     with pytest.raises(SettingsError) as caught:

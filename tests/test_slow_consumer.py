@@ -269,7 +269,7 @@ async def test_it_gets_each_kept_entry_once_from_the_ring_or_the_log(recent, aut
 
 
 @pytest.mark.usefixtures("not_at_hand")
-async def test_what_is_kept_no_more_is_missed_and_counted(autojump_clock):
+async def test_entries_that_are_no_longer_kept_are_missed_and_counted(autojump_clock):
     async with (
         running(recent_entries=4, history_entries=10) as chat,
         talker(chat) as bot,
@@ -573,7 +573,7 @@ async def test_a_stop_waits_for_one_that_never_reads_no_longer_than_its_grace(au
 # --- the edges of it ------------------------------------------------------------------------------
 
 
-async def test_what_had_arrived_from_one_that_lags_is_said_at_the_stop(autojump_clock):
+async def test_lines_that_had_arrived_from_a_lagging_client_are_said_at_the_stop(autojump_clock):
     async with running() as chat, talker(chat) as bot, slow_client(chat) as slow:
         await talk(bot, 0, 100)
         assert chat.statistics().lagging == 1

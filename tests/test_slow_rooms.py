@@ -195,7 +195,7 @@ async def test_a_room_that_is_slow_no_more_forgets_who_spoke(people) -> None:
         assert run.hub.state.rooms["#a"].pace is None
 
 
-def test_what_is_longer_ago_than_an_hour_is_forgotten() -> None:
+def test_messages_from_more_than_an_hour_ago_are_forgotten() -> None:
     pace = Pace()
     for number in range(10_000):
         pace.note([f"{number}"], number)

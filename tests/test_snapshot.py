@@ -137,7 +137,7 @@ async def test_nobody_is_called_like_someone_who_came_over(goes_on: Next) -> Non
 
 
 @pytest.mark.parametrize("nick", ["?john", "jo?hn", "+john", "$john", "anonymous-1", "admin"])
-async def test_who_has_a_nick_that_nobody_can_take_now_keeps_it_until_it_leaves(
+async def test_a_nick_that_nobody_can_take_now_stays_until_its_holder_leaves(
     nick: str, goes_on: Next, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat_on_tcp() as (chat, port):
@@ -214,7 +214,7 @@ async def test_input_may_be_split_by_it_anywhere(before, after, answers, goes_on
             assert [line.rstrip("\r") for line in await john.lines(len(answers))] == answers
 
 
-async def test_who_speaks_telnet_gets_crlf_from_then_on(goes_on: Next) -> None:
+async def test_a_client_that_speaks_telnet_gets_crlf_from_then_on(goes_on: Next) -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial(port, nick="john", room="#x")
         await john.stream.send_all(b"\xff\xfd\x06")
@@ -228,7 +228,7 @@ async def test_who_speaks_telnet_gets_crlf_from_then_on(goes_on: Next) -> None:
             assert data == b"> jack joined the room\r\n> jack: hi\r\n"
 
 
-async def test_who_connects_meanwhile_waits_and_is_not_refused(links: Links) -> None:
+async def test_a_client_that_connects_meanwhile_waits_and_is_not_refused(links: Links) -> None:
     async with chat_on_tcp() as (chat, port):
         async with chat.frozen() as paused:
             late = await dial(port)
@@ -288,7 +288,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "TURN_RECORDS", 1)
 
 
-async def test_those_who_wait_for_the_hub(goes_on: Next, gate, crowded) -> None:
+async def test_tasks_that_wait_for_the_hub(goes_on: Next, gate, crowded) -> None:
     """Records are at hand in their own tasks; with some it is that their input has ended."""
     async with chat_on_tcp() as (chat, port):
         clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(6)]
@@ -453,7 +453,7 @@ async def test_no_task_starts_for_a_client_until_it_has_something_to_do(waiting:
 
 # Without epoll each task is told by itself.
 @pytest.mark.parametrize("waiting", ["epoll"], indirect=True)
-async def test_who_waits_for_bytes_is_not_woken_for_a_pause(waiting: None) -> None:
+async def test_a_reader_that_waits_for_bytes_is_not_woken_for_a_pause(waiting: None) -> None:
     """It would cost each idle client more than all the rest of a handover."""
     async with chat_on_tcp() as (chat, port):
         clients = [await dial(port, nick=f"john{number}", room="#x") for number in range(9)]
@@ -481,7 +481,7 @@ async def test_who_waits_for_bytes_is_not_woken_for_a_pause(waiting: None) -> No
             await client.expect("> john0: half and half")
 
 
-async def test_what_the_log_keeps_does_not_go_over(goes_on: Next, narrow: Links) -> None:
+async def test_entries_that_the_log_keeps_do_not_go_over(goes_on: Next, narrow: Links) -> None:
     """One that lags reads it from there, whatever was at hand before."""
     async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
@@ -521,7 +521,7 @@ async def test_one_for_whom_the_log_is_being_read(
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
-async def test_what_is_at_hand_for_one_that_lags_goes_over(narrow: Links, *, at_hand) -> None:
+async def test_entries_at_hand_for_a_lagging_client_go_over(narrow: Links, *, at_hand) -> None:
     """Nothing else has these messages, as nothing is kept here. A client is told of lost ones."""
     # More than the kernel takes meanwhile, so that the client still lags at the handover.
     settings = {**SLOW, "outbox_bytes": 100_000}
@@ -772,7 +772,7 @@ async def test_streams_see_nothing_of_a_pause() -> None:
             await john.expect("> jack: three")
 
 
-async def test_what_a_stream_has_read_and_not_passed_on_is_not_lost(reading: Gate) -> None:
+async def test_bytes_that_a_stream_has_read_and_not_passed_on_are_not_lost(reading: Gate) -> None:
     async with chat_on_tcp() as (chat, _), line_client(chat, nick="jack", room="#x") as jack:
         reading.shut()
         await jack.send("/history")
@@ -786,7 +786,7 @@ async def test_what_a_stream_has_read_and_not_passed_on_is_not_lost(reading: Gat
         await jack.expect(*(f"err: unknown command: {word}" for word in ("/a", "/b", "/c")))
 
 
-async def test_what_a_stream_is_told_arrives_though_it_has_sent_more() -> None:
+async def test_answers_for_a_stream_arrive_though_it_has_sent_more() -> None:
     """A plain close with unread input would be a reset."""
     async with chat_on_tcp() as (chat, _), trio.open_nursery() as nursery:
         with socket.create_server((HOST, 0)) as listener:
@@ -976,9 +976,7 @@ async def too_slow(chat) -> None:
 
 
 @pytest.mark.parametrize("when", ["before the note is read", "after it is"])
-async def test_who_freezes_a_chat_that_is_cancelled_does_not_wait(
-    when: str, gate: Gate, crowded
-) -> None:
+async def test_freezing_a_cancelled_chat_does_not_wait(when: str, gate: Gate, crowded) -> None:
     async def pause_chat(chat) -> None:
         with pytest.raises(ChatClosed):
             async with chat.frozen():

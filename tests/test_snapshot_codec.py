@@ -378,7 +378,7 @@ def test_each_record_that_can_wait_is_tried_here() -> None:
     assert {type(record) for record in tried} == set(QueuedRecord.__args__)
 
 
-def test_what_is_as_by_default_takes_no_place() -> None:
+def test_default_values_take_no_place() -> None:
     written = json.loads(
         write_state(ChatSnapshot("memory", clients=[ClientSnapshot("a", "b", "c")]))
     )
@@ -542,7 +542,7 @@ def client(fields: dict) -> dict:
         (lambda f: f.update(uptime="x" * 99), f"'{'x' * 39}... is no float @ state.uptime"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_place(change: Change, problem: str) -> None:
+def test_a_wrong_value_is_refused_with_its_place(change: Change, problem: str) -> None:
     with pytest.raises(StateError) as caught:
         read_state(changed(change))
     told = str(caught.value)
@@ -552,7 +552,7 @@ def test_what_is_wrong_is_refused_with_its_place(change: Change, problem: str) -
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"[]", b"5", b"null"])
-def test_what_is_no_state_at_all_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
     with pytest.raises(StateError, match="the state "):
         read_state(data)
 
@@ -597,7 +597,7 @@ def two(**of_the_second: object) -> ChatSnapshot:
     return ChatSnapshot("memory", clients=[first, second], rooms=[RoomSnapshot("#x", "#x")])
 
 
-def test_what_is_in_order_passes() -> None:
+def test_a_valid_state_passes() -> None:
     check_handover(Settings(store="memory"), two())
     check_handover(Settings(store="memory"), rich())
     check_handover(Settings(store="memory"), with_programs())

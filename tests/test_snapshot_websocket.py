@@ -338,7 +338,7 @@ async def come_back(port: int, hello: dict, **positions: int) -> tuple[DocumentC
     )
 
 
-async def test_who_is_away_comes_back_afterwards(goes_on: Next, autojump_clock) -> None:
+async def test_a_detached_client_comes_back_afterwards(goes_on: Next, autojump_clock) -> None:
     async with chat_on_tcp() as (chat, port):
         john = await dial_documents(port, nick="john", rooms=("#x", "#y"))
         jack = await dial(port, nick="jack", room="#x")
@@ -545,7 +545,7 @@ async def resume(client: DocumentClient, hello: dict) -> None:
 # --- those whose connections cannot go over -------------------------------------------------------
 
 
-async def test_those_on_streams_are_away_in_the_next_one(autojump_clock) -> None:
+async def test_clients_on_streams_are_detached_in_the_next_one(autojump_clock) -> None:
     async with chat_on_tcp() as (chat, port), trio.open_nursery() as nursery:
         jack = await dial(port, nick="jack", room="#x")
         ours, theirs = trio.testing.memory_stream_pair()
@@ -624,7 +624,7 @@ async def test_one_of_them_that_lags_gets_what_it_has_not_got(autojump_clock) ->
             assert texts == [*(f"{n} {'x' * 80}" for n in range(said)), "last"]
 
 
-async def test_what_is_at_hand_for_one_of_them_goes_over(autojump_clock) -> None:
+async def test_entries_at_hand_for_one_of_them_go_over(autojump_clock) -> None:
     """It may be all there is: nothing is kept here."""
     async with chat_on_tcp(history_entries=0) as (chat, port):
         jack = await dial(port, nick="jack", room="#x")

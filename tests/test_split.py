@@ -41,7 +41,7 @@ def test_text_is_cut_between_words(text, limit, messages):
 
 
 @pytest.mark.parametrize("seen", [FAMILY, WAVE, FLAG, ENGLAND, MARKED, HINDI, JAMO])
-def test_what_people_see_as_one_is_kept_together(seen):
+def test_characters_that_people_see_as_one_are_kept_together(seen):
     limit = len(seen) + 1
     assert split_text(seen * 3, limit) == [seen] * 3
     assert split_text(f"ab{seen}{seen}", limit) == ["ab", seen, seen]

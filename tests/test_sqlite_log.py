@@ -42,7 +42,7 @@ def said(room: str, text: str = "hi") -> Said:
     return Said(room, "author", "nick", text)
 
 
-async def test_what_was_appended_is_there_after_a_restart(path) -> None:
+async def test_appended_entries_are_there_after_a_restart(path) -> None:
     drafts = [
         said("#a", "Grüße"),
         Joined("#a", "1", "n"),
@@ -192,9 +192,7 @@ async def test_an_entry_that_would_be_two_is_refused_and_the_log_goes_on(path) -
         assert [(e.position, e.text) for e in await log.read("#a", 0, 9)] == [(1, "what else")]
 
 
-async def test_what_is_said_soon_after_is_in_one_row_with_what_was_said_before(
-    path, monkeypatch
-) -> None:
+async def test_messages_of_a_short_time_are_in_one_row(path, monkeypatch) -> None:
     clock = SimpleNamespace(now=1_000_000.0)
     monkeypatch.setattr(time, "time", lambda: clock.now)
     texts = ["one", "Zwei", "ДРА", "%", "vier", "ПЯТЬ", "six"]
@@ -237,7 +235,7 @@ async def test_a_row_that_someone_has_deleted_is_not_added_to(path, caplog) -> N
     assert "a batch is gone" in caplog.records[0].error
 
 
-async def test_what_is_said_after_all_has_been_deleted_is_kept(path, monkeypatch) -> None:
+async def test_messages_after_all_has_been_deleted_are_kept(path, monkeypatch) -> None:
     clock = SimpleNamespace(now=1_000_000.0)
     monkeypatch.setattr(time, "time", lambda: clock.now)
     monkeypatch.setattr("trio_chat.roomlog.sqlite.maintenance.AGING_SECONDS", 0)
@@ -265,7 +263,7 @@ async def test_a_damaged_row_is_not_shown_and_the_chat_goes_on(path, column: str
         assert (await jack.line()).endswith("on it goes")
 
 
-async def test_what_cannot_be_tidied_is_tried_again_later(path, monkeypatch) -> None:
+async def test_a_failed_tidying_is_tried_again_later(path, monkeypatch) -> None:
     tries = []
 
     def fails(self, room, rows) -> None:
@@ -320,7 +318,7 @@ async def test_fewer_rooms_are_kept_as_new_ones_come(path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
-async def test_who_reads_gives_way_to_who_talks(path) -> None:
+async def test_readers_give_way_to_writers(path) -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     earlier = threading.enumerate()
     async with log_in(path) as log:

@@ -257,7 +257,9 @@ def test_on_a_terminal_a_watch_stays_in_place_and_leaves_it_clean(
     assert {page.count("\n") for page in pages} == {9}
 
 
-def test_what_ends_a_watch_is_told_on_the_screen_that_stays(start: Start, runtime: Path) -> None:
+def test_the_reason_for_the_end_of_a_watch_is_on_the_screen_that_stays(
+    start: Start, runtime: Path
+) -> None:
     daemon = start()
     terminal = Terminal("status", "--watch", "0.1")
     timer = threading.Timer(PATIENCE, terminal.process.kill)

@@ -80,7 +80,9 @@ async def test_once_stopping_there_is_no_way_in(gate: Gate, autojump_clock) -> N
 
 
 @pytest.mark.parametrize("steps", range(12))
-async def test_who_comes_in_the_moment_of_stopping_is_let_go(steps: int, links: Links) -> None:
+async def test_a_client_that_comes_in_the_moment_of_stopping_is_let_go(
+    steps: int, links: Links
+) -> None:
     """With a farewell or without, as far as it got: but the chat ends, and at once."""
     before = descriptors()
     begun = time.monotonic()
@@ -120,7 +122,7 @@ async def test_a_browser_that_comes_in_the_moment_of_stopping_says_nothing(
 
 
 @pytest.mark.parametrize("steps", range(10))
-async def test_what_tells_a_browser_may_be_cut_by_the_stop(steps: int) -> None:
+async def test_the_beginning_of_a_request_may_be_cut_by_the_stop(steps: int) -> None:
     async with chat_on_tcp() as (chat, port):
         watcher = await dial(port, nick="john", room="#x")
         browser = await dial(port)
@@ -271,7 +273,7 @@ async def test_more_than_a_turn_takes_is_said_before_the_farewell(mock_clock) ->
             await talker.stream.aclose()
 
 
-async def test_who_quits_among_the_last_lines_gets_a_goodbye_and_is_seen_to_leave(
+async def test_a_client_that_quits_among_the_last_lines_gets_a_goodbye_and_is_seen_to_leave(
     mock_clock,
 ) -> None:
     async with chat_on_tcp() as (chat, port):
@@ -519,7 +521,7 @@ async def test_leaving_the_block_stops() -> None:
     assert heard == ["> all right, I will call you jack", "> welcome to #x", FAREWELL]
 
 
-async def test_what_can_still_be_asked_of_a_chat_that_has_stopped(autojump_clock) -> None:
+async def test_a_chat_that_has_stopped_can_still_be_asked_these(autojump_clock) -> None:
     async with open_chat() as chat:
         await chat.stop()
         assert chat.statistics().clients == 0

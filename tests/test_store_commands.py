@@ -120,7 +120,7 @@ def test_a_backup_has_all_that_the_store_has(run: Run, store: Path) -> None:
     assert names(store.parent) == ["chat.db", "chat.db.lock", "copy.db"]
 
 
-def test_what_only_the_write_ahead_log_has_is_in_the_backup(run: Run, store: Path) -> None:
+def test_entries_of_the_write_ahead_log_alone_are_in_the_backup(run: Run, store: Path) -> None:
     killed(store, "newest")
     before = held(store)
     assert before["chat.db-wal"]
@@ -361,7 +361,7 @@ def place() -> Iterator[Path]:
             directory.chmod(0o700)
 
 
-def test_what_this_user_may_not_use_is_told_in_one_line(place: Path, store: Path) -> None:
+def test_a_file_that_this_user_may_not_use_is_told_in_one_line(place: Path, store: Path) -> None:
     for name in ("fine", "closed", "read-only", "secret"):
         (place / name).mkdir()
         for file in (place / name, Path(shutil.copy(store, place / name / "chat.db"))):
@@ -469,7 +469,7 @@ def test_a_restored_store_goes_on_with_another_identity(run: Run, store: Path) -
     assert [entry.position for entry in again] == [6]
 
 
-def test_what_is_left_of_the_replaced_store_is_not_mixed_in(run: Run, store: Path) -> None:
+def test_remains_of_the_replaced_store_are_not_mixed_in(run: Run, store: Path) -> None:
     shutil.copy(store, "backup.db")
     killed(store, *["x" * 3000] * 50)
     assert Path("chat.db-wal").stat().st_size > 4096

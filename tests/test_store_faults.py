@@ -553,7 +553,7 @@ async def test_a_commit_that_is_done_though_it_says_it_failed(path: Path, monkey
     assert held(path) == [("#a", 1, "0"), ("#a", 2, "2"), ("#a", 3, "3")]
 
 
-def test_what_is_in_the_write_ahead_log_makes_place_for_more(path: Path) -> None:
+def test_the_write_ahead_log_is_emptied_to_make_place_for_more(path: Path) -> None:
     full = NoLargerFiles(path, "--history-entries", "20")
     try:
         full.limit(200_000)
@@ -580,9 +580,7 @@ def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> Non
     assert [position for _, position, _ in held(path)] == [*range(241, 251)] * 5
 
 
-def test_what_is_deleted_for_its_age_counts_for_the_next_checkpoint(
-    path: Path, clock, monkeypatch
-) -> None:
+def test_deletions_for_age_count_for_the_next_checkpoint(path: Path, clock, monkeypatch) -> None:
     alone = Alone(path, Retention(1000, 10, 1))
     for _ in range(50):
         clock.now += 601  # each has a row of its own
@@ -870,7 +868,7 @@ async def test_a_writer_that_is_stuck_is_left_alone_and_ends_by_itself(
     assert held(path) == [("#a", 1, "one"), ("#a", 2, "two")]
 
 
-async def test_what_was_appended_counts_even_if_who_asked_is_cancelled(path: Path) -> None:
+async def test_an_append_counts_even_if_its_caller_is_cancelled(path: Path) -> None:
     async with open_sqlite_log(path, "process", KEEP) as log:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:

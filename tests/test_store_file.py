@@ -223,7 +223,7 @@ def test_a_file_may_have_any_name(name: str, path: Path) -> None:
     assert texts(path) == ["Hi"]
 
 
-def test_what_a_kill_left_of_a_new_file_is_replaced(path: Path) -> None:
+def test_the_remains_of_a_new_file_after_a_kill_are_replaced(path: Path) -> None:
     killed(path.with_name("other.db"), "never mind")
     for left in (".new", ".new-wal", ".new-shm", ".new-journal"):
         shutil.copy(path.with_name("other.db-wal"), f"{path}{left}")
@@ -547,7 +547,7 @@ def cases(tmp_path_factory) -> dict[Callable[[Path], object], Case]:
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
-def test_what_is_no_sound_file_is_refused_and_left_as_it_was(make, cases) -> None:
+def test_a_damaged_file_is_refused_and_left_as_it_was(make, cases) -> None:
     case = cases[make]
     told = CASES[make].replace("PATH", re.escape(str(case.path)), 1)
     assert re.match(told, refusal(case.ended))
@@ -642,7 +642,7 @@ def readable(path: Path) -> bytes | None:
     return None
 
 
-def test_what_this_user_may_not_use_is_refused(place: Path) -> None:
+def test_a_file_that_this_user_may_not_use_is_refused(place: Path) -> None:
     paths = {
         forbidden(
             place, "fine"

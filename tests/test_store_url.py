@@ -115,7 +115,7 @@ def test_a_password_is_not_shown(url: str) -> None:
     assert parse_store_url(settings.shown_store).user == parse_store_url(url).user
 
 
-def test_what_has_no_password_is_shown_as_it_is() -> None:
+def test_an_address_without_password_is_shown_as_it_is() -> None:
     for store in ("auto", "memory", "sqlite:/a:b@c", "redis://ann@h", "unix:///a@b"):
         assert without_password(store) == store
     assert without_password("redis://:@h") == "redis://:@h"

@@ -72,7 +72,7 @@ def missing(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [vars(record)["lines"] for record in caplog.records]
 
 
-def test_what_is_written_comes_out_in_its_order(pipe: Pipe, caplog) -> None:
+def test_writes_come_out_in_their_order(pipe: Pipe, caplog) -> None:
     output = started(pipe.writing)
     lines = b"".join(b"%d\n" % number for number in range(1000))
     for line in lines.splitlines(keepends=True):

@@ -107,7 +107,7 @@ async def test_one_that_is_left_behind_is_gone(runs) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-async def test_what_cannot_be_started_is_told(monkeypatch) -> None:
+async def test_a_process_that_cannot_be_started_is_told(monkeypatch) -> None:
     before = descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/nowhere/python")
@@ -196,7 +196,7 @@ async def hand_over_to(successor: PlayedSuccessor, monkeypatch: pytest.MonkeyPat
     return handed
 
 
-async def test_what_is_asked_before_it_is_told_to_go_on_counts(monkeypatch) -> None:
+async def test_requests_before_it_is_told_to_go_on_count(monkeypatch) -> None:
     with trio.CancelScope() as scope:
         successor = PlayedSuccessor(scope.cancel)
         await hand_over_to(successor, monkeypatch)

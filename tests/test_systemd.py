@@ -120,7 +120,7 @@ async def test_nobody_is_told_where_nobody_asks(
         ("/" + "x" * 200, "AF_UNIX path too long"),
     ],
 )
-async def test_what_cannot_be_told_is_one_warning(
+async def test_a_notification_that_fails_is_one_warning(
     name: str, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", name)
@@ -326,7 +326,9 @@ def test_sockets_are_taken_once_and_for_this_process_alone(hand_over: HandOver) 
         {"LISTEN_FDS": "-1"},
     ],
 )
-def test_what_is_meant_for_another_is_left_alone(said: dict[str, str], hand_over: HandOver) -> None:
+def test_variables_meant_for_another_process_are_left_alone(
+    said: dict[str, str], hand_over: HandOver
+) -> None:
     with socket.create_server((HOST, 0)) as server:
         environ = hand_over(server.fileno()) | said
     assert systemd.sockets(environ) == []
@@ -438,7 +440,7 @@ async def test_sockets_that_cannot_be_listened_on_are_closed() -> None:
             os.fstat(late.fileno())
 
 
-async def test_what_is_listened_on_in_the_moment_of_stopping_is_closed_too() -> None:
+async def test_a_listener_of_the_moment_of_stopping_is_closed_too() -> None:
     for _ in range(10):  # who comes first is for Trio's dice
         server = socket.create_server((HOST, 0))
         name = server.getsockname()

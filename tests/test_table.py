@@ -109,7 +109,7 @@ def test_help_names_the_groups_of_commands_that_few_need() -> None:
         ("search  Tea  ÄPFEL tea", commands.Search(("tea", "äpfel"))),
     ],
 )
-def test_what_is_asked_of_the_past(line: str, expected: object) -> None:
+def test_questions_of_the_past_are_read(line: str, expected: object) -> None:
     assert record(line) == expected
 
 
@@ -141,5 +141,5 @@ AN_ID = "ID must be a number that /history shows"
         ("search a\x1b", "a word may not contain control characters (arrow keys send them)"),
     ],
 )
-def test_what_cannot_be_asked_of_it(line: str, reason: str) -> None:
+def test_invalid_questions_of_the_past_are_refused(line: str, reason: str) -> None:
     assert refusal(line) == reason

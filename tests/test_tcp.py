@@ -170,7 +170,7 @@ async def test_keepalive_is_set_as_the_settings_say(links: Links) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 @pytest.mark.parametrize(("keepalive", "stall_timeout", "seconds"), [(77, 60, 154), (77, 600, 600)])
-async def test_what_is_sent_has_to_be_acknowledged_as_soon_as_a_probe(
+async def test_sent_bytes_have_to_be_acknowledged_as_soon_as_a_probe(
     keepalive: int, stall_timeout: int, seconds: int, links: Links
 ) -> None:
     """A ping to a peer that has vanished would keep the connection for a quarter of an hour."""
@@ -268,7 +268,9 @@ async def test_an_address_is_one_however_it_is_written() -> None:
             link.close()
 
 
-async def test_who_has_gone_before_being_asked_its_name_is_no_error(links: Links, caplog) -> None:
+async def test_a_client_that_has_gone_before_its_address_is_asked_is_no_error(
+    links: Links, caplog
+) -> None:
     caplog.set_level("INFO", "trio_chat")
     async with chat_on_tcp() as (chat, port):
         reset(socket.create_connection((HOST, port)))

@@ -80,7 +80,7 @@ def test_are_you_there_is_answered() -> None:
     assert through(b"a" + IAC + AYT + b"b") == (b"ab", HERE)
 
 
-def test_what_erases_is_what_the_keys_send() -> None:
+def test_the_bytes_that_keys_send_erase() -> None:
     assert through(b"a" + IAC + ERASE_CHARACTER + IAC + ERASE_LINE + b"b") == (b"a\b\x15b", b"")
     assert through(b"a" + IAC + INTERRUPT + b"b") == (b"a\x03b", b"")
 
@@ -132,7 +132,7 @@ def test_a_subnegotiation_without_an_end_ends_with_its_line(option: bytes, end: 
     assert through(data) == through(*one_by_one(data)) == (b"a\ntext", b"")
 
 
-def test_what_is_kept_of_a_subnegotiation_is_bounded() -> None:
+def test_the_kept_part_of_a_subnegotiation_is_bounded() -> None:
     telnet = TelnetFilter()
     for piece in [IAC + SB, b"x" * 500, b"x" * 500, IAC + IAC]:
         taken(telnet, piece)
@@ -275,7 +275,7 @@ def test_a_command_is_counted_as_a_part_of_a_line(first: bytes, command: bytes) 
     assert not line.pending
 
 
-def test_what_is_no_whole_command_is_not_counted_yet() -> None:
+def test_a_part_of_a_command_is_not_counted_yet() -> None:
     line = LineDialect(make_table(), Settings())
     for byte, spent in zip(IAC + DO + b"\x01" + IAC, [0, 0, 0.25, 0], strict=False):
         line.feed(bytes([byte]))
@@ -297,7 +297,7 @@ def test_a_flood_is_answered_once_for_each_kind() -> None:
     assert line.feed(b"", 1) == answers  # whose turn is the next feed's
 
 
-def test_what_waits_with_its_commands_goes_over() -> None:
+def test_input_that_waits_with_its_commands_goes_over() -> None:
     line = LineDialect(make_table(), Settings())
     line.feed(b"/rooms\n" + IAC + DO + b"\x01/who\n" + IAC + SB + b"\x18", 1)
     snapshot = line.snapshot()

@@ -104,7 +104,7 @@ class Asked:
         ("/", []),
     ],
 )
-def test_what_is_asked_for(line: str, prompts: list[str]) -> None:
+def test_the_screen_asks_for_these(line: str, prompts: list[str]) -> None:
     for commands in (WITH, WITHOUT):
         assert [ask.prompt for ask in asks_of(line, commands)] == prompts
 
@@ -144,7 +144,9 @@ def test_lines_that_were_pasted_with_a_command_are_its_secrets() -> None:
         ("/account delete it", ["p"], ("command", "/account delete it")),
     ],
 )
-async def test_what_is_sent(line: str, secrets: Iterable[str], asked: tuple[str, ...]) -> None:
+async def test_the_screen_sends_these(
+    line: str, secrets: Iterable[str], asked: tuple[str, ...]
+) -> None:
     client = Asked()
     command = Confidential(line, tuple(secrets))
     await carry_out(cast("RemoteClient", client), command, "here")
@@ -214,7 +216,7 @@ async def test_a_login_that_fails_is_told_and_sent_once(failure: Exception, show
     assert not any("hush" in line for line in screen.lines())
 
 
-async def test_what_is_kept_follows_what_happens(tmp_path: Path) -> None:
+async def test_the_kept_login_follows_the_events(tmp_path: Path) -> None:
     events = [Welcomed("#a", "#a"), LoggedIn("a.x", "john", "t1")]
     screen = await typed(Asked(*events), tmp_path, until="you are logged in as john")
     assert not any("t1" in line for line in screen.lines())

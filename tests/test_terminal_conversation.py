@@ -126,7 +126,7 @@ async def test_a_connection_that_breaks_between_two_questions_is_told_of(breaks_
         await Conversation(client, cast("Screen", screen), NO_LOGINS, in_room=True).run()
 
 
-async def test_what_could_not_be_asked_is_asked_when_it_is_back() -> None:
+async def test_questions_of_a_break_are_asked_when_the_connection_is_back() -> None:
     client = cast("RemoteClient", Breaking("history", comes_back=True))
     screen = Shown("before you came")
     with trio.fail_after(5):

@@ -58,7 +58,7 @@ def ends(process: subprocess.Popen[str], text: str = "") -> tuple[int, str, str]
     return process.returncode, out, err
 
 
-def test_what_is_read_is_said_and_then_it_ends(start: Start, talk: Talk, connect: Connect):
+def test_lines_that_are_read_are_said_and_then_it_ends(start: Start, talk: Talk, connect: Connect):
     daemon = start()
     jack = talk(daemon, "/nick jack", "/join #general")
     jack.hears("> all right, I will call you jack", "> welcome to #general")
@@ -101,7 +101,7 @@ def test_it_writes_what_others_say_while_it_is_asked_nothing(
     ]
 
 
-def test_what_is_refused_is_told_and_the_rest_said(start: Start, talk: Talk, connect: Connect):
+def test_a_refused_line_is_told_and_the_rest_said(start: Start, talk: Talk, connect: Connect):
     daemon = start()
     jack = talk(daemon, "/nick jack", "/join #general")
     jack.hears("> all right, I will call you jack", "> welcome to #general")
@@ -292,7 +292,9 @@ def answering(answer: bytes) -> Iterator[int]:
         (b"", "does not speak WebSocket"),
     ],
 )
-def test_what_is_no_trio_chat_is_told_in_one_line(answer: bytes, told: str, connect: Connect):
+def test_another_server_than_trio_chat_is_told_in_one_line(
+    answer: bytes, told: str, connect: Connect
+):
     with answering(answer) as port:
         code, out, err = ends(connect(port))
     assert (code, out) == (1, "")
@@ -323,7 +325,7 @@ def test_nobody_is_there(connect: Connect):
         ("[a:b]", "'a:b' does not appear to be an IPv4 or IPv6 address"),
     ],
 )
-def test_what_is_no_name_of_a_host(host: str, told: str, run: Run):
+def test_invalid_host_names_are_refused(host: str, told: str, run: Run):
     ran = run("connect", host)
     assert (ran.code, ran.out) == (1, "")
     assert told in ran.err
@@ -394,7 +396,7 @@ def test_a_server_that_is_started_anew_costs_no_lines(
     jack.hears("> bot: after", "> bot has left the room")
 
 
-def test_what_was_said_first_while_it_was_away_is_written(
+def test_the_first_message_of_a_break_is_written(
     start: Start, talk: Talk, connect: Connect, tmp_path
 ):
     store = ("--store", f"sqlite:{tmp_path / 'rooms.db'}")
@@ -478,7 +480,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], told: str
     assert ran.err.count("\n") == 1
 
 
-def test_where_it_goes_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path, run: Run):
+def test_it_connects_here_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path, run: Run):
     assert default_address() == ("127.0.0.1", 8888)
     file = tmp_path / "chat.toml"
     file.write_text('host = "0.0.0.0"\nport = 9\n')

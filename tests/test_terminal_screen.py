@@ -64,7 +64,7 @@ def title(person: Terminal) -> str:
     return person.screen()[0].rstrip("─ ")
 
 
-def test_what_is_typed_while_others_talk_is_shown_once(start: Start, talk: Talk, terminal: Open):
+def test_a_line_typed_while_others_talk_is_shown_once(start: Start, talk: Talk, terminal: Open):
     daemon = start("--rate-limit=off")
     john = terminal()
     comes_in(john, daemon, "john")
@@ -660,7 +660,7 @@ def test_a_secret_that_is_not_wanted_leaves_nothing(start: Start, terminal: Open
     assert len([row for row in john.screen() if "!" in row]) == 1
 
 
-def test_who_says_the_nick_of_an_account_is_asked_for_the_password(
+def test_a_person_who_gives_the_nick_of_an_account_is_asked_for_the_password(
     start: Start, terminal: Open, tmp_path: Path
 ):
     daemon = start(f"--store=sqlite:{tmp_path / 'chat.db'}")

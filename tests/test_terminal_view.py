@@ -154,7 +154,7 @@ def test_an_empty_room_says_so(view: View):
     assert not view.windows.rooms["#b"].has_older
 
 
-def test_what_other_rooms_say_is_counted_and_shown_once_they_are_on_screen(view: View):
+def test_messages_in_other_rooms_are_counted_and_shown_once_the_rooms_are_on_screen(view: View):
     view.take(said("one", 1))
     view.take(said("John, tea?", 2))
     view.take(Joined("#a", "3", "jim"))
@@ -467,7 +467,7 @@ def test_a_long_name_is_cut_to_its_columns():
     assert prompt == "\u4f60" * 9 + "\u2026> "
 
 
-def test_where_not_all_windows_fit_those_without_news_are_left_out():
+def test_windows_without_news_are_left_out_if_not_all_fit():
     view = new_view()
     for number in range(9):
         view.take(Welcomed(f"#r{number}", f"#r{number}"))
@@ -548,7 +548,7 @@ def test_no_row_of_a_message_looks_like_a_line_of_its_own(text: str, columns: in
 
 
 @given(TEXT, st.integers(0, 40))
-def test_what_is_cut_fits(text: str, columns: int):
+def test_cut_text_fits(text: str, columns: int):
     [(_, first), (_, second)] = lines.cut([("", text), ("", text)], columns)
     assert get_cwidth(first + second) <= columns
     assert text.startswith(first)
@@ -585,7 +585,7 @@ def test_how_a_line_may_go_on(text: str, found):
     assert completions(text, WORDS) == found
 
 
-def test_those_who_spoke_last_come_first(view: View):
+def test_people_who_spoke_last_come_first(view: View):
     for number, nick in enumerate(["zoe", "ann", "bob"]):
         view.take(Joined("#b", nick, nick))
         if nick != "bob":
@@ -633,7 +633,7 @@ def test_how_a_moderators_line_may_go_on(text: str, found: list[str]):
     assert [word for word, _ in completions(text, MODERATOR)] == found
 
 
-def test_those_who_may_not_moderate_are_not_offered_it():
+def test_people_who_may_not_moderate_are_not_offered_it():
     assert completions("/room to", WORDS) == []
 
 

@@ -35,7 +35,7 @@ def clean(text: str, limit: int = 2000) -> str:
         ("cafe\u0301", "caf\u00e9"),
     ],
 )
-def test_what_is_shown(text: str, shown: str) -> None:
+def test_these_texts_are_shown(text: str, shown: str) -> None:
     assert clean(text) == shown
 
 
@@ -72,14 +72,14 @@ OTHERS = [
         (OTHERS, "a topic may not contain the character U+{:04X}"),
     ],
 )
-def test_what_is_refused(codes: list[int], sentence: str) -> None:
+def test_these_are_refused(codes: list[int], sentence: str) -> None:
     for code in codes:
         with pytest.raises(Refused) as caught:
             clean_text(f"a{chr(code)}b", what="topic", limit=50)
         assert str(caught.value) == sentence.format(code)
 
 
-def test_what_only_stands_beside_the_refused_is_allowed() -> None:
+def test_characters_beside_the_refused_are_allowed() -> None:
     refused = {*CONTROLS, *BIDI, *OTHERS}
     near = {code - 1 for code in refused} | {code + 1 for code in refused}
     for code in near - refused:
@@ -132,7 +132,7 @@ def test_runs_of_invisible_characters(unseen: str) -> None:
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
     ],
 )
-def test_what_emoji_and_scripts_need_of_them_passes(text: str) -> None:
+def test_the_characters_that_emoji_and_scripts_need_pass(text: str) -> None:
     assert clean(text) == text
 
 

@@ -127,7 +127,7 @@ async def test_lines_over_tls_beside_lines_without(authority: Authority, links: 
     links.check()
 
 
-async def test_what_is_more_than_the_connection_takes_comes_whole(authority: Authority) -> None:
+async def test_more_bytes_than_the_connection_takes_come_whole(authority: Authority) -> None:
     async with running(authority, outbox_bytes=1 << 20) as (_, port):
         jane = await dial_tls(port, authority, "jane")
         john = await dial(port, nick="john", room="#x")
@@ -171,7 +171,7 @@ async def test_a_version_that_is_too_old(
 
 
 @pytest.mark.parametrize("more", [b"", b"x" * 100_000], ids=["nothing", "more"])
-async def test_who_fails_to_shake_hands_is_told_by_an_alert(
+async def test_a_client_that_fails_the_handshake_is_told_by_an_alert(
     authority: Authority, links: Links, more: bytes
 ) -> None:
     """Even with input that nobody has read: a reset would take the alert with it."""
@@ -185,7 +185,7 @@ async def test_who_fails_to_shake_hands_is_told_by_an_alert(
     links.check()
 
 
-async def test_what_looks_like_tls_inside_of_tls_is_a_line(authority: Authority) -> None:
+async def test_bytes_like_tls_inside_of_tls_are_a_line(authority: Authority) -> None:
     async with running(authority, trusted_proxies=(HOST,)) as (_, port):
         jane = await dial_tls(port, authority)
         await jane.stream.send_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
@@ -240,7 +240,7 @@ class ByHand:
                 return text
 
 
-async def test_what_comes_with_the_end_of_the_handshake_is_read(authority: Authority) -> None:
+async def test_bytes_that_come_with_the_end_of_the_handshake_are_read(authority: Authority) -> None:
     async with running(authority) as (_, port):
         jane = ByHand((await dial(port)).stream, authority)
         await jane.shake()
@@ -251,7 +251,7 @@ async def test_what_comes_with_the_end_of_the_handshake_is_read(authority: Autho
         await jane.stream.aclose()
 
 
-async def test_who_says_the_end_with_the_last_line_is_answered(
+async def test_a_client_that_ends_with_its_last_line_is_answered(
     authority: Authority, links: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Though its own side of the connection stays open until it has heard ours."""
@@ -287,7 +287,7 @@ async def test_lines_before_what_is_no_tls_are_said(
     links.check()
 
 
-async def test_what_is_said_before_the_handshake_is_over_comes_after_it(
+async def test_lines_sent_before_the_handshake_is_over_come_after_it(
     authority: Authority,
 ) -> None:
     async with running(authority) as (chat, port):
@@ -426,7 +426,7 @@ async def test_a_handshake_counts_against_the_limits(authority: Authority) -> No
         assert await (await dial(port)).rest() == [full]
 
 
-async def test_who_breaks_off_without_a_word(
+async def test_a_client_that_breaks_off_without_a_word(
     authority: Authority, links: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trio_chat")
@@ -503,7 +503,7 @@ async def test_a_stop_says_farewell_inside_of_tls_and_waits_for_no_handshake(
     links.check()
 
 
-async def test_who_does_not_answer_the_end_does_not_hold_the_stop_up(
+async def test_a_client_that_does_not_answer_the_end_does_not_hold_the_stop_up(
     authority: Authority,
 ) -> None:
     async with running(authority, linger_timeout=0.1) as (chat, port):
@@ -514,7 +514,7 @@ async def test_who_does_not_answer_the_end_does_not_hold_the_stop_up(
         assert await jane.rest() == [FAREWELL]
 
 
-async def test_who_never_reads_does_not_hold_the_stop_up(
+async def test_a_client_that_never_reads_does_not_hold_the_stop_up(
     authority: Authority, links: Links
 ) -> None:
     async with running(authority, stop_grace=0.5, outbox_bytes=1 << 16) as (chat, port):
@@ -596,7 +596,7 @@ async def test_a_handshake_goes_on_while_all_stands_still(
             await jane.stream.aclose()
 
 
-async def test_what_comes_with_the_end_of_a_handshake_waits_while_all_stands_still(
+async def test_bytes_behind_a_handshake_wait_while_all_stands_still(
     authority: Authority,
 ) -> None:
     async with running(authority) as (chat, port):
@@ -629,7 +629,7 @@ class Held(Splitting):
         await self.stream.send_all(bytes(data)[self.first :])
 
 
-async def test_what_does_not_tell_yet_goes_over(authority: Authority) -> None:
+async def test_a_beginning_that_does_not_tell_yet_goes_over(authority: Authority) -> None:
     async with running(authority) as (chat, port):
         stream = Held((await dial(port)).stream, 1)
         jane = LineClient(trio.SSLStream(stream, authority.trusting, server_hostname=HOST))
@@ -666,7 +666,7 @@ async def test_a_pause_at_any_step_of_a_hello(
         await jane.stream.aclose()
 
 
-def test_what_tls_itself_says_to_a_client_that_does_not_read_is_bounded(
+def test_tls_records_for_a_client_that_does_not_read_are_bounded(
     authority: Authority,
 ) -> None:
     """Answers to changes of keys wait behind what is unsent: so many, and then it ends."""
@@ -708,7 +708,7 @@ async def test_a_handshake_that_has_begun_goes_on_in_a_pause(
 
 
 @pytest.mark.parametrize("wanted", ["to stand still", "to stop"])
-async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
+async def test_the_hub_wants_of_each_link_what_it_wants_of_the_first(
     authority: Authority, wanted: str
 ) -> None:
     """A hello that was being read when the hub said so is a record that comes after that."""
@@ -737,9 +737,7 @@ async def test_what_the_hub_wants_of_one_link_it_wants_of_the_next(
 
 
 @pytest.mark.parametrize("more", [0, 1])
-async def test_what_tls_itself_has_to_say_waits_within_a_bound(
-    authority: Authority, more: int
-) -> None:
+async def test_tls_records_wait_within_a_bound(authority: Authority, more: int) -> None:
     """A client that reads nothing could ask for answers of TLS's own, as for new keys, for ever."""
     ours, theirs = socket.socketpair()
     below = SocketLink.accepted(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 60)

@@ -35,7 +35,7 @@ def test_a_token_may_have_white_space_around_it(path: Path, held: bytes) -> None
     "held", [b"", b"\n", TOKEN[:15], b"x" * 1025, TOKEN + b" " + TOKEN, TOKEN + b"\n" + TOKEN,
              TOKEN + b"\0", "0123456789abcdé".encode(), TOKEN + b"=x", b"\xff" * 20]
 )  # fmt: skip
-def test_what_is_no_token_is_told_in_a_line(path: Path, held: bytes) -> None:
+def test_an_invalid_token_is_told_in_a_line(path: Path, held: bytes) -> None:
     path.write_bytes(held)
     with pytest.raises(SettingsError) as caught:
         read_token(path)
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_read_is_told_in_a_line(tmp_path: Path) -> None:
             read_token(path)
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
     for path in (pipe, tmp_path, Path("/dev/null")):

@@ -38,7 +38,7 @@ async def hub():
 # --- 1: what waits is taken together --------------------------------------------------------------
 
 
-async def test_what_waits_on_the_channel_is_taken_at_once(hub):
+async def test_records_that_wait_on_the_channel_are_taken_at_once(hub):
     clients = [hub.client() for _ in range(5)]
     for client in clients:
         hub.post(client, join("#a"), say("Hi"), say("Ho"))
@@ -77,7 +77,7 @@ async def test_one_who_sends_much_at_once_is_served_in_several_turns(hub):
     assert not jack.link.paused
 
 
-async def test_those_who_have_sent_much_take_turns_while_others_fill_every_turn(hub):
+async def test_clients_that_have_sent_much_take_turns_while_others_fill_every_turn(hub):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     others = [hub.client() for _ in range(TURN_RECORDS // SESSION_RECORDS)]
     await hub.settle()
@@ -192,7 +192,7 @@ async def test_several_messages_of_one_read_are_as_if_they_had_come_one_by_one(h
     assert [line[:4] for line in jack.link.lines()[-1:]] == ["err:"]
 
 
-async def test_who_says_several_things_in_no_room_is_refused_each_of_them(hub):
+async def test_several_messages_in_no_room_are_each_refused(hub):
     nobody = hub.client()
     await hub.turn(nobody, say("one"), say("two"), say("elsewhere", room="#b"))
     assert len(nobody.link.lines()) == 3
@@ -551,7 +551,7 @@ async def test_nobody_hears_a_room_from_before_its_join_or_after_its_leave(hub):
     assert "> june: 8" in heard[jill]
 
 
-async def test_who_moves_hears_one_room_after_the_other(hub):
+async def test_a_person_who_moves_hears_one_room_after_the_other(hub):
     jack, jill = await hub.member("jack"), await hub.member("jill")
     june = await hub.member("june", "#b")
     jack.link.lines()
@@ -724,7 +724,7 @@ BANG_FAILED = "err: /bang failed; the server's log says why"
     ],
     ids=["say", "act", "topic", "tell", "custom", "custom late", "custom None"],
 )
-async def test_what_fails_in_the_embedding_program_is_refused(record, heard, told, caplog):
+async def test_a_failure_of_the_embedding_program_is_a_refusal(record, heard, told, caplog):
     caplog.set_level(logging.ERROR)
     async with running_hub(before_say=explode_at("bang")) as hub:
         jack = await hub.member("jack")

@@ -131,7 +131,7 @@ def test_a_daemon_can_be_upgraded_again_and_again(
 
 
 @pytest.mark.parametrize("program", ["telnet", "nc"])
-def test_what_people_come_in_with_stays_connected(program: str, serve: Serve) -> None:
+def test_clients_of_each_kind_stay_connected(program: str, serve: Serve) -> None:
     daemon = serve()
     client = subprocess.Popen(
         [needs(program), "127.0.0.1", str(daemon.port)],
@@ -530,7 +530,7 @@ def test_an_upgrade_goes_on_without_who_asked_for_it(serve: Serve, talk: Talk) -
 # --- where there can be none, and what a successor needs ------------------------------------------
 
 
-def test_where_there_can_be_none_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     predecessor.check_possible()
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: 1)
@@ -550,7 +550,7 @@ def test_where_there_can_be_none_it_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("value", ["", "x", "0", "77"])
-def test_who_has_no_predecessor_is_no_successor(value: str, tmp_path: Path) -> None:
+def test_a_process_without_predecessor_is_no_successor(value: str, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "trio_chat", "--port", "0"],
         check=False,

@@ -129,7 +129,7 @@ async def test_a_message_larger_than_what_may_wait_does_not_block_the_others() -
         assert scope.cancelled_caught
 
 
-async def test_what_is_said_at_once_is_said_or_refused() -> None:
+async def test_messages_sent_at_once_pass_or_are_refused() -> None:
     def say_much(wire: Wire) -> None:
         while True:
             wire.say("go")
@@ -202,7 +202,7 @@ async def test_an_end_within_a_message_leaves_nothing_open(pieces: int) -> None:
         ([bytes(PIECE_BYTES + 9)], "not all that was sent has come"),
     ],
 )
-async def test_what_is_no_message_is_refused(packets: list[bytes], problem: str) -> None:
+async def test_bytes_that_are_no_message_are_refused(packets: list[bytes], problem: str) -> None:
     with raw() as (ours, theirs):
         for packet in packets:
             theirs.send(packet)
@@ -264,7 +264,7 @@ async def test_a_cancelled_receive_leaves_nothing_open() -> None:
 
 
 @pytest.mark.parametrize("said", [FIXED, HANDOVER])
-def test_what_is_said_is_read(said: Fixed | DaemonHandover) -> None:
+def test_sent_messages_are_read(said: Fixed | DaemonHandover) -> None:
     assert protocol.read(type(said), protocol.written(said)) == said
 
 

@@ -212,7 +212,7 @@ async def test_own_entries_keep_their_place_among_those_of_others(chat):
         ]
 
 
-async def test_what_is_said_at_once_is_answered_once_each(chat):
+async def test_documents_sent_at_once_are_answered_once_each(chat):
     # It is one run, which grows by no outcome.
     async with document_client(chat, rooms=("#a",)) as john:
         say = {"type": "say", "room": "#a", "text": "x"}
@@ -312,7 +312,7 @@ async def test_a_line_typed_in_no_room_reaches_none(autojump_clock):
         ('{"type": "hello\\u001b[31m"}', "there is no command of the type hello\ufffd[31m"),
     ],
 )
-async def test_what_is_no_command_is_refused_and_nothing_more(chat, text, reason):
+async def test_an_unknown_command_is_refused_and_nothing_more(chat, text, reason):
     async with document_client(chat, nick="john", rooms=("#a",)) as john:
         await john.send_text(text)
         refusal = await john.receive()

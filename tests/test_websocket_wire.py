@@ -253,7 +253,7 @@ def test_nothing_is_kept_of_what_is_done() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 40, 1_000])
-def test_what_is_kept_is_bounded_however_small_the_fragments(size: int) -> None:
+def test_the_buffer_is_bounded_however_small_the_fragments(size: int) -> None:
     one = dialect()
     piece = frame("x" * size, fin=False)
     kept = 0
@@ -367,7 +367,7 @@ def test_a_way_of_its_own_comes_to_the_same(event: events.Event) -> None:
         (events.LabelledEvent(events.Goodbye(), "1"), 1000),
     ],
 )
-def test_what_ends_the_connection_says_so_in_a_frame(event: events.Event, code: int) -> None:
+def test_the_reason_for_an_end_is_in_a_close_frame(event: events.Event, code: int) -> None:
     sent = DOCUMENTS.join(DOCUMENTS.render([event]))
     reader = FrameProtocol(client=True, extensions=[])
     reader.receive_bytes(sent)

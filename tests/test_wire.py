@@ -86,7 +86,7 @@ async def test_each_control_character_in_each_command(command: str, autojump_clo
 
 @hypothesis.settings(max_examples=40)
 @given(text=st.text(max_size=64))
-def test_what_is_said_stands_behind_the_name_of_who_says_it(text: str) -> None:
+def test_a_message_stands_behind_the_name_of_its_author(text: str) -> None:
     async def say() -> None:
         async with (
             open_chat(SETTINGS) as chat,
@@ -209,7 +209,7 @@ async def test_lines_too_fast_wait_and_none_is_lost(autojump_clock: MockClock) -
 
 
 @pytest.mark.parametrize("nothing", [b"\n" * 500, b" \r\n" * 500, b"\xff\xf1" * 240_000])
-async def test_what_makes_no_command_is_slowed_too(nothing: bytes, autojump_clock) -> None:
+async def test_input_that_makes_no_command_is_slowed_too(nothing: bytes, autojump_clock) -> None:
     """It costs the server time, and is waited for like the lines of others."""
     settings = Settings(rate_limit=10.0, rate_burst=30)
     async with open_chat(settings) as chat, line_client(chat) as eve:

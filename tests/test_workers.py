@@ -90,7 +90,7 @@ def test_one_of_them_mutes_and_lists_that(serve_workers: Start) -> None:
 # --- workers that die -----------------------------------------------------------------------------
 
 
-def test_what_waits_for_a_dead_worker_is_served_by_the_next(
+def test_connections_that_wait_for_a_dead_worker_are_served_by_the_next(
     serve_workers: Start, talk: Talk
 ) -> None:
     served = serve_workers()
@@ -413,7 +413,7 @@ def test_workers_that_cannot_share_are_refused(tmp_path: Path) -> None:
         )
 
 
-def test_what_no_worker_can_use_is_told_once(tmp_path: Path) -> None:
+def test_a_setting_that_no_worker_can_use_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     code, err = starts(tmp_path, "--store", "sqlite:nowhere/chat.db", "--port", "0")
     assert (code, len(err.splitlines())) == (2, 1), err
@@ -421,7 +421,7 @@ def test_what_no_worker_can_use_is_told_once(tmp_path: Path) -> None:
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_what_a_further_worker_cannot_use_stops_all(tmp_path: Path) -> None:
+def test_a_setting_that_a_further_worker_cannot_use_stops_all(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o700)
     code, err = starts(tmp_path, "--store", "sqlite:chat.db", "--port", "0")
     assert code == 2

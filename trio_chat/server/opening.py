@@ -134,8 +134,8 @@ async def open_chat(
                 nursery=nursery,
                 undelivered=restore.undelivered(),
             )
-            # Each task here is protected from interrupts, so they land in the embedding task. Within
-            # Trio's Event.wait an interrupt would break the task that sets the event.
+            # Each task here is protected from interrupts, so they land in the embedding task. In
+            # Trio's Event.wait, an interrupt would break the task that sets the event.
             chat = Chat(table, send, hub, log, handover.state.uptime, files.token, tls, readiness)
             if readiness is not None:
                 nursery.start_soon(readiness.run)
