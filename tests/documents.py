@@ -126,6 +126,12 @@ class DocumentClient:
             else:
                 assert not isinstance(event, RejectData)
 
+    async def heard(self, type: str) -> dict:
+        """The next document of a type; those before it are read and dropped."""
+        while (document := await self.receive())["type"] != type:
+            pass
+        return document
+
     async def ask(self, type: str, **fields) -> dict:
         """Send a command with an id; what comes before its answer must be nothing."""
         answer, before = await self.ask_all(type, **fields)

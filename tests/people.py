@@ -14,6 +14,7 @@ from trio_chat.config.settings import Settings
 from trio_chat.errors import Code, Refused
 from trio_chat.people import hasher
 from trio_chat.people.accounts import People
+from trio_chat.people.ignored import Ignored
 from trio_chat.people.opening import open_people
 from trio_chat.people.redis.opening import open_redis_people
 from trio_chat.protocol.names import Name, parse_nick
@@ -53,6 +54,16 @@ class NoMail:
 
     async def leave(self, *_):
         raise Refused("nobody waits", code=Code.UNREACHABLE)
+
+
+class FakeIgnored(Ignored):
+    """Lists that no store keeps."""
+
+    def __init__(self) -> None:
+        super().__init__(None, ())
+
+    async def change(self, account, add, remove) -> None:
+        self.put(account, add, remove)
 
 
 async def until_line(client: LineClient, start: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from hubs import act, join, labelled, resume, running_hub, say, take, tell
 from loopback import chat_on_tcp, dial
-from people import HOME, JACK, JOHN, PASSWORD, people_in, refused
+from people import HOME, JACK, JOHN, PASSWORD, FakeIgnored, people_in, refused
 from test_moderation import guest, member, owned, typed
 from test_moderation_documents import read
 from test_persons import FakePeople, device, log_in
@@ -179,7 +179,7 @@ async def test_the_list_of_an_account_is_kept(people) -> None:
         ann, jim = await member(run, "ann"), await guest(run, "jim")
         await typed(run, jim, "/msg hi")
         await typed(run, ann, "/ignore @1", "/ignore bob", "/ignore eve", "/ignore eve")
-        assert people.ignored == {"a.ann": {jim.user.id: "jim", "a.bob": "bob"}}
+        assert people.ignored.of("a.ann") == {jim.user.id: "jim", "a.bob": "bob"}
         await run.turn(ann, commands.Quit())
         assert run.hub.state.ignored == {}
         ann = await member(run, "ann")
@@ -191,31 +191,24 @@ async def test_the_list_of_an_account_is_kept(people) -> None:
         assert await typed(run, ann, "/ignore", "/ignore eve") == [
             "> you ignore bob", "> you ignore bob, eve",
         ]  # fmt: skip
-        assert people.ignored == {"a.ann": {"a.bob": "bob", "a.eve": "eve"}}
+        assert people.ignored.of("a.ann") == {"a.bob": "bob", "a.eve": "eve"}
 
 
-async def test_a_device_that_comes_gets_the_list_as_it_is_now(people) -> None:
-    async with running_hub(people=people) as run:
-        ann = await member(run, "ann")
-        people.ignored = {"a.ann": {"a.eve": "eve"}}  # as it was when its login was checked
-        await member(run, "ann")
-        assert await typed(run, ann, "/ignore") == ["> you ignore nobody"]
+class SlowlyIgnored(FakeIgnored):
+    """Lists in a file that is written once the gate is open."""
 
-
-class SlowPeople(FakePeople):
-    """Accounts whose file is written once the gate is open."""
-
-    def __init__(self, people: FakePeople) -> None:
-        super().__init__(people.accounts)
+    def __init__(self) -> None:
+        super().__init__()
         self.gate = trio.Event()
 
-    async def ignore(self, account, add, remove) -> None:
+    async def change(self, account, add, remove) -> None:
         await self.gate.wait()
+        self.put(account, add, remove)
 
 
 async def test_the_next_command_waits_for_both_the_log_and_the_file(people) -> None:
-    slow = SlowPeople(people)
-    async with running_hub(people=slow) as run:
+    people.ignored = slow = SlowlyIgnored()
+    async with running_hub(people=people) as run:
         ann = await member(run, "ann")
         await typed(run, await guest(run, "jim"), "/msg hi")
         ann.link.lines()
@@ -228,8 +221,8 @@ async def test_the_next_command_waits_for_both_the_log_and_the_file(people) -> N
 async def test_a_person_who_has_logged_out_while_the_file_is_written_changes_nothing(
     people,
 ) -> None:
-    slow = SlowPeople(people)
-    async with running_hub(people=slow) as run:
+    people.ignored = slow = SlowlyIgnored()
+    async with running_hub(people=people) as run:
         ann = await member(run, "ann")
         await typed(run, ann, "/ignore bob")
         run.channel.send_nowait(LogOutAll("a.ann", None))
@@ -245,18 +238,16 @@ async def test_the_file_keeps_lists_until_one_of_the_two_is_deleted(tmp_path: Pa
     async with people_in(tmp_path / "x.people.db") as people:
         john = (await people.register(JOHN, PASSWORD, HOME)).identity.id
         jack = (await people.register(JACK, PASSWORD, HOME)).identity.id
-        await people.ignore(john, {jack: "jack", "guest": "jim"}, ())
-        await people.ignore(jack, {john: "john"}, ())
-        await people.ignore(john, {"other": "kim"}, {"guest", "unknown"})
+        await people.ignored.change(john, {jack: "jack", "guest": "jim"}, ())
+        await people.ignored.change(jack, {john: "john"}, ())
+        await people.ignored.change(john, {"other": "kim"}, {"guest", "unknown"})
     async with people_in(tmp_path / "x.people.db") as people:
-        found = await people.log_in(JOHN, PASSWORD, HOME, "page")
-        assert found.ignored == {jack: "jack", "other": "kim"}
-        assert (await people.authenticate(found.token, HOME)).ignored == found.ignored
+        assert people.ignored.of(john) == {jack: "jack", "other": "kim"}
         assert (await people.export(john)).ignored == ("jack", "kim")
         await people.delete(john, PASSWORD, HOME)
-        assert (await people.log_in(JACK, PASSWORD, HOME)).ignored == {}
+        assert people.ignored.of(john) == people.ignored.of(jack) == {}
         with refused(Code.NO_SUCH_ACCOUNT):
-            await people.ignore(john, {jack: "jack"}, ())
+            await people.ignored.change(john, {jack: "jack"}, ())
     rows = sqlite3.connect(tmp_path / "x.people.db").execute("SELECT * FROM ignored").fetchall()
     assert rows == []
 
@@ -276,6 +267,7 @@ async def test_a_guest_who_logs_in_has_the_list_of_the_account(people) -> None:
 
 async def test_nobody_ignores_itself_or_too_many(people, monkeypatch) -> None:
     monkeypatch.setattr("trio_chat.hub.handlers.ignoring.MOST", 2)
+    monkeypatch.setattr("trio_chat.people.ignored.MOST", 2)
     async with running_hub(people=people) as run:
         ann = await guest(run, "jan")
         jim, *_ = [await guest(run, nick) for nick in ("jim", "jon", "joe")]

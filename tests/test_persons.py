@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 from hubs import Running, join, running_hub, take
-from people import NoMail
+from people import FakeIgnored, NoMail
 
 from trio_chat import Refused
 from trio_chat.errors import Code
@@ -31,7 +31,7 @@ class FakePeople:
     """Accounts with one password, and without the time that a real check takes."""
 
     accounts: dict[str, Identity] = field(factory=dict)
-    ignored: dict[str, dict[str, str]] = field(factory=dict)
+    ignored: FakeIgnored = field(factory=FakeIgnored)
     mail: NoMail = field(factory=NoMail)
     news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
@@ -42,14 +42,7 @@ class FakePeople:
     async def log_in(self, name, password, address, device=None) -> LoggedIn:
         if password != PASSWORD or name.display not in self.accounts:
             raise Refused("wrong", code=Code.REFUSED)
-        account = self.accounts[name.display]
-        return LoggedIn(account, ignored=dict(self.ignored.get(account.id, {})))
-
-    async def ignore(self, account, add, remove) -> None:
-        ignored = self.ignored.setdefault(account, {})
-        for person in remove:
-            ignored.pop(person, None)
-        ignored.update(add)
+        return LoggedIn(self.accounts[name.display])
 
     async def register(self, name, password, address, device=None) -> LoggedIn:
         self.add(name.display)

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_run import LiveRun
 from loopback import HOST
-from people import NoMail
+from people import FakeIgnored, NoMail
 from snapshots import hand_over, succeed
 
 from trio_chat import Refused, Settings, open_chat
@@ -92,6 +92,7 @@ class FakePeople:
 
     accounts: dict[str, Identity] = field(factory=dict)
     goes_on: trio.Event = field(factory=trio.Event)
+    ignored: FakeIgnored = field(factory=FakeIgnored)
     mail: NoMail = field(factory=NoMail)
     news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))

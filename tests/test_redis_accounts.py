@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 import trio
+from documents import document_client
 from loopback import until
 from people import (
     ANOTHER,
@@ -290,6 +291,12 @@ async def entered(chat: Chat, nick: str, room: str = "#a") -> AsyncIterator[Line
         yield client
 
 
+def ignored(chat: Chat, nick: str) -> dict[str, str]:
+    """Whom an account ignores, as the hub of a node has it."""
+    state = chat._hub.state
+    return state.ignored.get(state.people.holder(name(nick).keys), {})
+
+
 async def register(chat: Chat, nick: str) -> None:
     await chat._hub.state.people.register(name(nick), PASSWORD, HOME)
 
@@ -343,6 +350,32 @@ async def test_a_message_waits_for_a_device_on_any_node(kept, plain) -> None:
                 await hear(john, "and more")
 
 
+async def test_an_account_ignores_on_all_nodes(kept, plain) -> None:
+    async with chats(kept.redis, "a", "b") as [a, b]:
+        await register(a, "john")
+        async with (
+            line_client(a, nick="jim", room="#a") as jim,
+            line_client(a, nick="kim", room="#a") as kim,
+            entered(b, "john") as there,
+            entered(a, "john") as here,
+        ):
+            await here.send("/ignore jim")
+            await hear(here, "> you ignore jim")
+            await until(lambda: len(ignored(b, "john")) == 1, "the list on the other node")
+            # A login is no way around it there either.
+            await register(a, "jack")
+            await jim.send("/login jack", PASSWORD, "/msg spam", "/tell john psst")
+            await hear(jim, "> you (to john): psst")
+            await kim.send("/msg hi")
+            await there.expect("> jim is now known as jack", "> kim: hi")
+            await there.send("/ignore jack", "/ignore")
+            await hear(there, *["> you ignore nobody"] * 2)
+            await until(lambda: ignored(a, "john") == {}, "the list on the first node")
+            await jim.send("/msg all right")
+            await hear(here, "> jack: all right")
+    assert ignored(a, "john") == {}
+
+
 async def test_a_successor_logs_out_whose_account_went_meanwhile(kept, plain) -> None:
     settings = Settings(store=kept.settings.store, node="a", rate_limit=None)
     async with (
@@ -360,3 +393,72 @@ async def test_a_successor_logs_out_whose_account_went_meanwhile(kept, plain) ->
             await beside.administration.delete(JOHN)
             async with succeed(handover, settings):
                 await hear(john, "you are logged out")
+
+
+async def test_a_client_that_resumes_on_another_node_ignores_as_before(kept, plain) -> None:
+    async with (
+        chats(kept.redis, "a", "b") as [a, b],
+        line_client(b, nick="jim", room="#a") as jim,
+    ):
+        await register(a, "john")
+        await register(a, "jack")
+        async with document_client(a) as john:
+            hello = john.hello
+            await john.ask("login", name="john", password=PASSWORD)
+            await john.ask("join", room="#a")
+            await john.ask("ignore", target="jim")
+        await until(lambda: a._hub.state.detached, "the end of its connection")
+        await jim.send("/msg spam")
+        await jim.sync()
+        async with entered(a, "jack") as jack:
+            await jack.send("/tell john hi there", "/msg hello")
+            await hear(jack, "who is away: it waits")
+        async with document_client(b) as john:
+            here = {"client": hello["client"], "token": hello["token"], "positions": {"#a": 0}}
+            await john.ask("resume", **here)
+            heard = [await john.heard("said"), await john.heard("said")]
+            assert [(said["nick"], said["text"]) for said in heard] == [("", ""), ("jack", "hello")]
+            # So do messages that wait: they come with any device.
+            assert (await john.heard("told"))["text"] == "hi there"
+            await jim.send("/msg spam")
+            assert (await john.heard("said"))["text"] == ""
+
+
+async def test_two_devices_add_no_more_than_one_may(nodes, monkeypatch) -> None:
+    monkeypatch.setattr("trio_chat.people.ignored.MOST", 2)
+    one, two = nodes
+    john = (await one.register(JOHN, PASSWORD, HOME)).identity.id
+    await one.ignored.change(john, {"1": "jim"}, ())
+    await two.ignored.change(john, {"2": "kim"}, ())
+    with refused("not_allowed"):
+        await one.ignored.change(john, {"3": "joe"}, ())
+    assert one.ignored.of(john) == two.ignored.of(john) == {"1": "jim", "2": "kim"}
+    await one.ignored.change(john, {"3": "joe"}, ["1"])
+    await two.check()
+    assert two.ignored.of(john) == {"2": "kim", "3": "joe"}
+    # All nodes forget a deleted account, in the lists of others too.
+    jack = (await two.register(JACK, PASSWORD, CAFE)).identity.id
+    await two.ignored.change(jack, {john: "john"}, ())
+    await one.delete(john, PASSWORD, HOME)
+    await two.check()
+    for node in nodes:
+        assert node.ignored.of(john) == node.ignored.of(jack) == {}
+
+
+async def test_a_successor_has_the_list_that_was_changed_meanwhile(kept, plain) -> None:
+    settings = Settings(store=kept.settings.store, node="a", rate_limit=None)
+    async with kept.open() as beside, open_chat(settings) as old:
+        await register(old, "john")
+        await register(old, "jack")
+        [(_, port)] = await old.listen(host="127.0.0.1", port=0)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            john = LineClient(stream)
+            await john.send("/login john", PASSWORD)
+            await hear(john, "you are logged in: I will call you john")
+            handover = await hand_over(old)
+            await beside.check()
+            john_id, jack_id = (beside.holder(who.keys) for who in (JOHN, JACK))
+            await beside.ignored.change(john_id, {jack_id: "jack"}, ())
+            async with succeed(handover, settings):
+                await john.send("/ignore")
+                await hear(john, "> you ignore jack")

@@ -261,6 +261,31 @@ def deaf() -> Iterator[dict[str, trio.Event]]:
         yield events
 
 
+async def test_a_kick_counts_for_whoever_resumes_on_another_node_just_then(redis, people, deaf):
+    async with (
+        chats(redis, "a", "b") as [a, b],
+        inside(b, "ann", "#a") as ann,
+        document_client(b) as there,
+    ):
+        await ann.send("/claim")
+        await hear(ann, "[A1]")
+        async with document_client(a, nick="jim", rooms=("#a",)) as jim:
+            hello = jim.hello
+        await until(lambda: a._hub.state.detached, "the end of its connection")
+        deaf["a"] = trio.Event()  # so it hears of the kick after the client has moved
+        await ann.send("/kick jim rude")
+        await hear(ann, "> ann kicked jim: rude [A2]")
+        await there.ask("resume", client=hello["client"], token=hello["token"])
+        departed = await there.heard("departed")
+        assert (departed["room"], departed["reason"]) == ("#a", "ann kicked jim: rude")
+        deaf.pop("a").set()
+        # Afterwards it may come back, and stays.
+        await there.ask("join", room="#a")
+        assert await ann.sync() == ["> jim has left the room", "> jim joined the room"]
+        await ann.send("/who")
+        await hear(ann, "> in #a: ann, jim")
+
+
 async def test_of_two_actions_by_the_same_rules_one_counts(redis, people, deaf):
     async with owned(redis) as ([a, b], [ann, bob]):
         await ann.send("/role bob operator")

@@ -103,7 +103,7 @@ class Decide:
         sessions = Sessions(
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
-        mail = Mail(state, collect, authorize)
+        mail, ignoring = Mail(state, collect, authorize), Ignoring(state, collect, log)
         self.watching = Watching(state, collect)
         self._messages = Messages(state, collect, hooks, Gate(state, collect, authorize), mail)
         rooms = Rooms(state, collect, hooks, authorize, log)
@@ -113,7 +113,7 @@ class Decide:
         removals = Removals(collect, authorize, targets, ruling, log)
         moderation = Moderation(state, collect, authorize, targets, ruling, removals, log)
         # Events that are for the handlers of records, too.
-        self.requests = accounts.requests | mail.requests
+        self.requests = accounts.requests | mail.requests | ignoring.requests
         self._handlers: dict[type, Callable[..., None]] = {
             **connections.handlers,
             **rooms.handlers,
@@ -123,7 +123,7 @@ class Decide:
             **accounts.handlers,
             **self._messages.handlers,
             **mail.handlers,
-            **Ignoring(state, collect, log).handlers,
+            **ignoring.handlers,
             **History(state, collect, log).handlers,
             **Past(state, collect, authorize, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,

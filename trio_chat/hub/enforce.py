@@ -68,14 +68,23 @@ class Enforce:
             reason = entry.text.partition(": ")[2] or entry.nick
             if user.id in entry.ousted:
                 why = f"{entry.nick} {entry.text}"
-                self._oust(user, room, why, (entry.author, entry.nick, reason))
+                ousted = (entry.author, entry.nick, reason)
+                if user.is_here:
+                    self._oust(user, room, why, ousted)
+                else:
+                    user.ousted = {**user.ousted, room.name: (why, ousted)}
             elif is_meant and (why := self._why_banned(user, room)):
                 self._oust(user, room, why, (entry.author, entry.nick, entry.text))
         self.standings.ruled(entry)
 
     def came(self, user: User) -> None:
-        """Let somebody leave who is banned since it is somebody else, or connects elsewhere."""
+        """Let somebody leave who is banned since it is somebody else, or connects elsewhere.
+
+        Nor does a kick of another process count less because its target has just come here.
+        """
         self._by_server(user)
+        for name, (why, ousted) in user.ousted.items() if user.is_here else ():
+            self._oust(user, user.rooms[name], why, ousted)
         self.entered(user)
 
     def entered(self, user: User) -> None:

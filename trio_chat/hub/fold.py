@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from attrs import evolve
 
 from trio_chat.hub.expiry import WARNING_SECONDS
-from trio_chat.hub.ignoring import follow
+from trio_chat.hub.ignoring import follow, take_list
 from trio_chat.hub.room import Room
 from trio_chat.hub.user import Account, User
 from trio_chat.protocol.events import (
@@ -117,8 +117,8 @@ class Fold:
             user.be(self._state.accounts.setdefault(entry.person, account))
             self._expire(user, entry.expires, is_here=user.is_here)
             self._state.ignored.pop(user.id, None)
-            if entry.ignored and not any(other.is_here for other in user.others):
-                self._state.ignored[entry.person] = dict(entry.ignored)
+            if not user.others:
+                take_list(self._state, entry.person)
         follow(self._state, old, user.person)
         shown += self._rename_others(user, entry.name)
         self._take_nick(user, entry.name)
@@ -306,6 +306,8 @@ class Fold:
         if user.session is not None:
             room.unlisten(user.session)
         del user.rooms[room.name]
+        if room.name in user.ousted:
+            user.ousted = {name: kick for name, kick in user.ousted.items() if name != room.name}
         user.only_room = next(iter(user.rooms.values())) if len(user.rooms) == 1 else None
         self._let_go(room)
         left = Left(room.name, user.person, user.nick, words, gone, user.about.user)

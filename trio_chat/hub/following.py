@@ -1,4 +1,4 @@
-"""Follows what other nodes do with accounts: people of deleted ones are logged out here, too."""
+"""Follows what other nodes do with accounts: the hub lets it count here, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.hub.inbox import LogOutAll, MailCame
+from trio_chat.hub.inbox import IgnoredElsewhere, LogOutAll, MailCame
 
 if TYPE_CHECKING:
     from trio_chat.hub.inbox import Item
@@ -32,8 +32,9 @@ async def follow_accounts(
             return
         gone = [LogOutAll(account) for account in state.accounts if not people.has(account)]
         mailed = [MailCame(account) for account in news.mailed() if account in state.accounts]
+        ignoring = [IgnoredElsewhere(account) for account in news.ignoring()]
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            for event in (*gone, *mailed):
+            for event in (*gone, *mailed, *ignoring):
                 await channel.send(event)
 
     await news.follow(look)

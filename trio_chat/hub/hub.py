@@ -25,6 +25,7 @@ from trio_chat.hub.deliver import Deliver
 from trio_chat.hub.embedder import Embedder
 from trio_chat.hub.ending import Ending
 from trio_chat.hub.fold import Fold
+from trio_chat.hub.ignoring import take_list
 from trio_chat.hub.inbox import HubEvent
 from trio_chat.hub.outboxes import Outboxes
 from trio_chat.hub.queries import Queries
@@ -160,6 +161,8 @@ class Hub:
             if self.state.users:  # users from another process, who may have undelivered output
                 for user in self.state.users.values():
                     self._resumption.wait(user)
+                for account in self.state.accounts:
+                    take_list(self.state, account)  # another node may have changed it meanwhile
                 for user in list(self.state.users.values()):
                     self._decide.enforce.came(user)
                 for session in list(self.state.sessions):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
+from trio_chat.people.ignored import MOST
 from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     Acted,
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
     from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import Event, PersistentEntry
 
-# Persons that one may ignore. An ignored person can add to them by logging in to further accounts,
-# up to twice as many.
-MOST: Final = 100
+# An ignored person can add to a list by logging in to further accounts, up to twice as many.
 MOST_FOLLOWED: Final = 2 * MOST
 
 NOTHING: Final = Answered(b"")
@@ -130,3 +129,21 @@ def follow(state: State, old: str, new: str) -> None:
     for person, ignored in state.ignored.items():
         if old in ignored and person != new and len(ignored) < MOST_FOLLOWED:
             ignored.setdefault(new, ignored[old])
+
+
+def take_list(state: State, account: str) -> None:
+    """Have the list of an account as it is kept, and let its devices here go by that."""
+    if state.people is None:  # others vouch for people, and keep no lists
+        return
+    kept, before = state.people.ignored.of(account), state.ignored.get(account, {})
+    nicks = set(kept.values())
+    # Those whom `follow` has added are not kept.
+    followed = {person: nick for person, nick in before.items() if nick in nicks}
+    if (ignored := followed | kept) == before:
+        return
+    if ignored:
+        state.ignored[account] = ignored
+    else:
+        del state.ignored[account]
+    for user in state.users_of(account):
+        tune(state, user)

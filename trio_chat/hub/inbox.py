@@ -259,6 +259,15 @@ class MailCame(HubEvent):
         self.account = account
 
 
+class IgnoredElsewhere(HubEvent):
+    """Another node has changed whom an account ignores."""
+
+    __slots__ = ("account",)
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+
+
 class DeliverMail(Request[bool]):
     """Messages that waited for an account; the answer is whether one of its devices got them."""
 

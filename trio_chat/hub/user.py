@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define, evolve, field
@@ -14,11 +15,17 @@ from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trio_chat.dialects import Encoding
     from trio_chat.hub.inbox import Item
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
+    from trio_chat.protocol.events import Ousted
     from trio_chat.protocol.presence import About
+
+# What most users share, as long as they have none of their own.
+NOWHERE: Final[Mapping[str, tuple[str, Ousted]]] = MappingProxyType({})
 
 
 @define(eq=False)
@@ -96,6 +103,7 @@ class User:
         "leaving",
         "nick",
         "only_room",
+        "ousted",
         "person",
         "resent_until",
         "rooms",
@@ -118,6 +126,9 @@ class User:
         # The casefolded nick, then the other keys that no other nick may have. Empty if anonymous.
         self.keys: tuple[str, ...] = ()
         self.rooms: dict[str, Room] = {}
+        # The rooms from which it was kicked in another process, until its leave is folded. It may
+        # resume here before that.
+        self.ousted: Mapping[str, tuple[str, Ousted]] = NOWHERE
         # Whether to ask before each command: one of the rooms may have rules, or it is `awaited`.
         self.ruled = False
         # The user's own words about itself, and whether it has yet to introduce itself.

@@ -3,6 +3,7 @@
 `accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
 `hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
 knows whose a nick is. `mail` has the private messages that wait, and `reports` those to moderators.
+`ignored` has the people whom accounts ignore.
 `administration` is what an operator may do. `keeping` is the interface of a store, with the queries
 in `rows` and the tables in `schema`. `store` is a file, and `redis` is for several nodes. `offline`
 opens the file for the operator while no daemon runs.
@@ -11,8 +12,6 @@ Nothing here knows of connections, rooms or commands.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from attrs import field, frozen
 
@@ -38,7 +37,6 @@ class LoggedIn:
 
     `device` is the number of the device with `token`, or 0 without one. `recovery` is a new
     recovery code, or empty. `expires` is when the login ends, in seconds since 1970; 0 for never.
-    `ignored` has whom the account ignores: nicks of persons by their ids.
     """
 
     identity: Identity
@@ -46,7 +44,6 @@ class LoggedIn:
     token: str = field(default="", repr=False)
     recovery: str = field(default="", repr=False)
     expires: float = 0.0
-    ignored: Mapping[str, str] = field(factory=dict)
 
 
 @frozen

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from trio_chat.errors import Code, Refused, StoreError
 from trio_chat.people import Device, Kept, LoggedIn, rows
 from trio_chat.people.administration import Administration, new_account
 from trio_chat.people.hasher import Hasher
+from trio_chat.people.ignored import Ignored
 from trio_chat.people.keeping import Keeping
 from trio_chat.people.mail import Mail
 from trio_chat.people.names import Names
@@ -51,7 +52,9 @@ class People:
     has what others change.
     """
 
-    def __init__(self, store: Keeping, known: Known, mailed: Collection[str]) -> None:
+    def __init__(
+        self, store: Keeping, known: Known, mailed: Collection[str], ignored: Ignored
+    ) -> None:
         """`mailed` are the accounts that messages wait for."""
         self._store = store
         self.news: News | None = None
@@ -60,7 +63,8 @@ class People:
         self.names = Names(known.keys, known.deleted, known.marks)
         self._hasher = Hasher()
         self._throttle = Throttle()
-        self.administration = Administration(store, self.names, known.marks)
+        self.ignored = ignored
+        self.administration = Administration(store, self.names, ignored, known.marks)
         self.mail = Mail(store, mailed)
         self.reports = Reports(store)
 
@@ -129,8 +133,7 @@ class People:
                 )
             account, number = found
             rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
-            ignored = rows.ignored(connection, account.id)
-            return LoggedIn(account.identity, number, ignored=ignored)
+            return LoggedIn(account.identity, number)
 
         return await self._store.run(look)
 
@@ -207,15 +210,6 @@ class People:
             raise Refused(
                 f"you have no device {device}: see /account devices", code=Code.NO_SUCH_DEVICE
             )
-
-    async def ignore(self, account: str, add: Mapping[str, str], remove: Collection[str]) -> None:
-        """Change whom an account ignores. `add` has nicks of persons by their ids."""
-
-        def change(connection: sqlite3.Connection) -> None:
-            _existing(connection, account)
-            rows.ignore(connection, account, add, remove)
-
-        await self._store.run(change)
 
     async def export(self, account: str) -> Kept:
         """Return all that is kept of an account but its secrets."""
@@ -312,12 +306,11 @@ class People:
         """Note a login, and make the token of the device if there is one."""
         now = time.time()
         rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
-        ignored = rows.ignored(connection, account.id)
         if device is None:
-            return LoggedIn(account.identity, recovery=recovery, ignored=ignored)
+            return LoggedIn(account.identity, recovery=recovery)
         token = new_token()
         number = rows.add_device(connection, account.id, device, token_digest(token), now)
-        return LoggedIn(account.identity, number, token, recovery, ignored=ignored)
+        return LoggedIn(account.identity, number, token, recovery)
 
 
 def _existing(connection: sqlite3.Connection, account: str) -> Account:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from trio_chat.people import Kept, Summary
+    from trio_chat.people.ignored import Ignored
     from trio_chat.people.keeping import Keeping
     from trio_chat.people.marks import Marks
     from trio_chat.people.names import Names
@@ -43,9 +44,10 @@ def new_account(connection: sqlite3.Connection, name: Name) -> Account:
 class Administration:
     """The operator's ways to manage accounts. All methods raise `Refused` and `StoreError`."""
 
-    def __init__(self, store: Keeping, names: Names, marks: Marks) -> None:
+    def __init__(self, store: Keeping, names: Names, ignored: Ignored, marks: Marks) -> None:
         self._store = store
         self._names = names
+        self._ignored = ignored
         self._marks = marks
 
     async def add(self, name: Name) -> str:
@@ -84,6 +86,7 @@ class Administration:
             return keys
 
         self._names.delete(await self._store.run(delete, scrubs=True))
+        self._ignored.forget(account)
 
     async def export(self, name: Name) -> Kept:
         """Return all that is kept of an account but its secrets."""

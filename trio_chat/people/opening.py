@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from trio_chat.people import rows
+from trio_chat.people import ignored, rows
 from trio_chat.people.accounts import People
 from trio_chat.people.mail import receivers
 from trio_chat.people.store import open_people_store
@@ -29,5 +29,7 @@ async def open_people(path: Path, *, handed_over: bool = False) -> AsyncGenerato
 
 async def people_in(store: Keeping) -> People:
     """Return the accounts that a store keeps. Raises `StoreError`."""
-    known, mailed = await store.run(lambda it: (rows.known(it), receivers(it)), scrubs=True)
-    return People(store, known, mailed)
+    known, mailed, ignoring = await store.run(
+        lambda it: (rows.known(it), receivers(it), ignored.everyone(it)), scrubs=True
+    )
+    return People(store, known, mailed, ignored.Ignored(store, ignoring))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from trio_chat.people import Device, Identity, Kept, Summary, reports
+from trio_chat.people import Device, Identity, Kept, Summary, ignored, reports
 from trio_chat.people.mail import of_account
 from trio_chat.people.marks import Marks
 from trio_chat.protocol.names import Name
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 # Devices of an account that stay logged in. Beyond that, the one unused for longest is forgotten.
 DEVICES: Final = 20
@@ -237,31 +237,10 @@ def revoke(connection: sqlite3.Connection, account: str, number: int) -> bool:
 def delete(connection: sqlite3.Connection, account: str, marks: Iterable[bytes]) -> None:
     """Delete an account and all that belongs to it. `marks` of its keys stay."""
     connection.execute("DELETE FROM accounts WHERE id = ?", (account,))
-    connection.execute("DELETE FROM ignored WHERE person = ?", (account,))
+    ignored.delete_of(connection, account)
     reports.delete_of(connection, account)
     connection.executemany(
         "INSERT OR IGNORE INTO deleted (mark) VALUES (?)", [(mark,) for mark in marks]
-    )
-
-
-def ignored(connection: sqlite3.Connection, account: str) -> dict[str, str]:
-    """Return whom an account ignores: the nicks of persons by their ids."""
-    return dict(
-        connection.execute("SELECT person, nick FROM ignored WHERE account = ?", (account,))
-    )
-
-
-def ignore(
-    connection: sqlite3.Connection, account: str, add: Mapping[str, str], remove: Iterable[str]
-) -> None:
-    """Change whom an account ignores. `add` has nicks of persons by their ids."""
-    connection.executemany(
-        "DELETE FROM ignored WHERE account = ? AND person = ?",
-        [(account, person) for person in remove],
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO ignored (account, person, nick) VALUES (?, ?, ?)",
-        [(account, person, nick) for person, nick in add.items()],
     )
 
 
@@ -287,7 +266,7 @@ def kept(connection: sqlite3.Connection, account: Account) -> Kept:
         devices(connection, account.id),
         tuple(seen for (seen,) in networks),
         of_account(connection, account.id),
-        tuple(sorted(ignored(connection, account.id).values())),
+        ignored.of_account(connection, account.id),
         reports.of_account(connection, account.id),
     )
 

@@ -31,8 +31,6 @@ from trio_chat.protocol.presence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from trio_chat.protocol.names import Name
 
 # --- entries --------------------------------------------------------------------------------------
@@ -329,7 +327,6 @@ class PersonChanged:
     `old` is its nick until now, and `name` its nick from now on. At a logout `person` is the client
     id, and the name has no keys. `since` is when the account was made, and `expires` when the login
     ends, in seconds since 1970; 0 for never.
-    `ignored` has whom the account ignores: nicks of persons by their ids.
     `displaced` are the clients without an account that had this name: they are anonymous now. The
     log fills that in.
     """
@@ -341,7 +338,6 @@ class PersonChanged:
     since: float = 0.0
     displaced: tuple[str, ...] = ()
     expires: float = 0.0
-    ignored: Mapping[str, str] = field(factory=dict)
 
 
 # Only logs that several processes share get these two.

@@ -188,9 +188,7 @@ class Accounts:
             raise Refused(f"you are logged in as {user.nick}: /logout first", code=Code.LOGGED_IN)
         self._log(what, user, name.display)
         draft = events.PersonChanged(
-            *(user.id, user.nick, identity.id, name, identity.made),
-            expires=found.expires,
-            ignored=found.ignored,
+            *(user.id, user.nick, identity.id, name, identity.made), expires=found.expires
         )
         self._collect.claim(session, draft, _entered(found, user.nick))
         if not user.awaited:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub import inbox
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.targets import ACCOUNT
-from trio_chat.hub.ignoring import MOST, ignored_by, tune
+from trio_chat.hub.ignoring import ignored_by, take_list, tune
+from trio_chat.people.ignored import MOST, too_many
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
@@ -47,6 +49,9 @@ class Ignoring:
         self._collect = collect
         self._log = log
         self.handlers: Handlers = {commands.Ignore: self._ignore}
+        self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
+            inbox.IgnoredElsewhere: self._ignored_elsewhere
+        }
 
     def _ignore(self, session: Session, record: commands.Ignore) -> None:
         if session.local:
@@ -83,16 +88,18 @@ class Ignoring:
         change = self._change(session.user, person, nick, wanted=record.ignored)
         people, account = self._state.people, session.user.account
         if people is None or account is None:
-            self._changed(session.user.person, change, session)
+            self._put(session.user, change)
+            self._show(session)
             return
-        ask = partial(people.ignore, account.id, change.add, change.remove)
-        then = partial(self._kept, account.id, change)
+        ask = partial(people.ignored.change, account.id, change.add, change.remove)
+        then = partial(self._kept, account.id)
         self._collect.query(session, record, Asking("the accounts", ask, then))
 
-    def _kept(self, account: str, change: Change, session: Session, _: None) -> None:
+    def _kept(self, account: str, session: Session, _: None) -> None:
         if session.user.person != account:  # it has left the account meanwhile
             raise Refused("you are not logged in any more", code=Code.NOT_LOGGED_IN)
-        self._changed(account, change, session)
+        take_list(self._state, account)
+        self._show(session)
 
     def _change(self, user: User, person: str, nick: str, *, wanted: bool | None) -> Change:
         """Return what a user wants to change. `person` is empty if nobody has this nick.
@@ -114,8 +121,7 @@ class Ignoring:
         if person == user.person:
             raise Refused("you cannot ignore yourself", code=Code.NOT_ALLOWED)
         if len(ignored.keys() - gone) >= MOST and person not in ignored:
-            sentence = f"you ignore {MOST} people, which is the most: /ignore NICK ends one"
-            raise Refused(sentence, code=Code.NOT_ALLOWED)
+            raise too_many()
         return Change({person: nick}, gone)
 
     def _meant(self, name: Name) -> tuple[str, str]:
@@ -130,17 +136,19 @@ class Ignoring:
         """Whether a person can still say something: others who come get another id."""
         return person.startswith(ACCOUNT) or bool(self._state.users_of(person))
 
-    def _changed(self, person: str, change: Change, session: Session) -> None:
-        """Carry out a change, and answer with the list."""
-        ignored = self._state.ignored.setdefault(person, {})
+    def _put(self, user: User, change: Change) -> None:
+        ignored = self._state.ignored.setdefault(user.person, {})
         for other in change.remove:
             ignored.pop(other, None)
         ignored.update(change.add)
         if not ignored:
-            del self._state.ignored[person]
-        for user in self._state.users_of(person):
-            tune(self._state, user)
-        self._show(session)
+            del self._state.ignored[user.person]
+        for device in self._state.users_of(user.person):
+            tune(self._state, device)
+
+    def _ignored_elsewhere(self, event: inbox.IgnoredElsewhere) -> None:
+        if event.account in self._state.accounts:
+            take_list(self._state, event.account)
 
     def _show(self, session: Session) -> None:
         people = [

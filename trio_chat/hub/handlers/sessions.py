@@ -107,11 +107,7 @@ class Sessions:
         self._collect.draft_connection(user, None)
         reached = self._resumption.attach(session, user)
         self._collect.reply(session, self._resumed(user))
-        self._catching_up.begin(session, self._after(record, user, reached), reached)
-        self._enforce.came(user)
-        self._enforce.standings.user(user)
-        if user.account is not None:
-            self._collect.next(session, commands.TakeMail())
+        self._resume_at(session, record, reached)
 
     def _moved_here(
         self, session: Session, record: commands.Resume, moved: events.Moved, origin: Origin
@@ -134,9 +130,18 @@ class Sessions:
                 self._connections.end_user(user, "did not come back")
             return
         self._collect.answer(origin, self._resumed(user))
+        self._resume_at(session, record, reached)
+
+    def _resume_at(
+        self, session: Session, record: commands.Resume, reached: dict[str, int]
+    ) -> None:
+        """Give a resumed client what it has missed, and let it be what it is now."""
+        user = session.user
         self._catching_up.begin(session, self._after(record, user, reached), reached)
         self._enforce.came(user)
         self._enforce.standings.user(user)
+        if user.account is not None:
+            self._collect.next(session, commands.TakeMail())
 
     def _resumed(self, user: User) -> events.SessionResumed:
         rooms = [events.RoomAgain(r.name, r.shown, r.topic) for r in user.rooms.values()]

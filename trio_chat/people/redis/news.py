@@ -1,4 +1,4 @@
-"""Changes of accounts on other nodes: they reach the names in memory, and the hub."""
+"""Changes of accounts on other nodes: they reach what is in memory, and the hub."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class News:
-    """Keeps the names and the receivers of mail as other nodes change them."""
+    """Keeps the names, the receivers of mail and the lists of ignored people up to date."""
 
     def __init__(self, store: RedisPeopleStore, people: People) -> None:
         """Begin to listen. Nothing that `people` does not know may have changed by now."""
         self._store, self._people = store, people
-        self._mailed = set[str]()
+        self._mailed, self._ignoring = set[str](), set[str]()
         store.listen(self._hear)
 
     def mailed(self) -> set[str]:
@@ -27,12 +27,17 @@ class News:
         mailed, self._mailed = self._mailed, set()
         return mailed
 
+    def ignoring(self) -> set[str]:
+        """Return the accounts whose lists other nodes have changed since the last call."""
+        ignoring, self._ignoring = self._ignoring, set()
+        return ignoring
+
     async def follow(self, told: Callable[[], Awaitable[None]]) -> NoReturn:
         """Take what others change, until cancelled. `told` is called after each, and in between."""
         await self._store.follow(told)
 
     def _hear(self, changes: Iterable[Change]) -> None:
-        names, mail = self._people.names, self._people.mail
+        names, mail, ignored = self._people.names, self._people.mail, self._people.ignored
         # Rows that are gone come first: another row may have the same key in the same step.
         for change in sorted(changes, key=lambda change: change.after is not None):
             row = change.after or change.before or {}
@@ -45,3 +50,7 @@ class News:
                 receiver = str(row.get("receiver"))
                 mail.expect(receiver)
                 self._mailed.add(receiver)
+            elif change.table == "ignored":
+                account, person, nick = (str(row.get(c)) for c in ("account", "person", "nick"))
+                ignored.put(account, {person: nick} if is_there else {}, (person,))
+                self._ignoring.add(account)
