@@ -14,11 +14,12 @@ from frames import REQUEST, frame
 from opening import TABLE, records
 
 from trio_chat.dialects import PART_OF_LINE, Dialect, documents
+from trio_chat.dialects.frames import FramesSnapshot
 from trio_chat.dialects.irc.commands import MOST_NAMES
 from trio_chat.dialects.irc.frames import IrcFramesDialect, IrcFramesSnapshot
 from trio_chat.dialects.irc.reading import TAGS_BYTES, IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
-from trio_chat.dialects.websocket import FramesSnapshot, WebSocketDialect
+from trio_chat.dialects.websocket import WebSocketDialect
 from trio_chat.http.head import HEAD_BYTES
 from trio_chat.protocol.commands import Answer, Command, Greet, Refuse, SwitchEncoding
 from trio_chat.protocol.events import Refusal

@@ -20,11 +20,11 @@ from trio_chat.daemon.upgrade import predecessor, protocol, successor
 from trio_chat.daemon.upgrade.predecessor import DaemonState
 from trio_chat.daemon.upgrade.protocol import Fixed, StoreInUse
 from trio_chat.daemon.upgrade.wire import AHEAD, Wire, pair
+from trio_chat.dialects.frames import FramesSnapshot
 from trio_chat.dialects.irc.reading import IrcSnapshot
 from trio_chat.dialects.irc.registration import Registration
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.secrets import Asked, Secrets
-from trio_chat.dialects.websocket import FramesSnapshot
 from trio_chat.errors import Code, HandoverError, StateError, StoreError
 from trio_chat.hub.state import Counts, State
 from trio_chat.protocol import commands

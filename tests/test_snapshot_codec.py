@@ -27,13 +27,14 @@ from trio_chat import (
 )
 from trio_chat.dialects.answers import ANSWERS
 from trio_chat.dialects.echo import Echo
+from trio_chat.dialects.frames import FramesSnapshot
 from trio_chat.dialects.irc.encoding import IRC, encoding_of
 from trio_chat.dialects.irc.reading import IrcSnapshot
 from trio_chat.dialects.irc.registration import Registration
 from trio_chat.dialects.line import LinesSnapshot
 from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Asked, Secrets
-from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot
+from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from trio_chat import Settings
-from trio_chat.dialects import documents, websocket
-from trio_chat.dialects.websocket import DOCUMENTS, FramesSnapshot, WebSocketDialect
+from trio_chat.dialects import documents, frames
+from trio_chat.dialects.frames import FramesSnapshot
+from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.errors import Code
 from trio_chat.protocol import events
 from trio_chat.protocol.commands import Answer, Disconnected, LabelledCommand, Refuse, Resume, Say
@@ -148,8 +149,8 @@ def test_the_last_of_many_fragments_takes_no_longer_than_a_message(
         parsed.append(data)
         return parse_frames(data)
 
-    parse_frames = websocket._parsed
-    monkeypatch.setattr(websocket, "_parsed", parse)
+    parse_frames = frames._parsed
+    monkeypatch.setattr(frames, "_parsed", parse)
     one = dialect()
     text = json.dumps(SAY).encode()
     one.feed(b"\x01\x80abcd" + b"\x00\x80abcd" * 20_000)
@@ -169,7 +170,7 @@ def test_a_message_that_has_begun_goes_over_as_a_frame(size: int) -> None:
     for head, part in ((b"\x01", text[:size]), (b"\x00", b"")):
         assert one.feed(head + frame(part.decode(), fin=False)[1:]) == []
     snapshot = one.snapshot()
-    [begun] = websocket._parsed(snapshot.fragments)
+    [begun] = frames._parsed(snapshot.fragments)
     assert begun.payload == text[:size].decode()
     assert not begun.message_finished
     other = WebSocketDialect.restored(TABLE, settings, snapshot)
@@ -379,13 +380,13 @@ def test_the_reason_for_an_end_is_in_a_close_frame(event: events.Event, code: in
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536, 100_000])
 def test_a_frame_is_as_wsproto_has_it(size: int) -> None:
     text = "x" * size
-    assert websocket.text_frame(text) == bytes(
+    assert frames.text_frame(text) == bytes(
         FrameProtocol(client=False, extensions=[]).send_data(text)
     )
 
 
 def test_an_answer_is_as_it_is_and_all_have_the_same_bytes() -> None:
-    pong = websocket.close_frame(1000)
+    pong = frames.close_frame(1000)
     [piece] = DOCUMENTS.render([events.Answered(pong)])
     assert piece is pong
     assert DOCUMENTS.join([piece, piece]) == pong * 2

@@ -19,10 +19,10 @@ from trio_chat.protocol.events import Event
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio_chat.dialects.frames import FramesSnapshot
     from trio_chat.dialects.irc.frames import IrcFramesSnapshot
     from trio_chat.dialects.irc.reading import IrcSnapshot
     from trio_chat.dialects.line import LinesSnapshot
-    from trio_chat.dialects.websocket import FramesSnapshot
     from trio_chat.protocol.commands import Command
 
 # A piece is one rendered event, and a chunk is several pieces joined. For an in-process client they

@@ -19,13 +19,14 @@ import trio
 from trio_chat.config.endpoints import ALL, Speech, is_local
 from trio_chat.config.trusted import is_trusted
 from trio_chat.dialects.answers import ANSWERS
+from trio_chat.dialects.frames import FramesDialect
 from trio_chat.dialects.irc.encoding import IRC, encoding_of
 from trio_chat.dialects.irc.frames import IrcFramesDialect
 from trio_chat.dialects.irc.message import write_closing
 from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
-from trio_chat.dialects.websocket import DOCUMENTS, FramesDialect, WebSocketDialect
+from trio_chat.dialects.websocket import DOCUMENTS, WebSocketDialect
 from trio_chat.errors import Code
 from trio_chat.http.request import read_opening
 from trio_chat.hub.inbox import Connected, Lost, Secured

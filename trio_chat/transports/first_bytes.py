@@ -9,9 +9,9 @@ import trio
 from attrs import define, field
 
 from trio_chat.config.endpoints import ALL, Speech, is_local
+from trio_chat.dialects.frames import FramesSnapshot
 from trio_chat.dialects.irc.reading import IrcSnapshot
 from trio_chat.dialects.line import LinesSnapshot
-from trio_chat.dialects.websocket import FramesSnapshot
 
 if TYPE_CHECKING:
     from trio_chat.transports.proxy_protocol import Header

@@ -10,6 +10,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
+from trio_chat.dialects.frames import binary_frame, farewell, text_frame
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.asked import Asked
 from trio_chat.dialects.irc.batches import IN_BATCH, labelled, tagged
@@ -18,7 +19,6 @@ from trio_chat.dialects.irc.message import END, Message, read, write_tags
 from trio_chat.dialects.irc.past import write_active_rooms, write_messages
 from trio_chat.dialects.irc.replies import REPLIES
 from trio_chat.dialects.irc.tags import server_time
-from trio_chat.dialects.websocket import binary_frame, farewell, text_frame
 from trio_chat.errors import StateError
 from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from trio_chat.dialects import PART_OF_LINE
+from trio_chat.dialects.frames import FramesDialect, FramesSnapshot
 from trio_chat.dialects.irc.reading import TAGS_BYTES, IrcDialect, IrcSnapshot
-from trio_chat.dialects.websocket import FramesDialect, FramesSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
