@@ -22,6 +22,7 @@ from trio_chat.daemon.workers.keeper import pause_after
 from trio_chat.daemon.workers.replacement import Estate, PlaceEstate, WorkerEstate
 from trio_chat.daemon.workers.role import Role
 from trio_chat.daemon.workers.together import together
+from trio_chat.daemon.workers.worker import Worker
 from trio_chat.errors import HandoverError, ListenError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are for Linux alone")
@@ -209,6 +210,52 @@ def test_notices_are_heard(tmp_path: Path) -> None:
     assert heard.hear() == []
     heard.close()
     assert list(tmp_path.iterdir()) == []
+
+
+# --- workers that hang ----------------------------------------------------------------------------
+
+
+class PlayedChild:
+    """A worker's process that notes what signals it gets, and ends by the first."""
+
+    def __init__(self) -> None:
+        self.pid = 4711
+        self.ended = trio.Event()
+        self.got: list[int] = []
+
+    def send(self, number: int) -> None:
+        self.got.append(number)
+        self.ended.set()
+
+    def kill(self) -> None:
+        self.got.append(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("held_up", ["the parent", "the machine"])
+async def test_a_worker_is_not_taken_to_hang_after_the_parent_was_held_up(
+    held_up: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    heard = notices.opened(tmp_path / "1.notices")
+    child = PlayedChild()
+    worker = Worker(1, "n-1", tmp_path, [], heard, Children(), child)
+    worker.serving.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.watch)
+        await trio.testing.wait_all_tasks_blocked()
+        if held_up == "the parent":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as telling:
+                telling.sendto(b"WATCHDOG=1", heard.path)
+            mock_clock.jump(2)
+        else:
+            mock_clock.jump(4)
+        await trio.testing.wait_all_tasks_blocked()
+        assert child.got == []
+        mock_clock.jump(2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert child.got == [signal.SIGABRT, signal.SIGKILL]
+        nursery.cancel_scope.cancel()
+    heard.close()
 
 
 # --- the estate -----------------------------------------------------------------------------------

@@ -114,7 +114,12 @@ class Worker:
         seconds = systemd.watchdog_seconds(os.environ)
         while seconds is not None:
             await self.serving.wait()
-            await trio.sleep_until(self._heard + seconds)
+            due = self._heard + seconds
+            await trio.sleep_until(due)
+            self.hear()  # it may have spoken while this process was held up
+            if trio.current_time() >= due + seconds / 2:
+                # The whole machine may have stood still, and the worker with it.
+                self._heard = trio.current_time()
             child = self.child
             silent = trio.current_time() - self._heard >= seconds
             if silent and child is not None and self.serves:
