@@ -75,10 +75,10 @@ def test_the_length_is_counted_in_what_is_compared() -> None:
 
 
 def test_a_text_of_any_length_costs_no_time() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     for text in ("é" * 1_000_000, "ab" * 1_000_000, "\u0301" * 1_000_000):
         assert len(prepare(text)) <= 4 * MOST + 1
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_the_list_has_passwords_of_the_right_length_in_small_letters_alone() -> 
 @pytest.mark.parametrize("text", ["ab" * 64, "aab" * 42, "qwertyuiop" * 12, "é" * 128, "a" * 128])
 def test_the_rules_take_no_time(text: str) -> None:
     check = passwords.check_new
-    began = time.perf_counter()
+    began = time.thread_time()
     with refused("bad_password"):
         check(text, JOHN)
-    assert time.perf_counter() - began < 0.1
+    assert time.thread_time() - began < 0.1

@@ -26,7 +26,7 @@ async def keys(redis: Engine):
 async def holding(redis: Engine):
     """Two nodes: messages of new people wait, ann is on both, and jim on the second is new."""
     async with (
-        owned(redis, lease=1.0) as ([a, b], [ann, bob]),
+        owned(redis) as ([a, b], [ann, bob]),
         inside(b, "ann", "#a") as second,
         line_client(b, nick="jim", room="#a") as jim,
     ):

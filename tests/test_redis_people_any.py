@@ -12,10 +12,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from loopback import until
 from lua import Keys, keys_of
-from test_redis_log import LEASE
+from test_redis_log import chats, fence
 
-from trio_chat import Chat, Credentials, Identity, Refused, Settings, open_chat
-from trio_chat.roomlog.redis.keys import KEY
+from trio_chat import Chat, Credentials, Identity, Refused
 
 TRIES = int(os.environ.get("TRIES", "8"))
 ROOMS = ("#a", "#b")
@@ -87,7 +86,7 @@ class Nodes:
 
     async def do(self, what: str, who: int, fields: dict) -> None:
         if what == "fence":
-            self.engine.ask("HDEL", f"{KEY}:node:{'ab'[who]}", "e")
+            fence(self.engine, "ab"[who])
         else:
             await self.clients[who].send(what, **fields)
 
@@ -132,12 +131,9 @@ class Nodes:
 @given(st.lists(steps, min_size=4, max_size=25))
 def test_both_nodes_know_the_same_of_people_and_rules(engine, steps):
     async def main() -> None:
-        store = f"redis://127.0.0.1:{engine.port}"
-        about = {"store": store, "lease": LEASE, "rate_limit": None}
         async with (
             keys_of(engine) as keys,
-            open_chat(Settings(node="a", **about), authenticate=site) as a,
-            open_chat(Settings(node="b", **about), authenticate=site) as b,
+            chats(engine, "a", "b", authenticate=site) as [a, b],
             document_client(a) as one,
             document_client(a) as two,
             document_client(b) as three,
@@ -148,7 +144,7 @@ def test_both_nodes_know_the_same_of_people_and_rules(engine, steps):
                 await nodes.do(*step)
             await nodes.settle()
             problems = ["?"]
-            with trio.move_on_after(5):
+            with trio.move_on_after(20):
                 while problems := await nodes.differences():  # noqa: ASYNC110 - as above
                     await trio.sleep(0.02)  # until both have read their inboxes
             assert problems == []

@@ -38,7 +38,7 @@ async def gone(keys: Keys) -> None:
 
 async def test_own_removed_messages_are_in_no_key(keys, redis, people):  # noqa: F811 - fixtures, imported above
     async with (
-        chats(redis, "a", "b", lease=1.0) as [a, b],
+        chats(redis, "a", "b") as [a, b],
         line_client(a, nick="jack", room="#a") as jack,
         line_client(b, nick="jill", room="#a") as jill,
     ):
@@ -59,7 +59,7 @@ async def test_own_removed_messages_are_in_no_key(keys, redis, people):  # noqa:
 
 
 async def test_a_moderator_removes_on_one_node_and_puts_back_on_another(keys, redis, people):  # noqa: F811 - fixtures, imported above
-    async with owned(redis, lease=1.0) as ([a, b], [ann, bob]), inside(b, "ann", "#a") as second:
+    async with owned(redis) as ([a, b], [ann, bob]), inside(b, "ann", "#a") as second:
         await bob.send(f"/msg one {SECRET}", "/msg two")
         await hear(ann, "> bob: two")
         await ann.send("/remove bob spam")

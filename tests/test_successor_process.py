@@ -99,9 +99,10 @@ async def test_it_gets_the_command_and_the_environment(runs, monkeypatch, tmp_pa
 
 async def test_one_that_is_left_behind_is_gone(runs) -> None:
     runs("import time; time.sleep(99)")  # until killed
-    with trio.move_on_after(0.3):
+    with trio.CancelScope() as scope:
         async with start_successor() as successor:
             pid = successor.process.pid
+            scope.cancel()
             await successor.wire.receive(READY)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

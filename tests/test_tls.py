@@ -485,7 +485,7 @@ async def test_a_stop_says_farewell_inside_of_tls_and_waits_for_no_handshake(
     authority: Authority, links: Links, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trio_chat")
-    async with running(authority) as (chat, port):
+    async with running(authority, linger_timeout=20) as (chat, port):
         jane = await dial_tls(port, authority, "jane")
         late = (await dial(port)).stream
         await late.send_all(HELLO)
@@ -526,7 +526,7 @@ async def test_a_client_that_never_reads_does_not_hold_the_stop_up(
             await john.sync()
         since = trio.current_time()
         await chat.stop()
-        assert trio.current_time() - since < 2
+        assert trio.current_time() - since < 10
         await jane.stream.transport_stream.aclose()
     links.check()
 

@@ -69,7 +69,7 @@ def test_clients_talk_on(
     ran = run("upgrade", "--control", str(daemon.control))
     assert (ran.code, ran.err) == (0, "")
     told = re.fullmatch(
-        r"process (\d+) has taken over; 2 clients waited \d\.\d\d seconds\n", ran.out
+        r"process (\d+) has taken over; 2 clients waited \d+\.\d\d seconds\n", ran.out
     )
     assert told, ran.out
     assert daemon.process.wait(PATIENCE) == 0
@@ -106,7 +106,9 @@ def test_clients_talk_on(
     ends(after["process"])
     assert not daemon.control.exists()
     log = daemon.logs("INFO stopping by=")
-    assert re.search(rf"took over predecessor={daemon.process.pid} clients=2 seconds=0\.\d+\n", log)
+    assert re.search(
+        rf"took over predecessor={daemon.process.pid} clients=2 seconds=\d+\.\d+\n", log
+    )
     assert not re.search("WARNING|ERROR|Traceback", log)
     assert daemon.process.stdout.read() == ""  # the first line was the only one
 
@@ -163,7 +165,9 @@ def test_a_signal_upgrades_too(serve: Serve, talk: Talk) -> None:
     daemon.process.send_signal(signal.SIGUSR2)
     assert daemon.process.wait(PATIENCE) == 0
     log = daemon.logs("took over")
-    assert re.search(r"INFO handed over successor=\d+ clients=1 seconds=0\.\d+ serves=True\n", log)
+    assert re.search(
+        r"INFO handed over successor=\d+ clients=1 seconds=\d+\.\d+ serves=True\n", log
+    )
     john.say("/tell john still here")
     john.hears("> john (to you): still here")
 
@@ -273,11 +277,11 @@ main()
 
 # --- successors that do not work ------------------------------------------------------------------
 
+# Longer than a busy machine holds a successor up, and short where one hangs.
 LIMITS = {
-    "daemon.upgrade.predecessor.AHEAD_SECONDS": 2,
-    "daemon.upgrade.predecessor.SEND_SECONDS": 2,
-    "daemon.upgrade.predecessor.LOAD_SECONDS": 2,
-    "daemon.upgrade.predecessor.SERVE_SECONDS": 1,
+    "daemon.upgrade.predecessor.AHEAD_SECONDS": 3,
+    "daemon.upgrade.predecessor.SEND_SECONDS": 3,
+    "daemon.upgrade.predecessor.LOAD_SECONDS": 3,
 }
 
 
@@ -417,7 +421,8 @@ def test_a_program_that_is_broken_on_disk_is_taken_back(
 def test_a_successor_that_stops_at_the_last_moment_is_told(
     serve: Serve, plan: Plan, run: Run
 ) -> None:
-    daemon = serve(program=plan(limits=LIMITS, at="after receive go", do="hang"))
+    limits = {"daemon.upgrade.predecessor.SERVE_SECONDS": 1}
+    daemon = serve(program=plan(limits=limits, at="after receive go", do="hang"))
     ran = run("upgrade", "--control", str(daemon.control))
     assert ran.code == 1
     told = r"trio-chat: process (\d+) has taken over and does not say that it serves\n"
@@ -476,16 +481,20 @@ def hanging(
 Hanging = tuple[Served, Talker, "subprocess.Popen[str]"]
 
 
-@hangs_for(2)
+@hangs_for(30)
 def test_a_second_upgrade_is_refused_and_a_reload_waits(hanging: Hanging, run: Run) -> None:
     daemon, john, asking = hanging
+    [successor] = children(daemon.process.pid)
     ran = run("upgrade", "--control", str(daemon.control))
     assert (ran.code, ran.out, ran.err) == (1, "", "trio-chat: an upgrade is under way\n")
     daemon.process.send_signal(signal.SIGUSR2)
     daemon.logs('WARNING the signal had no effect signal=SIGUSR2 reason="an upgrade is under way"')
     reload = daemon.command("reload")
+    with pytest.raises(subprocess.TimeoutExpired):
+        reload.wait(1)
+    os.kill(successor, signal.SIGKILL)
     _, err = asking.communicate(timeout=PATIENCE)
-    assert re.match("trio-chat: the new process has not .* within 2 seconds\n", err)
+    assert err.startswith("trio-chat: the new process was killed by SIGKILL\n")
     assert reload.communicate(timeout=PATIENCE) == ("no setting has changed\n", "")
     john.say("/tell john still here")
     john.hears_until("> john (to you): still here")

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from loopback import HOST
 from needs import needs
+from ports import free_port
 from processes import PATIENCE, Run, Talk
 from served import Serve, ends
 from test_systemd import START
@@ -170,8 +171,7 @@ def make_certificate(folder: Path) -> Path:
 def haproxy(folder: Path, port: int) -> Iterator[int]:
     """haproxy with TLS before a daemon; its own port."""
     program = needs("haproxy")
-    with socket.create_server((HOST, 0)) as free:
-        own = free.getsockname()[1]
+    own = free_port()
     configuration = folder / "haproxy.cfg"
     certificate = make_certificate(folder)
     configuration.write_text(CONFIGURATION.format(own=own, port=port, certificate=certificate))

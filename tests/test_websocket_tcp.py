@@ -216,7 +216,7 @@ async def test_one_that_never_reads_does_not_delay_a_stop(monkeypatch):
                 await program.receive()
             assert closed.value.code == 1001
             await program.stream.aclose()
-        assert trio.current_time() - started < 2
+        assert trio.current_time() - started < 10
     links.check()
 
 

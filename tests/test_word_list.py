@@ -83,11 +83,11 @@ def test_no_text_takes_long() -> None:
     words = WordList(
         [*(" ".join(["a"] * count) + " b" for count in range(1, MOST_WORDS)), "(x+)+$", "[a-z]*b"]
     )
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert not words.is_in("a " * 5_000)
     assert not words.is_in("a" * 10_000)
     assert not words.is_in("a\u0301" * 5_000)
-    assert time.perf_counter() - begun < 1
+    assert time.thread_time() - begun < 1
 
 
 # --- the file -------------------------------------------------------------------------------------
