@@ -222,6 +222,27 @@ async def test_an_answer_from_the_past_comes_by_the_rules_of_now(people, action)
         assert not any("secret" in heard for heard in jim.link.lines())
 
 
+async def test_nobody_learns_by_ignoring_whose_a_message_of_a_members_history_is(people) -> None:
+    refused = ["err: only people with a role in the room may read its history"]
+    async with running_hub(people=people) as run:
+        ann, jim = await owned(run), await guest(run, "jim")
+        await run.turn(ann, say("secret"))
+        await typed(run, ann, "/room history members")
+        jim.link.lines()
+        assert await typed(run, jim, "/ignore @2") == refused
+        assert await typed(run, jim, "/ignore ann") == ["> you ignore ann"]
+        # Nor if the history becomes the members' while the log is read.
+        await typed(run, jim, "/ignore ann")
+        await typed(run, ann, "/room history all")
+        jim.link.lines()
+        run.log.read_gate = trio.Event()
+        await run.turn(jim, line("/ignore @2"))
+        await typed(run, ann, "/room history members")
+        run.log.read_gate.set()
+        await run.settle()
+        assert refused[0] in jim.link.lines()
+
+
 async def test_so_does_an_answer_with_an_id(people) -> None:
     async with running_hub(people=people) as run:
         ann, jim = await owned(run), await program(run, "jim")

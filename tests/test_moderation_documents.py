@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 from hubs import join, running_hub
 from test_moderation import TABLE, member, owned
 from test_persons import FakePeople, device
@@ -14,6 +15,7 @@ from trio_chat.dialects import documents
 from trio_chat.dialects.forms import Context
 from trio_chat.dialects.moderation_forms import MODERATION_FORMS
 from trio_chat.errors import Code
+from trio_chat.hub.inbox import Reload
 from trio_chat.moderation.rules import SETTINGS
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import Command, Refuse, Target
@@ -244,6 +246,52 @@ async def test_programs_hear_what_their_user_is_in_a_room() -> None:
         assert heard() == []
         await run.turn(bob, commands.LogOut())
         assert heard() == [usual]
+
+
+async def test_a_program_hears_that_other_settings_make_its_user_an_operator_or_none() -> None:
+    people = FakePeople()
+    for nick in ("ann", "bob"):
+        people.add(nick)
+    async with running_hub(people=people) as run:
+        ann = await owned(run)
+        bob = await device(run, "bob", "#a", "#b")
+        await run.turn(ann, read_command("/mute bob forever", TABLE, Settings()))
+        bob.link.documents()
+
+        async def reload(*operators: str) -> list[tuple]:
+            settings = evolve(run.hub.state.settings, operators=operators)
+            run.channel.send_nowait(Reload(settings, [], ()))
+            await run.settle()
+            documents = bob.link.documents()
+            shown = [(d["room"], d["role"], d["muted"]) for d in documents if "role" in d]
+            names = [{c["name"] for c in d["commands"]} for d in documents if "commands" in d]
+            assert [("announce" in some) for some in names] == [bool(operators)] * bool(shown)
+            return shown
+
+        assert await reload("bob") == [("#a", "server", False), ("#b", "server", False)]
+        assert await reload("bob", "ann") == []
+        assert await reload() == [("#a", "none", True), ("#b", "none", False)]
+        await reload("bob")
+        await run.turn(bob, commands.LogOut())
+        told = [d for d in bob.link.documents() if d["type"] == "standing"]
+        assert [(d["room"], d["role"]) for d in told] == [("#a", "none"), ("#b", "none")]
+
+
+async def test_a_ban_counts_for_who_is_an_operator_no_more() -> None:
+    people = FakePeople()
+    for nick in ("ann", "bob"):
+        people.add(nick)
+    async with running_hub(people=people) as run:
+        ann = await owned(run)
+        bob = await device(run, "bob")
+        await run.turn(ann, read_command("/ban bob forever", TABLE, Settings()))
+        operators = evolve(run.hub.state.settings, operators=("bob",))
+        run.channel.send_nowait(Reload(operators, [], ()))
+        await run.turn(bob, join("#a"))
+        assert {user.nick for user in run.hub.state.rooms["#a"].members} == {"ann", "bob"}
+        run.channel.send_nowait(Reload(evolve(operators, operators=()), [], ()))
+        await run.settle()
+        assert {user.nick for user in run.hub.state.rooms["#a"].members} == {"ann"}
 
 
 async def test_a_program_hears_why_its_user_is_out() -> None:

@@ -103,7 +103,8 @@ class Decide:
         sessions = Sessions(
             *(state, collect, connections, catching_up, resumption, enforce, log, table)
         )
-        mail, ignoring = Mail(state, collect, authorize), Ignoring(state, collect, log)
+        mail = Mail(state, collect, authorize)
+        ignoring = Ignoring(state, collect, authorize, log)
         self.watching = Watching(state, collect)
         self._messages = Messages(state, collect, hooks, Gate(state, collect, authorize), mail)
         rooms = Rooms(state, collect, hooks, authorize, log)

@@ -13,7 +13,7 @@ from trio_chat.protocol.events import Departed, Exited
 from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
@@ -86,6 +86,17 @@ class Enforce:
         for name, (why, ousted) in user.ousted.items() if user.is_here else ():
             self._oust(user, user.rooms[name], why, ousted)
         self.entered(user)
+
+    def operators_changed(self, keys: Iterable[str]) -> None:
+        """Let rules count for accounts that have become operators of the server, or are none now.
+
+        `keys` are their casefolded nicks.
+        """
+        for key in keys:
+            user = self._state.nicks.get(key)
+            for device in () if user is None or user.account is None else (user, *user.others):
+                self.came(device)
+                self.standings.operator(device)
 
     def entered(self, user: User) -> None:
         """Let somebody leave the rooms from which it is banned."""

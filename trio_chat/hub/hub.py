@@ -389,7 +389,8 @@ class Hub:
         self.state.server_name = settings.server_name
         self.state.greeting = reload.greeting
         self.state.words = reload.words
-        self.state.operators = settings.operator_keys()
+        before, self.state.operators = self.state.operators, settings.operator_keys()
+        self._decide.enforce.operators_changed(before ^ self.state.operators)
         self.state.recent.resize(settings.recent_entries, settings.recent_bytes)
         self.state.recent.retain(self.state.rooms.values(), retention(settings))
         self._log.retain(retention(settings))

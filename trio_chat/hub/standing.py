@@ -11,6 +11,7 @@ from trio_chat.hub.turn import Origin
 from trio_chat.moderation.rules import Role
 from trio_chat.protocol.events import CommandsListed, Standing
 from trio_chat.protocol.names import SERVER
+from trio_chat.protocol.rows import May
 from trio_chat.protocol.table import usages
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Standings:
             self._tell(user, room)
         self.commands(user)
 
+    def operator(self, user: User) -> None:
+        """Tell a user who is now an operator of the server, or none any more."""
+        for room in user.rooms.values():
+            self._send(user, room)
+        self.commands(user)
+
     def commands(self, user: User) -> None:
         """Tell a program which commands its user may type, if they are not those of before."""
         session = user.session
@@ -83,7 +90,8 @@ class Standings:
 
     def _tell(self, user: User, room: Room) -> None:
         is_ruled = room.rules is not None or user.ruled
-        if is_ruled or self._authorize.role(user, room.rules) is not Role.NONE:
+        operated = user.session is not None and user.session.may == May.SERVER
+        if is_ruled or operated or self._authorize.role(user, room.rules) is not Role.NONE:
             self._send(user, room)
 
     def _send(self, user: User, room: Room) -> None:

@@ -575,7 +575,8 @@ class Standing:
     """The client's `role` in a room with rules, and its mute, if there is one.
 
     `until` is the end of the mute in seconds since 1970; 0 if it has none. The event comes after a
-    join or a resumed session, after a login, and whenever an action changes it.
+    join or a resumed session, after a login, and whenever an action changes it. In any room it
+    comes when somebody becomes an operator of the server, or is none any more.
     """
 
     room: str

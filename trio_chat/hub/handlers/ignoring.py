@@ -20,8 +20,10 @@ from trio_chat.protocol import commands, events
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
+    from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
@@ -44,9 +46,12 @@ class Ignoring:
     ends with the user.
     """
 
-    def __init__(self, state: State, collect: Collect, log: RoomLog) -> None:
+    def __init__(
+        self, state: State, collect: Collect, authorize: Authorize, log: RoomLog
+    ) -> None:
         self._state = state
         self._collect = collect
+        self._authorize = authorize
         self._log = log
         self.handlers: Handlers = {commands.Ignore: self._ignore}
         self.requests: dict[type[inbox.HubEvent], Callable[[Any], None]] = {
@@ -63,19 +68,28 @@ class Ignoring:
             person, nick = self._meant(name)
             self._toggle(session, record, person, nick)
         elif number := record.target.entry:
-            room = room_meant(session.user, record.room)
+            room = self._readable(session, record.room)
             ask = partial(self._log.before, room.name, number + 1, 1)
-            self._collect.query(session, record, Asking(LOG, ask, partial(self._author, record)))
+            then = partial(self._author, record, room.name)
+            self._collect.query(session, record, Asking(LOG, ask, then))
         else:
             sentence = "a network cannot be ignored: /ignore NICK, or /ignore @ID"
             raise Refused(sentence, code=Code.BAD_USAGE)
 
+    def _readable(self, session: Session, name: str | None) -> Room:
+        """Return the room that is meant. Raises `Refused`: the answer says whose an entry is."""
+        room = room_meant(session.user, name)
+        self._authorize.check_history(session.user, room)
+        return room
+
     def _author(
         self,
         record: commands.Ignore,
+        name: str,
         session: Session,
         entries: Sequence[events.PersistentEntry],
     ) -> None:
+        self._readable(session, name)
         number = 0 if record.target is None else record.target.entry
         if not entries or entries[-1].position != number:
             raise Refused(f"there is no entry {number} any more", code=Code.BAD_USAGE)
