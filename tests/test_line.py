@@ -629,6 +629,19 @@ EVENTS = [
         events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
         "> #A: join all; your role: owner",
     ),
+    (events.RolesShown("#a", "#A", []), "> nobody has a role in #A"),
+    (
+        events.RolesShown(
+            *("#a", "#A"),
+            [
+                events.RoleHolder("a.1", "ann", "owner"),
+                events.RoleHolder("a.2", "bob", "voice"),
+                events.RoleHolder("x.3", "", "voice"),
+            ],
+            2,
+        ),
+        "> owner: ann\n> voice: bob, someone who is away\n> and 2 more",
+    ),
     (events.Standing("#a", "#A", "operator"), "> your role in #A: operator"),
     (
         events.Standing("#a", "#A", "none", muted=True, until=1_800_000_000.0, reason="flooding"),

@@ -44,6 +44,7 @@ EXAMPLES = [
         {"nick": "jack", "role": "operator", **AT_GO},
         commands.SetRole(JACK, "operator", "#go"),
     ),
+    ("show_roles", AT_GO, commands.ShowRoles("#go")),
     ("invite", {"nick": "jack", **AT_GO}, commands.Invite(JACK, "#go")),
     (
         "moderate",

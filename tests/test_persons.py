@@ -54,6 +54,9 @@ class FakePeople:
     async def made(self, account):
         return 1_800_000_000.0
 
+    async def nicks(self, accounts):
+        return {a.id: a.name.display for a in self.accounts.values() if a.id in accounts}
+
     def tag(self, address):
         return self.tags.of_networks(networks_of(address))[0]
 

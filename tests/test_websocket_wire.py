@@ -304,6 +304,7 @@ EVENTS = [
     events.PinShown("#a", "#A", [SAID]),
     events.Ignores([MEMBER]),
     events.RulesShown("#a", "#A", "owner", [events.RoomSetting("join", "all")]),
+    events.RolesShown("#a", "#A", [events.RoleHolder("a.1", "ann", "owner")], 1),
     events.HeldShown("#a", "#A", [events.Held("#a", "#A", "id", "jack", "acted", "buys", 7, 1.0)]),
     events.Standing("#a", "#A", "voice", muted=True, until=5.0, reason="flooding"),
     events.ActionsShown("#a", "#A", [events.ActionShown(7, "a.1", "ann", "kicked jack", 1.0)]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, cast
 
 from trio_chat.dialects.telnet import NO_OPERATION
@@ -45,6 +47,7 @@ from trio_chat.protocol.events import (
     Renamed,
     Reported,
     ReportsShown,
+    RolesShown,
     RoomsListed,
     Ruled,
     RulesShown,
@@ -70,6 +73,10 @@ if TYPE_CHECKING:
 
 # The words of a history in the place of a message that was removed.
 REMOVED_TEXT: Final = "(removed)"
+
+
+# In place of the nick of a person whom only a site knows by name.
+AWAY: Final = "someone who is away"
 
 
 def _list(names: list[str], more: int) -> str:
@@ -121,6 +128,15 @@ def _recovery(code: str, nick: str) -> str:
 def _rules_shown(event: RulesShown) -> str:
     settings = ", ".join(f"{setting.name} {setting.value}" for setting in event.settings)
     return f"> {event.room_name}: {settings}; your role: {event.role}"
+
+
+def _roles_shown(event: RolesShown) -> str:
+    lines = [
+        f"> {role}: {', '.join(one.nick or AWAY for one in holders)}"
+        for role, holders in groupby(event.people, key=attrgetter("role"))
+    ]
+    lines += [f"> and {event.more} more"] if event.more else []
+    return "\n".join(lines) or f"> nobody has a role in {event.room_name}"
 
 
 def _standing(event: Standing) -> str:
@@ -270,6 +286,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     DevicesListed: _devices_listed,
     Ignores: lambda e: f"> you ignore {_list([who.nick for who in e.people], 0) or 'nobody'}",
     RulesShown: _rules_shown,
+    RolesShown: _roles_shown,
     Standing: _standing,
     Held: _held,
     HeldShown: _held_shown,

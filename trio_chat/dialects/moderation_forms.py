@@ -129,6 +129,11 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         {"nick": NICK, "role": _one_of("role", GIVEN), "room": ROOM},
         "give an account a role in a room; `none` takes it away",
     ),
+    "show_roles": Form(
+        commands.ShowRoles,
+        {"room": ROOM},
+        "ask who has a role in a room; only its operators learn of all roles",
+    ),
     "invite": Form(
         commands.Invite, {"nick": NICK, "room": ROOM}, "let an account into a room for a day"
     ),

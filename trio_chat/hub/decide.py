@@ -38,6 +38,7 @@ from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.presence import Presence
 from trio_chat.hub.handlers.removals import Removals
 from trio_chat.hub.handlers.reports import Reports
+from trio_chat.hub.handlers.roles import Roles
 from trio_chat.hub.handlers.rooms import Rooms
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.hub.handlers.sessions import Sessions
@@ -129,6 +130,7 @@ class Decide:
             **Past(state, collect, authorize, log).handlers,
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **moderation.handlers,
+            **Roles(state, collect, ruling).handlers,
             **Modes(collect, moderation, targets, ruling).handlers,
             **removals.handlers,
             **Reports(state, collect, authorize, targets, ruling, log).handlers,

@@ -222,6 +222,10 @@ class People:
         found = await self._store.run(partial(rows.by_id, account=account))
         return 0.0 if found is None else found.made
 
+    async def nicks(self, accounts: Collection[str]) -> dict[str, str]:
+        """Return the nicks of these accounts by their ids."""
+        return await self._store.run(partial(rows.nicks, accounts=accounts))
+
     async def delete(self, account: str, password: str, address: str) -> None:
         """Delete an account for good. Nobody can have its nick again."""
         found = await self._store.run(partial(_existing, account=account))

@@ -16,7 +16,7 @@ from trio_chat.protocol.names import Name
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 # Devices of an account that stay logged in. Beyond that, the one unused for longest is forgotten.
 DEVICES: Final = 20
@@ -83,6 +83,13 @@ def by_id(connection: sqlite3.Connection, account: str) -> Account | None:
         return None
     nick, casefolded, *others = row
     return Account(account, Name(nick, casefolded, keys(connection, account)), *others)
+
+
+def nicks(connection: sqlite3.Connection, accounts: Collection[str]) -> dict[str, str]:
+    """Return the nicks of these accounts by their ids."""
+    marks = ", ".join("?" * len(accounts))
+    query = f"SELECT id, nick FROM accounts WHERE id IN ({marks})"  # noqa: S608 - only marks
+    return dict(connection.execute(query, tuple(accounts)))
 
 
 def count(connection: sqlite3.Connection) -> int:

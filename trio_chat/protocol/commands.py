@@ -349,6 +349,13 @@ class SetRole:
 
 
 @define
+class ShowRoles:
+    """Ask who has a role in a room."""
+
+    room: str | None = None
+
+
+@define
 class Invite:
     """Let a person into a room for a day, whatever the room's setting `join` says."""
 
@@ -644,6 +651,7 @@ Command: TypeAlias = (
     | ShowRules
     | SetRoom
     | SetRole
+    | ShowRoles
     | Invite
     | Penalize
     | Check
@@ -700,7 +708,7 @@ SecretCommand: TypeAlias = (
 IN_A_ROOM = (
     *(MakeReport, ShowReports, FinishReport),
     *(Say, Notify, Act, SetTopic, ShowTopic, Leave, ListMembers, ShowHistory, Search, Custom),
-    *(ClaimRoom, ShowRules, SetRoom, SetRole, Invite, Penalize, Check, Remove),
+    *(ClaimRoom, ShowRules, SetRoom, SetRole, ShowRoles, Invite, Penalize, Check, Remove),
     *(Undo, ShowActions, ShowHeld, JudgeHeld, SetRaid, Ignore, Pin, ShowPin),
 )
 

@@ -571,6 +571,28 @@ class RoomSetting:
 
 
 @define
+class RolesShown:
+    """People with a role in a room, the highest role first; `more` is how many the list leaves out.
+
+    Only operators of the room get all of them. Others get its owners and operators.
+    """
+
+    room: str
+    room_name: str
+    people: list[RoleHolder]
+    more: int = 0
+
+
+@define
+class RoleHolder:
+    """A person with a role. `nick` is empty for a person of a site who is away."""
+
+    person: str
+    nick: str
+    role: str
+
+
+@define
 class Standing:
     """The client's `role` in a room with rules, and its mute, if there is one.
 
@@ -863,6 +885,7 @@ _Shown: TypeAlias = (
     | AccountExported
     | Ignores
     | RulesShown
+    | RolesShown
     | HeldShown
     | ActionsShown
     | Matches

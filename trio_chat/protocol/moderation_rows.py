@@ -241,6 +241,12 @@ MODERATION_ROWS = (
         _room,
     ),
     Row(
+        "roles",
+        "/roles",
+        "show who owns and moderates your room",
+        nothing(commands.ShowRoles),
+    ),
+    Row(
         "role",
         "/role NICK ROLE",
         "make an account owner, operator, voice, member or none",

@@ -18,6 +18,7 @@ from trio_chat.protocol.events import (
     PinShown,
     Removed,
     ReportsShown,
+    RolesShown,
     Ruled,
     RulesShown,
 )
@@ -43,6 +44,10 @@ class ModerationCalls(Calls):
         """Change a setting of a room."""
         about = {"setting": setting, "value": value}
         return await self._ask(Ruled, "set_room", room=self._room(room), **about)
+
+    async def roles(self, room: str | None = None) -> RolesShown:
+        """Give the people with a role in a room, the highest first; see `RolesShown`."""
+        return await self._ask(RolesShown, "show_roles", room=self._room(room))
 
     async def set_role(self, nick: str, role: str, room: str | None = None) -> Ruled:
         """Give an account a role in a room; `none` takes it away."""

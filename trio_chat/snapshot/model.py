@@ -75,6 +75,7 @@ QueuedRecord: TypeAlias = (
     | commands.ShowRules
     | commands.SetRoom
     | commands.SetRole
+    | commands.ShowRoles
     | commands.Invite
     | commands.Penalize
     | commands.Check

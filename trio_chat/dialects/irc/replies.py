@@ -44,6 +44,7 @@ from trio_chat.protocol.events import (
     Refusal,
     Reported,
     ReportsShown,
+    RolesShown,
     RoomsListed,
     RulesShown,
     Standing,
@@ -294,7 +295,7 @@ REPLIES: Final[dict[type, Reply]] = {
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
             *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown, HeldShown),
-            *(Reported, ReportsShown),
+            *(Reported, ReportsShown, RolesShown),
         ),
         _as_lines,
     ),
