@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from people import PASSWORD
 from test_remote import url
 from test_remote_accounts import event_of, running
 
-from trio_chat import Refused, Removed, Ruled, Said, Standing
+from trio_chat import Member, Notice, Refused, Removed, Ruled, Said, Standing
+from trio_chat.errors import Code
 from trio_chat.people import hasher
 from trio_chat.remote import Departed, open_client
 from trio_chat.remote.parse import parse_event
@@ -117,6 +119,55 @@ async def test_entries_are_pinned_and_reported(tmp_path: Path) -> None:
         assert await ann.reports() == []
         with pytest.raises(Refused):
             await bob.reports()
+
+
+async def test_newcomers_wait_while_there_is_a_raid_and_all_are_told_of_it(tmp_path: Path) -> None:
+    store = f"sqlite:{tmp_path / 'chat.db'}"
+    async with (
+        running(store) as (chat, port),
+        open_client(url(port), nick="ann") as ann,
+        open_client(url(port), nick="tom") as tom,
+    ):
+        await ann.register(PASSWORD)
+        await ann.join("#go")
+        await ann.claim_room()
+        await tom.join("#go")
+        raid = await ann.set_raid(600, since=60)
+        assert "holds messages of newcomers, because of a raid, for 10 minutes" in raid.text
+        with pytest.raises(Refused) as held:
+            await tom.say("hi")
+        assert held.value.code == Code.HELD
+        [waiting] = await ann.held()
+        await ann.pass_held(waiting.number)
+        assert (await ann.set_raid(0)).text == "ended the raid"
+        await tom.say("hi again")
+        with pytest.raises(Refused):
+            await ann.announce("tea is ready")
+        await chat.reload(evolve(chat.settings, operators=("ann",)))
+        await ann.announce("tea is ready")
+        assert await event_of(tom, Notice) == Notice("tea is ready")
+        assert (await ann.ban("net:7f3a09c2", "the server", seconds=60)).room == "the server"
+        assert [one.nick for one in (await ann.roles()).people] == ["ann"]
+        assert (await ann.check("tom", action="kick")).nick == "tom"
+
+
+async def test_a_client_ignores_people_and_no_longer(tmp_path: Path) -> None:
+    async with (
+        running("memory") as (_, port),
+        open_client(url(port), nick="jim") as jim,
+        open_client(url(port), nick="tom") as tom,
+    ):
+        for one in (jim, tom):
+            await one.join("#go")
+        said = await tom.say("spam")
+        assert await jim.ignored() == []
+        assert await jim.ignore(f"@{said.position}") == [Member(tom.id, "tom")]
+        assert await jim.ignore("tom") == [Member(tom.id, "tom")]
+        await tom.say("spam")
+        assert await jim.unignore("tom") == []
+        await tom.say("sorry")
+        heard = [await event_of(jim, Said) for _ in range(2)]
+        assert [one.text for one in heard if isinstance(one, Said)] == ["spam", "sorry"]
 
 
 def test_actions_of_an_older_server_are_read() -> None:

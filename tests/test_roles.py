@@ -1,4 +1,4 @@
-"""Who has a role in a room, by name."""
+"""The list of people with a role in a room, by name."""
 
 from __future__ import annotations
 

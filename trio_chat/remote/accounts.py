@@ -12,7 +12,7 @@ from trio_chat.protocol.events import (
     Notice,
     RecoveryRenewed,
 )
-from trio_chat.remote.calls import Calls
+from trio_chat.remote.calls import Calls, unless
 
 if TYPE_CHECKING:
     from trio_chat.protocol.events import Device
@@ -76,7 +76,6 @@ class AccountCalls(Calls):
         return await self._ask(LoggedOut, "delete_account", password=password)
 
     async def _enter(self, type: str, device: str | None, **fields: str) -> LoggedIn:
-        named = fields if device is None else {**fields, "device": device}
-        entered = await self._ask(LoggedIn, type, **named)
+        entered = await self._ask(LoggedIn, type, **fields, **unless(None, device=device))
         self._session.token = entered.token
         return entered

@@ -16,6 +16,7 @@ from trio_chat.protocol.events import (
     Done,
     EntriesShown,
     Found,
+    Ignores,
     MembersListed,
     NickTaken,
     RoomsListed,
@@ -27,15 +28,15 @@ from trio_chat.protocol.events import (
     Welcomed,
 )
 from trio_chat.remote.accounts import AccountCalls
+from trio_chat.remote.calls import unless
 from trio_chat.remote.moderation import ModerationCalls
 from trio_chat.remote.session import PendingAnswer, RemoteSession
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio_chat.protocol.events import Answer, Hello, Limits, PersistentEntry, Usage
+    from trio_chat.protocol.events import Answer, Hello, Limits, Member, PersistentEntry, Usage
     from trio_chat.remote.inbox import RemoteEvent
-    from trio_chat.remote.socket import Document
 
 
 class RemoteClient(AccountCalls, ModerationCalls):
@@ -109,30 +110,27 @@ class RemoteClient(AccountCalls, ModerationCalls):
 
     async def leave(self, room: str | None = None) -> None:
         """Leave a room."""
-        await self._ask(Departed, "leave", room=self._room(room))
+        await self._ask_in(room, Departed, "leave")
 
     async def say(self, text: str, room: str | None = None) -> Said:
         """Say something in a room; gives the message with its position and time."""
-        return await self._ask(Said, "say", room=self._room(room), text=text)
+        return await self._ask_in(room, Said, "say", text=text)
 
     async def act(self, text: str, room: str | None = None) -> Acted:
         """Do something in a room, as `/me` does; gives the action with its position and time."""
-        return await self._ask(Acted, "act", room=self._room(room), text=text)
+        return await self._ask_in(room, Acted, "act", text=text)
 
     async def tell(self, nick: str, text: str, *, client: str | None = None) -> Told:
         """Send a private message; gives it as its recipient gets it. See `ChatClient`."""
-        fields: Document = {"nick": nick, "text": text}
-        if client is not None:
-            fields = {**fields, "client": client}
-        return await self._ask(Told, "tell", **fields)
+        return await self._ask(Told, "tell", nick=nick, text=text, **unless(None, client=client))
 
     async def set_topic(self, text: str, room: str | None = None) -> TopicSet:
         """Set the topic of a room."""
-        return await self._ask(TopicSet, "set_topic", room=self._room(room), text=text)
+        return await self._ask_in(room, TopicSet, "set_topic", text=text)
 
     async def topic(self, room: str | None = None) -> str:
         """Give the topic of a room; empty if it has none."""
-        return (await self._ask(TopicShown, "show_topic", room=self._room(room))).topic
+        return (await self._ask_in(room, TopicShown, "show_topic")).topic
 
     async def history(
         self, room: str | None = None, limit: int = SOME_HISTORY, *, before: int | None = None
@@ -141,10 +139,8 @@ class RemoteClient(AccountCalls, ModerationCalls):
 
         `limit` is a number of entries from 1 to 500.
         """
-        fields: Document = {"room": self._room(room), "limit": limit}
-        if before is not None:
-            fields = {**fields, "before": before}
-        return (await self._ask(EntriesShown, "show_history", **fields)).entries
+        about = {"limit": limit, **unless(None, before=before)}
+        return (await self._ask_in(room, EntriesShown, "show_history", **about)).entries
 
     async def search(self, words: str, room: str | None = None) -> Found:
         """Give the newest entries of a room that have all these words; oldest first, at most 50.
@@ -152,7 +148,7 @@ class RemoteClient(AccountCalls, ModerationCalls):
         A search that takes too long stops early: then `stopped_at` of the result is the position
         before which it did not look. It is 0 otherwise.
         """
-        return Found(await self._ask(EntriesShown, "search", room=self._room(room), words=words))
+        return Found(await self._ask_in(room, EntriesShown, "search", words=words))
 
     async def rooms(self) -> list[str]:
         """Give the names of the chat's rooms, sorted; the first 200."""
@@ -160,7 +156,27 @@ class RemoteClient(AccountCalls, ModerationCalls):
 
     async def members(self, room: str | None = None) -> MembersListed:
         """Give the members of a room, sorted by nick; `more` is how many the list leaves out."""
-        return await self._ask(MembersListed, "list_members", room=self._room(room))
+        return await self._ask_in(room, MembersListed, "list_members")
+
+    async def ignore(self, target: str, room: str | None = None) -> list[Member]:
+        """Ignore somebody; gives all whom this client ignores.
+
+        `target` is a nick, or `@ID` for the author of an entry in a room.
+        """
+        return await self._ignore(target, room, ignored=True)
+
+    async def unignore(self, target: str, room: str | None = None) -> list[Member]:
+        """Ignore somebody no longer; see `ignore`."""
+        return await self._ignore(target, room, ignored=False)
+
+    async def ignored(self) -> list[Member]:
+        """Give the people whom this client ignores."""
+        return (await self._ask(Ignores, "ignore")).people
+
+    async def _ignore(self, target: str, room: str | None, *, ignored: bool) -> list[Member]:
+        name = self._room(room) if target.startswith("@") else room
+        about = {"target": target, "ignored": ignored, **unless(None, room=name)}
+        return (await self._ask(Ignores, "ignore", **about)).people
 
     async def command(self, line: str, room: str | None = None, *, echo: bool = False) -> Answer:
         """Have a typed line carried out, such as `/me waves`, in a room; gives the first answer.
@@ -168,7 +184,7 @@ class RemoteClient(AccountCalls, ModerationCalls):
         With `echo`, everything that the line leads to comes as an event too, even a refusal. So a
         terminal client can show all events in their order.
         """
-        fields: Document = {"line": line} if room is None else {"line": line, "room": room}
+        fields = {"line": line, **unless(None, room=room)}
         socket = await self._session.live()
         event = await self._session.answer(socket, "command", fields, echo=echo)
         if isinstance(event, SessionResumed):

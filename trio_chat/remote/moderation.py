@@ -1,6 +1,7 @@
 """The calls of a remote client that owns or moderates rooms.
 
-In each, `room` is the name of a room; `None` means the only one. `target` is a nick, `@ID` for the
+In each, `room` is the name of a room; `None` means the only one. `the server` means all rooms, for
+a mute, a ban, a raid, a check, an undo, actions and reports. `target` is a nick, `@ID` for the
 author of an entry, or `net:` and the tag of a network.
 """
 
@@ -8,7 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_chat.protocol.commands import REMOVED_TIME, SOME_HISTORY, USUAL_TIME
+from trio_chat.protocol.commands import (
+    RAID_SINCE,
+    REMOVED_TIME,
+    SOME_HISTORY,
+    USUAL_RAID,
+    USUAL_TIME,
+)
 from trio_chat.protocol.events import (
     ActionsShown,
     Held,
@@ -22,11 +29,10 @@ from trio_chat.protocol.events import (
     Ruled,
     RulesShown,
 )
-from trio_chat.remote.calls import Calls
+from trio_chat.remote.calls import Calls, unless
 
 if TYPE_CHECKING:
     from trio_chat.protocol.events import ActionShown, PersistentEntry, Reported
-    from trio_chat.remote.socket import Document
 
 
 class ModerationCalls(Calls):
@@ -34,32 +40,31 @@ class ModerationCalls(Calls):
 
     async def claim_room(self, room: str | None = None) -> Ruled:
         """Become the owner of a room in which nobody else is."""
-        return await self._ask(Ruled, "claim_room", room=self._room(room))
+        return await self._ask_in(room, Ruled, "claim_room")
 
     async def rules(self, room: str | None = None) -> RulesShown:
         """Give the settings of a room, and this client's role."""
-        return await self._ask(RulesShown, "show_rules", room=self._room(room))
+        return await self._ask_in(room, RulesShown, "show_rules")
 
     async def set_room(self, setting: str, value: str, room: str | None = None) -> Ruled:
         """Change a setting of a room."""
-        about = {"setting": setting, "value": value}
-        return await self._ask(Ruled, "set_room", room=self._room(room), **about)
+        return await self._ask_in(room, Ruled, "set_room", setting=setting, value=value)
 
     async def roles(self, room: str | None = None) -> RolesShown:
         """Give the people with a role in a room, the highest first; see `RolesShown`."""
-        return await self._ask(RolesShown, "show_roles", room=self._room(room))
+        return await self._ask_in(room, RolesShown, "show_roles")
 
     async def set_role(self, nick: str, role: str, room: str | None = None) -> Ruled:
         """Give an account a role in a room; `none` takes it away."""
-        return await self._ask(Ruled, "set_role", room=self._room(room), nick=nick, role=role)
+        return await self._ask_in(room, Ruled, "set_role", nick=nick, role=role)
 
     async def invite(self, nick: str, room: str | None = None) -> Ruled:
         """Let an account into a room for a day."""
-        return await self._ask(Ruled, "invite", room=self._room(room), nick=nick)
+        return await self._ask_in(room, Ruled, "invite", nick=nick)
 
     async def kick(self, target: str, room: str | None = None, *, reason: str = "") -> Ruled:
         """Send someone out of a room."""
-        return await self._moderate("kick", target, room, USUAL_TIME, reason)
+        return await self._moderate("kick", target, room, reason)
 
     async def mute(
         self,
@@ -68,12 +73,14 @@ class ModerationCalls(Calls):
         *,
         seconds: int | None = USUAL_TIME,
         reason: str = "",
+        all_accounts: bool = False,
     ) -> Ruled:
         """Let someone say nothing in a room for so many seconds; `None` is for ever.
 
-        Without `seconds` it is 10 minutes.
+        Without `seconds` it is 10 minutes. `all_accounts` is as in `ban`.
         """
-        return await self._moderate("mute", target, room, seconds, reason)
+        about = {"all": all_accounts, **unless(USUAL_TIME, seconds=seconds)}
+        return await self._moderate("mute", target, room, reason, **about)
 
     async def ban(
         self,
@@ -82,20 +89,21 @@ class ModerationCalls(Calls):
         *,
         seconds: int | None = USUAL_TIME,
         reason: str = "",
+        all_accounts: bool = False,
     ) -> Ruled:
         """Keep someone out of a room for so many seconds; `None` is for ever.
 
-        Without `seconds` it is a day, and two hours for a network.
+        Without `seconds` it is a day, and two hours for a network. With `all_accounts`, older
+        accounts in a network are hit, too.
         """
-        return await self._moderate("ban", target, room, seconds, reason)
+        about = {"all": all_accounts, **unless(USUAL_TIME, seconds=seconds)}
+        return await self._moderate("ban", target, room, reason, **about)
 
     async def _moderate(
-        self, action: str, target: str, room: str | None, seconds: int | None, reason: str
+        self, action: str, target: str, room: str | None, reason: str, **fields: object
     ) -> Ruled:
-        fields: Document = {"action": action, "target": target, "reason": reason}
-        if seconds != USUAL_TIME:
-            fields = {**fields, "seconds": seconds}
-        return await self._ask(Ruled, "moderate", room=self._room(room), **fields)
+        about = {"action": action, "target": target, "reason": reason}
+        return await self._ask_in(room, Ruled, "moderate", **about, **fields)
 
     async def remove(
         self,
@@ -109,27 +117,31 @@ class ModerationCalls(Calls):
 
         Without `seconds` that is an hour, and `None` is any time. It returns what the members see.
         """
-        fields: Document = {"target": target, "reason": reason}
-        if seconds != REMOVED_TIME:
-            fields = {**fields, "seconds": seconds}
-        return await self._ask(Removed, "remove", room=self._room(room), **fields)
+        about = {"target": target, "reason": reason, **unless(REMOVED_TIME, seconds=seconds)}
+        return await self._ask_in(room, Removed, "remove", **about)
 
-    async def check(self, target: str, room: str | None = None) -> Matches:
-        """Give whom a mute or a ban of someone would hit, and what is known of the target."""
-        return await self._ask(Matches, "check", room=self._room(room), target=target)
+    async def check(
+        self, target: str, room: str | None = None, *, action: str | None = None
+    ) -> Matches:
+        """Give whom a mute or a ban of someone would hit, and what is known of the target.
+
+        With `action`, which is `kick`, `mute` or `ban`, this is refused where that would be.
+        """
+        if action is None:
+            return await self._ask_in(room, Matches, "check", target=target)
+        about = {"action": action, "target": target}
+        return await self._ask_in(room, Matches, "moderate", **about, dry_run=True)
 
     async def actions(
         self, room: str | None = None, limit: int = SOME_HISTORY, *, before: int | None = None
     ) -> list[ActionShown]:
         """Give the newest actions of a room, or the newest before a number; oldest first."""
-        fields: Document = {"limit": limit} | ({} if before is None else {"before": before})
-        return (
-            await self._ask(ActionsShown, "show_actions", room=self._room(room), **fields)
-        ).actions
+        about = {"limit": limit, **unless(None, before=before)}
+        return (await self._ask_in(room, ActionsShown, "show_actions", **about)).actions
 
     async def held(self, room: str | None = None) -> list[Held]:
         """Give the messages of a room that wait for a moderator, oldest first."""
-        return (await self._ask(HeldShown, "show_held", room=self._room(room))).messages
+        return (await self._ask_in(room, HeldShown, "show_held")).messages
 
     async def pass_held(self, number: int, room: str | None = None) -> Held:
         """Have a message that waits be said in the room."""
@@ -140,30 +152,42 @@ class ModerationCalls(Calls):
         return await self._judge("drop", number, room)
 
     async def _judge(self, verb: str, number: int, room: str | None) -> Held:
-        about = {"verb": verb, "number": number}
-        return await self._ask(Held, "judge_held", room=self._room(room), **about)
+        return await self._ask_in(room, Held, "judge_held", verb=verb, number=number)
+
+    async def set_raid(
+        self, seconds: int = USUAL_RAID, room: str | None = None, *, since: int = RAID_SINCE
+    ) -> Ruled:
+        """Have messages of newcomers wait for so many seconds; 0 ends that.
+
+        Newcomers are those who came within the last `since` seconds, and those who come later.
+        """
+        return await self._ask_in(room, Ruled, "set_raid", seconds=seconds, since=since)
+
+    async def announce(self, text: str) -> None:
+        """Show a line to everyone on the server."""
+        await self._ask(Notice, "announce", text=text)
 
     async def undo(self, action: int, room: str | None = None) -> Ruled:
         """Undo the action with this number."""
-        return await self._ask(Ruled, "undo", room=self._room(room), action=action)
+        return await self._ask_in(room, Ruled, "undo", action=action)
 
     async def pin(self, entry: int, room: str | None = None) -> Ruled:
         """Pin the entry with this position in a room; 0 pins none."""
-        return await self._ask(Ruled, "pin", room=self._room(room), entry=entry)
+        return await self._ask_in(room, Ruled, "pin", entry=entry)
 
     async def pinned(self, room: str | None = None) -> PersistentEntry | None:
         """Give the pinned entry of a room, if there is one."""
-        entries = (await self._ask(PinShown, "show_pin", room=self._room(room))).entries
+        entries = (await self._ask_in(room, PinShown, "show_pin")).entries
         return entries[0] if entries else None
 
     async def report(self, target: str, text: str, room: str | None = None) -> None:
         """Tell the moderators of a room about someone."""
-        await self._ask(Notice, "report", room=self._room(room), target=target, text=text)
+        await self._ask_in(room, Notice, "report", target=target, text=text)
 
     async def reports(self, room: str | None = None) -> list[Reported]:
         """Give the open reports of a room, oldest first."""
-        return (await self._ask(ReportsShown, "show_reports", room=self._room(room))).reports
+        return (await self._ask_in(room, ReportsShown, "show_reports")).reports
 
     async def finish_report(self, number: int, room: str | None = None) -> None:
         """End the report with this number."""
-        await self._ask(Notice, "finish_report", room=self._room(room), number=number)
+        await self._ask_in(room, Notice, "finish_report", number=number)

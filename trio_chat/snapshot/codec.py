@@ -84,8 +84,8 @@ NEWS: Final = (
         commands.DeleteAccount,
     ),
     *(commands.Ignore, commands.ClaimRoom, commands.ShowRules, commands.SetRoom, commands.SetRole),
-    *(commands.ShowRoles, commands.Invite, commands.Penalize, commands.Check, commands.Undo, commands.ShowActions),
-    *(commands.Pin, commands.ShowPin, commands.Remove),
+    *(commands.ShowRoles, commands.Invite, commands.Penalize, commands.Check, commands.Undo),
+    *(commands.ShowActions, commands.Pin, commands.ShowPin, commands.Remove),
     *(commands.ShowHeld, commands.JudgeHeld, commands.SetRaid, commands.Announce),
     *(commands.MakeReport, commands.ShowReports, commands.FinishReport),
 )

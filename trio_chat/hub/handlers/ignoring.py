@@ -46,9 +46,7 @@ class Ignoring:
     ends with the user.
     """
 
-    def __init__(
-        self, state: State, collect: Collect, authorize: Authorize, log: RoomLog
-    ) -> None:
+    def __init__(self, state: State, collect: Collect, authorize: Authorize, log: RoomLog) -> None:
         self._state = state
         self._collect = collect
         self._authorize = authorize

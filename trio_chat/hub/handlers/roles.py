@@ -48,7 +48,7 @@ class Roles:
     def _holders(self, session: Session, name: str) -> list[tuple[str, Role]]:
         """Return the persons with a role that the asker may see, the highest role first.
 
-        Whoever is no operator sees whom to ask, and not who else may enter.
+        Others than operators see whom to ask, and not who else may enter.
         """
         room, own = self._ruling.moderated(session, name)
         least = Role.MEMBER if own >= Role.OPERATOR else Role.OPERATOR
