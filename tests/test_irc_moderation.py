@@ -110,6 +110,7 @@ async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> No
         ("MODE #tea +v bob", "482 bob #tea"),
         ("MODE #tea +i", "482 bob #tea"),
         ("MODE #tea +b ann", "482 bob #tea"),
+        ("MODE #tea -b ann", "482 bob #tea"),
         ("INVITE bob #tea", "482 bob #tea"),
         ("KICK #tea nobody-here", "401 bob nobody-here"),
         ("KICK #other ann", "442 bob #other"),
@@ -147,7 +148,7 @@ async def test_a_kick_is_one_line_with_its_reason(tmp_path: Path) -> None:
         assert [show(m) for m in await later(ann, "KICK #tea bob :go: away")] == [kick]
         assert await bob.shown() == [kick]
         assert await jim.shown() == [kick]
-        assert await tel.sync() == ["> ann kicked bob: go: away [A2]", "> bob has left the room"]
+        assert await tel.sync() == ["> ann kicked bob: go: away [A2]"]
         assert await ann.shown("KICK #tea bob") == ["441 ann bob #tea bob is not in #tea"]
         # Without a reason it is the nick of the operator.
         assert [show(m) for m in await later(ann, "KICK #tea jim,tel")] == [
@@ -176,6 +177,12 @@ async def test_a_ban_is_a_mode_a_notice_and_a_kick(tmp_path: Path) -> None:
             lifted, _ = await ann.shown(f"MODE #tea -b *!*@{host}")
             assert lifted == f"ann MODE #tea -b *!*@{host}"
             assert commands(await ann.ask("MODE #tea b")) == ["368"]
+        for mask in ("BOB", "bob!*@*"):
+            await ann.ask("MODE #tea +b bob")
+            lifted, notice = await ann.ask(f"MODE #tea -b {mask}")
+            assert show(lifted) == f"ann MODE #tea -b *!*@{host}"
+            assert show(notice).startswith("NOTICE #tea ann ended the ban of bob")
+            assert await ann.shown(f"MODE #tea -b {mask}") == ["400 ann MODE there is no such ban"]
         await bob.ask("JOIN #tea")
         await ann.ask("MODE #tea +b bob", "MODE #tea -b *!*@a.nobody.chat.local")
         assert commands(await bob.ask("MODE #tea b"))[-1] == "442"
@@ -205,6 +212,27 @@ async def test_only_operators_learn_the_tag_of_a_banned_network(tmp_path: Path) 
         # The mask bans again.
         await later(ann, f"MODE #tea +b {banned.params[2]}")
         assert commands(await jim.ask("JOIN #tea"))[-1] == "474"
+
+
+async def test_a_line_client_reads_of_its_own_kick_once(tmp_path: Path) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        line_client(chat, nick="tel", room="#tea") as tel,
+    ):
+        await later(ann, "KICK #tea tel :go: away")
+        assert await tel.sync() == ["> ann kicked tel: go: away [A2]", "> you have left #tea"]
+
+
+async def test_a_person_who_speaks_too_soon_in_a_slow_room_reads_404(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
+        await ann.ask("ROOM #tea slow 60")
+        await bob.ask()
+        assert await bob.shown("PRIVMSG #tea :one") == []
+        refused = await bob.shown("PRIVMSG #tea :two", "PRIVMSG #tea :\x01ACTION waves\x01")
+        assert [line.split(" you may")[0] for line in refused] == [
+            "404 bob #tea #tea is slow:",
+            "404 bob #tea #tea is slow:",
+        ]
 
 
 async def test_a_muted_person_reads_404(tmp_path: Path) -> None:

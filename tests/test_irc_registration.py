@@ -184,6 +184,18 @@ async def test_isupport_has_all_that_the_server_supports() -> None:
         assert {"UTF8ONLY", "UTF8MAPPING", "WHOX", "LINELEN", "NETWORK", "ELIST"} <= set(tokens)
 
 
+async def test_the_token_targmax_says_how_many_targets_count() -> None:
+    async with open_chat(Settings(rate_limit=None)) as chat, irc_client(chat) as ann:
+        welcome = [param for m in await ann.register("ann") for param in m.params]
+        [token] = [param for param in welcome if param.startswith("TARGMAX=")]
+        limits = dict(limit.split(":") for limit in token.removeprefix("TARGMAX=").split(","))
+        for command, last in (("NAMES", "366"), ("PART", "442"), ("WHOIS", "318")):
+            sign = "x" if command == "WHOIS" else "#x"
+            targets = [f"{sign}{number}" for number in range(int(limits[command]) + 1)]
+            answers = commands(await ann.ask(f"{command} {','.join(targets)}"))
+            assert answers.count(last) == int(limits[command])
+
+
 async def test_a_nick_that_is_taken_can_be_another_one() -> None:
     async with open_chat() as chat, line_client(chat, nick="ann"), irc_client(chat) as eve:
         assert commands(await eve.register("ANN")) == ["433"]

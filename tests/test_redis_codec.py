@@ -49,7 +49,7 @@ CLAIMS = [
     Entered("u1", "jack", "#a", "#A", "#b"),
     Entered("u1", "jack", "#a", "#A"),
     Exited("u1", "jack", "#a"),
-    Exited("u1", "jack", "#a", ousted=("a.1", "ann", "spam")),
+    Exited("u1", "jack", "#a", ousted=("a.1", "ann", "kicked jack: spam")),
     Gone("u1", "jack", "left"),
     Moved("u1", "jack"),
     Told("u2", "u1", "jack", 'a "word"\\'),

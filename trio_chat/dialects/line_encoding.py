@@ -59,6 +59,7 @@ from trio_chat.protocol.events import (
     TopicSet,
     TopicShown,
     Welcomed,
+    is_kick,
 )
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import UNSEEN
@@ -201,8 +202,15 @@ def _devices_listed(event: DevicesListed) -> str:
     return "\n".join(lines) or "> no device stays logged in"
 
 
+def _left(event: Left) -> str:
+    if is_kick(event.ousted):
+        return ""
+    reason = f" ({event.reason})" if event.reason else ""
+    return f"> {event.nick} has left the room{reason}"
+
+
 def _departed(event: Departed) -> str:
-    reason = f": {event.reason}" if event.reason else ""
+    reason = f": {event.reason}" if event.reason and not is_kick(event.ousted) else ""
     return f"> you have left {event.room_name}{reason}"
 
 
@@ -274,7 +282,7 @@ _LINES: dict[type[Event], Callable[..., str]] = {
     Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",
     Removed: _removed,
     Joined: lambda e: f"> {e.nick} joined the room",
-    Left: lambda e: f"> {e.nick} has left the room{f' ({e.reason})' if e.reason else ''}",
+    Left: _left,
     Renamed: lambda e: f"> {e.old} is now known as {e.nick}",
     Identified: _identified,
     TellSent: _tell_sent,
@@ -370,6 +378,8 @@ class LineEncoding:
         if isinstance(event, Answered):
             return event.data.decode("ascii", "surrogateescape")
         line = _LINES[type(event)](event)
+        if not line:
+            return ""
         if not isinstance(event, _PROGRAMS):
             line = _close_up(line)
         return f"{line}\n".replace("\n", self._end)

@@ -64,17 +64,15 @@ class Enforce:
         is_network = any(target.startswith("net:") for target in targets)
         for user in list(room.members) if targets or entry.ousted else ():
             is_meant = is_network or user.person in targets
-            # A kick says what it is by itself. Nicks have no colon, so its reason is behind one.
-            reason = entry.text.partition(": ")[2] or entry.nick
+            ousted = (entry.author, entry.nick, entry.text)
             if user.id in entry.ousted:
                 why = f"{entry.nick} {entry.text}"
-                ousted = (entry.author, entry.nick, reason)
                 if user.is_here:
                     self._oust(user, room, why, ousted)
                 else:
                     user.ousted = {**user.ousted, room.name: (why, ousted)}
             elif is_meant and (why := self._why_banned(user, room)):
-                self._oust(user, room, why, (entry.author, entry.nick, entry.text))
+                self._oust(user, room, why, ousted)
         self.standings.ruled(entry)
 
     def came(self, user: User) -> None:

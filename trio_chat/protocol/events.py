@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 Ousted: TypeAlias = tuple[str, str, str] | tuple[()]
 
 
+def is_kick(ousted: Ousted) -> bool:
+    """Whether somebody had to leave by a kick: the action before it says so to all."""
+    return ousted[2].startswith("kicked ") if ousted else False
+
+
 @define
 class Said:
     """A message; `room` is a casefolded name, `author` a person's id, `time` seconds since 1970.
@@ -206,8 +211,8 @@ class Left:
     """A client left a room, or its connection ended.
 
     `reason` has its own words about that, mostly none. It is `gone` if it has left all rooms at
-    once, and `user` is its user name. With `ousted` it had to leave; see `Exited`. Only IRC shows
-    these three.
+    once, and `user` is its user name. Only IRC shows these. With `ousted` it had to leave; see
+    `Exited`. Only IRC and lines take note of that.
     """
 
     room: str
@@ -296,8 +301,8 @@ class Entered:
 class Exited:
     """A client left one room; `words` are its own about that.
 
-    If it had to leave, `ousted` has the moderator, the moderator's nick, and why. The first two are
-    empty if nobody's action is the reason, but older rules are.
+    If it had to leave, `ousted` has the moderator, the moderator's nick, and the action's text. The
+    first two are empty if nobody's action is the reason, but older rules are.
     """
 
     author: str
@@ -738,7 +743,7 @@ class Welcomed:
 class Departed:
     """The client is no longer in the room. `reason` says why if it did not ask for that.
 
-    `ousted` is as in `Exited`. Only IRC shows it.
+    `ousted` is as in `Left`.
     """
 
     room: str

@@ -38,12 +38,14 @@ class ChangeSetting:
 class Ban:
     """Ban a person or a network from a room, or end that ban.
 
-    `key` is the id of a person, or `net:` and the tag of a network.
+    `key` is the id of a person, or `net:` and the tag of a network. To end a ban, `nick` may be in
+    its place: the casefolded nick that the person had when the ban came.
     """
 
     key: str
     given: bool
     room: str
+    nick: str = ""
 
 
 @define

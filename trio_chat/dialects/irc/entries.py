@@ -24,6 +24,7 @@ from trio_chat.protocol.events import (
     Said,
     Told,
     TopicSet,
+    is_kick,
 )
 from trio_chat.protocol.presence import AboutChanged
 
@@ -122,6 +123,9 @@ def _about_changed(
 def kicked(directory: Directory, room: str, who: str, ousted: tuple[str, str, str]) -> str:
     """Return the line of somebody who had to leave a room."""
     person, nick, why = ousted
+    if is_kick(ousted):
+        # The action names the person. Nicks have no colon, so the reason is behind one.
+        why = why.partition(": ")[2] or nick
     author = source(directory, person, nick) if person else directory.server_name
     return write("KICK", channel(room), who, why, source=author)
 

@@ -135,8 +135,9 @@ def _ban(channel: str, mask: str, context: Context, *, given: bool) -> tuple[Com
     if not mask:
         return part(lambda name: ListBans(context.room(name)), channel)
     nick = mask.removesuffix("!*@*")
-    if given and not set(nick) & set("*?!@"):
-        return part(partial(_ban_nick, context, nick), channel, nick)
+    if not set(nick) & set("*?!@"):
+        make = _ban_nick if given else _end_ban
+        return part(partial(make, context, nick), channel, nick)
     key = _key(mask.rpartition("@")[2], context.settings.server_name)
     if key:
         return part(lambda name: Ban(key, given, context.room(name)), channel, mask)
@@ -146,6 +147,11 @@ def _ban(channel: str, mask: str, context: Context, *, given: bool) -> tuple[Com
 
 def _ban_nick(context: Context, nick: str, channel: str) -> Command:
     return Penalize("ban", Target(context.nick(nick)), room=context.room(channel))
+
+
+def _end_ban(context: Context, nick: str, channel: str) -> Command:
+    key = context.nick(nick).casefolded
+    return Ban("", given=False, room=context.room(channel), nick=key)
 
 
 def _key(host: str, server: str) -> str:

@@ -52,9 +52,14 @@ _NUMERICS: Final[dict[str, str]] = {
     Code.BAD_USAGE: "461",
     **dict.fromkeys((Code.UNREACHABLE, Code.BUSY, Code.CANNOT_WRITE, Code.CANNOT_READ), TRY_AGAIN),
 }
+# Reasons for which a room does not take a message, as it is or now.
+_NOT_TAKEN: Final = (
+    *(Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED),
+    *(Code.TOO_SOON, Code.TOO_MANY_HELD, Code.UNWANTED),
+)
 # For a few reasons, a command has a numeric of its own.
 _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
-    **{("PRIVMSG", code): "404" for code in (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED)},
+    **{("PRIVMSG", code): "404" for code in _NOT_TAKEN},
     ("PRIVMSG", Code.BAD_TEXT): "412",
     ("JOIN", Code.NOT_ALLOWED): "473",
     ("KICK", Code.NO_SUCH_NICK): "441",

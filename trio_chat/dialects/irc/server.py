@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import MOST_TARGETS, REAL_CHARS, USER_CHARS
+from trio_chat.dialects.irc.commands import MOST_NAMES, MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.moderation import MOST_CHANGES
 from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
 from trio_chat.dialects.irc.names import ROOM_SIGNS, matches
@@ -30,7 +30,8 @@ _DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 def tokens(limits: Limits, line_bytes: int) -> list[str]:
     """Return the tokens of RPL_ISUPPORT; `line_bytes` is for a line without its end."""
-    targets = f"PRIVMSG:{MOST_TARGETS},NOTICE:{MOST_TARGETS},WHOIS:{MOST_TARGETS}"
+    few = (f"{command}:{MOST_TARGETS}" for command in ("KICK", "NOTICE", "PRIVMSG", "WHOIS"))
+    many = (f"{command}:{MOST_NAMES}" for command in ("JOIN", "NAMES", "PART"))
     return [
         f"AWAYLEN={limits.topic_chars}",
         f"BOT={BOT}",
@@ -51,7 +52,7 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         f"NICKLEN={limits.nick_chars}",
         "PREFIX=(ov)@+",
         "SAFELIST",
-        f"TARGMAX={targets},JOIN:,PART:,NAMES:",
+        f"TARGMAX={','.join((*few, *many))}",
         f"TOPICLEN={limits.topic_chars}",
         f"USERLEN={USER_CHARS}",
         "UTF8MAPPING=rfc8265",

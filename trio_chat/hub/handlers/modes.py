@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import SETTINGS, Penalty, Role, RoomRules, check_change
+from trio_chat.moderation.rules import SETTINGS, Penalty, Role, RoomRules, check_change, check_rank
 from trio_chat.protocol import commands, modes
 
 if TYPE_CHECKING:
@@ -65,12 +65,15 @@ class Modes:
             ban = commands.Penalize("ban", commands.Target(), room=record.room)
             self._moderation.act(session, ban, place, self._targets.key(place, record.key))
             return
-        rules, name = place.rules or RoomRules({}), f"ban {record.key}"
-        check_change(role, session.user.person, rules, {name: None})
-        if (value := rules.value(name)) is None:
+        check_rank(role, Role.NONE, "end a ban")
+        rules = place.rules or RoomRules({})
+        ended = _bans_of(rules, record)
+        if not ended:
             raise Refused("there is no such ban", code=Code.NO_SUCH_ACTION)
-        text = f"ended the ban of {Penalty.read(value).nick}"
-        self._ruling.rule(session, place, text, {name: None})
+        changes = dict.fromkeys(f"ban {key}" for key in ended)
+        check_change(role, session.user.person, rules, changes)
+        nick = next(iter(ended.values())).nick
+        self._ruling.rule(session, place, f"ended the ban of {nick}", changes)
 
     def _list_bans(self, session: Session, record: modes.ListBans) -> None:
         place, role = self._ruling.moderated(session, record.room)
@@ -81,3 +84,12 @@ class Modes:
             counting = (key for key, ban in found if ban.counts(now))
             keys = list(islice(counting, MOST_SHOWN))
         self._collect.reply(session, modes.BansShown(place.name, keys))
+
+
+def _bans_of(rules: RoomRules, record: modes.Ban) -> dict[str, Penalty]:
+    """Return the bans that a record means, by their keys."""
+    if record.nick:
+        bans = rules.penalties("ban")
+        return {key: ban for key, ban in bans if ban.nick.casefold() == record.nick}
+    value = rules.value(f"ban {record.key}")
+    return {} if value is None else {record.key: Penalty.read(value)}
