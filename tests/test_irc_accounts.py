@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from documents import document_client
@@ -17,8 +19,18 @@ from people import ANOTHER, PASSWORD, WRONG
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.errors import Code
+from trio_chat.hub.handlers import moderation
 from trio_chat.people import hasher
-from trio_chat.protocol.commands import LabelledCommand, LogIn, Recover, Refuse, Register
+from trio_chat.protocol.commands import (
+    LabelledCommand,
+    LogIn,
+    Penalize,
+    Recover,
+    Refuse,
+    Register,
+    Target,
+)
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.table import make_table
 
 
@@ -76,18 +88,6 @@ async def test_the_nick_of_an_account_counts_whatever_the_client_says(tmp_path: 
         answers = await john.ask(*request, *login("JOHN", PASSWORD), "CAP END")
         [welcome] = [m for m in answers if m.command == "001"]
         assert welcome.params[0] == "john"
-
-
-async def test_somebody_without_a_login_cannot_have_the_nick_but_may_log_in_then(
-    tmp_path: Path,
-) -> None:
-    async with chat_of_john(tmp_path) as chat, irc_client(chat) as john:
-        assert commands(await john.ask(*NAMED)) == ["433"]
-        assert commands(await john.ask(*login("john", PASSWORD))) == [
-            *("AUTHENTICATE", "900", "903")
-        ]
-        [welcome, *_] = await john.ask("NICK john")
-        assert (welcome.command, welcome.params[0]) == ("001", "john")
 
 
 async def test_a_client_logs_in_later_and_the_others_see_its_nick(tmp_path: Path) -> None:
@@ -205,10 +205,55 @@ async def test_nickserv_makes_an_account_and_lets_in(tmp_path: Path) -> None:
             recovered = await ann.ask(f"PRIVMSG NickServ :RECOVER ann {code} {ANOTHER}")
             assert commands(recovered) == ["NICK", "900", "NOTICE"]
             [help_line] = await ann.ask("PRIVMSG NickServ :help me")
-            assert "IDENTIFY NAME PASSWORD" in help_line.params[1]
+            assert "IDENTIFY [NAME] PASSWORD" in help_line.params[1]
+
+
+async def test_a_client_whose_nick_has_an_account_identifies_and_is_welcome_at_once(
+    tmp_path: Path,
+) -> None:
+    async with chat_of_john(tmp_path) as chat:
+        for lines in (login("john", PASSWORD), (f"NS IDENTIFY john {PASSWORD}",)):
+            async with irc_client(chat) as john:
+                assert commands(await john.ask(*NAMED)) == ["433"]
+                answers = [m for m in await john.ask(*lines) if m.command != "AUTHENTICATE"]
+                assert [m.params[0] for m in answers if m.command == "001"] == ["john"]
+                assert answers[0].command == "900"
+                assert commands(await john.ask("WHOIS john"))[0] == "311"
+
+
+async def test_the_server_bans_a_network_and_an_older_account_comes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SASL, with PASS, and by NickServ after the refusal."""
+    async with chat_of_john(tmp_path) as chat:
+        with monkeypatch.context() as later:
+            # A ban spares accounts that were made before its second.
+            later.setattr(moderation, "time", SimpleNamespace(time=lambda: time.time() + 2))
+            ban = Penalize("ban", Target(network="192.0.2.7"), seconds=3_600, room=SERVER)
+            await chat.moderate(ban)
+        name, user = NAMED
+        for lines in (
+            ("CAP REQ sasl", *NAMED, *login("john", PASSWORD), "CAP END"),
+            (f"PASS :john:{PASSWORD}", *NAMED),
+            ("NICK jim", user, f"NS IDENTIFY john {PASSWORD}"),
+        ):
+            async with irc_client(chat, peer="192.0.2.7") as john:
+                seen = commands(await john.ask(*lines))
+                assert seen[-1] == "422", (name, seen)
+                assert ("465" in seen) is ("NICK jim" in lines)
+                [about, *_] = await john.ask("WHOIS john")
+                assert about.params[1:3] == ("john", "~j")
 
 
 def test_words_for_nickserv() -> None:
+    # Without a name it is the nick that the client has said first.
+    for words in (
+        "PRIVMSG NickServ :identify secret",
+        "NS login secret",
+        "NS identify jack secret",
+    ):
+        [login] = records(*NAMED, words)[1:]
+        assert login == ("jack" if "jack" in words else "john", "secret")
     [register] = records(*NAMED, "PRIVMSG NickServ :register secret me@example.org")[1:]
     assert register == Register("secret")
     [register] = records(*NAMED, "PRIVMSG NickServ :register correct horse battery")[1:]

@@ -249,7 +249,9 @@ AT_THE_DOOR: Final = frozenset[type](
         *(inbox.Connected, inbox.CameFrom, inbox.Secured, inbox.InputEnded, inbox.Broken),
         *(commands.Began, commands.Served, commands.Disconnected, commands.Quit),
         *(commands.Greet, commands.Resume, commands.Ping, commands.ShowGreeting, commands.Help),
-        *(commands.LogIn, commands.Authenticate, commands.Recover, presence.AwaitIntroduction),
+        *(commands.LogIn, commands.Authenticate, commands.Recover),
+        # Whoever has said who it is need not say so again after a login.
+        *(presence.AwaitIntroduction, presence.Introduce),
         *(commands.Refuse, commands.Answer, commands.SwitchEncoding),
         *(commands.LabelledCommand, inbox.Call),  # what is in them is asked about by itself
     }
@@ -269,7 +271,7 @@ _ONLY: Final = {
 }
 
 # A user that has yet to introduce itself may do nothing that others could notice.
-_BEFORE_INTRODUCTION: Final = AT_THE_DOOR | {presence.Introduce, commands.TakeNick}
+_BEFORE_INTRODUCTION: Final = AT_THE_DOOR | {commands.TakeNick}
 
 _CHECKS: Final[Mapping[type, Check]] = {
     commands.Say: Authorize.check_speak,

@@ -22,23 +22,35 @@ COMMAND: Final = "NICKSERV"
 NAMES: Final = frozenset({COMMAND, "NS"})
 # The words that it takes, as it explains them.
 USAGE: Final = (
-    "IDENTIFY NAME PASSWORD, REGISTER PASSWORD, RECOVER NAME CODE NEW-PASSWORD, LOGOUT or INFO"
+    "IDENTIFY [NAME] PASSWORD, REGISTER PASSWORD, RECOVER NAME CODE NEW-PASSWORD, LOGOUT or INFO"
 )
 _MESSAGES: Final = frozenset({"PRIVMSG", "NOTICE"})
 # Clients send an address behind the password, as some networks want one. Nobody keeps it here.
 _ADDRESS: Final = re.compile(r"\S+@\S+\.\S+")
-_WITH_SECRETS: Final = frozenset({"IDENTIFY", "LOGIN", "REGISTER", "RECOVER"})
+_IN: Final = frozenset({"IDENTIFY", "LOGIN"})
+_WITH_SECRETS: Final = _IN | {"REGISTER", "RECOVER"}
 _NAME_AND_SECRET: Final = 2
 _NAME_CODE_AND_SECRET: Final = 3
 
 
-def to_nickserv(message: Message) -> Message:
-    """Return a message to NickServ as its command; any other one as it is."""
+def to_nickserv(message: Message, nick: str) -> Message:
+    """Return a message to NickServ as its command; any other one as it is.
+
+    A password without a name is for the account `nick`.
+    """
+    words = " ".join(message.params).strip()
     if message.command in _MESSAGES and message.params:
-        target, *words = message.params
-        if target.partition("@")[0].upper() == COMMAND:
-            return evolve(message, command=COMMAND, params=tuple(words))
-    return message
+        target, *texts = message.params
+        if target.partition("@")[0].upper() != COMMAND:
+            return message
+        words = " ".join(texts).strip()
+    elif message.command not in NAMES:
+        return message
+    word, _, rest = words.partition(" ")
+    rest = rest.strip()
+    if word.upper() in _IN and rest and " " not in rest:
+        rest = f"{nick} {rest}"
+    return evolve(message, command=COMMAND, params=(word, rest))
 
 
 def record_of(word: str, rest: str, context: Context) -> Command:

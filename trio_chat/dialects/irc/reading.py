@@ -191,7 +191,7 @@ class IrcDialect:
     def _message(self, message: Message) -> list[Command]:
         if (say := self._plain(message)) is not None:
             return [say]
-        message = to_nickserv(message)
+        message = to_nickserv(message, self._kept.registration.nick)
         parts = list(self._parts(message))
         label = self._label(message)
         if label and parts and isinstance(parts[0][0], Ping):

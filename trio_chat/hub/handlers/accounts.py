@@ -24,6 +24,7 @@ from trio_chat.hub.handlers.asking import Asking
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.account_rows import ELSEWHERE
 from trio_chat.protocol.names import NOBODY, Name
+from trio_chat.protocol.presence import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -193,6 +194,9 @@ class Accounts:
         self._collect.claim(session, draft, _entered(found, user.nick))
         if not user.awaited:
             self._collect.next(session, commands.TakeMail())
+        elif user.about is not UNKNOWN:
+            # It has introduced itself, and its nick or its network was refused.
+            self._collect.next(session, commands.TakeNick(name))
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
         if self._state.authority is None:

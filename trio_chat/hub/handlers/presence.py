@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import evolve
 
 from trio_chat.errors import Code, Refused
+from trio_chat.hub.authorize import banned_from_server
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
 from trio_chat.moderation.rules import Role
@@ -105,6 +106,8 @@ class Presence:
         if words is not None and words.is_in(real):
             real = ""  # the client has sent it by itself, and could not connect otherwise
         session.user.about = presence.About(record.user, real)
+        if (ban := self._authorize.server_ban(session.user)) is not None:
+            raise banned_from_server(ban)
         self._take_nick(session, commands.TakeNick(record.name))
 
     def _introduced(self, session: Session, origin: Origin) -> None:
