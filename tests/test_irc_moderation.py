@@ -214,6 +214,16 @@ async def test_only_operators_learn_the_tag_of_a_banned_network(tmp_path: Path) 
         assert commands(await jim.ask("JOIN #tea"))[-1] == "474"
 
 
+async def test_a_person_without_a_nick_is_kicked_by_the_name_that_irc_shows(
+    tmp_path: Path,
+) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), line_client(chat, room="#tea"):
+        [came, *_] = await ann.ask()
+        nick = came.source.partition("!")[0]
+        await ann.ask(f"KICK #tea {nick} :spam")
+        assert await ann.shown() == [f"ann KICK #tea {nick} spam"]
+
+
 async def test_a_line_client_reads_of_its_own_kick_once(tmp_path: Path) -> None:
     async with (
         room_of_ann(tmp_path) as (chat, ann),

@@ -52,6 +52,23 @@ async def test_people_who_come_and_go() -> None:
         assert [show(message) for message in await ann.until("731")] == ["731 ann tal"]
 
 
+async def test_a_person_without_a_nick_is_watched_until_it_takes_one() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
+        async with line_client(chat, room="#a") as tel:
+            [came] = await ann.ask()
+            nick = came.source.partition("!")[0]
+            [online] = await ann.ask(f"MONITOR + {nick}")
+            assert (online.command, online.params[1]) == ("730", came.source)
+            await tel.send("/nick tel")
+            await tel.sync()
+            assert await ann.shown() == [f"{nick} NICK tel", f"731 ann {nick}"]
+        async with line_client(chat, room="#a"):
+            [_, came] = await ann.ask()
+            nick = came.source.partition("!")[0]
+            await ann.ask(f"MONITOR + {nick}")
+        assert show((await ann.until("731"))[-1]) == f"731 ann {nick}"
+
+
 async def test_a_person_with_several_devices_goes_with_the_last_one(tmp_path: Path) -> None:
     async with (
         open_chat(Settings(store=f"sqlite:{tmp_path}/chat.db")) as chat,

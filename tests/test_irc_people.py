@@ -285,3 +285,29 @@ async def test_help() -> None:
 
 def test_each_command_is_explained() -> None:
     assert {*ALL_ROWS, *REGISTRATION} == set(USAGE)
+
+
+async def test_a_person_without_a_nick_is_a_target_by_the_name_that_irc_shows() -> None:
+    async with (
+        open_chat(Settings(nick_chars=12)) as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        line_client(chat, room="#a") as tel,
+    ):
+        [came] = await ann.ask()
+        nick = came.source.partition("!")[0]
+        assert await ann.shown(f"PRIVMSG {nick.upper()} :Hi") == []
+        assert await tel.sync() == ["> ann (to you): Hi"]
+        [about, *_] = await ann.ask(f"WHOIS {nick}")
+        assert (about.command, about.params[1]) == ("311", nick)
+        assert await ann.shown(f"ISON {nick}") == [f"303 ann {nick}"]
+        for mask in (nick, "anonymous-*"):
+            [who, _] = await ann.ask(f"WHO {mask}")
+            assert who.params[5] == nick
+        async with line_client(chat, nick="jim") as jim:
+            await jim.send(f"/tell {nick} Hello")
+            assert await jim.sync() == ["> you (to anonymous): Hello"]
+        assert (await tel.sync())[-1] == "> jim (to you): Hello"
+        # The name is of nobody once the person has a nick.
+        await tel.send("/nick tel")
+        await tel.sync()
+        assert [m.command for m in await ann.ask(f"PRIVMSG {nick} :Hi")] == ["NICK", "401"]

@@ -248,7 +248,7 @@ class Collect:
 
         It also waits if `client`, a client id, may be leaving.
         """
-        user = self._state.nicks.get(nick)
+        user = self._state.named(nick)
         names = {nick, client} if user is None else {nick, client, user.id}
         for turn in (self.turn, self.in_flight):
             if turn is not None and not turn.nicks.isdisjoint(names):

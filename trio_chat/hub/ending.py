@@ -150,7 +150,8 @@ class Ending:
         for session in self._state.sessions:
             inbox.abandon(session.queue or ())
         self._collect.give_answers()
-        for table in (self._state.users, self._state.nicks, self._state.rooms):
+        state = self._state
+        for table in (state.users, state.unnamed, state.nicks, state.rooms):
             table.clear()
         with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:

@@ -31,7 +31,7 @@ from trio_chat.protocol.events import (
     Ruled,
     TopicSet,
 )
-from trio_chat.protocol.names import NOBODY, SERVER
+from trio_chat.protocol.names import NOBODY, SERVER, unnamed
 from trio_chat.roomlog.rules import as_kept
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Fold:
         return shown
 
     def _gone(self, entry: Gone) -> Shown:
-        user = self._state.users.pop(entry.author, None)
+        user = self._state.remove_user(entry.author)
         if user is None:
             return []
         shown = [
@@ -256,15 +256,17 @@ class Fold:
     def _user(self, id: str, nick: str) -> User:
         user = self._state.users.get(id)
         if user is None:  # a user of another process
-            user = self._state.users[id] = User(id, nick)
+            user = User(id, nick)
+            self._state.add_user(user)
         return user
 
     def _forget_if_unknown(self, user: User) -> None:
         """Forget a user of another process once nobody can see it: its end is told to nobody."""
         if not (user.rooms or user.keys or user.session or user.detached):
-            self._state.users.pop(user.id, None)
+            self._state.remove_user(user.id)
 
     def _take_nick(self, user: User, name: Name) -> None:
+        self._state.stir(unnamed(user.id).lower())
         user.nick, user.keys = name.display, name.keys
         if user.keys:
             self._state.stir(user.keys[0])
@@ -275,6 +277,7 @@ class Fold:
         """Free the nick of a user, unless another user that is the same person has it, too."""
         if user.keys:
             self._state.stir(user.keys[0])
+            self._state.stir(unnamed(user.id).lower())
             if self._state.nicks.get(user.keys[0]) is user:
                 del self._state.nicks[user.keys[0]]
                 for other in user.others[:1]:

@@ -125,7 +125,7 @@ class Resumption:
         else:
             detached = self.forget(user)
             positions = {} if detached is None else detached.positions
-        self._state.users.pop(session.user.id, None)
+        self._state.remove_user(session.user.id)
         session.user, user.session = user, session
         tune(self._state, user)
         logger.info("client has come back", extra={"address": session.link.peer, "client": user.id})

@@ -19,7 +19,7 @@ from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
-from trio_chat.protocol.names import SERVER
+from trio_chat.protocol.names import SERVER, unnamed
 from trio_chat.protocol.presence import UNKNOWN
 from trio_chat.roomlog import LoggedRoom
 
@@ -121,6 +121,8 @@ class State:
     recent: Recent = field(init=False)
     # Users by their casefolded nicks: of an account, the one that logged in first.
     nicks: dict[str, User] = field(factory=dict)
+    # Users by what IRC calls them while they have no nick, casefolded.
+    unnamed: dict[str, User] = field(factory=dict)
     # The accounts that users are logged in to, by id.
     accounts: dict[str, Account] = field(factory=dict)
     # Rooms that exist even without members, by their casefolded names.
@@ -166,6 +168,27 @@ class State:
         self._added += 1
         self.sessions[session] = self._added % BEATS
 
+    def add_user(self, user: User) -> None:
+        """Know a user."""
+        self.users[user.id] = user
+        self.unnamed[unnamed(user.id).lower()] = user
+
+    def remove_user(self, id: str) -> User | None:
+        """Know a user no more. Return it, if it was known."""
+        user = self.users.pop(id, None)
+        if user is not None:
+            key = unnamed(id).lower()
+            self.stir(key)
+            self.unnamed.pop(key, None)
+        return user
+
+    def named(self, nick: str) -> User | None:
+        """Return the user with this casefolded nick, or whom IRC calls so."""
+        if (user := self.nicks.get(nick)) is not None:
+            return user
+        user = self.unnamed.get(nick)
+        return None if user is None or user.keys else user
+
     @property
     def clients(self) -> int:
         """The number that `max_clients` limits: connections, and users that may resume."""
@@ -207,7 +230,7 @@ class State:
 
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
-        user = self.nicks.get(nick)
+        user = self.named(nick)
         return UNKNOWN if user is None else self.about(user.person)
 
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
@@ -232,7 +255,7 @@ class State:
     def stir(self, key: str) -> None:
         """Note that a nick is about to be taken or freed."""
         if key in self.watchers:
-            self.stirred.setdefault(key, key in self.nicks)
+            self.stirred.setdefault(key, self.named(key) is not None)
 
     def count_refusal(self, refusal: Refused) -> None:
         """Count a refusal, if a limit, a mute or a ban is the reason."""

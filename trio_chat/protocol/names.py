@@ -33,8 +33,11 @@ RESERVED: Final = (
     "nickserv", "chanserv",  # the services of IRC, which people send their passwords
 )  # fmt: skip
 
-# Nobody can take a nick with this beginning. IRC will use it for people without a nick.
+# Nobody can take a nick with this beginning. IRC calls people without a nick so, with the first
+# characters of their ids behind it.
 RESERVED_BEGINNING: Final = "anonymous-"
+_ID_CHARS: Final = 8
+_UNNAMED_CHARS: Final = len(RESERVED_BEGINNING) + _ID_CHARS
 
 # Vietnamese and the Indic scripts stack three marks at most, and a nick is one line high.
 MAX_MARKS: Final = 4
@@ -123,19 +126,25 @@ def parse_nick(text: str, limit: int, *, reserved: bool = False) -> Name:
     - It does not look like one of `RESERVED`, with or without punctuation and symbols around it.
     - It does not begin like `RESERVED_BEGINNING`, with or without those.
 
-    With `reserved` a nick may hold `?`, begin with one of `$ & + % ~`, and be reserved. That is for
-    looking a client up that has had its nick since an earlier version.
+    With `reserved` a nick may hold `?`, begin with one of `$ & + % ~`, and be reserved, which takes
+    `_UNNAMED_CHARS` in any case. That is for looking a client up: it may have had its nick since an
+    earlier version, or have none.
 
     A nick clashes with nicks that differ only in case, and with nicks that look the same (UTS #39).
     Parsing `display` again gives the same nick. Raises `Refused` with the first broken rule.
     """
-    display, casefolded = _enforce(text, limit, _NICK)
+    display, casefolded = _enforce(text, max(limit, _UNNAMED_CHARS) if reserved else limit, _NICK)
     if display.startswith(">"):
         raise _NICK.refusal("may not begin with '>'")
     keys = _nick_keys(display, casefolded)
     if not reserved:
         _refuse_new_nick(display, keys)
     return Name(display, casefolded, keys)
+
+
+def unnamed(person: str) -> str:
+    """Return what IRC calls a person without a nick: there everyone needs one."""
+    return f"{RESERVED_BEGINNING}{person[:_ID_CHARS]}"
 
 
 def parse_room(text: str, limit: int) -> Name:

@@ -70,7 +70,8 @@ class Restore:
             else:
                 self._detached(snapshot, snapshot.away, channel)
         for other in self._snapshot.others:
-            user = self.state.users[other.id] = User(other.id, other.nick)
+            user = User(other.id, other.nick)
+            self.state.add_user(user)
             self._log_in(user, other.account, other.account_since)
             user.expires = other.expires
             self._known(user, other.keys, other.rooms)
@@ -169,7 +170,7 @@ class Restore:
         if expires := self._snapshot.expiring.get(user.id):
             user.expires = state.expiring[user] = expires
         if snapshot.closing is None:
-            state.users[user.id] = user
+            state.add_user(user)
         return self._known(user, snapshot.keys, snapshot.rooms)
 
     def _log_in(self, user: User, account: str, since: float) -> None:

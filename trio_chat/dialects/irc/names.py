@@ -10,12 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.names import ANONYMOUS, RESERVED_BEGINNING
+from trio_chat.protocol.names import ANONYMOUS, unnamed
 
 # The name of a room begins with one of these in IRC (the token CHANTYPES).
 ROOM_SIGNS: Final = "#&"
-# Characters of the id that tell people without a nick apart.
-ID_CHARS: Final = 8
 # Characters of a mask that count.
 MASK_CHARS: Final = 100
 # The user name of people who have not said any. Clients show it beside the nick.
@@ -46,8 +44,8 @@ def room(channel: str) -> str:
 
 
 def nick_of(person: str, nick: str) -> str:
-    """Return the nick of a person in IRC: also one without a nick needs one of its own."""
-    return f"{RESERVED_BEGINNING}{person[:ID_CHARS]}" if nick == ANONYMOUS else nick
+    """Return the nick of a person in IRC."""
+    return unnamed(person) if nick == ANONYMOUS else nick
 
 
 def host_of(person: str, server: str) -> str:

@@ -63,7 +63,7 @@ class Connections:
     def _connected(self, session: Session, record: inbox.Connected) -> None:
         state, user = self._state, session.user
         state.add(session)
-        state.users[user.id] = user
+        state.add_user(user)
         from_address = state.count_address(session.link.address)
         state.counts.connected += 1
         if session.local and not session.operates:
@@ -261,7 +261,7 @@ class Connections:
         if self._collect.is_known(user):
             self._collect.draft_gone(user, events.Gone(user.id, user.nick, reason, words), farewell)
             return
-        self._state.users.pop(user.id, None)
+        self._state.remove_user(user.id)
         if session is not None:
             if farewell is not None:
                 self._collect.reply(session, farewell)

@@ -138,7 +138,7 @@ class Ignoring:
 
     def _meant(self, name: Name) -> tuple[str, str]:
         """Return the id and the nick of a person, who may be away with an account; or nothing."""
-        user = self._state.nicks.get(name.casefolded)
+        user = self._state.named(name.casefolded)
         if user is not None:
             return user.person, user.nick
         people = self._state.people

@@ -131,7 +131,7 @@ class Messages:
         Raises `Refused` if nobody can get the message.
         """
         nick = record.name.display
-        namesake = self._state.nicks.get(record.name.casefolded)
+        namesake = self._state.named(record.name.casefolded)
         users = [] if record.client is None else self._state.users_of(record.client)
         if target := users[0] if users else namesake if record.client is None else None:
             return target

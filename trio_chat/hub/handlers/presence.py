@@ -21,6 +21,7 @@ from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
 from trio_chat.moderation.rules import Role
 from trio_chat.protocol import commands, events, presence
+from trio_chat.protocol.names import unnamed
 from trio_chat.version import version
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Presence:
 
     def _set_bot(self, session: Session, record: presence.SetBot) -> None:
         user = session.user
-        meant = self._state.nicks.get(record.name.casefolded)
+        meant = self._state.named(record.name.casefolded)
         if meant is not None and meant.person == user.person:
             user.about = evolve(user.about, bot=record.bot)
         self._show_people(session, presence.ShowPeople([record.name]))
@@ -207,15 +208,15 @@ class Presence:
             room = asker.rooms.get(record.room)
             return () if room is None else room.first(MOST_SHOWN)
         if record.names:
-            nicks = self._state.nicks
-            return [nicks[n.casefolded] for n in record.names if n.casefolded in nicks]
+            found = (self._state.named(name.casefolded) for name in record.names)
+            return [user for user in found if user is not None]
         # In a mask of IRC a bracket has no meaning of its own.
         matches = re.compile(translate(record.mask.lower().replace("[", "[[]"))).fullmatch
         members = (user for room in asker.rooms.values() for user in room.members)
         return (
             user
             for user in dict.fromkeys((asker, *islice(members, MOST_LOOKED_AT)))
-            if matches(user.nick.lower())
+            if matches((user.nick if user.keys else unnamed(user.person)).lower())
             or matches(user.about.user.lower())
             or matches(user.about.real.lower())
         )

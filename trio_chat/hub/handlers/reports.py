@@ -79,7 +79,7 @@ class Reports:
 
     def _meant(self, name: Name) -> tuple[str, str]:
         """Return the id and the nick of a person who is here, or has an account."""
-        user = self._state.nicks.get(name.casefolded)
+        user = self._state.named(name.casefolded)
         return self._targets.account(name) if user is None else (user.person, user.nick)
 
     def _author(

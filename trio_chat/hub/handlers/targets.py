@@ -87,7 +87,7 @@ class Targets:
     def account(self, name: Name) -> tuple[str, str]:
         """Return the id and the nick of the account with this name. Raises `Refused`."""
         people = self._state.people
-        user = self._state.nicks.get(name.casefolded)
+        user = self._state.named(name.casefolded)
         if user is not None and user.account is not None:
             return user.person, user.nick
         # Only this name: a moderator who types one that looks like it means somebody else.
@@ -113,7 +113,7 @@ class Targets:
             return self._network(session, room, target.network)
         if (name := target.name) is None:
             raise AssertionError("a target without anything")
-        user = self._state.nicks.get(name.casefolded)
+        user = self._state.named(name.casefolded)
         if user is not None:
             return self._present(room, (user, *user.others))
         try:

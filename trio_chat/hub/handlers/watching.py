@@ -69,7 +69,8 @@ class Watching:
         state = self._state
         changed: dict[Session, list[str]] = {}
         for key, was_here in state.stirred.items():
-            for session in state.watchers.get(key, ()) if was_here != (key in state.nicks) else ():
+            is_here = state.named(key) is not None
+            for session in state.watchers.get(key, ()) if was_here != is_here else ():
                 changed.setdefault(session, []).append(key)
         state.stirred.clear()
         for session, keys in changed.items():
@@ -79,7 +80,7 @@ class Watching:
     def _watched(self, session: Session, keys: Iterable[str]) -> Watched:
         watched = Watched()
         for key in keys:
-            user = self._state.nicks.get(key)
+            user = self._state.named(key)
             if user is None:
                 watched.gone.append(session.watched[key])
             else:
