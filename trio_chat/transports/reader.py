@@ -49,6 +49,8 @@ MOST_LINES = TURN_RECORDS
 
 # Seconds for an answer that does not wait for the hub.
 ANSWER_SECONDS = 10.0
+# A paste comes line by line, and its lines follow each other faster than this.
+REST_SECONDS = 0.5
 
 CONNECTION_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -79,10 +81,6 @@ class Detect(Protocol[T_co]):
         ...
 
 
-# A paste comes line by line, and its lines follow each other faster than this.
-REST_SECONDS = 0.5
-
-
 class NoDialect:
     """The dialect before one has begun. Nothing is fed to it."""
 
@@ -96,7 +94,7 @@ class NoDialect:
         return []
 
     def at_rest(self) -> list[Command]:
-        """True: nothing was fed."""
+        """Return no records."""
         return []
 
     def snapshot(self) -> LinesSnapshot:
@@ -105,9 +103,6 @@ class NoDialect:
 
 
 NO_DIALECT = NoDialect()
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 class Reader:
