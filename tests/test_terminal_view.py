@@ -15,10 +15,12 @@ from views import HOUR, JACK, ME, NOW, log_of, new_view, said, status, texts, ti
 from trio_chat.protocol.events import (
     AccountExported,
     Acted,
+    ActionsShown,
     Departed,
     Device,
     DevicesListed,
     EntriesShown,
+    HeldShown,
     Identified,
     Joined,
     Left,
@@ -32,8 +34,12 @@ from trio_chat.protocol.events import (
     Refusal,
     Removed,
     Renamed,
+    RoleHolder,
+    RolesShown,
+    RoomSetting,
     RoomsListed,
     Ruled,
+    RulesShown,
     Said,
     Standing,
     Told,
@@ -365,6 +371,20 @@ def test_devices_and_what_is_kept_are_shown(view: View):
     ]
 
 
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (RulesShown("#b", "#B", "owner", [RoomSetting("join", "all")]), "#B: join all; your role"),
+        (RolesShown("#b", "#B", [RoleHolder("a.1", "ann", "owner")]), "owner: ann"),
+        (ActionsShown("#b", "#B", []), "no actions in #B"),
+        (HeldShown("#b", "#B", []), "no message waits in #B"),
+    ],
+)
+def test_moderators_read_the_answers_to_what_they_ask(view: View, event, shown: str):
+    view.answered(event, "/x")
+    assert log_of(view)[0].startswith(shown)
+
+
 def test_a_search_that_stopped_says_so(view: View):
     view.answered(EntriesShown("#b", "#B", [], 17), "/search x")
     assert log_of(view) == [
@@ -612,7 +632,9 @@ def test_a_nick_has_one_colour_of_those_there_are():
 
 
 MODERATOR = Words(
-    {f"/{name}": f"/{name}" for name in ("room", "role", "mute", "ban", "held")}, (), ("jack",)
+    {f"/{name}": f"/{name}" for name in ("room", "role", "mute", "ban", "held", "raid")},
+    (),
+    ("jack",),
 )
 
 
@@ -626,6 +648,8 @@ MODERATOR = Words(
         ("/room to", ["topic"]),
         ("/room topic ", ["all", "operators"]),
         ("/held p", ["pass"]),
+        ("/raid o", ["off"]),
+        ("/raid 1", ["10m", "1h", "1d"]),
         ("/mute jack 10m x", []),
     ],
 )

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 OF_ROOMS = ("/join",)
 OF_NICKS = (
     *("/tell", "/query", "/ignore", "/invite"),
-    *("/check", "/kick", "/mute", "/ban", "/remove", "/role"),
+    *("/check", "/kick", "/mute", "/ban", "/remove", "/role", "/report"),
 )
 # Spans of time that moderators use often.
 TIMES = ("10m", "1h", "2h", "1d", "7d", "forever")
+# The first arguments of further commands.
+FIRST = {
+    "/room": tuple(SETTINGS),
+    "/held": ("pass", "drop"),
+    "/raid": ("10m", "1h", "2h", "1d", "off", "since"),
+}
 
 
 @frozen
@@ -77,16 +83,14 @@ def _arguments(typed: list[str], words: Words) -> tuple[Iterable[str], str] | No
             found = [name.removeprefix("/") for name in words.commands], ""
         case [command, *_] if command not in words.commands:
             pass
-        case ["/room"]:
-            found = SETTINGS, " "
+        case [command] if command in FIRST:
+            found = FIRST[command], " "
         case ["/room", setting] if setting in SETTINGS:
             found = SETTINGS[setting].values, ""
         case ["/role", _]:
             found = GIVEN, ""
         case ["/mute" | "/ban" | "/remove", _]:
             found = TIMES, " "
-        case ["/held"]:
-            found = ("pass", "drop"), " "
     return found
 
 

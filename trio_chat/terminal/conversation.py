@@ -13,6 +13,7 @@ from trio_chat.protocol.table import help_lines
 from trio_chat.remote import Disconnected, Resumed
 from trio_chat.terminal import lines
 from trio_chat.terminal.accounts import Confidential, before, carry_out, this_device
+from trio_chat.terminal.caution import Caution
 from trio_chat.terminal.history import History
 from trio_chat.terminal.requests import (
     GoTo,
@@ -84,6 +85,7 @@ class Conversation:
         self._view = View(client.id, client.nick, client.hello.greeting)
         self._log_id = client.hello.log
         self._history = History(client, self._view, self._draw_soon)
+        self._caution = Caution(client)
         self._changed = trio.Event()
         # Why the connection ended last, and why the client has left, if it was not the person.
         self._reason = "the connection was closed"
@@ -302,6 +304,9 @@ class Conversation:
     async def _send(self, line: str, window: Window) -> None:
         room = window.key if isinstance(window, Room) else None
         try:
+            if question := await self._caution.question(line, room):
+                self._view.fail(question)
+                return
             await before(self._client, line)
             self._view.answered(await self._client.command(line, room, echo=True), line)
         except Refused:

@@ -12,20 +12,15 @@ from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import (
     PERSISTENT,
     SPOKEN,
-    AccountExported,
     Departed,
-    DevicesListed,
-    EntriesShown,
+    Done,
+    Goodbye,
     Held,
-    HeldShown,
-    HelpShown,
     Identified,
-    Ignores,
     Joined,
     Left,
     LoggedIn,
     LoggedOut,
-    Matches,
     MembersListed,
     Missed,
     NickTaken,
@@ -35,12 +30,10 @@ from trio_chat.protocol.events import (
     Removed,
     Renamed,
     Reported,
-    ReportsShown,
     RoomsListed,
     Standing,
     Told,
     TopicSet,
-    TopicShown,
     Welcomed,
 )
 from trio_chat.protocol.names import ANONYMOUS, SERVER
@@ -162,18 +155,10 @@ class View:
             case RoomsListed(names=names):
                 self.known_rooms = names
                 self.show(lines.answer(event))
-            case (
-                MembersListed()
-                | TopicShown()
-                | EntriesShown()
-                | HelpShown()
-                | DevicesListed()
-                | AccountExported()
-                | Ignores()
-                | Matches()
-                | ReportsShown()
-                | HeldShown()
-            ):
+            case MembersListed():
+                self.show(lines.answer(event))
+            case _ if type(event) not in (*self._handlers, Done, Goodbye):
+                # Events of other kinds are shown as they come.
                 self.show(lines.answer(event))
 
     def show(self, shown: Sequence[Line]) -> None:
