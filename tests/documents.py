@@ -96,6 +96,11 @@ class DocumentClient:
     async def send(self, type: str, **fields) -> None:
         await self.send_text(json.dumps({"type": type, **fields}))
 
+    async def send_at_once(self, *commands: dict) -> None:
+        """Send commands in one piece, so that the server reads all before it answers one."""
+        frames = [self._connection.send(Message(json.dumps(command))) for command in commands]
+        await self.stream.send_all(b"".join(frames))
+
     async def send_text(self, text: str | bytes) -> None:
         await self.stream.send_all(self._connection.send(Message(text)))
 
