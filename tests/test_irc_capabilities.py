@@ -177,7 +177,7 @@ async def test_a_label_is_in_the_answer() -> None:
             "@label=1 PONG chat.local x",
             "@label=2 421 ann FOO Unknown command",
             "@label=3 ann NICK anna",
-            "@label=4 442 anna #none you are not in that room",
+            "@label=4 403 anna #none there is no such room",
             "@label=5 anna TOPIC #a tea",
             "@label=6 305 anna You are marked as away no more",
         ]

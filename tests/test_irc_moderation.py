@@ -103,6 +103,19 @@ async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> No
         assert show(mode) == f"MODE #tea -v {renamed.params[0]}"
 
 
+async def test_a_hidden_room_is_answered_like_one_that_is_not_there(tmp_path: Path) -> None:
+    async with room_of_ann(tmp_path) as (chat, ann), irc_client(chat, "tim") as tim:
+        asked = ("PART {0}", "TOPIC {0}", "MODE {0} +m", "KICK {0} ann", "INVITE ann {0}")
+        # ERR_NOTONCHANNEL, as LIST shows the room anyway.
+        answers = await tim.shown(*(line.format("#tea") for line in asked))
+        assert {answer.split(" ", 3)[0] for answer in answers} == {"442"}
+        await ann.ask("MODE #tea +s")
+        hidden = await tim.shown(*(line.format("#tea") for line in asked))
+        absent = await tim.shown(*(line.format("#cat") for line in asked))
+        assert hidden == [answer.replace("#cat", "#tea") for answer in absent]
+        assert hidden == ["403 tim #tea there is no such room"] * len(asked)
+
+
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
@@ -113,7 +126,7 @@ async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> No
         ("MODE #tea -b ann", "482 bob #tea"),
         ("INVITE bob #tea", "482 bob #tea"),
         ("KICK #tea nobody-here", "401 bob nobody-here"),
-        ("KICK #other ann", "442 bob #other"),
+        ("KICK #other ann", "403 bob #other"),
         ("KICK tea ann", "403 bob tea"),
         ("KICK #tea", "461 bob KICK"),
         ("INVITE bob", "461 bob INVITE"),

@@ -59,9 +59,16 @@ class Collect:
     # --- replies ----------------------------------------------------------------------------------
 
     def answer_to(
-        self, origin: Origin | None, session: Session, carry_out: Callable[[], None]
+        self,
+        origin: Origin | None,
+        session: Session,
+        carry_out: Callable[[], None],
+        room: str | None = None,
     ) -> None:
-        """Carry out a command, and answer its origin, if it has a label or a call."""
+        """Carry out a command, and answer its origin, if it has a label or a call.
+
+        `room` is the one that the command is about, if it is about one.
+        """
         self._origin, self._answered, self._awaited = origin, False, False
         call = None if origin is None else origin.call
         try:
@@ -72,7 +79,7 @@ class Collect:
                 self.reply(session, events.Done())
         except Refused as refusal:
             if call is None:
-                self.refuse(session, refusal)
+                self.refuse(session, refusal, room)
             else:
                 self._state.count_refusal(refusal)
                 call.fail(refusal)

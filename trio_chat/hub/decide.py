@@ -247,7 +247,9 @@ class Decide:
 
     def _labelled(self, session: Session, labelled: commands.LabelledCommand) -> None:
         origin = Origin(session, labelled.id)
-        self._collect.answer_to(origin, session, partial(self.dispatch, session, labelled.record))
+        record = labelled.record
+        room = getattr(record, "room", None)
+        self._collect.answer_to(origin, session, partial(self.dispatch, session, record), room)
 
     def _call(self, session: Session, call: Call) -> None:
         origin = Origin(session, call=call)

@@ -228,6 +228,11 @@ class State:
         known = self.rooms.get(room)
         return None if known is None else known.rules
 
+    def lists(self, room: str) -> bool:
+        """Whether anyone may learn that there is a room with this casefolded name."""
+        known = self.rooms.get(room)
+        return known is not None and known not in self.unlisted
+
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
         user = self.named(nick)

@@ -53,6 +53,10 @@ class Directory(Protocol):
         """Return the rules of a room, if it has some."""
         ...
 
+    def lists(self, room: str) -> bool:
+        """Whether anyone may learn that there is a room with this casefolded name."""
+        ...
+
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
         ...
@@ -83,6 +87,10 @@ class _Nobody:
     def rules(self, room: str) -> RoomRules | None:
         del room
         return None
+
+    def lists(self, room: str) -> bool:
+        del room
+        return False
 
     def called(self, nick: str) -> About:
         del nick

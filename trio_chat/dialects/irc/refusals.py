@@ -89,9 +89,13 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
         command, about = "PRIVMSG", channel(event.room)
     numeric = _OF_COMMANDS.get((command, event.code)) or _OF_LOGINS.get(command)
     numeric = numeric or _NUMERICS.get(event.code, UNKNOWN_ERROR)
+    reason = event.reason
+    if numeric == "442" and event.room and not asked.directory.lists(event.room):
+        # A room that nobody outside learns of is answered like one that is not there.
+        numeric, reason = "403", "there is no such room"
     if numeric == UNKNOWN_ERROR and asked.wants("standard-replies"):
-        return [asked.line("FAIL", command or "*", event.code.upper(), event.reason)]
-    return [asked.numeric(numeric, *_repeated(numeric, command, about, asked), event.reason)]
+        return [asked.line("FAIL", command or "*", event.code.upper(), reason)]
+    return [asked.numeric(numeric, *_repeated(numeric, command, about, asked), reason)]
 
 
 def _repeated(numeric: str, command: str, about: str, asked: Asked) -> tuple[str, ...]:
