@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -15,7 +16,9 @@ from trio_chat.errors import Code, Refused
 from trio_chat.people import hasher
 from trio_chat.people.accounts import People
 from trio_chat.people.ignored import Ignored
+from trio_chat.people.keeping import Keeping
 from trio_chat.people.opening import open_people
+from trio_chat.people.read_markers import ReadMarkers
 from trio_chat.people.redis.opening import open_redis_people
 from trio_chat.protocol.names import Name, parse_nick
 from trio_chat.roomlog.sqlite.file import beside
@@ -64,6 +67,16 @@ class FakeIgnored(Ignored):
 
     async def change(self, account, add, remove) -> None:
         self.put(account, add, remove)
+
+
+class NoReadMarkers(ReadMarkers):
+    """Keeps no read marker beyond the chat."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Keeping", None))
+
+    async def write(self) -> None:
+        """Write nothing."""
 
 
 async def until_line(client: LineClient, start: str) -> str:

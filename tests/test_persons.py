@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 from hubs import Running, join, running_hub, take
-from people import FakeIgnored, NoMail
+from people import FakeIgnored, NoMail, NoReadMarkers
 
 from trio_chat import Refused
 from trio_chat.errors import Code
@@ -33,6 +33,7 @@ class FakePeople:
     accounts: dict[str, Identity] = field(factory=dict)
     ignored: FakeIgnored = field(factory=FakeIgnored)
     mail: NoMail = field(factory=NoMail)
+    read_markers: NoReadMarkers = field(factory=NoReadMarkers)
     news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from live_run import LiveRun
 from loopback import HOST
-from people import FakeIgnored, NoMail
+from people import FakeIgnored, NoMail, NoReadMarkers
 from snapshots import hand_over, succeed
 
 from trio_chat import Refused, Settings, open_chat
@@ -94,6 +94,7 @@ class FakePeople:
     goes_on: trio.Event = field(factory=trio.Event)
     ignored: FakeIgnored = field(factory=FakeIgnored)
     mail: NoMail = field(factory=NoMail)
+    read_markers: NoReadMarkers = field(factory=NoReadMarkers)
     news: None = None
     tags: Tags = field(factory=lambda: Tags(Marks(b"key")))
 

@@ -118,6 +118,7 @@ from trio_chat.protocol.presence import (
     Unwatch,
     Watch,
 )
+from trio_chat.protocol.read_markers import MarkRead
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory
 from trio_chat.roomlog.rules import Action, Rules
@@ -220,6 +221,8 @@ QUEUED_OF_IRC: list[QueuedRecord] = [
     ShowMessages("#x", "between", 5, [Mark("7-0f"), Mark(time=1.5)]),
     RemoveMessage("#x", "7-0f", "spam"),
     ShowActiveRooms(1.5, 2.5, 5),
+    MarkRead("#x", until=1.5),
+    MarkRead(name=parse_nick("jack", 32)),
     ChangeRole(parse_nick("jack", 32), "voice", given=True, room="#x"),
     ChangeSetting("join", "members", given=False, room="#x"),
     Ban("a.jack", given=True, room="#x"),
@@ -368,7 +371,12 @@ def with_irc() -> ChatSnapshot:
         ),
         watched={"jack": "Jack"},
     )
-    return ChatSnapshot("memory", clients=[mary, jack, ann])
+    return ChatSnapshot(
+        "memory",
+        clients=[mary, jack, ann],
+        read_markers={"idj": {"#x": 1.5, "with mary": 2.5}},
+        unwritten_markers={"a.john": {"#x": 1.5}},
+    )
 
 
 @pytest.mark.parametrize("state", [rich(), with_programs(), with_requests(), with_irc()])

@@ -48,6 +48,7 @@ from trio_chat.protocol.presence import (
     Watched,
     WatchedListed,
 )
+from trio_chat.protocol.read_markers import ReadUntil
 from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import printable
 
@@ -67,7 +68,7 @@ def _type_name(kind: type) -> str:
 FOR_IRC: Final = (
     BansShown,
     *(ServerShown, PeopleShown, RoomsDescribed, ActiveRooms),
-    *(AboutChanged, Watched, WatchedListed),
+    *(AboutChanged, Watched, WatchedListed, ReadUntil),
 )
 # The events that are documents.
 TYPES: Final[dict[type, str]] = {

@@ -36,6 +36,7 @@ from trio_chat.hub.handlers.modes import Modes
 from trio_chat.hub.handlers.past import Past
 from trio_chat.hub.handlers.pins import Pins
 from trio_chat.hub.handlers.presence import Presence
+from trio_chat.hub.handlers.read_markers import ReadMarkers
 from trio_chat.hub.handlers.removals import Removals
 from trio_chat.hub.handlers.reports import Reports
 from trio_chat.hub.handlers.roles import Roles
@@ -115,7 +116,10 @@ class Decide:
         removals = Removals(collect, authorize, targets, ruling, log)
         moderation = Moderation(state, collect, authorize, targets, ruling, removals, log)
         # Events that are for the handlers of records, too.
-        self.requests = accounts.requests | mail.requests | ignoring.requests
+        read_markers = ReadMarkers(state, collect)
+        self.requests = (
+            accounts.requests | mail.requests | ignoring.requests | read_markers.requests
+        )
         self._handlers: dict[type, Callable[..., None]] = {
             **connections.handlers,
             **rooms.handlers,
@@ -139,6 +143,7 @@ class Decide:
             **Holding(state, collect, ruling, log).handlers,
             **Checks(state, collect, ruling, targets, log).handlers,
             **self.watching.handlers,
+            **read_markers.handlers,
             **sessions.handlers,
             commands.Help: self._help,
             commands.Refuse: self._refuse,

@@ -111,14 +111,9 @@ class Fold:
         user = self._user(entry.author, entry.old)
         old, old_nick = user.person, user.nick
         left = [room.leave(user) for room in user.rooms.values()]
-        self._log_out(user)
+        self._log_out(user, stays=entry.person)
         if entry.person != user.id:
-            account = Account(entry.person, entry.since)
-            user.be(self._state.accounts.setdefault(entry.person, account))
-            self._expire(user, entry.expires, is_here=user.is_here)
-            self._state.ignored.pop(user.id, None)
-            if not user.others:
-                take_list(self._state, entry.person)
+            self._log_in(user, entry)
         follow(self._state, old, user.person)
         shown += self._rename_others(user, entry.name)
         self._take_nick(user, entry.name)
@@ -135,6 +130,17 @@ class Fold:
                 shown.append((room, Left(room.name, old, old_nick)))
         self._forget_if_unknown(user)
         return shown
+
+    def _log_in(self, user: User, entry: PersonChanged) -> None:
+        """Let a user be the person of an account, and have what the account has kept."""
+        state, person = self._state, entry.person
+        user.be(state.accounts.setdefault(person, Account(person, entry.since)))
+        self._expire(user, entry.expires, is_here=user.is_here)
+        state.forget_person(user.id)
+        if not user.others:
+            take_list(state, person)
+        for target, until in entry.read_markers.items():
+            state.mark_read(person, target, until)
 
     def _rename_others(self, user: User, name: Name) -> Shown:
         """Give the other devices of a person its nick, if that was another one at their login."""
@@ -190,7 +196,6 @@ class Fold:
             for item in self._leave(user, room, entry.words, gone=True)
         ]
         self._log_out(user)
-        self._state.ignored.pop(user.id, None)
         return shown
 
     def _moved(self, entry: Moved) -> Shown:
@@ -284,8 +289,11 @@ class Fold:
                     self._state.nicks[user.keys[0]] = other
             user.keys = ()
 
-    def _log_out(self, user: User) -> None:
-        """Free the nick of a user, and let it be a person by itself."""
+    def _log_out(self, user: User, stays: str = "") -> None:
+        """Free the nick of a user, and let it be a person by itself.
+
+        It `stays` the person with this id if the same login counts for longer.
+        """
         self._free_nick(user)
         user.expires = 0.0
         self._state.expiring.pop(user, None)
@@ -293,7 +301,8 @@ class Fold:
             user.be(None)
             if not account.users:
                 del self._state.accounts[account.id]
-                self._state.ignored.pop(account.id, None)
+                if account.id != stays:
+                    self._state.forget_person(account.id)
 
     def _expire(self, user: User, at: float, *, is_here: bool) -> None:
         """Note when a login ends. The process with the user sees to it."""

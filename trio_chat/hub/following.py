@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_chat.hub.inbox import IgnoredElsewhere, LogOutAll, MailCame
+from trio_chat.hub.inbox import IgnoredElsewhere, LogOutAll, MailCame, MarkerMoved
 
 if TYPE_CHECKING:
     from trio_chat.hub.inbox import Item
@@ -33,8 +33,13 @@ async def follow_accounts(
         gone = [LogOutAll(account) for account in state.accounts if not people.has(account)]
         mailed = [MailCame(account) for account in news.mailed() if account in state.accounts]
         ignoring = [IgnoredElsewhere(account) for account in news.ignoring()]
+        marked = [
+            MarkerMoved(account, room, until)
+            for (account, room), until in news.marked().items()
+            if account in state.accounts
+        ]
         with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            for event in (*gone, *mailed, *ignoring):
+            for event in (*gone, *mailed, *ignoring, *marked):
                 await channel.send(event)
 
     await news.follow(look)

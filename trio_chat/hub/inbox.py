@@ -268,6 +268,17 @@ class IgnoredElsewhere(HubEvent):
         self.account = account
 
 
+class MarkerMoved(HubEvent):
+    """On another node, an account has read a room up to this time."""
+
+    __slots__ = ("account", "room", "until")
+
+    def __init__(self, account: str, room: str, until: float) -> None:
+        self.account = account
+        self.room = room
+        self.until = until
+
+
 class DeliverMail(Request[bool]):
     """Messages that waited for an account; the answer is whether one of its devices got them."""
 

@@ -21,6 +21,7 @@ from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER, unnamed
 from trio_chat.protocol.presence import UNKNOWN
+from trio_chat.protocol.read_markers import MOST_MARKERS
 from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class State:
     stirred: dict[str, bool] = field(factory=dict)
     # The people whom somebody ignores: their nicks by their ids, by the id of that person.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
+    # How far people have read, by their ids: times in seconds since 1970, by the names of rooms,
+    # and by nicks with `with` and a space before them.
+    read_markers: dict[str, dict[str, float]] = field(factory=dict)
     # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
@@ -180,6 +184,7 @@ class State:
             key = unnamed(id).lower()
             self.stir(key)
             self.unnamed.pop(key, None)
+            self.forget_person(id)
         return user
 
     def named(self, nick: str) -> User | None:
@@ -242,6 +247,25 @@ class State:
         """Return the nick of the person who set this topic, and when; empty if unknown."""
         known = self.logged(room)
         return (known.nick, known.time) if known.topic == topic else ("", 0.0)
+
+    def read_until(self, person: str, room: str) -> float:
+        """Return up to when a person has read a room; 0 if nobody knows."""
+        return self.read_markers.get(person, {}).get(room, 0.0)
+
+    def mark_read(self, person: str, target: str, until: float) -> bool:
+        """Note how far a person has read. Return false if it has read as far before."""
+        if until <= self.read_until(person, target):
+            return False
+        markers = self.read_markers.setdefault(person, {})
+        markers[target] = until
+        if len(markers) > MOST_MARKERS:
+            del markers[min(markers, key=lambda target: markers[target])]
+        return True
+
+    def forget_person(self, person: str) -> None:
+        """Forget what was known for as long as a person was here."""
+        self.ignored.pop(person, None)
+        self.read_markers.pop(person, None)
 
     def watch(self, session: Session, key: str, nick: str) -> None:
         """Tell a session of a nick from now on: its casefolded form, and as it has written it."""

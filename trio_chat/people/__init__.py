@@ -3,15 +3,17 @@
 `accounts` has the class `People`, which a chat calls. `passwords` has the rules for passwords, and
 `hasher` hashes them. `tokens` makes tokens and codes. `throttle` slows down who guesses. `names`
 knows whose a nick is. `mail` has the private messages that wait, and `reports` those to moderators.
-`ignored` has the people whom accounts ignore.
-`administration` is what an operator may do. `keeping` is the interface of a store, with the queries
-in `rows` and the tables in `schema`. `store` is a file, and `redis` is for several nodes. `offline`
-opens the file for the operator while no daemon runs.
+`ignored` has the people whom accounts ignore, and `read_markers` how far accounts have read their
+rooms. `administration` is what an operator may do. `keeping` is the interface of a store, with the
+queries in `rows` and the tables in `schema`. `store` is a file, and `redis` is for several nodes.
+`offline` opens the file for the operator while no daemon runs.
 
 Nothing here knows of connections, rooms or commands.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from attrs import field, frozen
 
@@ -37,6 +39,7 @@ class LoggedIn:
 
     `device` is the number of the device with `token`, or 0 without one. `recovery` is a new
     recovery code, or empty. `expires` is when the login ends, in seconds since 1970; 0 for never.
+    `read_markers` has how far the account has read its rooms, in seconds since 1970.
     """
 
     identity: Identity
@@ -44,6 +47,7 @@ class LoggedIn:
     token: str = field(default="", repr=False)
     recovery: str = field(default="", repr=False)
     expires: float = 0.0
+    read_markers: Mapping[str, float] = field(factory=dict)
 
 
 @frozen
@@ -91,7 +95,7 @@ class Kept:
     networks themselves are not kept. `failures` counts the wrong passwords since the last login.
     `messages` are the private messages that wait for the account, and those of it that wait for
     others. `ignored` has the nicks of the people whom the account ignores,
-    and `reports` those that it has made.
+    and `reports` those that it has made. `read_markers` has how far it has read its rooms.
     """
 
     id: str
@@ -106,3 +110,4 @@ class Kept:
     messages: tuple[Waiting, ...]
     ignored: tuple[str, ...]
     reports: tuple[Report, ...]
+    read_markers: Mapping[str, float]

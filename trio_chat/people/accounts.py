@@ -24,6 +24,7 @@ from trio_chat.people.mail import Mail
 from trio_chat.people.names import Names
 from trio_chat.people.networks import Tags, network_of
 from trio_chat.people.passwords import check_new, prepare
+from trio_chat.people.read_markers import ReadMarkers, of_account
 from trio_chat.people.reports import Reports
 from trio_chat.people.rows import Account, Known
 from trio_chat.people.throttle import Throttle
@@ -67,6 +68,7 @@ class People:
         self.administration = Administration(store, self.names, ignored, known.marks)
         self.mail = Mail(store, mailed)
         self.reports = Reports(store)
+        self.read_markers = ReadMarkers(store)
 
     def holder(self, keys: Collection[str]) -> str | None:
         """Return the id of the account whose nick has one of these keys, or `None`.
@@ -133,7 +135,7 @@ class People:
                 )
             account, number = found
             rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
-            return LoggedIn(account.identity, number)
+            return self._entered(connection, account, number)
 
         return await self._store.run(look)
 
@@ -213,6 +215,7 @@ class People:
 
     async def export(self, account: str) -> Kept:
         """Return all that is kept of an account but its secrets."""
+        await self.read_markers.write()
         return await self._store.run(
             lambda connection: rows.kept(connection, _existing(connection, account))
         )
@@ -241,6 +244,7 @@ class People:
 
     async def pause(self) -> None:
         """Let go of the store, so that a successor can use it. All calls wait until `resume`."""
+        self.read_markers.pause()
         await self.mail.pause()  # first: a delivery that has begun needs the store
         await self._store.pause()
 
@@ -248,6 +252,7 @@ class People:
         """Go on with the store, if `pause` has let go of it."""
         self._store.resume()
         self.mail.resume()
+        self.read_markers.resume()
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -311,10 +316,27 @@ class People:
         now = time.time()
         rows.see(connection, account.id, self._marks.of_network(account.id, network), now)
         if device is None:
-            return LoggedIn(account.identity, recovery=recovery)
+            return self._entered(connection, account, recovery=recovery)
         token = new_token()
         number = rows.add_device(connection, account.id, device, token_digest(token), now)
-        return LoggedIn(account.identity, number, token, recovery)
+        return self._entered(connection, account, number, token, recovery)
+
+    def _entered(
+        self,
+        connection: sqlite3.Connection,
+        account: Account,
+        device: int = 0,
+        token: str = "",
+        recovery: str = "",
+    ) -> LoggedIn:
+        """Return a login with all that the chat keeps in memory for the account."""
+        return LoggedIn(
+            account.identity,
+            device,
+            token,
+            recovery,
+            read_markers=of_account(connection, account.id),
+        )
 
 
 def _existing(connection: sqlite3.Connection, account: str) -> Account:

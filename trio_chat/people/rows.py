@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from trio_chat.people import Device, Identity, Kept, Summary, ignored, reports
+from trio_chat.people import Device, Identity, Kept, Summary, ignored, read_markers, reports
 from trio_chat.people.mail import of_account
 from trio_chat.people.marks import Marks
 from trio_chat.protocol.names import Name
@@ -275,6 +275,7 @@ def kept(connection: sqlite3.Connection, account: Account) -> Kept:
         of_account(connection, account.id),
         ignored.of_account(connection, account.id),
         reports.of_account(connection, account.id),
+        read_markers.of_account(connection, account.id),
     )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # "trpe" identifies these files (SQLite's "application_id").
 APPLICATION_ID: Final = 0x74727065
 # Grows by one with each change of the schema, together with a step that updates older files.
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 OTHERWISE: Final = "move it away, and bring back a copy of your own"
 
@@ -124,11 +124,32 @@ CREATE TABLE reports (
 CREATE INDEX reports_open ON reports (done, room);
 CREATE INDEX reports_of_network ON reports (network, time);
 """
-SCHEMA: Final = SERVER + ACCOUNTS + NAMES + DELETED + DEVICES + NETWORKS + MAIL + IGNORED + REPORTS
+# How far an account has read its rooms; see `trio_chat.people.read_markers`. `until` is in seconds
+# since 1970.
+READ_MARKERS: Final = """
+CREATE TABLE read_markers (
+    account TEXT NOT NULL REFERENCES accounts ON DELETE CASCADE,
+    room TEXT NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (account, room)
+) STRICT, WITHOUT ROWID;
+"""
+SCHEMA: Final = (
+    SERVER
+    + ACCOUNTS
+    + NAMES
+    + DELETED
+    + DEVICES
+    + NETWORKS
+    + MAIL
+    + IGNORED
+    + REPORTS
+    + READ_MARKERS
+)
 
 # The additions of each version, from version 2 on. A step takes no time, so that an upgrade can do
 # it while clients wait.
-STEPS: Final = (MAIL, IGNORED, REPORTS)
+STEPS: Final = (MAIL, IGNORED, REPORTS, READ_MARKERS)
 
 
 def create(connection: sqlite3.Connection) -> None:

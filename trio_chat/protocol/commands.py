@@ -30,6 +30,7 @@ from trio_chat.protocol.presence import (
     Unwatch,
     Watch,
 )
+from trio_chat.protocol.read_markers import MarkRead
 
 if TYPE_CHECKING:
     from trio_chat.dialects import Encoding
@@ -693,6 +694,7 @@ Command: TypeAlias = (
     | RemoveMessage
     | ShowMessages
     | ShowActiveRooms
+    | MarkRead
     | ChangeRole
     | ChangeSetting
     | Ban

@@ -61,6 +61,10 @@ class Directory(Protocol):
         """Return what the person with this casefolded nick says about itself."""
         ...
 
+    def read_until(self, person: str, room: str) -> float:
+        """Return up to when a person has read a room, in seconds since 1970; 0 if unknown."""
+        ...
+
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
         """Return the nick of the person who set this topic of a room, and when.
 
@@ -95,6 +99,10 @@ class _Nobody:
     def called(self, nick: str) -> About:
         del nick
         return UNKNOWN
+
+    def read_until(self, person: str, room: str) -> float:
+        del person, room
+        return 0.0
 
     def topic_set(self, room: str, topic: str) -> tuple[str, float]:
         del room, topic

@@ -29,8 +29,11 @@ from trio_chat.protocol.presence import (
     Watched,
     WatchedListed,
 )
+from trio_chat.protocol.read_markers import ReadUntil
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trio_chat.protocol.names import Name
 
 # --- entries --------------------------------------------------------------------------------------
@@ -332,6 +335,7 @@ class PersonChanged:
     `old` is its nick until now, and `name` its nick from now on. At a logout `person` is the client
     id, and the name has no keys. `since` is when the account was made, and `expires` when the login
     ends, in seconds since 1970; 0 for never.
+    `read_markers` has how far the account has read its rooms.
     `displaced` are the clients without an account that had this name: they are anonymous now. The
     log fills that in.
     """
@@ -343,6 +347,7 @@ class PersonChanged:
     since: float = 0.0
     displaced: tuple[str, ...] = ()
     expires: float = 0.0
+    read_markers: Mapping[str, float] = field(factory=dict)
 
 
 # Only logs that several processes share get these two.
@@ -929,6 +934,7 @@ Reply: TypeAlias = (
     | Watched
     | WatchedListed
     | ActiveRooms
+    | ReadUntil
     | BansShown
 )
 Event: TypeAlias = RoomEvent | Held | Told | Reply

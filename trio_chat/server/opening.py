@@ -118,6 +118,9 @@ async def open_chat(
             restore.state.words = files.words
             people = beside if settings.keeps_accounts and not elsewhere else None
             restore.state.people = people
+            if people is not None:
+                people.read_markers.take(handover.state.unwritten_markers)
+                nursery.start_soon(people.read_markers.keep)
             # A log in a file has no secret, and there the accounts have the key.
             own = Tags(Marks(log.secret.encode())) if log.secret or beside is None else beside.tags
             restore.state.tags = own
@@ -154,6 +157,8 @@ async def open_chat(
                 nursery.start_soon(watch, restore.state, send)
             yield chat
             await chat.stop()
+            if people is not None:
+                await people.read_markers.write()
             # Reads and timers that the hub has started, and that nobody waits for any more.
             nursery.cancel_scope.cancel("the chat has stopped")
 

@@ -26,7 +26,7 @@ from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
-from trio_chat.protocol import commands, modes, past, presence
+from trio_chat.protocol import commands, modes, past, presence, read_markers
 from trio_chat.protocol.events import Noticed, PersistentEntry, Said
 from trio_chat.protocol.names import Name
 from trio_chat.snapshot.model import (
@@ -118,6 +118,7 @@ attrs.resolve_types(presence.SetBot, localns={"Name": Name})
 attrs.resolve_types(presence.Watch, localns={"Name": Name})
 attrs.resolve_types(presence.Unwatch, localns={"Name": Name})
 attrs.resolve_types(past.ShowMessages)
+attrs.resolve_types(read_markers.MarkRead, localns={"Name": Name})
 attrs.resolve_types(modes.ChangeRole, localns={"Name": Name})
 
 
@@ -151,6 +152,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
         other.account, other.account_since, other.expires = "", 0.0, 0.0
     state.counts = attrs.evolve(state.counts, logins_refused=0, actions=0, ruled_out=Counter())
     state.ignored = {}
+    state.read_markers = state.unwritten_markers = {}
     for present in state.rooms:
         present.spoke = {}
         present.recent = [_entry_before(entry) for entry in present.recent]

@@ -15,7 +15,7 @@ from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.hub.inbox import CameFrom
 from trio_chat.hub.state import Counts
-from trio_chat.protocol import commands, modes, past, presence
+from trio_chat.protocol import commands, modes, past, presence, read_markers
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN, About
@@ -115,6 +115,7 @@ QueuedRecord: TypeAlias = (
     | past.RemoveMessage
     | past.ShowMessages
     | past.ShowActiveRooms
+    | read_markers.MarkRead
     | modes.ChangeRole
     | modes.ChangeSetting
     | modes.Ban
@@ -226,6 +227,9 @@ class ChatSnapshot:
     others: list[OtherUser] = field(factory=list)
     # As in `trio_chat.hub.state.State`.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
+    read_markers: dict[str, dict[str, float]] = field(factory=dict)
+    # The read markers of accounts that the store may not have yet.
+    unwritten_markers: dict[str, dict[str, float]] = field(factory=dict)
     place: Place | None = None
     # When logins end, in seconds since 1970, by client id.
     expiring: dict[str, float] = field(factory=dict)

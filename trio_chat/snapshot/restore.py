@@ -49,7 +49,12 @@ class Restore:
         self._table = table
         self._snapshot = snapshot
         self._log = log
-        self.state = State(settings, counts=snapshot.counts, ignored=snapshot.ignored)
+        self.state = State(
+            settings,
+            counts=snapshot.counts,
+            ignored=snapshot.ignored,
+            read_markers=snapshot.read_markers,
+        )
         self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 
     def sessions(

@@ -16,7 +16,7 @@ ENTRIES: Final = frozenset(
         *("server-time", "message-tags", "echo-message"),
         *("account-tag", "account-notify", "extended-join"),
         *("away-notify", "setname", "extended-monitor"),
-        "draft/message-redaction",
+        *("draft/message-redaction", "draft/read-marker"),
     }
 )
 # These change only replies. The id of a command says which of them count for its reply.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from trio_chat.dialects.irc import read_markers
 from trio_chat.dialects.irc.formatting import write_action
 from trio_chat.dialects.irc.message import END, harmless, write
 from trio_chat.dialects.irc.modes import letter_of, write_changes, write_role
 from trio_chat.dialects.irc.names import channel, nick_of, source_of
+from trio_chat.dialects.irc.read_markers import write_marker
 from trio_chat.dialects.irc.redaction import CAPABILITY, write_redactions
 from trio_chat.dialects.line_encoding import LF
 from trio_chat.moderation.rules import Role
@@ -27,6 +29,7 @@ from trio_chat.protocol.events import (
     is_kick,
 )
 from trio_chat.protocol.presence import AboutChanged
+from trio_chat.protocol.read_markers import ReadUntil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -188,6 +191,15 @@ def _notice(event: Notice, directory: Directory, _: Collection[str], to: Recipie
     ]
 
 
+def _read_until(
+    event: ReadUntil, directory: Directory, capabilities: Collection[str], _: object
+) -> Lines:
+    if read_markers.CAPABILITY not in capabilities:
+        return []
+    target = channel(event.room) if event.room else event.nick
+    return [write_marker(target, event.until, directory.server_name)]
+
+
 ENTRIES: Final[dict[type, Entry]] = {
     Said: _message,
     Noticed: _message,
@@ -202,4 +214,5 @@ ENTRIES: Final[dict[type, Entry]] = {
     Told: _told,
     AboutChanged: _about_changed,
     Notice: _notice,
+    ReadUntil: _read_until,
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.irc import capabilities, monitor, past, redaction, usage
+from trio_chat.dialects.irc import capabilities, monitor, past, read_markers, redaction, usage
 from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
@@ -52,6 +52,7 @@ ALL_ROWS: Final = {
     **MODERATION_COMMANDS,
     **monitor.ROWS,
     **past.ROWS,
+    **read_markers.ROWS,
     **redaction.ROWS,
     **usage.ROWS,
 }

@@ -14,6 +14,7 @@ from trio_chat.dialects.irc.modes import mask_of, modes_of
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel, matches
 from trio_chat.dialects.irc.people import write_names, write_people
+from trio_chat.dialects.irc.read_markers import CAPABILITY, write_marker
 from trio_chat.dialects.irc.refusals import write_refusal
 from trio_chat.dialects.irc.server import write_server
 from trio_chat.dialects.line_encoding import LF
@@ -78,9 +79,14 @@ MOST_CONDITIONS: Final = 10
 
 
 def _welcomed(event: Welcomed, asked: Asked) -> list[str]:
-    to, directory = asked.to, asked.directory
+    to, directory, room = asked.to, asked.directory, event.room
+    marker = []
+    if CAPABILITY in asked.capabilities:
+        until = directory.read_until(to.person, room)
+        marker = [write_marker(channel(room), until, directory.server_name)]
     return [
-        entries.joined(directory, to.person, to.nick, event.room, asked.capabilities),
+        entries.joined(directory, to.person, to.nick, room, asked.capabilities),
+        *marker,
         *(_topic(event.room, event.topic, asked) if event.topic else []),
         *write_names(event.room, event.members, asked),
     ]

@@ -25,6 +25,7 @@ USAGE: Final = {
     "KICK": ("ROOM NICK [:REASON]", "remove somebody from a room"),
     "LIST": ("[MASK|<N|>N,...]", "list the rooms, their members and topics"),
     "LUSERS": ("", "count the people and rooms"),
+    "MARKREAD": ("ROOM|NICK [timestamp=TIME]", "say or ask up to when you have read"),
     "MODE": ("ROOM|NICK [MODES] [NICK...]", "show modes, or change them"),
     "MONITOR": ("+|-|C|L|S [NICK,...]", "be told when people come and go"),
     "MOTD": ("[SERVER]", "show the message of the day"),

@@ -189,7 +189,11 @@ class Accounts:
             raise Refused(f"you are logged in as {user.nick}: /logout first", code=Code.LOGGED_IN)
         self._log(what, user, name.display)
         draft = events.PersonChanged(
-            *(user.id, user.nick, identity.id, name, identity.made), expires=found.expires
+            *(user.id, user.nick, identity.id, name, identity.made),
+            expires=found.expires,
+            read_markers=found.read_markers
+            if people is None
+            else people.read_markers.newest(identity.id, found.read_markers),
         )
         self._collect.claim(session, draft, _entered(found, user.nick))
         if not user.awaited:

@@ -20,6 +20,7 @@ class News:
         """Begin to listen. Nothing that `people` does not know may have changed by now."""
         self._store, self._people = store, people
         self._mailed, self._ignoring = set[str](), set[str]()
+        self._marked = dict[tuple[str, str], float]()
         store.listen(self._hear)
 
     def mailed(self) -> set[str]:
@@ -31,6 +32,14 @@ class News:
         """Return the accounts whose lists other nodes have changed since the last call."""
         ignoring, self._ignoring = self._ignoring, set()
         return ignoring
+
+    def marked(self) -> dict[tuple[str, str], float]:
+        """Return the read markers that other nodes have moved since the last call.
+
+        Their times are by accounts and rooms.
+        """
+        marked, self._marked = self._marked, {}
+        return marked
 
     async def follow(self, told: Callable[[], Awaitable[None]]) -> NoReturn:
         """Take what others change, until cancelled. `told` is called after each, and in between."""
@@ -54,3 +63,6 @@ class News:
                 account, person, nick = (str(row.get(c)) for c in ("account", "person", "nick"))
                 ignored.put(account, {person: nick} if is_there else {}, (person,))
                 self._ignoring.add(account)
+            elif change.table == "read_markers" and is_there:
+                place = str(row.get("account")), str(row.get("room"))
+                self._marked[place] = float(str(row.get("until")))
