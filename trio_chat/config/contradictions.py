@@ -43,6 +43,8 @@ def _of_endpoints(settings: Settings) -> Iterator[str]:
     if bool(cert) != bool(key):
         given, missing = ("tls_cert", "tls_key") if cert else ("tls_key", "tls_cert")
         yield f"{given} needs {missing} too: a certificate and its key go together"
+    if settings.sts_duration and not cert:
+        yield "sts_duration needs tls_cert and tls_key: clients are to come with TLS"
     if settings.listen and (settings.host, settings.port) != ("127.0.0.1", 8888):
         yield "listen takes the place of host and port: put these into one of its entries"
     for endpoint in settings.listen:

@@ -138,6 +138,18 @@ class Settings:
             FOR_NEW_CLIENTS,
         ),
     )
+    sts_duration: int = field(
+        default=0,
+        validator=whole(0, 31_536_000),
+        metadata=about(
+            "Listening",
+            "Seconds for which IRC clients are to come with TLS alone; 0 for no such wish.",
+            "Off: a client that has read it comes without TLS no more (IRCv3, sts). So first try "
+            "that clients reach the port with TLS, by the name in the certificate. Begin with "
+            "3600, and go on to a month (2592000). 1 ends it, once clients have read that.",
+            FOR_NEW_CLIENTS,
+        ),
+    )
     max_clients: int = field(
         default=10_000,
         validator=whole(1, 1_000_000),

@@ -184,6 +184,7 @@ class Connection:
         if first.requests:
             await self._read_requests(first)
             return
+        is_proxy = first.trusted
         opening: Opening | None = await reader.read_first(first, detect)
         if opening == "proxy" and first.trusted:
             opening = await self._read_header(first)
@@ -203,7 +204,8 @@ class Connection:
             reader.begin(dialect, first.data, Began())
         elif opening == "irc" and "irc" in first.accept:
             private = reader.link.tls or first.is_private(first.address)
-            irc = IrcDialect(self._table, self._settings, private=private)
+            sts = self._sts(first, is_proxy=is_proxy)
+            irc = IrcDialect(self._table, self._settings, private=private, sts=sts)
             reader.begin(irc, first.data, Began(ready=False), AwaitIntroduction(IRC))
         elif opening == "http" and "http" in first.accept:
             await self._read_requests(first)
@@ -333,16 +335,40 @@ class Connection:
 
         A trusted proxy has spoken TLS with its client already, if that did.
         """
-        link, tls = self._reader.link, self._tls
         return (
             self._settings.https_redirect
-            and not link.tls
-            and tls is not None
-            and tls.certificate is not None
             and "tls" in first.accept
             and not first.forwards
+            and self._lacks_tls()
+        )
+
+    def _lacks_tls(self) -> bool:
+        """Whether a client on another machine could speak TLS, and does not."""
+        link, tls = self._reader.link, self._tls
+        return (
+            not link.tls
+            and tls is not None
+            and tls.certificate is not None
             and not is_local(link.address)
         )
+
+    def _sts(self, first: FirstBytes, *, is_proxy: bool) -> str:
+        """Return the value of the capability `sts`: where to come with TLS, or for how long.
+
+        A proxy's client comes to the proxy's port, which nobody knows here.
+        """
+        link, duration = self._reader.link, self._settings.sts_duration
+        if not duration:
+            return ""
+        if link.tls:
+            return f"duration={duration}"
+        if is_proxy or not self._lacks_tls() or not isinstance(link, SocketLink):
+            return ""
+        if "tls" in first.accept:
+            return f"port={link.socket.getsockname()[1]}"
+        ports = (at.port for at in self._settings.endpoints if at.port and "tls" in at.accept)
+        port = next(ports, 0)
+        return f"port={port}" if port else ""
 
     # --- the end ----------------------------------------------------------------------------------
 

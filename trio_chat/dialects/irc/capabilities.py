@@ -39,6 +39,16 @@ def offered(*, takes_passwords: bool) -> Mapping[str, str]:
     return _WITH_LOGIN if takes_passwords else _OFFERED
 
 
+def listed(offered: Mapping[str, str], *, with_values: bool, sts: str) -> str:
+    """Return these capabilities as a client reads them, and `sts` if it has that value.
+
+    Nobody can ask for `sts`: it says how clients are to come (IRCv3, sts).
+    """
+    if not with_values:
+        return " ".join(offered)
+    return " ".join((*offered.values(), *([f"sts={sts}"] if sts else ())))
+
+
 def wanted(asked: str, enabled: Collection[str], offered: Collection[str]) -> frozenset[str] | None:
     """Return the capabilities after a request such as `a -b`; `None` if one is not offered."""
     now = set(enabled)

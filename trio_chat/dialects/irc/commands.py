@@ -74,6 +74,8 @@ class Context:
     # Whether there are accounts, and whether nobody can read a password on its way.
     accounts: bool = False
     private: bool = False
+    # The value of the capability `sts`, if the client is to read it.
+    sts: str = ""
 
     @property
     def takes_passwords(self) -> bool:

@@ -92,10 +92,14 @@ class IrcDialect:
         *,
         private: bool = False,
         framing: str = "",
+        sts: str = "",
     ) -> None:
-        """Begin. `private` means that nobody can read a password on its way."""
+        """Begin. `private` means that nobody can read a password on its way.
+
+        `sts` is the value of that capability. A snapshot has none: clients read it at once.
+        """
         self._table = table
-        self._context = Context(settings, has_accounts(table), private)
+        self._context = Context(settings, has_accounts(table), private, sts)
         registration = Registration(framing=framing)
         self._kept = IrcSnapshot(private=private, registration=registration)
         self.spent: float = 0

@@ -76,8 +76,8 @@ class Registration:
         if with_values:
             self.capabilities |= {"cap-notify"}
         offered = capabilities.offered(takes_passwords=context.takes_passwords)
-        names = (offered[name] if with_values else name for name in offered)
-        return [answer("CAP", "LS", " ".join(names))]
+        names = capabilities.listed(offered, with_values=with_values, sts=context.sts)
+        return [answer("CAP", "LS", names)]
 
     def _request(self, asked: str, context: Context) -> list[Command]:
         offered = capabilities.offered(takes_passwords=context.takes_passwords)
