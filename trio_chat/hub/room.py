@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Room:
         "_twins",
         "audience",
         "changed",
+        "made",
         "members",
         "name",
         "pace",
@@ -69,6 +71,8 @@ class Room:
     def __init__(self, name: str, shown: str, snapshot: LoggedRoom) -> None:
         self.name = name
         self.shown = shown
+        # When it was made, in seconds since 1970: its history may be older.
+        self.made = time.time()
         self.topic = snapshot.topic
         # When its people have spoken, if the rules ask for that.
         self.pace: Pace | None = None

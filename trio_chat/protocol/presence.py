@@ -213,11 +213,15 @@ class WatchedListed:
 
 @define
 class RoomShown:
-    """A room, the number of its members, and its topic."""
+    """A room, the number of its members, and its topic.
+
+    `made` is since when it has been there, in seconds since 1970.
+    """
 
     room: str
     members: int
     topic: str
+    made: float
 
 
 @define

@@ -154,7 +154,7 @@ def leave_out_news(state: ChatSnapshot) -> None:
     state.ignored = {}
     state.read_markers = state.unwritten_markers = {}
     for present in state.rooms:
-        present.spoke = {}
+        present.spoke, present.made = {}, 0.0
         present.recent = [_entry_before(entry) for entry in present.recent]
     histories = state.histories
     rooms = [

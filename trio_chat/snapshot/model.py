@@ -182,6 +182,8 @@ class RoomSnapshot:
     recent: list[PersistentEntry] = field(factory=list)
     # Of a slow room: how many seconds ago people have spoken, by their ids.
     spoke: dict[str, float] = field(factory=dict)
+    # When it was made, in seconds since 1970; 0 if an earlier version has not said.
+    made: float = 0.0
 
 
 @define

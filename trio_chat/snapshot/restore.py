@@ -93,6 +93,7 @@ class Restore:
     def _room(self, snapshot: RoomSnapshot) -> Room:
         room = Room(snapshot.name, snapshot.shown, self._log.snapshot(snapshot.name))
         # An earlier version said 0 where nobody had spoken since the room was made.
+        room.made = snapshot.made or room.made
         room.topic, room.position = snapshot.topic, snapshot.position or room.position
         if room.pace is not None:
             now = trio.current_time()

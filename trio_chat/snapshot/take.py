@@ -107,7 +107,13 @@ def _goes_over(session: Session) -> bool:
 def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
     spoke = {} if room.pace is None else room.pace.ages(trio.current_time())
     return RoomSnapshot(
-        room.name, room.shown, room.topic, room.position, recent=recent, spoke=spoke
+        room.name,
+        room.shown,
+        room.topic,
+        room.position,
+        recent=recent,
+        spoke=spoke,
+        made=room.made,
     )
 
 

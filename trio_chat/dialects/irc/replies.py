@@ -118,8 +118,12 @@ def _members_listed(event: MembersListed, asked: Asked) -> list[str]:
 def _rooms_described(event: RoomsDescribed, asked: Asked) -> list[str]:
     if asked.command == "MODE":
         return [
-            asked.numeric("324", channel(room.room), modes_of(asked.directory, room.room))
+            line
             for room in event.rooms
+            for line in (
+                asked.numeric("324", channel(room.room), modes_of(asked.directory, room.room)),
+                asked.numeric("329", channel(room.room), str(int(room.made))),
+            )
         ]
     conditions = asked.param(0, "").split(",")[:MOST_CONDITIONS]
     return [

@@ -254,7 +254,7 @@ class Presence:
 
 
 def _shown(room: Room) -> presence.RoomShown:
-    return presence.RoomShown(room.name, room.people, room.topic)
+    return presence.RoomShown(room.name, room.people, room.topic, room.made)
 
 
 def _changed(user: User, *, away: str | None = None, real: str | None = None) -> presence.About:
