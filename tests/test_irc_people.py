@@ -136,7 +136,7 @@ async def test_whois_of_nobody() -> None:
             "401 ann no nobody here is called no",
             "318 ann no End of /WHOIS list",
             "431 ann No nick was given",
-            "406 ann no There was no such nick",
+            "406 ann no There was no such nick lately",
             "369 ann no End of WHOWAS",
             "431 ann No nick was given",
         ]

@@ -42,6 +42,7 @@ from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
     AboutChanged,
+    PastNickShown,
     PeopleShown,
     RoomsDescribed,
     ServerShown,
@@ -67,7 +68,7 @@ def _type_name(kind: type) -> str:
 # Only IRC asks for these.
 FOR_IRC: Final = (
     BansShown,
-    *(ServerShown, PeopleShown, RoomsDescribed, ActiveRooms),
+    *(ServerShown, PeopleShown, PastNickShown, RoomsDescribed, ActiveRooms),
     *(AboutChanged, Watched, WatchedListed, ReadUntil),
 )
 # The events that are documents.

@@ -6,6 +6,7 @@ through the same functions. So all processes that fold the same entries have the
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve
@@ -32,6 +33,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import NOBODY, SERVER, unnamed
+from trio_chat.protocol.presence import PastNick
 from trio_chat.roomlog.rules import as_kept
 
 if TYPE_CHECKING:
@@ -90,9 +92,10 @@ class Fold:
         user = self._user(entry.author, entry.old)
         for room in user.rooms.values():
             room.leave(user)
-        old = user.nick
+        old, had = user.nick, _had(user)
         self._free_nick(user)
         self._take_nick(user, entry.name)  # without keys, another process's user has it by now
+        self._note_past(*had)
         for room in user.rooms.values():
             room.enter(user)
         self._forget_if_unknown(user)
@@ -109,7 +112,7 @@ class Fold:
             if other is not None:
                 shown += self._nick_changed(NickChanged(guest, other.nick, NOBODY))
         user = self._user(entry.author, entry.old)
-        old, old_nick = user.person, user.nick
+        old, old_nick, had = user.person, user.nick, _had(user)
         left = [room.leave(user) for room in user.rooms.values()]
         self._log_out(user, stays=entry.person)
         if entry.person != user.id:
@@ -117,6 +120,7 @@ class Fold:
         follow(self._state, old, user.person)
         shown += self._rename_others(user, entry.name)
         self._take_nick(user, entry.name)
+        self._note_past(*had)
         for room, has_left in zip(user.rooms.values(), left, strict=True):
             is_new = room.enter(user)
             if is_new and has_left and user.person == old:
@@ -195,7 +199,9 @@ class Fold:
             for room in list(user.rooms.values())
             for item in self._leave(user, room, entry.words, gone=True)
         ]
+        had = _had(user)
         self._log_out(user)
+        self._note_past(*had)
         return shown
 
     def _moved(self, entry: Moved) -> Shown:
@@ -289,6 +295,11 @@ class Fold:
                     self._state.nicks[user.keys[0]] = other
             user.keys = ()
 
+    def _note_past(self, key: str, past: PastNick) -> None:
+        """Note who had a nick, if nobody has it now."""
+        if key and key not in self._state.nicks:
+            self._state.past_nicks.note(key, past)
+
     def _log_out(self, user: User, stays: str = "") -> None:
         """Free the nick of a user, and let it be a person by itself.
 
@@ -344,3 +355,10 @@ class Fold:
             self._state.rooms_by_name.remove(room)
             self._state.unlisted.discard(room)
             del self._state.rooms[room.name]
+
+
+def _had(user: User) -> tuple[str, PastNick]:
+    """Return the casefolded nick of a user, and who has it until now."""
+    about = user.about
+    past = PastNick(user.nick, user.person, about.user, about.real, time.time())
+    return user.keys[0] if user.keys else "", past

@@ -13,6 +13,7 @@ from attrs import define, field
 from trio_chat.errors import Code
 from trio_chat.hub.departed import Departed
 from trio_chat.hub.listing import Listing
+from trio_chat.hub.past_nicks import PastNicks
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
@@ -111,6 +112,8 @@ class State:
     sessions: dict[Session, int] = field(factory=dict)
     # The networks of guests who have left.
     departed: Departed = field(factory=Departed)
+    # Nicks that nobody has any more.
+    past_nicks: PastNicks = field(factory=PastNicks)
     # The sessions that have yet to introduce themselves.
     awaited: set[Session] = field(factory=set)
     # The number of detached users.

@@ -24,6 +24,7 @@ from trio_chat.protocol.presence import (
     SetAway,
     SetBot,
     SetRealName,
+    ShowPastNick,
     ShowPeople,
     ShowServer,
     ShowWatched,
@@ -687,6 +688,7 @@ Command: TypeAlias = (
     | SetBot
     | ShowServer
     | ShowPeople
+    | ShowPastNick
     | DescribeRooms
     | Watch
     | Unwatch

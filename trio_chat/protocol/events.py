@@ -23,6 +23,7 @@ from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
     AboutChanged,
+    PastNickShown,
     PeopleShown,
     RoomsDescribed,
     ServerShown,
@@ -929,6 +930,7 @@ Reply: TypeAlias = (
     | LabelledEvent
     | ServerShown
     | PeopleShown
+    | PastNickShown
     | RoomsDescribed
     | AboutChanged
     | Watched

@@ -32,6 +32,9 @@ class About:
 # Nicks that one connection may be told of.
 MOST_WATCHED: Final = 100
 
+# People in one answer to who had a nick.
+MOST_PAST: Final = 10
+
 UNKNOWN: Final = About()
 """The words of a person that has said nothing. Nobody changes this."""
 
@@ -97,6 +100,14 @@ class ShowPeople:
     names: list[Name] = field(factory=list)
     room: str | None = None
     mask: str = ""
+
+
+@define
+class ShowPastNick:
+    """Ask who has had a nick lately, and has it no more: at most so many, the newest first."""
+
+    name: Name
+    limit: int
 
 
 @define
@@ -176,6 +187,24 @@ class PeopleShown:
 
     people: list[PersonShown]
     room: str | None = None
+
+
+@define
+class PastNick:
+    """A person who had a nick `until` a time, in seconds since 1970, with its words of then."""
+
+    nick: str
+    person: str
+    user: str
+    real: str
+    until: float
+
+
+@define
+class PastNickShown:
+    """Who had a nick lately, the newest first."""
+
+    people: list[PastNick]
 
 
 @define

@@ -108,6 +108,7 @@ QueuedRecord: TypeAlias = (
     | presence.SetBot
     | presence.ShowServer
     | presence.ShowPeople
+    | presence.ShowPastNick
     | presence.DescribeRooms
     | presence.Watch
     | presence.Unwatch

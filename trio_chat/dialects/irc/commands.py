@@ -36,10 +36,12 @@ from trio_chat.protocol.commands import (
 )
 from trio_chat.protocol.names import casefold_room, parse_nick, parse_room
 from trio_chat.protocol.presence import (
+    MOST_PAST,
     DescribeRooms,
     LeaveRooms,
     SetAway,
     SetRealName,
+    ShowPastNick,
     ShowPeople,
     ShowServer,
 )
@@ -61,6 +63,8 @@ MOST_TARGETS: Final = 4
 # Rooms of one JOIN or PART, and nicks of one ISON: as many as fit the line, but not without end.
 MOST_NAMES: Final = 50
 WORD_CHARS: Final = 10
+WAS_NOBODY: Final = "There was no such nick lately"
+END_OF_WHOWAS: Final = "End of WHOWAS"
 # Characters of a user name and of a real name that are kept (the tokens USERLEN and NAMELEN).
 USER_CHARS: Final = 18
 REAL_CHARS: Final = 128
@@ -307,13 +311,19 @@ def _whois(params: Params, context: Context) -> Parts:
         yield ShowPeople(valid_nicks([nick], context)), (nick,)
 
 
-def _whowas(params: Params, _: Context) -> Parts:
-    nick = params[0] if params else ""
+def _whowas(params: Params, context: Context) -> Parts:
+    nick, *limits = params or ("",)
     if not nick:
         yield answer("431", "No nick was given"), params
         return
-    yield answer("406", nick, "There was no such nick"), params
-    yield answer("369", nick, "End of WHOWAS"), params
+    # RFC 1459, 4.5.3: without a positive number, all of them.
+    limit = int(limits[0][:3]) if limits and limits[0].isascii() and limits[0].isdigit() else 0
+    limit = min(limit or MOST_PAST, MOST_PAST)
+    if names := valid_nicks([nick], context):
+        yield ShowPastNick(names[0], limit), (nick,)
+        return
+    yield answer("406", nick, WAS_NOBODY), params
+    yield answer("369", nick, END_OF_WHOWAS), params
 
 
 def _ask(params: Params, context: Context) -> Parts:

@@ -1,20 +1,22 @@
-"""People in replies: WHO, WHOIS, ISON and USERHOST, and the members of a room."""
+"""People in replies: WHO, WHOIS, WHOWAS, ISON and USERHOST, and the members of a room."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
+from trio_chat.dialects.irc.commands import END_OF_WHOWAS, WAS_NOBODY
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.modes import BOT, INVISIBLE, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
+from trio_chat.dialects.irc.tags import shown_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_chat.dialects.irc.asked import Asked
     from trio_chat.protocol.events import Member
-    from trio_chat.protocol.presence import PeopleShown, PersonShown
+    from trio_chat.protocol.presence import PastNick, PastNickShown, PeopleShown, PersonShown
 
 # A user name begins with this if the server cannot check it.
 UNCHECKED: Final = "~"
@@ -160,6 +162,22 @@ def _whois(event: PeopleShown, asked: Asked) -> list[str]:
     if not lines:
         lines = [asked.numeric("401", nick, f"nobody here is called {nick}")]
     return [*lines, asked.numeric("318", nick, "End of /WHOIS list")]
+
+
+def write_past_nick(event: PastNickShown, asked: Asked) -> list[str]:
+    """Return the lines with who had a nick."""
+    nick, server = asked.param(0), asked.directory.server_name
+    lines = [line for past in event.people for line in _past(past, server, asked)]
+    return [
+        *(lines or [asked.numeric("406", nick, WAS_NOBODY)]),
+        asked.numeric("369", nick, END_OF_WHOWAS),
+    ]
+
+
+def _past(past: PastNick, server: str, asked: Asked) -> Iterable[str]:
+    user, host = f"{UNCHECKED}{past.user or NO_USER}", host_of(past.person, server)
+    yield asked.numeric("314", past.nick, user, host, "*", past.real)
+    yield asked.numeric("312", past.nick, server, shown_time(past.until))
 
 
 def _about(person: PersonShown, asked: Asked) -> Iterable[str]:

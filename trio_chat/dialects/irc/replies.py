@@ -13,7 +13,7 @@ from trio_chat.dialects.irc.message import read, write, write_closing
 from trio_chat.dialects.irc.modes import mask_of, modes_of
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel, matches
-from trio_chat.dialects.irc.people import write_names, write_people
+from trio_chat.dialects.irc.people import write_names, write_past_nick, write_people
 from trio_chat.dialects.irc.read_markers import CAPABILITY, write_marker
 from trio_chat.dialects.irc.refusals import write_refusal
 from trio_chat.dialects.irc.server import write_server
@@ -56,6 +56,7 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.presence import (
+    PastNickShown,
     PeopleShown,
     RoomsDescribed,
     RoomShown,
@@ -285,6 +286,7 @@ REPLIES: Final[dict[type, Reply]] = {
     RoomsDescribed: _rooms_described,
     BansShown: _bans_shown,
     PeopleShown: write_people,
+    PastNickShown: write_past_nick,
     ServerShown: write_server,
     Watched: write_watched,
     WatchedListed: write_watched_list,

@@ -10,6 +10,7 @@ from trio_chat.dialects.irc.moderation import MOST_CHANGES
 from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
 from trio_chat.dialects.irc.names import ROOM_SIGNS, matches
 from trio_chat.dialects.irc.past import MARKS
+from trio_chat.dialects.irc.tags import shown_time
 from trio_chat.protocol.past import MOST_MESSAGES
 from trio_chat.protocol.presence import MOST_WATCHED
 
@@ -25,7 +26,6 @@ NETWORK: Final = "trio_chat"
 TOKENS_A_LINE: Final = 13
 ROOM_MODES: Final = "".join(sorted([ALWAYS, *SETTING_MODES]))
 _CHANNEL_MODES: Final = "".join(sorted(f"{BAN}ov{ROOM_MODES}"))
-_DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def tokens(limits: Limits, line_bytes: int) -> list[str]:
@@ -77,7 +77,7 @@ def _is_here(target: str, asked: Asked) -> bool:
 
 def _welcome(event: ServerShown, asked: Asked) -> list[str]:
     server = asked.directory.server_name
-    began = time.strftime(_DATE, time.gmtime(event.began))
+    began = shown_time(event.began)
     return [
         asked.numeric("001", f"Welcome to {NETWORK}, {asked.nick}"),
         asked.numeric("002", f"Your host is {server}, running trio_chat {event.version}"),
@@ -133,8 +133,7 @@ def _version(event: ServerShown, asked: Asked) -> list[str]:
 
 def _time(_: ServerShown, asked: Asked) -> list[str]:
     now = time.time()
-    shown = time.strftime(_DATE, time.gmtime(now))
-    return [asked.numeric("391", asked.directory.server_name, str(int(now)), "0", shown)]
+    return [asked.numeric("391", asked.directory.server_name, str(int(now)), "0", shown_time(now))]
 
 
 def _info(event: ServerShown, asked: Asked) -> list[str]:

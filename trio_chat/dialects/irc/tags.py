@@ -1,4 +1,4 @@
-"""Times as the values of tags."""
+"""Times: as the values of tags, and as people read them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,3})\d*)?Z", re.ASCII)
 _SECONDS: Final = "%Y-%m-%dT%H:%M:%S"
+_DATE: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def server_time(seconds: float) -> str:
@@ -22,6 +23,11 @@ def server_time(seconds: float) -> str:
 @lru_cache(maxsize=64)
 def _second(second: int) -> str:
     return time.strftime(_SECONDS, time.gmtime(second))
+
+
+def shown_time(seconds: float) -> str:
+    """Return a time in seconds since 1970 as people read it."""
+    return time.strftime(_DATE, time.gmtime(seconds))
 
 
 def read_time(text: str) -> float | None:

@@ -51,7 +51,7 @@ USAGE: Final = {
     "VERSION": ("[SERVER]", "show the version of the server, and what it supports"),
     "WHO": ("ROOM|NICK|MASK [%FIELDS]", "list people"),
     "WHOIS": ("NICK[,NICK...]", "show what is known of people"),
-    "WHOWAS": ("NICK", "finds nobody: who has left is not remembered"),
+    "WHOWAS": ("NICK [COUNT]", "show who had a nick in the last hour"),
 }
 
 

@@ -74,6 +74,7 @@ class Presence:
             presence.SetBot: self._set_bot,
             presence.ShowServer: self._show_server,
             presence.ShowPeople: self._show_people,
+            presence.ShowPastNick: self._show_past_nick,
             presence.DescribeRooms: self._describe_rooms,
         }
 
@@ -202,6 +203,10 @@ class Presence:
         found = {user.person: user for user in self._found(asker, record)}
         people = [self._person(asker, user) for user in list(found.values())[:MOST_SHOWN]]
         self._collect.reply(session, presence.PeopleShown(people, record.room))
+
+    def _show_past_nick(self, session: Session, record: presence.ShowPastNick) -> None:
+        past = self._state.past_nicks.of(record.name.casefolded)
+        self._collect.reply(session, presence.PastNickShown(past[: record.limit]))
 
     def _found(self, asker: User, record: presence.ShowPeople) -> Iterable[User]:
         if record.room is not None:
