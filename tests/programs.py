@@ -33,7 +33,7 @@ PACKAGES = {
     "telnet": "telnet",
     "tmux": "tmux",
     "unshare": "util-linux",
-    "weechat-headless": "weechat-headless",
+    "weechat": "weechat-curses",
 }
 # Other systems have other names for them.
 OTHER_NAMES = {"chromium": ["chromium-browser"], "firefox-esr": ["firefox"]}

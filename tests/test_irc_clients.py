@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,8 +32,9 @@ def terminals() -> Iterator[None]:
 class Irssi:
     """irssi in a terminal, connected; with a password it logs in."""
 
-    def __init__(self, port: int, nick: str, home: Path, password: str = "") -> None:
-        program = needs("irssi")
+    def __init__(self, port: int, nick: str, folder: Path, password: str = "") -> None:
+        program, home = needs("irssi"), folder / "irssi"
+        home.mkdir()
         login = f'sasl_mechanism = "plain"; sasl_username = "{nick}"; sasl_password = "{password}";'
         # By itself it waits two seconds between commands, once it has sent five.
         (home / "config").write_text(
@@ -55,25 +56,20 @@ class Irssi:
 
 
 class WeeChat:
-    """WeeChat without a screen: it writes what it shows to files, and takes lines from a pipe."""
+    """WeeChat in a terminal. It writes what it shows to files."""
 
-    def __init__(self, port: int, nick: str, home: Path, password: str = "") -> None:
+    def __init__(self, port: int, nick: str, folder: Path, password: str = "") -> None:
+        home = folder / "weechat"
         login = f"-sasl_username={nick} -sasl_password={password}" if password else ""
-        self._pipe = home / "pipe"
         self._logs = home / "logs"
         commands = (
-            f"/set fifo.file.path {self._pipe}",
-            "/set fifo.file.enabled off",
-            "/set fifo.file.enabled on",
             "/set logger.file.flush_delay 0",
             f"/server add chat 127.0.0.1/{port} -nicks={nick} -autojoin=#tea {login}",
             "/connect chat",
         )
         options = [option for command in commands for option in ("-r", command)]
-        program = [needs("weechat-headless"), "-d", str(home), *options]
-        self.process = subprocess.Popen(
-            program, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
+        self.terminal = Terminal(f"weechat-{nick}", {"HOME": str(home), "TERM": "xterm"}, 120, 30)
+        self.terminal.enters(shlex.join([needs("weechat"), "-d", str(home), *options]))
         self.sees("#tea", f"-->\t{nick} ")  # its own join
 
     def sees(self, buffer: str, text: str) -> None:
@@ -85,51 +81,30 @@ class WeeChat:
 
         wait_until(lambda: text in shown(), lambda: f"no {text!r}, but:\n{shown()}")
 
-    def enters(self, buffer: str, text: str) -> None:
-        with self._pipe.open("a") as pipe:
-            pipe.write(f"irc.chat.{buffer} *{text}\n")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
-@pytest.fixture
-def weechat(tmp_path: Path) -> Iterator[Callable[..., WeeChat]]:
-    started: list[WeeChat] = []
-
-    def start(port: int, nick: str, password: str = "") -> WeeChat:
-        home = tmp_path / nick
-        home.mkdir()
-        started.append(WeeChat(port, nick, home, password))
-        return started[-1]
-
-    yield start
-    for client in started:
-        client.close()
+    def enters(self, text: str) -> None:
+        """Enter a line in the buffer of the room, which it shows since its join."""
+        self.terminal.enters(text)
 
 
 def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
-    serve: Serve, talk: Talk, weechat: Callable[..., WeeChat], tmp_path: Path
+    serve: Serve, talk: Talk, tmp_path: Path
 ) -> None:
     daemon = serve()
     tel = talk(daemon, "/nick tel", "/join #tea", "/topic green")
     tel.hears("> all right, I will call you tel", "> welcome to #tea", "> topic of #tea: green")
-    home = tmp_path / "irssi"
-    home.mkdir()
-    irssi = Irssi(daemon.port, "tel", home)  # irssi takes another nick, as this one is taken
+    irssi = Irssi(daemon.port, "tel", tmp_path)  # irssi takes another nick, as this one is taken
     irssi.enters("/nick ann")
     irssi.enters("/join #tea")
     irssi.sees("Topic for #tea: green")
     tel.hears("> ann joined the room")
-    wee = weechat(daemon.port, "wee")
+    wee = WeeChat(daemon.port, "wee", tmp_path)
     tel.hears("> wee joined the room")
     irssi.sees("wee [~")
     for turn in ("before", "after"):
         irssi.enters(f"irssi {turn}")
         tel.hears(f"> ann: irssi {turn}")
         wee.sees("#tea", f"irssi {turn}")
-        wee.enters("#tea", f"/me is {turn}")
+        wee.enters(f"/me is {turn}")
         tel.hears(f"> * wee is {turn}")
         irssi.sees(f"* wee is {turn}")
         tel.say(f"/msg telnet {turn}", f"/tell ann psst {turn}")
@@ -142,19 +117,16 @@ def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
     tel.hears("> ann has left the room (good night)")
     wee.sees("#tea", "Quit: good night")
     irssi.terminal.close()
+    wee.terminal.close()
 
 
-async def test_operators_moderate_with_irssi_and_weechat(
-    serve: Serve, weechat: Callable[..., WeeChat], tmp_path: Path
-) -> None:
+async def test_operators_moderate_with_irssi_and_weechat(serve: Serve, tmp_path: Path) -> None:
     # What blocks here holds up only a client that reads nothing meanwhile.
     async with people_in(tmp_path / "chat.people.db") as people:
         for nick in ("ann", "bob"):
             await people.register(parse_nick(nick, 32), PASSWORD, "192.0.2.1")
     daemon = serve("--store", f"sqlite:{tmp_path / 'chat.db'}")
-    home = tmp_path / "irssi"
-    home.mkdir()
-    irssi = Irssi(daemon.port, "ann", home, PASSWORD)
+    irssi = Irssi(daemon.port, "ann", tmp_path, PASSWORD)
     irssi.enters("/join #tea")
     irssi.sees("has joined #tea")
     irssi.enters("/quote CLAIM #tea")
@@ -167,7 +139,7 @@ async def test_operators_moderate_with_irssi_and_weechat(
         assert fields.items() <= document.items(), document
 
     irssi.sees("web [~")
-    bob = weechat(daemon.port, "bob", PASSWORD)
+    bob = WeeChat(daemon.port, "bob", tmp_path, PASSWORD)
     await hears("joined", nick="bob")
     irssi.enters("/op bob")
     bob.sees("#tea", "ann")
@@ -178,14 +150,14 @@ async def test_operators_moderate_with_irssi_and_weechat(
     irssi.enters("/kick bob enough")
     await hears("left", nick="bob")
     bob.sees("#tea", "ann has kicked bob (enough)")
-    bob.enters("#tea", "/join #tea")
+    bob.enters("/join #tea")
     await hears("joined", nick="bob")
-    bob.enters("#tea", "/reconnect chat")
+    bob.enters("/reconnect chat")
     await hears("left", nick="bob")
     await hears("joined", nick="bob")
 
     daemon.upgraded()
-    bob.enters("#tea", "from weechat")
+    bob.enters("from weechat")
     await hears("said", nick="bob", text="from weechat")
     irssi.sees("< bob> from weechat")
     said = await page.ask("say", text="from the page", room="#tea")
@@ -196,10 +168,11 @@ async def test_operators_moderate_with_irssi_and_weechat(
     irssi.enters("/mode #tea +b bob!*@*")
     await hears("left", nick="bob")
     irssi.sees("bob was kicked from #tea by ann [banned bob for 1 day]")
-    bob.enters("#tea", "/join #tea")
+    bob.enters("/join #tea")
     bob.sees("#tea", "you are banned from #tea")
     irssi.enters("/mode #tea b")
     irssi.sees("#tea: ban *!*@a.")
     irssi.enters("/quit")
     await hears("left", nick="ann")
     irssi.terminal.close()
+    bob.terminal.close()
