@@ -43,7 +43,11 @@ async def test_people_who_come_and_go() -> None:
             assert await ann.ask() == []
             await tel.send("/nick tal")
             await tel.sync()
-            assert commands(await ann.ask()) == ["730", "731"]
+            online, offline = await ann.ask()
+            assert online.command == "730"
+            # The nick is as the person had written it; the list has it as the client did.
+            assert show(offline) == "731 ann TEL"
+            assert (await ann.shown("MONITOR S"))[-1] == "731 ann tel"
             await ann.ask("MONITOR - tal")
         assert await ann.ask() == []
         await ann.ask("MONITOR + tal")

@@ -132,9 +132,9 @@ class State:
     # Rooms that exist even without members, by their casefolded names.
     kept_rooms: frozenset[str] = frozenset()
     # The sessions that are told of a casefolded nick. Then those of these nicks that were taken or
-    # freed in this turn, with whether somebody had them before.
+    # freed in this turn, as somebody had written them before; empty if nobody had them.
     watchers: dict[str, dict[Session, None]] = field(factory=dict)
-    stirred: dict[str, bool] = field(factory=dict)
+    stirred: dict[str, str] = field(factory=dict)
     # The people whom somebody ignores: their nicks by their ids, by the id of that person.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
     # How far people have read, by their ids: times in seconds since 1970, by the names of rooms,
@@ -287,7 +287,9 @@ class State:
     def stir(self, key: str) -> None:
         """Note that a nick is about to be taken or freed."""
         if key in self.watchers:
-            self.stirred.setdefault(key, self.named(key) is not None)
+            user = self.named(key)
+            nick = "" if user is None else user.nick if user.keys else unnamed(user.id)
+            self.stirred.setdefault(key, nick)
 
     def count_refusal(self, refusal: Refused) -> None:
         """Count a refusal, if a limit, a mute or a ban is the reason."""

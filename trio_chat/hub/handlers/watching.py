@@ -6,7 +6,8 @@ is told once of all of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from trio_chat.protocol.events import Member
 from trio_chat.protocol.presence import (
@@ -19,12 +20,14 @@ from trio_chat.protocol.presence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from trio_chat.hub.collect import Collect
     from trio_chat.hub.handlers import Handlers
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
+
+_NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Watching:
@@ -68,21 +71,25 @@ class Watching:
         """Tell the sessions that watch nicks which have changed hands."""
         state = self._state
         changed: dict[Session, list[str]] = {}
-        for key, was_here in state.stirred.items():
-            is_here = state.named(key) is not None
-            for session in state.watchers.get(key, ()) if was_here != is_here else ():
-                changed.setdefault(session, []).append(key)
+        before = dict(state.stirred)
         state.stirred.clear()
+        for key, nick in before.items():
+            is_here = state.named(key) is not None
+            for session in state.watchers.get(key, ()) if bool(nick) != is_here else ():
+                changed.setdefault(session, []).append(key)
         for session, keys in changed.items():
             if session.closing is None:
-                self._collect.tell(session.user, self._watched(session, keys))
+                self._collect.tell(session.user, self._watched(session, keys, before))
 
-    def _watched(self, session: Session, keys: Iterable[str]) -> Watched:
+    def _watched(
+        self, session: Session, keys: Iterable[str], before: Mapping[str, str] = _NOBODY
+    ) -> Watched:
+        """Return who has these nicks. Nicks that nobody has are as they were written before."""
         watched = Watched()
         for key in keys:
             user = self._state.named(key)
             if user is None:
-                watched.gone.append(session.watched[key])
+                watched.gone.append(before.get(key) or session.watched[key])
             else:
                 watched.here.append(Member(user.person, user.nick))
         return watched
