@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from documents import document_client
 from irc import irc_client
 from people import PASSWORD
@@ -70,7 +71,20 @@ async def test_clients_that_monitor_a_nick_are_told_too() -> None:
         assert await bob.shown() == ["ann AWAY"]
 
 
-async def test_in_a_room_with_rules_nobody_speaks_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("moderate", {"action": "mute", "target": "eve"}),
+        ("moderate", {"action": "ban", "target": "eve"}),
+        ("set_room", {"setting": "speak", "value": "voice"}),
+        ("set_room", {"setting": "slow", "value": "60"}),
+        ("set_room", {"setting": "new-people", "value": "hold"}),
+        ("set_raid", {"seconds": 60}),
+    ],
+)
+async def test_where_rules_may_silence_somebody_nobody_speaks_so(
+    tmp_path: Path, form: str, words: dict[str, object]
+) -> None:
     async with (
         open_chat(Settings(store=f"sqlite:{tmp_path / 'a.db'}")) as chat,
         document_client(chat, nick="web") as web,
@@ -81,10 +95,20 @@ async def test_in_a_room_with_rules_nobody_speaks_so(tmp_path: Path) -> None:
         async with (
             irc_client(chat, "ann", "#a", capabilities=BOTH) as ann,
             irc_client(chat, "bob", "#a", capabilities=BOTH) as bob,
+            document_client(chat, nick="eve") as eve,
         ):
+            await eve.ask("register", password=PASSWORD)
+            await bob.ask()
+            # A room that only has an owner keeps nobody from speaking.
+            await ann.ask("AWAY :lunch", "PART #a :soon back", "JOIN #a")
+            told = ["ann AWAY lunch", "ann PART #a soon back", "ann JOIN #a", "ann AWAY lunch"]
+            assert await bob.shown() == told
+            answer, _ = await web.ask_all(form, room="#a", **words)
+            assert answer["type"] == "ruled", answer
+            await ann.ask()
             await bob.ask()
             await ann.ask("AWAY :buy this", "SETNAME :buy this")
             assert await bob.shown() == []
-            await ann.ask("PART #a", "JOIN #a")
+            await ann.ask("PART #a :buy this", "JOIN #a")
             assert await bob.shown() == ["ann PART #a", "ann JOIN #a"]
             assert any("buy this" in line for line in await bob.shown("WHOIS ann"))

@@ -72,6 +72,10 @@ async def test_messages_of_others_are_for_moderators(settings: Settings) -> None
         redacted = [message for message in await bob.ask() if message.command == "REDACT"]
         assert [message.params[1:] for message in redacted] == [(theirs, "no ads: please")]
         assert redacted[0].source.startswith("web!")
+        # A moderator may give a reason with its own message, too.
+        await web.ask_all("remove", room="#a", target="3", reason="too early")
+        redacted = [message for message in await bob.ask() if message.command == "REDACT"]
+        assert [message.params[2:] for message in redacted] == [("too early",)]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,13 @@ class Authorize:
             )
         self._check_raid(user)
 
+    def may_be_silenced(self, user: User) -> bool:
+        """Whether rules may keep a user from saying something, in one of its rooms or anywhere."""
+        if not user.ruled:
+            return False
+        rules = (room.rules for room in user.rooms.values())
+        return self.is_concerned(user) or any(r is not None and r.may_silence for r in rules)
+
     # --- checks -----------------------------------------------------------------------------------
 
     def check_speak(self, user: User, room: Room) -> None:

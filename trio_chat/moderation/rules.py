@@ -37,6 +37,8 @@ NEW_SECONDS: Final = DAY
 LOOKED_AT: Final = 500
 
 
+# Fields by which somebody may have to be silent begin with one of these.
+_SILENCING: Final = ("mute ", "ban ", "raid", "set speak", "set slow", "set new-people")
 # The name of the field with the position of the pinned entry.
 PIN: Final = "pin"
 
@@ -168,10 +170,11 @@ class Who:
 class RoomRules:
     """The rules of a room. `fields` may be shared with the log: nothing here changes them."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_may_silence")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = fields
+        self._may_silence: bool | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> RoomRules | None:
@@ -239,6 +242,20 @@ class RoomRules:
         value = self._fields.get("raid")
         raid = None if value is None else Raid.read(value)
         return None if raid is None or raid.until <= now else raid
+
+    @property
+    def may_silence(self) -> bool:
+        """Whether these rules may keep somebody from saying something.
+
+        A mute, a ban, a raid and a few settings do so. Roles, a pin and an invitation do not.
+        """
+        if self._may_silence is None:
+            self._may_silence = any(name.startswith(_SILENCING) for name in self._fields)
+        return self._may_silence
+
+    def checks(self, role: Role) -> bool:
+        """Whether they may keep somebody with this role from saying something."""
+        return self.may_silence and role < Role.VOICE
 
     @property
     def may_be_slow(self) -> bool:

@@ -12,7 +12,6 @@ from trio_chat.dialects.irc.names import channel, nick_of, source_of
 from trio_chat.dialects.irc.read_markers import write_marker
 from trio_chat.dialects.irc.redaction import CAPABILITY, write_redactions
 from trio_chat.dialects.line_encoding import LF
-from trio_chat.moderation.rules import Role
 from trio_chat.protocol.events import (
     Acted,
     Identified,
@@ -104,7 +103,7 @@ def _joined(event: Joined, directory: Directory, capabilities: Collection[str], 
     lines = [joined(directory, person, nick, room, capabilities), mode]
     rules = directory.rules(room)
     # In rooms that check messages, the words would be a way around that.
-    is_checked = rules is not None and rules.role(person) < Role.VOICE
+    is_checked = rules is not None and rules.checks(rules.role(person))
     if not is_checked and "away-notify" in capabilities and (away := directory.about(person).away):
         lines.append(write("AWAY", away, source=source(directory, person, nick)))
     return lines

@@ -175,7 +175,7 @@ class Connections:
         self.close(session, record.reason, for_good=record.for_good)
 
     def _quit(self, session: Session, record: commands.Quit) -> None:
-        words = self._hooks.words(session.user, self._state, record.reason)
+        words = self._hooks.words(session.user, self._state, self._authorize, record.reason)
         farewell = events.Goodbye()
         self.close(session, "quit", for_good=True, farewell=farewell, words=words)
 

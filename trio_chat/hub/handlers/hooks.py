@@ -18,6 +18,7 @@ from trio_chat.protocol.events import Acted, Said, Told, TopicSet
 from trio_chat.protocol.text import clean_text, is_blank
 
 if TYPE_CHECKING:
+    from trio_chat.hub.authorize import Authorize
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
@@ -50,13 +51,14 @@ class Hooks:
             return draft.text
         return _ask("before_say", draft.author, lambda: _text(hook(draft)))
 
-    def words(self, user: User, state: State, words: str) -> str:
+    def words(self, user: User, state: State, authorize: Authorize, words: str) -> str:
         """Return a client's own words about its leaving, or nothing where messages are checked.
 
         Else people who may say nothing, and texts that are refused, would come in this way.
         """
-        checked = user.ruled or state.words is not None or self.before_say is not None
-        return "" if checked else words
+        if state.words is not None or self.before_say is not None:
+            return ""
+        return "" if authorize.may_be_silenced(user) else words
 
     def join(self, session: Session, room: str) -> None:
         """Raise `Refused` if the client may not join a room."""

@@ -19,7 +19,6 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.authorize import banned_from_server
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
-from trio_chat.moderation.rules import Role
 from trio_chat.protocol import commands, events, presence
 from trio_chat.protocol.names import unnamed
 from trio_chat.version import version
@@ -153,7 +152,7 @@ class Presence:
             listener: None
             for room in user.rooms.values()
             # In rooms where messages are checked, these words would be a way around that.
-            if room.rules is None or self._authorize.role(user, room.rules) >= Role.VOICE
+            if room.rules is None or not room.rules.checks(self._authorize.role(user, room.rules))
             for encoding, listeners in room.audience.items()
             if encoding.dialect == session.encoding.dialect  # no other one has words for that
             for listener in listeners

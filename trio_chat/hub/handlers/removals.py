@@ -97,8 +97,10 @@ class Removals:
         session: Session,
         read: tuple[Sequence[PersistentEntry], Container[int]],
     ) -> None:
+        _, role = self._ruling.ruled(session, record.room)
         is_own = all(entry.author == session.user.person for entry in read[0])
-        found = commands.Remove(reason="" if is_own else record.reason, room=record.room)
+        reason = "" if is_own and role < Role.OPERATOR else record.reason
+        found = commands.Remove(reason=reason, room=record.room)
         self._remove_found(found, record.room, session, read)
 
     def _remove_found(
@@ -132,7 +134,7 @@ class Removals:
                 sentence = "you may remove messages only of people whose role is lower than yours"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
         own = all(entry.author == me for entry in chosen)
-        if own and record.reason and not record.for_good:
+        if own and record.reason and not record.for_good and role < Role.OPERATOR:
             sentence = "a reason is for the messages of others: /remove ID removes your own"
             raise Refused(sentence, code=Code.BAD_USAGE)
         reason = f": {record.reason}" if record.reason else ""

@@ -125,7 +125,7 @@ class Rooms:
 
     def _leave(self, session: Session, record: commands.Leave) -> None:
         user, room = session.user, room_meant(session.user, record.room)
-        words = self._hooks.words(user, self._state, record.reason)
+        words = self._hooks.words(user, self._state, self._authorize, record.reason)
         draft = events.Exited(user.id, user.nick, room.name, words)
         self._collect.claim(session, draft, events.Departed(room.name, room.shown))
 
