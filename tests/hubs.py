@@ -304,7 +304,11 @@ async def running_hub(*, before_say=None, rows=(), kept=(), log=None, people=Non
             hub = Hub(
                 state=state,
                 log=log,
-                table=make_table(rows, accounts=people is not None),
+                table=make_table(
+                    rows,
+                    accounts=people is not None,
+                    moderation=state.settings.room_creator == "operator",
+                ),
                 hooks=Hooks(before_say),
                 kept_rooms=[parse_room(name, 64) for name in kept],
                 channel=receive,

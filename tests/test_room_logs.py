@@ -91,7 +91,7 @@ class Sqlite:
 
     async def settled(self, log: RoomLog) -> None:
         assert isinstance(log, sqlite.SqliteLog)
-        job = writer.Job((), lambda _: False, ruled=False)
+        job = writer.Job((), lambda _: False, lambda _, stored: stored, ruled=False)
         log._jobs.put(job)
         await job.done.wait()
         await until(lambda: self.writer._tidy.wait() > 0)

@@ -314,7 +314,7 @@ class Alone:
 
     def append(self, drafts: list) -> list:
         ruled = any(isinstance(draft, Ruled) for draft in drafts)
-        job = writer.Job(drafts, lambda _: False, ruled=ruled)
+        job = writer.Job(drafts, lambda _: False, lambda _, stored: stored, ruled=ruled)
         pages = self.writer._append(job)
         if self.writer._tidy_some(len(drafts), pages) and pages:
             self.writer._works()
@@ -572,7 +572,12 @@ def test_a_room_waits_once_to_be_trimmed_however_much_is_said(path: Path) -> Non
     alone = Alone(path, Retention(10, 10))
     for number in range(50):
         alone.writer._append(
-            writer.Job([said(f"#{n % 5}") for n in range(25)], lambda _: False, ruled=False)
+            writer.Job(
+                [said(f"#{n % 5}") for n in range(25)],
+                lambda _: False,
+                lambda _, stored: stored,
+                ruled=False,
+            )
         )
         assert len(alone.writer._tidy._trimming) == (5 if number > 1 else 0)
     alone.tidy()

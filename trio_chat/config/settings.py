@@ -47,6 +47,7 @@ from trio_chat.protocol.names import parse_nick
 
 Durability = Literal["process", "power"]
 PlaintextPasswords = Literal["refuse", "warn"]
+RoomCreator = Literal["nobody", "operator"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -396,6 +397,17 @@ class Settings:
             "Rooms that exist without members, separated by commas.",
             "None: the first member makes a room and the last one ends it, as in IRC (RFC 1459, "
             "1.3).",
+            AT_ONCE,
+        ),
+    )
+    room_creator: RoomCreator = field(
+        default="nobody",
+        validator=one_of(*get_args(RoomCreator)),
+        metadata=about(
+            "Rooms and messages",
+            "Who moderates a room without an owner: nobody, or as operator whoever makes it.",
+            "Nobody: a passer-by decides nothing for others, and an account may claim the room. On "
+            "IRC networks the creator is an operator until the room is empty (RFC 1459, 1.3).",
             AT_ONCE,
         ),
     )

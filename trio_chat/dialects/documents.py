@@ -50,7 +50,7 @@ from trio_chat.protocol.presence import (
     WatchedListed,
 )
 from trio_chat.protocol.read_markers import ReadUntil
-from trio_chat.protocol.table import has_accounts
+from trio_chat.protocol.table import has_accounts, has_moderation
 from trio_chat.protocol.text import printable
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ TYPES: Final[dict[type, str]] = {
     and kind is not Noticed
 } | {SessionResumed: "resumed"}
 
-# All commands. Those that are not in `FORMS` need the rows of accounts.
+# All commands. Those that are not in `FORMS` need the rows of accounts or of moderators.
 ALL_FORMS: Final = FORMS | ACCOUNT_FORMS | MODERATION_FORMS
 
 # Texts that these events have beside the fields of their records, once a member logs in or out.
@@ -189,7 +189,12 @@ def _command(document: dict[str, object], context: Context) -> Command:
 
 
 def _form(kind: str, context: Context) -> Form | None:
-    return FORMS.get(kind) or (ALL_FORMS.get(kind) if has_accounts(context.table) else None)
+    found = FORMS.get(kind)
+    if found is None and has_accounts(context.table):
+        found = ACCOUNT_FORMS.get(kind)
+    if found is None and has_moderation(context.table):
+        found = MODERATION_FORMS.get(kind)
+    return found
 
 
 def _read(document: dict[str, object], context: Context) -> Command:

@@ -51,19 +51,18 @@ class Authorize:
         """Return the role of a user in a room with these rules."""
         if user.account is None:
             operates = user.session is not None and user.session.operates
-            return Role.SERVER if operates else Role.NONE
-        if user.keys[0] in self._state.operators:
+        else:
+            operates = user.keys[0] in self._state.operators
+        if operates:
             return Role.SERVER
-        return Role.NONE if rules is None else rules.role(user.person)
+        return Role.NONE if rules is None else rules.role(*user.ids)
 
     def may(self, user: User) -> May:
         """Return whose commands a user may use, in any of its rooms."""
-        if user.account is None:
-            return May.ANYONE
         roles = [self.role(user, room.rules) for room in user.rooms.values()]
         highest = max(roles, default=self.role(user, None))
         if highest < Role.OPERATOR:
-            return May.ACCOUNTS
+            return May.ANYONE if user.account is None else May.ACCOUNTS
         return May.SERVER if highest is Role.SERVER else May.OPERATORS
 
     def who(self, user: User) -> Who:
@@ -74,6 +73,7 @@ class Authorize:
             self.tags(user),
             account is not None,
             user.since if account is None else account.since,
+            user.ids[1:],
         )
 
     def tags(self, user: User) -> tuple[str, ...]:

@@ -217,11 +217,13 @@ class Fold:
 
         A shared log brings a process only the entries of rooms with members there.
         """
+        if room.is_followed:
+            return
         known = self._snapshot(room.name)
-        if known.position > room.position and not room.is_followed:
+        if known.position > room.position:
             self._state.recent.forget(room)
             room.position, room.topic = known.position, known.topic
-            self.follow_rules(room)
+        self.follow_rules(room)
 
     def follow_rules(self, room: Room) -> None:
         """Let the rules of a room be those that the log has."""
@@ -252,7 +254,7 @@ class Fold:
         if is_server:
             return []
         self._state.recent.keep(room, [as_kept(entry)])
-        was = {name: None if before is None else before.value(name) for name in entry.changes}
+        was = {name: None if before is None else before.before(name) for name in entry.changes}
         return [(room, evolve(entry, was=was))]
 
     def _removed(self, entry: Removed) -> Shown:
@@ -350,7 +352,12 @@ class Fold:
             self._state.unlisted.add(room)
 
     def _let_go(self, room: Room) -> None:
-        if not room.members and room.name not in self._state.kept_rooms:
+        if room.members:
+            return
+        if room.name in self._state.kept_rooms:
+            if room.rules is not None and room.rules.made:
+                self.follow_rules(room)  # those of a creator have ended
+        else:
             self._state.recent.forget(room)
             self._state.rooms_by_name.remove(room)
             self._state.unlisted.discard(room)

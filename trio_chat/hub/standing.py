@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trio_chat.hub.turn import Origin
 from trio_chat.moderation.rules import Role
-from trio_chat.protocol.events import CommandsListed, Standing
+from trio_chat.protocol.events import CommandsListed, Notice, Standing
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.rows import May
 from trio_chat.protocol.table import usages
@@ -55,7 +55,7 @@ class Standings:
                         self._send(user, own)
         elif room is not None:
             for user in room.members:
-                if is_network or user.person in targets:
+                if is_network or not targets.isdisjoint(user.ids):
                     self._tell(user, room)
                     self.commands(user)
 
@@ -85,6 +85,10 @@ class Standings:
     def entered(self, user: User, room: Room) -> None:
         """Tell a user who has just entered a room."""
         self.commands(user)
+        session, rules = user.session, room.rules
+        if session and session.encoding.for_people and rules and rules.creator in user.ids:
+            told = f"you made {room.shown}, and are its operator until it is empty: see /help"
+            self._collect.answer(Origin(session), Notice(told))
         if room.rules is not None or user.account is not None or user.ruled:
             self._tell(user, room)
 

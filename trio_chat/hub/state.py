@@ -18,6 +18,7 @@ from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
+from trio_chat.moderation.rules import Role
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER, unnamed
@@ -240,6 +241,16 @@ class State:
         """Whether anyone may learn that there is a room with this casefolded name."""
         known = self.rooms.get(room)
         return known is not None and known not in self.unlisted
+
+    def role(self, room: str, person: str) -> Role:
+        """Return the role of a person in a room."""
+        rules = self.rules(room)
+        if rules is None:
+            return Role.NONE
+        users = self.users_of(person)
+        # A guest who has logged in meanwhile is somebody else.
+        is_here = users and users[0].person == person
+        return rules.role(*users[0].ids) if is_here else rules.role(person)
 
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""

@@ -156,6 +156,12 @@ class User:
         """The other users that are the same person."""
         return [] if self.account is None else [u for u in self.account.users if u is not self]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of the person, and those of its devices if it has an account."""
+        devices = () if self.account is None else self.account.users
+        return (self.person, *(user.id for user in devices))
+
     def be(self, account: Account | None) -> None:
         """Become the person of an account, or a person by itself again."""
         if self.account is not None:

@@ -10,8 +10,13 @@ A field is found by its name, so ten thousand bans cost a join no more than none
 | `invite PERSON` | the second since 1970 when it ends |
 | `pin` | the position of an entry |
 | `raid` | a `Raid` as JSON |
+| `creator` | when the room was made, in milliseconds since 1970, a space, and by whom |
 
-TARGET is the id of an account, or `net:` and the tag of a network.
+A room with `creator` has no owner. Its creator is an operator, unless `role PERSON` says otherwise.
+Its fields end once nobody is in it, and the log sees to that.
+
+PERSON is the id of an account, or of a guest in a room with `creator`. TARGET is the id of an
+account, or `net:` and the tag of a network.
 """
 
 from __future__ import annotations
@@ -39,8 +44,13 @@ LOOKED_AT: Final = 500
 
 # Fields by which somebody may have to be silent begin with one of these.
 _SILENCING: Final = ("mute ", "ban ", "raid", "set speak", "set slow", "set new-people")
+# The ids of accounts begin with this.
+ACCOUNT: Final = "a."
+
 # The name of the field with the position of the pinned entry.
 PIN: Final = "pin"
+# The name of the field that a room with a creator has.
+CREATOR: Final = "creator"
 
 
 class Role(IntEnum):
@@ -158,23 +168,32 @@ class Who:
     """A user as rules see it.
 
     `networks` has the tags of its networks. `since` is when its account was made, or when the user
-    came if there is none.
+    came if there is none. `devices` are the client ids of a person with an account.
     """
 
     person: str
     networks: tuple[str, ...] = ()
     account: bool = False
     since: float = 0.0
+    devices: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids by which a room may know the person."""
+        return (self.person, *self.devices)
 
 
 class RoomRules:
     """The rules of a room. `fields` may be shared with the log: nothing here changes them."""
 
-    __slots__ = ("_fields", "_may_silence")
+    __slots__ = ("_fields", "_may_silence", "creator", "made")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = fields
         self._may_silence: bool | None = None
+        made, _, self.creator = fields.get(CREATOR, "").partition(" ")
+        # When a room with a creator was made, in seconds since 1970; 0 for all other rooms.
+        self.made = int(made or 0) / 1000
 
     @classmethod
     def of(cls, fields: Mapping[str, str]) -> RoomRules | None:
@@ -196,22 +215,67 @@ class RoomRules:
         """Return the value of a field, or `None`."""
         return self._fields.get(name)
 
+    def before(self, name: str) -> str | None:
+        """Return the value of a field as people know it: a creator's role needs no field."""
+        known = self._fields.get(name)
+        if known is None and self.creator and name == f"role {self.creator}":
+            return Role.OPERATOR.word
+        return known
+
     def roles(self) -> dict[str, Role]:
         """Return the persons with a role."""
-        return {
+        given: dict[str, Role] = {
             name.removeprefix("role "): GIVEN.get(value, Role.NONE)
             for name, value in self._fields.items()
             if name.startswith("role ")
         }
+        return {self.creator: Role.OPERATOR, **given} if self.creator else given
 
     @property
     def owners(self) -> list[str]:
         """The persons who own the room."""
         return [person for person, role in self.roles().items() if role is Role.OWNER]
 
-    def role(self, person: str) -> Role:
-        """Return the role of a person."""
-        return GIVEN.get(self._fields.get(f"role {person}", ""), Role.NONE)
+    def role(self, *ids: str) -> Role:
+        """Return the role of the person with these ids.
+
+        Only a room with a creator knows guests. There a role also stays with a guest who logs in.
+        """
+        return max(map(self._role, ids if self.made else ids[:1]))
+
+    def _role(self, id: str) -> Role:
+        usual = Role.OPERATOR if id == self.creator else Role.NONE
+        return GIVEN.get(self._fields.get(f"role {id}", ""), usual)
+
+    def giving(self, role: Role, *ids: str) -> dict[str, str | None]:
+        """Return the changes that give the person with these ids a role, or take it away."""
+        none = {one: Role.NONE.word if one == self.creator else None for one in ids}
+        others = {f"role {one}": none[one] for one in ids[1:] if self._role(one) > Role.NONE}
+        value = none[ids[0]] if role is Role.NONE else role.word
+        return {f"role {ids[0]}": value, **others}
+
+    def settling(self, changes: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Return what goes with changes of a room with a creator.
+
+        All such changes name the creator, so no store has one without the other. With an owner, the
+        room has no creator any more. Guests lose their roles then, and accounts keep theirs.
+        """
+        if not self.made or not changes:
+            return {}
+        if Role.OWNER.word not in changes.values():
+            return {CREATOR: self.value(CREATOR)}
+        roles = {
+            f"role {one}": role.word if one.startswith(ACCOUNT) and role > Role.NONE else None
+            for one, role in self.roles().items()
+        }
+        return {CREATOR: None, **roles}
+
+    def reaches(self, role: Role, time: float) -> bool:
+        """Whether somebody with this role may act on what is of this time, in seconds since 1970.
+
+        Operators of a room with a creator do not act on what was said before there was that room.
+        """
+        return role is Role.SERVER or time >= self.made
 
     def setting(self, name: str) -> str:
         """Return the value of a setting."""
@@ -220,7 +284,7 @@ class RoomRules:
 
     def holds(self, who: Who, now: float) -> bool:
         """Whether messages of a user wait for a moderator, as the user is new."""
-        if self.role(who.person) > Role.NONE:
+        if self.role(*who.ids) > Role.NONE:
             return False
         if self.is_newcomer(who, now):
             return True
@@ -288,7 +352,7 @@ class RoomRules:
 
     def is_spared(self, who: Who, spares: float) -> bool:
         """Whether a mute or a ban of a network does not count for a user in it."""
-        return self.role(who.person) > Role.NONE or (who.account and 0 < who.since < spares)
+        return self.role(*who.ids) > Role.NONE or (who.account and 0 < who.since < spares)
 
     def over(self, now: float) -> list[str]:
         """Return fields whose time is over. It looks at `LOOKED_AT`, and at others each second."""
@@ -297,20 +361,20 @@ class RoomRules:
         some = islice(around, min(LOOKED_AT, len(self._fields)))
         return [name for name, value in some if _is_over(name, value, now)]
 
-    def is_invited(self, person: str, now: float) -> bool:
-        """Whether an invitation lets a person in now."""
-        until = self._fields.get(f"invite {person}")
-        return until is not None and float(until) > now
+    def is_invited(self, who: Who, now: float) -> bool:
+        """Whether an invitation lets a user in now."""
+        ends = (self._fields.get(f"invite {one}") for one in who.ids)
+        return any(until is not None and float(until) > now for until in ends)
 
     def is_let_in(self, who: Who, now: float) -> bool:
         """Whether the setting `join` lets a user in."""
-        if self.role(who.person) > Role.NONE or self.is_invited(who.person, now):
+        if self.role(*who.ids) > Role.NONE or self.is_invited(who, now):
             return True
         return {"all": True, "accounts": who.account}.get(self.setting("join"), False)
 
     def may_speak(self, who: Who) -> bool:
         """Whether the setting `speak` lets a user say something. A mute is another matter."""
-        if self.role(who.person) >= Role.VOICE:
+        if self.role(*who.ids) >= Role.VOICE:
             return True
         return {"all": True, "accounts": who.account}.get(self.setting("speak"), False)
 
@@ -326,13 +390,25 @@ def _is_over(name: str, value: str, now: float) -> bool:
     return False
 
 
-def check_rank(actor: Role, target: Role, what: str) -> None:
-    """Raise `Refused` if one may not do this to the other."""
+def creator(person: str, now: float) -> str:
+    """Return the value of the field of a room that somebody makes now."""
+    return f"{int(now * 1000)} {person}"
+
+
+def check_rank(actor: Role, target: Role, what: str, rules: RoomRules | None = None) -> None:
+    """Raise `Refused` if one may not do this to the other in a room with these rules.
+
+    In a room with a creator, operators may do to each other what an owner may do to them.
+    """
     if actor < Role.OPERATOR:
         raise Refused(f"only operators of the room may {what}", code=Code.NOT_ALLOWED)
-    if target >= actor:
+    if target >= actor and not _are_equals(actor, target, rules):
         sentence = f"you may {what} only people whose role is lower than yours"
         raise Refused(sentence, code=Code.NOT_ALLOWED)
+
+
+def _are_equals(actor: Role, target: Role, rules: RoomRules | None) -> bool:
+    return rules is not None and bool(rules.made) and actor is target is Role.OPERATOR
 
 
 def check_change(
@@ -348,7 +424,7 @@ def check_change(
         if kind == "role":
             _check_role(actor, person, rules, target, GIVEN.get(value or "", Role.NONE))
         elif kind in {"mute", "ban"}:
-            check_rank(actor, rules.role(target), kind)
+            check_rank(actor, rules.role(target), kind, rules)
         else:
             check_rank(actor, Role.NONE, "change its rules")
 
@@ -360,7 +436,8 @@ def _check_role(actor: Role, person: str, rules: RoomRules, target: str, new: Ro
             sentence = "you are the only owner of the room: make somebody else its owner first"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
         return  # everyone may step down
-    check_rank(actor, old, "give a role to")
-    if new > actor or (new == actor and actor is not Role.OWNER):
+    check_rank(actor, old, "give a role to", rules)
+    gives_own = actor is Role.OWNER or _are_equals(actor, new, rules)
+    if new > actor or (new == actor and not gives_own):
         sentence = "you may give only roles that are lower than yours"
         raise Refused(sentence, code=Code.NOT_ALLOWED)

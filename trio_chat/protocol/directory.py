@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from trio_chat.moderation.rules import Role
 from trio_chat.protocol.presence import UNKNOWN, About
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class Directory(Protocol):
         """Whether anyone may learn that there is a room with this casefolded name."""
         ...
 
+    def role(self, room: str, person: str) -> Role:
+        """Return the role of a person in a room."""
+        ...
+
     def called(self, nick: str) -> About:
         """Return what the person with this casefolded nick says about itself."""
         ...
@@ -95,6 +100,10 @@ class _Nobody:
     def lists(self, room: str) -> bool:
         del room
         return False
+
+    def role(self, room: str, person: str) -> Role:
+        del room, person
+        return Role.NONE
 
     def called(self, nick: str) -> About:
         del nick

@@ -290,7 +290,9 @@ class Entered:
     """A client joined a room, and left the room `leaving` in the same step, if that is not `None`.
 
     `room_name` is the room's name as the client wrote it. `version` is the version of the room's
-    rules by which this was decided. A log that several processes share refuses others.
+    rules by which this was decided. A log that several processes share refuses others. If this
+    makes a room without rules, `creator` is the value of its field of that name; see
+    `trio_chat.moderation.rules`.
     """
 
     author: str
@@ -299,6 +301,7 @@ class Entered:
     room_name: str
     leaving: str | None = None
     version: int = 0
+    creator: str = ""
 
 
 @define

@@ -81,18 +81,22 @@ def command(name: str, usage: str, help: str) -> Callable[[Handler], Row]:
 
 
 def make_table(
-    custom_rows: Iterable[Row] = (), *, accounts: bool = False, elsewhere: bool = False
+    custom_rows: Iterable[Row] = (),
+    *,
+    accounts: bool = False,
+    elsewhere: bool = False,
+    moderation: bool = False,
 ) -> dict[str, Row]:
     """Return the built-in rows and these, by their names in lower case.
 
     With `accounts` the rows about accounts and moderation are among them. With `elsewhere` others
-    keep the accounts.
+    keep the accounts. With `moderation` people without accounts may be moderators.
 
     Raises `ValueError` for two rows with one name, and for a name that is not a plain word.
     """
     table: dict[str, Row] = {}
     of_accounts = ROWS_OF_OTHERS if elsewhere else ACCOUNT_ROWS if accounts else ()
-    of_moderation = MODERATION_ROWS if of_accounts else ()
+    of_moderation = MODERATION_ROWS if of_accounts or moderation else ()
     for row in (*ROWS, *of_accounts, *of_moderation, *custom_rows):
         if row.name.lower() in table:
             raise ValueError(f"there are two commands named /{row.name}")
@@ -102,6 +106,11 @@ def make_table(
             )
         table[row.name.lower()] = row
     return table
+
+
+def has_moderation(table: Mapping[str, Row]) -> bool:
+    """Whether a table has the rows about moderation."""
+    return table.get("kick") in MODERATION_ROWS
 
 
 def has_accounts(table: Mapping[str, Row]) -> bool:

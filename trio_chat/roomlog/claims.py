@@ -1,7 +1,8 @@
 """The table of claims decides, in the log's order, which nicks and rooms users may have.
 
 A claim is a draft that the log may have to refuse. The table holds the keys of all nicks and the
-members of all rooms, because they decide which other claims are possible.
+members of all rooms, because they decide which other claims are possible. It also knows which rooms
+have a creator, as their rules end with the last member.
 """
 
 from __future__ import annotations
@@ -9,8 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.protocol.events import CLAIMS, Entered, Exited, Gone, NickChanged, PersonChanged
+from trio_chat.moderation.rules import CREATOR
+from trio_chat.protocol.events import (
+    CLAIMS,
+    Entered,
+    Exited,
+    Gone,
+    NickChanged,
+    PersonChanged,
+    Ruled,
+)
 from trio_chat.protocol.names import SERVER
+from trio_chat.roomlog.rules import NO_RULES, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,6 +73,9 @@ class Claims:
         # Rooms to the number of their members, and users to the rooms that they are in.
         self._members: dict[str, int] = {}
         self._rooms: dict[str, tuple[str, ...]] = {}
+        # Rooms with a creator to their rules before any action, and how many such rooms there were.
+        self._made: dict[str, Rules] = {}
+        self._count_made = 0
 
     def allow(self, max_rooms: int, kept: Iterable[str]) -> None:
         """Apply these rules from now on. The rooms in `kept` exist even without members."""
@@ -92,6 +106,28 @@ class Claims:
             self._set_keys(person, tuple(keys))
             self._set_rooms(user, tuple(rooms))
 
+    def make(self, room: str, creator: str) -> None:
+        """Let a room have this creator while it has members."""
+        # No entry makes these rules. So their version is below 0, and those of no other room.
+        self._count_made += 1
+        self._made[room] = Rules(-self._count_made, {CREATOR: creator})
+
+    def rules(self, room: str, stored: Rules) -> Rules:
+        """Return the rules of a room for which the log has stored these.
+
+        Those of an earlier creator do not count: their room has ended.
+        """
+        made = self._made.get(room, NO_RULES)
+        if (creator := stored.fields.get(CREATOR)) is None:
+            return stored if stored.fields or not made.fields else made
+        return stored if creator == made.fields.get(CREATOR) else made
+
+    def follow(self, results: Iterable[Result]) -> None:
+        """Follow actions that the log has taken: with an owner, a room has no creator any more."""
+        for entry in results:
+            if isinstance(entry, Ruled) and entry.changes.get(CREATOR, "") is None:
+                self._made.pop(entry.room, None)
+
     def decide_all(self, drafts: Sequence[Entry], kinds: AbstractSet[type]) -> Sequence[Result]:
         """Decide the claims among drafts, in order. Return each draft, or the reason for refusal.
 
@@ -112,8 +148,8 @@ class Claims:
                 return self._change_nick(self._person(user), name)
             case PersonChanged():
                 return self._change_person(draft)
-            case Entered(author=user, room=room, leaving=leaving):
-                return self._enter(user, room, leaving)
+            case Entered():
+                return self._enter(draft)
             case Exited(author=user, room=room):
                 self._set_rooms(user, self._rooms_but(user, room))
             case Gone(author=user):
@@ -163,10 +199,14 @@ class Claims:
             self._accounts[user] = person
             self._devices.setdefault(person, set()).add(user)
 
-    def _enter(self, user: str, room: str, leaving: str | None) -> Refused | None:
-        if room not in self._members and len(self._members) >= self._max_rooms:
+    def _enter(self, draft: Entered) -> Refused | None:
+        user, room = draft.author, draft.room
+        makes = room not in self._members
+        if makes and len(self._members) >= self._max_rooms:
             return too_many_rooms()
-        self._set_rooms(user, (*self._rooms_but(user, room, leaving), room))
+        self._set_rooms(user, (*self._rooms_but(user, room, draft.leaving), room))
+        if makes and draft.creator:
+            self.make(room, draft.creator)
         return None
 
     def _rooms_but(self, user: str, *others: str | None) -> tuple[str, ...]:
@@ -190,6 +230,8 @@ class Claims:
             self._let_go(room)
 
     def _let_go(self, room: str) -> None:
-        """Remove a room that has no members and is not kept."""
-        if not self._members[room] and room not in self._kept:
-            del self._members[room]
+        """Remove a room that has no members and is not kept. A kept one has no creator any more."""
+        if not self._members[room]:
+            self._made.pop(room, None)
+            if room not in self._kept:
+                del self._members[room]

@@ -131,11 +131,11 @@ class MemoryLog:
         """Return the state of a room at this moment."""
         history = self._histories.get(room)
         if history is None:
-            return LoggedRoom(log=self._identity)
+            return LoggedRoom(log=self._identity, rules=self._rules(room))
         author, nick, time = history.topic_author, history.topic_nick, history.topic_time
         position = history.position
         return LoggedRoom(
-            history.topic, author, nick, time, position, self._identity, history.rules
+            history.topic, author, nick, time, position, self._identity, self._rules(room)
         )
 
     def _count(self, name: str, value: str) -> int:
@@ -144,7 +144,7 @@ class MemoryLog:
 
     def _rules(self, room: str) -> Rules:
         history = self._histories.get(room)
-        return NO_RULES if history is None else history.rules
+        return self.claims.rules(room, NO_RULES if history is None else history.rules)
 
     def _has_texts(self, room: str, action: int) -> bool:
         self._expire(room)
@@ -178,6 +178,8 @@ class MemoryLog:
             if self._retention.days:
                 self._age(history)
             before = history.bytes
+            if ruled:
+                history.rules = self._rules(room)  # an action goes on from those that count
             history.add(entries, clock, ruled=ruled)
             if (kept := len(history.entries)) > most:
                 history.keep(most)
@@ -185,6 +187,7 @@ class MemoryLog:
             self._bytes += history.bytes - before
             self._ranks.spoke(room, kept)
         if ruled:
+            self.claims.follow(results)
             self._silence(results)
         self._give_back()
         return without(refused, results)
@@ -234,7 +237,7 @@ class MemoryLog:
             self._forgotten = max(self._forgotten, history.position)
 
     def _is_ruled(self, room: str) -> bool:
-        return bool(self._histories[room].rules.fields)
+        return bool(self._rules(room).fields)
 
     def _has_past(self, room: str) -> bool:
         history = self._histories[room]

@@ -97,7 +97,12 @@ async def open_chat(
     if settings.jwt_key and authenticate is not None:
         raise SettingsError("jwt_key and authenticate exclude each other: leave one of them out")
     elsewhere = bool(settings.jwt_key) or authenticate is not None
-    table = make_table(commands, accounts=settings.keeps_accounts, elsewhere=elsewhere)
+    table = make_table(
+        commands,
+        accounts=settings.keeps_accounts,
+        elsewhere=elsewhere,
+        moderation=settings.room_creator == "operator",
+    )
     kept_rooms = kept_rooms_of(settings)
     files = await read_named_files(settings, start_without=predecessor is not None)
     tls = Tls(files.certificate)

@@ -185,6 +185,8 @@ class RoomSnapshot:
     spoke: dict[str, float] = field(factory=dict)
     # When it was made, in seconds since 1970; 0 if an earlier version has not said.
     made: float = 0.0
+    # The field of a room with a creator; see `trio_chat.moderation.rules`.
+    creator: str = ""
 
 
 @define

@@ -91,6 +91,8 @@ class Restore:
         return [Exited(gone.id, gone.nick, gone.room) for gone in self._snapshot.gone]
 
     def _room(self, snapshot: RoomSnapshot) -> Room:
+        if snapshot.creator and self._log.shared is False:
+            self._log.claims.make(snapshot.name, snapshot.creator)
         room = Room(snapshot.name, snapshot.shown, self._log.snapshot(snapshot.name))
         # An earlier version said 0 where nobody had spoken since the room was made.
         room.made = snapshot.made or room.made

@@ -8,6 +8,7 @@ import trio
 
 from trio_chat.hub.inbox import Broken
 from trio_chat.hub.user import Detached, User, account_of
+from trio_chat.moderation.rules import CREATOR
 from trio_chat.protocol import commands
 from trio_chat.roomlog.retention import retention
 from trio_chat.snapshot.model import (
@@ -106,6 +107,7 @@ def _goes_over(session: Session) -> bool:
 
 def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
     spoke = {} if room.pace is None else room.pace.ages(trio.current_time())
+    creator = "" if room.rules is None else room.rules.value(CREATOR) or ""
     return RoomSnapshot(
         room.name,
         room.shown,
@@ -114,6 +116,7 @@ def _room(room: Room, recent: list[PersistentEntry]) -> RoomSnapshot:
         recent=recent,
         spoke=spoke,
         made=room.made,
+        creator=creator,
     )
 
 

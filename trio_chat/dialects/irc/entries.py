@@ -101,9 +101,9 @@ def _joined(event: Joined, directory: Directory, capabilities: Collection[str], 
     person, nick, room = event.author, event.nick, event.room
     mode = write_role(directory, room, person, nick)
     lines = [joined(directory, person, nick, room, capabilities), mode]
-    rules = directory.rules(room)
     # In rooms that check messages, the words would be a way around that.
-    is_checked = rules is not None and rules.checks(rules.role(person))
+    rules = directory.rules(room)
+    is_checked = rules is not None and rules.checks(directory.role(room, person))
     if not is_checked and "away-notify" in capabilities and (away := directory.about(person).away):
         lines.append(write("AWAY", away, source=source(directory, person, nick)))
     return lines

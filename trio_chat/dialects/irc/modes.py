@@ -46,8 +46,7 @@ def _letter(role: Role) -> str:
 
 def letter_of(directory: Directory, room: str, person: str) -> str:
     """Return the mode of a person in a room; empty if there is none."""
-    rules = directory.rules(room)
-    return "" if rules is None else _letter(rules.role(person))
+    return _letter(directory.role(room, person))
 
 
 def prefix_of(directory: Directory, room: str, person: str) -> str:

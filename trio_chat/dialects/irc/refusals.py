@@ -63,6 +63,8 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("PRIVMSG", Code.BAD_TEXT): "412",
     ("JOIN", Code.NOT_ALLOWED): "473",
     ("KICK", Code.NO_SUCH_NICK): "441",
+    ("MODE", Code.NO_SUCH_NICK): "441",
+    ("INVITE", Code.ALREADY_IN_ROOM): "443",
     ("NICK", Code.BANNED): "465",
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
     **{(command, Code.UNKNOWN_COMMAND): "524" for command in ("HELP", "HELPOP")},
@@ -100,8 +102,8 @@ def write_refusal(event: Refusal, asked: Asked) -> list[str]:
 
 def _repeated(numeric: str, command: str, about: str, asked: Asked) -> tuple[str, ...]:
     """Return the parameters of a numeric before its text."""
-    if command in _ABOUT_PEOPLE and numeric in {"401", "441"}:
-        return (asked.param(1), about) if numeric == "441" else (asked.param(1),)
+    if command in _ABOUT_PEOPLE and numeric in {"401", "441", "443"}:
+        return (asked.param(1),) if numeric == "401" else (asked.param(1), about)
     if numeric in _ABOUT_A_PARAMETER:
         return (about,)
     return (command or "*",) if numeric in _ABOUT_THE_COMMAND else ()

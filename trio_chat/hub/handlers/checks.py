@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG, shown_action
 from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.hub.handlers.targets import ACCOUNT, Found
-from trio_chat.moderation.rules import Penalty, Role, RoomRules, check_rank
+from trio_chat.hub.handlers.targets import Found
+from trio_chat.moderation.rules import ACCOUNT, Penalty, Role, RoomRules, check_rank
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.rules import MOST_ACTIONS
@@ -86,10 +86,10 @@ class Checks:
             found = self._targets.find(session, room, record.target)
         if record.action:
             found.check(record.action, role, room)
-        self._collect.reply(session, self._matches(room, found, actions, made))
+        self._collect.reply(session, self._matches(room, role, found, actions, made))
 
     def _matches(
-        self, room: Room, found: Found, actions: Sequence[Action], made: float
+        self, room: Room, role: Role, found: Found, actions: Sequence[Action], made: float
     ) -> events.Matches:
         hit, rules = self._targets.hit(room, found), room.rules or RoomRules({})
         key = found.keys[0] if found.keys else ""
@@ -108,7 +108,7 @@ class Checks:
             spared=len(hit.spared),
             mute=_until(rules, f"mute {key}"),
             ban=_until(rules, f"ban {key}"),
-            actions=[shown_action(action, rules) for action in about[-MOST_SHOWN:]],
+            actions=[shown_action(action, rules, role) for action in about[-MOST_SHOWN:]],
         )
 
 

@@ -49,24 +49,32 @@ class Holding:
             commands.SetRaid: self._set_raid,
         }
 
-    def _room(self, session: Session, name: str | None) -> Room:
+    def _room(self, session: Session, name: str | None) -> tuple[Room, Role]:
         room, role = self._ruling.moderated(session, name)
         check_rank(role, Role.NONE, "see what waits")
-        return room
+        return room, role
+
+    def _reached(
+        self, session: Session, name: str, waiting: Sequence[Waiting]
+    ) -> tuple[Room, list[Waiting]]:
+        """Return a room, and the messages that wait there for a moderator with this session."""
+        room, role = self._room(session, name)
+        rules = room.rules or RoomRules({})
+        return room, [one for one in waiting if rules.reaches(role, one.time)]
 
     def _show(self, session: Session, record: commands.ShowHeld) -> None:
-        name = self._room(session, record.room).name
+        name = self._room(session, record.room)[0].name
         then = partial(self._shown, name)
         ask = Asking(LOG, partial(self._log.held, name), then)
         self._collect.query(session, record, ask)
 
     def _shown(self, name: str, session: Session, waiting: Sequence[Waiting]) -> None:
-        room = self._room(session, name)
-        messages = [_held(room, one) for one in waiting]
+        room, reached = self._reached(session, name, waiting)
+        messages = [_held(room, one) for one in reached]
         self._collect.reply(session, events.HeldShown(room.name, room.shown, messages))
 
     def _judge(self, session: Session, record: commands.JudgeHeld) -> None:
-        name = self._room(session, record.room).name
+        name = self._room(session, record.room)[0].name
         then = partial(self._judged, record, name)
         ask = Asking(LOG, partial(self._log.held, name), then)
         self._collect.query(session, record, ask)
@@ -74,8 +82,8 @@ class Holding:
     def _judged(
         self, record: commands.JudgeHeld, name: str, session: Session, waiting: Sequence[Waiting]
     ) -> None:
-        room = self._room(session, name)
-        found = [one for one in waiting if one.number == record.number]
+        room, reached = self._reached(session, name, waiting)
+        found = [one for one in reached if one.number == record.number]
         if not found:
             raise no_such_message(record.number)
         one, by = found[0], session.user.nick

@@ -15,6 +15,8 @@ from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.moderation.rules import (
+    CREATOR,
+    GIVEN,
     SETTINGS,
     Penalty,
     Role,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
+    from trio_chat.hub.user import User
     from trio_chat.roomlog import RoomLog
     from trio_chat.roomlog.rules import Action
 
@@ -89,6 +92,21 @@ class Moderation:
             sentence = "only people with an account may own a room: /register, or /login NAME"
             raise Refused(sentence, code=Code.NOT_LOGGED_IN)
         rules = room.rules or RoomRules({})
+        if rules.made and self._operators_in(room):
+            check_rank(self._authorize.role(user, rules), Role.NONE, "claim it")
+        else:
+            self._check_heir(user, room, rules)
+        changes: dict[str, str | None] = {f"role {gone}": None for gone in rules.owners}
+        changes[f"role {user.person}"] = Role.OWNER.word
+        self._ruling.rule(session, room, "claimed the room", changes, owns="you own")
+
+    def _operators_in(self, room: Room) -> bool:
+        """Whether somebody in a room is one of its operators."""
+        roles = (self._authorize.role(member, room.rules) for member in room.members)
+        return Role.OPERATOR in roles
+
+    def _check_heir(self, user: User, room: Room, rules: RoomRules) -> None:
+        """Raise `Refused` if others come before somebody who wants to own a room."""
         highest, heirs = self._highest(rules)
         if highest is Role.OWNER:
             raise Refused(f"{room.shown} has an owner already", code=Code.NOT_ALLOWED)
@@ -100,9 +118,6 @@ class Moderation:
         if not heirs and {member.person for member in room.members} != {user.person}:
             sentence = f"others are in {room.shown}: you may claim a room only while you are alone"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
-        changes: dict[str, str | None] = {f"role {gone}": None for gone in rules.owners}
-        changes[f"role {user.person}"] = Role.OWNER.word
-        self._ruling.rule(session, room, "claimed the room", changes, owns="you own")
 
     def _highest(self, rules: RoomRules) -> tuple[Role, set[str]]:
         """Return the highest role in a room, and its holders. Deleted accounts do not count."""
@@ -132,19 +147,25 @@ class Moderation:
     def set_role(self, session: Session, record: commands.SetRole) -> None:
         """Give a person a role, or take it away. Raises `Refused`."""
         room, role = self._ruling.moderated(session, record.room)
-        person, nick = self._targets.account(record.name)
-        name, value = f"role {person}", None if record.role == "none" else record.role
-        rules = room.rules or RoomRules({})
-        check_change(role, session.user.person, rules, {name: value})
-        text = f"made {nick} {record.role}" if value else f"took the role of {nick} away"
-        self._ruling.rule(session, room, text, {name: value}, owns=f"{nick} owns")
+        ids, nick = self._targets.holder(room, record.name)
+        guest = self._state.users.get(ids[0])
+        if guest is not None and guest not in room.members:
+            raise Refused(f"{nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
+        new, rules = GIVEN[record.role], room.rules or RoomRules({})
+        changes = rules.giving(new, *ids)
+        check_change(role, session.user.person, rules, changes)
+        takes = new is Role.NONE
+        text = f"took the role of {nick} away" if takes else f"made {nick} {record.role}"
+        self._ruling.rule(session, room, text, changes, owns=f"{nick} owns")
 
     def _invite(self, session: Session, record: commands.Invite) -> None:
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "invite people")
-        person, nick = self._targets.account(record.name)
+        ids, nick = self._targets.holder(room, record.name)
+        if any(room.name in user.rooms for user in self._state.users_of(ids[0])):
+            raise Refused(f"{nick} is in {room.shown} already", code=Code.ALREADY_IN_ROOM)
         until = f"{time.time() + INVITATION:.0f}"
-        self._ruling.rule(session, room, f"invited {nick} for a day", {f"invite {person}": until})
+        self._ruling.rule(session, room, f"invited {nick} for a day", {f"invite {ids[0]}": until})
 
     # --- kicks, mutes and bans --------------------------------------------------------------------
 
@@ -212,20 +233,23 @@ class Moderation:
         number, (room, role) = record.action, self._ruling.ruled(session, name)
         if not actions or actions[-1].position != number:
             raise Refused(f"there is no action A{number}", code=Code.NO_SUCH_ACTION)
-        action = actions[-1]
+        action, rules = actions[-1], room.rules or RoomRules({})
+        if not rules.reaches(role, action.time):
+            sentence = f"A{number} is older than this room: only operators of the server undo it"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
         if action.removed:
             self._removals.undo(session, record, room, action)
             return
         if not action.now:
             sentence = f"A{number} cannot be undone, or no longer: {action.text}"
             raise Refused(sentence, code=Code.NO_SUCH_ACTION)
-        rules = room.rules or RoomRules({})
         if not still_counts(action, rules):
             sentence = f"A{number} no longer counts: it was undone, or changed since (see /log)"
             raise Refused(sentence, code=Code.NO_SUCH_ACTION)
-        check_change(role, session.user.person, rules, action.was)
+        changes = {name: value for name, value in action.was.items() if name != CREATOR}
+        check_change(role, session.user.person, rules, changes)
         text = f"undid A{number}: {action.text}"
-        self._ruling.rule(session, room, text, dict(action.was), owns="who was the owner owns")
+        self._ruling.rule(session, room, text, changes, owns="who was the owner owns")
 
     def _show_actions(self, session: Session, record: commands.ShowActions) -> None:
         room, role = self._ruling.ruled(session, record.room)
@@ -237,17 +261,23 @@ class Moderation:
         room, role = self._ruling.ruled(session, name)
         check_rank(role, Role.NONE, "see its actions")
         rules = room.rules or RoomRules({})
-        shown = [shown_action(action, rules) for action in actions]
+        shown = [shown_action(action, rules, role) for action in actions]
         self._collect.reply(session, events.ActionsShown(room.name, room.shown, shown))
 
 
 def still_counts(action: Action, rules: RoomRules) -> bool:
-    """Whether all that an action has changed is as it left it, so that it can be undone."""
+    """Whether all that an action has changed is as it left it, so that it can be undone.
+
+    An action that gave a room its owner and ended that it has a creator cannot be undone.
+    """
+    if CREATOR in action.now and action.now[CREATOR] is None:
+        return False
     return all(rules.value(name) == value for name, value in action.now.items())
 
 
-def shown_action(action: Action, rules: RoomRules) -> events.ActionShown:
-    """Return an action as moderators get it."""
+def shown_action(action: Action, rules: RoomRules, role: Role) -> events.ActionShown:
+    """Return an action as a moderator with this role gets it."""
     undoable = bool(action.removed or (action.now and still_counts(action, rules)))
+    undoable = undoable and rules.reaches(role, action.time)
     about = action.author, action.nick, action.text, action.time
     return events.ActionShown(action.position, *about, undoable)

@@ -41,8 +41,8 @@ class Modes:
 
     def _change_role(self, session: Session, record: modes.ChangeRole) -> None:
         room, _ = self._ruling.moderated(session, record.room)
-        person, _ = self._targets.account(record.name)
-        has = Role.NONE if room.rules is None else room.rules.role(person)
+        ids, _ = self._targets.holder(room, record.name)
+        has = Role.NONE if room.rules is None else room.rules.role(*ids)
         if record.role == "voice":
             changes = has < Role.VOICE if record.given else has is Role.VOICE
         else:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.moderation.rules import Role, check_rank
+from trio_chat.moderation.rules import Role, RoomRules, check_rank
 from trio_chat.protocol import commands, events, past
 from trio_chat.protocol.message_ids import position_of
 from trio_chat.roomlog.removal import each, is_text, runs
@@ -123,6 +123,11 @@ class Removals:
         ]
         if not meant:
             raise Refused(_nothing(entries), code=Code.BAD_USAGE)
+        rules = room.rules or RoomRules({})
+        meant = [e for e in meant if e.author == me or rules.reaches(role, e.time)]
+        if not meant:
+            sentence = "that was said before this room was made: operators of the server remove it"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
         chosen = [
             entry
             for entry in meant

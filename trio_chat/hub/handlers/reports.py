@@ -63,7 +63,8 @@ class Reports:
     def _report(self, session: Session, record: commands.MakeReport) -> None:
         room = room_meant(session.user, record.room)
         self._kept()
-        if room.rules is None and not self._state.operators:
+        has_none = room.rules is None or room.rules.made
+        if has_none and not self._state.operators:
             sentence = f"nobody moderates {room.shown}: /ignore ends what you read of someone"
             raise Refused(sentence, code=Code.UNMODERATED)
         target = record.target
@@ -130,7 +131,7 @@ class Reports:
         found: dict[str, User] = {}
         room = self._state.rooms.get(report.room)
         rules = None if room is None else room.rules
-        for person, role in ({} if rules is None else rules.roles()).items():
+        for person, role in ({} if rules is None or rules.made else rules.roles()).items():
             users = [user for user in self._state.users_of(person) if report.room in user.rooms]
             if users and role >= Role.OPERATOR:
                 found[person] = users[0]
@@ -147,6 +148,9 @@ class Reports:
         """Return the room whose reports a moderator may read; `None` is all rooms."""
         room, role = self._ruling.ruled(session, name)
         check_rank(role, Role.NONE, "read reports")
+        if role is Role.OPERATOR and room.rules is not None and room.rules.made:
+            sentence = f"{room.shown} has no owner, so operators of the server read its reports"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
         return None if room.name == SERVER else room.name
 
     def _show(self, session: Session, record: commands.ShowReports) -> None:

@@ -55,9 +55,13 @@ class Roles:
         holders = [
             (person, role)
             for person, role in (room.rules or RoomRules({})).roles().items()
-            if role >= least and self._state.has_person(person)
+            if role >= least and self._is_known(person)
         ]
         return sorted(holders, key=lambda holder: -holder[1])
+
+    def _is_known(self, person: str) -> bool:
+        """Whether there is an account with this id, or a guest who is here."""
+        return self._state.has_person(person) or bool(self._state.users_of(person))
 
     def _shown(self, name: str, session: Session, nicks: Mapping[str, str]) -> None:
         room, _ = self._ruling.moderated(session, name)

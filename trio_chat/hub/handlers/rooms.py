@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.room import most_listed
-from trio_chat.moderation.rules import PIN, Role, RoomRules
+from trio_chat.moderation.rules import PIN, Role, RoomRules, creator
 from trio_chat.people.names import NOBODY
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room
@@ -116,6 +117,8 @@ class Rooms:
         draft = events.Entered(
             user.id, user.nick, name.casefolded, name.display, leaving, rules.version
         )
+        if known is None and self._state.settings.room_creator == "operator":
+            draft.creator = creator(user.person, time.time())
         # The log's answer completes this with the state of the room at that time.
         welcomed = events.Welcomed(name.casefolded, name.display)
         again = partial(self._join_again, session, record)

@@ -84,7 +84,7 @@ class Ruling:
         `owns` begins the sentence that refuses one more owner who has the most rooms.
         """
         user, rules = session.user, room.rules or RoomRules({})
-        changed = dict(changes)
+        changed = {**rules.settling(changes), **changes}
         if rules.grown(changed) > max(rules.count, MOST_FIELDS):
             changed = {**dict.fromkeys(rules.over(time.time())), **changed}
             if rules.grown(changed) > MOST_FIELDS:

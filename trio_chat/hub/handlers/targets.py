@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from trio_chat.config.validators import is_address
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.networks import check_tags, tags_meant
-from trio_chat.moderation.rules import Role, RoomRules, check_rank
+from trio_chat.moderation.rules import ACCOUNT, Role, RoomRules, check_rank
 from trio_chat.people.networks import TAG
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from trio_chat.protocol.commands import Target
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.protocol.names import Name
-
-# The ids of accounts begin with this.
-ACCOUNT: Final = "a."
 
 
 @frozen
@@ -51,7 +48,7 @@ class Found:
 
     def check(self, verb: str, actor: Role, room: Room) -> None:
         """Raise `Refused` if somebody with this role may not kick, mute or ban these people."""
-        check_rank(actor, self.role, verb)
+        check_rank(actor, self.role, verb, room.rules)
         if verb == "kick":
             if not any(room.name in user.rooms for user in self.users):
                 raise Refused(f"{self.nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
@@ -95,6 +92,17 @@ class Targets:
         if not person:
             raise _no_account(name.display, is_here=user is not None)
         return person, name.display
+
+    def holder(self, room: Room, name: Name) -> tuple[tuple[str, ...], str]:
+        """Return the ids and the nick of a person who may have a role or an invitation.
+
+        The first one is the person's. A room with a creator knows guests, too. Raises `Refused`.
+        """
+        user, has_creator = self._state.nicks.get(name.casefolded), room.rules and room.rules.made
+        if user is None or (user.account is None and not has_creator):
+            person, nick = self.account(name)
+            return (person,), nick
+        return user.ids, user.nick
 
     def find(self, session: Session, room: Room, target: Target) -> Found:
         """Return the people that a nick or a network means. Raises `Refused`.
@@ -153,7 +161,7 @@ class Targets:
             return self._present(room, users)
         if key.startswith(ACCOUNT) and self._state.has_person(key):
             return self._absent(room, key, key, key)
-        raise Refused("there is nobody with this host", code=Code.NO_SUCH_NICK)
+        raise Refused("there is nobody with this host", code=Code.NO_SUCH_ACCOUNT)
 
     def _author(self, room: Room, entry: PersistentEntry) -> Found | None:
         """Return the author of an entry, or `None` for a guest who has left."""

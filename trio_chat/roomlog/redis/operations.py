@@ -181,7 +181,7 @@ class Operations:
                 # A node that no longer has the rules of then could not follow them.
                 version = draft.version if draft.version == rules.version else -1
                 self._joined_by[id(draft)] = rules
-                self.arguments += (leaving or "", 1 if room in kept else 0, version)
+                self.arguments += (leaving or "", 1 if room in kept else 0, version, draft.creator)
             case Exited(author=user, room=room):
                 self.arguments += ("L", user, wire(draft), room)
             case Gone(author=user):

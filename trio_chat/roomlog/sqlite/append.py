@@ -17,7 +17,7 @@ from trio_chat.roomlog.sqlite.holding import Shelf, silence
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trio_chat.protocol.events import PersistentEntry
     from trio_chat.roomlog import Result
@@ -144,11 +144,13 @@ class Append:
         rooms: StoredRooms,
         retention: Retention,
         in_use: RoomTest,
+        rules: Callable[[str, Rules], Rules],
     ) -> None:
         self._connection = connection
         self._rooms = rooms
         self._retention = retention
         self._in_use = in_use
+        self._rules = rules
         self._now = now()
         self._positions_from = rooms.positions_from
         self._last_batch = rooms.last_batch
@@ -207,12 +209,15 @@ class Append:
     def _follow(self, speaking: Speaking) -> None:
         """Write the changes of a room's rules among its new entries."""
         room = speaking.room
-        changed, actions, shown = room.rules, list[Action](), ""
+        changed, actions, shown = self._rules(room.name, room.rules), list[Action](), ""
+        ended = [] if changed is room.rules else [dict.fromkeys(room.rules.fields)]
         for entry in speaking.entries:
             if is_action(entry):
                 changed, action = follow(changed, entry)
                 actions.append(action)
-                ruling.write_fields(self._connection, room.id, entry.changes)
+                for changes in (*ended, entry.changes):
+                    ruling.write_fields(self._connection, room.id, changes)
+                ended = []
                 if entry.silenced:
                     silence(self._connection, room, entry.silenced)
                     self.removes = True
@@ -229,7 +234,7 @@ class Append:
         if shown:
             self._connection.execute(
                 "UPDATE rooms SET ruled = ?, shown = ? WHERE id = ?",
-                (changed.version, shown, room.id),
+                (max(0, changed.version), shown, room.id),
             )
 
     def _add(self, name: str, entries: Sequence[PersistentEntry]) -> None:
@@ -300,7 +305,7 @@ class Append:
     def _is_held(self, name: str) -> bool:
         if name in self._entries or name in self._forgotten or self._in_use(name):
             return True
-        return bool(self._rooms.by_name[name].rules.fields)
+        return bool(self._rules(name, self._rooms.by_name[name].rules).fields)
 
     def _has_past(self, name: str) -> bool:
         room = self._rooms.by_name[name]

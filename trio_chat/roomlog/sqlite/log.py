@@ -197,7 +197,8 @@ class SqliteLog:
 
     def snapshot(self, room: str) -> LoggedRoom:
         """Return the state of a room at this moment."""
-        position, topic, rules = self._known.get(room, (0, None, NO_RULES))
+        position, topic, stored = self._known.get(room, (0, None, NO_RULES))
+        rules = self.claims.rules(room, stored)
         if topic is None:
             return LoggedRoom(position=position, log=self._identity, rules=rules)
         author, nick, time = topic.author, topic.nick, topic.time
@@ -216,7 +217,8 @@ class SqliteLog:
             return decided
         # The writer decides changes of rules too: it knows whether those before were written.
         ruled = not kinds.isdisjoint(RULINGS)
-        job = Job(decided, self.claims.in_use, ruled=ruled, holds=Held in kinds)
+        claims = self.claims
+        job = Job(decided, claims.in_use, claims.rules, ruled=ruled, holds=Held in kinds)
         began = perf_counter()
         self._jobs.put(job)
         try:
@@ -232,6 +234,8 @@ class SqliteLog:
 
     def _note(self, job: Job) -> None:
         """Apply what was committed."""
+        if job.ruled:
+            self.claims.follow(job.results)
         for name in job.forgotten:
             self._known.pop(name, None)
         self._known.update(job.spoken)

@@ -10,6 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -49,12 +50,14 @@ KnownRooms: TypeAlias = "dict[str, tuple[int, TopicSet | None, Rules]]"
 class Job:
     """Drafts to append. Once `done` is set, the job holds the results.
 
-    `in_use` tells the thread whether a room has to stay.
+    `in_use` tells the thread whether a room has to stay, and `rules` which of the stored rules of a
+    room count.
     """
 
     # Some drafts may be refused already.
     drafts: Sequence[Result]
     in_use: RoomTest
+    rules: Callable[[str, Rules], Rules]
     # Whether one of them may be a `Ruled`.
     ruled: bool
     # Whether one of them may be a `Held`.
@@ -200,10 +203,11 @@ class Writer:
             if not any(isinstance(draft, Ruled) for draft in drafts):
                 job.results = drafts
                 return 0
-        append = Append(self._connection, self._rooms, self._retention, job.in_use)
+        append = Append(self._connection, self._rooms, self._retention, job.in_use, job.rules)
         try:
             if job.ruled:
-                drafts = decide(drafts, self._rules_of, self._count, self._has_texts)
+                current = partial(self._rules_of, job)
+                drafts = decide(drafts, current, self._count, self._has_texts)
             drafts = append.write(drafts, ruled=job.ruled, holds=job.holds)
         except sqlite3.Error as error:
             self._failed(error)
@@ -226,9 +230,9 @@ class Writer:
         rooms = self._rooms.by_name.values()
         return sum(room.rules.fields.get(name) == value for room in rooms)
 
-    def _rules_of(self, room: str) -> Rules:
+    def _rules_of(self, job: Job, room: str) -> Rules:
         known = self._rooms.by_name.get(room)
-        return NO_RULES if known is None else known.rules
+        return job.rules(room, NO_RULES if known is None else known.rules)
 
     def _has_texts(self, room: str, action: int) -> bool:
         return has_texts(self._connection, room, action)

@@ -13,7 +13,7 @@ call('SET', P..':c', turn)
 for _ = 1, tonumber(take(1)) do
   local room, position, topic, author, by, time, version, rules = take(8)
   if tonumber(about(room)[1]) < tonumber(position) then
-    if call('EXISTS', P..':r:'..room) == 0 then begin_history(room, now_ms()) end
+    if call('HEXISTS', P..':r:'..room, 'p') == 0 then begin_history(room, now_ms()) end
     call('HSET', P..':r:'..room, 'p', position)
     if topic ~= '' then
       call('HSET', P..':r:'..room, 't', topic, 'ta', author, 'tn', by, 'tw', time)

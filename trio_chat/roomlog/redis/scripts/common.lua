@@ -218,6 +218,9 @@ local function enter(user, room, shown)
   count_member(user.o, room, 1)
 end
 
+-- Ends the rules of a room with a creator once nobody is in it; `rules` says how.
+local end_creator
+
 local function leave(user, room)
   if not is_in(user, room) then return end
   local rest = {}
@@ -229,6 +232,7 @@ local function leave(user, room)
   if call('HINCRBY', P..':m', room, -1) <= 0 then
     call('HDEL', P..':m', room)
     call('HDEL', P..':rooms', room)
+    end_creator(room)
   end
 end
 

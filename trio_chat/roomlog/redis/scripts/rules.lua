@@ -28,6 +28,17 @@ local function change_fields(room, version, changes)
   return was
 end
 
+-- With the field `creator`, the fields of a room end once nobody is in it.
+end_creator = function(room)
+  local key = P..':f:'..room
+  if call('HEXISTS', key, 'creator') == 0 then return end
+  local fields = call('HGETALL', key)
+  for k = 1, #fields, 2 do count_value(fields[k], fields[k + 1], -1) end
+  call('DEL', key)
+  call('HDEL', P..':r:'..room, 'v')
+  call('SREM', P..':ruled', room)
+end
+
 -- The new values of fields in the blob of an action, and which texts it removes, or nil. Both are in the JSON of its
 -- last part. Nil for other blobs.
 local function read_action(blob)

@@ -208,13 +208,17 @@ local operations = {
     put_all(me, 'E', string.sub(wire, 1, -4)..list..']')
     return displaced
   end,
-  -- A join, and a leave of another room in the same step unless that is ''.
+  -- A join, and a leave of another room in the same step unless that is ''. Who makes a room without rules has the
+  -- role that the field `creator` gives. No entry makes these rules, so their version is below 0.
   J = function()
-    local user_id, hash, grace, wire, nick, room, shown, leaving, kept, version = take(10)
+    local user_id, hash, grace, wire, nick, room, shown, leaving, kept, version, creator = take(11)
     local user = load_user(user_id) or new_user(me)
     if user.o ~= me then return MOVED end
+    local makes = call('HEXISTS', P..':m', room) == 0
+    if makes then end_creator(room) end
     if is_stale(room, version) then return { STALE, about_once(room, true) } end
-    if kept ~= '1' and call('HEXISTS', P..':m', room) == 0 then
+    makes = makes and kept ~= '1'
+    if makes then
       local rooms, names = call('HLEN', P..':m'), call('SMEMBERS', P..':kept')
       for from = 1, #names, 4000 do
         local chunk = { unpack(names, from, math.min(from + 3999, #names)) }
@@ -229,7 +233,10 @@ local operations = {
     enter(user, room, shown)
     save_user(user_id, user)
     put_all(me, 'E', wire)
-    return about(room)                          -- the node knows the fields
+    local creates = makes and creator ~= '' and call('EXISTS', P..':f:'..room) == 0
+      and call('SCARD', P..':ruled') < most_rooms and all_know(MODERATORS_SCHEMA)
+    if creates then change_fields(room, text(-1 - turn), { creator = creator }) end
+    return about(room, creates)                 -- the node knows all other fields
   end,
   L = function()
     local user_id, wire, room = take(3)
