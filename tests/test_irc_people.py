@@ -11,6 +11,7 @@ from irc import IrcClient, commands, irc_client, show
 from people import PASSWORD
 
 from trio_chat import Settings, open_chat
+from trio_chat.dialects.irc import absent
 from trio_chat.dialects.irc.reading import ALL_ROWS
 from trio_chat.dialects.irc.registration import COMMANDS as REGISTRATION
 from trio_chat.dialects.irc.usage import USAGE
@@ -284,7 +285,7 @@ async def test_help() -> None:
 
 
 def test_each_command_is_explained() -> None:
-    assert {*ALL_ROWS, *REGISTRATION} == set(USAGE)
+    assert {*ALL_ROWS, *absent.ROWS, *REGISTRATION} == set(USAGE)
 
 
 async def test_a_person_without_a_nick_is_a_target_by_the_name_that_irc_shows() -> None:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from trio_chat.dialects import PART_OF_LINE
-from trio_chat.dialects.irc import capabilities, monitor, past, read_markers, redaction, usage
+from trio_chat.dialects.irc import (
+    absent,
+    capabilities,
+    monitor,
+    past,
+    read_markers,
+    redaction,
+    usage,
+)
 from trio_chat.dialects.irc.batches import IN_BATCH
 from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
 from trio_chat.dialects.irc.formatting import plain
@@ -229,6 +237,8 @@ class IrcDialect:
             yield Refuse(_NOT_REGISTERED, Code.NOT_INTRODUCED), about
             return
         row = ALL_ROWS.get(message.command)
+        if row is None and message.command.lower() not in self._table:
+            row = absent.ROWS.get(message.command)
         if row is None or (row.needs and row.needs not in registration.capabilities):
             yield self._other(message), params
         elif len(params) < row.least:

@@ -64,7 +64,8 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
 def write_server(event: ServerShown, asked: Asked) -> list[str]:
     """Return the lines about the server, as the command wants them."""
     write = _OF_COMMANDS.get(asked.command, _welcome)
-    if write is not _welcome and not _is_here(target := asked.param(0, ""), asked):
+    target = asked.param(_TARGETS.get(asked.command, 0), "")
+    if write is not _welcome and not _is_here(target, asked):
         return [asked.numeric("402", target, "There is no such server here")]
     return write(event, asked)
 
@@ -143,10 +144,41 @@ def _info(event: ServerShown, asked: Asked) -> list[str]:
     ]
 
 
+def _admin(_: ServerShown, asked: Asked) -> list[str]:
+    server = asked.directory.server_name
+    return [asked.numeric("423", server, "No administrative info is available")]
+
+
+def _links(event: ServerShown, asked: Asked) -> list[str]:
+    server = asked.directory.server_name
+    mask = asked.message.params[-1] if asked.message.params else "*"
+    is_shown = matches(server.lower(), mask)
+    link = asked.numeric("364", server, server, f"0 trio_chat {event.version}")
+    return [*([link] if is_shown else []), asked.numeric("365", mask, "End of /LINKS list")]
+
+
+def _stats(event: ServerShown, asked: Asked) -> list[str]:
+    letter = asked.param(0)[:1] or "*"
+    lines = [asked.numeric("242", _uptime(time.time() - event.began))] if letter == "u" else []
+    return [*lines, asked.numeric("219", letter, "End of /STATS report")]
+
+
+def _uptime(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"Server Up {days} days {hour}:{minute:02}:{second:02}"
+
+
+# Where a command names the server that it is for, if not first. LINKS has a mask last.
+_TARGETS: Final = {"STATS": 1, "LINKS": 2}
 _OF_COMMANDS: Final[dict[str, Callable[[ServerShown, Asked], list[str]]]] = {
     "LUSERS": _counts,
     "MOTD": _motd,
     "VERSION": _version,
     "TIME": _time,
     "INFO": _info,
+    "ADMIN": _admin,
+    "LINKS": _links,
+    "STATS": _stats,
 }
