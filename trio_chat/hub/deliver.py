@@ -263,15 +263,15 @@ class Deliver:
                     continue  # mostly the others are on other nodes
             pieces = encoding.render(run, self._state)
             chunk = encoding.join(pieces)
-            if not chunk:  # of somebody whom this listener ignores
-                continue
-            self._outboxes.put_all(listeners, chunk)
-            counts.deliveries += len(run) * len(listeners)
+            if chunk:  # else it is of somebody whom they ignore, or another entry shows it
+                self._outboxes.put_all(listeners, chunk)
+                counts.deliveries += len(run) * len(listeners)
             if echoes or not authors:
                 if origin is not None and origin.label is not None:
-                    self._acknowledge(origin.session, listeners, run[0], origin.label)
+                    shown = bool(chunk)
+                    self._acknowledge(origin.session, listeners, run[0], origin.label, shown=shown)
                 continue
-            for author_id in authors:
+            for author_id in authors if chunk else ():
                 author = users.get(author_id)
                 if author is not None and author.session in listeners:
                     counts.deliveries -= len(run)
@@ -293,10 +293,13 @@ class Deliver:
         listeners: Mapping[Session, None],
         entry: RoomEvent,
         label: str,
+        *,
+        shown: bool,
     ) -> None:
         """Give the author of an entry its own, with the label of the command."""
         if session is not None and session in listeners:
-            self._outboxes.take_back(session)
+            if shown:
+                self._outboxes.take_back(session)
             self._outboxes.put_event(session, entry, label)
 
     def _put_of_person(self, shown: Shown, author: Session | None) -> None:

@@ -41,7 +41,7 @@ from trio_chat.protocol.commands import (
     Say,
     SwitchEncoding,
 )
-from trio_chat.protocol.presence import Introduce
+from trio_chat.protocol.presence import Introduce, LeaveRooms
 from trio_chat.protocol.table import has_accounts
 from trio_chat.protocol.text import harmless
 
@@ -210,7 +210,9 @@ class IrcDialect:
         if label and parts and isinstance(parts[0][0], Ping):
             done = self._asked(Answer(b""), (), message.command, {"label": label})
             return [parts[0][0], done]
-        if not label or len(parts) == 1:
+        # Leaving all rooms is one record with many answers.
+        is_one = len(parts) == 1 and not isinstance(parts[0][0], LeaveRooms)
+        if not label or is_one:
             return [self._asked(record, params, message.command, {"label": label} if label else {})
                     for record, params in parts]  # fmt: skip
         return self._batch(message.command, label, parts)
