@@ -258,6 +258,32 @@ async def test_a_person_who_speaks_too_soon_in_a_slow_room_reads_404(tmp_path: P
         ]
 
 
+async def test_tags_are_of_whom_a_line_is_from(tmp_path: Path) -> None:
+    tags = ("account-tag", "message-tags")
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        logged_in(chat, "bob", "#tea") as bob,
+        irc_client(chat, "eve", "#tea", capabilities=tags) as eve,
+    ):
+        await ann.ask("MODE ann +B", "MODE #tea +v bob")
+        await eve.ask()
+        await later(ann, "KICK #tea bob")
+        [kick] = await eve.ask()
+        assert (kick.command, kick.tags) == ("KICK", {"account": "ann", "bot": ""})
+        await bob.ask("JOIN #tea")
+        join, role = await eve.ask()
+        assert (join.command, join.tags) == ("JOIN", {"account": "bob"})
+        assert (role.params, role.tags) == (("#tea", "+v", "bob"), {})
+        await later(ann, "MODE #tea +b bob")
+        mode, notice, kick = await eve.ask()
+        msgid = mode.tags.pop("msgid")
+        assert (mode.command, mode.tags) == ("MODE", {"account": "ann", "bot": ""})
+        # It is the server's, and not the message that the id names.
+        assert msgid
+        assert (notice.command, notice.tags) == ("NOTICE", {})
+        assert (kick.command, kick.tags) == ("KICK", {"account": "ann", "bot": ""})
+
+
 async def test_a_muted_person_reads_404(tmp_path: Path) -> None:
     async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob", "#tea") as bob:
         await ann.ask()

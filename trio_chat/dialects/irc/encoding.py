@@ -14,7 +14,7 @@ from trio_chat.dialects.frames import binary_frame, farewell, text_frame
 from trio_chat.dialects.irc import capabilities
 from trio_chat.dialects.irc.asked import Asked
 from trio_chat.dialects.irc.batches import IN_BATCH, labelled, tagged
-from trio_chat.dialects.irc.entries import ENTRIES, messages_of, new_mode
+from trio_chat.dialects.irc.entries import ENTRIES, author_of, messages_of, new_mode
 from trio_chat.dialects.irc.message import END, Message, read, write_tags
 from trio_chat.dialects.irc.past import write_active_rooms, write_messages
 from trio_chat.dialects.irc.replies import REPLIES
@@ -82,7 +82,7 @@ class IrcEncoding:
         for event in events:
             if type(event) is Said:  # nearly every event
                 line = messages_of(event, directory)
-                pieces.append(f"{self._tags(event, directory)}{line}" if line else "")
+                pieces.append(f"{self._tags(event, directory, event.author)}{line}" if line else "")
             elif _is_same(last, event):
                 # A person who is in several rooms with a client goes once. Modes are of a room.
                 pieces.append(new_mode(event, directory) if isinstance(event, Identified) else "")
@@ -101,20 +101,28 @@ class IrcEncoding:
         write_entry = ENTRIES.get(type(event))
         if write_entry is None:
             return ""
-        lines = write_entry(event, directory, self.capabilities, to)
-        tags = self._tags(event, directory)
-        return "".join(f"{tags}{line}" for line in lines if line)
+        lines = [line for line in write_entry(event, directory, self.capabilities, to) if line]
+        from_server = f":{directory.server_name} "
+        author = author_of(event)
+        return "".join(
+            self._tags(event, directory, "" if line.startswith(from_server) else author, at) + line
+            for at, line in enumerate(lines)
+        )
 
-    def _tags(self, event: Event, directory: Directory) -> str:
-        """Return the tags of an entry's lines, with a space behind them."""
+    def _tags(self, event: Event, directory: Directory, author: str, at: int = 0) -> str:
+        """Return the tags of an entry's line, with a space behind them.
+
+        `author` is the id of the person that the line is from, and empty if the server is. `at` is
+        the number of the line: only the first one has the id of the entry.
+        """
         tags: dict[str, str] = {}
         if self._time:
             tags["time"] = server_time(getattr(event, "time", 0.0) or time.time())
-        if self._id and isinstance(event, PERSISTENT):
+        if self._id and not at and isinstance(event, PERSISTENT):
             tags["msgid"] = message_id(directory.log, event.room, event.position)
-        if self._id and directory.about(getattr(event, "author", "")).bot:
+        if self._id and directory.about(author).bot:
             tags["bot"] = ""
-        if self._account and (account := directory.account(getattr(event, "author", ""))):
+        if self._account and (account := directory.account(author)):
             tags["account"] = account
         return f"{write_tags(tags)} " if tags else ""
 

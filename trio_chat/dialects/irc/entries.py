@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from trio_chat.protocol.directory import Directory, Recipient
+    from trio_chat.protocol.events import Event
 
     Lines: TypeAlias = list[str]
     # Makes the lines of an entry, for clients with these capabilities; the last argument is the
@@ -45,6 +46,13 @@ def source(directory: Directory, person: str, nick: str, user: str = "") -> str:
     """Return whom a line is from."""
     user = user or directory.about(person).user
     return source_of(person, nick, user, directory.server_name)
+
+
+def author_of(event: Event) -> str:
+    """Return the id of the person that an entry is from; empty if it is from nobody."""
+    if isinstance(event, Left) and event.ousted:
+        return event.ousted[0]
+    return getattr(event, "author", "")
 
 
 def messages_of(event: Said | Acted, directory: Directory) -> str:
