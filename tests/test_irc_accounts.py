@@ -245,6 +245,27 @@ async def test_the_server_bans_a_network_and_an_older_account_comes_in(
                 assert about.params[1:3] == ("john", "~j")
 
 
+async def test_what_is_recommended_are_words_to_nickserv(tmp_path: Path) -> None:
+    async with chat_of_john(tmp_path) as chat, irc_client(chat, "ann", "#a") as ann:
+        [taken] = await ann.ask("NICK john")
+        assert taken.params[-1] == (
+            "the nick john belongs to an account: /msg NickServ IDENTIFY john PASSWORD, "
+            "or choose another"
+        )
+        [wrong] = await ann.ask(f"NS IDENTIFY john {WRONG}")
+        assert wrong.params[-1].endswith("/msg NickServ RECOVER john CODE NEW-PASSWORD")
+        [guest] = await ann.ask("CLAIM #a")
+        assert "/msg NickServ REGISTER PASSWORD, or /msg NickServ IDENTIFY" in guest.params[-1]
+        _, code = await ann.ask(f"NS REGISTER {PASSWORD}")
+        assert "With /msg NickServ RECOVER ann CODE NEW-PASSWORD it lets you in" in code.params[-1]
+        # What people say is left as it is.
+        said = "PRIVMSG #a :/login john"
+        assert await ann.shown("CAP REQ echo-message", said) == [
+            "CAP ann ACK echo-message",
+            "ann PRIVMSG #a /login john",
+        ]
+
+
 def test_words_for_nickserv() -> None:
     # Without a name it is the nick that the client has said first.
     for words in (

@@ -29,6 +29,9 @@ _MESSAGES: Final = frozenset({"PRIVMSG", "NOTICE"})
 _ADDRESS: Final = re.compile(r"\S+@\S+\.\S+")
 _IN: Final = frozenset({"IDENTIFY", "LOGIN"})
 _WITH_SECRETS: Final = _IN | {"REGISTER", "RECOVER"}
+# The commands of other clients that a sentence may recommend, and the words for them here.
+_RECOMMENDED: Final = re.compile(r"/(login|recover) ([^\s,:;]+)|/register\b")
+_WORDS: Final = {"login": "IDENTIFY {} PASSWORD", "recover": "RECOVER {} CODE NEW-PASSWORD"}
 _NAME_AND_SECRET: Final = 2
 _NAME_CODE_AND_SECRET: Final = 3
 
@@ -51,6 +54,16 @@ def to_nickserv(message: Message, nick: str) -> Message:
     if word.upper() in _IN and rest and " " not in rest:
         rest = f"{nick} {rest}"
     return evolve(message, command=COMMAND, params=(word, rest))
+
+
+def explained(sentence: str) -> str:
+    """Return a sentence that recommends words to NickServ, in place of `/login` and the like."""
+    return _RECOMMENDED.sub(_in_irc, sentence)
+
+
+def _in_irc(found: re.Match[str]) -> str:
+    command, name = found.groups()
+    return f"/msg NickServ {_WORDS[command].format(name) if command else 'REGISTER PASSWORD'}"
 
 
 def record_of(word: str, rest: str, context: Context) -> Command:

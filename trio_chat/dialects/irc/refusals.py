@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from trio_chat.dialects.irc import redaction
 from trio_chat.dialects.irc.names import channel
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
+from trio_chat.dialects.irc.nickserv import explained
 from trio_chat.errors import Code
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ _NOT_A_TARGET: Final = (Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BAD_ROOM_NAME)
 
 def write_refusal(event: Refusal, asked: Asked) -> list[str]:
     """Return the lines of a refusal."""
+    event = evolve(event, reason=explained(event.reason))
     if (lines := _in_own_words(event, asked)) is not None:
         return lines
     command, about = asked.command, asked.param(0)

@@ -13,6 +13,7 @@ from trio_chat.dialects.irc.message import read, write, write_closing
 from trio_chat.dialects.irc.modes import mask_of, modes_of
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel, matches
+from trio_chat.dialects.irc.nickserv import explained
 from trio_chat.dialects.irc.people import write_names, write_past_nick, write_people
 from trio_chat.dialects.irc.read_markers import CAPABILITY, write_marker
 from trio_chat.dialects.irc.refusals import write_refusal
@@ -178,7 +179,7 @@ def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
         *_other_nick(event, asked),
         asked.numeric("900", asked.source, name, f"You are now logged in as {name}"),
         *([asked.numeric("903", "The login has succeeded")] if is_sasl else []),
-        *(_as_lines(event, asked)[1:]),  # a recovery code, perhaps
+        *_explained_lines(event, asked)[1:],  # a recovery code, perhaps
     ]
 
 
@@ -253,6 +254,10 @@ def _as_lines(event: Event, asked: Asked) -> list[str]:
     return asked.notices(line.removeprefix("> ") for line in text.splitlines())
 
 
+def _explained_lines(event: Event, asked: Asked) -> list[str]:
+    return [explained(line) for line in _as_lines(event, asked)]
+
+
 def _standing(event: Standing, asked: Asked) -> list[str]:
     # A role is a mode, and a mute is none.
     return _as_lines(event, asked) if event.muted else []
@@ -298,6 +303,7 @@ REPLIES: Final[dict[type, Reply]] = {
     Refusal: write_refusal,
     HelpShown: _help_shown,
     Missed: _missed,
+    RecoveryRenewed: _explained_lines,
     Standing: _standing,
     Held: _held,
     Goodbye: _goodbye,
@@ -306,7 +312,7 @@ REPLIES: Final[dict[type, Reply]] = {
     **dict.fromkeys(
         (
             *(RoomsListed, RulesShown, ActionsShown, DevicesListed, AccountExported, EntriesShown),
-            *(TellSent, Expiring, RecoveryRenewed, Ignores, Matches, PinShown, HeldShown),
+            *(TellSent, Expiring, Ignores, Matches, PinShown, HeldShown),
             *(Reported, ReportsShown, RolesShown),
         ),
         _as_lines,
