@@ -157,7 +157,16 @@ def other_version(session: nox.Session) -> Path:
 def run_tests(session: nox.Session) -> None:
     # The tests run against the wheel, so a file that is not packaged is missing here too.
     install(session, "test", ".")
-    session.run("pytest", *PARALLEL, *session.posargs)
+    env = {}
+    if shutil.which("npm"):  # else the tests of these clients are skipped
+        # Before the tests, as a registry may need longer than a test may take.
+        folder = Path(session.bin).parent.absolute() / "npm"
+        folder.mkdir(exist_ok=True)
+        shutil.copy("tests/outside/package.json", folder)
+        command = ("npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund")
+        session.run(*command, external=True)
+        env["NODE_FOLDER"] = str(folder)
+    session.run("pytest", *PARALLEL, *session.posargs, env=env)
 
 
 @nox.session

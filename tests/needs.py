@@ -8,13 +8,17 @@ PYTEST_DONT_REWRITE, as a conftest may have imported it before pytest loads it a
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Generator
+from pathlib import Path
 from typing import NoReturn
 
 import programs
 import pytest
 
 INSTALL = "apt-get install"
+INSTALL_SECONDS = 120
 
 
 def needs(program: str) -> str:
@@ -24,6 +28,26 @@ def needs(program: str) -> str:
     if path is None:
         cannot_run(f"needs {program}: {INSTALL} {package}")
     return path
+
+
+def from_npm(folder: Path) -> Path:
+    """The directory in which npm has installed the clients of `outside/package.json`.
+
+    nox has done so before the tests. Otherwise it is done here, in `folder`.
+    """
+    if "NODE_FOLDER" in os.environ:
+        return Path(os.environ["NODE_FOLDER"])
+    shutil.copy(Path(__file__).parent / "outside" / "package.json", folder)
+    installed = subprocess.run(
+        [needs("npm"), "install", "--prefix", folder, "--no-audit", "--no-fund"],
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    if installed.returncode:
+        cannot_run(f"npm cannot install the clients: {installed.stderr.strip()[:300]}")
+    return folder
 
 
 def cannot_run(reason: str) -> NoReturn:

@@ -29,6 +29,7 @@ PACKAGES = {
     "redis-sentinel": "redis-sentinel",
     "redis-server": "redis-server",
     "setsid": "util-linux",
+    "supybot": "limnoria",
     "systemd-analyze": "systemd",
     "telnet": "telnet",
     "tmux": "tmux",

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from loopback import PATIENCE, chat_on_tcp, dial
-from needs import cannot_run, needs
+from needs import from_npm, needs
 
 SCRIPT = Path(__file__).parent / "outside" / "talk.mjs"
-INSTALL_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory where npm has installed the client `ws`."""
-    folder = tmp_path_factory.mktemp("npm")
-    command = [needs("npm"), "install", "--prefix", folder, "--no-audit", "--no-fund", "ws@8"]
-    installed = subprocess.run(
-        command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
-    )
-    if installed.returncode:
-        cannot_run(f"npm cannot install ws: {installed.stderr.strip()[:300]}")
-    return folder
+    return from_npm(tmp_path_factory.mktemp("npm"))
 
 
 async def test_a_client_from_npm(npm_folder: Path) -> None:
