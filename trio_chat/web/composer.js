@@ -12,7 +12,8 @@ const WARN_AT = 0.9; // of the longest message: from there on it says how much i
 
 export class Composer {
   // `handlers`: `send(text)` returns a sentence if it fails. `words()` returns the words to complete,
-  // and `limit()` the characters of a message. `scroll(pages)` scrolls the messages.
+  // and `limit()` the characters of a message. `scroll(pages)` scrolls the messages. `moves()` counts
+  // how often the person went somewhere or asked to, and `isThere(place)` returns whether it is left.
   //
   // `kept` are the unsent texts from before a reload.
   constructor(handlers, kept = {}) {
@@ -25,6 +26,7 @@ export class Composer {
     this.recalled = 0; // how far back
     this.drafts = new Map(); // by place
     this.place = null;
+    this.edited = 0; // the `moves` at the last edit
     this.field.addEventListener("input", () => this.#edited());
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("blur", () => this.#close());
@@ -36,9 +38,15 @@ export class Composer {
     });
   }
 
-  // Each place has its own unsent text.
+  // Each place has its own unsent text. But what somebody typed since they asked to go goes along: they
+  // were only faster than the server.
   at(place) {
     if (place === this.place) {
+      return;
+    }
+    const isAhead = this.edited === this.handlers.moves() && this.handlers.isThere(this.place);
+    if ((isAhead || this.place === null) && this.field.value !== "") {
+      this.place = place;
       return;
     }
     this.drafts.set(this.place, this.field.value);
@@ -82,6 +90,7 @@ export class Composer {
 
   #edited() {
     this.recalled = 0;
+    this.edited = this.handlers.moves();
     this.#fit();
     const { value, selectionStart } = this.field;
     this.#show(complete(value, selectionStart, this.handlers.words(), false));

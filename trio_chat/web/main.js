@@ -137,6 +137,8 @@ const composer = new Composer(
     }),
     limit: () => session.hello?.limits.message_chars ?? Infinity,
     scroll: (by) => log.page(by),
+    moves: () => chat.moves,
+    isThere: (place) => chat.places.includes(place),
   },
   tab.unfinished,
 );
@@ -282,6 +284,7 @@ function send(text) {
         go(known);
         return "";
       }
+      chat.moves += 1; // the person asks to go
       return chat.outgoing.type(place, text);
     }
     case "close":
