@@ -210,9 +210,14 @@ def test_moderators_are_kept_from_nothing(moderated, axe, size) -> None:
     page.get_by_role("tab", name="Reports").click()
     expect(page.locator("#moderation-note")).to_have_text("No report is open.")
     look(anna, "reports")
+    page.get_by_role("button", name="Raid…").click()
+    look(anna, "raid")
     page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    anna.type("/role jack voice")
+    anna.sees("made jack voice")
     anna.type("/room")
-    expect(page.get_by_label("Who may enter")).to_be_visible()
+    expect(page.get_by_label("Role of jack")).to_be_visible()
     look(anna, "room")
     assert look.found == []
 

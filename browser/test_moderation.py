@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,7 @@ def test_a_room_is_claimed_and_changed_in_its_dialog(daemon, visit) -> None:
 def test_a_role_counts_for_the_page_at_once(anna, jack) -> None:
     shield = jack.page.locator("#moderation-button")
     expect(shield).to_be_hidden()
-    anna.type("/room")
+    anna.type("/roles")
     anna.page.get_by_role("textbox", name="Account").fill("jack")
     anna.page.get_by_label("What they get").select_option("Operator")
     anna.page.get_by_role("button", name="Give").click()
@@ -219,6 +220,90 @@ def test_a_role_counts_for_the_page_at_once(anna, jack) -> None:
     anna.type("/role jack none")
     expect(jack.page.locator("#moderation")).to_be_hidden()
     expect(shield).to_be_hidden()
+
+
+def test_the_dialog_of_a_room_lists_who_has_a_role_and_changes_it(anna, jack) -> None:
+    anna.type("/role jack operator")
+    anna.sees("made jack operator")
+    anna.type("/room")
+    holders = anna.page.locator("#room-holders li")
+    expect(holders).to_have_count(2)
+    expect(holders.first).to_have_text("annaOwner")
+    role = anna.page.get_by_label("Role of jack")
+    expect(role).to_have_value("operator")
+    role.select_option("Voice")
+    expect(anna.page.locator("#room-note")).to_contain_text("anna made jack voice")
+    expect(role).to_have_value("voice")
+    expect(role).to_be_focused()
+    role.select_option("No role")
+    expect(anna.page.locator("#room-note")).to_contain_text("took the role of jack away")
+    expect(holders).to_have_text(["annaOwner"])
+    expect(anna.page.get_by_role("textbox", name="Account")).to_be_focused()
+    # Those without a role read whom they may ask.
+    jack.type("/roles")
+    expect(jack.page.locator("#room-holders li")).to_have_text(["annaOwner"])
+    expect(jack.page.locator("#room-holders select")).to_have_count(0)
+
+
+def test_a_raid_is_begun_and_ended_in_its_dialog(anna, jack, daemon, talk) -> None:
+    anna.page.get_by_role("button", name="Moderation", exact=True).click()
+    drawer, opener = anna.page.locator("#moderation"), anna.page.get_by_role("button", name="Raid…")
+    expect(drawer.get_by_role("button", name="Announce…")).to_be_hidden()
+    opener.click()
+    dialog = anna.page.get_by_role("dialog", name="Raid on #go")
+    expect(dialog).to_contain_text("Messages of newcomers wait for a moderator")
+    expect(dialog.get_by_label("Where")).to_be_hidden()
+    expect(dialog.get_by_label("How long")).to_be_focused()
+    dialog.get_by_label("How long").select_option("2 hours")
+    dialog.get_by_label("Newcomers are").select_option("The last 30 minutes")
+    dialog.get_by_role("button", name="OK").click()
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+    anna.sees("holds messages of newcomers, because of a raid, for 2 hours")
+    expect(anna.page.locator("#moderation-list li").first).to_contain_text("because of a raid")
+    talk(daemon, "/nick tom", "/join #go", "/msg psst")
+    anna.sees("A message of tom waits for a moderator (H1): psst")
+    anna.type("/room")
+    expect(anna.page.locator("#room-role")).to_contain_text("Messages of newcomers wait until")
+    anna.page.get_by_role("button", name="Close", exact=True).click()
+    opener.click()
+    dialog.get_by_label("How long").select_option("End it now")
+    expect(dialog.get_by_label("Newcomers are")).to_be_hidden()
+    dialog.get_by_role("button", name="OK").click()
+    anna.sees("anna ended the raid")
+    opener.click()
+    dialog.get_by_label("How long").select_option("End it now")
+    dialog.get_by_role("button", name="OK").click()
+    expect(anna.page.locator("#raid-error")).to_have_text("There is no raid in #go.")
+    anna.page.keyboard.press("Escape")
+
+
+def test_an_operator_of_the_server_acts_on_all_of_it(serve, visit, tmp_path) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("operators = []\n")
+    daemon = serve(f"--config={config}", store=f"sqlite:{tmp_path / 'chat.db'}")
+    eve = visit(daemon.port).enter("eve", "#go")
+    register(eve)
+    is_logged_in(eve, "eve")
+    shield = eve.page.get_by_role("button", name="Moderation", exact=True)
+    expect(shield).to_be_hidden()
+    config.write_text('operators = ["eve"]\n')
+    daemon.process.send_signal(signal.SIGHUP)
+    shield.click()
+    jim = visit(daemon.port).enter("jim", "#other")
+    eve.page.get_by_role("button", name="Announce…").click()
+    eve.page.get_by_label("Text").fill("tea is ready")
+    eve.page.get_by_role("dialog").get_by_role("button", name="Announce").click()
+    jim.sees("tea is ready")
+    eve.sees("You have told 2 clients.")
+    eve.page.get_by_role("button", name="Raid…").click()
+    dialog = eve.page.get_by_role("dialog", name="Raid on #go")
+    dialog.get_by_label("Where").select_option("The whole server")
+    expect(dialog).to_contain_text("Newcomers can only read")
+    dialog.get_by_role("button", name="OK").click()
+    eve.sees("lets newcomers on the server only read")
+    jim.type("hello")
+    jim.sees("because of a raid, newcomers can only read")
 
 
 def test_messages_are_removed_by_their_authors_and_by_moderators(anna, jack) -> None:
@@ -254,6 +339,14 @@ def test_somebody_is_ignored(anna, jack) -> None:
     anna.type("four")
     jack.sees("four")
     expect(row(jack, "two")).to_have_count(0)
+    # Also by somebody who may not read the history.
+    anna.type("/room history members")
+    anna.sees("set history to members")
+    act_on(jack, "four", "Ignore")
+    anna.type("five")
+    jack.type("/ignore anna", "six")
+    jack.sees("six")
+    expect(row(jack, "five")).to_have_count(0)
 
 
 def test_held_messages_are_passed_and_dropped(anna, daemon, talk) -> None:

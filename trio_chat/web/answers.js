@@ -1,6 +1,6 @@
 // Turns the answer to a typed line into an item of its place, and into words for a screen reader.
 
-import { describeMatches } from "./moderation.js";
+import { describeMatches, ROLE_NAMES } from "./moderation.js";
 
 // Returns null for an answer that shows by what it changes.
 export function answerItem(event) {
@@ -26,6 +26,10 @@ export function answerItem(event) {
     case "reports_shown": {
       const lines = event.reports.map(describeReport);
       return { kind: "note", lines: lines.length === 0 ? ["No report is open."] : lines };
+    }
+    case "roles_shown": {
+      const lines = event.people.map(({ nick, role }) => `${ROLE_NAMES[role]}: ${nick || "someone who is away"}`);
+      return { kind: "note", lines: lines.length === 0 ? ["Nobody has a role here."] : lines };
     }
     case "matches":
       return { kind: "note", lines: describeMatches(event) };

@@ -1,6 +1,7 @@
 // The chat as this tab knows it: this client, its rooms and talks, and the events in them.
 
 import { answerItem, describeReport, spokenAnswer } from "./answers.js";
+import { SERVER } from "./moderation.js";
 import { News } from "./news.js";
 import { Outgoing } from "./outgoing.js";
 import { Place } from "./room.js";
@@ -8,7 +9,6 @@ import { Broken, Refused } from "./session.js";
 import { Talks } from "./talks.js";
 
 const PAGE = 100; // entries asked for at once
-const THE_SERVER = "the server"; // stands for a room where something counts everywhere
 
 export class Chat {
   // `handlers`: `changed()` asks for a redraw. `heard(place, entry, isForUs)` tells about a message,
@@ -546,7 +546,7 @@ const HANDLERS = new Map(Object.entries({
   acted: (chat, event, place) => chat.kept(event, place),
   topic_set: (chat, event, place) => chat.kept(event, place),
   ruled: (chat, event, place, asked) => {
-    if (event.room === THE_SERVER) { // its operators read it wherever they are
+    if (event.room === SERVER) { // its operators read it wherever they are
       chat.note(`${event.nick} ${event.text} [A${event.position}]`, "note", asked ?? chat.current);
     } else {
       chat.kept(event, place);

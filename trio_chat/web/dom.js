@@ -12,3 +12,6 @@ export function make(tag, properties = {}, ...children) {
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
+
+// The options of a <select>, each given as its value and its name.
+export const options = (entries) => entries.map(([value, name]) => make("option", { value: `${value}` }, name));

@@ -24,6 +24,7 @@ import { ModerationDrawer } from "./moderation-drawer.js";
 import { drawNotices } from "./notices.js";
 import { PenaltyDialog } from "./penalty.js";
 import { recallPreferences } from "./preferences.js";
+import { RaidDialog } from "./raid-dialog.js";
 import { RoomDialog } from "./room-dialog.js";
 import { setUpRowButtons } from "./row-buttons.js";
 import { Search } from "./search.js";
@@ -93,6 +94,7 @@ const accountDialog = new AccountDialog(account, {
 const moderation = new Moderation(session);
 const penalty = new PenaltyDialog(moderation);
 const roomDialog = new RoomDialog(moderation, chat);
+const raidDialog = new RaidDialog(moderation);
 const messageMenu = new MessageMenu({ chat, moderation, penalty, talkTo });
 
 const choose = {
@@ -112,6 +114,7 @@ const drawer = new ModerationDrawer(moderation, {
     search.close();
   },
   leave: () => composer.focus(),
+  acts: { raid: (place) => raidDialog.open(place), announce: askToAnnounce },
 });
 const finder = new Finder({
   choices: whereTo,
@@ -297,6 +300,7 @@ function send(text) {
       search.open(meaning.words);
       return "";
     case "room":
+    case "roles":
       roomDialog.open(place);
       return "";
     case "log":
@@ -428,6 +432,15 @@ function askForTopic() {
     maxLength: session.hello.limits.topic_chars,
   };
   ask(about, (text) => session.request("set_topic", { room: place.key, text }));
+}
+
+function askToAnnounce() {
+  const { limits } = session.hello;
+  const about = { title: "Announce to everyone on the server", label: "Text", ok: "Announce", maxLength: limits.message_chars };
+  ask(about, async (text) => {
+    const told = await moderation.announce(text);
+    chat.note(sentence({ message: told }));
+  });
 }
 
 function askToLeave() {

@@ -48,9 +48,10 @@ export class MessageMenu {
     return { name: verb, label: LABELS[verb], isGrave, act: () => this.penalty.open(verb, place, about) };
   }
 
-  #ignore(place, { nick, target }) {
+  // The server does not tell everyone whose an older message is, so a member is named.
+  #ignore(place, { person, nick, target }) {
     return this.#try(async () => {
-      await this.moderation.ignore(place, target);
+      await this.moderation.ignore(place, place.members.get(person) ?? target);
       this.chat.note(`You ignore ${nick} from now on. /ignore ${nick} ends that.`);
     });
   }

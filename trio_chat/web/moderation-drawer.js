@@ -14,8 +14,8 @@ const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
 export class ModerationDrawer {
   // `choose.entry(room, position)` shows a message. `opens()` is called before it opens, and `leave()`
-  // when it closes.
-  constructor(moderation, { choose, opens, leave }) {
+  // when it closes. `acts` are those of its buttons "raid" and "announce", for a place.
+  constructor(moderation, { choose, opens, leave, acts }) {
     this.moderation = moderation;
     this.choose = choose;
     this.opens = opens;
@@ -25,6 +25,10 @@ export class ModerationDrawer {
     byId("moderation-button").onclick = () => (this.isOpen ? this.close() : this.open());
     byId("moderation-close").onclick = () => this.close();
     byId("moderation-older").onclick = () => this.#try(() => this.#older());
+    for (const [name, act] of Object.entries(acts)) {
+      byId(`moderation-${name}`).onclick = () => act(this.place);
+    }
+    this.acts = Object.keys(acts);
     for (const tab of TABS) {
       tabNode(tab).onclick = () => this.#turnTo(tab);
     }
@@ -50,6 +54,9 @@ export class ModerationDrawer {
   open(tab = "actions") {
     this.opens();
     byId("moderation-title").textContent = `Moderation of ${this.place.name}`;
+    for (const act of this.acts) {
+      byId(`moderation-${act}`).hidden = !this.moderation.has(act);
+    }
     for (const one of TABS) {
       tabNode(one).hidden = !this.moderation.has(NEEDED[one]);
     }

@@ -4,6 +4,8 @@ const RANKS = ["none", "member", "voice", "operator", "owner", "server"];
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 const ACCOUNT = "a."; // begins the id of a person with an account
 
+export const SERVER = "the server"; // stands for a room where something counts everywhere
+
 // All methods that ask the server throw `Refused` or `Broken`.
 export class Moderation {
   constructor(session) {
@@ -78,6 +80,18 @@ export class Moderation {
     return this.#ask("finish_report", place, { number });
   }
 
+  // Have messages of newcomers wait for so many seconds; 0 ends that. Newcomers are people who came
+  // within the last `since` seconds, and those who come later. Everywhere it lets them only read.
+  raid(place, { isEverywhere, seconds, since }) {
+    const room = isEverywhere ? SERVER : place.key;
+    return this.session.request("set_raid", { room, seconds, ...(seconds === 0 ? {} : { since }) });
+  }
+
+  // Show a line to everyone on the server. Returns a sentence about it.
+  async announce(text) {
+    return (await this.session.request("announce", { text })).text;
+  }
+
   undo(place, action) {
     return this.#ask("undo", place, { action });
   }
@@ -92,6 +106,11 @@ export class Moderation {
 
   give(place, nick, role) {
     return this.#ask("set_role", place, { nick, role });
+  }
+
+  // The people with a role that this person may know, the highest first: `{ people, more }`.
+  roles(place) {
+    return this.#ask("show_roles", place);
   }
 
   invite(place, nick) {
@@ -112,6 +131,9 @@ export const ranks = (role, as) => RANKS.indexOf(role) >= RANKS.indexOf(as);
 
 // The roles that somebody with a role may give.
 export const givenBy = (role) => RANKS.slice(0, -1).filter((other) => role === "owner" || !ranks(other, role));
+
+// The role that is shown to people.
+export const ROLE_NAMES = { none: "No role", member: "Member", voice: "Voice", operator: "Operator", owner: "Owner" };
 
 export const hasAccount = (person) => person.startsWith(ACCOUNT);
 

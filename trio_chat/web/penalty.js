@@ -1,20 +1,20 @@
 // The dialog of a kick, a mute, a ban or a removal: for how long, and why.
 
 import { sentence } from "./dialogs.js";
-import { byId, make } from "./dom.js";
+import { byId, make, options } from "./dom.js";
 import { hasAccount } from "./moderation.js";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const SPANS = [
-  ["10 minutes", 10 * MINUTE],
-  ["1 hour", HOUR],
-  ["2 hours", 2 * HOUR],
-  ["1 day", DAY],
-  ["7 days", 7 * DAY],
-  ["30 days", 30 * DAY],
-  ["For ever", null],
+  [10 * MINUTE, "10 minutes"],
+  [HOUR, "1 hour"],
+  [2 * HOUR, "2 hours"],
+  [DAY, "1 day"],
+  [7 * DAY, "7 days"],
+  [30 * DAY, "30 days"],
+  [null, "For ever"],
 ];
 const TITLES = { kick: "Kick", mute: "Mute", ban: "Ban", remove: "Remove" };
 const HEADINGS = { ...TITLES, remove: "Remove the message of" };
@@ -32,7 +32,7 @@ export class PenaltyDialog {
   constructor(moderation) {
     this.moderation = moderation;
     this.dialog = byId("penalty");
-    byId("penalty-time").replaceChildren(...SPANS.map(([name, seconds]) => make("option", { value: `${seconds}` }, name)));
+    byId("penalty-time").replaceChildren(...options(SPANS));
     byId("penalty-cancel").onclick = () => this.dialog.close();
     byId("penalty-form").onsubmit = (event) => {
       event.preventDefault();

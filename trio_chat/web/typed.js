@@ -2,7 +2,7 @@
 
 import { Refused } from "./session.js";
 
-const FOR_MODERATORS = new Set(["claim", "room", "role", "invite", "check", "kick", "mute", "ban", "undo", "log", "remove", "pin", "held", "report", "reports"]);
+const FOR_MODERATORS = new Set(["claim", "room", "role", "roles", "invite", "check", "kick", "mute", "ban", "undo", "log", "remove", "pin", "held", "report", "reports", "raid"]);
 const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search", ...FOR_MODERATORS]);
 const FOR_ACCOUNTS = new Set(["register", "login", "logout", "password", "recover", "account"]);
 
@@ -17,7 +17,7 @@ export const isSecret = (text) => /^\s*\/(?:register|login|password|recover)\b/i
 // - `{ kind: "help" }`
 // - `{ kind: "search", words }`: show the messages of this room that have these words
 // - `{ kind: "account", what, name }`: a command about an account, which dialogs carry out
-// - `{ kind: "room" }`: show the settings of this room
+// - `{ kind: "room" }`, `{ kind: "roles" }`: show the settings of this room, and who has a role
 // - `{ kind: "log" }`, `{ kind: "held" }`, `{ kind: "reports" }`: show its moderators' actions, the
 //   messages that wait for them, or reports
 // - `{ kind: "command" }`: a command for the server
@@ -46,7 +46,7 @@ export function meaningOf(line, place, hasAccounts) {
   if (place?.kind === "room" && command === "search" && rest.trim() !== "") {
     return { kind: "search", words: rest.trim() };
   }
-  if (hasAccounts && place?.kind === "room" && ["room", "log", "held", "reports"].includes(command) && rest.trim() === "") {
+  if (hasAccounts && place?.kind === "room" && ["room", "roles", "log", "held", "reports"].includes(command) && rest.trim() === "") {
     return { kind: command };
   }
   return place?.kind === "talk" ? inTalk(command, rest) : { kind: "command" };
