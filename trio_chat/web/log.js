@@ -3,12 +3,12 @@
 // Rows are in chunks. A browser lays out only the chunks on screen, so ten thousand messages scroll
 // like fifty.
 
-import { ignoreBroken } from "./chat.js";
 import { byId, make } from "./dom.js";
 import { message } from "./markup.js";
 import { becomePart, loadLater, pastAround, reachesRoom } from "./past.js";
 import { keepReachable } from "./row-buttons.js";
 import { context, namesFor, row } from "./rows.js";
+import { ignoreBroken } from "./session.js";
 import { dayName } from "./times.js";
 
 const CHUNK = 50;
@@ -31,7 +31,7 @@ export class Log {
     const resized = new ResizeObserver(() => this.#pin());
     resized.observe(this.scroller);
     resized.observe(this.rows);
-    byId("earlier").onclick = () => chat.loadEarlier(this.place);
+    byId("earlier").onclick = () => chat.history.loadEarlier(this.place);
     byId("to-bottom").onclick = () => this.toBottom();
   }
 
@@ -62,7 +62,7 @@ export class Log {
     this.#pin();
     this.#drawBelow();
     if (this.scroller.scrollTop < NEAR_END && place.items.length > 0 && !this.isPinned) {
-      this.chat.loadEarlier(place);
+      this.chat.history.loadEarlier(place);
     }
     if (this.past !== null) {
       this.#drawLater();

@@ -78,7 +78,7 @@ export class Keeper {
     clearTimeout(this.timer);
     this.timer = null;
     const { chat } = this;
-    if (!chat.isEntered) {
+    if (!chat.arrival.isEntered) {
       return;
     }
     if (chat.ownNick !== "") {
@@ -112,7 +112,7 @@ export class Keeper {
   #leave() {
     this.keep();
     const grace = this.session.hello?.grace ?? 0;
-    if (this.session.online && this.chat.isEntered && grace > 0) {
+    if (this.session.online && this.chat.arrival.isEntered && grace > 0) {
       write("localStorage", LEFT, { tab: this.#tab(), until: Date.now() + grace * 1000 });
     }
   }

@@ -4,6 +4,7 @@
 import { sentence } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { nickNode } from "./people.js";
+import { SidePanel } from "./side-panel.js";
 import { dayName, timeNode } from "./times.js";
 
 // By tab: the command that a server with it has, and what stands there if there is nothing.
@@ -12,18 +13,15 @@ const NOTHING = { actions: "Nobody has acted here yet.", held: "No message waits
 const TABS = Object.keys(NEEDED);
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
-export class ModerationDrawer {
-  // `choose.entry(room, position)` shows a message. `opens()` is called before it opens, and `leave()`
-  // when it closes. `acts` are those of its buttons "raid" and "announce", for a place.
+export class ModerationDrawer extends SidePanel {
+  // `choose.entry(room, position)` shows a message. `acts` are those of its buttons "raid" and "announce",
+  // for a place.
   constructor(moderation, { choose, opens, leave, acts }) {
+    super("moderation", { opens, leave });
     this.moderation = moderation;
     this.choose = choose;
-    this.opens = opens;
-    this.leave = leave;
     this.place = null;
     this.tab = "actions";
-    byId("moderation-button").onclick = () => (this.isOpen ? this.close() : this.open());
-    byId("moderation-close").onclick = () => this.close();
     byId("moderation-older").onclick = () => this.#try(() => this.#older());
     for (const [name, act] of Object.entries(acts)) {
       byId(`moderation-${name}`).onclick = () => act(this.place);
@@ -33,10 +31,6 @@ export class ModerationDrawer {
       tabNode(tab).onclick = () => this.#turnTo(tab);
     }
     byId("moderation-tabs").onkeydown = (event) => this.#key(event);
-  }
-
-  get isOpen() {
-    return !byId("moderation").hidden;
   }
 
   // What is shown belongs to one room, and is as new as that.
@@ -52,7 +46,7 @@ export class ModerationDrawer {
   }
 
   open(tab = "actions") {
-    this.opens();
+    this.show();
     byId("moderation-title").textContent = `Moderation of ${this.place.name}`;
     for (const act of this.acts) {
       byId(`moderation-${act}`).hidden = !this.moderation.has(act);
@@ -60,25 +54,8 @@ export class ModerationDrawer {
     for (const one of TABS) {
       tabNode(one).hidden = !this.moderation.has(NEEDED[one]);
     }
-    this.#turn(true);
     this.#turnTo(tab);
     tabNode(tab).focus();
-  }
-
-  // Returns whether it was open.
-  close() {
-    const wasOpen = this.isOpen;
-    if (wasOpen) {
-      this.#turn(false);
-      this.leave();
-    }
-    return wasOpen;
-  }
-
-  #turn(isOpen) {
-    byId("moderation").hidden = !isOpen;
-    byId("moderation-button").setAttribute("aria-expanded", `${isOpen}`);
-    document.body.classList.toggle("beside", isOpen);
   }
 
   // --- tabs ---------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ export class Outgoing {
 
   // After joining or resuming, the newest messages come first.
   #isReady(place) {
-    return this.session.online && this.chat.isHere && place.synced && !place.isBack;
+    return this.session.online && this.chat.arrival.isHere && place.synced && !place.isBack;
   }
 
   async #send(place, id, command) {

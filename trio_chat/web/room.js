@@ -11,10 +11,10 @@ const LIVE_MOST = 1_200; // of a room whose end is on screen, or that is not
 const LIVE_LEAST = 600; // what is left when these are too many
 const HELD_MOST = 2_000; // entries that wait for the history before them
 
-// Without an author, it stands for what a person said whom this client ignores.
 // Whether runs of positions have that of an entry.
 export const concerns = (positions, { position }) => positions.some(([first, last]) => first <= position && position <= last);
 
+// An entry without an author stands for what a person said whom this client ignores.
 const kindOf = ({ author, type }) => (author === "" ? "ignored" : type);
 
 export class Place {

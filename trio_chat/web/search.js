@@ -4,28 +4,21 @@ import { sentence } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { concerns } from "./room.js";
 import { foundEntry, stoppedEarly } from "./rows.js";
+import { SidePanel } from "./side-panel.js";
 
-export class Search {
-  // `choose.entry(room, position)` shows a message. `opens()` is called before the search opens, and
-  // `leave()` when it closes.
+export class Search extends SidePanel {
+  // `choose.entry(room, position)` shows a message.
   constructor(session, { choose, opens, leave }) {
+    super("search", { opens, leave });
     this.session = session;
     this.choose = choose;
-    this.opens = opens;
-    this.leave = leave;
     this.place = null;
     this.shown = 0; // how often something was shown
     this.found = []; // the entries that are shown
-    byId("search-button").onclick = () => (this.isOpen ? this.close() : this.open());
-    byId("search-close").onclick = () => this.close();
     byId("search-form").onsubmit = (event) => {
       event.preventDefault();
       this.#find(byId("search-words").value.trim());
     };
-  }
-
-  get isOpen() {
-    return !byId("search").hidden;
   }
 
   // Results belong to one room.
@@ -35,14 +28,13 @@ export class Search {
       this.close();
       this.place = place;
       byId("search-words").value = "";
-      this.#show("");
+      this.#showResults("");
     }
   }
 
   open(words = "") {
-    this.opens();
+    this.show();
     byId("search-title").textContent = `Search ${this.place.name}`;
-    this.#turn(true);
     if (words !== "") {
       byId("search-words").value = words;
       this.#find(words);
@@ -57,29 +49,13 @@ export class Search {
     }
   }
 
-  // Returns whether it was open.
-  close() {
-    const wasOpen = this.isOpen;
-    if (wasOpen) {
-      this.#turn(false);
-      this.leave();
-    }
-    return wasOpen;
-  }
-
-  #turn(isOpen) {
-    byId("search").hidden = !isOpen;
-    byId("search-button").setAttribute("aria-expanded", `${isOpen}`);
-    document.body.classList.toggle("beside", isOpen);
-  }
-
   async #find(words) {
     const room = this.place;
     if (words === "") {
-      this.#show("");
+      this.#showResults("");
       return;
     }
-    this.#show("Searching…");
+    this.#showResults("Searching…");
     const show = this.#showUnlessOutdated();
     try {
       const { entries, stopped_at: stoppedAt = 0 } = await this.session.request("search", { room: room.key, words });
@@ -92,10 +68,10 @@ export class Search {
   // Shows what a search gives, unless something else was shown meanwhile.
   #showUnlessOutdated() {
     const shown = this.shown;
-    return (...result) => shown === this.shown && this.#show(...result);
+    return (...result) => shown === this.shown && this.#showResults(...result);
   }
 
-  #show(note, entries = [], words = []) {
+  #showResults(note, entries = [], words = []) {
     this.shown += 1;
     this.found = entries;
     byId("search-note").textContent = note;

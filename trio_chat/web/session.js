@@ -21,6 +21,13 @@ export class Refused extends Error {
 }
 export class Broken extends Error {}
 
+// For a request whose failure needs no word.
+export function ignoreBroken(error) {
+  if (!(error instanceof Broken || error instanceof Refused)) {
+    throw error;
+  }
+}
+
 // It calls `onState(state)`, and `onEvent(document)` for each event. Once connected, it calls
 // `onResumed(document)` or `onFresh(hello)`. `positions()` returns the newest position of each room.
 export class Session {

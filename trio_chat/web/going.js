@@ -1,0 +1,103 @@
+// Goes to rooms, people and messages, and knows which there are.
+
+import { ask, sentence } from "./dialogs.js";
+import { closeDrawers, isNarrow } from "./drawers.js";
+import { roomMeant } from "./typed.js";
+
+export class Going {
+  // `at(place)` is called with the place that was gone to. `showEntry(room, position)` shows a message, and
+  // `makeRoom()` closes what covers it on a narrow screen.
+  constructor(session, chat, { at, showEntry, makeRoom }) {
+    Object.assign(this, { session, chat, at, showEntry, makeRoom });
+    this.knownRooms = []; // the names of the server's rooms
+  }
+
+  go(place) {
+    this.chat.go(place);
+    closeDrawers();
+    this.at(place);
+  }
+
+  talkTo(client, nick) {
+    this.go(this.chat.talks.with(client, nick));
+  }
+
+  async join(name) {
+    try {
+      await this.chat.join(name);
+      this.go(this.chat.current);
+    } catch (error) {
+      this.chat.note(sentence(error), "refusal");
+    }
+  }
+
+  async goToEntry(room, position) {
+    if (isNarrow()) {
+      this.makeRoom();
+    }
+    this.chat.go(room);
+    try {
+      await this.showEntry(room, position);
+    } catch (error) {
+      this.chat.note(sentence(error), "refusal");
+    }
+  }
+
+  // The room for a name that was typed.
+  meant(name) {
+    return roomMeant(name, this.knownRooms);
+  }
+
+  // All rooms and people for Ctrl-K.
+  whereTo() {
+    const { chat } = this;
+    const mine = chat.places.map((place) => ({
+      name: place.name,
+      hint: place.kind === "room" ? "room" : "private messages",
+      isPerson: place.kind === "talk",
+      go: () => this.go(place),
+    }));
+    const people = new Map([...chat.rooms.values()].flatMap(({ members }) => [...members]));
+    const others = [...people]
+      .filter(([client, nick]) => client !== chat.person && nick !== "anonymous" && !chat.talks.all.has(client))
+      .map(([client, nick]) => ({ name: nick, hint: "person", isPerson: true, go: () => this.talkTo(client, nick) }));
+    const rooms = this.knownRooms
+      .filter((name) => !chat.rooms.has(name.toLowerCase()))
+      .map((name) => ({ name, hint: "join", go: () => this.join(name) }));
+    return [...mine, ...others, ...rooms];
+  }
+
+  // Ask the server which rooms there are. Throws `Refused` or `Broken`.
+  async lookUpRooms() {
+    this.knownRooms = (await this.session.request("list_rooms")).names;
+    return this.knownRooms;
+  }
+
+  async learnRooms() {
+    try {
+      await this.lookUpRooms();
+    } catch {
+      // A name can still be typed.
+    }
+  }
+
+  async askForRoom() {
+    closeDrawers();
+    const here = new Set([...this.chat.rooms.values()].map(({ name }) => name));
+    const others = () => this.knownRooms.filter((name) => !here.has(name));
+    const about = {
+      title: "Join a room",
+      label: "Room",
+      prefix: "#",
+      ok: "Join",
+      maxLength: this.session.hello.limits.room_chars,
+      choices: others(),
+    };
+    const offer = ask(about, async (name) => {
+      await this.chat.join(this.meant(name));
+      this.go(this.chat.current);
+    });
+    await this.learnRooms();
+    offer(others());
+  }
+}
