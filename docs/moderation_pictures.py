@@ -1,4 +1,4 @@
-"""Takes the pictures of the page for moderators: a message's menu, a room's actions and reports.
+"""Takes the pictures of the page for moderators: a menu, a dialog, a room's actions and reports.
 
 `python docs/moderation_pictures.py` starts the installed daemon on a free port, as page_pictures.py
 does, and needs the same.
@@ -19,7 +19,6 @@ PLACE = {"x": 5, "y": 5}
 
 
 def register(page: Page) -> None:
-    expect(page.locator("#members li")).to_have_count(1)
     page.locator("#line").fill("/register")
     page.locator("#line").press("Enter")
     for field in ("fresh", "again"):
@@ -42,7 +41,7 @@ def take(browser: Browser, port: int) -> None:
         said.last.hover(position=PLACE)
         anna.locator("#log-rows .more").last.click()
         # Without the list of rooms.
-        beside = {"x": 249, "y": 120, "width": 435, "height": 420}
+        beside = {"x": 249, "y": 84, "width": 435, "height": 456}
         anna.screenshot(path=FOLDER / "moderating-menu.png", clip=beside)
         anna.keyboard.press("Escape")
         with socket.create_connection(("127.0.0.1", port)) as jill:
@@ -62,6 +61,15 @@ def take(browser: Browser, port: int) -> None:
     expect(anna.locator("#moderation-list li")).to_have_count(2)
     anna.mouse.move(0, 0)
     anna.screenshot(path=FOLDER / "public-reports.png", clip=below)
+    anna.keyboard.press("Escape")
+    register(enter(browser, port, "jill", *SIZE, "light"))
+    say(anna, "/role jill operator")
+    anna.set_viewport_size({"width": SIZE[0], "height": 940})
+    anna.locator("#line").fill("/roles")
+    anna.locator("#line").press("Enter")
+    expect(anna.get_by_label("Role of jill")).to_be_visible()
+    anna.mouse.move(0, 0)
+    anna.locator("#room-dialog").screenshot(path=FOLDER / "moderating-roles.png")
 
 
 def main() -> None:
