@@ -225,6 +225,16 @@ async def test_reports_of_and_about_a_deleted_account_go(kept) -> None:
         assert left == [(3, "")]
 
 
+async def test_nobody_learns_from_an_export_whose_a_message_is(kept) -> None:
+    async with kept.open() as people:
+        john = (await people.register(JOHN, PASSWORD, HOME)).identity.id
+        for entry in (0, 7):
+            about = evolve(REPORT, reporter=john, target="guest", target_nick="jim", entry=entry)
+            await people.reports.add(about, "")
+        known = [(one.target, one.target_nick) for one in (await people.export(john)).reports]
+        assert known == [("guest", "jim"), ("", "")]
+
+
 async def test_a_program_moderates_by_documents(people) -> None:
     async with running_hub(people=people) as run:
         ann = await device(run, "ann", "#a")

@@ -126,9 +126,13 @@ class Reports:
 
 
 def of_account(connection: sqlite3.Connection, account: str) -> tuple[Report, ...]:
-    """Return the reports that an account has made."""
+    """Return the reports that an account has made.
+
+    They do not say whose a message is: the room may show its history to few people.
+    """
     rows = connection.execute(f"{_REPORTS} WHERE reporter = ? ORDER BY number", (account,))
-    return tuple(Report(*row) for row in rows)
+    reports = [Report(*row) for row in rows]
+    return tuple(evolve(one, target="", target_nick="") if one.entry else one for one in reports)
 
 
 def delete_of(connection: sqlite3.Connection, account: str) -> None:
