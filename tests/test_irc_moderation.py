@@ -163,11 +163,23 @@ async def test_a_kick_is_one_line_with_its_reason(tmp_path: Path) -> None:
         assert await jim.shown() == [kick]
         assert await tel.sync() == ["> ann kicked bob: go: away [A2]"]
         assert await ann.shown("KICK #tea bob") == ["441 ann bob #tea bob is not in #tea"]
+
+
+# One room and several nicks, or as many rooms as nicks (RFC 2812, 3.2.8).
+@pytest.mark.parametrize(
+    "targets",
+    ["#tea jim,tel", "#tea,#tea jim,tel", "#tea,#none,#tea jim,jim,tel", "#tea jim,,tel,jim"],
+)
+async def test_a_kick_of_several_people_has_a_line_for_each(tmp_path: Path, targets: str) -> None:
+    async with (
+        room_of_ann(tmp_path) as (chat, ann),
+        irc_client(chat, "jim", "#tea"),
+        line_client(chat, nick="tel", room="#tea"),
+    ):
+        await ann.ask()
+        lines = [m for m in await later(ann, f"KICK {targets}") if m.command != "403"]
         # Without a reason it is the nick of the operator.
-        assert [show(m) for m in await later(ann, "KICK #tea jim,tel")] == [
-            "ann KICK #tea jim ann",
-            "ann KICK #tea tel ann",
-        ]
+        assert [show(m) for m in lines] == ["ann KICK #tea jim ann", "ann KICK #tea tel ann"]
 
 
 async def test_a_ban_is_a_mode_a_notice_and_a_kick(tmp_path: Path) -> None:

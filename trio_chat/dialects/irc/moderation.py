@@ -18,7 +18,6 @@ from trio_chat.dialects.irc.commands import (
     Params,
     Parts,
     answer,
-    each,
     part,
     valid_nicks,
 )
@@ -64,8 +63,13 @@ def moderate(message: Message, row: Row | None, context: Context) -> Command | N
 
 def _kick(params: Params, context: Context) -> Parts:
     reason = context.words(params[2:])
-    for nick in each(params[1])[:MOST_TARGETS]:
-        yield part(partial(_kick_one, context, nick, reason), params[0], nick)
+    channels, nicks = params[0].split(","), params[1].split(",")
+    if len(channels) == 1:
+        channels *= len(nicks)
+    # There is one room, or as many rooms as nicks (RFC 2812, 3.2.8).
+    pairs = dict.fromkeys(pair for pair in zip(channels, nicks, strict=False) if all(pair))
+    for channel, nick in list(pairs)[:MOST_TARGETS]:
+        yield part(partial(_kick_one, context, nick, reason), channel, nick)
 
 
 def _kick_one(context: Context, nick: str, reason: str, channel: str) -> Command:
