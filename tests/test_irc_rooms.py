@@ -13,6 +13,7 @@ from irc import IrcClient, commands, irc_client, show
 from loopback import HOST, chat_on_tcp
 from people import PASSWORD
 from snapshots import successor
+from test_redis_log import chats
 
 from trio_chat import Notice, Noticed, Settings, command, open_chat
 from trio_chat.dialects.irc.entries import ENTRIES
@@ -362,6 +363,21 @@ async def test_notices_are_told_apart_by_programs(tmp_path: Path) -> None:
             await bot.join("#a")
             [kept] = await bot.history()
             assert (type(kept), kept.text) == (Noticed, "Hi")
+
+
+async def test_notices_are_told_apart_on_all_nodes(redis) -> None:
+    async with (
+        chats(redis, "a", "b") as [a, b],
+        irc_client(a, "ann", "#a") as ann,
+        irc_client(b, "bob", "#a", capabilities=("draft/chathistory",)) as bob,
+    ):
+        await ann.ask("PRIVMSG #a :Hello", "NOTICE #a :Hi", "NOTICE #a :Ho")
+        heard = [show(message) for message in await bob.until("NOTICE")]
+        while heard[-1] != "ann NOTICE #a Ho":
+            heard.append(show(await bob.message()))
+        said = ["ann PRIVMSG #a Hello", "ann NOTICE #a Hi", "ann NOTICE #a Ho"]
+        assert [line for line in heard if "JOIN" not in line] == said
+        assert await bob.shown("CHATHISTORY LATEST #a * 9") == said
 
 
 async def test_nicks_change_once_for_those_who_share_several_rooms() -> None:

@@ -17,6 +17,7 @@ from trio_chat.protocol.events import (
     Gone,
     Moved,
     NickChanged,
+    Noticed,
     PersonChanged,
     Removed,
     Ruled,
@@ -39,7 +40,7 @@ from trio_chat.roomlog.redis.codec import (
 # Names and texts have no control characters.
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=9)
 rooms = texts.filter(bool)
-said = st.tuples(st.sampled_from([Said, Acted]), texts, texts, texts)
+said = st.tuples(st.sampled_from([Said, Noticed, Acted]), texts, texts, texts)
 
 CLAIMS = [
     PersonChanged("u1", "jim", "a.j", Name("John", "john", ("john",)), 5.25, ("u2",), expires=9.5),

@@ -49,8 +49,7 @@ _PART: Final = "\0"
 _ITEM: Final = "\n"
 _TOPIC: Final = "T"
 _RULED: Final = "R"
-# A notice is written as a message, as nodes of the last version do not read "N".
-_KINDS: Final = {Said: "S", Noticed: "S", Acted: "A", TopicSet: _TOPIC}
+_KINDS: Final = {Said: "S", Noticed: "N", Acted: "A", TopicSet: _TOPIC}
 _SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "N": Noticed, "A": Acted}
 
 
