@@ -213,7 +213,7 @@ async def test_wrong_passwords_have_to_wait(people, mock_clock) -> None:
         await people.log_in(JACK, PASSWORD, CAFE)
 
 
-async def test_a_flood_is_not_hashed(people, monkeypatch) -> None:
+async def test_a_flood_is_not_hashed(people, monkeypatch, mock_clock) -> None:
     """Tries at once are counted before their hashes, and those beyond the limit cost none."""
     await people.register(JOHN, PASSWORD, HOME)
     hashed, refusals = [], []
