@@ -36,6 +36,7 @@ hypothesis.settings.load_profile("any_machine")
 # A shell without job control has what it starts in its background ignore these, and so would all
 # that the tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 

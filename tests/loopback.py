@@ -22,6 +22,11 @@ PATIENCE = 30  # seconds of real time until a test gives up
 HOST = "127.0.0.1"
 FAREWELL = "> the server is shutting down"
 
+# With these settings and such lines, a client that does not read lags soon, and goes on to. Within
+# a second the kernel takes 15 KB more of what waits, which is less than half of the outbox.
+SLOW = {"message_chars": 1_000, "line_bytes": 4_000, "outbox_bytes": 50_000}
+LONG = "/msg " + "x" * 1_000
+
 dialled: list[trio.socket.SocketType] = []
 
 
@@ -39,11 +44,13 @@ needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv
 
 @asynccontextmanager
 async def chat_on_tcp(*, open_with=None, **settings) -> AsyncIterator[tuple[Chat, int]]:
-    """A chat on a free port, without a rate limit unless one is given; and that port.
+    """A chat on a free port, without a rate limit and pings unless they are given; and that port.
 
     Clients that are still connected are closed before the chat stops.
     """
-    async with open_chat(Settings(**{"rate_limit": None, **settings}), **(open_with or {})) as chat:
+    # Pings come by the clock, so that on a busy machine they would be among what a test expects.
+    settings = {"rate_limit": None, "ping_interval": 0, **settings}
+    async with open_chat(Settings(**settings), **(open_with or {})) as chat:
         [(_, port)] = await chat.listen(host=HOST, port=0)
         try:
             yield chat, port

@@ -19,6 +19,7 @@ from loopback import (
     FAREWELL,
     HOST,
     PATIENCE,
+    SLOW,
     Links,
     chat_on_tcp,
     descriptors,
@@ -35,7 +36,6 @@ from trio_chat import Notice, Refused, Row, Say, custom
 from trio_chat.dialects.line import LineDialect
 from trio_chat.testing import LineClient
 
-SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
 # `nox -s soak` makes it 10,000, which takes about a minute.
 CONNECTS = int(os.environ.get("CONNECTS", "300"))
 
@@ -57,14 +57,15 @@ async def test_a_reader_that_stops_slows_none_and_misses_nothing(
 ) -> None:
     """No clock moves: whoever had to wait for the one that stopped would do so for ever."""
     batches, batch = 10, 20
-    async with chat_on_tcp(recent_entries=recent, **SLOW) as (chat, port):
+    slow = SLOW | {"outbox_bytes": 30_000}
+    async with chat_on_tcp(recent_entries=recent, **slow) as (chat, port):
         others = await crowd(port, 100)
         talker = await dial(port, nick="john", room="#x")
         stopped = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         for client in others:
             await client.sync()
         await talker.sync()
-        said = [f"{number:03} {'x' * 90}" for number in range(batches * batch)]
+        said = [f"{number:03} {'x' * 400}" for number in range(batches * batch)]
         for start in range(0, len(said), batch):
             part = said[start : start + batch]
             await talker.send(*[f"/msg {text}" for text in part])
@@ -89,12 +90,12 @@ async def test_one_that_stops_and_goes_on_again_and_again(narrow: Links) -> None
         for times in range(1, 5):
             first = number
             while chat.statistics().lagged < times:
-                await talker.send(f"/msg {number} {'x' * 80}")
+                await talker.send(f"/msg {number} {'x' * 900}")
                 await talker.sync()
                 number += 1
             # A few more, and some while it is being caught up.
             for _ in range(40):
-                await talker.send(f"/msg {number} {'x' * 80}")
+                await talker.send(f"/msg {number} {'x' * 900}")
                 number += 1
             for expected in range(first, number):
                 assert (await stopped.line()).split()[2] == str(expected)

@@ -15,6 +15,8 @@ from attrs import evolve
 from loopback import (
     FAREWELL,
     HOST,
+    LONG,
+    SLOW,
     Links,
     chat_on_tcp,
     dial,
@@ -38,8 +40,6 @@ from trio_chat.transports import reader
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
-SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
-LONG = "/msg " + "x" * 100
 UPGRADING = "> the server is being upgraded: please connect again"
 
 
@@ -523,9 +523,7 @@ async def test_one_for_whom_the_log_is_being_read(
 @pytest.mark.parametrize("at_hand", [True, False])
 async def test_entries_at_hand_for_a_lagging_client_go_over(narrow: Links, *, at_hand) -> None:
     """Nothing else has these messages, as nothing is kept here. A client is told of lost ones."""
-    # More than the kernel takes meanwhile, so that the client still lags at the handover.
-    settings = {**SLOW, "outbox_bytes": 100_000}
-    async with chat_on_tcp(**settings, history_entries=0, recent_entries=2000) as (chat, port):
+    async with chat_on_tcp(**SLOW, history_entries=0, recent_entries=2000) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
@@ -562,15 +560,15 @@ async def test_a_token_that_is_gone_by_then_costs_nobody_the_connection(tmp_path
 
 
 async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
-    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+    async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
-        while not (left := [c.link.unsent_bytes for c in chat._hub.state.sessions][1]) > 10_000:
+        while not (left := [c.link.unsent_bytes for c in chat._hub.state.sessions][1]) > 25_000:
             await john.send(LONG)
             await john.sync()
         assert left < 50_000
-        async with successor(chat, outbox_bytes=1_000, max_clients=1, max_rooms=1) as new:
+        async with successor(chat, outbox_bytes=8_000, max_clients=1, max_rooms=1) as new:
             await until(lambda: new.statistics().lagging == 1)
             await john.send("/msg end")
             while (await jack.line()) != "> john: end":
@@ -579,7 +577,7 @@ async def test_a_smaller_outbox_drops_nobody(narrow: Links) -> None:
 
 
 async def test_one_that_quits_gets_all_that_waits(goes_on: Next, narrow: Links) -> None:
-    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+    async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
@@ -598,7 +596,7 @@ async def test_one_that_quits_gets_all_that_waits(goes_on: Next, narrow: Links) 
 async def test_one_that_has_ended_its_input_gets_all_that_waits(
     goes_on: Next, narrow: Links
 ) -> None:
-    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+    async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await john.expect("> jack joined the room")
@@ -615,7 +613,7 @@ async def test_one_whose_input_ends_just_then_gets_all_that_waits(
     goes_on: Next, narrow: Links, gate, crowded
 ) -> None:
     """That it has ended is still on its way to the hub when that has it stand still."""
-    async with chat_on_tcp(**{**SLOW, "outbox_bytes": 50_000}) as (chat, port):
+    async with chat_on_tcp(**SLOW) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         others = [await dial(port, nick=f"jim{number}", room="#x") for number in range(3)]
@@ -637,7 +635,7 @@ async def test_one_whose_input_ends_just_then_gets_all_that_waits(
 async def fill(chat, talker: LineClient) -> int:
     """Talk until much waits for the second client; the number of lines that took."""
     said = 0
-    while [client.link.unsent_bytes for client in chat._hub.state.sessions][1] < 10_000:
+    while [client.link.unsent_bytes for client in chat._hub.state.sessions][1] < 25_000:
         await talker.send(LONG)
         await talker.sync()
         said += 1

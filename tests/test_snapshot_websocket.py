@@ -256,7 +256,7 @@ async def test_one_that_waits_for_an_answer_from_the_log(
 
 
 async def test_one_that_lags_is_caught_up(goes_on: Next, narrow: Links) -> None:
-    slow = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 4_000, "recent_entries": 20}
+    slow = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 30_000, "recent_entries": 20}
     async with chat_on_tcp(**slow) as (chat, port):
         john = await dial(port, nick="john", room="#x")
         jack = await dial_documents(port, nick="jack", rooms=("#x",), receive_buffer=4096)

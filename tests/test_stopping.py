@@ -13,6 +13,8 @@ import trio
 from loopback import (
     FAREWELL,
     HOST,
+    LONG,
+    SLOW,
     Links,
     chat_on_tcp,
     descriptors,
@@ -30,9 +32,6 @@ from trio_chat.hub.settle import Settle
 from trio_chat.testing import LineClient, line_client
 
 pytestmark = pytest.mark.usefixtures("waiting")
-
-SLOW = {"message_chars": 100, "line_bytes": 400, "outbox_bytes": 2_000}
-LONG = "/msg " + "x" * 100
 
 
 # --- listeners close first ------------------------------------------------------------------------
@@ -370,12 +369,13 @@ async def test_nobody_waits_for_one_who_falls_behind_while_stopping(
     links: Links, mock_clock
 ) -> None:
     """A client with many last lines of its own, which reads no line of others."""
-    async with chat_on_tcp(stop_grace=5, rate_limit=0.1, rate_burst=2, **SLOW) as (chat, port):
+    limits = SLOW | {"outbox_bytes": 20_000}
+    async with chat_on_tcp(stop_grace=5, rate_limit=0.1, rate_burst=2, **limits) as (chat, port):
         talker = await dial(port, nick="john", room="#x")
         stuck = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         links.all[1]._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         for client in (talker, stuck):
-            await client.send(*[LONG] * 600)
+            await client.send(*[f"/msg {'x' * 100}"] * 600)
         await ticks()
         stopped = trio.Event()
 
@@ -400,17 +400,16 @@ async def test_nobody_waits_for_one_who_falls_behind_while_stopping(
 
 
 async def test_the_hub_rests_while_a_client_is_slow_to_take_its_last_lines(narrow: Links) -> None:
-    settings = SLOW | {"outbox_bytes": 100_000}
-    async with chat_on_tcp(stop_grace=20, **settings) as (chat, port), chat.connect("john") as bot:
+    async with chat_on_tcp(stop_grace=20, **SLOW) as (chat, port), chat.connect("john") as bot:
         slow = await dial(port, nick="jack", room="#x", receive_buffer=4096)
         await bot.join("#x")
         while chat.statistics().lagging == 0:
-            await bot.say("x" * 100)
+            await bot.say(LONG.removeprefix("/msg "))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(chat.stop)
             [session] = [s for s in chat._hub.state.sessions if not s.local]
             await until(lambda: session.closing is not None)
-            while session.link.unsent_bytes >= settings["outbox_bytes"] // 2:
+            while session.link.unsent_bytes >= SLOW["outbox_bytes"] // 2:
                 await slow.line()
                 await ticks(3)
             await ticks()

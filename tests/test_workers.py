@@ -482,7 +482,7 @@ def test_systemd_hears_from_the_parent_alone(
     manager: socket.socket, serve_workers: Start, tmp_path: Path
 ) -> None:
     served = serve_workers(
-        env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+        env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
     )
     assert manager.recv(4096).decode() == (
         f"READY=1\nSTATUS=listening on 127.0.0.1:{served.port}, 2 workers"
