@@ -161,6 +161,16 @@ def test_somebody_is_kicked_and_may_come_back(anna, jack) -> None:
     expect(notice).to_be_hidden()
 
 
+def test_somebody_is_invited_and_joins_by_the_button(anna, jack) -> None:
+    jack.type("/leave")
+    anna.type("/room join members")
+    anna.type("/invite jack")
+    expect(jack.page.locator("#invited-text")).to_have_text("anna invites you to #go.")
+    jack.page.get_by_role("button", name="Join", exact=True).click()
+    jack.is_in("#go")
+    expect(jack.page.locator("#invited")).to_be_hidden()
+
+
 def test_somebody_is_banned_and_reads_why(anna, jack) -> None:
     act_on(anna, "hello all", "Ban…")
     anna.page.get_by_label("For how long").select_option("For ever")

@@ -50,6 +50,7 @@ EXAMPLES = {
     "msg": "/msg Hi",
     "me": "/me waves",
     "tell": "/tell jack hi",
+    "invite": "/invite jack",
     "leave": "/leave",
     "topic": "/topic tea and cake",
     "who": "/who",
@@ -88,6 +89,9 @@ async def play(line: str) -> Played:
     ):
         await jack.send("/msg tea, anyone?")
         await john.expect("> jack: tea, anyone?")
+        if line.startswith("/invite"):
+            await jack.send("/leave")
+            await john.expect("> jack has left the room")
         await jack.sync()
         await john.send(line)
         got = await (john.rest() if line == "/quit" else john.sync())

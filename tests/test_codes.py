@@ -110,6 +110,7 @@ DOCUMENTS = [
     ("tell", {"nick": "jack", "client": "x", "text": "x"}, "nick_passed_on"),
     ("tell", {"nick": "jack", "client": 5, "text": "x"}, "bad_document"),
     ("tell", {"nick": "a b", "text": "x"}, "bad_nick"),
+    ("invite", {"nick": "jim", "room": "#a"}, "no_such_nick"),
     ("join", {"room": "a,b"}, "bad_room_name"),
     ("join", {"room": "x" * 65}, "bad_room_name"),
     ("join", {"room": "#a"}, "already_in_room"),

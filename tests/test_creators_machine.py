@@ -90,7 +90,8 @@ class Model:
         if verb == "kick" and other in room.members:
             self.leave(other)
         elif verb == "invite" and other not in room.members:
-            room.invited.add(other)
+            if room.join == "members" and not room.role(other):
+                room.invited.add(other)
         elif verb in {"all", "members"}:
             room.join = verb
 

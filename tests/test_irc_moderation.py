@@ -124,12 +124,10 @@ async def test_a_hidden_room_is_answered_like_one_that_is_not_there(tmp_path: Pa
         ("MODE #tea +i", "482 bob #tea"),
         ("MODE #tea +b ann", "482 bob #tea"),
         ("MODE #tea -b ann", "482 bob #tea"),
-        ("INVITE bob #tea", "482 bob #tea"),
         ("KICK #tea nobody-here", "401 bob nobody-here"),
         ("KICK #other ann", "403 bob #other"),
         ("KICK tea ann", "403 bob tea"),
         ("KICK #tea", "461 bob KICK"),
-        ("INVITE bob", "461 bob INVITE"),
         ("MODE #tea +X", "472 bob X"),
         ("MODE #tea +o nobody-here", "401 bob nobody-here"),
         ("MODE #tea +b *!*@192.0.2.1", "696 bob #tea b *!*@192.0.2.1"),
@@ -323,11 +321,3 @@ async def test_settings_are_modes(tmp_path: Path) -> None:
         assert commands(await jim.ask("MODE #tea", "JOIN #tea")) == ["403", "473"]
         # Four changes at most, as the token MODES says.
         assert len(await ann.ask("MODE #tea -t-s-m-R+t")) == 4
-
-
-async def test_an_invitation_lets_in(tmp_path: Path) -> None:
-    async with room_of_ann(tmp_path) as (chat, ann), logged_in(chat, "bob") as bob:
-        await ann.ask("MODE #tea +i")
-        assert commands(await bob.ask("JOIN #tea")) == ["473"]
-        assert await ann.shown("INVITE bob #tea") == ["341 ann bob #tea"]
-        assert commands(await bob.ask("JOIN #tea"))[0] == "JOIN"

@@ -117,6 +117,21 @@ async def test_names_of_rooms_that_one_is_not_in_are_not_told() -> None:
         ]
 
 
+async def test_names_without_a_room_are_those_of_all_own_rooms() -> None:
+    async with (
+        open_chat() as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "cat", "#c"),
+        irc_client(chat, "bob", "#a", "#b", capabilities=("userhost-in-names",)) as bob,
+    ):
+        await ann.ask()
+        assert await ann.shown("NAMES") == ["353 ann = #a ann bob", "366 ann * End of /NAMES list"]
+        first, second, end = await bob.ask("NAMES")
+        assert (first.params[2], second.params[2]) == ("#a", "#b")
+        assert [name.partition("!")[0] for name in first.params[3].split()] == ["bob", "ann"]
+        assert (end.command, end.params[1]) == ("366", "*")
+
+
 async def test_topics() -> None:
     async with (
         open_chat() as chat,

@@ -562,6 +562,7 @@ EVENTS = [
         "> anonymous is now known as john",
     ),
     (events.Told("2", "1", "jack", "hi"), "> jack (to you): hi"),
+    (events.Invited("#a", "#A", "1", "jack", "2"), "> jack invites you to #A: /join #A"),
     (
         events.Told("2", "1", "jack", "hi", 1_800_000_000.0, waited=True),
         "> jack (to you, 2027-01-15 08:00 UTC): hi",

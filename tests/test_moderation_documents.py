@@ -45,7 +45,6 @@ EXAMPLES = [
         commands.SetRole(JACK, "operator", "#go"),
     ),
     ("show_roles", AT_GO, commands.ShowRoles("#go")),
-    ("invite", {"nick": "jack", **AT_GO}, commands.Invite(JACK, "#go")),
     (
         "moderate",
         {"action": "mute", "target": "jack", **AT_GO},

@@ -21,6 +21,7 @@ HELP = [
     "> /msg TEXT - say TEXT to everyone in your room",
     "> /me TEXT - say what you do, for example: /me waves",
     "> /tell NICK TEXT - say TEXT to one person only",
+    "> /invite NICK - ask someone to enter your room",
     "> /leave - leave your room",
     "> /topic [TEXT] - show the topic of your room; with TEXT, change it",
     "> /who - list the people in your room",

@@ -15,6 +15,7 @@ from trio_chat.protocol.events import (
     Entered,
     Exited,
     Gone,
+    Invited,
     Moved,
     NickChanged,
     Noticed,
@@ -55,6 +56,7 @@ CLAIMS = [
     Moved("u1", "jack"),
     Told("u2", "u1", "jack", 'a "word"\\'),
     Told("u2", "u1", "jack", "x", notice=True),
+    Invited("#a", "#A", "u1", "jack", "u2", 1.5),
 ]
 
 

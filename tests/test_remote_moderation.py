@@ -36,6 +36,7 @@ async def test_each_call_does_what_its_command_does(tmp_path: Path) -> None:
         assert (await event_of(ann, Standing)) == Standing("#go", "#go", "owner")
         assert (await ann.rules()).role == "owner"
         assert (await ann.set_room("topic", "operators")).text == "set topic to operators"
+        await ann.set_room("join", "members")
         assert (await ann.invite("bob")).text == "invited bob for a day"
         await bob.join("#go")
         await event_of(bob, Standing)

@@ -22,6 +22,7 @@ from trio_chat.protocol.events import (
     EntriesShown,
     HeldShown,
     Identified,
+    Invited,
     Joined,
     Left,
     LoggedIn,
@@ -87,6 +88,18 @@ def test_the_greeting_and_the_zone_are_in_the_first_room():
     assert log_of(view) == ["hello", f"{HOUR} \xb7 all times are local: {lines.zone(NOW)}"]
     view.take(Welcomed("#b", "#B"))
     assert log_of(view) == []
+
+
+def test_an_invitation_is_on_screen_and_rings(view: View):
+    rung = view.windows.calls
+    view.take(Invited("#c", "#C", "2", "jack", ME.client))
+    assert log_of(view)[-1] == f"{HOUR} \xb7 jack invites you to #C: /join #C"
+    assert view.windows.calls == rung + 1
+    own = Invited("#b", "#B", ME.client, "john", "7")
+    view.take(own)
+    view.answered(own, "/invite mary")
+    assert log_of(view)[-1] == f"{HOUR} \xb7 your invitation to #B is on its way"
+    assert view.windows.calls == rung + 1
 
 
 @pytest.mark.parametrize(("zone", "shown"), [("UTC", "UTC"), ("EST5", "EST (UTC-05:00)")])

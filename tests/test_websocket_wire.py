@@ -287,6 +287,7 @@ EVENTS = [
     events.Left("#a", "id", "jack"),
     events.Renamed("#a", "id", "jack", "jim"),
     events.Told("to", "id", "jack", "hi"),
+    events.Invited("#a", "#A", "id", "jack", "to", 1.0),
     events.Hello(
         "id", "anonymous", "t", 60.0, events.Limits(*range(7)), [events.Usage("a", "b", "c")]
     ),

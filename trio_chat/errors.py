@@ -70,7 +70,10 @@ class Code(StrEnum):
 
     BAD_ROOM_NAME = "bad_room_name", "the room's name is too long, or breaks another rule for names"
     NOT_IN_ROOM = "not_in_room", "you are not in that room, or in no room at all"
-    ALREADY_IN_ROOM = "already_in_room", "you are in that room already"
+    ALREADY_IN_ROOM = (
+        "already_in_room",
+        "you are in that room already, or the person whom you invite is",
+    )
     SAY_WHICH_ROOM = "say_which_room", "you are in several rooms, and the command names none"
     TOO_MANY_ROOMS = "too_many_rooms", "the server can make no more rooms: join one that exists"
     IN_TOO_MANY_ROOMS = "in_too_many_rooms", "you are in as many rooms as you may be: leave one"

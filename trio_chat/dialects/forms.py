@@ -236,6 +236,14 @@ FORMS: Final[dict[str, Form]] = {
         },
         "say something to one client only; with `client`, to the client with that id",
     ),
+    "invite": Form(
+        commands.Invite,
+        {"nick": Field(_nick_of_someone, STRING), "room": ROOM},
+        (
+            "invite someone to a room; an account that could not enter otherwise may for a day, if "
+            "an operator of the room invites it"
+        ),
+    ),
     "set_topic": Form(
         commands.SetTopic,
         {"text": Field(_topic, STRING), "room": ROOM},

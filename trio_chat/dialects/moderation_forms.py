@@ -134,9 +134,6 @@ MODERATION_FORMS: Final[dict[str, Form]] = {
         {"room": ROOM},
         "ask who has a role in a room; only its operators learn of all roles",
     ),
-    "invite": Form(
-        commands.Invite, {"nick": NICK, "room": ROOM}, "let an account into a room for a day"
-    ),
     "moderate": Form(
         _moderate,
         {

@@ -267,7 +267,7 @@ AT_THE_DOOR: Final = frozenset[type](
 SPEAKING: Final = frozenset[type](
     {
         *(commands.Say, commands.Notify, commands.Act, commands.Tell),
-        *(commands.SetTopic, commands.TakeNick),
+        *(commands.SetTopic, commands.TakeNick, commands.Invite),
     }
 )
 
@@ -284,6 +284,7 @@ _CHECKS: Final[Mapping[type, Check]] = {
     commands.Say: Authorize.check_speak,
     commands.Notify: Authorize.check_speak,
     commands.Act: Authorize.check_speak,
+    commands.Invite: Authorize.check_speak,
     commands.SetTopic: Authorize.check_topic,
     commands.ShowHistory: Authorize.check_history,
     commands.Search: Authorize.check_history,

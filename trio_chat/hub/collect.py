@@ -211,6 +211,10 @@ class Collect:
         if user.session is not None:
             self._wait_for(self.turn, user.session)
 
+    def draft_by_itself(self, draft: Entry) -> None:
+        """Draft something that nobody waits for."""
+        self.turn.add(Pending(draft, Origin()))
+
     def rule(self, session: Session, draft: events.Ruled) -> None:
         """Draft an action of a moderator. All that comes behind it in its room waits for it."""
         self.claim(session, draft)
@@ -219,7 +223,7 @@ class Collect:
     def draft_connection(self, user: User, positions: dict[str, int] | None) -> None:
         """Draft for a shared log that a user has lost its connection, or has one again."""
         if self.shares_log and self.is_known(user):
-            self.turn.add(Pending(events.ConnectionChanged(user.id, positions), Origin()))
+            self.draft_by_itself(events.ConnectionChanged(user.id, positions))
 
     def move(self, session: Session, draft: events.Moved, then: Callable[[Origin], None]) -> None:
         """Draft that a user resumes here, and call `then` once that is folded."""

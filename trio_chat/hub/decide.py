@@ -29,6 +29,7 @@ from trio_chat.hub.handlers.custom import CustomCommands
 from trio_chat.hub.handlers.history import History
 from trio_chat.hub.handlers.holding import Holding
 from trio_chat.hub.handlers.ignoring import Ignoring
+from trio_chat.hub.handlers.inviting import Inviting
 from trio_chat.hub.handlers.mail import Mail
 from trio_chat.hub.handlers.messages import Messages
 from trio_chat.hub.handlers.moderation import Moderation
@@ -135,6 +136,7 @@ class Decide:
             **CustomCommands(state, collect, self._messages, authorize, self.dispatch).handlers,
             **moderation.handlers,
             **Roles(state, collect, ruling).handlers,
+            **Inviting(state, collect, authorize, targets, ruling).handlers,
             **Modes(collect, moderation, targets, ruling).handlers,
             **removals.handlers,
             **Reports(state, collect, authorize, targets, ruling, log).handlers,

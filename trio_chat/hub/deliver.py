@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from trio_chat.hub.held_news import HeldNews
 from trio_chat.hub.ignoring import tune
 from trio_chat.protocol.events import (
+    PRIVATE,
     SPOKEN,
     Entered,
     Exited,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.turn import Origin
     from trio_chat.hub.user import User
-    from trio_chat.protocol.events import Acted, Entry, PersistentEntry, RoomEvent, Said
+    from trio_chat.protocol.events import Acted, Entry, Invited, PersistentEntry, RoomEvent, Said
 
 logger = logging.getLogger("trio_chat")
 
@@ -84,8 +85,8 @@ class Deliver:
         """Fold and deliver an entry. If `origin` has a label, its answer carries that."""
         if isinstance(entry, SPOKEN):
             self.speak([entry], origin)
-        elif isinstance(entry, Told):
-            self._told(entry, origin)
+        elif isinstance(entry, PRIVATE):
+            self._private(entry, origin)
         elif isinstance(entry, Held):
             if entry.message is not None:
                 self.speak([entry.message], None)
@@ -128,17 +129,22 @@ class Deliver:
             return []
         return [entry for entry in run if entry.position > room.position]
 
-    def _told(self, told: Told, origin: Origin | None) -> None:
+    def _private(self, told: Told | Invited, origin: Origin | None) -> None:
         targets = self._state.users_of(told.to)
         for user in targets:
             self._outboxes.put_told(user, told)
+        if isinstance(told, Told):
+            self._copy(told, targets)
+        if origin is not None and origin.session is not None and origin.label is not None:
+            self._outboxes.put_event(origin.session, told, origin.label)
+
+    def _copy(self, told: Told, targets: Sequence[User]) -> None:
+        """Give the other devices of an author its private message."""
         author = self._state.users.get(told.device)
         for user in [] if author is None else author.others:
             if user not in targets:  # else the author has told itself something
                 nick = targets[0].nick if targets else ""
                 self._outboxes.put_told(user, told, TellSent(nick, told.text))
-        if origin is not None and origin.session is not None and origin.label is not None:
-            self._outboxes.put_event(origin.session, told, origin.label)
 
     def _change(self, entry: Change, origin: Origin | None) -> None:
         """Fold an entry that changes the state, and show it to the sessions concerned."""

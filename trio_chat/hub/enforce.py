@@ -5,11 +5,12 @@ Each process does that for its own users. A leave is an entry of its own, after 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.hub.authorize import BANNED, banned_from_server
 from trio_chat.hub.standing import Standings
-from trio_chat.protocol.events import Departed, Exited
+from trio_chat.protocol.events import Departed, Exited, Invited
 from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Enforce:
         if room is None:
             return
         parts = [name.partition(" ") for name in entry.changes]
+        self._tell_invited(entry, room)
         targets = {target for kind, _, target in parts if kind in {"ban", "role"}}
         is_network = any(target.startswith("net:") for target in targets)
         for user in list(room.members) if targets or entry.ousted else ():
@@ -74,6 +76,17 @@ class Enforce:
             elif is_meant and (why := self._why_banned(user, room)):
                 self._oust(user, room, why, ousted)
         self.standings.ruled(entry)
+
+    def _tell_invited(self, entry: Ruled, room: Room) -> None:
+        """Tell the people whom an action invites. The process of its author does that."""
+        author = self._state.users.get(entry.device or entry.author)
+        for name, value in entry.changes.items():
+            kind, _, person = name.partition(" ")
+            users = self._state.users_of(person) if kind == "invite" and value is not None else ()
+            if author is None or not author.is_here or not users:
+                continue
+            if not any(room.name in user.rooms for user in users):
+                self._collect.draft_by_itself(invitation(author, room, person))
 
     def came(self, user: User) -> None:
         """Let somebody leave who is banned since it is somebody else, or connects elsewhere.
@@ -132,3 +145,9 @@ class Enforce:
         if user.is_here and not user.leaving:
             left = Exited(user.id, user.nick, room.name, ousted=ousted)
             self._collect.draft_of(user, left, Departed(room.name, room.shown, why, ousted))
+
+
+def invitation(author: User, room: Room, person: str) -> Invited:
+    """Return the draft of the invitation of a person to a room."""
+    about = room.name, room.shown, author.person, author.nick
+    return Invited(*about, person, time.time(), author.device)

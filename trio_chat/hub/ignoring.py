@@ -17,13 +17,13 @@ from attrs import evolve
 from trio_chat.people.ignored import MOST
 from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
+    PRIVATE,
     Acted,
     Answered,
     EntriesShown,
     LabelledEvent,
     Left,
     Said,
-    Told,
 )
 from trio_chat.protocol.presence import AboutChanged
 
@@ -77,7 +77,7 @@ class Selective:
     def _heard(self, event: Event) -> Event:
         if isinstance(event, (Said, Acted)):
             return self._entry(event) or NOTHING
-        if isinstance(event, (Told, AboutChanged)):
+        if isinstance(event, (*PRIVATE, AboutChanged)):
             return NOTHING if event.author in self._ignored else event
         if isinstance(event, Left) and event.author in self._ignored:
             return evolve(event, reason="")

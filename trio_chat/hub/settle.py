@@ -10,12 +10,12 @@ from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Pending
 from trio_chat.protocol.events import (
     PERSISTENT,
+    PRIVATE,
     Entered,
     Gone,
     Held,
     Notice,
     Refusal,
-    Told,
     Welcomed,
 )
 
@@ -109,7 +109,7 @@ class Settle:
             else:
                 self._promise(result, origin)
         if origin.call is not None:
-            if isinstance(result, (*PERSISTENT, Held, Told)):
+            if isinstance(result, (*PERSISTENT, *PRIVATE, Held)):
                 origin.call.events.append(result)
             origin.call.answer(origin.call.events)
 

@@ -39,6 +39,11 @@ def _tell(arguments: str, settings: Settings) -> Command:
     return commands.Tell(name, the_text(text, "message", settings.message_chars))
 
 
+def _invite(arguments: str, settings: Settings) -> Command:
+    nick = one_word(arguments, "nick")
+    return commands.Invite(parse_nick(nick, settings.nick_chars, reserved=True))
+
+
 def _topic(arguments: str, settings: Settings) -> Command:
     text = arguments.strip()
     if is_blank(text):
@@ -91,6 +96,7 @@ ROWS = (
     Row("msg", "/msg TEXT", "say TEXT to everyone in your room", _say),
     Row("me", "/me TEXT", "say what you do, for example: /me waves", _act),
     Row("tell", "/tell NICK TEXT", "say TEXT to one person only", _tell),
+    Row("invite", "/invite NICK", "ask someone to enter your room", _invite),
     Row("leave", "/leave", "leave your room", nothing(commands.Leave)),
     Row("topic", "/topic [TEXT]", "show the topic of your room; with TEXT, change it", _topic),
     Row("who", "/who", "list the people in your room", nothing(commands.ListMembers)),

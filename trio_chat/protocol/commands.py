@@ -359,7 +359,10 @@ class ShowRoles:
 
 @define
 class Invite:
-    """Let a person into a room for a day, whatever the room's setting `join` says."""
+    """Invite a person to a room.
+
+    An operator of the room may invite an account that could not enter otherwise. It may for a day.
+    """
 
     name: Name
     room: str | None = None

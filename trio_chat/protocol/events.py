@@ -2,9 +2,9 @@
 
 *Entries* pass through a room log before any client sees them. Until then they are called drafts.
 *Persistent* entries (`Said`, `Acted`, `TopicSet`, `Ruled`, `Removed`) get a dense position in their
-room and are kept. *Transient* entries (`Told`, and changes of a person) pass the log in the same
-order, and are not kept. The members of a room see a change of a person as `Joined`, `Left`,
-`Renamed` or `Identified`.
+room and are kept. *Transient* entries (`Told`, `Invited`, and changes of a person) pass the log in
+the same order, and are not kept. The members of a room see a change of a person as `Joined`,
+`Left`, `Renamed` or `Identified`.
 A `Held` message waits for a moderator. Logs keep it apart, without a position.
 *Replies* go to the one client that asked.
 
@@ -270,6 +270,27 @@ class Told:
     device: str = field(default="", eq=False)
 
 
+@define
+class Invited:
+    """An invitation of the person with the id `to` to a room; `time` and `device` are as in `Said`.
+
+    Only that person gets it. Members see an invitation only if it changes the rules of the room.
+    """
+
+    room: str
+    room_name: str
+    author: str
+    nick: str
+    to: str
+    time: float = field(default=0.0, eq=False)
+    device: str = field(default="", eq=False)
+
+    @property
+    def done(self) -> Notice:
+        """What the person reads who has invited the other."""
+        return Notice(f"your invitation to {self.room_name} is on its way")
+
+
 # --- entries: who is who and who is where ---------------------------------------------------------
 
 # The room log may refuse these (`trio_chat.roomlog.claims`). Each is about one person and all the
@@ -385,12 +406,14 @@ class ConnectionChanged:
 PersistentEntry: TypeAlias = Said | Noticed | Acted | TopicSet | Ruled | Removed
 RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
 Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
-Entry: TypeAlias = PersistentEntry | Held | Told | Claim
+Entry: TypeAlias = PersistentEntry | Held | Told | Invited | Claim
 
 # For `isinstance`, and to look types up. A `Noticed` is a `Said`.
 SPOKEN = (Said, Acted)
 PERSISTENT = (Said, Noticed, Acted, TopicSet, Ruled, Removed)
 RULINGS = (Ruled, Removed)
+# One person gets these.
+PRIVATE = (Told, Invited)
 # A log writes these, and refuses them if it cannot.
 WRITTEN = (*PERSISTENT, Held)
 CLAIMS = (NickChanged, PersonChanged, Entered, Exited, Gone)
@@ -942,13 +965,14 @@ Reply: TypeAlias = (
     | ReadUntil
     | BansShown
 )
-Event: TypeAlias = RoomEvent | Held | Told | Reply
+Event: TypeAlias = RoomEvent | Held | Told | Invited | Reply
 
 # Iterating over an in-process client gives these.
 ClientEvent: TypeAlias = (
     RoomEvent
     | Held
     | Told
+    | Invited
     | NickTaken
     | Standing
     | PinShown
@@ -960,7 +984,7 @@ ClientEvent: TypeAlias = (
     | Ended
 )
 # A typed line may be answered with these.
-Answer: TypeAlias = PersistentEntry | Held | Told | _Shown
+Answer: TypeAlias = PersistentEntry | Held | Told | Invited | _Shown
 
 
 # The size that an event counts for an in-process client, beside its text.

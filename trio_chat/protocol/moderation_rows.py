@@ -56,10 +56,6 @@ def _role(arguments: str, settings: Settings) -> Command:
     return commands.SetRole(parse_nick(words[0], settings.nick_chars), words[1].lower())
 
 
-def _invite(arguments: str, settings: Settings) -> Command:
-    return commands.Invite(parse_nick(one_word(arguments, "nick"), settings.nick_chars))
-
-
 def parse_target(word: str, settings: Settings) -> commands.Target:
     """Return whom a moderator means. Raises `Misused`, or `Refused` for a wrong nick."""
     if word.startswith("@"):
@@ -252,9 +248,6 @@ MODERATION_ROWS = (
         "make an account owner, operator, voice, member or none",
         _role,
         May.OPERATORS,
-    ),
-    Row(
-        "invite", "/invite NICK", "let an account into your room for a day", _invite, May.OPERATORS
     ),
     Row(
         "kick",

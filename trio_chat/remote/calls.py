@@ -23,8 +23,10 @@ class Calls:
     def _room(self, room: str | None) -> str:
         return only_room(self._session.rooms) if room is None else room
 
-    async def _ask_in(self, room: str | None, kind: type[E], type: str, **fields: object) -> E:
-        """Send a command about a room, and wait for an answer of this kind."""
+    async def _ask_in(
+        self, room: str | None, kind: type[E] | tuple[type[E], ...], type: str, **fields: object
+    ) -> E:
+        """Send a command about a room, and wait for an answer of this kind, or of one of these."""
         return await self._ask(kind, type, room=self._room(room), **fields)
 
 

@@ -20,6 +20,7 @@ from trio_chat.protocol.events import (
     ActionsShown,
     Held,
     HeldShown,
+    Invited,
     Matches,
     Notice,
     PinShown,
@@ -58,9 +59,12 @@ class ModerationCalls(Calls):
         """Give an account a role in a room; `none` takes it away."""
         return await self._ask_in(room, Ruled, "set_role", nick=nick, role=role)
 
-    async def invite(self, nick: str, room: str | None = None) -> Ruled:
-        """Let an account into a room for a day."""
-        return await self._ask_in(room, Ruled, "invite", nick=nick)
+    async def invite(self, nick: str, room: str | None = None) -> Ruled | Invited:
+        """Invite someone to a room.
+
+        Give a `Ruled` if that lets an account into a closed room, for a day.
+        """
+        return await self._ask_in(room, (Ruled, Invited), "invite", nick=nick)
 
     async def kick(self, target: str, room: str | None = None, *, reason: str = "") -> Ruled:
         """Send someone out of a room."""

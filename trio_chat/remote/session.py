@@ -137,8 +137,8 @@ class RemoteSession:
 
     # --- asking -----------------------------------------------------------------------------------
 
-    async def ask(self, kind: type[E], type: str, **fields: object) -> E:
-        """Send a command, and wait for an answer of this kind."""
+    async def ask(self, kind: type[E] | tuple[type[E], ...], type: str, **fields: object) -> E:
+        """Send a command, and wait for an answer of this kind, or of one of these."""
         return await self._exchange(await self.live(), kind, type, **fields)
 
     async def live(self) -> Socket:
@@ -152,7 +152,9 @@ class RemoteSession:
             await self._changed.wait()
         return self._socket
 
-    async def _exchange(self, socket: Socket, kind: type[E], type: str, **fields: object) -> E:
+    async def _exchange(
+        self, socket: Socket, kind: type[E] | tuple[type[E], ...], type: str, **fields: object
+    ) -> E:
         event = await self.answer(socket, type, fields)
         if isinstance(event, kind):
             return event

@@ -21,6 +21,7 @@ from trio_chat.protocol.events import (
     Departed,
     Done,
     Held,
+    Invited,
     LoggedOut,
     MembersListed,
     Notice,
@@ -207,6 +208,8 @@ class Plain:
             case Departed():
                 self._room = None
             case Held(author=author) if author != self._client.id:
+                answer = answer.done
+            case Invited():
                 answer = answer.done
         # The client's own messages are not written, and a logout comes as an event.
         if not isinstance(answer, (*PERSISTENT, Told, Done, LoggedOut)):

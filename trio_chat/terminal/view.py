@@ -17,6 +17,7 @@ from trio_chat.protocol.events import (
     Goodbye,
     Held,
     Identified,
+    Invited,
     Joined,
     Left,
     LoggedIn,
@@ -86,6 +87,7 @@ class View:
             LoggedIn: self._logged_in,
             LoggedOut: self._logged_out,
             Told: self._told,
+            Invited: self._invited,
             Held: self._held,
             Welcomed: self._welcomed,
             Departed: self._departed,
@@ -148,6 +150,8 @@ class View:
             case Told():
                 self.talks.sent_by_command(typed.split(maxsplit=2)[1], self.nick, event)
             case Held(author=author) if author != self.me:
+                self.remark(event.done.text)
+            case Invited():
                 self.remark(event.done.text)
             case RoomsListed(names=[]):
                 self.known_rooms = []
@@ -371,6 +375,11 @@ class View:
     def _told(self, event: Told) -> None:
         if event.author != self.me:  # `answered` has this client's own
             self.talks.received(event)
+
+    def _invited(self, event: Invited) -> None:
+        if event.author != self.me:
+            self.windows.count(self.current, called=True)
+            self.remark(lines.said(event))
 
     def _nick_taken(self, event: NickTaken) -> None:
         self.nick = event.nick

@@ -37,6 +37,7 @@ export class Chat {
     this.news = new News(this);
     this.current = null;
     this.ousted = null; // the room that we were sent out of last: { name, reason }
+    this.invited = null; // the room that somebody has invited us to last: { key, name, nick }
     this.moves = 0; // how often the person went somewhere, or asked to
   }
 

@@ -88,7 +88,18 @@ export class Hearing {
     }
   }
 
+  invited({ to, room: key, room_name: name, nick }, asked) {
+    if (to === this.chat.person) {
+      this.chat.invited = { key, name, nick };
+    } else if (asked !== undefined) { // else a dialog has asked
+      this.chat.note(`Your invitation to ${name} is on its way.`, "note", asked);
+    }
+  }
+
   welcomed(event, asked, follows) {
+    if (this.chat.invited?.key === event.room) {
+      this.chat.invited = null;
+    }
     const place = this.chat.room(event.room, event.room_name);
     place.unsettle();
     place.topic = event.topic;
@@ -165,6 +176,7 @@ const HANDLERS = new Map(Object.entries({
   left: (hearing, event, place) => hearing.passing(event, place),
   renamed: (hearing, event, place) => hearing.passing(event, place),
   told: (hearing, event, _, __, follows) => hearing.told(event, follows),
+  invited: (hearing, event, _, asked) => hearing.invited(event, asked),
   nick_taken: ({ chat }, event) => chat.named(event.nick),
   expiring: ({ chat }) => chat.handlers.expiring(),
   logged_in: ({ chat }, event) => chat.loggedIn(event),

@@ -213,7 +213,7 @@ function draw() {
   drawPlaces(chat, (chosen) => going.go(chosen));
   drawMembers(chat, choose.person, moderation.moderates(place) ? choose.menu : null);
   byId("room-button").hidden = !moderation.isOffered(place);
-  drawNotices(chat, { again: choose.room, changed });
+  drawNotices(chat, { join: choose.room, changed });
   drawHeading(chat);
   search.at(place);
   drawer.at(place);

@@ -1,4 +1,5 @@
-// Notices about this person, in their place: being sent out of a room, and being muted in one.
+// Notices about this person, in their place: being sent out of a room or invited to one, and being muted
+// in one.
 
 import { byId, make } from "./dom.js";
 import { dayName, dayOf, timeNode } from "./times.js";
@@ -7,34 +8,37 @@ const LONGEST = 2 ** 31 - 1; // milliseconds that a timer can take
 
 let timer = 0;
 
-// `again(name)` joins a room, and `changed()` asks for a redraw.
-export function drawNotices(chat, { again, changed }) {
-  drawOusted(chat, again, changed);
+// `join(name)` joins a room, and `changed()` asks for a redraw.
+export function drawNotices(chat, { join, changed }) {
+  drawBar("ousted", chat, { join, changed }, ({ name, reason }) => ["You are no longer in ", isolated(name), ": ", isolated(reason), "."]);
+  drawBar("invited", chat, { join, changed }, ({ name, nick }) => [isolated(nick), " invites you to ", isolated(name), "."]);
   drawMute(chat.current, changed);
 }
 
-function drawOusted(chat, again, changed) {
-  const bar = byId("ousted");
-  const { ousted } = chat;
-  if (bar.shown === ousted) {
+const isolated = (text) => make("bdi", {}, text);
+
+// Draws the bar about a room that is in the field `what` of the chat, or is null.
+function drawBar(what, chat, { join, changed }, textOf) {
+  const bar = byId(what);
+  const about = chat[what];
+  if (bar.shown === about) {
     return;
   }
-  bar.shown = ousted;
-  bar.hidden = ousted === null;
-  if (ousted === null) {
+  bar.shown = about;
+  bar.hidden = about === null;
+  if (about === null) {
     return;
   }
-  const { name, reason } = ousted;
-  byId("ousted-text").replaceChildren("You are no longer in ", make("bdi", {}, name), ": ", make("bdi", {}, reason), ".");
+  byId(`${what}-text`).replaceChildren(...textOf(about));
   const end = () => {
-    chat.ousted = null;
+    chat[what] = null;
     changed();
   };
-  byId("ousted-again").onclick = () => {
+  byId(`${what}-join`).onclick = () => {
     end();
-    again(name);
+    join(about.name);
   };
-  byId("ousted-close").onclick = () => {
+  byId(`${what}-close`).onclick = () => {
     end();
     byId("line").focus();
   };

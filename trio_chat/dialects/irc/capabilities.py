@@ -15,7 +15,7 @@ ENTRIES: Final = frozenset(
     {
         *("server-time", "message-tags", "echo-message"),
         *("account-tag", "account-notify", "extended-join"),
-        *("away-notify", "setname", "extended-monitor"),
+        *("away-notify", "setname", "extended-monitor", "invite-notify"),
         *("draft/message-redaction", "draft/read-marker"),
     }
 )

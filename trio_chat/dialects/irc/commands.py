@@ -236,7 +236,8 @@ def _topic(params: Params, context: Context) -> Parts:
 
 def _names(params: Params, context: Context) -> Parts:
     if not params:
-        yield answer("366", "*", "End of /NAMES list"), params
+        # Those of the client's own rooms: nobody is told of people elsewhere.
+        yield ShowPeople(mask="*"), params
     for channel in each(params[0]) if params else ():
         yield part(lambda name: ListMembers(context.room(name)), channel)
 

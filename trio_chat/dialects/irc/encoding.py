@@ -27,6 +27,7 @@ from trio_chat.protocol.events import (
     EntriesShown,
     Event,
     Identified,
+    Invited,
     LabelledEvent,
     Left,
     Renamed,
@@ -139,7 +140,7 @@ class IrcEncoding:
         if isinstance(event, ActiveRooms):
             return write_active_rooms(event, asked)
         write_reply = REPLIES.get(type(event))
-        is_invitation = asked.command == "INVITE" and isinstance(event, Ruled)
+        is_invitation = asked.command == "INVITE" and isinstance(event, (Ruled, Invited))
         if is_invitation:
             text = asked.numeric("341", asked.param(1), asked.param(0))
         elif write_reply is None:

@@ -15,6 +15,7 @@ from trio_chat.dialects.line_encoding import LF
 from trio_chat.protocol.events import (
     Acted,
     Identified,
+    Invited,
     Joined,
     Left,
     Notice,
@@ -84,16 +85,26 @@ def _topic_set(event: TopicSet, directory: Directory, _: Collection[str], __: ob
     return [f":{author} TOPIC {channel(event.room)} :{harmless(event.text)}{END}"]
 
 
-def _ruled(event: Ruled, directory: Directory, _: Collection[str], __: object) -> Lines:
+def _ruled(event: Ruled, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
     if event.ousted:
         return []  # a KICK follows
-    modes = write_changes(event, directory, source(directory, event.author, event.nick))
+    author = source(directory, event.author, event.nick)
+    if "invite-notify" in capabilities and (invited := _invitations(event, directory)):
+        return [write("INVITE", nick, channel(event.room), source=author) for nick in invited]
+    modes = write_changes(event, directory, author)
     if modes and not any(name.startswith("ban ") for name in event.changes):
         return [modes]
     # A ban has a time and a reason, too.
     text = str(LF.render((event,))[0]).removeprefix("> ").rstrip()
     notice = write("NOTICE", channel(event.room), text, source=directory.server_name)
     return [modes, notice]
+
+
+def _invitations(event: Ruled, directory: Directory) -> list[str]:
+    """Return the nicks of the people here whom an action invites."""
+    names = (name.partition(" ") for name, value in event.changes.items() if value is not None)
+    nicks = (directory.nick(person) for kind, _, person in names if kind == "invite")
+    return [nick for nick in nicks if nick]
 
 
 def _removed(
@@ -190,6 +201,15 @@ def _told(event: Told, directory: Directory, _: Collection[str], to: Recipient |
     return [f":{author} {command} {target} :{harmless(event.text)}{END}"]
 
 
+def _invited(
+    event: Invited, directory: Directory, _: Collection[str], to: Recipient | None
+) -> Lines:
+    if to is None:
+        return []
+    author = source(directory, event.author, event.nick)
+    return [write("INVITE", nick_of(to.person, to.nick), channel(event.room), source=author)]
+
+
 def _notice(event: Notice, directory: Directory, _: Collection[str], to: Recipient | None) -> Lines:
     target = "*" if to is None or to.awaited else nick_of(to.person, to.nick)
     return [
@@ -219,6 +239,7 @@ ENTRIES: Final[dict[type, Entry]] = {
     Renamed: _renamed,
     Identified: _identified,
     Told: _told,
+    Invited: _invited,
     AboutChanged: _about_changed,
     Notice: _notice,
     ReadUntil: _read_until,

@@ -18,6 +18,7 @@ from trio_chat.dialects.irc.commands import (
     Params,
     Parts,
     answer,
+    needs_more,
     part,
     valid_nicks,
 )
@@ -78,6 +79,13 @@ def _kick_one(context: Context, nick: str, reason: str, channel: str) -> Command
 
 
 def _invite(params: Params, context: Context) -> Parts:
+    if not params:
+        # Nobody keeps the invitations of a person: each room has its own.
+        yield answer("337", "End of /INVITE list"), params
+        return
+    if len(params) == 1:
+        yield needs_more(), params
+        return
     nick, channel = params[:2]
     yield part(lambda name: Invite(context.nick(nick), context.room(name)), channel, nick)
 
@@ -168,6 +176,6 @@ def _key(host: str, server: str) -> str:
 
 MODERATION_COMMANDS: Final[Mapping[str, CommandRow]] = {
     "KICK": CommandRow(2, _kick),
-    "INVITE": CommandRow(2, _invite),
+    "INVITE": CommandRow(0, _invite),
     "MODE": CommandRow(1, _mode),
 }

@@ -10,12 +10,12 @@ from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.modes import BOT, INVISIBLE, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
 from trio_chat.dialects.irc.tags import shown_time
+from trio_chat.protocol.events import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_chat.dialects.irc.asked import Asked
-    from trio_chat.protocol.events import Member
     from trio_chat.protocol.presence import PastNick, PastNickShown, PeopleShown, PersonShown
 
 # A user name begins with this if the server cannot check it.
@@ -24,6 +24,13 @@ UNCHECKED: Final = "~"
 
 def write_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]:
     """Return the lines with the members of a room."""
+    return [
+        *_list_names(room, members, asked),
+        asked.numeric("366", channel(room), "End of /NAMES list"),
+    ]
+
+
+def _list_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]:
     directory, name = asked.directory, channel(room)
 
     def name_of(member: Member) -> str:
@@ -33,9 +40,18 @@ def write_names(room: str, members: Iterable[Member], asked: Asked) -> list[str]
         return nick_of(person, nick)
 
     nicks = (prefix_of(directory, room, member.client) + name_of(member) for member in members)
+    return [asked.numeric("353", "=", name, line) for line in wrapped(nicks)]
+
+
+def _names_of_all(event: PeopleShown, asked: Asked) -> list[str]:
+    """Return the lines with the members of all rooms that people share with the client."""
+    rooms: dict[str, list[Member]] = {}
+    for person in event.people:
+        for room in person.rooms:
+            rooms.setdefault(room, []).append(Member(person.person, person.nick))
     return [
-        *(asked.numeric("353", "=", name, line) for line in wrapped(nicks)),
-        asked.numeric("366", name, "End of /NAMES list"),
+        *(line for room, members in rooms.items() for line in _list_names(room, members, asked)),
+        asked.numeric("366", "*", "End of /NAMES list"),
     ]
 
 
@@ -44,6 +60,8 @@ def write_people(event: PeopleShown, asked: Asked) -> list[str]:
     match asked.command:
         case "WHOIS":
             return _whois(event, asked)
+        case "NAMES":
+            return _names_of_all(event, asked)
         case "MODE":
             return [_user_mode(event, asked)]
         case "ISON":

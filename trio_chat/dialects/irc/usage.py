@@ -34,7 +34,7 @@ USAGE: Final = {
     "MODE": ("ROOM|NICK [MODES] [NICK...]", "show modes, or change them"),
     "MONITOR": ("+|-|C|L|S [NICK,...]", "be told when people come and go"),
     "MOTD": ("[SERVER]", "show the message of the day"),
-    "NAMES": ("ROOM[,ROOM...]", "list the members of your rooms"),
+    "NAMES": ("[ROOM,...]", "list the members of your rooms"),
     "NICK": ("NICK", "take a nick"),
     "NICKSERV": ("IDENTIFY|REGISTER|RECOVER|LOGOUT|INFO ...", "use an account"),
     "NOTICE": ("ROOM|NICK :TEXT", "send a message that nobody answers automatically"),

@@ -155,10 +155,7 @@ class Messages:
         if not reachable:
             if target.account is not None and self._state.people is not None:
                 return True
-            raise Refused(
-                f"{target.nick} has lost the connection; please try again later",
-                code=Code.UNREACHABLE,
-            )
+            raise unreachable(target.nick)
         if all(u.session is not None and u.session.slow_consumer for u in reachable):
             raise Refused(
                 f"{target.nick}'s connection is too slow just now; please try again later",
@@ -182,3 +179,9 @@ class Messages:
     def _ask_hook(self, draft: Said | Acted | TopicSet | Told, what: str, limit: int) -> None:
         if self._hooks.before_say is not None:
             draft.text = something(self._hooks.say(draft), what, limit)
+
+
+def unreachable(nick: str) -> Refused:
+    """Return the refusal of a message to somebody without a connection."""
+    sentence = f"{nick} has lost the connection; please try again later"
+    return Refused(sentence, code=Code.UNREACHABLE)

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 # there, so it is short.
 USUAL: Final[Mapping[str, int]] = {"mute": 10 * MINUTE, "ban": DAY}
 USUAL_OF_NETWORK: Final = 2 * HOUR
-INVITATION: Final = DAY
 LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
 EVERYWHERE: Final = {"mute": " on the server", "ban": " from the server"}
@@ -78,7 +77,6 @@ class Moderation:
             commands.ShowRules: self._show,
             commands.SetRoom: self.set_room,
             commands.SetRole: self.set_role,
-            commands.Invite: self._invite,
             commands.Penalize: self._penalize,
             commands.Undo: self._undo,
             commands.ShowActions: self._show_actions,
@@ -157,15 +155,6 @@ class Moderation:
         takes = new is Role.NONE
         text = f"took the role of {nick} away" if takes else f"made {nick} {record.role}"
         self._ruling.rule(session, room, text, changes, owns=f"{nick} owns")
-
-    def _invite(self, session: Session, record: commands.Invite) -> None:
-        room, role = self._ruling.moderated(session, record.room)
-        check_rank(role, Role.NONE, "invite people")
-        ids, nick = self._targets.holder(room, record.name)
-        if any(room.name in user.rooms for user in self._state.users_of(ids[0])):
-            raise Refused(f"{nick} is in {room.shown} already", code=Code.ALREADY_IN_ROOM)
-        until = f"{time.time() + INVITATION:.0f}"
-        self._ruling.rule(session, room, f"invited {nick} for a day", {f"invite {ids[0]}": until})
 
     # --- kicks, mutes and bans --------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class Targets:
 
         The first one is the person's. A room with a creator knows guests, too. Raises `Refused`.
         """
-        user, has_creator = self._state.nicks.get(name.casefolded), room.rules and room.rules.made
+        user, has_creator = self._state.named(name.casefolded), room.rules and room.rules.made
         if user is None or (user.account is None and not has_creator):
             person, nick = self.account(name)
             return (person,), nick

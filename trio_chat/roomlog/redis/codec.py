@@ -18,6 +18,7 @@ from trio_chat.protocol.events import (
     Exited,
     Gone,
     Held,
+    Invited,
     Moved,
     NickChanged,
     Noticed,
@@ -198,7 +199,7 @@ def waiting_from(room: str, number: bytes, record: bytes) -> Waiting:
     return Waiting(room, int(number), kind, author, nick, text, time / 1000, networks)
 
 
-def wire(entry: Claim | Told | Held) -> str:
+def wire(entry: Claim | Told | Invited | Held) -> str:
     """Return the text from which other nodes make the entry.
 
     The text of a login ends with the logins that it displaces. That of a held message ends with its
@@ -221,6 +222,8 @@ def wire(entry: Claim | Told | Held) -> str:
             items = ["M", user, nick]
         case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
             items = ["P", to, author, nick, text, time, device, entry.notice]
+        case Invited(room=room, author=author, nick=nick, to=to, time=time, device=device):
+            items = ["V", room, entry.room_name, author, nick, to, time, device]
         case Held(room=room, author=author, nick=nick, text=text):
             items = ["H", room, entry.room_name, author, nick, entry.kind, text]
             items += (entry.state, entry.by, entry.device)
@@ -229,10 +232,10 @@ def wire(entry: Claim | Told | Held) -> str:
     return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_wire(data: bytes) -> Claim | Told | Held | None:
+def from_wire(data: bytes) -> Claim | Told | Invited | Held | None:
     """Make the entry of another node; `None` if this version does not know it."""
     items = json.loads(data)
-    entry: Claim | Told | Held | None = None
+    entry: Claim | Told | Invited | Held | None = None
     match items:
         case ["N", user, old, display, casefolded, keys, *_]:
             entry = NickChanged(user, old, Name(display, casefolded, tuple(keys)))
@@ -273,6 +276,8 @@ def from_wire(data: bytes) -> Claim | Told | Held | None:
             time = more[0] if more else 0.0
             entry = Told(to, author, nick, text, time, device=more[1] if more[1:] else "")
             entry.notice = more[2:3] == [True]
+        case ["V", room, shown, author, nick, to, time, device, *_]:
+            entry = Invited(room, shown, author, nick, to, time, device)
         case _:
             pass
     return entry

@@ -11,12 +11,14 @@ from attrs import define, field
 
 from trio_chat.protocol.events import (
     PERSISTENT,
+    PRIVATE,
     SPOKEN,
     ConnectionChanged,
     Entered,
     Exited,
     Gone,
     Held,
+    Invited,
     Moved,
     NickChanged,
     PersonChanged,
@@ -186,7 +188,7 @@ class Operations:
                 self.arguments += ("L", user, wire(draft), room)
             case Gone(author=user):
                 self.arguments += ("G", user, wire(draft))
-            case Told(to=to, author=author):
+            case Told(to=to, author=author) | Invited(to=to, author=author):
                 self.arguments += ("P", to, wire(draft), author)
             case ConnectionChanged(author=user, positions=positions):
                 text = "" if positions is None else json.dumps(positions)
@@ -219,7 +221,7 @@ class Operations:
                 batch = left.popleft() if left and fits else None
                 results.append(None if batch is None else [batch.top, batch.time])
             else:
-                results.append(1 if isinstance(entry, Told) or is_leave(entry) else None)
+                results.append(1 if isinstance(entry, PRIVATE) or is_leave(entry) else None)
         return results
 
     def entries(

@@ -9,6 +9,7 @@ from trio_chat.protocol.events import (
     Entered,
     Gone,
     Held,
+    Invited,
     Moved,
     NickChanged,
     PersonChanged,
@@ -67,9 +68,9 @@ def refusal_of(draft: Entry, result: object) -> Refused | None:
         case Held(state=state, number=number):
             waits = state == "waits"
             refusal = holding.too_many() if waits else holding.no_such_message(number)
-        case Told() if result == 0:
+        case Told() | Invited() if result == 0:
             refusal = Refused("the one you mean has left", code=Code.CLIENT_LEFT)
-        case Told():
+        case Told() | Invited():
             refusal = Refused(UNREACHABLE, code=Code.UNREACHABLE)
         case Gone():
             refusal = Refused(ELSEWHERE, code=Code.CLIENT_LEFT)
