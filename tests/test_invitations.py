@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from documents import document_client
+from engine import Engine
 from hubs import running_hub, take
-from irc import irc_client
+from irc import irc_client, show
+from people import HOME, PASSWORD, KeptOnRedis, name
 from test_irc_moderation import logged_in, room_of_ann
 from test_moderation import guest, member, owned, typed
 from test_persons import FakePeople
+from test_redis_log import chats
 
 from trio_chat import Invited, Settings, open_chat
 from trio_chat.dialects.websocket import DOCUMENTS
@@ -213,6 +216,25 @@ async def test_a_person_without_a_nick_is_invited_by_the_name_that_irc_shows() -
         nick = came.source.partition("!")[0]
         assert await ann.shown(f"INVITE {nick} #b") == [f"341 ann {nick} #b"]
         assert await tel.sync() == ["> ann invites you to #b: /join #b"]
+
+
+async def test_a_person_on_another_node_is_invited(redis: Engine) -> None:
+    """Nobody of the room is on that node, so it does not know the rules of the room."""
+    async with KeptOnRedis(redis).open() as people:
+        for nick in ("ann", "bob"):
+            await people.register(name(nick), PASSWORD, HOME)
+    async with (
+        chats(redis, "a", "b") as [a, b],
+        logged_in(a, "ann", "#tea") as ann,
+        logged_in(b, "bob") as bob,
+    ):
+        assert (await ann.ask("INVITE bob #tea"))[-1].command == "341"
+        assert show((await bob.until("INVITE"))[-1]) == "ann INVITE bob #tea"
+        await ann.send("CLAIM #tea", "MODE #tea +i", "INVITE bob #tea")
+        assert (await ann.until("341"))[-1].params == ("ann", "bob", "#tea")
+        assert show((await bob.until("INVITE"))[-1]) == "ann INVITE bob #tea"
+        await bob.send("JOIN #tea")
+        assert (await bob.until("JOIN"))[-1].params == ("#tea",)
 
 
 async def test_programs_get_an_event_and_the_inviter_gets_it_as_the_answer() -> None:

@@ -7,6 +7,7 @@ from hubs import Running, join, running_hub, take
 from test_persons import FakePeople, log_in
 
 from trio_chat.config.settings import Settings
+from trio_chat.errors import Refused
 from trio_chat.protocol import commands
 from trio_chat.protocol.table import make_table, read_command
 
@@ -95,6 +96,15 @@ async def test_a_muted_person_says_nothing_until_that_is_undone(people) -> None:
         assert await typed(run, ann, "/undo A2") == [
             "err: A2 no longer counts: it was undone, or changed since (see /log)"
         ]
+
+
+@pytest.mark.parametrize("line", ["/unban bob", "/UNMUTE bob"])
+def test_the_way_to_end_a_ban_is_named_to_people_who_know_another_one(line: str) -> None:
+    instead = ": /undo ACTION ends a ban or a mute, and /log shows its number, such as A17"
+    for table, hint in ((TABLE, instead), (make_table(), "")):
+        with pytest.raises(Refused) as caught:
+            read_command(line, table, Settings())
+        assert str(caught.value) == f"unknown command: {line.split(maxsplit=1)[0]}{hint}"
 
 
 @pytest.mark.parametrize("role", ["operator", "owner"])

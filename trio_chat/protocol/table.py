@@ -118,6 +118,10 @@ def has_accounts(table: Mapping[str, Row]) -> bool:
     return table.get("login") in ACCOUNT_ROWS
 
 
+# What people type who know another server: each of these is an undo here.
+_ENDINGS: Final = frozenset({"unban", "unmute"})
+
+
 def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Command | None:
     """Return the record for a line that a person typed; `None` for an empty line.
 
@@ -129,8 +133,16 @@ def read_command(text: str, table: Mapping[str, Row], settings: Settings) -> Com
         return None
     row = table.get(word[1:].lower()) if word.startswith("/") else None
     if row is None:
-        raise Refused(f"unknown command: {printable(word)}", code=Code.UNKNOWN_COMMAND)
+        sentence = f"unknown command: {printable(word)}{instead_of(word, table)}"
+        raise Refused(sentence, code=Code.UNKNOWN_COMMAND)
     return row.record(arguments, settings)
+
+
+def instead_of(word: str, table: Mapping[str, Row]) -> str:
+    """Return what to type instead of an unknown command, to be put behind its refusal."""
+    if word.lower().removeprefix("/") in _ENDINGS and "undo" in table:
+        return ": /undo ACTION ends a ban or a mute, and /log shows its number, such as A17"
+    return ""
 
 
 def usages(table: Mapping[str, Row], may: May) -> list[Usage]:

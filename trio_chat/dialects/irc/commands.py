@@ -45,6 +45,7 @@ from trio_chat.protocol.presence import (
     ShowPeople,
     ShowServer,
 )
+from trio_chat.protocol.table import instead_of
 from trio_chat.protocol.text import clean_text, harmless, is_blank
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def custom_command(message: Message, table: Mapping[str, Row], settings: Setting
         return _refuse(refusal)
     if isinstance(record, Custom):
         return record
-    return Refuse("Unknown command", Code.UNKNOWN_COMMAND)
+    return Refuse(f"Unknown command{instead_of(message.command, table)}", Code.UNKNOWN_COMMAND)
 
 
 def _refuse(refusal: Refused) -> Refuse:
