@@ -308,9 +308,10 @@ def bench_store(session: nox.Session) -> None:
 
 @nox.session
 def bench_logins(session: nox.Session) -> None:
-    """Measure logins: how long one takes, and how late the event loop is in a flood of them."""
+    """Measure logins: how long one takes, and what others notice of a flood; `-- --rounds N`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/logins.py")
+    session.run("python", "benchmarks/login_flood.py", *session.posargs)
 
 
 @nox.session

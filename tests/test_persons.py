@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from hubs import Running, join, running_hub, take
 from people import FakeIgnored, NoMail, NoReadMarkers
 
@@ -251,3 +253,19 @@ async def test_without_accounts_each_command_says_so() -> None:
         for record in (log_in("john"), commands.Register("x"), commands.LogOut()):
             await run.turn(client, record)
             assert client.link.lines() == ["err: this server keeps no accounts"]
+
+
+async def test_a_refused_login_leaves_nothing_for_the_garbage_collector(people) -> None:
+    """In a flood of them, its passes would hold everybody up; and the password would stay."""
+    async with running_hub(people=people) as run:
+        client = await run.program()
+        wrong = commands.LogIn(parse_nick("john", 30), "wrong wrong wrong")
+        gc.disable()
+        try:
+            await run.turn(client, evolve(wrong))
+            [answer] = client.link.documents()
+            left = [it for it in gc.get_objects() if isinstance(it, commands.LogIn)]
+        finally:
+            gc.enable()
+        assert answer["type"] == "refusal"
+        assert left == [wrong]

@@ -26,14 +26,16 @@ class Asking(Generic[T]):
     _ask: Callable[[], Awaitable[T]]
     _then: Callable[[Session, T], None]
     _answer: list[T] = field(factory=list, init=False, repr=False)
-    _refusal: Refused | None = field(default=None, init=False)
+    _refusal: list[Refused] = field(factory=list, init=False)
 
     async def look(self) -> None:
         """Ask."""
         try:
             self._answer.append(await self._ask())
         except Refused as refusal:
-            self._refusal = refusal
+            # Its traceback refers to this object. Such a cycle stays for the garbage collector,
+            # and in a flood of wrong passwords its passes would hold everybody up.
+            self._refusal.append(refusal.with_traceback(None))
         except StoreError as error:
             logger.warning("%s cannot be used", self._place, extra={"reason": str(error)})
         except Exception:
@@ -41,8 +43,8 @@ class Asking(Generic[T]):
 
     def finish(self, session: Session) -> None:
         """Carry out the answer. Raises `Refused` if there is none."""
-        if self._refusal is not None:
-            raise self._refusal
+        if self._refusal:
+            raise self._refusal.pop()
         if not self._answer:
             sentence = f"{self._place} cannot be used now; please try again later"
             raise Refused(sentence, code=Code.CANNOT_READ)
