@@ -271,10 +271,18 @@ async def test_a_program_hears_that_other_settings_make_its_user_an_operator_or_
         assert await reload("bob") == [("#a", "server", False), ("#b", "server", False)]
         assert await reload("bob", "ann") == []
         assert await reload() == [("#a", "none", True), ("#b", "none", False)]
-        await reload("bob")
+
+
+async def test_a_program_hears_that_its_user_moderates_no_more_after_a_logout() -> None:
+    people = FakePeople()
+    people.add("bob")
+    async with running_hub(people=people, operators=("bob",)) as run:
+        run.hub.state.operators = run.hub.state.settings.operator_keys()
+        bob = await device(run, "bob", "#b")  # a room without rules
+        bob.link.documents()
         await run.turn(bob, commands.LogOut())
         told = [d for d in bob.link.documents() if d["type"] == "standing"]
-        assert [(d["room"], d["role"]) for d in told] == [("#a", "none"), ("#b", "none")]
+        assert [(d["room"], d["role"]) for d in told] == [("#b", "none")]
 
 
 async def test_a_ban_counts_for_who_is_an_operator_no_more() -> None:
