@@ -323,7 +323,7 @@ def bench_bans(session: nox.Session) -> None:
 
 @nox.session
 def bench_transports(session: nox.Session) -> None:
-    """Measure WebSocket clients beside line clients; `-- --rounds N --loads LOAD ...`."""
+    """Measure WebSocket and IRC beside lines; `-- --rounds N --loads LOAD ... --ways WAY ...`."""
     install(session, "bench", ".")
     session.run("python", "benchmarks/transports.py", *session.posargs)
 

@@ -7,8 +7,8 @@
  * every other member must get each one. The next message waits until the second member has one, and the
  * latency is the second member's.
  *
- * PROTOCOL is line, irc, nats or ws (trio_chat's documents over WebSocket), or mixed: every second member
- * ws, the others line. PID is the server's process, whose CPU time and memory are read. With 0 MESSAGES
+ * PROTOCOL is line, irc, nats or ws (trio_chat's documents over WebSocket), or two of them, such as line+irc:
+ * the first member of each room speaks the first of the two, the second one the other, and so on. PID is the server's process, whose CPU time and memory are read. With 0 MESSAGES
  * the clients are silent, to measure memory alone. Each further load for the same clients is a line
  * "IN_FLIGHT MESSAGES" on standard input; the end of the input ends the program.
  *
@@ -87,7 +87,7 @@ static const Protocol *protocols[2]; /* of the members with an even index, and w
 static char payload[MAX_PAYLOAD + 1];
 static char input[1 << 18];
 
-static void die(const char *format, ...)
+static _Noreturn void die(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -528,17 +528,20 @@ static int numbers(char *text, const char *name, long high, long *found)
     return count;
 }
 
-static void choose_protocol(const char *name)
+static const Protocol *protocol_named(const char *name, size_t length)
 {
     for (size_t i = 0; i < sizeof PROTOCOLS / sizeof *PROTOCOLS; i++)
-        if (!strcmp(name, PROTOCOLS[i].name))
-            protocols[0] = protocols[1] = &PROTOCOLS[i];
-    if (!strcmp(name, "mixed")) {
-        choose_protocol("ws");
-        protocols[0] = &PROTOCOLS[0];
-    }
-    if (!protocols[0])
-        die("PROTOCOL must be line, irc, nats, ws or mixed, not %s", name);
+        if (strlen(PROTOCOLS[i].name) == length && !memcmp(name, PROTOCOLS[i].name, length))
+            return &PROTOCOLS[i];
+    die("PROTOCOL must be line, irc, nats or ws, or two of them with a +, not %s", name);
+}
+
+static void choose_protocols(const char *names)
+{
+    size_t first = strcspn(names, "+");
+    protocols[0] = protocols[1] = protocol_named(names, first);
+    if (names[first])
+        protocols[1] = protocol_named(names + first + 1, strlen(names + first + 1));
 }
 
 static void raise_descriptor_limit(void)
@@ -552,12 +555,12 @@ static void raise_descriptor_limit(void)
 int main(int count, char **arguments)
 {
     if (count != 9 && count != 10) {
-        fprintf(stderr, "usage: fanout PORT,... line|irc|nats|ws|mixed ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID,... "
+        fprintf(stderr, "usage: fanout PORT,... line|irc|nats|ws[+...] ROOMS MEMBERS IN_FLIGHT MESSAGES PAYLOAD PID,... "
                         "[ENGINE]\n");
         return 2;
     }
     port_count = numbers(arguments[1], "PORT", 65535, ports);
-    choose_protocol(arguments[2]);
+    choose_protocols(arguments[2]);
     room_count = number(arguments[3], "ROOMS", 1, MAX_CLIENTS);
     member_count = number(arguments[4], "MEMBERS", 2, MAX_CLIENTS / room_count);
     in_flight = number(arguments[5], "IN_FLIGHT", 1, MAX_MESSAGES);
