@@ -121,6 +121,26 @@ async def test_long_history_is_read_in_pages(settings: Settings) -> None:
         assert messages(await ann.ask(f"CHATHISTORY AFTER #a {at} 1000")) == past[1:101]
 
 
+async def test_clients_that_page_by_times_alone_get_each_message_once(settings: Settings) -> None:
+    async with (
+        open_chat(settings) as chat,
+        irc_client(chat, "ann", "#a", capabilities=WANTED) as ann,
+    ):
+        past = await said(ann, 230)
+        back = messages(await ann.ask("CHATHISTORY LATEST #a * 100"))
+        while page := messages(
+            await ann.ask(f"CHATHISTORY BEFORE #a timestamp={back[0].tags['time']} 100")
+        ):
+            back = page + back
+        assert back == past
+        on = messages(await ann.ask(f"CHATHISTORY AFTER #a {EARLY} 100"))
+        while page := messages(
+            await ann.ask(f"CHATHISTORY AFTER #a timestamp={on[-1].tags['time']} 100")
+        ):
+            on += page
+        assert on == past
+
+
 async def test_long_messages_do_not_fill_more_than_half_an_outbox() -> None:
     settings = Settings(rate_limit=None, outbox_bytes=65_536)
     async with (
