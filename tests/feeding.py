@@ -228,6 +228,7 @@ TARGETS = {
             b"CHATHISTORY TARGETS timestamp=2019-01-04T14:33:26Z timestamp=x 5\n",
             b"MONITOR + a,b,*\nMONITOR - a\nMONITOR S\nMONITOR C\n",
             b"MODE eve +B-B\nREDACT #a 7-0f :x\n",
+            b"NOTICE Ann,#a :x\nKICK #a Ann,Bob :x\nINVITE Ann #a\nMUTE #a Bob 1m x\n",
         ),
         dialect=IrcDialect,
     ),
