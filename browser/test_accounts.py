@@ -201,13 +201,14 @@ def test_password_managers_find_what_each_field_is_for(port, visit) -> None:
 
     def fields(line: str) -> list[str | None]:
         john.type(line)
+        expect(john.page.locator("#login input").nth(1)).to_be_focused()
         found = john.page.locator("#login form input").all()
         kinds = [field.get_attribute("autocomplete") for field in found]
         assert [field.get_attribute("type") == "password" for field in found] == [
             "password" in (kind or "") for kind in kinds
         ]
-        expect(john.page.locator("#login input").nth(1)).to_be_focused()
         john.page.keyboard.press("Escape")
+        expect(john.page.locator("#login")).to_be_hidden()
         return kinds
 
     assert {line: fields(line) for line in expected} == expected

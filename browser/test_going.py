@@ -50,18 +50,10 @@ def test_one_reads_on_from_a_result_in_both_directions(visit, long_room) -> None
     search(anna, "needle")
     anna.page.locator("#search-results").get_by_text("message 500 needle").click()
     expect(anna.said("message 500 needle")).to_be_in_viewport()
-    for _ in range(200):
-        anna.log.evaluate("log => log.scrollTop = log.scrollHeight")
-        if anna.said("message 999").is_visible():
-            break
-        anna.page.wait_for_timeout(20)
+    anna.scroll("log.scrollHeight", anna.said("message 999"))
     jack.say("/msg after all")
     anna.sees("after all")
-    for _ in range(200):
-        anna.log.evaluate("log => log.scrollTop = 0")
-        if anna.page.get_by_text("This is where #general begins.").is_visible():
-            break
-        anna.page.wait_for_timeout(20)
+    anna.scroll_back()
     texts = [f"message {at}{' needle' if at % 100 == 0 else ''}" for at in range(1_000)]
     assert anna.texts() == [*texts, "after all"]
 

@@ -711,11 +711,7 @@ def test_the_past_is_scrolled_back_to(serve, visit, talk, size) -> None:
     jack.hears_until("> in #general: jack")
     anna = visit(daemon.port, size=size).enter("anna")
     expect(anna.said(texts[-1].strip())).to_be_in_viewport()
-    for _ in range(200):
-        anna.log.evaluate("log => log.scrollTop = 0")
-        if anna.page.get_by_text("This is where #general begins.").is_visible():
-            break
-        anna.page.wait_for_timeout(20)
+    anna.scroll_back()
     assert anna.texts() == [text.strip() for text in texts]
     anna.page.keyboard.press("Escape")
     expect(anna.said(texts[-1].strip())).to_be_in_viewport()

@@ -423,11 +423,7 @@ def test_a_gap_of_more_than_a_page_is_filled(serve, visit, talk, cable) -> None:
     jack.hears_until("> in #general: jack")
     line.mend()
     anna.sees("message 999")
-    for _ in range(100):
-        anna.log.evaluate("log => log.scrollTop = 0")
-        if anna.page.get_by_text("This is where #general begins.").is_visible():
-            break
-        anna.page.wait_for_timeout(20)
+    anna.scroll_back()
     assert anna.texts() == ["before", *texts]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 
 from playwright.sync_api import Locator, Page, expect
+from processes import PATIENCE
 
 # Chromium's messages about a connection that a test has broken.
 EXPECTED = re.compile(
@@ -77,6 +79,18 @@ class Visitor:
     def texts(self) -> list[str]:
         """The messages on the page."""
         return self.page.locator("#log-rows .text").all_text_contents()
+
+    def scroll(self, top: str, there: Locator) -> None:
+        """Scroll the log there, by an expression, and again as more comes, until this is seen."""
+        end = time.monotonic() + PATIENCE
+        while not there.is_visible():
+            assert time.monotonic() < end, f"it is not there, but {self.texts()}"
+            self.log.evaluate(f"log => log.scrollTop = {top}")
+            self.page.wait_for_timeout(20)
+
+    def scroll_back(self) -> None:
+        """Scroll back to the beginning of #general."""
+        self.scroll("0", self.page.get_by_text("This is where #general begins."))
 
     def place(self, name: str) -> Locator:
         return self.page.get_by_role("navigation").locator(f"button[title='{name}']")
