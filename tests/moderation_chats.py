@@ -256,13 +256,18 @@ class OnRedis(Chats):
     @asynccontextmanager
     async def another(self) -> AsyncIterator[Callable[[str], Awaitable[Kept]]]:
         async with open_chat(self.settings_of("c")) as chat:
+            # It gets all users and rules with its first turn.
+            await until(lambda: all(self._is_known(other, chat) for other in self.all()))
 
             async def look(room: str) -> Kept:
                 fields = self._hash(f"f:{room}")
-                if room == SERVER:
-                    assert chat._log.snapshot(room).rules.fields == fields
                 return await kept_by(chat._log, room, fields)
 
             yield look
-            for other in self.all():  # all nodes know the same people
-                assert people_of(other) == people_of(chat)
+
+    def _is_known(self, one: Chat, other: Chat) -> bool:
+        """Whether two nodes know the same people, and the same rules of the server."""
+        known = [
+            (people_of(chat), chat._log.snapshot(SERVER).rules.fields) for chat in (one, other)
+        ]
+        return known[0] == known[1]

@@ -174,12 +174,11 @@ class ModerationMachine(RuleBasedStateMachine):
 
     async def _come_back(self) -> None:
         """Have people whom the server has sent away connect again, as guests."""
-        over = [number for number, client in enumerate(self.clients) if client.is_over]
-        for number in over:
-            old = self.clients[number]
-            await old.stream.aclose()
-            self.clients[number] = await self._connect(old.network, old.chat)
-        if over:
+        while over := [n for n, client in enumerate(self.clients) if not self._users(client)]:
+            for number in over:
+                old = self.clients[number]
+                await old.stream.aclose()
+                self.clients[number] = await self._connect(old.network, old.chat)
             await self._sync()
 
     async def _send(self, lines: list[tuple[Client, str]]) -> None:
@@ -251,12 +250,16 @@ class ModerationMachine(RuleBasedStateMachine):
         return self.chats[client.chat]
 
     def user(self, client: Client):
-        [user] = [
+        [user] = self._users(client)
+        return user
+
+    def _users(self, client: Client) -> list:
+        """The user of a client; nobody, if the server has sent it away."""
+        return [
             user
             for user in self.chat(client)._hub.state.users.values()
             if user.session is not None and user.session.link.peer == client.peer
         ]
-        return user
 
     def entries(self, room: str) -> list:
         return self.do(self.chats.all()[0]._log.read, room, 0, 10_000)
@@ -410,6 +413,29 @@ class ModerationMachine(RuleBasedStateMachine):
         may = may and server.may_speak_anywhere(user.person, tag)
         assert (len(self.entries(room)) > before) == may, (judge.fields, server.fields)
 
+    @step(who=st.integers(0, 2), verb=st.sampled_from(["/msg hi", "/me waves", "/topic tea"]))
+    def speak_where_one_is(self, who: int, verb: str) -> None:
+        """Somebody in a room speaks just if the rules let it: mostly somebody whom they do not."""
+        server, is_topic, here = self.judged_server(), "topic" in verb, []
+        for client in self.clients:
+            for room in (user := self.user(client)).rooms:
+                tag = self.people.tag(client.network)
+                may = self.judged(room).may_say(user.person, tag, topic=is_topic)
+                may = may and server.may_speak_anywhere(user.person, tag)
+                here.append((may, len(here), client, room))
+        if here:
+            may, _, client, room = sorted(here)[who % len(here)]
+            before = len(self.entries(room))
+            self.send((client, verb))
+            assert (len(self.entries(room)) > before) == may
+
+    @step(whom=who, verb=st.sampled_from(["mute", "mute", "ban"]))
+    def act_on_the_server(self, whom: int, verb: str) -> None:
+        """The operator of the server, who may have gone, acts on somebody who is here."""
+        eve, target = self.clients[ACCOUNTS.index("eve")], self.client(whom)
+        self.enter(ACCOUNTS.index("eve"))
+        self.send((eve, f"/{verb} server {self.user(target).nick} 2h x"))
+
     @step(
         who=who,
         room=st.sampled_from(ROOMS),
@@ -537,7 +563,7 @@ class ModerationMachine(RuleBasedStateMachine):
         self.send((client, f"/{verb} server {whom} forever x"))
         actions = self.actions(SERVER)
         assert is_operator or len(actions) == count
-        if len(actions) > count and not client.is_over:
+        if len(actions) > count and self.user(client).person == "a.eve":
             self.rules_hold()
             self.send((client, f"/undo server A{actions[-1].position}"))
             assert self.judged_server().fields == before
