@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,10 @@ async def test_rules_of_creators_do_not_outlive_a_restart(tmp_path: Path) -> Non
             await tom.send("/room topic operators", "/history")
             assert any(line.endswith("] jim: hi") for line in await tom.sync())
             assert {*chat._log.snapshot("#a").rules.fields} == {CREATOR, "set topic"}
+    with closing(sqlite3.connect(tmp_path / "chat.db")) as file:
+        assert {name for (name,) in file.execute("SELECT field FROM rules")} == {
+            *(CREATOR, "set topic"),
+        }
     async with open_chat(stored) as chat:
         assert not chat._log.snapshot("#a").rules.fields
 
@@ -359,6 +364,19 @@ async def test_an_owner_whom_the_server_makes_ends_that_the_room_has_a_creator(p
         await typed(run, eve, "/role bob owner", "/leave")
         await typed(run, jim, "/leave")
         assert fields(run) == {"role a.bob": "owner"}
+
+
+async def test_a_room_that_loses_its_owner_has_no_creator_again(people) -> None:
+    async with creators(people, operators=("eve",)) as run:
+        run.hub.state.operators = frozenset({"eve"})
+        ann, jim, eve = await member(run, "ann"), await guest(run, "jim"), await member(run, "eve")
+        await typed(run, ann, "/claim")
+        await typed(run, eve, "/role ann none")
+        assert fields(run) == {}
+        assert roles(run) == {"ann": "none", "jim": "none", "eve": "none"}
+        assert (await typed(run, jim, "/room topic operators"))[-1].startswith(
+            "err: only operators"
+        )
 
 
 # --- what was before ------------------------------------------------------------------------------

@@ -96,11 +96,13 @@ async def test_others_see_the_mode_of_who_comes_or_logs_in(tmp_path: Path) -> No
         await ann.ask("MODE #tea +v bob")  # bob is not there, so this is no mode yet
         [told] = await jim.shown()
         assert told.startswith("NOTICE #tea ann made bob voice")
-        await guest.ask(f"NickServ IDENTIFY bob {PASSWORD}")
+        await guest.ask()
+        own = await guest.shown(f"NickServ IDENTIFY bob {PASSWORD}")
         assert await jim.shown() == ["guest NICK bob", "MODE #tea +v bob"]
-        await guest.ask("NickServ LOGOUT")
+        assert [own[0], own[-1]] == ["guest NICK bob", "MODE #tea +v bob"]
+        own = await guest.shown("NickServ LOGOUT")
         renamed, mode = await jim.ask()
-        assert show(mode) == f"MODE #tea -v {renamed.params[0]}"
+        assert show(mode) == own[-1] == f"MODE #tea -v {renamed.params[0]}"
 
 
 async def test_a_hidden_room_is_answered_like_one_that_is_not_there(tmp_path: Path) -> None:

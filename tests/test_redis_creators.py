@@ -12,7 +12,6 @@ from test_redis_people import inside, people, rules  # noqa: F401 - a fixture of
 from test_redis_scripts import nodes  # noqa: F401 - as above
 
 from trio_chat.moderation.rules import CREATOR
-from trio_chat.roomlog.redis.keys import KEY
 from trio_chat.testing import line_client
 
 MADE = "> you made #a, and are its operator"
@@ -30,7 +29,7 @@ def creators(redis: Engine, *names: str, **settings):
 
 async def settled(keys: Keys) -> None:
     """Wait until the engine has no rules of a room."""
-    while await keys.ask("EXISTS", f"{KEY}:f:#a"):  # noqa: ASYNC110 - the engine tells nobody
+    while await keys.ask("EXISTS", "f:#a"):  # noqa: ASYNC110 - the engine tells nobody
         await trio.sleep(0.01)
 
 
@@ -55,7 +54,7 @@ async def test_all_nodes_see_the_creator_and_obey_it(keys, redis, people):  # no
         await tom.ask("PART #a")
         await settled(keys)
         for name in ("ruled", "counts"):
-            assert await keys.ask("EXISTS", f"{KEY}:{name}") == 0
+            assert await keys.ask("EXISTS", name) == 0
         assert "353 jim = #a @jim" in await jim.shown("JOIN #a")
         assert [*rules(a)] == [CREATOR]
         # The second node has known other rules of the room before.
@@ -111,8 +110,8 @@ async def test_rules_end_with_a_node_that_is_gone(keys, redis, people):  # noqa:
 async def test_rules_without_a_room_do_not_count(keys, redis, people):  # noqa: F811 - fixtures, imported above
     """A node of an older version, or an engine that lost its last second, may leave them."""
     async with creators(redis, "a") as [a]:
-        await keys.ask("HSET", f"{KEY}:f:#a", CREATOR, "1 who", "set join", "members")
-        await keys.ask("HSET", f"{KEY}:r:#a", "v", "7")
+        await keys.ask("HSET", "f:#a", CREATOR, "1 who", "set join", "members")
+        await keys.ask("HSET", "r:#a", "v", "7")
         async with line_client(a, nick="tom", room="#a") as tom:
             await hear(tom, MADE)
             assert [*rules(a)] == [CREATOR]

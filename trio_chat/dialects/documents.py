@@ -97,7 +97,8 @@ LEFT_OUT: Final[dict[type, frozenset[str]]] = {
     Held: frozenset({"networks", "message"}),
     Left: frozenset({"gone", "user", "ousted", REASON}),
     Departed: frozenset({"ousted"}),
-    **dict.fromkeys((NickTaken, LoggedIn, LoggedOut), frozenset({"old"})),
+    NickTaken: frozenset({"old"}),
+    **dict.fromkeys((LoggedIn, LoggedOut), frozenset({"old", "was"})),
     Refusal: frozenset({"room"}),
 }
 

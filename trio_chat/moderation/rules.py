@@ -264,8 +264,9 @@ class RoomRules:
             return {}
         if Role.OWNER.word not in changes.values():
             return {CREATOR: self.value(CREATOR)}
+        # The ids of accounts have a dot, wherever they are kept, and those of clients have none.
         roles = {
-            f"role {one}": role.word if one.startswith(ACCOUNT) and role > Role.NONE else None
+            f"role {one}": role.word if "." in one and role > Role.NONE else None
             for one, role in self.roles().items()
         }
         return {CREATOR: None, **roles}

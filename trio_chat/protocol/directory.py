@@ -11,6 +11,8 @@ from trio_chat.moderation.rules import Role
 from trio_chat.protocol.presence import UNKNOWN, About
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trio_chat.moderation.rules import RoomRules
 
 
@@ -23,6 +25,11 @@ class Recipient(Protocol):
 
     awaited: bool
     """Whether it has yet to introduce itself."""
+
+    @property
+    def rooms(self) -> Mapping[str, object]:
+        """The rooms that it is in, by their casefolded names."""
+        ...
 
 
 class Directory(Protocol):

@@ -528,7 +528,8 @@ class LoggedIn:
 
     `token` logs this device in again. It is empty unless the client named the device. `recovery` is
     a new recovery code for people to keep, or empty. Nothing shows either of them again. `number`
-    is that of the device, or 0 if it has no token. `old` is the nick before. Only IRC shows that.
+    is that of the device, or 0 if it has no token. `old` is the nick before, and `was` the person.
+    Only IRC shows these.
     """
 
     person: str
@@ -537,18 +538,20 @@ class LoggedIn:
     recovery: str = field(default="", repr=False)
     number: int = 0
     old: str = field(default="", eq=False)
+    was: str = field(default="", eq=False)
 
 
 @define
 class LoggedOut:
     """The asker is in no account any more: others see it as `person`, called `nick`.
 
-    `old` is the nick before. Only IRC shows that.
+    `old` is the nick before, and `was` the person. Only IRC shows these.
     """
 
     person: str
     nick: str
     old: str = field(default="", eq=False)
+    was: str = field(default="", eq=False)
 
 
 @define

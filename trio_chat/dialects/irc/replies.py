@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_chat.dialects.irc import entries
 from trio_chat.dialects.irc.message import read, write, write_closing
-from trio_chat.dialects.irc.modes import mask_of, modes_of
+from trio_chat.dialects.irc.modes import letter_of, mask_of, modes_of, write_role
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel, matches
 from trio_chat.dialects.irc.nickserv import explained
@@ -179,6 +179,7 @@ def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
         *_other_nick(event, asked),
         asked.numeric("900", asked.source, name, f"You are now logged in as {name}"),
         *([asked.numeric("903", "The login has succeeded")] if is_sasl else []),
+        *_new_modes(event, asked),
         *_explained_lines(event, asked)[1:],  # a recovery code, perhaps
     ]
 
@@ -187,7 +188,16 @@ def _logged_out(event: LoggedOut, asked: Asked) -> list[str]:
     return [
         *_other_nick(event, asked),
         asked.numeric("901", asked.source, "You are now logged out"),
+        *_new_modes(event, asked),
     ]
+
+
+def _new_modes(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:
+    """Return the lines of the client's own modes that a login or a logout changes."""
+    directory, person = asked.directory, event.person
+    olds = ((room, letter_of(directory, room, event.was)) for room in asked.to.rooms)
+    lines = (write_role(directory, room, person, event.nick, old) for room, old in olds)
+    return [line for line in lines if line]
 
 
 def _other_nick(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:

@@ -195,7 +195,7 @@ class Accounts:
             if people is None
             else people.read_markers.newest(identity.id, found.read_markers),
         )
-        self._collect.claim(session, draft, _entered(found, user.nick))
+        self._collect.claim(session, draft, _entered(found, user))
         if not user.awaited:
             self._collect.next(session, commands.TakeMail())
         elif user.about is not UNKNOWN:
@@ -253,7 +253,7 @@ class Accounts:
         self._ask(session, record, ask, self._changed_password)
 
     def _changed_password(self, session: Session, found: LoggedIn) -> None:
-        self._collect.reply(session, _entered(found, session.user.nick))
+        self._collect.reply(session, _entered(found, session.user))
 
     def _show(self, session: Session, _: commands.ShowAccount) -> None:
         user, others = session.user, len(self._inside(session)[1].users) - 1
@@ -322,10 +322,10 @@ def _account_of(session: Session) -> Account:
     return account
 
 
-def _entered(found: LoggedIn, old: str) -> events.LoggedIn:
-    """Return the answer to a login of a client that was called `old`."""
-    person, nick = found.identity.id, found.identity.name.display
-    return events.LoggedIn(person, nick, found.token, found.recovery, found.device, old)
+def _entered(found: LoggedIn, user: User) -> events.LoggedIn:
+    """Return the answer to a login of a user."""
+    about = found.identity.id, found.identity.name.display, found.token, found.recovery
+    return events.LoggedIn(*about, found.device, old=user.nick, was=user.person)
 
 
 async def _delete(people: People, account: str, password: str, session: Session) -> None:
@@ -344,4 +344,4 @@ async def _delete(people: People, account: str, password: str, session: Session)
 def _leaving(user: User) -> tuple[events.PersonChanged, events.LoggedOut]:
     """Return the draft of a logout, and its answer."""
     draft = events.PersonChanged(user.id, user.nick, user.id, NOBODY)
-    return draft, events.LoggedOut(user.id, NOBODY.display, user.nick)
+    return draft, events.LoggedOut(user.id, NOBODY.display, user.nick, user.person)
