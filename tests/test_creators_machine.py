@@ -27,7 +27,7 @@ from trio_chat.moderation.rules import CREATOR, Role
 from trio_chat.roomlog.redis.keys import KEY
 from trio_chat.testing import LineClient
 
-TRIES = int(os.environ.get("TRIES", "15"))
+TRIES = int(os.environ.get("TRIES", "4"))
 ROOMS = ("#a", "#b")
 PEOPLE = 4
 GIVEN = ("none", "voice", "operator", "owner")
@@ -284,7 +284,7 @@ CREATORS = Settings(rate_limit=None, room_creator="operator", max_clients_per_ad
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 @tried
-@given(some=st.lists(steps, min_size=5, max_size=25))
+@given(some=st.lists(steps, min_size=5, max_size=15))
 def test_one_process_has_the_roles_of_the_model(
     tmp_path: Path, store: str, some: list[Step]
 ) -> None:
@@ -293,7 +293,7 @@ def test_one_process_has_the_roles_of_the_model(
 
 
 @tried
-@given(some=st.lists(steps, min_size=5, max_size=20))
+@given(some=st.lists(steps, min_size=5, max_size=12))
 def test_two_nodes_have_the_roles_of_the_model(redis, some: list[Step]) -> None:
     redis.ask("FLUSHALL")
     shared = evolve(CREATORS, store=f"redis://127.0.0.1:{redis.port}")
