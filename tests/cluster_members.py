@@ -322,7 +322,7 @@ class Late(Web):
         if self.link is not None and self.link.open:
             self.link.read(on=not self.crowd.talking)
             if self.node in self.crowd.down:
-                # Who does not read cannot notice the end of its node, which is behind the rest.
+                # A client that does not read cannot notice the end, which is behind the rest.
                 self.link.close()
                 self.on_end()
         if self.crowd.talking:

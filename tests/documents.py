@@ -119,7 +119,7 @@ class DocumentClient:
                 if event.message_finished:
                     text, self._text = self._text, ""
                     document = check(json.loads(text))
-                    # What one may type now is beside the point of most tests.
+                    # The list of commands is beside the point of most tests.
                     if document["type"] != "commands_listed":
                         return document
             elif isinstance(event, CloseConnection):

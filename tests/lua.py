@@ -103,7 +103,7 @@ class Keys:
         await self.ask("HSET", f"r:{room}", "o", began - days * DAY)
 
     async def check(self) -> None:
-        """What the engine counts is what there is."""
+        """The counters of the engine are right."""
         there: dict[str, list[str]] = defaultdict(list)
         for key in text(await self.client.call("KEYS", f"{KEY}:*")):
             kind, _, name = key.removeprefix(f"{KEY}:").partition(":")

@@ -71,7 +71,7 @@ class Served:
         )
 
     def told(self, *command: str) -> tuple[str, str]:
-        """What a command to it writes, and its errors."""
+        """The output of a command to it, and its errors."""
         ran = subprocess.run(
             [sys.executable, "-m", "trio_chat", *command, "--control", str(self.control)],
             env=environment(),

@@ -235,7 +235,7 @@ class NodeLog:
         """Nothing: it measures nothing."""
 
     def attend(self, attendance: Attendance, arrived: Callable[[], None]) -> None:
-        """Who is where the engine knows."""
+        """The engine itself knows who is where."""
         self._tell_hub = arrived
         if self._arrived:
             arrived()

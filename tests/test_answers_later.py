@@ -347,7 +347,7 @@ async def test_moderators_are_shown_and_keep_nothing_in_the_room_but_the_text(hu
     assert room.topic == ""
     await hub.bring(Said("#a", JOHN, "john", "Hi"))
     assert jack.link.lines() == ["> john: Hi"]
-    # It comes again after a short cut, and is not shown again. Who lags gets its own ones later.
+    # It comes again after a short cut, and is not shown again. A lagging client gets its own later.
     hub.log.say(FromLog(entries=[ruled]))
     await hub.settle()
     assert jack.link.lines() == []

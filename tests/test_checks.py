@@ -1,4 +1,4 @@
-"""Checks before a mute or a ban: whom they name, and who may ask."""
+"""Checks before a mute or a ban: the people that they name, and the right to ask."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A chat on several nodes while nodes, engine and connections fail, and people talk.
 
-In each round everything that anyone has heard is compared in the end: nothing is lost, doubled or
+At the end of each round, everything that anyone has heard is compared. Nothing is lost, doubled or
 out of order, and nobody is listed who is not there. `nox -s cluster_faults` has fifty rounds.
 """
 
@@ -61,7 +61,7 @@ def test_nothing_is_lost_doubled_or_reordered(seed, faults, tmp_path: Path) -> N
 
 @pytest.mark.skipif(not ROUNDS, reason="takes long: nox -s cluster_faults")
 def test_sentinel_has_a_replica_take_over(tmp_path: Path) -> None:
-    """What the replica lacks is put back by the nodes."""
+    """The nodes put back the entries that the replica lacks."""
     with Cluster(tmp_path, sentinel=True) as cluster:
         cluster.crowd.talk()
         cluster.run(1)

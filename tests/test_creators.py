@@ -247,7 +247,7 @@ async def test_a_creator_makes_operators_of_guests_and_may_undo_it() -> None:
             "> tom made kim voice [A2]",
             "> tom kicked jim [A3]",
         ]
-        # The role lasts until the room is empty, also for whoever leaves and comes back.
+        # The role lasts until the room is empty, even if its holder leaves and comes back.
         await typed(run, jim, "/join #a")
         assert roles(run) == {"jim": "operator", "tom": "operator", "kim": "voice"}
         await typed(run, tom, "/role jim none")

@@ -53,7 +53,7 @@ class Room:
 
 @define
 class Model:
-    """Who is where, and with which role."""
+    """The people in each room, with their roles."""
 
     rooms: dict[str, Room] = field(factory=dict)
 

@@ -1,4 +1,4 @@
-"""What is known of guests who have left."""
+"""The memory of guests who have left."""
 
 from __future__ import annotations
 

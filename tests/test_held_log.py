@@ -142,7 +142,7 @@ async def test_a_person_a_room_and_a_log_have_only_so_many(log: RoomLog, monkeyp
     there = [held("x", "#b", author=f"{n}") for n in range(3)]
     assert codes(await log.append(there)) == ["", "", Code.TOO_MANY_HELD]
     assert len(await texts(log)) == 7
-    # Who has passed or dropped some has place for others.
+    # Passing or dropping some makes place for others.
     await log.append([dropped(1)])
     assert codes(await log.append([held("again")])) == [""]
 

@@ -39,8 +39,8 @@ def test_an_interrupt_never_lands_within_a_turn() -> None:
 async def test_no_task_of_the_chat_takes_an_interrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Trio's Event.wait is not protected: an interrupt within it leaves its task in the event, which
-    # then wakes a task that waits for something else, and Trio ends in an internal error.
+    # Trio's Event.wait is not protected: an interrupt within it leaves its task in the event. The
+    # event then wakes a task that waits for something else, and Trio ends in an internal error.
     protected: dict[str, set[bool]] = {}
 
     def watch(owner: object, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What people say about themselves: away-notify, setname and extended-monitor by IRCv3."""
+"""The words of people about themselves: away-notify, setname and extended-monitor by IRCv3."""
 
 from __future__ import annotations
 

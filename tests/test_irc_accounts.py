@@ -258,7 +258,7 @@ async def test_what_is_recommended_are_words_to_nickserv(tmp_path: Path) -> None
         assert "/msg NickServ REGISTER PASSWORD, or /msg NickServ IDENTIFY" in guest.params[-1]
         _, code = await ann.ask(f"NS REGISTER {PASSWORD}")
         assert "With /msg NickServ RECOVER ann CODE NEW-PASSWORD it lets you in" in code.params[-1]
-        # What people say is left as it is.
+        # Messages of people are left as they are.
         said = "PRIVMSG #a :/login john"
         assert await ann.shown("CAP REQ echo-message", said) == [
             "CAP ann ACK echo-message",

@@ -146,7 +146,7 @@ async def test_echoes() -> None:
             "ann PRIVMSG ann me",
         ]
         assert await bob.shown() == ["ann PRIVMSG #a Hi", "ann PRIVMSG bob psst"]
-        # What is no message is not echoed, or the client would see it twice.
+        # Only messages are echoed: the client would see anything else twice.
         assert await ann.shown("NICK anna", "TOPIC #a :tea", "JOIN #b") == [
             "ann NICK anna",
             "anna TOPIC #a tea",

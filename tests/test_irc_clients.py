@@ -121,7 +121,7 @@ def test_irssi_and_weechat_talk_with_telnet_and_stay_over_an_upgrade(
 
 
 async def test_operators_moderate_with_irssi_and_weechat(serve: Serve, tmp_path: Path) -> None:
-    # What blocks here holds up only a client that reads nothing meanwhile.
+    # Blocking calls here hold up only a client that reads nothing meanwhile.
     async with people_in(tmp_path / "chat.people.db") as people:
         for nick in ("ann", "bob"):
             await people.register(parse_nick(nick, 32), PASSWORD, "192.0.2.1")

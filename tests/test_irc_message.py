@@ -75,7 +75,7 @@ def test_reading_tags(text: str, tags: dict[str, str]) -> None:
         (("PRIVMSG", "#c", ""), "PRIVMSG #c :"),
         (("PRIVMSG", "#c", ":)"), "PRIVMSG #c ::)"),
         (("JOIN",), "JOIN"),
-        # What a client has sent is repeated in refusals, wherever it stood.
+        # Refusals repeat parameters of the client, wherever they stood.
         (("403", "me", "a b", "no such room"), "403 me a\ufffdb :no such room"),
         (("403", "me", ":a", "no such room"), "403 me \ufffda :no such room"),
         (("403", "me", "", "no such room"), "403 me * :no such room"),

@@ -1,4 +1,4 @@
-"""What rooms and people are called in IRC, and the codes within texts."""
+"""Names of rooms and people in IRC, and the codes within texts."""
 
 from __future__ import annotations
 

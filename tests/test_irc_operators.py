@@ -130,7 +130,7 @@ async def test_all_members_see_a_kick() -> None:
         assert await jim.shown("KICK #tea tom :bye") == []
         for client in (jim, tom, kim):
             assert await client.shown() == ["jim KICK #tea tom bye"]
-        # RFC 2812, 3.2.8: without a comment it is the nick of who has kicked.
+        # RFC 2812, 3.2.8: without a comment it is the nick of the kicker.
         await jim.ask("KICK #tea kim")
         assert await kim.shown() == ["jim KICK #tea kim jim"]
         assert (await tom.shown("JOIN #tea"))[0] == "tom JOIN #tea"

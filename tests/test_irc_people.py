@@ -19,7 +19,7 @@ from trio_chat.testing import line_client
 
 
 async def host_of(client: IrcClient) -> str:
-    """What stands for the client's address."""
+    """The host that stands for the client's address."""
     [reply] = await client.ask(f"USERHOST {client.nick}")
     return reply.params[1].partition("@")[2]
 

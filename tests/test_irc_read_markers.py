@@ -148,7 +148,7 @@ async def test_the_devices_of_a_person_hear_of_it_and_nobody_else(settings: Sett
             assert await plain.ask() == []
             assert await bob.ask() == []
             assert await page.sync() == []
-            # What does not move it is no news.
+            # A time that does not move the marker is no news.
             await one.ask(f"MARKREAD #a {EARLY}", "MARKREAD #a")
             assert await two.ask() == []
             await two.ask(f"MARKREAD bob {LATE}")

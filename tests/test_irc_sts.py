@@ -21,7 +21,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def offered(stream: trio.abc.Stream, version: str = "302") -> list[str]:
-    """What a client over this reads of `sts`."""
+    """The values of `sts` that a client over this stream reads."""
     async with stream:
         client = IrcClient(stream)
         [answer] = await client.ask(f"CAP LS {version}".rstrip())

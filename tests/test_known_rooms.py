@@ -1,4 +1,4 @@
-"""What a node remembers of rooms on Redis."""
+"""The memory of a node about rooms on Redis."""
 
 from __future__ import annotations
 

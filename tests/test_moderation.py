@@ -12,7 +12,7 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.table import make_table, read_command
 
 TABLE = make_table(accounts=True)
-# What somebody reads who is banned for a time.
+# The beginning of the sentence for a person who is banned for a time.
 LEFT = "> you have left #a: you are banned from #a until "
 
 

@@ -145,7 +145,7 @@ async def test_a_node_that_is_silent_holds_up_nobody_for_long(
             patch.setattr(post, "ASK_SECONDS", math.inf)
             # Nobody waits for a node whose lease has run out.
             assert await a.announce("hi", node="dead") == 0
-            # Who is found needs no answer of the others.
+            # Once the client is found, no answer of the others is needed.
             outcome = await a.whole.kick(jill_there.id, "enough", "")
         assert (outcome.value, outcome.missing) == (True, "")
         assert "err: enough" in await jill.rest()

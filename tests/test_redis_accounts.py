@@ -212,7 +212,7 @@ async def test_secrets_are_in_no_other_key_and_none_as_it_is(kept, plain) -> Non
     secret = password.replace("/", "\\/")  # as the script writes it
     having = [line.partition(" ")[0] for line in content.splitlines() if secret in line]
     assert having == [f"{PEOPLE_KEY}:accounts"]
-    # What tells others that something has changed names nobody.
+    # The news for other nodes name nobody.
     [news] = [line for line in content.splitlines() if line.startswith(f"{PEOPLE_KEY}:news")]
     assert "john" not in news
 
@@ -244,7 +244,7 @@ async def test_without_redis_nothing_is_done_and_then_it_goes_on(forgetful, plai
         with pytest.raises(StoreError, match=r"^the accounts cannot be reached: "):
             await people.log_in(JOHN, PASSWORD, HOME)
         forgetful.start()
-        # What Redis has lost is lost on all nodes, and the nick is free.
+        # An account that Redis has lost is lost on all nodes, and its nick is free.
         await people.log_in(JOHN, PASSWORD, HOME)
         assert people.holder(JACK.keys) is None
         await people.register(JACK, PASSWORD, CAFE)
@@ -292,7 +292,7 @@ async def entered(chat: Chat, nick: str, room: str = "#a") -> AsyncIterator[Line
 
 
 def ignored(chat: Chat, nick: str) -> dict[str, str]:
-    """Whom an account ignores, as the hub of a node has it."""
+    """The people that an account ignores, as the hub of a node has them."""
     state = chat._hub.state
     return state.ignored.get(state.people.holder(name(nick).keys), {})
 

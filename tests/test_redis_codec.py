@@ -1,4 +1,4 @@
-"""What the engine has of entries, and what neighbouring versions may add to it."""
+"""The form of entries in the engine, and the additions of neighbouring versions."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ async def test_tcp_connections_are_kept_alive_and_send_at_once(engine) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path, authority: Authority) -> Iterator[tuple[int, Path]]:
-    """A server with TLS: its port, and the file of who has issued its certificate."""
+    """A server with TLS: its port, and the file of its certificate's issuer."""
     engine = with_tls(tmp_path / "tls", authority, "--bind", "127.0.0.1", "127.0.0.2")
     yield engine.tls_port, authority.trusted
     engine.close()

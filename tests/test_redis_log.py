@@ -195,7 +195,7 @@ async def test_a_turn_in_doubt_that_others_put_back_is_not_said_again(forgetful,
         if loses_epoch:
             await rejoin(forgetful, a)
         turns = Turns(a)
-        # What is sent while a turn is under way is one turn together.
+        # Lines sent while a turn is under way are one turn together.
         await jack.send("/msg one")
         await turns.done[0].wait()
         await jack.send("/msg two")

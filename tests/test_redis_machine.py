@@ -229,7 +229,7 @@ class ThreeNodes(ChatsMachine):
             return busy
         turn = await self.keys.ask("GET", "c")
         found = await self._differences()
-        # What was read before a turn and after it cannot be compared.
+        # Values from before a turn and after it cannot be compared.
         return found if turn == await self.keys.ask("GET", "c") else ["a turn came between"]
 
     async def _differences(self) -> list[str]:

@@ -72,7 +72,7 @@ def store(folder: Path) -> Path:
 
 
 def inside(path: Path, ask):
-    """What a daemon's log finds in a file."""
+    """The contents of a file, as a daemon's log finds them."""
 
     async def main():
         async with open_sqlite_log(path, "process", KEEP) as log:
@@ -88,7 +88,7 @@ def identity(path: Path) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a directory, but an empty write-ahead log, as each reader makes one."""
+    """The files of a directory, but an empty write-ahead log, as each reader makes one."""
     return sorted(
         entry.name
         for entry in folder.iterdir()
@@ -429,7 +429,7 @@ def test_two_backups_to_one_file_do_not_mix(run: Run, store: Path) -> None:
             f"trio-chat: another command is writing {store.parent}/copy.db.part: wait for its end\n"
         )
     assert ran.code == 2
-    # What a killed command has left is overwritten.
+    # The remains of a killed command are overwritten.
     Path("copy.db.part").write_bytes(b"left " * 100_000)
     assert run("store", "backup", "chat.db", "copy.db").code == 0
     assert stored(Path("copy.db")) == stored(store)

@@ -88,7 +88,7 @@ def upgrade_a_crowd(
 
 
 def test_idle_clients_are_handed_over(tmp_path: Path) -> None:
-    """How long an upgrade makes them wait is printed: `UPGRADE_IDLE` clients, in rooms of ten."""
+    """It prints how long `UPGRADE_IDLE` clients, in rooms of ten, wait for an upgrade."""
     limits = [f"--max-clients={IDLE + 10}", f"--max-clients-per-address={IDLE + 10}"]
     daemon = Served(tmp_path, "--store", "sqlite:chat.db", "--ping-interval", "0", *limits)
     with ExitStack() as closing:

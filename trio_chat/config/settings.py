@@ -405,7 +405,7 @@ class Settings:
         validator=one_of(*get_args(RoomCreator)),
         metadata=about(
             "Rooms and messages",
-            "Who moderates a room without an owner: nobody, or as operator whoever makes it.",
+            "The moderator of a room without an owner: nobody, or its creator, as operator.",
             "Nobody: a passer-by decides nothing for others, and an account may claim the room. On "
             "IRC networks the creator is an operator until the room is empty (RFC 1459, 1.3).",
             AT_ONCE,

@@ -257,7 +257,7 @@ AT_THE_DOOR: Final = frozenset[type](
         *(commands.Began, commands.Served, commands.Disconnected, commands.Quit),
         *(commands.Greet, commands.Resume, commands.Ping, commands.ShowGreeting, commands.Help),
         *(commands.LogIn, commands.Authenticate, commands.Recover),
-        # Whoever has said who it is need not say so again after a login.
+        # A login does not have to be followed by an introduction.
         *(presence.AwaitIntroduction, presence.Introduce),
         *(commands.Refuse, commands.Answer, commands.SwitchEncoding),
         *(commands.LabelledCommand, inbox.Call),  # what is in them is asked about by itself

@@ -365,7 +365,7 @@ class Fold:
 
 
 def _had(user: User) -> tuple[str, PastNick]:
-    """Return the casefolded nick of a user, and who has it until now."""
+    """Return the casefolded nick of a user, and the person that has had it."""
     about = user.about
     past = PastNick(user.nick, user.person, about.user, about.real, time.time())
     return user.keys[0] if user.keys else "", past

@@ -138,8 +138,8 @@ class State:
     stirred: dict[str, str] = field(factory=dict)
     # The people whom somebody ignores: their nicks by their ids, by the id of that person.
     ignored: dict[str, dict[str, str]] = field(factory=dict)
-    # How far people have read, by their ids: times in seconds since 1970, by the names of rooms,
-    # and by nicks with `with` and a space before them.
+    # The read markers of people by their ids: times in seconds since 1970. They are by the names
+    # of rooms, and by nicks with `with` and a space before them.
     read_markers: dict[str, dict[str, float]] = field(factory=dict)
     # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)

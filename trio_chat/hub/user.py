@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Ousted
     from trio_chat.protocol.presence import About
 
-# What most users share, as long as they have none of their own.
+# Most users share this, as long as they have none of their own.
 NOWHERE: Final[Mapping[str, tuple[str, Ousted]]] = MappingProxyType({})
 
 

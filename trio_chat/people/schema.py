@@ -124,7 +124,7 @@ CREATE TABLE reports (
 CREATE INDEX reports_open ON reports (done, room);
 CREATE INDEX reports_of_network ON reports (network, time);
 """
-# How far an account has read its rooms; see `trio_chat.people.read_markers`. `until` is in seconds
+# The read markers of an account; see `trio_chat.people.read_markers`. `until` is in seconds
 # since 1970.
 READ_MARKERS: Final = """
 CREATE TABLE read_markers (

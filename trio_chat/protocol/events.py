@@ -287,7 +287,7 @@ class Invited:
 
     @property
     def done(self) -> Notice:
-        """What the person reads who has invited the other."""
+        """The sentence for the person who has invited the other."""
         return Notice(f"your invitation to {self.room_name} is on its way")
 
 

@@ -32,7 +32,7 @@ class About:
 # Nicks that one connection may be told of.
 MOST_WATCHED: Final = 100
 
-# People in one answer to who had a nick.
+# One answer has at most so many people who had a nick.
 MOST_PAST: Final = 10
 
 UNKNOWN: Final = About()
@@ -202,7 +202,7 @@ class PastNick:
 
 @define
 class PastNickShown:
-    """Who had a nick lately, the newest first."""
+    """The people who had a nick lately, the newest first."""
 
     people: list[PastNick]
 
@@ -223,7 +223,7 @@ class AboutChanged:
 
 @define
 class Watched:
-    """The people that one is told of and who are here, and the nicks that nobody has.
+    """The watched people who are here, and the nicks that nobody has.
 
     `refused` are nicks that were too many.
     """

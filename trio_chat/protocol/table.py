@@ -118,7 +118,7 @@ def has_accounts(table: Mapping[str, Row]) -> bool:
     return table.get("login") in ACCOUNT_ROWS
 
 
-# What people type who know another server: each of these is an undo here.
+# People who know other servers type these: each is an undo here.
 _ENDINGS: Final = frozenset({"unban", "unmute"})
 
 

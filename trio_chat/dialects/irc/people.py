@@ -183,7 +183,7 @@ def _whois(event: PeopleShown, asked: Asked) -> list[str]:
 
 
 def write_past_nick(event: PastNickShown, asked: Asked) -> list[str]:
-    """Return the lines with who had a nick."""
+    """Return the lines about the people who had a nick."""
     nick, server = asked.param(0), asked.directory.server_name
     lines = [line for past in event.people for line in _past(past, server, asked)]
     return [

@@ -170,7 +170,7 @@ def _uptime(seconds: float) -> str:
     return f"Server Up {days} days {hour}:{minute:02}:{second:02}"
 
 
-# Where a command names the server that it is for, if not first. LINKS has a mask last.
+# The place of the server that a command is for, if it is not the first. LINKS has a mask last.
 _TARGETS: Final = {"STATS": 1, "LINKS": 2}
 _OF_COMMANDS: Final[dict[str, Callable[[ServerShown, Asked], list[str]]]] = {
     "LUSERS": _counts,
