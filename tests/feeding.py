@@ -229,6 +229,8 @@ TARGETS = {
             b"MONITOR + a,b,*\nMONITOR - a\nMONITOR S\nMONITOR C\n",
             b"MODE eve +B-B\nREDACT #a 7-0f :x\n",
             b"NOTICE Ann,#a :x\nKICK #a Ann,Bob :x\nINVITE Ann #a\nMUTE #a Bob 1m x\n",
+            b"CAP REQ draft/read-marker\nMARKREAD #a timestamp=2019-01-04T14:33:26Z\nMARKREAD a\n",
+            b"WHOWAS eve 2\nSTATS u\nLINKS *\nADMIN x\nSERVLIST\nSQUERY a\nKILL a :x\nUSERS\n",
         ),
         dialect=IrcDialect,
     ),
