@@ -42,7 +42,7 @@ from trio_chat.roomlog.sqlite import file as sqlite_file
 from trio_chat.roomlog.sqlite import reader
 from trio_chat.server import opening
 
-TRIES = int(os.environ.get("TRIES", "8"))
+TRIES = int(os.environ.get("TRIES", "5"))
 PATIENCE = 20
 ACCOUNTS = ("ann", "bob", "kim", "eve")
 GUESTS = ("jim", "tom")
@@ -598,7 +598,7 @@ TestModeration.settings = settings(
 
 class TestModerationOnNodes(OnNodes.TestCase):
     settings = settings(
-        max_examples=max(1, TRIES // 4), stateful_step_count=12, deadline=None, phases=PHASES
+        max_examples=max(1, TRIES // 3), stateful_step_count=12, deadline=None, phases=PHASES
     )
 
     @classmethod
