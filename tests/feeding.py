@@ -15,8 +15,8 @@ from opening import TABLE, records
 
 from trio_chat.dialects import PART_OF_LINE, Dialect, documents
 from trio_chat.dialects.frames import FramesSnapshot
-from trio_chat.dialects.irc.commands import MOST_NAMES
 from trio_chat.dialects.irc.frames import IrcFramesDialect, IrcFramesSnapshot
+from trio_chat.dialects.irc.parameters import MOST_NAMES
 from trio_chat.dialects.irc.reading import TAGS_BYTES, IrcDialect, IrcSnapshot
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.websocket import WebSocketDialect

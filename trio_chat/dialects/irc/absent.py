@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import CommandRow, answer
+from trio_chat.dialects.irc.parameters import CommandRow, answer
 from trio_chat.protocol.presence import ShowServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
 
 _NO_OPERATOR: Final = "Permission denied: operators of this server are accounts"
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from trio_chat.dialects.irc import names
-from trio_chat.dialects.irc.commands import (
+from trio_chat.dialects.irc.modes import (
+    ALWAYS,
+    BAN,
+    BOT,
+    NETWORK,
+    ROLE_MODES,
+    SETTING_MODES,
+    USER_MODES,
+)
+from trio_chat.dialects.irc.parameters import (
     MOST_TARGETS,
     CommandRow,
     Context,
@@ -21,15 +30,6 @@ from trio_chat.dialects.irc.commands import (
     needs_more,
     part,
     valid_nicks,
-)
-from trio_chat.dialects.irc.modes import (
-    ALWAYS,
-    BAN,
-    BOT,
-    NETWORK,
-    ROLE_MODES,
-    SETTING_MODES,
-    USER_MODES,
 )
 from trio_chat.people.networks import TAG
 from trio_chat.protocol.commands import Command, Invite, Penalize, Target

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
-from trio_chat.dialects.irc.commands import CommandRow, needs_more, valid_nicks
 from trio_chat.dialects.irc.names import source_of
+from trio_chat.dialects.irc.parameters import CommandRow, needs_more, valid_nicks
 from trio_chat.protocol.presence import MOST_WATCHED, ShowWatched, Unwatch, Watch
 
 if TYPE_CHECKING:
     from trio_chat.dialects.irc.asked import Asked
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
     from trio_chat.protocol.commands import Command
     from trio_chat.protocol.presence import Watched, WatchedListed
 

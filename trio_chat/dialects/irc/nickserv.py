@@ -15,8 +15,8 @@ from trio_chat.errors import Code
 from trio_chat.protocol.commands import Command, LogOut, Recover, Refuse, Register, ShowAccount
 
 if TYPE_CHECKING:
-    from trio_chat.dialects.irc.commands import Context
     from trio_chat.dialects.irc.message import Message
+    from trio_chat.dialects.irc.parameters import Context
 
 COMMAND: Final = "NICKSERV"
 NAMES: Final = frozenset({COMMAND, "NS"})

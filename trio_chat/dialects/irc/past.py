@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.batches import batch
-from trio_chat.dialects.irc.commands import CommandRow, answer
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.names import channel
+from trio_chat.dialects.irc.parameters import CommandRow, answer
 from trio_chat.dialects.irc.tags import read_time, server_time
 from trio_chat.errors import Refused
 from trio_chat.protocol.past import MOST_MESSAGES, Mark, ShowActiveRooms, ShowMessages, Side
 
 if TYPE_CHECKING:
     from trio_chat.dialects.irc.asked import Asked
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
     from trio_chat.protocol.commands import Command
     from trio_chat.protocol.past import ActiveRooms
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
-from trio_chat.dialects.irc.commands import END_OF_WHOWAS, WAS_NOBODY
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.modes import BOT, INVISIBLE, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
+from trio_chat.dialects.irc.questions import END_OF_WHOWAS, WAS_NOBODY
 from trio_chat.dialects.irc.tags import shown_time
 from trio_chat.protocol.events import Member
 

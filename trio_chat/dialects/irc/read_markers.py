@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc import names
-from trio_chat.dialects.irc.commands import CommandRow, answer
 from trio_chat.dialects.irc.message import write
+from trio_chat.dialects.irc.parameters import CommandRow, answer
 from trio_chat.dialects.irc.tags import read_time, server_time
 from trio_chat.errors import Refused
 from trio_chat.protocol.names import parse_room
 from trio_chat.protocol.read_markers import MarkRead
 
 if TYPE_CHECKING:
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
     from trio_chat.protocol.commands import Command
 
 CAPABILITY: Final = "draft/read-marker"

@@ -23,12 +23,13 @@ from trio_chat.dialects.irc import (
     usage,
 )
 from trio_chat.dialects.irc.batches import IN_BATCH
-from trio_chat.dialects.irc.commands import ROWS, Context, answer, custom_command, needs_more
+from trio_chat.dialects.irc.commands import ROWS, custom_command
 from trio_chat.dialects.irc.formatting import plain
 from trio_chat.dialects.irc.message import Message, read, write
 from trio_chat.dialects.irc.moderation import MODERATION_COMMANDS, moderate
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
 from trio_chat.dialects.irc.nickserv import to_nickserv
+from trio_chat.dialects.irc.parameters import Context, answer, needs_more
 from trio_chat.dialects.irc.registration import Registration
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.commands import (

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import CommandRow, part
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.names import channel
+from trio_chat.dialects.irc.parameters import CommandRow, part
 from trio_chat.errors import Code
 from trio_chat.protocol.message_ids import message_id
 from trio_chat.protocol.past import RemoveMessage
 
 if TYPE_CHECKING:
     from trio_chat.dialects.irc.asked import Asked
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
     from trio_chat.protocol.events import Refusal, Removed
 
 CAPABILITY: Final = "draft/message-redaction"

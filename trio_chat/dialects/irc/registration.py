@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from trio_chat.dialects.irc import capabilities, sasl
-from trio_chat.dialects.irc.commands import USER_CHARS, answer, needs_more, real_name
 from trio_chat.dialects.irc.encoding import encoding_of
+from trio_chat.dialects.irc.parameters import USER_CHARS, answer, needs_more, real_name
 from trio_chat.protocol.commands import Command, Ping, Quit, SwitchEncoding, TakeNick
 from trio_chat.protocol.names import parse_nick
 from trio_chat.protocol.presence import Introduce
@@ -21,7 +21,7 @@ from trio_chat.protocol.text import is_blank
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.dialects.irc.commands import Context, Params
+    from trio_chat.dialects.irc.parameters import Context, Params
 
 # The parameters of USER: the user name, two without a meaning by now, and the real name.
 USER_PARAMS: Final = 4

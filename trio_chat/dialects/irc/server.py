@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import MOST_NAMES, MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.moderation import MOST_CHANGES
 from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
 from trio_chat.dialects.irc.names import ROOM_SIGNS, matches
+from trio_chat.dialects.irc.parameters import MOST_NAMES, MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.past import MARKS
 from trio_chat.dialects.irc.tags import shown_time
 from trio_chat.protocol.past import MOST_MESSAGES

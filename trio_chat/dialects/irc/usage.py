@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.dialects.irc.commands import CommandRow, answer
+from trio_chat.dialects.irc.parameters import CommandRow, answer
 from trio_chat.protocol.commands import Help
 
 if TYPE_CHECKING:
-    from trio_chat.dialects.irc.commands import Context, Params, Parts
+    from trio_chat.dialects.irc.parameters import Context, Params, Parts
 
 # The parameters of each command, and what it does.
 USAGE: Final = {
