@@ -189,7 +189,7 @@ async def test_the_token_targmax_says_how_many_targets_count() -> None:
         welcome = [param for m in await ann.register("ann") for param in m.params]
         [token] = [param for param in welcome if param.startswith("TARGMAX=")]
         limits = dict(limit.split(":") for limit in token.removeprefix("TARGMAX=").split(","))
-        for command, last in (("NAMES", "366"), ("PART", "442"), ("WHOIS", "318")):
+        for command, last in (("NAMES", "366"), ("PART", "403"), ("WHOIS", "318")):
             sign = "x" if command == "WHOIS" else "#x"
             targets = [f"{sign}{number}" for number in range(int(limits[command]) + 1)]
             answers = commands(await ann.ask(f"{command} {','.join(targets)}"))
