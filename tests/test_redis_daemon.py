@@ -137,7 +137,15 @@ def test_an_upgrade_that_could_not_use_the_engine_leaves_the_daemon_as_it_is(
         answer = served.ask("upgrade")
         assert expected in str(answer), answer
         engine.go_on()
-        client.sendall(b"/msg after\n/history\n")
+        refused = True
+        while refused:  # as long as the daemon has not noticed that the engine goes on
+            client.sendall(b"/msg after\n/who\n")
+            while not (line := lines.readline()).startswith(("> in ", "err: ")):
+                pass
+            refused = line.startswith("err: ")
+            if refused:
+                assert "> in " in lines.readline()
+        client.sendall(b"/history\n")
         while "john: after" not in lines.readline():
             pass
     configure(tmp_path, engine, SECRET)

@@ -186,7 +186,7 @@ async def test_it_cannot_pile_up_replies(autojump_clock):
         await slow.send(*["/help"] * 999)
         assert slow.read.count == read
         assert slow.known.link.unsent_bytes <= LIMIT + 1000
-        answer = await slow.lines(14)
+        answer = await slow.lines(15)
         for _ in range(1999):
             await slow.expect(*answer)
 
