@@ -572,7 +572,7 @@ async def test_a_custom_command_answers_and_speaks_as_its_caller(autojump_clock)
         await jack.send("/help roll", "/help")
         lines = await jack.sync()
         assert lines[0] == lines[-1] == "> /roll [DICE] - roll dice"
-        assert len(lines) == 16
+        assert len(lines) == 17
         await jack.send("/roll a\x1bb")
         (answer,) = await jack.sync()
         assert answer.endswith(" may not contain control characters (arrow keys send them)")
