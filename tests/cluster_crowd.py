@@ -48,7 +48,8 @@ class ClusterCrowd:
         self.ports, self.rate, self.choose = ports, rate, random.Random(seed)
         self.down: set[str] = set()
         self.suspects: set[str] = set()
-        self.rolled_back = False  # whether the engine may have lost who has which nick
+        # Whether the engine may have lost its last entries, and who has which nick.
+        self.rolled_back = False
         self.lossy = False  # whether history may be lost, as with an engine that is emptied
         self.rooms = [BUSY, *(f"#r{number}" for number in range(rooms))]
         self.names = count()
@@ -60,6 +61,8 @@ class ClusterCrowd:
         self.tells_heard: Counter[str] = Counter()
         self.holders: dict[str, Wanderer] = {}
         self.refusals_to_resume = 0
+        # Members that were told of missed entries since then: rooms, counts, and words about them.
+        self.missed: list[tuple[str, int, str]] = []
         self.wrongs: dict[str, list[str]] = {}
         self.talking = False
         self.webs: list[Web] = []
@@ -145,9 +148,12 @@ class ClusterCrowd:
         if self.tells_heard[mark] > 1 or self.tells.get(mark) is not by:
             self.wrong("doubled or reordered", f"{by.nick} is told {mark}")
 
-    def miss(self, member: Client, event: object) -> None:
-        if not self.lossy:
-            self.wrong("lost", f"{member.nick} on {member.node}: {event}")
+    def miss(self, member: Client, room: str, count: int) -> None:
+        what = f"{member.nick} on {member.node} misses {count} in {room}"
+        if self.rolled_back:
+            self.missed.append((room, count, what))
+        else:
+            self.wrong("lost", what)
 
     def not_resumed(self, member: Web, event: dict) -> None:
         self.refusals_to_resume += 1

@@ -184,7 +184,7 @@ class Web(Client):
 
     def on_missed(self, event: dict) -> None:
         self.positions[event["room"]] += event["count"]
-        self.crowd.miss(self, event)
+        self.crowd.miss(self, event["room"], event["count"])
 
     def on_stopping(self, event: dict) -> None:
         if not self.crowd.may_end(self.node):
@@ -366,8 +366,9 @@ class Line(Client):
             for mark in [*self.open]:
                 self.settle(mark, self.refused)
         elif line.startswith("> you missed "):
-            self.missed += int(line.split()[3])
-            self.crowd.miss(self, line)
+            count = int(line.split()[3])
+            self.missed += count
+            self.crowd.miss(self, self.room, count)
         elif line.startswith("err"):
             self.wrong("error", line)
         elif colon and " " not in author[2:]:
