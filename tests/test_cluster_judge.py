@@ -58,6 +58,15 @@ def leave_unseen(crowd: ClusterCrowd) -> None:
     crowd.lines[0].gone = True
 
 
+def miss_an_entry(crowd: ClusterCrowd) -> None:
+    crowd.miss(crowd.lines[0], "#r0", 1)
+
+
+def miss_after_a_rollback(crowd: ClusterCrowd) -> None:
+    crowd.rolled_back = True
+    miss_an_entry(crowd)
+
+
 def lose_from_view(crowd: ClusterCrowd) -> None:
     members = next(web.members["#r0"] for web in crowd.webs if "#r0" in web.members)
     members.pop(next(iter(members)))
@@ -73,6 +82,7 @@ def set_clock_back(crowd: ClusterCrowd) -> None:
         *[(lose_line, "lost"), (double_line, "doubled or reordered")],
         *[(reorder_line, "doubled or reordered"), (acknowledge, "lost")],
         *[(refuse, "refused, and yet said"), (hear_another, "disagree"), (forget, "lost")],
+        *[(miss_an_entry, "lost"), (miss_after_a_rollback, "lost")],
         *[(leave_unseen, "ghost"), (lose_from_view, "ghost"), (set_clock_back, "times")],
     ],
 )
