@@ -518,7 +518,7 @@ def test_commands_are_completed(serve, visit, talk) -> None:
     anna.field.press("Tab")
     expect(anna.field).to_have_value("jack: ")
     anna.field.fill("/")
-    expect(options).to_have_count(14)
+    expect(options).to_have_count(15)
     anna.field.press("ArrowDown")
     assert options.first.get_attribute("aria-selected") == "true"
     assert anna.field.get_attribute("aria-activedescendant") == options.first.get_attribute("id")
