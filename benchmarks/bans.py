@@ -130,7 +130,7 @@ def main() -> int:
                     port, pid = servers[which]
                     before = cpu_seconds(pid)
                     count = act(port, turn)
-                    time.sleep(SETTLE_SECONDS)
+                    time.sleep(SETTLE_SECONDS)  # what the act has left to do counts, too
                     columns[which].append((cpu_seconds(pid) - before) / count * 1e6)
             ratios = sorted(full / empty for empty, full in zip(*columns, strict=True))
             print(

@@ -178,7 +178,7 @@ def round_trips(speaker: socket.socket, listener: socket.socket) -> list[float]:
         while not data.endswith(word):
             data += listener.recv(1 << 16)
         taken.append((time.perf_counter() - began) * 1000)
-        time.sleep(MESSAGE_SECONDS)
+        time.sleep(MESSAGE_SECONDS)  # the pace of a person
     return taken
 
 

@@ -65,7 +65,7 @@ async def measure_flood(people: People) -> None:
             began = perf_counter()
             await people.log_in(JOHN, PASSWORD, HOME)
             waited.append(perf_counter() - began)
-            await trio.sleep(0.1)
+            await trio.sleep(0.1)  # the pace of one who comes now and then
 
     with trio.move_on_after(SECONDS):
         async with trio.open_nursery() as nursery:

@@ -44,7 +44,7 @@ async def test_markers_are_written_together(path, monkeypatch, autojump_clock) -
         nursery.start_soon(people.read_markers.keep)
         for until in range(1, 1_000):
             people.read_markers.note(account, f"#r{until % 5}", until)
-        await trio.sleep(WRITE_SECONDS * 5.5)
+        await trio.sleep(WRITE_SECONDS * 5.5)  # on the virtual clock
         assert len(done) == 1
         assert (await people.export(account)).read_markers["#r4"] == 999
         nursery.cancel_scope.cancel()

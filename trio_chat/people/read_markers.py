@@ -76,7 +76,7 @@ class ReadMarkers:
     async def keep(self) -> NoReturn:
         """Write what is noted, again and again, until cancelled."""
         while True:
-            await trio.sleep(WRITE_SECONDS)
+            await trio.sleep(WRITE_SECONDS)  # moves of that time are one write
             await self.write()
 
     async def write(self) -> None:
