@@ -97,16 +97,20 @@ async def test_a_client_logs_in_later_and_the_others_see_its_nick(tmp_path: Path
         irc_client(chat, "guest", "#a", "#b") as guest,
     ):
         await ann.ask()
+        before = await source(guest, "guest")
         assert await guest.shown(*login("john", PASSWORD)) == [
             "AUTHENTICATE +",
+            f"900 guest {before} john You are now logged in as john",
+            "903 guest The login has succeeded",
             "guest NICK john",
-            f"900 john {await source(guest, 'john')} john You are now logged in as john",
-            "903 john The login has succeeded",
         ]
         # "ACCOUNT <accountname>", once for all rooms
         assert await ann.shown() == ["guest NICK john", "john ACCOUNT john"]
         assert commands(await guest.ask(*login("john", PASSWORD))) == ["AUTHENTICATE", "907"]
-        assert commands(await guest.ask("NickServ logout")) == ["NICK", "901"]
+        before = await source(guest, "john")
+        out, gone = await guest.ask("NickServ logout")
+        # "901 <nick> <nick>!<ident>@<host> :You are now logged out", of the client as it was
+        assert (out.command, out.params[:2], gone.command) == ("901", ("john", before), "NICK")
         nick, account = await ann.ask()
         assert (nick.command, account.command, account.params) == ("NICK", "ACCOUNT", ("*",))
 
@@ -198,12 +202,12 @@ async def test_nickserv_makes_an_account_and_lets_in(tmp_path: Path) -> None:
         async with irc_client(chat, "guest") as ann:
             [refusal] = await ann.ask(f"PRIVMSG nickserv@services :identify ann {WRONG}")
             assert refusal.command == "NOTICE"
-            assert commands(await ann.ask(f"NS IDENTIFY ann {PASSWORD}")) == ["NICK", "900"]
+            assert commands(await ann.ask(f"NS IDENTIFY ann {PASSWORD}")) == ["900", "NICK"]
             [told] = await ann.ask("PRIVMSG NickServ :info")
             assert "you are logged in as ann" in told.params[1]
         async with irc_client(chat, "guest") as ann:
             recovered = await ann.ask(f"PRIVMSG NickServ :RECOVER ann {code} {ANOTHER}")
-            assert commands(recovered) == ["NICK", "900", "NOTICE"]
+            assert commands(recovered) == ["900", "NICK", "NOTICE"]
             [help_line] = await ann.ask("PRIVMSG NickServ :help me")
             assert "IDENTIFY [NAME] PASSWORD" in help_line.params[1]
 

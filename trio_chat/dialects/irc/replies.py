@@ -12,7 +12,7 @@ from trio_chat.dialects.irc import entries
 from trio_chat.dialects.irc.message import read, write, write_closing
 from trio_chat.dialects.irc.modes import letter_of, mask_of, modes_of, write_role
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
-from trio_chat.dialects.irc.names import channel, matches
+from trio_chat.dialects.irc.names import channel, matches, nick_of, source_of
 from trio_chat.dialects.irc.nickserv import explained
 from trio_chat.dialects.irc.people import write_names, write_past_nick, write_people
 from trio_chat.dialects.irc.read_markers import CAPABILITY, write_marker
@@ -174,22 +174,35 @@ def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
 
 
 def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
-    name, is_sasl = event.nick, asked.command == "AUTHENTICATE"
+    nick, source = _known_as(event, asked)
     return [
+        asked.line("900", nick, source, event.nick, f"You are now logged in as {event.nick}"),
+        *(
+            [asked.line("903", nick, "The login has succeeded")]
+            if asked.command == "AUTHENTICATE"
+            else []
+        ),
         *_other_nick(event, asked),
-        asked.numeric("900", asked.source, name, f"You are now logged in as {name}"),
-        *([asked.numeric("903", "The login has succeeded")] if is_sasl else []),
         *_new_modes(event, asked),
         *_explained_lines(event, asked)[1:],  # a recovery code, perhaps
     ]
 
 
 def _logged_out(event: LoggedOut, asked: Asked) -> list[str]:
+    nick, source = _known_as(event, asked)
     return [
+        asked.line("901", nick, source, "You are now logged out"),
         *_other_nick(event, asked),
-        asked.numeric("901", asked.source, "You are now logged out"),
         *_new_modes(event, asked),
     ]
+
+
+def _known_as(event: LoggedIn | LoggedOut, asked: Asked) -> tuple[str, str]:
+    """Return the nick and the source of the client up to the line of its other nick."""
+    if asked.to.awaited or not event.old:
+        return asked.nick, asked.source
+    user, server = asked.to.about.user, asked.directory.server_name
+    return nick_of(event.was, event.old), source_of(event.was, event.old, user, server)
 
 
 def _new_modes(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:
