@@ -41,7 +41,7 @@ from trio_chat.protocol.table import make_table
 from trio_chat.roomlog import FromLog
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
-from trio_chat.transports.memory import EVENTS
+from trio_chat.transports.event_link import EVENTS
 
 FULL = "not said: the disk is full"
 

@@ -25,7 +25,7 @@ from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Said, Told
 from trio_chat.snapshot.codec import leave_out_news, read_state, write_state
 from trio_chat.snapshot.model import ChatSnapshot
-from trio_chat.transports.memory import EVENTS
+from trio_chat.transports.event_link import EVENTS
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from trio_chat import Chat, Settings
 from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.hub.state import BEATS
-from trio_chat.transports.memory import EVENTS
+from trio_chat.transports.event_link import EVENTS
 
 NO_OPERATION, PING = b"\xff\xf1", b"\x89\x00"
 INTERVAL = 64

@@ -66,7 +66,7 @@ from trio_chat.protocol.table import command, custom
 from trio_chat.roomlog.peers import NodeInfo
 from trio_chat.server.chat import Chat
 from trio_chat.server.opening import open_chat, serve
-from trio_chat.transports.memory import InProcessClient
+from trio_chat.transports.in_process import InProcessClient
 
 __all__ = [
     "Act",

@@ -27,8 +27,8 @@ from trio_chat.server.clients import Clients
 from trio_chat.snapshot.ahead import Ahead
 from trio_chat.snapshot.freezer import Freezer
 from trio_chat.snapshot.handover import PausedChat, kept_rooms_of
+from trio_chat.transports.in_process import InProcessClient, in_process_client, perform_as_operator
 from trio_chat.transports.listener import has_ipv4_beside, open_sockets
-from trio_chat.transports.memory import InProcessClient, in_process_client, perform_as_operator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence

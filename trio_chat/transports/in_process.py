@@ -1,24 +1,19 @@
-"""In-process clients.
-
-No socket and no dialect. Events come as objects, and each call has its own result.
-"""
+"""In-process clients: each call has its own result."""
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 from attrs import evolve
 
 from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub.handlers.sessions import limits_of
-from trio_chat.hub.inbox import Call, Connected, Drained
+from trio_chat.hub.inbox import Connected, Drained
 from trio_chat.hub.session import Session
 from trio_chat.hub.user import User
 from trio_chat.protocol import commands
-from trio_chat.protocol.directory import NOBODY_KNOWN
 from trio_chat.protocol.events import (
     Acted,
     EntriesShown,
@@ -32,20 +27,17 @@ from trio_chat.protocol.events import (
     TopicSet,
     TopicShown,
     Welcomed,
-    size_of,
 )
 from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.text import clean_text, is_blank, parse_words
+from trio_chat.transports.event_link import EVENTS, EventLink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
     from trio_chat.config.settings import Settings
-    from trio_chat.dialects import Piece
     from trio_chat.hub.inbox import Item, Record
-    from trio_chat.hub.pause import Pause
     from trio_chat.protocol.commands import Command
-    from trio_chat.protocol.directory import Directory, Recipient
     from trio_chat.protocol.events import ClientEvent, Event, Limits, PersistentEntry
     from trio_chat.protocol.names import Name
 
@@ -55,145 +47,6 @@ E = TypeVar("E")
 LEAVE_SECONDS = 1.0
 # The author of what the operator does from outside the chat.
 OPERATOR = "the operator of the server"
-
-
-class EventEncoding:
-    """Renders an event as itself."""
-
-    __slots__ = ()
-
-    dialect = "in-process"
-    ping = b""
-    answers_pings = False
-    echoes = mirrors = lists_members = False
-    lists_all = False
-    for_people = False
-
-    def render(
-        self,
-        events: Sequence[Event],
-        directory: Directory = NOBODY_KNOWN,
-        to: Recipient | None = None,
-    ) -> list[Piece]:
-        """Give the events."""
-        del directory, to
-        return list(events)
-
-    def join(self, pieces: Sequence[Piece]) -> list[Event]:
-        """Give the events as a list."""
-        return cast("list[Event]", list(pieces))
-
-
-EVENTS = EventEncoding()
-
-
-class EventLink:
-    """A link that takes events, and counts them against the outbox limit as bytes would be."""
-
-    __slots__ = (
-        "_arrived",
-        "_limit",
-        "_queue",
-        "_told",
-        "address",
-        "channel",
-        "ended",
-        "peer",
-        "unsent_bytes",
-    )
-
-    tls = False
-
-    def __init__(self, channel: trio.MemorySendChannel[Item], limit: int) -> None:
-        self.peer = self.address = "in-process"
-        self.channel = channel
-        self.unsent_bytes = 0
-        self.ended = False
-        self._limit = limit
-        # Whether the hub has been told that there is room again, since it last wrote.
-        self._told = False
-        self._queue: deque[Event] = deque()
-        self._arrived = trio.Event()
-
-    # --- for the hub ------------------------------------------------------------------------------
-
-    def write(self, chunk: list[Event] | None, more: list[list[Event]] | None) -> int:
-        """Take events; see `trio_chat.hub.session.Link`."""
-        for one in [chunk or [], *(more or [])]:
-            self._queue.extend(one)
-            self.unsent_bytes += size_of(one)
-        self._told = False
-        self._arrived.set()
-        return self.unsent_bytes
-
-    async def drain(self) -> bool:
-        """Not called for an in-process client, which takes its events itself."""
-        await trio.lowlevel.checkpoint()
-        return False
-
-    def undelivered(self) -> int:
-        """Nothing is between us and the client."""
-        return 0
-
-    def discard(self) -> None:
-        """Forget what has not been taken."""
-        self._queue.clear()
-        self.unsent_bytes = 0
-
-    def pause_reading(self) -> None:
-        """Nothing: its calls wait for their own results, which is all it can send."""
-
-    def resume_reading(self) -> None:
-        """Nothing."""
-
-    def drain_input(self) -> None:
-        """Nothing: there is no reader."""
-
-    def pause_for(self, pause: Pause) -> bool:
-        """Nothing: there is no reader."""
-        del pause
-        return False
-
-    def at_rest(self) -> None:
-        """Nothing: there is no reader."""
-
-    def release(self) -> None:
-        """End the stream of events, once those that wait have been taken."""
-        self.ended = True
-        self._arrived.set()
-        self.channel.close()
-
-    # --- for the in-process client ----------------------------------------------------------------
-
-    async def take(self) -> ClientEvent | None:
-        """Wait for the next event; `None` is the end."""
-        await trio.lowlevel.checkpoint()
-        while not self._queue:
-            if self.ended:
-                return None
-            if self._arrived.is_set():
-                self._arrived = trio.Event()
-            await self._arrived.wait()
-        event = self._queue.popleft()
-        self.unsent_bytes -= size_of([event])
-        # Replies are the results of calls, and do not come here.
-        return cast("ClientEvent", event)
-
-    async def perform(self, client: Session, record: Record) -> list[Event]:
-        """Have a record carried out; gives the replies and entries that came of it."""
-        call = Call(record)
-        try:
-            await self.channel.send((client, (call,), 0))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise ChatClosed("this client has left the chat, or the chat has stopped") from None
-        return await call.result()
-
-    def has_room_again(self) -> bool:
-        """Whether half of the outbox is free and the hub has not been told; true once each time."""
-        if self._told or self.unsent_bytes >= self._limit // 2:
-            return False
-        self._told = True
-        return True
 
 
 class InProcessClient:
