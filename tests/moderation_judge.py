@@ -10,7 +10,7 @@ import re
 from attrs import define, evolve, field
 from test_persons import FakePeople
 
-from trio_chat.moderation.rules import Penalty
+from trio_chat.moderation.fields import Penalty
 from trio_chat.protocol.events import Acted, Removed, Said, TopicSet
 from trio_chat.roomlog.removal import each
 

@@ -9,7 +9,7 @@ from test_moderation import guest, member, owned, typed
 from test_moderation_documents import read
 from test_persons import FakePeople, device
 
-from trio_chat.moderation.rules import Penalty
+from trio_chat.moderation.fields import Penalty
 
 MADE = "2027-01-15 08:00 UTC"
 

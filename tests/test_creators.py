@@ -18,7 +18,7 @@ from test_moderation import guest, member, typed
 from test_persons import FakePeople, log_in
 
 from trio_chat import Settings, open_chat
-from trio_chat.moderation.rules import CREATOR
+from trio_chat.moderation.fields import CREATOR
 from trio_chat.protocol import commands
 from trio_chat.testing import LineClient, line_client
 

@@ -23,7 +23,7 @@ from loopback import HOST, until
 from snapshots import hand_over, succeed
 
 from trio_chat import Chat, Settings, open_chat
-from trio_chat.moderation.rules import CREATOR, Role
+from trio_chat.moderation.fields import CREATOR, Role
 from trio_chat.roomlog.redis.keys import KEY
 from trio_chat.testing import LineClient
 

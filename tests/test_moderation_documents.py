@@ -16,7 +16,7 @@ from trio_chat.dialects.forms import Context
 from trio_chat.dialects.moderation_forms import MODERATION_FORMS
 from trio_chat.errors import Code
 from trio_chat.hub.inbox import Reload
-from trio_chat.moderation.rules import SETTINGS
+from trio_chat.moderation.fields import SETTINGS
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import Command, Refuse, Target
 from trio_chat.protocol.names import parse_nick

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from trio_chat.errors import Refused
 from trio_chat.moderation import rules as rules_module
-from trio_chat.moderation.rules import GIVEN, Penalty, Role, RoomRules, Who, check_change
+from trio_chat.moderation.fields import GIVEN, Penalty, Role
+from trio_chat.moderation.permission import check_change
+from trio_chat.moderation.rules import RoomRules, Who
 from trio_chat.moderation.spans import (
     LONGEST,
     describe_end,

@@ -14,7 +14,8 @@ from test_moderation_attacks import line
 from test_persons import FakePeople, log_in
 
 from trio_chat.errors import Refused
-from trio_chat.moderation.rules import RAID_SLOW, Raid, RoomRules, Who
+from trio_chat.moderation.fields import Raid
+from trio_chat.moderation.rules import RAID_SLOW, RoomRules, Who
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Ruled
 from trio_chat.protocol.rows import Misused

@@ -11,7 +11,7 @@ from test_redis_log import Turns, chats, hear
 from test_redis_people import inside, people, rules  # noqa: F401 - a fixture of these tests too
 from test_redis_scripts import nodes  # noqa: F401 - as above
 
-from trio_chat.moderation.rules import CREATOR
+from trio_chat.moderation.fields import CREATOR
 from trio_chat.testing import line_client
 
 MADE = "> you made #a, and are its operator"

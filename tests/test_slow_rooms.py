@@ -13,8 +13,9 @@ from test_persons import FakePeople, log_in
 
 from trio_chat.config.settings import Settings
 from trio_chat.dialects.websocket import DOCUMENTS
+from trio_chat.moderation.fields import SETTINGS
 from trio_chat.moderation.pace import SECONDS, Pace
-from trio_chat.moderation.rules import SETTINGS, RoomRules
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Ruled
 from trio_chat.protocol.table import custom, make_table, read_command

@@ -22,7 +22,7 @@ from trio_chat.dialects.forms import (
     yes_or_no,
 )
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import GIVEN, SETTINGS
+from trio_chat.moderation.fields import GIVEN, SETTINGS
 from trio_chat.moderation.spans import LONGEST
 from trio_chat.protocol import commands
 from trio_chat.protocol.moderation_rows import parse_removed

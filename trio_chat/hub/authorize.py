@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.moderation.rules import Role, RoomRules, Who
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.rules import RoomRules, Who
 from trio_chat.moderation.spans import describe_end
 from trio_chat.protocol import commands, past, presence
 from trio_chat.protocol.rows import May
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
-    from trio_chat.moderation.rules import Penalty
+    from trio_chat.moderation.fields import Penalty
 
     Check: TypeAlias = Callable[["Authorize", User, Room], None]
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import Role, RoomRules
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.moderation.spans import MINUTE
 from trio_chat.protocol.events import Acted, Held, Noticed, Said
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.hub.turn import Origin
-from trio_chat.moderation.rules import Role
+from trio_chat.moderation.fields import Role
 from trio_chat.protocol.events import CommandsListed, Notice, Standing
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.rows import May

@@ -18,7 +18,7 @@ from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
 from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
-from trio_chat.moderation.rules import Role
+from trio_chat.moderation.fields import Role
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER, unnamed

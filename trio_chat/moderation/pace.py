@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.moderation.rules import SETTINGS
+from trio_chat.moderation.fields import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

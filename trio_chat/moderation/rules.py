@@ -1,36 +1,18 @@
-"""The rules of one room, as fields of the log say them.
+"""The rules of one room: what its fields mean for its people.
 
-A field is found by its name, so ten thousand bans cost a join no more than none:
-
-| field | value |
-| --- | --- |
-| `role PERSON` | a name of `Role` |
-| `mute TARGET`, `ban TARGET` | a `Penalty` as JSON |
-| `set NAME` | the value of a setting |
-| `invite PERSON` | the second since 1970 when it ends |
-| `pin` | the position of an entry |
-| `raid` | a `Raid` as JSON |
-| `creator` | when the room was made, in milliseconds since 1970, a space, and by whom |
-
-A room with `creator` has no owner. Its creator is an operator, unless `role PERSON` says otherwise.
-Its fields end once nobody is in it, and the log sees to that.
-
-PERSON is the id of an account, or of a guest in a room with `creator`. TARGET is the id of an
-account, or `net:` and the tag of a network.
+The module `fields` has the names and the values. Nothing here changes them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from enum import IntEnum
 from itertools import chain, islice
 from typing import Final
 
 from attrs import frozen
 
-from trio_chat.errors import Code, Refused
-from trio_chat.moderation.spans import DAY, describe_end
+from trio_chat.moderation.fields import CREATOR, GIVEN, SETTINGS, Penalty, Raid, Role, is_over
+from trio_chat.moderation.spans import DAY
 
 # Seconds between two messages of one person while there is a raid.
 RAID_SLOW: Final = 10
@@ -40,127 +22,8 @@ NEW_SECONDS: Final = DAY
 # Fields of a full room that an action looks at, to find some that are over: in about 2 ms. To look
 # at all takes 40, and moderators of a full room could hold up the chat.
 LOOKED_AT: Final = 500
-
-
 # Fields by which somebody may have to be silent begin with one of these.
 _SILENCING: Final = ("mute ", "ban ", "raid", "set speak", "set slow", "set new-people")
-# The ids of accounts begin with this.
-ACCOUNT: Final = "a."
-
-# The name of the field with the position of the pinned entry.
-PIN: Final = "pin"
-# The name of the field that a room with a creator has.
-CREATOR: Final = "creator"
-
-
-class Role(IntEnum):
-    """The rank of a person in a room. Nobody acts on an equal or a higher one."""
-
-    NONE = 0
-    MEMBER = 1
-    VOICE = 2
-    OPERATOR = 3
-    OWNER = 4
-    SERVER = 5
-    """An operator of the server, by its settings. No room gives or takes this."""
-
-    @property
-    def word(self) -> str:
-        """The role as people write it."""
-        return self.name.lower()
-
-
-# The roles that a room may give.
-GIVEN: Final = {role.word: role for role in Role if role is not Role.SERVER}
-
-
-@frozen
-class Setting:
-    """A setting of a room: its values, the first of which counts by default, and what it is for.
-
-    With `most` it is a whole number instead, from 0 to that.
-    """
-
-    values: tuple[str, ...]
-    help: str
-    most: int = 0
-
-    @property
-    def choices(self) -> str:
-        """The values, as a refusal names them."""
-        if self.most:
-            return f"a whole number from 0 to {self.most}"
-        return f"one of {', '.join(self.values)}"
-
-    def read(self, word: str) -> str | None:
-        """Return the value that a word means, or `None`. Each value has one form."""
-        if not self.most:
-            return word if word in self.values else None
-        is_number = word.isascii() and word.isdigit() and len(word) <= len(str(self.most))
-        return str(int(word)) if is_number and int(word) <= self.most else None
-
-
-SETTINGS: Final[Mapping[str, Setting]] = {
-    "join": Setting(("all", "accounts", "members"), "who may enter"),
-    "speak": Setting(("all", "accounts", "voice"), "who may say something"),
-    "topic": Setting(("all", "operators"), "who may set the topic"),
-    "history": Setting(("all", "members"), "who may read what was said before"),
-    "slow": Setting(("0",), "seconds between two messages of one person", most=3600),
-    "new-people": Setting(("free", "hold"), "whether messages of new people wait for a moderator"),
-    "words": Setting(("on", "off"), "whether the server's list of words counts"),
-    "listed": Setting(("yes", "no"), "whether /rooms shows the room to people outside it"),
-}
-
-
-@frozen
-class Penalty:
-    """A mute or a ban: its target, its end in seconds since 1970 (`None`: never), and its reason.
-
-    `nick` is what its target was called. A ban of a network spares accounts made before `spares`,
-    in seconds since 1970; 0 spares none.
-    """
-
-    nick: str
-    until: float | None
-    reason: str
-    spares: float = 0.0
-
-    def write(self) -> str:
-        """Return the value of a field."""
-        return json.dumps([self.nick, self.until, self.reason, self.spares], ensure_ascii=False)
-
-    def counts(self, now: float) -> bool:
-        """Whether its time is not over."""
-        return self.until is None or self.until > now
-
-    def describe(self, now: float) -> str:
-        """Say until when it lasts, and why: `until 14:10 UTC: flooding`."""
-        reason = f": {self.reason}" if self.reason else ""
-        return f"{describe_end(self.until, now)}{reason}"
-
-    @classmethod
-    def read(cls, value: str) -> Penalty:
-        """Read the value of a field. Later versions may add items."""
-        nick, until, reason, spares, *_ = json.loads(value)
-        return cls(nick, until, reason, spares)
-
-
-@frozen
-class Raid:
-    """A raid on a room, in seconds since 1970: its end, and since when people are newcomers."""
-
-    until: float
-    since: float
-
-    def write(self) -> str:
-        """Return the value of a field."""
-        return json.dumps([self.until, self.since])
-
-    @classmethod
-    def read(cls, value: str) -> Raid:
-        """Read the value of a field. Later versions may add items."""
-        until, since, *_ = json.loads(value)
-        return cls(until, since)
 
 
 @frozen
@@ -184,7 +47,7 @@ class Who:
 
 
 class RoomRules:
-    """The rules of a room. `fields` may be shared with the log: nothing here changes them."""
+    """The rules of a room. `fields` may be shared with the log."""
 
     __slots__ = ("_fields", "_may_silence", "creator", "made")
 
@@ -360,7 +223,7 @@ class RoomRules:
         begin = int(now) * LOOKED_AT % max(1, len(self._fields))
         around = islice(chain(self._fields.items(), self._fields.items()), begin, None)
         some = islice(around, min(LOOKED_AT, len(self._fields)))
-        return [name for name, value in some if _is_over(name, value, now)]
+        return [name for name, value in some if is_over(name, value, now)]
 
     def is_invited(self, who: Who, now: float) -> bool:
         """Whether an invitation lets a user in now."""
@@ -378,67 +241,3 @@ class RoomRules:
         if self.role(*who.ids) >= Role.VOICE:
             return True
         return {"all": True, "accounts": who.account}.get(self.setting("speak"), False)
-
-
-def _is_over(name: str, value: str, now: float) -> bool:
-    kind = name.partition(" ")[0]
-    if kind == "invite":
-        return float(value) <= now
-    if kind == "raid":
-        return Raid.read(value).until <= now
-    if kind in {"mute", "ban"}:
-        return not Penalty.read(value).counts(now)
-    return False
-
-
-def creator(person: str, now: float) -> str:
-    """Return the value of the field of a room that somebody makes now."""
-    return f"{int(now * 1000)} {person}"
-
-
-def check_rank(actor: Role, target: Role, what: str, rules: RoomRules | None = None) -> None:
-    """Raise `Refused` if one may not do this to the other in a room with these rules.
-
-    In a room with a creator, operators may do to each other what an owner may do to them.
-    """
-    if actor < Role.OPERATOR:
-        raise Refused(f"only operators of the room may {what}", code=Code.NOT_ALLOWED)
-    if target >= actor and not _are_equals(actor, target, rules):
-        sentence = f"you may {what} only people whose role is lower than yours"
-        raise Refused(sentence, code=Code.NOT_ALLOWED)
-
-
-def _are_equals(actor: Role, target: Role, rules: RoomRules | None) -> bool:
-    return rules is not None and bool(rules.made) and actor is target is Role.OPERATOR
-
-
-def check_change(
-    actor: Role, person: str, rules: RoomRules, changes: Mapping[str, str | None]
-) -> None:
-    """Raise `Refused` if somebody with this role may not change these fields of a room.
-
-    `person` is the actor. Doing and undoing obey the same rules, so an undo gives nobody more than
-    the actor could give.
-    """
-    for name, value in changes.items():
-        kind, _, target = name.partition(" ")
-        if kind == "role":
-            _check_role(actor, person, rules, target, GIVEN.get(value or "", Role.NONE))
-        elif kind in {"mute", "ban"}:
-            check_rank(actor, rules.role(target), kind, rules)
-        else:
-            check_rank(actor, Role.NONE, "change its rules")
-
-
-def _check_role(actor: Role, person: str, rules: RoomRules, target: str, new: Role) -> None:
-    old = rules.role(target)
-    if target == person and new < old:
-        if rules.owners == [person]:
-            sentence = "you are the only owner of the room: make somebody else its owner first"
-            raise Refused(sentence, code=Code.NOT_ALLOWED)
-        return  # everyone may step down
-    check_rank(actor, old, "give a role to", rules)
-    gives_own = actor is Role.OWNER or _are_equals(actor, new, rules)
-    if new > actor or (new == actor and not gives_own):
-        sentence = "you may give only roles that are lower than yours"
-        raise Refused(sentence, code=Code.NOT_ALLOWED)

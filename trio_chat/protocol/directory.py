@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from trio_chat.moderation.rules import Role
+from trio_chat.moderation.fields import Role
 from trio_chat.protocol.presence import UNKNOWN, About
 
 if TYPE_CHECKING:

@@ -313,7 +313,7 @@ class Entered:
     `room_name` is the room's name as the client wrote it. `version` is the version of the room's
     rules by which this was decided. A log that several processes share refuses others. If this
     makes a room without rules, `creator` is the value of its field of that name; see
-    `trio_chat.moderation.rules`.
+    `trio_chat.moderation.fields`.
     """
 
     author: str

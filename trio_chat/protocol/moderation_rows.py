@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.moderation.rules import GIVEN, SETTINGS
+from trio_chat.moderation.fields import GIVEN, SETTINGS
 from trio_chat.moderation.spans import LONGEST, is_span, parse_span
 from trio_chat.protocol import commands
 from trio_chat.protocol.names import SERVER, parse_nick

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import CREATOR
+from trio_chat.moderation.fields import CREATOR
 from trio_chat.protocol.events import (
     CLAIMS,
     Entered,

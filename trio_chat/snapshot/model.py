@@ -185,7 +185,7 @@ class RoomSnapshot:
     spoke: dict[str, float] = field(factory=dict)
     # When it was made, in seconds since 1970; 0 if an earlier version has not said.
     made: float = 0.0
-    # The field of a room with a creator; see `trio_chat.moderation.rules`.
+    # The field of a room with a creator; see `trio_chat.moderation.fields`.
     creator: str = ""
 
 

@@ -8,7 +8,7 @@ import trio
 
 from trio_chat.hub.inbox import Broken
 from trio_chat.hub.user import Detached, User, account_of
-from trio_chat.moderation.rules import CREATOR
+from trio_chat.moderation.fields import CREATOR
 from trio_chat.protocol import commands
 from trio_chat.roomlog.retention import retention
 from trio_chat.snapshot.model import (

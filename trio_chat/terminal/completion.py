@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from trio_chat.moderation.rules import GIVEN, SETTINGS
+from trio_chat.moderation.fields import GIVEN, SETTINGS
 from trio_chat.protocol.text import casefolded, harmless
 
 if TYPE_CHECKING:

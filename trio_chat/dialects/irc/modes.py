@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.names import channel, host_of, nick_of
-from trio_chat.moderation.rules import GIVEN, SETTINGS, Role
+from trio_chat.moderation.fields import GIVEN, SETTINGS, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

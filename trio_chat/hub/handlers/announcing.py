@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
-from trio_chat.moderation.rules import Role
+from trio_chat.moderation.fields import Role
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:

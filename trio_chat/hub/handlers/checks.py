@@ -10,7 +10,9 @@ from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG, shown_action
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.targets import Found
-from trio_chat.moderation.rules import ACCOUNT, Penalty, Role, RoomRules, check_rank
+from trio_chat.moderation.fields import ACCOUNT, Penalty, Role
+from trio_chat.moderation.permission import check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER
 from trio_chat.roomlog.rules import MOST_ACTIONS

@@ -12,7 +12,9 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import KINDS
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.moderation.rules import Raid, Role, RoomRules, check_rank
+from trio_chat.moderation.fields import Raid, Role
+from trio_chat.moderation.permission import check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.moderation.spans import describe_end, describe_span
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER

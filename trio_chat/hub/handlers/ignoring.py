@@ -13,7 +13,7 @@ from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.ignoring import ignored_by, take_list, tune
-from trio_chat.moderation.rules import ACCOUNT
+from trio_chat.moderation.fields import ACCOUNT
 from trio_chat.people.ignored import MOST, too_many
 from trio_chat.protocol import commands, events
 

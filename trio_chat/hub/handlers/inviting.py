@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.enforce import invitation
 from trio_chat.hub.handlers.messages import unreachable
-from trio_chat.moderation.rules import Role, check_rank
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.permission import check_rank
 from trio_chat.moderation.spans import DAY
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Notice

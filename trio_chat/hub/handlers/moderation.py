@@ -14,16 +14,9 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.ruling import Ruling
-from trio_chat.moderation.rules import (
-    CREATOR,
-    GIVEN,
-    SETTINGS,
-    Penalty,
-    Role,
-    RoomRules,
-    check_change,
-    check_rank,
-)
+from trio_chat.moderation.fields import CREATOR, GIVEN, SETTINGS, Penalty, Role
+from trio_chat.moderation.permission import check_change, check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.moderation.spans import DAY, HOUR, MINUTE, describe_end, describe_span
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER

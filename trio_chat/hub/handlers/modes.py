@@ -7,7 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.moderation.rules import SETTINGS, Penalty, Role, RoomRules, check_change, check_rank
+from trio_chat.moderation.fields import SETTINGS, Penalty, Role
+from trio_chat.moderation.permission import check_change, check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, modes
 
 if TYPE_CHECKING:

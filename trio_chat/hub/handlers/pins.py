@@ -12,7 +12,8 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.hub.handlers.rooms import room_meant
-from trio_chat.moderation.rules import PIN, Role, check_rank
+from trio_chat.moderation.fields import PIN, Role
+from trio_chat.moderation.permission import check_rank
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.events import SPOKEN
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
-from trio_chat.moderation.rules import Role, RoomRules, check_rank
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.permission import check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, events, past
 from trio_chat.protocol.message_ids import position_of
 from trio_chat.roomlog.removal import each, is_text, runs

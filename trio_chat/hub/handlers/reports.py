@@ -10,7 +10,8 @@ from trio_chat.hub.handlers.asking import Asking
 from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.turn import Origin
-from trio_chat.moderation.rules import Role, check_rank
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.permission import check_rank
 from trio_chat.people.reports import Report
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import SERVER

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.hub.handlers.asking import Asking
-from trio_chat.moderation.rules import GIVEN, Role, RoomRules
+from trio_chat.moderation.fields import GIVEN, Role
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, events
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.room import most_listed
-from trio_chat.moderation.rules import PIN, Role, RoomRules, creator
+from trio_chat.moderation.fields import PIN, Role, creator
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.people.names import NOBODY
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.names import only_room

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.room import Room
-from trio_chat.moderation.rules import Role, RoomRules
+from trio_chat.moderation.fields import Role
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import events
 from trio_chat.protocol.names import SERVER
 

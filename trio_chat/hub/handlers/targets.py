@@ -10,7 +10,9 @@ from attrs import frozen
 from trio_chat.config.validators import is_address
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.handlers.networks import check_tags, tags_meant
-from trio_chat.moderation.rules import ACCOUNT, Role, RoomRules, check_rank
+from trio_chat.moderation.fields import ACCOUNT, Role
+from trio_chat.moderation.permission import check_rank
+from trio_chat.moderation.rules import RoomRules
 from trio_chat.people.networks import TAG
 
 if TYPE_CHECKING:
