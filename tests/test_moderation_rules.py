@@ -149,7 +149,7 @@ def test_an_action_in_a_full_room_looks_at_some_fields_and_soon_at_all(monkeypat
     penalty = Penalty("x", NOW - 1, "").write()
     known = RoomRules({f"ban net:{number:08x}": penalty for number in range(10_000)})
     looked_at: list[str] = []
-    monkeypatch.setattr(rules_module, "_is_over", lambda name, *_: not looked_at.append(name))
+    monkeypatch.setattr(rules_module, "is_over", lambda name, *_: not looked_at.append(name))
     found = {name for second in range(20) for name in known.over(NOW + second)}
     assert len(looked_at) == 20 * rules_module.LOOKED_AT == len(found) == known.count
 
