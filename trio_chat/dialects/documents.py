@@ -21,6 +21,7 @@ from trio_chat.protocol.commands import LabelledCommand, Refuse
 from trio_chat.protocol.events import (
     RULINGS,
     Answered,
+    CommandsListed,
     Departed,
     EntriesShown,
     Event,
@@ -99,6 +100,7 @@ LEFT_OUT: Final[dict[type, frozenset[str]]] = {
     Departed: frozenset({"ousted"}),
     NickTaken: frozenset({"old"}),
     **dict.fromkeys((LoggedIn, LoggedOut), frozenset({"old", "was"})),
+    CommandsListed: frozenset({"operator"}),
     Refusal: frozenset({"room"}),
 }
 

@@ -125,7 +125,8 @@ class Decide:
             **connections.handlers,
             **rooms.handlers,
             **Presence(
-                *(state, collect, connections, authorize, rooms.check_nick, rooms.hidden)
+                *(state, collect, connections, authorize, rooms.check_nick, rooms.hidden),
+                enforce.standings.commands,
             ).handlers,
             **accounts.handlers,
             **self._messages.handlers,

@@ -197,14 +197,12 @@ class Deliver:
         if user is not None:
             tune(self._state, user)
             self._enforce.came(user)
-            self._enforce.standings.user(user)
 
     def _tell_operators(self, entry: Ruled, origin: Origin | None) -> None:
         """Show an action for the whole server to its operators, who are in any rooms or none."""
         asker = None if origin is None else origin.session
-        for key in self._state.operators:
-            user = self._state.nicks.get(key)
-            for device in () if user is None or user.account is None else (user, *user.others):
+        for user in self._state.operators_here():
+            for device in (user, *user.others):
                 session = device.session
                 if session is not None and session.began and self._outboxes.has_room(session):
                     label = origin.label if origin is not None and session is asker else None

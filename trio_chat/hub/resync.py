@@ -111,7 +111,8 @@ class Resync:
             return
         session, nick = user.session, user.nick
         lost: Claim = NickChanged(user.id, nick, NOBODY)
-        if user.account is not None:
+        had_account = user.account is not None
+        if had_account:
             lost = PersonChanged(user.id, nick, user.id, NOBODY)
         self._deliver.entries([lost])
         if session is not None and session.began:
@@ -120,3 +121,5 @@ class Resync:
                 "you are anonymous now; choose another nick"
             )
             self._outboxes.unname(session, nick, sentence)
+        if had_account:
+            self._enforce.standings.user(user)

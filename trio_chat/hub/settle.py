@@ -15,6 +15,7 @@ from trio_chat.protocol.events import (
     Gone,
     Held,
     Notice,
+    PersonChanged,
     Refusal,
     Welcomed,
 )
@@ -100,7 +101,6 @@ class Settle:
             self._outboxes.answer(origin, self._completed(pending.reply, result, origin))
             if isinstance(result, Entered):
                 self._note_twin(result, origin)
-                self._tell_standing(result)
         else:
             was_delivered = self._was_delivered(result)
             self._deliver.entry(result, origin)
@@ -108,6 +108,7 @@ class Settle:
                 self._answer_late(result, origin)
             else:
                 self._promise(result, origin)
+        self._tell_standing(result)
         if origin.call is not None:
             if isinstance(result, (*PERSISTENT, *PRIVATE, Held)):
                 origin.call.events.append(result)
@@ -160,10 +161,16 @@ class Settle:
             name = twin if room is None else room.shown
             self._outboxes.answer(origin, Notice(f"(there is {name} too)"))
 
-    def _tell_standing(self, entry: Entered) -> None:
+    def _tell_standing(self, entry: Entry) -> None:
+        """Tell a user what it is now, behind the answer to its join, its login or its logout."""
+        if not isinstance(entry, (Entered, PersonChanged)):
+            return
         user = self._state.users.get(entry.author)
-        room = None if user is None else user.rooms.get(entry.room)
-        if user is not None and room is not None:
+        if user is None:
+            return
+        if isinstance(entry, PersonChanged):
+            self._standings.user(user)
+        elif (room := user.rooms.get(entry.room)) is not None:
             self._standings.entered(user, room)
 
     def _was_delivered(self, entry: Entry) -> bool:

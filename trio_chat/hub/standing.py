@@ -74,12 +74,14 @@ class Standings:
     def commands(self, user: User) -> None:
         """Tell a program which commands its user may type, if they are not those of before."""
         session = user.session
-        if session is None or session.encoding.for_people or session.local:
+        if session is None or session.encoding.for_people or session.local or user.awaited:
             return
         may = self._authorize.may(user)
         if may != session.may:
+            is_about_server = May.SERVER in {may, session.may}
             session.may = may
-            told = CommandsListed(usages(self._table, may))
+            operator = may is May.SERVER if is_about_server else None
+            told = CommandsListed(usages(self._table, may), operator)
             self._collect.answer(Origin(session), told)
 
     def entered(self, user: User, room: Room) -> None:

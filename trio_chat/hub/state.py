@@ -27,7 +27,7 @@ from trio_chat.protocol.read_markers import MOST_MARKERS
 from trio_chat.roomlog import LoggedRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from trio_chat.config.settings import Settings
     from trio_chat.errors import Refused
@@ -213,6 +213,13 @@ class State:
             return list(account.users)
         user = self.users.get(person)
         return [] if user is None else [user]
+
+    def operators_here(self) -> Iterator[User]:
+        """Iterate over the operators of the server who are here, each by its first device."""
+        for key in self.operators:
+            user = self.nicks.get(key)
+            if user is not None and user.account is not None:
+                yield user
 
     def about(self, person: str) -> About:
         """Return what a person says about itself."""

@@ -220,11 +220,16 @@ class Register:
 
 @define
 class LogIn:
-    """Log in to an account."""
+    """Log in to an account.
+
+    With `operator` it has to be one of an operator of the server, and the client may be logged in
+    to it already.
+    """
 
     name: Name
     password: str = field(default="", repr=False)
     device: str | None = None
+    operator: bool = False
 
 
 @define

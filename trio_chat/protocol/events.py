@@ -472,9 +472,12 @@ class CommandsListed:
     """The commands that people may type now. The hello has those of a guest.
 
     A program gets this when that changes: by a login, a logout, a role, a join or a leave.
+    `operator` says whether its user has become an operator of the server, or is none any more; it
+    is `None` if that is as it was. Only IRC shows it.
     """
 
     commands: list[Usage]
+    operator: bool | None = field(default=None, eq=False)
 
 
 @define

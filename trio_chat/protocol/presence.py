@@ -148,7 +148,8 @@ class DescribeRooms:
 class ServerShown:
     """The facts about the server. Times are in seconds since 1970.
 
-    `awaited` counts the clients that have yet to introduce themselves.
+    `awaited` counts the clients that have yet to introduce themselves. `operators` counts the
+    operators of the server who are here.
     """
 
     version: str
@@ -156,6 +157,7 @@ class ServerShown:
     people: int
     most_people: int
     awaited: int
+    operators: int
     rooms: int
     limits: Limits
     line_bytes: int
@@ -167,7 +169,8 @@ class PersonShown:
     """A person, as it may be shown to the asker.
 
     `rooms` are those that both are in. `idle` is in seconds, and -1 if it is unknown. Only the
-    asker itself has an `address` here.
+    asker itself has an `address` here. `operator` says that it is an operator of the server; only
+    itself and other operators are told so.
     """
 
     person: str
@@ -179,6 +182,7 @@ class PersonShown:
     idle: float = -1.0
     tls: bool = False
     address: str = ""
+    operator: bool = False
 
 
 @define

@@ -1,6 +1,6 @@
 """Commands of the standards that mean little here. Their answers say so in numerics.
 
-Some are for operators of an IRC network, and some for networks of several servers. A command of
+Some are for owners of an IRC network, and some for networks of several servers. A command of
 the embedding program by the same name comes before these.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trio_chat.dialects.irc.parameters import Context, Params, Parts
 
-_NO_OPERATOR: Final = "Permission denied: operators of this server are accounts"
+_NO_OPERATOR: Final = "Permission denied: the owner of this server has commands of its own"
 
 
 def _facts(params: Params, _: Context) -> Parts:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from trio_chat.dialects.irc import names
 from trio_chat.dialects.irc.formatting import read_ctcp
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
@@ -21,6 +23,7 @@ from trio_chat.dialects.irc.parameters import (
     Parts,
     answer,
     each,
+    needs_more,
     part,
     real_name,
     refuse,
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
     from trio_chat.dialects.irc.message import Message
     from trio_chat.protocol.rows import Row
 
+# The parameters of OPER.
+NAME_AND_PASSWORD: Final = 2
 # Characters of a word to NickServ that the id of a command keeps.
 WORD_CHARS: Final = 10
 
@@ -181,8 +186,15 @@ def _server(params: Params, _: Context) -> Parts:
     yield ShowServer(), params
 
 
-def _oper(params: Params, _: Context) -> Parts:
-    yield answer("491", "operators of this server are accounts, and need no OPER"), params
+def _oper(params: Params, context: Context) -> Parts:
+    # No id has the parameters, as they are secrets.
+    if len(params) < NAME_AND_PASSWORD:
+        yield needs_more(), ()
+        return
+    try:
+        yield evolve(context.log_in(*params[:NAME_AND_PASSWORD]), operator=True), ()
+    except Refused as refusal:
+        yield refuse(refusal), ()
 
 
 def _nickserv(params: Params, context: Context) -> Parts:
@@ -213,6 +225,6 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "VERSION": CommandRow(0, _server),
     "TIME": CommandRow(0, _server),
     "INFO": CommandRow(0, _server),
-    "OPER": CommandRow(2, _oper),
+    "OPER": CommandRow(0, _oper),
     **dict.fromkeys(NICKSERV, CommandRow(0, _nickserv)),
 }

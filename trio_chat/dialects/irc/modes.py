@@ -33,7 +33,9 @@ _PREFIXES: Final = {"o": "@", "v": "+", "": ""}
 # The modes of people. People who share no room with them do not see them, so all are invisible.
 INVISIBLE: Final = "i"
 BOT: Final = "B"
-USER_MODES: Final = BOT + INVISIBLE
+# Only the server gives this one, to operators of it.
+OPERATOR: Final = "o"
+USER_MODES: Final = BOT + INVISIBLE + OPERATOR
 # A ban of a network has this host, with the tag behind it: nobody's host begins so.
 NETWORK: Final = "net:"
 

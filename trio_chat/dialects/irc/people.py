@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.asked import wrapped
 from trio_chat.dialects.irc.message import write
-from trio_chat.dialects.irc.modes import BOT, INVISIBLE, USER_MODES, prefix_of
+from trio_chat.dialects.irc.modes import BOT, INVISIBLE, OPERATOR, USER_MODES, prefix_of
 from trio_chat.dialects.irc.names import NO_USER, channel, host_of, nick_of, source_of
 from trio_chat.dialects.irc.questions import END_OF_WHOWAS, WAS_NOBODY
 from trio_chat.dialects.irc.tags import shown_time
@@ -80,9 +80,11 @@ def _user_mode(event: PeopleShown, asked: Asked) -> str:
         return asked.numeric("502", "You cannot see or change the modes of others")
     if unknown := set(changes) - set("+-") - set(USER_MODES):
         return asked.numeric("501", f"Unknown mode: {min(unknown)}")
-    is_bot = event.people[0].about.bot
+    person = event.people[0]
+    is_bot = person.about.bot
     if not changes:
-        return asked.numeric("221", f"+{USER_MODES if is_bot else INVISIBLE}")
+        bot, operator = BOT if is_bot else "", OPERATOR if person.operator else ""
+        return asked.numeric("221", f"+{bot}{INVISIBLE}{operator}")
     # Clients apply an answer as a change, so one that takes a mode away names it.
     changed = f"{'+' if is_bot else '-'}{BOT}" if BOT in changes else f"+{INVISIBLE}"
     return write("MODE", asked.nick, changed, source=asked.source)
@@ -99,10 +101,11 @@ def _user(person: PersonShown) -> str:
 
 
 def _flags(person: PersonShown, room: str | None, asked: Asked) -> str:
-    """Return whether a person is away, its prefix in the room of a line, and if it is a bot."""
+    """Return whether a person is away, its prefix in the room of a line, and what it is else."""
     name = _room_of(person, room)
+    away, operator = "G" if person.about.away else "H", "*" if person.operator else ""
     prefix = prefix_of(asked.directory, name, person.person) if name else ""
-    return f"{'G' if person.about.away else 'H'}{prefix}{'B' if person.about.bot else ''}"
+    return f"{away}{operator}{prefix}{BOT if person.about.bot else ''}"
 
 
 # --- WHO ------------------------------------------------------------------------------------------
@@ -207,6 +210,8 @@ def _about(person: PersonShown, asked: Asked) -> Iterable[str]:
     for rooms in wrapped(shown):
         yield asked.numeric("319", nick, rooms)
     yield asked.numeric("312", nick, server, "trio_chat")
+    if person.operator:
+        yield asked.numeric("313", nick, "is an IRC operator")
     if person.about.bot:
         yield asked.numeric("335", nick, "is a bot")
     if person.about.away:

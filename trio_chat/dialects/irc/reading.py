@@ -68,7 +68,7 @@ ALL_ROWS: Final = {
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
 # The parameters of these are secrets, so no id has them.
-_SECRET: Final = frozenset({"AUTHENTICATE", "PASS", *NICKSERV})
+_SECRET: Final = frozenset({"AUTHENTICATE", "PASS", "OPER", *NICKSERV})
 
 
 @define

@@ -60,6 +60,10 @@ _NOT_TAKEN: Final = (
     *(Code.NOT_IN_ROOM, Code.NOT_ALLOWED, Code.BANNED),
     *(Code.TOO_SOON, Code.TOO_MANY_HELD, Code.UNWANTED),
 )
+# Reasons for which a client cannot become an operator of the server by any password (OPER).
+_NO_OPERATOR_HERE: Final = (
+    *(Code.NOT_ALLOWED, Code.NOT_ENCRYPTED, Code.NO_ACCOUNTS, Code.LOGGED_IN),
+)
 # For a few reasons, a command has a numeric of its own.
 _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     **{("PRIVMSG", code): "404" for code in _NOT_TAKEN},
@@ -75,9 +79,12 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("AUTHENTICATE", Code.LOGGED_IN): "907",
     ("PASS", Code.BAD_USAGE): "461",
     ("PASS", Code.LOGGED_IN): "462",
+    **{("OPER", code): "491" for code in _NO_OPERATOR_HERE},
+    ("OPER", Code.BAD_USAGE): "461",
+    ("OPER", Code.NOT_INTRODUCED): "451",
 }
 # For all others, these commands have one.
-_OF_LOGINS: Final = {"AUTHENTICATE": "904", "PASS": "464"}
+_OF_LOGINS: Final = {"AUTHENTICATE": "904", "PASS": "464", "OPER": "464"}
 # Reasons that have the same numeric for every command.
 _BEFORE_ALL_ELSE: Final = (Code.NOT_INTRODUCED, Code.UNKNOWN_COMMAND, Code.BAD_USAGE)
 # Reasons for which somebody may not read a room.

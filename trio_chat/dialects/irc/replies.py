@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_chat.dialects.irc import entries
 from trio_chat.dialects.irc.message import read, write, write_closing
-from trio_chat.dialects.irc.modes import letter_of, mask_of, modes_of, write_role
+from trio_chat.dialects.irc.modes import OPERATOR, letter_of, mask_of, modes_of, write_role
 from trio_chat.dialects.irc.monitor import write_watched, write_watched_list
 from trio_chat.dialects.irc.names import channel, matches, nick_of, source_of
 from trio_chat.dialects.irc.nickserv import explained
@@ -23,6 +23,7 @@ from trio_chat.protocol.events import (
     AccountExported,
     ActionsShown,
     Answered,
+    CommandsListed,
     Departed,
     DevicesListed,
     Done,
@@ -74,6 +75,11 @@ if TYPE_CHECKING:
     Reply: TypeAlias = Callable[[Any, Asked], list[str]]
 
 
+# The numerics of logins by these commands, beside the one that all logins have.
+_DONE: Final[dict[str, tuple[str, ...]]] = {
+    "AUTHENTICATE": ("903", "The login has succeeded"),
+    "OPER": ("381", "You are now an IRC operator"),
+}
 # Masks and numbers in one LIST: each is held against each room.
 MOST_CONDITIONS: Final = 10
 
@@ -175,13 +181,11 @@ def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
 
 def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
     nick, source = _known_as(event, asked)
+    told = "900", source, event.nick, f"You are now logged in as {event.nick}"
+    # With OPER, a client may have been logged in before.
+    numerics = [told if event.was != event.person else (), _DONE.get(asked.command, ())]
     return [
-        asked.line("900", nick, source, event.nick, f"You are now logged in as {event.nick}"),
-        *(
-            [asked.line("903", nick, "The login has succeeded")]
-            if asked.command == "AUTHENTICATE"
-            else []
-        ),
+        *(asked.line(numeric, nick, *params) for numeric, *params in filter(None, numerics)),
         *_other_nick(event, asked),
         *_new_modes(event, asked),
         *_explained_lines(event, asked)[1:],  # a recovery code, perhaps
@@ -211,6 +215,13 @@ def _new_modes(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:
     olds = ((room, letter_of(directory, room, event.was)) for room in asked.to.rooms)
     lines = (write_role(directory, room, person, event.nick, old) for room, old in olds)
     return [line for line in lines if line]
+
+
+def _operator_changed(event: CommandsListed, asked: Asked) -> list[str]:
+    if event.operator is None:
+        return []
+    sign = "+" if event.operator else "-"
+    return [write("MODE", asked.nick, sign + OPERATOR, source=asked.source)]
 
 
 def _other_nick(event: LoggedIn | LoggedOut, asked: Asked) -> list[str]:
@@ -321,6 +332,7 @@ REPLIES: Final[dict[type, Reply]] = {
     NickTaken: _nick_taken,
     LoggedIn: _logged_in,
     LoggedOut: _logged_out,
+    CommandsListed: _operator_changed,
     Done: _done,
     Answered: _answered,
     Refusal: write_refusal,

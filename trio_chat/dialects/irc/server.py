@@ -105,7 +105,7 @@ def _counts(event: ServerShown, asked: Asked) -> list[str]:
     people, most = str(event.people), str(event.most_people)
     return [
         asked.numeric("251", f"There are {people} users and 0 invisible on 1 server"),
-        asked.numeric("252", "0", "operators online"),
+        asked.numeric("252", str(event.operators), "operators online"),
         asked.numeric("253", str(event.awaited), "unknown connections"),
         asked.numeric("254", str(event.rooms), "rooms"),
         asked.numeric("255", f"I have {people} clients and 0 servers"),

@@ -98,14 +98,16 @@ class Accounts:
         self._ask(session, record, ask, partial(self._enter, "registered"))
 
     def _log_in(self, session: Session, record: commands.LogIn) -> None:
-        self._at_the_door(session)
+        if not record.operator:
+            self._at_the_door(session)
         address, name, password = session.link.address, record.name, record.password
         if (authority := self._state.authority) is not None:
             private = self._is_private(session)
             ask = partial(authority.log_in, name, password, address, private=private)
         else:
             ask = partial(self._people().log_in, name, password, address, record.device)
-        self._ask_to_enter(session, record, ask, name)
+        then = self._enter_as_operator if record.operator else None
+        self._ask_to_enter(session, record, ask, name, then)
 
     def _authenticate(self, session: Session, record: commands.Authenticate) -> None:
         token, address = record.token, session.link.address
@@ -158,6 +160,7 @@ class Accounts:
         record: commands.Command,
         ask: Callable[[], Awaitable[LoggedIn]],
         name: Name,
+        then: Callable[[Session, LoggedIn], None] | None = None,
     ) -> None:
         async def enter() -> LoggedIn:
             try:
@@ -166,7 +169,7 @@ class Accounts:
                 self._refused_login(session, name, refusal)
                 raise
 
-        self._ask(session, record, enter, partial(self._enter, "logged in"))
+        self._ask(session, record, enter, then or partial(self._enter, "logged in"))
 
     def _refused_login(self, session: Session, name: Name, refusal: Refused) -> None:
         self._state.counts.logins_refused += 1
@@ -201,6 +204,14 @@ class Accounts:
         elif user.about is not UNKNOWN:
             # It has introduced itself, and its nick or its network was refused.
             self._collect.next(session, commands.TakeNick(name))
+
+    def _enter_as_operator(self, session: Session, found: LoggedIn) -> None:
+        """Let a client in, once the password was right. So nobody learns who is an operator."""
+        name = found.identity.name
+        if name.keys[0] not in self._state.operators:
+            sentence = f"{name.display} is no operator of the server"
+            raise Refused(sentence, code=Code.NOT_ALLOWED)
+        self._enter("logged in", session, found)
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
         if self._state.authority is None:

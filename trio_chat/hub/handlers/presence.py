@@ -19,6 +19,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.hub.authorize import banned_from_server
 from trio_chat.hub.gate import unwanted
 from trio_chat.hub.handlers.sessions import limits_of
+from trio_chat.moderation.fields import Role
 from trio_chat.protocol import commands, events, presence
 from trio_chat.protocol.names import unnamed
 from trio_chat.version import version
@@ -47,6 +48,7 @@ class Presence:
     """Handles the records about who people are.
 
     `check_nick` raises `Refused` for a nick. `hidden` returns the rooms that a user does not see.
+    `tell_commands` tells a user which commands it has.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Presence:
         authorize: Authorize,
         check_nick: Callable[[User, Name], None],
         hidden: Callable[[User], Collection[Room]],
+        tell_commands: Callable[[User], None],
     ) -> None:
         self._state = state
         self._collect = collect
@@ -64,6 +67,7 @@ class Presence:
         self._authorize = authorize
         self._check_nick = check_nick
         self._hidden = hidden
+        self._tell_commands = tell_commands
         self.handlers: Handlers = {
             commands.TakeNick: self._take_nick,
             presence.AwaitIntroduction: self._await,
@@ -85,6 +89,7 @@ class Presence:
             # It has the nick of its account, whatever it says.
             self._enter(user)
             self._collect.reply(session, self._server())
+            self._tell_commands(user)
             self._collect.next(session, commands.TakeMail())
             return
         self._check_nick(user, name)
@@ -114,6 +119,7 @@ class Presence:
     def _introduced(self, session: Session, origin: Origin) -> None:
         self._enter(session.user)
         self._collect.answer(origin, self._server())
+        self._tell_commands(session.user)
 
     def _enter(self, user: User) -> None:
         """Let a user do what others may, now that it is known."""
@@ -191,6 +197,7 @@ class Presence:
             people,
             state.most_people,
             len(state.awaited),
+            sum(1 for _ in state.operators_here()),
             len(state.rooms),
             limits_of(state.settings),
             state.settings.line_bytes,
@@ -230,7 +237,9 @@ class Presence:
         here = [one for one in devices if one.session is not None]
         links = [one.session.link for one in devices if one.session is not None]
         rooms = dict.fromkeys(name for one in devices for name in one.rooms)
-        own = asker.session if user.person == asker.person else None
+        is_self = user.person == asker.person
+        own = asker.session if is_self else None
+        knows = is_self or self._authorize.role(asker, None) is Role.SERVER
         return presence.PersonShown(
             user.person,
             user.nick,
@@ -241,6 +250,7 @@ class Presence:
             idle=perf_counter() - max(one.heard for one in here) if here else -1.0,
             tls=bool(links) and all(link.tls for link in links),
             address="" if own is None else own.link.address,
+            operator=knows and self._authorize.role(user, None) is Role.SERVER,
         )
 
     def _describe_rooms(self, session: Session, record: presence.DescribeRooms) -> None:

@@ -1,0 +1,175 @@
+"""OPER, and what operators of the server are shown: modern IRC documentation, and RFC 2812."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from documents import document_client
+from irc import IrcClient, commands, irc_client
+from opening import SETTINGS, TABLE
+from people import PASSWORD, WRONG
+from test_irc_accounts import login
+
+from trio_chat import Chat, Settings, open_chat
+from trio_chat.dialects.irc.reading import IrcDialect
+from trio_chat.errors import Code
+from trio_chat.people import hasher
+from trio_chat.protocol.commands import LabelledCommand, Refuse
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "MEMORY_KIB", 8)
+    monkeypatch.setattr(hasher, "PASSES", 1)
+
+
+@asynccontextmanager
+async def chat_of_eve(path: Path) -> AsyncIterator[Chat]:
+    """A chat with the accounts eve and john, of which eve is an operator of the server."""
+    settings = Settings(rate_limit=None, store=f"sqlite:{path / 'chat.db'}")
+    async with open_chat(settings) as chat:
+        for nick in ("eve", "john"):
+            async with document_client(chat, nick=nick) as client:
+                await client.ask("register", password=PASSWORD)
+                await client.ask("logout")
+        await chat.reload(evolve(settings, operators=("eve",)))
+        yield chat
+
+
+# "If the supplied name and password are both correct ... the RPL_YOUREOPER message is sent to the
+# user. The user will also receive a MODE message indicating their new user modes."
+OPER = f"OPER eve :{PASSWORD}"
+
+
+async def test_the_right_password_makes_an_operator_and_logs_in(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann", "#a") as ann:
+        [logged_in, *lines] = await ann.shown(OPER)
+        assert logged_in.startswith("900 ann ann!")
+        assert lines == ["381 ann You are now an IRC operator", "ann NICK eve", "eve MODE eve +o"]
+        assert await ann.shown("MODE eve") == ["221 eve +io"]
+        # What the account may do, the client may do.
+        assert (await ann.shown("ANNOUNCE tea is ready"))[-1] == "NOTICE eve you have told 1 client"
+
+
+async def test_an_operator_who_is_logged_in_may_say_oper_too(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann") as ann:
+        assert commands(await ann.ask(f"NS IDENTIFY eve {PASSWORD}")) == ["900", "NICK", "MODE"]
+        assert await ann.shown(OPER) == ["381 eve You are now an IRC operator"]
+        assert commands(await ann.ask(f"OPER eve {WRONG}")) == ["464"]
+        assert await ann.shown("MODE eve") == ["221 eve +io"]
+
+
+@pytest.mark.parametrize(
+    ("line", "numeric"),
+    [
+        # "does not send the correct password for the given name"
+        (f"OPER eve :{WRONG}", "464"),
+        (f"OPER john :{WRONG}", "464"),
+        (f"OPER nobody :{PASSWORD}", "464"),
+        (f"OPER a*b :{PASSWORD}", "464"),
+        # ERR_NOOPERHOST: this is an account, and no operator.
+        (f"OPER john :{PASSWORD}", "491"),
+        # "Both parameters are required."
+        ("OPER eve", "461"),
+        ("OPER", "461"),
+    ],
+)
+async def test_nobody_becomes_an_operator_in_another_way(
+    tmp_path: Path, line: str, numeric: str
+) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann") as ann:
+        assert commands(await ann.ask(line)) == [numeric]
+        assert await ann.shown("MODE ann") == ["221 ann +i"]
+        # RFC 2812, 3.1.5: "the attempt SHOULD be ignored"
+        assert await ann.shown("MODE ann +o", "MODE ann") == ["ann MODE ann +i", "221 ann +i"]
+        assert "330" not in commands(await ann.ask("WHOIS ann"))
+
+
+async def test_somebody_in_another_account_has_to_log_out_first(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann") as ann:
+        await ann.ask(f"NS IDENTIFY john {PASSWORD}")
+        assert commands(await ann.ask(OPER)) == ["491"]
+        await ann.ask("NS LOGOUT")
+        assert "381" in commands(await ann.ask(OPER))
+
+
+async def test_oper_is_slowed_down_like_every_login(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann", peer="192.0.2.7") as ann:
+        tries = [f"NS IDENTIFY eve {WRONG}", f"OPER eve :{WRONG}"] * 10
+        await ann.ask(*tries)
+        [refusal] = await ann.ask(f"NS IDENTIFY eve {PASSWORD}")
+        assert "too many" in refusal.params[-1]
+        [refusal] = await ann.ask(OPER)
+        assert refusal.command == "464"
+        assert "too many" in refusal.params[-1]
+
+
+async def test_oper_before_a_registration_is_refused(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat) as ann:
+        assert commands(await ann.ask("CAP LS", OPER)) == ["CAP", "451"]
+
+
+async def test_a_server_without_accounts_has_no_operators() -> None:
+    async with open_chat() as chat, irc_client(chat, "ann") as ann:
+        assert commands(await ann.ask(OPER)) == ["491"]
+
+
+def test_the_password_of_oper_needs_a_private_connection_and_is_never_shown() -> None:
+    for private in (True, False):
+        dialect = IrcDialect(TABLE, SETTINGS, private=private)
+        lines = (OPER, "NICK a", "USER a 0 * :A", OPER, f"OPER {PASSWORD.replace(' ', '')}")
+        made = dialect.feed("".join(f"{line}\r\n" for line in lines).encode())
+        assert "battery" not in repr(made)
+        refusals = [r.record for r in made if isinstance(r, LabelledCommand)]
+        codes = [r.code for r in refusals if isinstance(r, Refuse)]
+        first = [] if private else [Code.NOT_ENCRYPTED]
+        assert codes == [Code.NOT_INTRODUCED, *first, Code.BAD_USAGE]
+
+
+# --- what is shown of operators -------------------------------------------------------------------
+
+
+async def test_an_operator_is_shown_to_itself_and_to_other_operators(tmp_path: Path) -> None:
+    """RPL_WHOISOPERATOR, "a literal asterisk" in RPL_WHOREPLY, and RPL_LUSEROP."""
+    async with (
+        chat_of_eve(tmp_path) as chat,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "guest", "#a") as guest,
+    ):
+        assert "252 ann 0 operators online" in await ann.shown("LUSERS")
+        await guest.ask(OPER)
+        for client, sees in ((guest, True), (ann, False)):
+            await client.ask()
+            shown = commands(await client.ask("WHOIS eve"))
+            assert ("313" in shown) is sees
+            [who] = [m for m in await client.ask("WHO eve") if m.command == "352"]
+            assert who.params[6] == ("H*" if sees else "H")
+            assert "252" in commands(await client.ask("LUSERS"))
+        assert "252 ann 1 operators online" in await ann.shown("LUSERS")
+
+
+async def test_an_operator_reads_its_mode_whenever_it_becomes_one_or_is_none_any_more(
+    tmp_path: Path,
+) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat) as eve:
+        lines = ("CAP REQ sasl", "NICK eve", "USER e 0 * :Eve", *login("eve", PASSWORD))
+        assert "MODE" not in commands(await eve.ask(*lines))
+        # "MODE", behind the message of the day
+        assert commands(await eve.ask("CAP END"))[-2:] == ["422", "MODE"]
+        assert await eve.shown("MODE eve") == ["221 eve +io"]
+        operators = chat.settings
+        await chat.reload(evolve(operators, operators=()))
+        assert await eve.shown("MODE eve") == ["eve MODE eve -o", "221 eve +i"]
+        await chat.reload(operators)
+        assert await eve.shown() == ["eve MODE eve +o"]
+        assert commands(await eve.ask("NS LOGOUT")) == ["901", "NICK", "MODE"]
+        await _is_no_operator(eve)
+
+
+async def _is_no_operator(client: IrcClient) -> None:
+    [told] = await client.ask("ANNOUNCE tea is ready")
+    assert told.command == "482"
