@@ -316,7 +316,7 @@ def announced(
 ) -> Operation:
     keys = keys or ((name,) if name else ())
     wire = f"{user} is {name}" if name else ""
-    about = [user, token, grace, positions, name or "anonymous", wire, account, "5.25", "0.0"]
+    about = [user, token, grace, positions, name or "anonymous", wire, account, "5.25", "0.0", ""]
     about += (len(keys), *keys, len(rooms))
     for room in rooms:
         about += (room, room.upper(), json.dumps(["J", user, name, room], separators=(",", ":")))

@@ -28,7 +28,7 @@ class HubAttendance:
                 account, since = account_of(user)
                 yield OwnUser(
                     *(user.id, user.nick, user.keys, rooms, user.token, positions),
-                    *(account, since, user.expires),
+                    *(account, since, user.expires, user.about),
                 )
 
     def token(self, user: str) -> str:

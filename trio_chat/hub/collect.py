@@ -15,6 +15,7 @@ from trio_chat.errors import ChatClosed, Refused
 from trio_chat.hub.session import Reason
 from trio_chat.hub.turn import Origin, Pending, Reply, Turn
 from trio_chat.protocol import commands, events
+from trio_chat.protocol.presence import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -191,7 +192,11 @@ class Collect:
 
         With `then`, that gives all answers once it is folded.
         """
+        user = session.user
+        is_new = self.shares_log and user.about is not UNKNOWN and not self.is_known(user)
         self.draft(session, draft, reply, then, again=again)
+        if is_new:  # the other processes learn of this user just now
+            self.draft_by_itself(events.Described(user.id, user.about))
         self._wait_for(self.turn, session)
 
     def draft_gone(self, user: User, draft: events.Gone, farewell: Event | None) -> None:

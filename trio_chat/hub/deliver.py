@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
+from trio_chat.hub.about_news import AboutNews
 from trio_chat.hub.held_news import HeldNews
 from trio_chat.hub.ignoring import tune
 from trio_chat.protocol.events import (
     PRIVATE,
     SPOKEN,
+    Described,
     Entered,
     Exited,
     Gone,
@@ -60,6 +62,7 @@ class Deliver:
         self._resumption = resumption
         self._enforce = enforce
         self._held_news = HeldNews(state, outboxes, enforce.authorize)
+        self._about_news = AboutNews(state, outboxes, enforce.authorize)
         self._state = state
         self._fold = fold
         self._outboxes = outboxes
@@ -91,8 +94,17 @@ class Deliver:
             if entry.message is not None:
                 self.speak([entry.message], None)
             self._held_news.tell(entry, origin)
+        elif isinstance(entry, Described):
+            self._describe(entry)
         else:
             self._change(entry, origin)
+
+    def _describe(self, entry: Described) -> None:
+        user = self._state.users.get(entry.author)
+        if user is not None:
+            before = self._state.about(user.person)
+            self._fold(entry)
+            self._about_news.tell(user, before)
 
     def speak(self, run: Sequence[Said | Acted], origin: Origin | None) -> None:
         """Deliver messages and actions of one room, at once."""

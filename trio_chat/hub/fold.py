@@ -18,6 +18,7 @@ from trio_chat.hub.user import Account, User
 from trio_chat.protocol.events import (
     Claim,
     ConnectionChanged,
+    Described,
     Entered,
     Exited,
     Gone,
@@ -63,6 +64,7 @@ class Fold:
         self._folds: dict[type, Callable[..., Shown]] = {
             NickChanged: self._nick_changed,
             PersonChanged: self._person_changed,
+            Described: self._described,
             Entered: self._entered,
             Exited: self._exited,
             Gone: self._gone,
@@ -134,6 +136,12 @@ class Fold:
                 shown.append((room, Left(room.name, old, old_nick)))
         self._forget_if_unknown(user)
         return shown
+
+    def _described(self, entry: Described) -> Shown:
+        user = self._state.users.get(entry.author)
+        if user is not None:
+            user.about = entry.about
+        return []
 
     def _log_in(self, user: User, entry: PersonChanged) -> None:
         """Let a user be the person of an account, and have what the account has kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.protocol.events import (
+    Described,
     Entered,
     Exited,
     Gone,
@@ -14,6 +15,7 @@ from trio_chat.protocol.events import (
     PersonChanged,
 )
 from trio_chat.protocol.names import ANONYMOUS, NOBODY, SERVER, Name
+from trio_chat.protocol.presence import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +100,8 @@ class Resync:
             yield NickChanged(known.id, nick, Name(known.nick, known.keys[0], known.keys))
         elif keys and not known.keys:
             yield NickChanged(known.id, nick, NOBODY)
+        if known.about != (UNKNOWN if user is None else user.about):
+            yield Described(known.id, known.about)
         rooms = set() if user is None else set(user.rooms)
         for room in rooms.difference(known.rooms):
             yield Exited(known.id, known.nick, room)

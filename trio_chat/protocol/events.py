@@ -22,6 +22,7 @@ from trio_chat.errors import Code, Refused
 from trio_chat.protocol.modes import BansShown
 from trio_chat.protocol.past import ActiveRooms
 from trio_chat.protocol.presence import (
+    About,
     AboutChanged,
     PastNickShown,
     PeopleShown,
@@ -307,6 +308,14 @@ class NickChanged:
 
 
 @define
+class Described:
+    """A client changed its words about itself: that it is away, or its real name, for example."""
+
+    author: str
+    about: About
+
+
+@define
 class Entered:
     """A client joined a room, and left the room `leaving` in the same step, if that is not `None`.
 
@@ -405,7 +414,9 @@ class ConnectionChanged:
 
 PersistentEntry: TypeAlias = Said | Noticed | Acted | TopicSet | Ruled | Removed
 RoomEvent: TypeAlias = PersistentEntry | Joined | Left | Renamed | Identified
-Claim: TypeAlias = NickChanged | PersonChanged | Entered | Exited | Gone | Moved | ConnectionChanged
+Claim: TypeAlias = (
+    NickChanged | PersonChanged | Described | Entered | Exited | Gone | Moved | ConnectionChanged
+)
 Entry: TypeAlias = PersistentEntry | Held | Told | Invited | Claim
 
 # For `isinstance`, and to look types up. A `Noticed` is a `Said`.

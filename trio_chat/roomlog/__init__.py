@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from attrs import define, frozen
 
 from trio_chat.errors import Refused
+from trio_chat.protocol.presence import UNKNOWN
 from trio_chat.roomlog.rules import NO_RULES, Rules
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from trio_chat.metrics.node import NodeStatistics
     from trio_chat.protocol.events import Entry, PersistentEntry
+    from trio_chat.protocol.presence import About
     from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.holding import Waiting
@@ -55,7 +57,8 @@ class WorldUser:
     """A user of any process: `node` is where it is, or empty if it may resume at any.
 
     `account` is the id of the account that it is logged in to, or empty. `since` is when that was
-    made, and `expires` when the login ends, in seconds since 1970 or 0.
+    made, and `expires` when the login ends, in seconds since 1970 or 0. `about` is what it says of
+    itself.
     """
 
     id: str
@@ -66,6 +69,7 @@ class WorldUser:
     account: str = ""
     since: float = 0.0
     expires: float = 0.0
+    about: About = UNKNOWN
 
 
 @frozen
@@ -116,6 +120,7 @@ class OwnUser:
     account: str = ""
     since: float = 0.0
     expires: float = 0.0
+    about: About = UNKNOWN
 
 
 class Attendance(Protocol):

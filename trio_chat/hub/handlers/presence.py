@@ -11,7 +11,7 @@ from fnmatch import translate
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -87,6 +87,7 @@ class Presence:
         user, name = session.user, record.name
         if user.awaited and user.account is not None:
             # It has the nick of its account, whatever it says.
+            self._collect.draft_by_itself(events.Described(user.id, user.about))
             self._enter(user)
             self._collect.reply(session, self._server())
             self._tell_commands(user)
@@ -130,50 +131,29 @@ class Presence:
 
     def _set_away(self, session: Session, record: presence.SetAway) -> None:
         self._check_about(session.user, record.text)
-        self._change(session, "away", _changed(session.user, away=record.text))
+        self._describe(session, evolve(session.user.about, away=record.text))
 
     def _set_real_name(self, session: Session, record: presence.SetRealName) -> None:
         self._check_about(session.user, record.text)
-        self._change(session, "real", _changed(session.user, real=record.text))
+        self._describe(session, evolve(session.user.about, real=record.text))
 
     def _set_bot(self, session: Session, record: presence.SetBot) -> None:
-        user = session.user
+        user, asked = session.user, presence.ShowPeople([record.name])
         meant = self._state.named(record.name.casefolded)
-        if meant is not None and meant.person == user.person:
-            user.about = evolve(user.about, bot=record.bot)
-        self._show_people(session, presence.ShowPeople([record.name]))
-
-    def _change(
-        self, session: Session, what: Literal["away", "real"], about: presence.About
-    ) -> None:
-        """Change a user's words, and tell those who are in a room with it, or watch its nick."""
-        user, state = session.user, self._state
-        before: str = getattr(state.about(user.person), what)
-        user.about = about
-        after: str = getattr(state.about(user.person), what)
-        if after == before:
+        if meant is None or meant.person != user.person or user.about.bot == record.bot:
+            self._show_people(session, asked)
             return
-        event = presence.AboutChanged(user.person, user.nick, what, after)
-        near = {
-            listener: None
-            for room in user.rooms.values()
-            # In rooms where messages are checked, these words would be a way around that.
-            if room.rules is None or not room.rules.checks(self._authorize.role(user, room.rules))
-            for encoding, listeners in room.audience.items()
-            if encoding.dialect == session.encoding.dialect  # no other one has words for that
-            for listener in listeners
-            if listener is not session
-        }
-        self._collect.show(near, event)
-        watching = [
-            other
-            for other in state.watchers.get(user.keys[0] if user.keys else "", ())
-            if other not in near
-            and other is not session
-            and not other.slow_consumer
-            and other.closing is None
-        ]
-        self._collect.show(watching, evolve(event, watched=True))
+        draft = events.Described(user.id, evolve(user.about, bot=record.bot))
+        self._collect.claim(session, draft, then=partial(self._bot_set, user, asked))
+
+    def _bot_set(self, user: User, asked: presence.ShowPeople, origin: Origin) -> None:
+        self._collect.answer(origin, self._people(user, asked))
+
+    def _describe(self, session: Session, about: presence.About) -> None:
+        """Change a user's words about itself."""
+        if about != session.user.about:
+            draft = events.Described(session.user.id, about)
+            self._collect.claim(session, draft, events.Done())
 
     def _check_about(self, user: User, text: str) -> None:
         """Raise `Refused` for a text by which a user would be heard like by a message."""
@@ -205,10 +185,12 @@ class Presence:
         )
 
     def _show_people(self, session: Session, record: presence.ShowPeople) -> None:
-        asker = session.user
+        self._collect.reply(session, self._people(session.user, record))
+
+    def _people(self, asker: User, record: presence.ShowPeople) -> presence.PeopleShown:
         found = {user.person: user for user in self._found(asker, record)}
         people = [self._person(asker, user) for user in list(found.values())[:MOST_SHOWN]]
-        self._collect.reply(session, presence.PeopleShown(people, record.room))
+        return presence.PeopleShown(people, record.room)
 
     def _show_past_nick(self, session: Session, record: presence.ShowPastNick) -> None:
         past = self._state.past_nicks.of(record.name.casefolded)
@@ -269,12 +251,3 @@ class Presence:
 
 def _shown(room: Room) -> presence.RoomShown:
     return presence.RoomShown(room.name, room.people, room.topic, room.made)
-
-
-def _changed(user: User, *, away: str | None = None, real: str | None = None) -> presence.About:
-    about = user.about
-    return evolve(
-        about,
-        real=about.real if real is None else real,
-        away=about.away if away is None else away,
-    )

@@ -8,12 +8,13 @@ and letters that they do not know, so that neighbouring versions can work togeth
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from attrs import define, evolve
 
 from trio_chat.protocol.events import (
     Acted,
+    Described,
     Entered,
     Exited,
     Gone,
@@ -31,6 +32,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
+from trio_chat.protocol.presence import UNKNOWN, About
 from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.removal import runs
 from trio_chat.roomlog.rules import Action
@@ -199,19 +201,40 @@ def waiting_from(room: str, number: bytes, record: bytes) -> Waiting:
     return Waiting(room, int(number), kind, author, nick, text, time / 1000, networks)
 
 
+def words_of(about: About) -> str:
+    """Return what the engine keeps of a user's words about itself; nothing if there are none."""
+    return "" if about == UNKNOWN else json.dumps(_words(about), ensure_ascii=False)
+
+
+def about_from(words: str) -> About:
+    """Undo `words_of`."""
+    return About(*json.loads(words)[:4]) if words else UNKNOWN
+
+
+def _words(about: About) -> list[object]:
+    return [about.user, about.real, about.away, about.bot]
+
+
 def wire(entry: Claim | Told | Invited | Held) -> str:
     """Return the text from which other nodes make the entry.
 
     The text of a login ends with the logins that it displaces. That of a held message ends with its
     number, its time, and how many wait. Scripts put them there.
     """
+    items = _message(entry) if isinstance(entry, (Told, Invited, Held)) else _claim(entry)
+    return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+
+
+def _claim(entry: Claim) -> list[object]:
     items: list[object]
     match entry:
         case NickChanged(author=user, old=old, name=name):
             items = ["N", user, old, name.display, name.casefolded, name.keys]
         case PersonChanged(author=user, old=old, person=person, name=name, since=since):
-            items = ["I", user, old, person, since, name.display, name.casefolded, name.keys]
-            items += (entry.expires, entry.displaced)
+            keys = [name.display, name.casefolded, name.keys]
+            items = ["I", user, old, person, since, *keys, entry.expires, entry.displaced]
+        case Described(author=user, about=about):
+            items = ["D", user, _words(about)]
         case Entered(author=user, nick=nick, room=room, room_name=shown, leaving=leaving):
             items = ["J", user, nick, room, shown, leaving]
         case Exited(author=user, nick=nick, room=room, words=words, ousted=ousted):
@@ -220,28 +243,38 @@ def wire(entry: Claim | Told | Invited | Held) -> str:
             items = ["G", user, nick, reason, words]
         case Moved(author=user, nick=nick):
             items = ["M", user, nick]
-        case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
-            items = ["P", to, author, nick, text, time, device, entry.notice]
-        case Invited(room=room, author=author, nick=nick, to=to, time=time, device=device):
-            items = ["V", room, entry.room_name, author, nick, to, time, device]
-        case Held(room=room, author=author, nick=nick, text=text):
-            items = ["H", room, entry.room_name, author, nick, entry.kind, text]
-            items += (entry.state, entry.by, entry.device)
         case _:
             raise TypeError(f"{entry.__class__.__name__} concerns one node only")
-    return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+    return items
+
+
+def _message(entry: Told | Invited | Held) -> list[object]:
+    match entry:
+        case Told(to=to, author=author, nick=nick, text=text, time=time, device=device):
+            return ["P", to, author, nick, text, time, device, entry.notice]
+        case Invited(room=room, author=author, nick=nick, to=to, time=time, device=device):
+            return ["V", room, entry.room_name, author, nick, to, time, device]
+        case Held(room=room, author=author, nick=nick, text=text):
+            about = [room, entry.room_name, author, nick, entry.kind, text]
+            return ["H", *about, entry.state, entry.by, entry.device]
 
 
 def from_wire(data: bytes) -> Claim | Told | Invited | Held | None:
     """Make the entry of another node; `None` if this version does not know it."""
-    items = json.loads(data)
-    entry: Claim | Told | Invited | Held | None = None
+    items: list[Any] = json.loads(data)
+    return _claim_from(items) or _message_from(items)
+
+
+def _claim_from(items: list[Any]) -> Claim | None:
+    entry: Claim | None = None
     match items:
         case ["N", user, old, display, casefolded, keys, *_]:
             entry = NickChanged(user, old, Name(display, casefolded, tuple(keys)))
         case ["I", user, old, person, since, display, casefolded, keys, expires, displaced, *_]:
             name = Name(display, casefolded, tuple(keys))
             entry = PersonChanged(user, old, person, name, since, tuple(displaced), expires=expires)
+        case ["D", user, [*words], *_]:
+            entry = Described(user, About(*words[:4]))
         case ["J", user, nick, room, shown, leaving, *_]:
             entry = Entered(user, nick, room, shown, leaving)
         case ["L", user, nick, room, *more]:
@@ -251,33 +284,26 @@ def from_wire(data: bytes) -> Claim | Told | Invited | Held | None:
             entry = Gone(user, nick, reason, *more[:1])
         case ["M", user, nick, *_]:
             entry = Moved(user, nick)
-        case [
-            "H",
-            room,
-            shown,
-            author,
-            nick,
-            kind,
-            text,
-            state,
-            by,
-            device,
-            number,
-            time,
-            waiting,
-            *_,
-        ]:
-            entry = Held(
-                room, shown, author, nick, kind, text, number, time / 1000, state, by, waiting
-            )
-            entry.device = device
-        case ["P", to, author, nick, text, *more]:
-            # A node of an earlier version has said neither the time nor the device, nor a notice.
-            time = more[0] if more else 0.0
-            entry = Told(to, author, nick, text, time, device=more[1] if more[1:] else "")
-            entry.notice = more[2:3] == [True]
-        case ["V", room, shown, author, nick, to, time, device, *_]:
-            entry = Invited(room, shown, author, nick, to, time, device)
         case _:
             pass
     return entry
+
+
+def _message_from(items: list[Any]) -> Told | Invited | Held | None:
+    match items:
+        case ["P", to, author, nick, text, *more]:
+            # A node of an earlier version has said neither the time nor the device, nor a notice.
+            time = more[0] if more else 0.0
+            told = Told(to, author, nick, text, time, device=more[1] if more[1:] else "")
+            told.notice = more[2:3] == [True]
+            return told
+        case ["V", room, shown, author, nick, to, time, device, *_]:
+            return Invited(room, shown, author, nick, to, time, device)
+        case ["H", room, shown, author, nick, kind, text, state, by, device, *more]:
+            number, time, waiting, *_ = more
+            about = room, shown, author, nick, kind, text, number, time / 1000
+            held = Held(*about, state, by, waiting)
+            held.device = device
+            return held
+        case _:
+            return None

@@ -15,7 +15,7 @@ from trio_chat.protocol.events import Entered, NickChanged, PersonChanged
 from trio_chat.protocol.names import ANONYMOUS, Name
 from trio_chat.roomlog import World, WorldUser
 from trio_chat.roomlog.redis import scripts
-from trio_chat.roomlog.redis.codec import wire
+from trio_chat.roomlog.redis.codec import about_from, wire, words_of
 from trio_chat.roomlog.redis.keys import SCHEMA
 from trio_chat.roomlog.redis.node import (
     REAPED_AT_ONCE,
@@ -180,6 +180,7 @@ class Membership:
         grace = milliseconds(self._node.grace)
         said: list[Argument] = [user.id, hash_of(user.token), grace, positions]
         said += (user.nick, wire(nick), user.account, str(user.since), str(user.expires))
+        said += (words_of(user.about),)
         said += (len(user.keys), *user.keys, len(user.rooms))
         for room, shown in user.rooms:
             said += (room, shown, wire(Entered(user.id, user.nick, room, shown)))
@@ -264,7 +265,9 @@ def _users(pairs: Sequence[object]) -> list[WorldUser]:
         keys, rooms = tuple(about["k"]), tuple(about["r"])
         account, since = about.get("p", ""), float(about.get("s", 0))
         expires = float(about.get("x", 0))
-        users.append(WorldUser(user, about["o"], about["n"], keys, rooms, account, since, expires))
+        login = account, since, expires
+        words = about_from(about.get("d", ""))
+        users.append(WorldUser(user, about["o"], about["n"], keys, rooms, *login, words))
     return users
 
 

@@ -14,6 +14,7 @@ from trio_chat.protocol.events import (
     PRIVATE,
     SPOKEN,
     ConnectionChanged,
+    Described,
     Entered,
     Exited,
     Gone,
@@ -27,7 +28,15 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.roomlog import LoggedRoom, holding
-from trio_chat.roomlog.redis.codec import Batch, pack, pack_held, pack_ruled, pack_topic, wire
+from trio_chat.roomlog.redis.codec import (
+    Batch,
+    pack,
+    pack_held,
+    pack_ruled,
+    pack_topic,
+    wire,
+    words_of,
+)
 from trio_chat.roomlog.redis.refusals import (
     DAMAGED,
     OUT_OF_MEMORY,
@@ -184,6 +193,8 @@ class Operations:
                 version = draft.version if draft.version == rules.version else -1
                 self._joined_by[id(draft)] = rules
                 self.arguments += (leaving or "", 1 if room in kept else 0, version, draft.creator)
+            case Described(author=user, about=about):
+                self.arguments += ("D", user, words_of(about), wire(draft))
             case Exited(author=user, room=room):
                 self.arguments += ("L", user, wire(draft), room)
             case Gone(author=user):

@@ -2,7 +2,8 @@
 -- this node who is not announced has left: an engine that took over may not know of that.
 -- ARGV: node, epoch, last? (1 with the last call), number of rooms, then for each room its name, least
 -- position, topic with author, nick and time, and rules with their version, in JSON or ''; then for each user: id, hash, grace, positions or '', nick,
--- wire of its nick, its account or '', when that was made, when the login ends, number of keys, keys, number of
+-- wire of its nick, its account or '', when that was made, when the login ends, its words about itself in JSON or
+-- '', number of keys, keys, number of
 -- rooms, and for each room: name, shown, wire of the join.
 -- Returns {OK, turn, ids of users whose nick somebody else has by now...}, or {FENCED}.
 local me, epoch, last = ARGV[1], ARGV[2], ARGV[3] == '1'
@@ -25,6 +26,8 @@ for _ = 1, tonumber(take(1)) do
   end
 end
 
+local NO_WORDS = '["","","",false]'
+
 local function make_anonymous(id, user)
   local who = cjson.encode(id)..','..cjson.encode(user.n)
   if user.p then
@@ -45,7 +48,7 @@ end
 -- Whom this epoch has announced, in all its calls; `register` deletes it.
 local said, lost = P..':said:'..me, {}
 while at <= #ARGV do
-  local id, hash, grace, positions, nick, wire, account, since, expires, count = take(10)
+  local id, hash, grace, positions, nick, wire, account, since, expires, words, count = take(11)
   local keys = { take(tonumber(count)) }
   local user = load_user(id)
   call('SADD', said, id)
@@ -76,6 +79,10 @@ while at <= #ARGV do
         loses_nick = true
       end
       make_anonymous(id, user)
+    end
+    if words ~= (user.d or '') then
+      user.d = words ~= '' and words or nil
+      put_all(me, 'E', '["D",'..cjson.encode(id)..','..(user.d or NO_WORDS)..']')
     end
     local here = {}
     for _ = 1, tonumber(take(1)) do

@@ -86,7 +86,8 @@ end
 -- Users: a record for each with a nick or a room. o: node, or '' while nobody has it; n: nick;
 -- k: keys of the nick; r: rooms; h: hash of the token, or ''; g: milliseconds of grace;
 -- a: positions in JSON while detached; p: the account that it is logged in to, s: when that was made,
--- and x: when the login ends. Only users with an account have these. All users of an account have its nick, and P:logins:<account> has
+-- and x: when the login ends. Only users with an account have these. d: words about itself in JSON, if it has
+-- said some. All users of an account have its nick, and P:logins:<account> has
 -- their ids. P:nicks has the holder of each key: an account, or a user without one.
 local function load_user(id)
   local record = call('HGET', P..':users', id)

@@ -238,6 +238,17 @@ local operations = {
     if creates then change_fields(room, text(-1 - turn), { creator = creator }) end
     return about(room, creates)                 -- the node knows all other fields
   end,
+  -- A user's words about itself, in JSON or ''. A user without a nick and a room is unknown here.
+  D = function()
+    local user_id, words, wire = take(3)
+    local user = load_user(user_id)
+    if user and user.o == me then
+      user.d = words ~= '' and words or nil
+      save_user(user_id, user)
+      put_all(me, 'E', wire)
+    end
+    return 1
+  end,
   L = function()
     local user_id, wire, room = take(3)
     local user = load_user(user_id)
