@@ -278,7 +278,7 @@ async def test_a_remote_client_gets_the_code() -> None:
 
 def test_the_end_of_a_connection_has_a_code_where_it_is_an_answer() -> None:
     answer = session.PendingAnswer()
-    one = session.RemoteSession("ws://localhost/ws", None, None, 10)
+    one = session.RemoteSession(None, 10)
     one._take(Ended("please connect again", 1011), answer)
     assert isinstance(answer.failure, Refused)
     assert answer.failure.code == "not_served"

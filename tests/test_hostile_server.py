@@ -82,7 +82,7 @@ def written(sent: dict) -> str:
 
 def joined(*, rooms: int = 2) -> session.RemoteSession:
     """A session in #a and #b."""
-    one = session.RemoteSession("ws://localhost/ws", None, None, 100)
+    one = session.RemoteSession(None, 100)
     for number in range(rooms):
         one._take(Welcomed(f"#{'ab'[number]}", "#A", "", 0, [Member("1", "john")]), None)
     return one
@@ -196,12 +196,12 @@ def test_of_a_flood_of_long_documents_few_wait():
 def test_entries_that_wait_for_earlier_ones_are_bounded(monkeypatch):
     monkeypatch.setattr(rooms, "MOST_QUEUED_CHARS", 10)
     one = joined()
-    for name in one.rooms:
-        one._rooms.hold(name)
+    for name in one.rooms.names:
+        one.rooms.hold(name)
     for position in range(1, 9):
         one._take(Said("#b" if position == 1 else "#a", "1", "jack", "four", position), None)
-    for name in one.rooms:
-        one._rooms.release(name, [], 0)
+    for name in one.rooms.names:
+        one.rooms.release(name, [], 0)
     assert [event.position for event in taken(one) if isinstance(event, Said)] == [8, 1]
 
 

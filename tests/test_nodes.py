@@ -14,8 +14,7 @@ from test_remote import a_line_to, url
 from trio_chat import Chat, NoSuchNode, Settings, StoreError, open_chat
 from trio_chat.metrics.catalogue import metrics
 from trio_chat.metrics.process import usage
-from trio_chat.remote import Disconnected, Resumed, open_client
-from trio_chat.remote import session as remote_session
+from trio_chat.remote import Disconnected, Resumed, connections, open_client
 from trio_chat.roomlog.redis import post
 from trio_chat.testing import line_client
 
@@ -250,8 +249,8 @@ async def test_a_mailbox_may_hold_anything(redis):
 
 
 async def test_a_client_that_resumes_at_a_node_without_the_engine_may_try_again(redis, monkeypatch):
-    monkeypatch.setattr(remote_session, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(remote_session, "LAST_WAIT", 0.05)
+    monkeypatch.setattr(connections, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(connections, "LAST_WAIT", 0.05)
     async with chats(redis, "a", "b") as [a, b]:
         [(_, port)] = await a.listen(port=0)
         [(_, other)] = await b.listen(port=0)

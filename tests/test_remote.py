@@ -34,17 +34,19 @@ from trio_chat import (
 from trio_chat.dialects import documents
 from trio_chat.hub import searches
 from trio_chat.protocol.events import Acted, MembersListed, Renamed, Welcomed
-from trio_chat.remote import Disconnected, RemoteClient, Resumed, open_client, session, socket
+from trio_chat.remote import Disconnected, RemoteClient, Resumed, connections, open_client, socket
 from trio_chat.remote.inbox import Inbox
 from trio_chat.remote.parse import MalformedDocument, parse_event
+from trio_chat.remote.resuming import Resuming
+from trio_chat.remote.session import RemoteSession
 from trio_chat.roomlog import memory
 from trio_chat.roomlog.memory import MemoryLog
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(session, "LAST_WAIT", 0.05)
+    monkeypatch.setattr(connections, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(connections, "LAST_WAIT", 0.05)
 
 
 @asynccontextmanager
@@ -283,7 +285,7 @@ async def test_calls_wait_for_a_connection_and_fail_with_one_that_breaks():
 
 @pytest.mark.parametrize("grace", [60, 0])
 async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
-    settle_in, breaks = session.RemoteSession._settle_in, True
+    settle_in, breaks = Resuming.settle_in, True
 
     async def settle_in_and_break(self, *arguments) -> None:
         await settle_in(self, *arguments)
@@ -298,7 +300,7 @@ async def test_it_is_connected_as_its_events_say(grace, monkeypatch):
     ):
         assert bot.connected
         await bot.join("#a")
-        monkeypatch.setattr(session.RemoteSession, "_settle_in", settle_in_and_break)
+        monkeypatch.setattr(Resuming, "settle_in", settle_in_and_break)
         line.cut()
         await come(bot, Disconnected)
         assert not bot.connected
@@ -661,7 +663,7 @@ async def test_a_program_that_reads_its_events_gets_all_of_a_flood():
 
 
 async def test_an_event_that_comes_twice_is_one_and_a_gap_is_missed():
-    one = session.RemoteSession("ws://localhost/ws", None, None, 10)
+    one = RemoteSession(None, 10)
     one._take(Welcomed("#a", "#A", "", 4), None)
     for position in (5, 5, 4, 8):
         one._take(Said("#a", "1", "jack", str(position), position), None)

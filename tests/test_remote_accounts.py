@@ -25,6 +25,7 @@ from trio_chat.remote import (
     RemoteClient,
     RemoteEvent,
     Resumed,
+    connections,
     open_client,
     session,
 )
@@ -35,8 +36,8 @@ from trio_chat.transports import first_bytes
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(session, "LAST_WAIT", 0.05)
+    monkeypatch.setattr(connections, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(connections, "LAST_WAIT", 0.05)
     monkeypatch.setattr(hasher, "MEMORY_KIB", 8)
     monkeypatch.setattr(hasher, "PASSES", 1)
 
@@ -260,7 +261,7 @@ async def test_a_remote_client_gets_another_recovery_code(store: str) -> None:
 
 
 async def test_resuming_knows_of_a_login_whose_answer_was_lost() -> None:
-    one = session.RemoteSession("ws://localhost/ws", None, None, 10)
+    one = session.RemoteSession(None, 10)
     document = {"type": "resumed", "client": "c", "nick": "john", "rooms": [], "person": "a.x"}
     event = parse_event(document)
     assert event is not None

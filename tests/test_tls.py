@@ -37,7 +37,7 @@ from trio_chat.hub.inbox import Secured
 from trio_chat.hub.pause import Pause
 from trio_chat.hub.session import Session
 from trio_chat.hub.state import State
-from trio_chat.remote import Disconnected, Resumed, open_client, session
+from trio_chat.remote import Disconnected, Resumed, connections, open_client
 from trio_chat.testing import LineClient
 from trio_chat.transports.first_bytes import FIRST_BYTES_SECONDS
 from trio_chat.transports.rejection import NO_ROOM, NO_TLS
@@ -841,7 +841,7 @@ async def test_heads_of_records_may_be_split_anywhere(authority: Authority, size
 async def test_a_program_comes_by_wss_and_back_after_an_upgrade(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(connections, "FIRST_WAIT", 0.01)
     url = f"wss://{HOST}:%d/ws"
     with trio.fail_after(PATIENCE):
         async with running(authority) as (chat, port):

@@ -21,7 +21,7 @@ class Calls:
         self._ask = session.ask
 
     def _room(self, room: str | None) -> str:
-        return only_room(self._session.rooms) if room is None else room
+        return only_room(self._session.rooms.names) if room is None else room
 
     async def _ask_in(
         self, room: str | None, kind: type[E] | tuple[type[E], ...], type: str, **fields: object

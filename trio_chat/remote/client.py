@@ -29,6 +29,7 @@ from trio_chat.protocol.events import (
 )
 from trio_chat.remote.accounts import AccountCalls
 from trio_chat.remote.calls import unless
+from trio_chat.remote.connections import Connections
 from trio_chat.remote.moderation import ModerationCalls
 from trio_chat.remote.session import PendingAnswer, RemoteSession
 
@@ -217,9 +218,10 @@ async def open_client(
     had, and `ValueError` for another kind of URL. Exceptions from the block come in an exception
     group, as a nursery raises them. Leaving the block leaves the chat within a second.
     """
-    session, first = RemoteSession(url, nick, ssl_context, buffer, token), PendingAnswer()
+    session, first = RemoteSession(nick, buffer, token), PendingAnswer()
+    connections = Connections(session, url, ssl_context)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run, first)
+        nursery.start_soon(connections.run, first)
         await first.done.wait()
         if first.failure is None:
             try:

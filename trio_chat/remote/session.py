@@ -1,17 +1,17 @@
-"""The session of a remote client: it lasts from one connection to the next."""
+"""The session of a remote client: what it asks, what it hears, and what it knows of itself.
+
+It lasts from one connection to the next, and makes none itself.
+"""
 
 from __future__ import annotations
 
-import random
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from trio_chat.errors import ChatClosed, Code, NoConnection, Refused
-from trio_chat.protocol.commands import MAX_HISTORY
 from trio_chat.protocol.events import (
     KICKED,
     PERSISTENT,
@@ -19,7 +19,6 @@ from trio_chat.protocol.events import (
     Departed,
     Done,
     Ended,
-    EntriesShown,
     Held,
     Hello,
     Identified,
@@ -37,21 +36,13 @@ from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.remote.inbox import Disconnected, Inbox, Resumed
 from trio_chat.remote.parse import MalformedDocument, parse_event
 from trio_chat.remote.rooms import Rooms
-from trio_chat.remote.socket import CONNECT_SECONDS, Socket, SocketBroken, open_socket
+from trio_chat.remote.socket import Socket, SocketBroken
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Collection
-
-    from trio_chat.protocol.events import Event, PersistentEntry, Usage
+    from trio_chat.protocol.events import Event, Usage
     from trio_chat.remote.socket import Document
 
 E = TypeVar("E")
-
-# Seconds before the first attempt to connect again. The wait doubles each time, up to the last one.
-# Each wait is a random part of it, at least half: the clients of a server should not come at once.
-FIRST_WAIT = 0.5
-LAST_WAIT = 30.0
 
 # The label of the first event of a connection, which answers no command.
 HELLO = "hello"
@@ -59,6 +50,11 @@ UNSAID = (Hello, CommandsListed, SessionResumed, Stopping, Done)
 
 # Closes after which the client does not connect again: its own, a takeover, and a kick.
 FOR_GOOD = (1000, 1008, KICKED)
+
+
+def is_for_good(code: int | None) -> bool:
+    """Whether the client does not connect again after a close with this code."""
+    return code in FOR_GOOD
 
 
 @define
@@ -78,19 +74,12 @@ class PendingAnswer:
 
 
 class RemoteSession:
-    """Sends commands, receives answers and events, and connects again after a break.
+    """Sends commands, and receives answers and events.
 
     `inbox` has the events for the program.
     """
 
-    def __init__(
-        self,
-        url: str,
-        nick: str | None,
-        ssl_context: ssl.SSLContext | None,
-        buffer: int,
-        token: str = "",
-    ) -> None:
+    def __init__(self, nick: str | None, buffer: int, token: str = "") -> None:
         self.inbox = Inbox(buffer)
         # The id that others see: the account's, or the client's own.
         self.id = ""
@@ -105,9 +94,7 @@ class RemoteSession:
         self.hello: Hello | None = None
         # The commands that the client may type now.
         self.commands: list[Usage] = []
-        self._url = url
-        self._ssl_context = ssl_context
-        self._rooms = Rooms(self.inbox)
+        self.rooms = Rooms(self.inbox)
         self._answers: dict[str, PendingAnswer] = {}
         self._asked = 0
         # Whether there is a connection, as the program knows it from events. Commands still wait
@@ -116,45 +103,80 @@ class RemoteSession:
         self._socket: Socket | None = None
         # Set with each change of `_socket`, and at the end.
         self._changed = trio.Event()
-        self._ended: str | None = None
-        self._wait = FIRST_WAIT
+        # Why there will be no other connection, or `None`.
+        self.ended: str | None = None
         # Whether the client is new for the server, and the program does not know that yet.
-        self._anew = False
-        # Whether this client closes a connection to try another one.
-        self._tries_again = False
+        self.anew = False
 
-    @property
-    def rooms(self) -> Collection[str]:
-        """The casefolded names of the rooms that the client is in."""
-        return self._rooms.names
+    # --- connections ------------------------------------------------------------------------------
+
+    def await_hello(self) -> PendingAnswer:
+        """Begin another connection; gives the answer that its first event is."""
+        self._answers[HELLO] = greeted = PendingAnswer()
+        self.rooms.begin()
+        return greeted
+
+    def begin(self, hello: Hello) -> None:
+        """Be a new client for the server."""
+        self.anew = self.hello is not None
+        self.hello, self.id, self.nick = hello, hello.client, ANONYMOUS
+
+    def open(self, socket: Socket) -> None:
+        """Let commands be sent over this connection."""
+        self.connected = True
+        self._change(socket)
+
+    def lose(self, reason: str) -> None:
+        """The connection broke: tell the program, and whoever waits for an answer."""
+        if self.connected:
+            self.connected = False
+            self.inbox.put(Disconnected(reason))
+        self._change(None)
+        for answer in self._answers.values():
+            answer.set(None, NoConnection(f"{reason}; it may have been done, or not"))
 
     def leave(self) -> None:
         """Make all calls raise `ChatClosed`; the caller then ends the connection."""
-        self._ended = "this client has left the chat"
+        self.ended = "this client has left the chat"
         self.connected = False
+        self.end()
+
+    def end(self) -> None:
+        """End the calls that wait, and the events: there will be no other connection."""
         self._change(None)
         self.inbox.end()
+
+    def _change(self, socket: Socket | None) -> None:
+        self._socket = socket
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def put_resumed(self, rooms: tuple[str, ...]) -> None:
+        """Tell the program that the client is back, in these rooms."""
+        self.connected = True
+        self.inbox.put(Resumed(self.nick, rooms, self.anew))
 
     # --- asking -----------------------------------------------------------------------------------
 
     async def ask(self, kind: type[E] | tuple[type[E], ...], type: str, **fields: object) -> E:
         """Send a command, and wait for an answer of this kind, or of one of these."""
-        return await self._exchange(await self.live(), kind, type, **fields)
+        return await self.exchange(await self.live(), kind, type, **fields)
 
     async def live(self) -> Socket:
         """Wait for a connection over which commands may be sent."""
         connected = self.connected
         while self._socket is None:
-            if self._ended is not None:
-                raise ChatClosed(self._ended)
+            if self.ended is not None:
+                raise ChatClosed(self.ended)
             if connected and not self.connected:
                 raise NoConnection("the connection broke before this was sent")
             await self._changed.wait()
         return self._socket
 
-    async def _exchange(
+    async def exchange(
         self, socket: Socket, kind: type[E] | tuple[type[E], ...], type: str, **fields: object
     ) -> E:
+        """Send a command over this connection, and wait for its answer, as `ask` does."""
         event = await self.answer(socket, type, fields)
         if isinstance(event, kind):
             return event
@@ -187,7 +209,7 @@ class RemoteSession:
 
     # --- what comes in ----------------------------------------------------------------------------
 
-    async def _read(self, socket: Socket) -> None:
+    async def read(self, socket: Socket) -> None:
         """Receive documents until the connection breaks."""
         while True:
             document = await socket.receive()
@@ -213,8 +235,8 @@ class RemoteSession:
         shown = answer is None or answer.echo or self._is_new_person(event)
         if isinstance(event, PERSISTENT):
             # Without an author it stands for what a person said whom this client ignores.
-            self._rooms.pass_on(event, shown=shown and bool(event.author))
-        elif isinstance(event, Missed) and event.room not in self._rooms.names:
+            self.rooms.pass_on(event, shown=shown and bool(event.author))
+        elif isinstance(event, Missed) and event.room not in self.rooms.names:
             pass  # the room was left
         elif shown and not self._is_unsaid(event):
             self.inbox.put(event, chars)
@@ -237,7 +259,7 @@ class RemoteSession:
         """Whether the program learns of this event otherwise: by a result, or by `Disconnected`."""
         match event:
             case Ended(code=code):
-                return code not in FOR_GOOD
+                return not is_for_good(code)
             case Renamed(author=author):
                 asked = any(answer.echo for answer in self._answers.values())
                 return not asked and author == self.id
@@ -258,14 +280,14 @@ class RemoteSession:
             case LoggedOut(person=person, nick=nick):
                 self.id, self.nick, self.token, self.device = person, nick, "", 0
             case Welcomed(room=room, room_name=name, position=position):
-                self._rooms.enter(room, name, position)
+                self.rooms.enter(room, name, position)
             case Departed(room=room):
-                self._rooms.leave(room)
+                self.rooms.leave(room)
             case Missed(room=room, count=count):
-                self._rooms.skip(room, count)
+                self.rooms.skip(room, count)
             case SessionResumed(rooms=rooms):
                 self.nick = event.nick
-                self._put_resumed(tuple(room.room for room in rooms))
+                self.put_resumed(tuple(room.room for room in rooms))
                 self._note_person(event)
 
     def _note_person(self, resumed: SessionResumed) -> None:
@@ -277,159 +299,3 @@ class RemoteSession:
         changed = kind(person, resumed.nick)
         self._note(changed)
         self.inbox.put(changed)
-
-    def _put_resumed(self, rooms: tuple[str, ...]) -> None:
-        self.connected = True
-        self.inbox.put(Resumed(self.nick, rooms, self._anew))
-
-    # --- connections ------------------------------------------------------------------------------
-
-    async def run(self, first: PendingAnswer) -> None:
-        """Connect again and again until the client ends; `first` tells how the first time went."""
-        while self._ended is None:
-            try:
-                async with open_socket(self._url, self._ssl_context) as socket:
-                    await self._serve(socket, first)
-            except (NoConnection, ValueError) as error:
-                first.set(None, error)
-            if first.failure is not None:
-                return
-            if self._ended is None:
-                await trio.sleep(self._wait * random.uniform(0.5, 1))  # noqa: S311 - it is no secret
-                self._wait = min(2 * self._wait, LAST_WAIT)
-        self._change(None)
-        self.inbox.end()
-
-    def _change(self, socket: Socket | None) -> None:
-        self._socket = socket
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def _serve(self, socket: Socket, first: PendingAnswer) -> None:
-        """Use a connection until it ends."""
-        self._answers[HELLO] = greeted = PendingAnswer()
-        self._tries_again = False
-        self._rooms.begin()
-        reason = ""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._begin, socket, greeted, first)
-            try:
-                await self._read(socket)
-            except SocketBroken as broken:
-                reason = str(broken)
-                if broken.code in FOR_GOOD and not self._tries_again:
-                    self._ended = reason
-            if self.connected:
-                self.connected = False
-                self.inbox.put(Disconnected(reason))
-            self._change(None)
-            for answer in self._answers.values():
-                answer.set(None, NoConnection(f"{reason}; it may have been done, or not"))
-            nursery.cancel_scope.cancel()
-        first.set(None, NoConnection(f"{self._url} does not serve this client: {reason}"))
-
-    async def _begin(self, socket: Socket, greeted: PendingAnswer, first: PendingAnswer) -> None:
-        """Resume, or begin as a new client; then let commands be sent."""
-        with trio.move_on_after(CONNECT_SECONDS):
-            await greeted.done.wait()
-        try:
-            if isinstance(greeted.event, Hello):
-                await self._settle_in(socket, greeted.event)
-                self._wait = FIRST_WAIT
-                await trio.lowlevel.checkpoint_if_cancelled()  # the connection may have broken
-                self.connected = True
-                self._change(socket)
-                first.set(None)
-                return
-        except NoConnection:
-            self._tries_again = True  # if it has not broken by itself
-        except Refused as refused:
-            first.set(None, refused)
-            self._ended = str(refused)
-        await socket.close()
-
-    async def _settle_in(self, socket: Socket, hello: Hello) -> None:
-        """Get back the nick and the rooms of the program."""
-        old = self.hello
-        there = None if old is None else await self._resume(socket, old, hello)
-        refusal = None
-        if there is None:
-            if old is not None and old.log and hello.log != old.log:
-                self._rooms.forget_positions()
-            self.hello, self.id, self.nick = hello, hello.client, ANONYMOUS
-            self._anew = old is not None
-            refusal = await self._log_in_again(socket)
-        if self.nick == ANONYMOUS and self.wanted_nick is not None:
-            try:
-                await self._exchange(socket, NickTaken, "take_nick", nick=self.wanted_nick)
-            except Refused:
-                if old is None:
-                    raise
-        again = [name for name in self._rooms.names if there is None or name not in there]
-        newest = {name: await self._join(socket, name) for name in again}
-        if there is None and self._anew:
-            self._put_resumed(tuple(self._rooms.names))
-        if refusal is not None:
-            self.inbox.put(refusal)
-        for name in self._rooms.names & again:
-            await self._fill(socket, name, newest[name])
-        self._anew = False
-
-    async def _log_in_again(self, socket: Socket) -> Refusal | None:
-        """Log in with the token, if there is one. If it is refused, the program is told."""
-        if not self.token:
-            return None
-        try:
-            await self._exchange(socket, LoggedIn, "authenticate", token=self.token)
-        except Refused as refused:
-            if refused.code == Code.BAD_TOKEN:
-                self.token = ""
-            return Refusal(str(refused), refused.code)
-        return None
-
-    async def _resume(self, socket: Socket, old: Hello, hello: Hello) -> set[str] | None:
-        """The rooms of the resumed session; `None` if the server refuses to resume it.
-
-        Raises `NoConnection` if the server cannot know now, as it is cut off from its store.
-        """
-        fields = {"client": old.client, "token": old.token, "positions": self._rooms.positions()}
-        try:
-            resumed = await self._exchange(socket, SessionResumed, "resume", **fields)
-        except Refused as refused:
-            if refused.code == Code.CANNOT_WRITE:
-                raise NoConnection(str(refused)) from None
-            return None
-        self.hello = evolve(hello, client=old.client, token=old.token)
-        return {room.room for room in resumed.rooms}
-
-    async def _join(self, socket: Socket, name: str) -> int:
-        """Join a room again; gives the newest position there."""
-        try:
-            room_name = self._rooms.hold(name)
-            return (await self._exchange(socket, Welcomed, "join", room=room_name)).position
-        except Refused:
-            self._rooms.leave(name)
-            return 0
-
-    async def _fill(self, socket: Socket, name: str, newest: int) -> None:
-        """Pass on the entries that a room got during the break, as far as the server has them."""
-        self._rooms.expect(name, newest)
-        entries: list[PersistentEntry] = []
-        with suppress(Refused):  # the server cannot read the log
-            entries = await self._since(socket, name)
-        self._rooms.release(name, entries, newest)
-
-    async def _since(self, socket: Socket, name: str) -> list[PersistentEntry]:
-        """The newest entries that a room lacks: `MAX_HISTORY` of them, or some more."""
-        entries = await self._past(socket, name, None)
-        known = self._rooms.compare(name, entries)
-        while entries and entries[0].position > known + 1 and len(entries) < MAX_HISTORY:
-            older = await self._past(socket, name, entries[0].position)
-            if not older:
-                break
-            entries = older + entries
-        return entries
-
-    async def _past(self, socket: Socket, name: str, before: int | None) -> list[PersistentEntry]:
-        fields = {"room": name, "limit": MAX_HISTORY} | ({"before": before} if before else {})
-        return (await self._exchange(socket, EntriesShown, "show_history", **fields)).entries
