@@ -91,8 +91,8 @@ def test_messages_come_back_with_positions_and_times(room, lines, before):
     batch = Batch(room, before + len(run), len(run), time, "n e 1", pack(run))
     assert batch.entries() == run
     assert batch.topic() is None
-    about = f"{batch.top} {batch.count} {time} {room}".encode()
-    assert batch_from_inbox(about, b"n e 1", batch.blob) == batch
+    about = f"S{batch.top} {batch.count} {time} {room}".encode()
+    assert batch_from_inbox(about, "n e 1", batch.blob) == batch
     fields = [b"n", b"%d" % batch.count, b"t", b"%d" % time, b"d", batch.blob, b"i", b"n e 1"]
     newer = [*fields, b"x", b"of a newer version"]
     assert batch_from_stream(room, b"%d-0" % batch.top, newer) == batch

@@ -79,7 +79,7 @@ def letters(operations: Operations) -> str:
 def entries(operations: Operations, *results: object):
     batches: list[Batch] = []
     rooms: dict[str, LoggedRoom] = {}
-    found = operations.entries(results, TURN, batches.append, rooms.__setitem__)
+    found = operations.entries(results, TURN, batches.extend, rooms.__setitem__)
     return found, batches, rooms
 
 

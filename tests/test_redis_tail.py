@@ -17,7 +17,7 @@ def tops(tail: Tail) -> list[int]:
 async def test_batches_are_kept_for_a_while(mock_clock):
     tail = Tail(60.0, 5.0, 1 << 20)
     for top in range(1, 4):
-        tail.keep(batch(top))
+        tail.keep([batch(top)])
         mock_clock.jump(10)
     assert tops(tail) == [1, 2, 3]
     mock_clock.jump(35)
@@ -30,7 +30,7 @@ async def test_batches_are_kept_for_a_while(mock_clock):
 async def test_the_oldest_give_way_to_the_bound_but_not_within_the_least_time(mock_clock):
     tail = Tail(60.0, 5.0, 3 * (100 + BATCH_BYTES))
     for top in range(1, 6):
-        tail.keep(batch(top))
+        tail.keep([batch(top)])
         mock_clock.jump(0.5)
     assert tops(tail) == [1, 2, 3, 4, 5]
     # Nothing may be said until the first one is old enough, and then the next one.
@@ -45,7 +45,7 @@ async def test_the_oldest_give_way_to_the_bound_but_not_within_the_least_time(mo
 async def test_they_come_by_room_and_position(mock_clock):
     tail = Tail(60.0, 5.0, 1 << 20)
     for one in (batch(2, "#b"), batch(9, "#a"), batch(10, "#a"), batch(1, "#b")):
-        tail.keep(one)
+        tail.keep([one])
     assert [(b.room, b.top) for b in tail.batches()] == [
         ("#a", 9),
         ("#a", 10),

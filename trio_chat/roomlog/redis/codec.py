@@ -52,6 +52,9 @@ _PART: Final = "\0"
 _ITEM: Final = "\n"
 _TOPIC: Final = "T"
 _RULED: Final = "R"
+_TOPIC_BLOB: Final = f"{_TOPIC}{_PART}".encode()
+_RULED_BLOB: Final = f"{_RULED}{_PART}".encode()
+_CHANGES: Final = (_TOPIC_BLOB, _RULED_BLOB)
 _KINDS: Final = {Said: "S", Noticed: "N", Acted: "A", TopicSet: _TOPIC}
 _SPOKEN: Final[dict[str, type[Said | Acted]]] = {"S": Said, "N": Noticed, "A": Acted}
 
@@ -76,20 +79,27 @@ class Batch:
         """The position of the first entry."""
         return self.top - self.count + 1
 
+    @property
+    def is_spoken(self) -> bool:
+        """Whether these are messages and actions, and no change of the room."""
+        return self.blob[:2] not in _CHANGES
+
     def entries(self) -> list[PersistentEntry]:
         """Return the entries, oldest first."""
-        kinds, authors, nicks, texts, *more = self.blob.decode().split(_PART)
-        first, room = self.top - self.count + 1, self.room
-        if kinds == "S":  # most are like this
-            return [Said(room, authors, nicks, texts, first, self.time / 1000)]
+        parts = self.blob.decode().split(_PART)
+        kinds, room, time = parts[0], self.room, self.time / 1000
+        if kinds == "S":  # most are like this; to unpack all parts would take longer
+            return [Said(room, parts[1], parts[2], parts[3], self.top, time)]
+        _, authors, nicks, texts, *more = parts
         if kinds == _TOPIC:
-            return [TopicSet(room, more[0], authors, nicks, texts, first, self.time / 1000)]
+            return [TopicSet(room, more[0], authors, nicks, texts, self.top, time)]
         if kinds == _RULED:
             about = room, more[0], authors, nicks, texts
             *_, removal = json.loads(more[1])
             ruled = Ruled(*about) if removal is None else Removed(*about, **removal)
-            ruled.position, ruled.time = first, self.time / 1000
+            ruled.position, ruled.time = self.top, time
             return [ruled]
+        first = self.first
         before = self.time - first
         made: list[Said | Acted] = [
             _SPOKEN[kind](room, author, nick, text, position, (before + position) / 1000)
@@ -106,7 +116,7 @@ class Batch:
 
     def ruled(self) -> Ruled | None:
         """Return the action with its changes, if the batch is one. `entries` has its text."""
-        if not self.blob.startswith(b"R\0"):
+        if not self.blob.startswith(_RULED_BLOB):
             return None
         ruled = cast("Ruled", self.entries()[0])
         changes, version, ousted, _ = json.loads(self.blob.rpartition(b"\0")[2])
@@ -114,7 +124,7 @@ class Batch:
 
     def topic(self) -> TopicSet | None:
         """Return the topic, if the batch is one."""
-        if not self.blob.startswith(b"T\0"):
+        if not self.blob.startswith(_TOPIC_BLOB):
             return None
         return cast("TopicSet", self.entries()[0])
 
@@ -165,10 +175,10 @@ def number_in(batch_id: bytes) -> int:
     return int(batch_id.partition(b"-")[0])
 
 
-def batch_from_inbox(about: bytes, turn: bytes, blob: bytes) -> Batch:
-    """Read a batch as the script `turn` tells other nodes of it."""
-    top, count, time, room = about.split(b" ", 3)
-    return Batch(room.decode(), int(top), int(count), int(time), turn.decode(), blob)
+def batch_from_inbox(about: bytes, turn: str, blob: bytes) -> Batch:
+    """Read a batch as the script `turn` tells other nodes of it: `about` begins with an `S`."""
+    top, count, time, room = about.decode().split(" ", 3)
+    return Batch(room, int(top[1:]), int(count), int(time), turn, blob)
 
 
 def batch_from_stream(room: str, batch_id: bytes, fields: Sequence[bytes]) -> Batch:

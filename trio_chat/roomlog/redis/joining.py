@@ -89,9 +89,9 @@ class Joining:
         """Know again what the process before has seen, as long as the engine may lose it."""
         attendance = self._rules.attendance
         for room in () if attendance is None else attendance.positions():
-            for batch in await patiently(partial(self._history.newest, room)):
-                if batch.time / 1000 > self._node.now() - TAIL_SECONDS:
-                    self._tail.keep(batch)
+            batches = await patiently(partial(self._history.newest, room))
+            since = self._node.now() - TAIL_SECONDS
+            self._tail.keep([batch for batch in batches if batch.time / 1000 > since])
 
     async def register_again(self) -> tuple[Registered, Doubt]:
         """Put back what a new engine has lost, and register. Raises `StoreError`."""

@@ -36,6 +36,8 @@ class KnownRooms:
         """Follow a room by a batch."""
         room = batch.room
         self._reached[room] = batch.top
+        if batch.is_spoken:
+            return
         known = self._rooms.get(room, LoggedRoom())
         if (topic := batch.topic()) is not None:
             author, nick, time = topic.author, topic.nick, topic.time

@@ -219,22 +219,26 @@ class RedisLog:
 
     def _unpack(self, parcel: Parcel) -> list[Entry]:
         entries: list[Entry] = []
+        batches: list[Batch] = []
+        turn = parcel.turn.decode()
         for about, value in zip(parcel.items[::2], parcel.items[1::2], strict=True):
-            if about[:1] == b"S":
-                batch = batch_from_inbox(about[1:], parcel.turn, value)
-                self._keep(batch)
-                ruled = batch.ruled()
+            if about.startswith(b"S"):
+                batch = batch_from_inbox(about, turn, value)
+                batches.append(batch)
+                ruled = None if batch.is_spoken else batch.ruled()
                 entries += batch.entries() if ruled is None else [ruled]
             elif about == b"P" or (about == b"E" and parcel.number > self._joining.world_turn):
                 entry = from_wire(value)
                 if entry is not None:
                     entries.append(entry)
+        self._keep(batches)
         return entries
 
-    def _keep(self, batch: Batch) -> None:
-        """Keep a batch that this node sees, as long as the engine may lose it."""
-        self._tail.keep(batch)
-        self._rooms.saw(batch)
+    def _keep(self, batches: Sequence[Batch]) -> None:
+        """Keep the batches of a turn that this node sees, as long as the engine may lose them."""
+        self._tail.keep(batches)
+        for batch in batches:
+            self._rooms.saw(batch)
 
     def _learn(self, room: str, state: LoggedRoom) -> None:
         self._rooms.learn(room, state, self._occupied)

@@ -239,26 +239,29 @@ class Operations:
         self,
         results: Sequence[object],
         turn: str,
-        keep: Callable[[Batch], None],
+        keep: Callable[[Sequence[Batch]], None],
         about: Callable[[str, LoggedRoom], None],
     ) -> Sequence[Result]:
         """Return the result for each draft.
 
-        `turn` identifies the turn. Each batch goes to `keep`, and the state of each joined room to
+        `turn` identifies the turn. All batches go to `keep`, and the state of each joined room to
         `about`.
         """
         blobs = iter(self._blobs)
+        kept: list[Batch] = []
         for of, result in zip(self._of, results, strict=True):
             blob = next(blobs) if isinstance(of, list) or _is_said(of) else b""
             if result is None:
                 for draft in of if isinstance(of, list) else (of,):
                     self._refused[id(draft)] = cannot_write(UNDONE)
             elif isinstance(of, list):
-                self._said(of, blob, cast("list[int]", result), turn, keep)
+                kept.append(_said(of, blob, cast("list[int]", result), turn))
             elif isinstance(result, list):
-                self._done(of, blob, cast("list[object]", result), turn, keep, about)
+                batch = self._done(of, blob, cast("list[object]", result), turn, about)
+                kept += () if batch is None else (batch,)
             elif result != 1 and (refusal := refusal_of(of, result)) is not None:
                 self._refused[id(of)] = refusal
+        keep(kept)
         if not self._refused:
             return self.drafts
         return [self._refused.get(id(draft), draft) for draft in self.drafts]
@@ -269,10 +272,10 @@ class Operations:
         blob: bytes,
         result: list[object],
         turn: str,
-        keep: Callable[[Batch], None],
         about: Callable[[str, LoggedRoom], None],
-    ) -> None:
-        """Take a result with more in it than that a draft is done."""
+    ) -> Batch | None:
+        """Take a result with more in it than that a draft is done. Return what it has said."""
+        batch: Batch | None = None
         match of:
             case Ruled(room=room) | Entered(room=room) if result[0] == STALE:
                 about(room, self._room(room, result[1]))
@@ -280,12 +283,12 @@ class Operations:
             case TopicSet() | Ruled():
                 top, time = cast("list[int]", result)
                 of.position, of.time = top, time / 1000
-                keep(Batch(of.room, top, 1, time, turn, blob))
+                batch = Batch(of.room, top, 1, time, turn, blob)
             case Held(message=None):
                 of.number, time, of.waiting = cast("list[int]", result)
                 of.time = time / 1000
             case Held(message=message) if message is not None:
-                self._said([message], blob, cast("list[int]", result), turn, keep)
+                batch = _said([message], blob, cast("list[int]", result), turn)
             case PersonChanged():
                 of.displaced = tuple(guest.decode() for guest in cast("list[bytes]", result))
             case Entered(room=room):
@@ -299,25 +302,21 @@ class Operations:
                     about(room, self._room(room, state))
             case _:
                 raise TypeError(f"no such result for {of.__class__.__name__}")
+        return batch
 
     def _room(self, name: str, state: object) -> LoggedRoom:
         return room_from(cast("list[object]", state), self._rules_of(name))
 
-    def _said(
-        self,
-        run: list[Said | Acted],
-        blob: bytes,
-        result: list[int],
-        turn: str,
-        keep: Callable[[Batch], None],
-    ) -> None:
-        top, first = result
-        position, time = top - len(run), first
-        for draft in run:
-            position += 1
-            draft.position, draft.time = position, time / 1000
-            time += 1
-        keep(Batch(run[0].room, top, len(run), first, turn, blob))
+
+def _said(run: list[Said | Acted], blob: bytes, result: list[int], turn: str) -> Batch:
+    """Give messages their positions and times. Return their batch."""
+    top, first = result
+    position, time = top - len(run), first
+    for draft in run:
+        position += 1
+        draft.position, draft.time = position, time / 1000
+        time += 1
+    return Batch(run[0].room, top, len(run), first, turn, blob)
 
 
 def room_from(about: Sequence[object], known: Rules = NO_RULES) -> LoggedRoom:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio_chat.roomlog.redis.codec import Batch
 
 # Batches are kept for so long, unless they take too many bytes. A crash loses about two seconds; a
@@ -47,11 +49,12 @@ class Tail:
         """The memory that the batches take."""
         return self._bytes
 
-    def keep(self, batch: Batch) -> None:
-        """Keep a batch that this node has seen."""
+    def keep(self, batches: Iterable[Batch]) -> None:
+        """Keep batches that this node has seen."""
         now = trio.current_time()
-        self._batches.append((now, batch))
-        self._bytes += len(batch.blob) + BATCH_BYTES
+        for batch in batches:
+            self._batches.append((now, batch))
+            self._bytes += len(batch.blob) + BATCH_BYTES
         self._drop(now)
 
     def seconds_full(self) -> float:
