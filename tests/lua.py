@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from engine import Engine
+from processes import PATIENCE
 
 from trio_chat.config.store_url import parse_store_url
 from trio_chat.protocol.events import Ruled
@@ -47,7 +48,7 @@ class Keys:
 
     async def ask(self, command: str, key: str, *more: Argument):
         """Call a command on a key, given without its prefix."""
-        return text(await self.client.call(command, f"{KEY}:{key}", *more))
+        return text(await self.client.call(command, f"{KEY}:{key}", *more, seconds=PATIENCE))
 
     async def hash(self, key: str) -> dict[str, str]:
         found = await self.ask("HGETALL", key)
@@ -70,7 +71,9 @@ class Keys:
     async def batches(self, room: str) -> list[tuple[int, int, str]]:
         """A room's history: last position, number of entries, what was said."""
         found = []
-        rows = await self.client.script(scripts.PAGE, room, "-", "+", 1_000_000, 0)
+        rows = await self.client.script(
+            scripts.PAGE, room, "-", "+", 1_000_000, 0, seconds=PATIENCE
+        )
         for batch, fields in text(rows):
             about = dict(zip(fields[::2], fields[1::2], strict=True))
             found.append((int(batch.partition("-")[0]), int(about["n"]), about["d"]))
@@ -183,7 +186,7 @@ class Caller:
         self.limits = (100, 1000, 1 << 30)
 
     async def run(self, script: scripts.Script, *arguments: Argument):
-        return text(await self.keys.client.script(script, *arguments))
+        return text(await self.keys.client.script(script, *arguments, seconds=PATIENCE))
 
     async def register(self, epoch: str, old: str = "", *kept: str, lease: int = LEASE):
         self.epoch, self.seq = epoch, 0
