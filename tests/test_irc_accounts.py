@@ -106,13 +106,39 @@ async def test_a_client_logs_in_later_and_the_others_see_its_nick(tmp_path: Path
         ]
         # "ACCOUNT <accountname>", once for all rooms
         assert await ann.shown() == ["guest NICK john", "john ACCOUNT john"]
-        assert commands(await guest.ask(*login("john", PASSWORD))) == ["AUTHENTICATE", "907"]
         before = await source(guest, "john")
         out, gone = await guest.ask("NickServ logout")
         # "901 <nick> <nick>!<ident>@<host> :You are now logged out", of the client as it was
         assert (out.command, out.params[:2], gone.command) == ("901", ("john", before), "NICK")
         nick, account = await ann.ask()
         assert (nick.command, account.command, account.params) == ("NICK", "ACCOUNT", ("*",))
+
+
+async def test_a_client_that_is_logged_in_may_authenticate_again(tmp_path: Path) -> None:
+    """SASL 3.2, "SASL Reauthentication": at any time, authenticated or otherwise."""
+    async with (
+        chat_of_john(tmp_path) as chat,
+        irc_client(chat, "ann", "#a", capabilities=("account-notify",)) as ann,
+        irc_client(chat, "jack", "#a") as jack,
+    ):
+        await jack.ask(f"NS REGISTER {PASSWORD}")
+        assert await ann.shown() == ["jack JOIN #a", "jack ACCOUNT jack"]
+        before = await source(jack, "jack")
+        again = ["AUTHENTICATE", "900", "903"]
+        assert commands(await jack.ask(*login("jack", PASSWORD))) == again
+        assert await ann.shown() == []
+        assert commands(await jack.ask(*login("john", WRONG))) == ["AUTHENTICATE", "904"]
+        assert await jack.shown(*login("john", PASSWORD)) == [
+            "AUTHENTICATE +",
+            f"900 jack {before} john You are now logged in as john",
+            "903 jack The login has succeeded",
+            "jack NICK john",
+        ]
+        assert await ann.shown() == ["jack NICK john", "john ACCOUNT john"]
+        assert commands(await jack.ask(f"NS IDENTIFY jack {PASSWORD}")) == ["900", "NICK"]
+        # An account is made by people without one.
+        [told] = await jack.ask(f"NS REGISTER {PASSWORD}")
+        assert told.command == "NOTICE"
 
 
 async def source(client: IrcClient, nick: str) -> str:

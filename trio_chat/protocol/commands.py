@@ -222,13 +222,14 @@ class Register:
 class LogIn:
     """Log in to an account.
 
-    With `operator` it has to be one of an operator of the server, and the client may be logged in
-    to it already.
+    With `again` the client may be in another one, or in this one already. With `operator` it has to
+    be an operator's of the server. Only IRC has these.
     """
 
     name: Name
     password: str = field(default="", repr=False)
     device: str | None = None
+    again: bool = False
     operator: bool = False
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve
-
 from trio_chat.dialects.irc import names
 from trio_chat.dialects.irc.formatting import read_ctcp
 from trio_chat.dialects.irc.nickserv import NAMES as NICKSERV
@@ -192,7 +190,7 @@ def _oper(params: Params, context: Context) -> Parts:
         yield needs_more(), ()
         return
     try:
-        yield evolve(context.log_in(*params[:NAME_AND_PASSWORD]), operator=True), ()
+        yield context.log_in(*params[:NAME_AND_PASSWORD], operator=True), ()
     except Refused as refusal:
         yield refuse(refusal), ()
 

@@ -61,10 +61,10 @@ class Context:
         if self.accounts and not self.takes_passwords:
             raise Refused(NOT_ENCRYPTED_HERE, code=Code.NOT_ENCRYPTED)
 
-    def log_in(self, name: str, password: str) -> LogIn:
+    def log_in(self, name: str, password: str, *, operator: bool = False) -> LogIn:
         """Return the record of a login. Raises `Refused`."""
         self.check_private()
-        return LogIn(self.name(name), password)
+        return LogIn(self.name(name), password, again=True, operator=operator)
 
     def name(self, text: str) -> Name:
         """Return the name of an account. Raises `Refused`."""

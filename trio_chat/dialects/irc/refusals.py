@@ -61,9 +61,7 @@ _NOT_TAKEN: Final = (
     *(Code.TOO_SOON, Code.TOO_MANY_HELD, Code.UNWANTED),
 )
 # Reasons for which a client cannot become an operator of the server by any password (OPER).
-_NO_OPERATOR_HERE: Final = (
-    *(Code.NOT_ALLOWED, Code.NOT_ENCRYPTED, Code.NO_ACCOUNTS, Code.LOGGED_IN),
-)
+_NO_OPERATOR_HERE: Final = (*(Code.NOT_ALLOWED, Code.NOT_ENCRYPTED, Code.NO_ACCOUNTS),)
 # For a few reasons, a command has a numeric of its own.
 _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     **{("PRIVMSG", code): "404" for code in _NOT_TAKEN},
@@ -76,9 +74,7 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
     **{(command, Code.UNKNOWN_COMMAND): "524" for command in ("HELP", "HELPOP")},
     ("AUTHENTICATE", Code.BAD_USAGE): "461",
-    ("AUTHENTICATE", Code.LOGGED_IN): "907",
     ("PASS", Code.BAD_USAGE): "461",
-    ("PASS", Code.LOGGED_IN): "462",
     **{("OPER", code): "491" for code in _NO_OPERATOR_HERE},
     ("OPER", Code.BAD_USAGE): "461",
     ("OPER", Code.NOT_INTRODUCED): "451",

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 
 
 # The numerics of logins by these commands, beside the one that all logins have.
-_DONE: Final[dict[str, tuple[str, ...]]] = {
+_DONE: Final = {
     "AUTHENTICATE": ("903", "The login has succeeded"),
     "OPER": ("381", "You are now an IRC operator"),
 }
@@ -181,11 +181,10 @@ def _nick_taken(event: NickTaken, asked: Asked) -> list[str]:
 
 def _logged_in(event: LoggedIn, asked: Asked) -> list[str]:
     nick, source = _known_as(event, asked)
-    told = "900", source, event.nick, f"You are now logged in as {event.nick}"
-    # With OPER, a client may have been logged in before.
-    numerics = [told if event.was != event.person else (), _DONE.get(asked.command, ())]
+    done = _DONE.get(asked.command)
     return [
-        *(asked.line(numeric, nick, *params) for numeric, *params in filter(None, numerics)),
+        asked.line("900", nick, source, event.nick, f"You are now logged in as {event.nick}"),
+        *([asked.line(done[0], nick, done[1])] if done else []),
         *_other_nick(event, asked),
         *_new_modes(event, asked),
         *_explained_lines(event, asked)[1:],  # a recovery code, perhaps

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
     from trio_chat.hub.user import Account, User
-    from trio_chat.people import Device, Kept, LoggedIn
+    from trio_chat.people import Device, Identity, Kept, LoggedIn
     from trio_chat.people.accounts import People
 
 logger = logging.getLogger("trio_chat")
@@ -98,7 +98,7 @@ class Accounts:
         self._ask(session, record, ask, partial(self._enter, "registered"))
 
     def _log_in(self, session: Session, record: commands.LogIn) -> None:
-        if not record.operator:
+        if not record.again:
             self._at_the_door(session)
         address, name, password = session.link.address, record.name, record.password
         if (authority := self._state.authority) is not None:
@@ -106,8 +106,7 @@ class Accounts:
             ask = partial(authority.log_in, name, password, address, private=private)
         else:
             ask = partial(self._people().log_in, name, password, address, record.device)
-        then = self._enter_as_operator if record.operator else None
-        self._ask_to_enter(session, record, ask, name, then)
+        self._ask_to_enter(session, record, ask, name)
 
     def _authenticate(self, session: Session, record: commands.Authenticate) -> None:
         token, address = record.token, session.link.address
@@ -142,9 +141,7 @@ class Accounts:
     def _at_the_door(self, session: Session) -> None:
         """Raise `Refused` for a client that is logged in."""
         if session.user.account is not None:
-            raise Refused(
-                f"you are logged in as {session.user.nick}: /logout first", code=Code.LOGGED_IN
-            )
+            raise _logged_in_already(session.user)
 
     def _people(self) -> People:
         """Return the accounts. Raises `Refused` if none are kept here."""
@@ -160,7 +157,6 @@ class Accounts:
         record: commands.Command,
         ask: Callable[[], Awaitable[LoggedIn]],
         name: Name,
-        then: Callable[[Session, LoggedIn], None] | None = None,
     ) -> None:
         async def enter() -> LoggedIn:
             try:
@@ -169,7 +165,11 @@ class Accounts:
                 self._refused_login(session, name, refusal)
                 raise
 
-        self._ask(session, record, enter, then or partial(self._enter, "logged in"))
+        def then(session: Session, found: LoggedIn) -> None:
+            self._check_who(session.user, record, found.identity)
+            self._enter("logged in", session, found)
+
+        self._ask(session, record, enter, then)
 
     def _refused_login(self, session: Session, name: Name, refusal: Refused) -> None:
         self._state.counts.logins_refused += 1
@@ -188,8 +188,6 @@ class Accounts:
         people = self._state.people
         if people is not None and people.holder(name.keys) != identity.id:
             raise Refused("this account was deleted", code=Code.NO_SUCH_ACCOUNT)
-        if user.account is not None and user.person != identity.id:
-            raise Refused(f"you are logged in as {user.nick}: /logout first", code=Code.LOGGED_IN)
         self._log(what, user, name.display)
         draft = events.PersonChanged(
             *(user.id, user.nick, identity.id, name, identity.made),
@@ -205,13 +203,17 @@ class Accounts:
             # It has introduced itself, and its nick or its network was refused.
             self._collect.next(session, commands.TakeNick(name))
 
-    def _enter_as_operator(self, session: Session, found: LoggedIn) -> None:
-        """Let a client in, once the password was right. So nobody learns who is an operator."""
-        name = found.identity.name
-        if name.keys[0] not in self._state.operators:
-            sentence = f"{name.display} is no operator of the server"
+    def _check_who(self, user: User, record: commands.Command, identity: Identity) -> None:
+        """Raise `Refused` if a user cannot be this person by this command."""
+        login = record if isinstance(record, commands.LogIn) else None
+        may_change = user.account is None or (login is not None and login.again)
+        if user.person != identity.id and not may_change:
+            raise _logged_in_already(user)
+        # Not before the password was right: nobody else learns who is an operator.
+        is_one = identity.name.keys[0] in self._state.operators
+        if login is not None and login.operator and not is_one:
+            sentence = f"{identity.name.display} is no operator of the server"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
-        self._enter("logged in", session, found)
 
     def _log_out(self, session: Session, _: commands.LogOut) -> None:
         if self._state.authority is None:
@@ -325,6 +327,10 @@ class Accounts:
     def _done(self, sentence: str) -> Callable[[Session, object], None]:
         """Return what answers a command that has no result."""
         return lambda session, _: self._collect.reply(session, events.Notice(sentence))
+
+
+def _logged_in_already(user: User) -> Refused:
+    return Refused(f"you are logged in as {user.nick}: /logout first", code=Code.LOGGED_IN)
 
 
 def _account_of(session: Session) -> Account:
