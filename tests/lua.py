@@ -266,7 +266,7 @@ def join(
 ) -> Operation:
     wire = f"{user} joins {room}"
     about = (user, token, grace, wire, name, room, room.upper(), leaving, int(kept), version)
-    return ("J", *about, "")
+    return ("J", *about, "", 0)
 
 
 def rule(

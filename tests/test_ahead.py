@@ -29,7 +29,7 @@ from trio_chat.errors import Code, HandoverError, StateError, StoreError
 from trio_chat.hub.state import Counts, State
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
-from trio_chat.protocol.names import parse_nick
+from trio_chat.protocol.names import parse_nick, parse_room
 from trio_chat.protocol.presence import About
 from trio_chat.protocol.table import make_table
 from trio_chat.roomlog.memory import MemoryLog
@@ -388,6 +388,7 @@ def test_an_earlier_version_gets_no_record_that_it_does_not_know() -> None:
             commands.Tell(name, "hi"),
             by_id,
             QueuedLabelled(by_id, "1"),
+            commands.Join(parse_room("#a", 64), "a key"),
         ],
     )  # fmt: skip
     leave_out_news(ChatSnapshot("memory", clients=[client]))
@@ -398,6 +399,7 @@ def test_an_earlier_version_gets_no_record_that_it_does_not_know() -> None:
         commands.Tell(name, "hi"),
         refused,
         QueuedLabelled(refused, "1"),
+        commands.Join(parse_room("#a", 64)),
     ]
     assert by_id.client == "an id"  # the chat's own stays as it is
 

@@ -26,7 +26,7 @@ CREATORS = Settings(rate_limit=None, room_creator="operator")
 MADE = "> you made #a, and are its operator until it is empty: see /help"
 USUAL = (
     "> #a: join all, speak all, topic all, history all, slow 0, new-people free, words on, "
-    "listed yes"
+    "listed yes, limit off, key off"
 )
 
 

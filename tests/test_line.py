@@ -61,6 +61,7 @@ SPACES = ["\u00a0", "\u2003", "\u202f", "\u205f", "\u3000"]
         ("/nick   john  ", nick("john")),
         ("  /nick john", nick("john")),
         ("/join #general", commands.Join(parse_room("#general", 64))),
+        ("/join  #general  Tea! ", commands.Join(parse_room("#general", 64), "Tea!")),
         ("/rooms", ROOMS),
         ("/rooms  ", ROOMS),
         ("/msg Hi", commands.Say("Hi")),
@@ -108,7 +109,7 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
     [
         ("/nick", "nick is required, usage: /nick NAME", Code.BAD_USAGE),
         ("/nick ", "nick is required, usage: /nick NAME", Code.BAD_USAGE),
-        ("/join", "room is required, usage: /join ROOM", Code.BAD_USAGE),
+        ("/join", "room is required, usage: /join ROOM [KEY]", Code.BAD_USAGE),
         ("/msg", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
         ("/msg   ", "message is required, usage: /msg TEXT", Code.BAD_USAGE),
         *(
@@ -120,7 +121,7 @@ def test_each_command_has_its_record(line: str, record: Command) -> None:
         ("/tell john", "message is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
         ("/tell john  ", "message is required, usage: /tell NICK TEXT", Code.BAD_USAGE),
         ("/nick john smith", "usage: /nick NAME", Code.BAD_USAGE),
-        ("/join #a #b", "usage: /join ROOM", Code.BAD_USAGE),
+        ("/join #a #b #c", "usage: /join ROOM [KEY]", Code.BAD_USAGE),
         ("/rooms all", "usage: /rooms", Code.BAD_USAGE),
         ("/leave #general", "usage: /leave", Code.BAD_USAGE),
         ("/who john", "usage: /who", Code.BAD_USAGE),

@@ -69,7 +69,7 @@ async def test_a_person_alone_in_a_room_may_own_it(people) -> None:
             "> ann claimed the room [A1]",
             (
                 "> #a: join all, speak all, topic all, history all, slow 0, new-people free, "
-                "words on, listed yes; your role: owner"
+                "words on, listed yes, limit off, key off; your role: owner"
             ),
         ]
         bob = await member(run, "bob")

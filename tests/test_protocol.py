@@ -16,7 +16,7 @@ NO_ROOM = "err: you are in no room; use /join ROOM first"
 TOO_MANY_ROOMS = "err: there are too many rooms; please join one that exists (/rooms lists them)"
 HELP = [
     "> /nick NAME - choose the name that others see",
-    "> /join ROOM - enter a room, or create it (telnet and nc: one room at a time)",
+    "> /join ROOM [KEY] - enter a room, or create it (telnet and nc: one room at a time)",
     "> /rooms - list all rooms",
     "> /msg TEXT - say TEXT to everyone in your room",
     "> /me TEXT - say what you do, for example: /me waves",
@@ -226,8 +226,8 @@ GAPS = [
     ("/nick", "err: nick is required, usage: /nick NAME"),
     ("/nick ", "err: nick is required, usage: /nick NAME"),
     ("/nick a b", "err: usage: /nick NAME"),
-    ("/join", "err: room is required, usage: /join ROOM"),
-    ("/join a b", "err: usage: /join ROOM"),
+    ("/join", "err: room is required, usage: /join ROOM [KEY]"),
+    ("/join a b c", "err: usage: /join ROOM [KEY]"),
     ("/rooms now", "err: usage: /rooms"),
     ("/msg", "err: message is required, usage: /msg TEXT"),
     ("/msg   ", "err: message is required, usage: /msg TEXT"),

@@ -119,16 +119,16 @@ async def test_rules_without_a_room_do_not_count(keys, redis, people):  # noqa: 
 
 async def test_scripts_count_the_rules_of_creators_once(keys, nodes):  # noqa: F811 - fixtures, imported above
     a, b, _ = nodes
-    *about, _ = join("u1", "#a")
-    [made] = await a.turn((*about, "1 u1"))
+    *about, _, most = join("u1", "#a")
+    [made] = await a.turn((*about, "1 u1", most))
     assert made[5:] == ["-2", [CREATOR, "1 u1"]]
     assert await keys.ask("SMEMBERS", "ruled") == ["#a"]
     # The second node does not know the rules yet, and one that does makes no creator any more.
-    *about, _ = join("u2", "#a")
-    [stale] = await b.turn((*about, "1 u2"))
+    *about, _, most = join("u2", "#a")
+    [stale] = await b.turn((*about, "1 u2", most))
     assert stale == [-3, made]
-    *about, _ = join("u2", "#a", version=-2)
-    [joined] = await b.turn((*about, "1 u2"))
+    *about, _, most = join("u2", "#a", version=-2)
+    [joined] = await b.turn((*about, "1 u2", most))
     assert joined[5:] == ["-2", ""]
     await a.turn(("L", "u1", "wire", "#a"))
     assert await keys.hash("f:#a") == {CREATOR: "1 u1"}

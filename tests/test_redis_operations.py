@@ -66,7 +66,7 @@ def of(*drafts: Entry, leaves_only: bool = False, kept: tuple[str, ...] = ()) ->
 
 def letters(operations: Operations) -> str:
     """The operations; small letters for texts."""
-    counts = {"S": 4, "T": 6, "J": 12, "L": 4, "G": 3, "P": 4, "A": 3, "M": 4, "H": 8, "K": 6}
+    counts = {"S": 4, "T": 6, "J": 13, "L": 4, "G": 3, "P": 4, "A": 3, "M": 4, "H": 8, "K": 6}
     found, at, items = "", 0, operations.arguments
     while at < len(items):
         letter = str(items[at])
@@ -179,7 +179,7 @@ def test_a_join_by_other_rules_brings_those_of_now():
 def test_a_join_keeps_the_rules_by_which_it_was_decided():
     entered = Entered("u1", "jack", "#ruled", "#ruled", version=3)
     operations = of(entered, evolve(entered, version=2))
-    assert [operations.arguments[at] for at in (10, 22)] == [3, -1]
+    assert [operations.arguments[at] for at in (10, 23)] == [3, -1]
     _, _, rooms = entries(operations, [b"7", b"", b"", b"", b"", b"3", b""], -1)
     assert rooms == {"#ruled": LoggedRoom(position=7, rules=RULES)}
 
@@ -203,10 +203,10 @@ def test_claims_carry_what_the_engine_needs():
     entered = Entered("u1", "jack", "#a", "#A", "#b")
     arguments = of(nick(), entered, Told("u2", "u1", "jack", "psst"), kept=("#a",)).arguments
     assert arguments[:8] == ["N", "u1", "hash of u1", 5, arguments[4], "john", 2, "john"]
-    joined = arguments[9:21]
-    assert joined == ["J", "u1", "hash of u1", 5, joined[4], "jack", "#a", "#A", "#b", 1, 0, ""]
-    assert arguments[21:23] == ["P", "u2"]
-    assert arguments[24:] == ["u1"]
+    joined = arguments[9:22]
+    assert joined == ["J", "u1", "hash of u1", 5, joined[4], "jack", "#a", "#A", "#b", 1, 0, "", 0]
+    assert arguments[22:24] == ["P", "u2"]
+    assert arguments[25:] == ["u1"]
     moved = of(Moved("u1", "jack", "secret")).arguments
     assert moved[:3] == ["M", "u1", hash_of("secret")]
     assert "secret" not in str(moved)
@@ -257,6 +257,7 @@ def test_a_user_that_moves_here_brings_its_positions():
         (Gone("u1", "jack"), 0, Code.CLIENT_LEFT),
         (nick(), -1, Code.CLIENT_LEFT),
         (Entered("u1", "jack", "#a", "#A"), -1, Code.CLIENT_LEFT),
+        (Entered("u1", "jack", "#a", "#A"), -7, Code.ROOM_FULL),
         (Exited("u1", "jack", "#a"), -1, Code.CLIENT_LEFT),
         (Moved("u1", "jack", "secret"), 0, Code.CANNOT_RESUME),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from unittest.mock import ANY
 
 import pytest
 from engine import Engine
@@ -19,6 +20,7 @@ from lua import (
     leave,
     login,
     nick,
+    rule,
     say,
     tell,
     topic,
@@ -834,6 +836,31 @@ async def test_a_private_message_reaches_all_devices_of_both(keys, nodes):
     assert await b.turn(tell("a.k", "one", "u9")) == [1]
     await a.turn(("A", "u2", "{}"))
     assert await b.turn(tell("a.k", "two", "u9")) == [2]
+
+
+async def test_a_room_has_at_most_the_users_that_a_join_names(keys, nodes):
+    def among(most: int, user: str) -> Operation:
+        *rest, _ = join(user, "#a")
+        return (*rest, most)
+
+    a, b, _ = nodes
+    taken = ["0", "", "", "", "", "0", ""]
+    assert await a.turn(among(2, "u1"), among(2, "u2")) == [taken, taken]
+    assert await b.turn(among(2, "u3"), join("u4", "#a")) == [-7, taken]
+    assert await keys.user("u3") is None
+    await a.turn(leave("u1", "#a"))
+    assert await b.turn(among(3, "u3")) == [taken]
+
+
+@pytest.mark.parametrize("changes", [{"set limit": "2"}, {"set key": None}])
+async def test_limits_and_keys_wait_until_all_nodes_understand_them(changes, keys, nodes):
+    a, b, _ = nodes
+    await keys.ask("HSET", "node:b", "v", 3)  # as an older version leaves it
+    assert await a.turn(rule("#a", changes), rule("#a", {"set slow": "5"})) == [-2, [1, ANY]]
+    assert await keys.ask("GET", "schema") == "2"
+    await b.run(scripts.ADOPT, "b", "b2", "b1", LEASE, SCHEMA, "other")
+    assert await a.turn(rule("#a", changes, version=1)) == [[2, ANY]]
+    assert await keys.ask("GET", "schema") == "4"
 
 
 async def test_logins_wait_until_all_nodes_understand_them(keys, nodes):

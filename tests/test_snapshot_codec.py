@@ -180,6 +180,7 @@ QUEUED_SINCE: list[QueuedRecord] = [
     RevokeDevice(3),
     ExportAccount(),
     DeleteAccount("secret"),
+    Join(parse_room("#x", 64), "Tea!"),
     ClaimRoom("#x"),
     ShowRules("#x"),
     SetRoom("join", "accounts", "#x"),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
@@ -193,12 +194,28 @@ def identity(path: Path) -> str:
     return identity
 
 
+FIELDS: Final = ({"pin": "1", "mute a.x": "y"}, {}, {"pin": None})
+
+
+def test_settings_of_newer_versions_keep_older_ones_away_from_a_copy(
+    run: Run, store: Path, engine: Engine, url: str
+) -> None:
+    async def limit() -> None:
+        async with open_sqlite_log(store, "process", Retention(9_999, 100)) as log:
+            version = log.snapshot("#b").rules.version
+            await log.append([Ruled("#b", "#B", "m", "mary", "acts", {"set limit": "2"}, version)])
+
+    trio.run(limit)
+    assert run("store", "copy", "chat.db", url).code == 0
+    assert engine.ask("GET", f"{P}:schema") == "4"
+
+
 def test_rules_actions_and_what_waits_go_to_redis_and_back(
     run: Run, store: Path, engine: Engine, url: str
 ) -> None:
     async def act() -> None:
         async with open_sqlite_log(store, "process", Retention(9_999, 100)) as log:
-            for number, changes in enumerate([{"pin": "1", "mute a.x": "y"}, {}, {"pin": None}]):
+            for number, changes in enumerate(FIELDS):
                 version = log.snapshot("#b").rules.version
                 about = "#b", "#B", "id-mary", "mary", f"action {number}"
                 [entry] = await log.append([Ruled(*about, changes, version)])

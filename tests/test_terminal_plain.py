@@ -125,7 +125,7 @@ def test_a_refused_line_is_told_and_the_rest_said(start: Start, talk: Talk, conn
     ("options", "told"),
     [
         (["--nick", "root"], "the nick 'root' is reserved: please choose another"),
-        (["--join", "two words"], "cannot join two words: usage: /join ROOM"),
+        (["--join", "two words more"], "cannot join two words more: usage: /join ROOM [KEY]"),
         (["--join", ""], "cannot join : room is required"),
         (["--nick", "a\udcff"], "text must be valid UTF-8; this is not"),
         (["--join", "#\udcff"], "cannot join #\N{REPLACEMENT CHARACTER}: text must be valid UTF-8"),

@@ -81,6 +81,8 @@ class Code(StrEnum):
     NOT_ALLOWED = "not_allowed", "your role in the room is too low for that"
     MUTED = "muted", "you may say nothing in that room for now"
     BANNED = "banned", "you may not be in that room for now"
+    BAD_KEY = "bad_key", "the room has a key, and the join has none or another one"
+    ROOM_FULL = "room_full", "as many people as may be there are in the room: try again later"
     HELD = "held", "the message waits for a moderator, who passes or drops it"
     TOO_MANY_HELD = "too_many_held", "too many messages wait for a moderator: try again later"
     NO_SUCH_HELD = "no_such_held", "no message with that number waits for a moderator"

@@ -217,8 +217,11 @@ FORMS: Final[dict[str, Form]] = {
     "take_nick": Form(commands.TakeNick, {"nick": NICK}, "choose the name that others see"),
     "join": Form(
         commands.Join,
-        {"room": Field(_room_name, STRING)},
-        "enter a room, or create it",
+        {
+            "room": Field(_room_name, STRING),
+            "key": Field(lambda value, _: string(value, "key"), STRING, ""),
+        },
+        "enter a room, or create it; `key` is for a room that has one",
     ),
     "leave": Form(commands.Leave, {"room": ROOM}, "leave a room"),
     "say": Form(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.hub.user import User
     from trio_chat.moderation.fields import Penalty
+    from trio_chat.protocol.names import Name
 
     Check: TypeAlias = Callable[["Authorize", User, Room], None]
 
@@ -223,14 +224,32 @@ class Authorize:
             sentence = "only people with a role in the room may read its history"
             raise Refused(sentence, code=Code.NOT_ALLOWED)
 
-    def check_join(self, user: User, shown: str, rules: RoomRules | None) -> None:
-        """Raise `Refused` if a user may not enter a room."""
-        if rules is None or self.role(user, rules) >= Role.OPERATOR:
+    def check_join(self, user: User, name: Name, rules: RoomRules, key: str) -> None:
+        """Raise `Refused` if a user may not enter a room with this key. Its limit is not looked at.
+
+        Nobody who may not enter for another reason learns whether the key is right.
+        """
+        shown = name.display
+        if self.role(user, rules) >= Role.OPERATOR:
             return
         if banned := self.why_banned(user, shown, rules):
             raise Refused(banned, code=Code.BANNED)
         if not rules.is_let_in(self.who(user), time.time()):
             raise Refused(_ONLY[rules.setting("join")].format("enter"), code=Code.NOT_ALLOWED)
+        if not rules.is_key(key) and not self.is_expected(user, name.casefolded, rules):
+            missing = f"{shown} has a key: give it behind the name of the room"
+            sentence = f"that is not the key of {shown}" if key else missing
+            raise Refused(sentence, code=Code.BAD_KEY)
+
+    def is_expected(self, user: User, room: str, rules: RoomRules) -> bool:
+        """Whether a user comes into a room without its key, and even if it is full.
+
+        That is somebody with a role or an invitation, or who is there with another device.
+        """
+        if self.role(user, rules) >= Role.OPERATOR:
+            return True
+        is_there = any(room in other.rooms for other in user.others)
+        return is_there or rules.is_expected(self.who(user), time.time())
 
     def check_nick(self, user: User) -> None:
         """Raise `Refused` if a user may not take another nick: it is muted in one of its rooms."""

@@ -6,7 +6,7 @@ A field is found by its name, so ten thousand bans cost a join no more than none
 | --- | --- |
 | `role PERSON` | a name of `Role` |
 | `mute TARGET`, `ban TARGET` | a `Penalty` as JSON |
-| `set NAME` | the value of a setting |
+| `set NAME` | the value of a setting; of the key only a hash, see `trio_chat.moderation.room_key` |
 | `invite PERSON` | the second since 1970 when it ends |
 | `pin` | the position of an entry |
 | `raid` | a `Raid` as JSON |
@@ -28,6 +28,7 @@ from typing import Final
 
 from attrs import frozen
 
+from trio_chat.moderation import room_key
 from trio_chat.moderation.spans import describe_end
 
 # The ids of accounts begin with this.
@@ -64,27 +65,43 @@ GIVEN: Final = {role.word: role for role in Role if role is not Role.SERVER}
 class Setting:
     """A setting of a room: its values, the first of which counts by default, and what it is for.
 
-    With `most` it is a whole number instead, from 0 to that.
+    With `most` it may be a whole number instead, from `least` to that. An `is_secret` one may be a
+    word that nobody is shown. People read `SET` in its place.
     """
 
     values: tuple[str, ...]
     help: str
     most: int = 0
+    least: int = 0
+    is_secret: bool = False
 
     @property
     def choices(self) -> str:
         """The values, as a refusal names them."""
+        number = f"a whole number from {self.least} to {self.most}"
+        if self.is_secret:
+            return f"{self.values[0]}, or {room_key.FORM}"
         if self.most:
-            return f"a whole number from 0 to {self.most}"
+            return f"{self.values[0]}, or {number}" if self.least else number
         return f"one of {', '.join(self.values)}"
 
     def read(self, word: str) -> str | None:
         """Return the value that a word means, or `None`. Each value has one form."""
-        if not self.most:
-            return word if word in self.values else None
+        if word in self.values:
+            return word
+        if self.is_secret:
+            return word if room_key.is_key(word) else None
         is_number = word.isascii() and word.isdigit() and len(word) <= len(str(self.most))
-        return str(int(word)) if is_number and int(word) <= self.most else None
+        fits = bool(self.most) and is_number and self.least <= int(word) <= self.most
+        return str(int(word)) if fits else None
 
+
+# The value that people are shown of a secret.
+SET: Final = "set"
+KEY: Final = "key"
+LIMIT: Final = "limit"
+# The highest limit of a room's members. No server has as many people.
+MOST_LIMIT: Final = 1_000_000
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "join": Setting(("all", "accounts", "members"), "who may enter"),
@@ -95,6 +112,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "new-people": Setting(("free", "hold"), "whether messages of new people wait for a moderator"),
     "words": Setting(("on", "off"), "whether the server's list of words counts"),
     "listed": Setting(("yes", "no"), "whether /rooms shows the room to people outside it"),
+    LIMIT: Setting(("off",), "how many people may be in the room", most=MOST_LIMIT, least=1),
+    KEY: Setting(("off",), "a word that people who enter have to know", is_secret=True),
 }
 
 

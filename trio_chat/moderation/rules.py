@@ -11,7 +11,19 @@ from typing import Final
 
 from attrs import frozen
 
-from trio_chat.moderation.fields import CREATOR, GIVEN, SETTINGS, Penalty, Raid, Role, is_over
+from trio_chat.moderation import room_key
+from trio_chat.moderation.fields import (
+    CREATOR,
+    GIVEN,
+    KEY,
+    LIMIT,
+    SET,
+    SETTINGS,
+    Penalty,
+    Raid,
+    Role,
+    is_over,
+)
 from trio_chat.moderation.spans import DAY
 
 # Seconds between two messages of one person while there is a raid.
@@ -142,9 +154,22 @@ class RoomRules:
         return role is Role.SERVER or time >= self.made
 
     def setting(self, name: str) -> str:
-        """Return the value of a setting."""
-        setting = SETTINGS[name]
-        return setting.read(self._fields.get(f"set {name}", "")) or setting.values[0]
+        """Return the value of a setting, as people are shown it."""
+        setting, value = SETTINGS[name], self._fields.get(f"set {name}")
+        if setting.is_secret:
+            return setting.values[0] if value is None else SET
+        return setting.read(value or "") or setting.values[0]
+
+    @property
+    def limit(self) -> int:
+        """How many people may be in the room; 0 if there is no limit."""
+        value = self.setting(LIMIT)
+        return 0 if value == SETTINGS[LIMIT].values[0] else int(value)
+
+    def is_key(self, key: str) -> bool:
+        """Whether this is the key of the room, or it has none."""
+        kept = self._fields.get(f"set {KEY}")
+        return kept is None or room_key.opens(kept, key)
 
     def holds(self, who: Who, now: float) -> bool:
         """Whether messages of a user wait for a moderator, as the user is new."""
@@ -230,9 +255,13 @@ class RoomRules:
         ends = (self._fields.get(f"invite {one}") for one in who.ids)
         return any(until is not None and float(until) > now for until in ends)
 
+    def is_expected(self, who: Who, now: float) -> bool:
+        """Whether a user comes in whatever the settings are: with a role or an invitation."""
+        return self.role(*who.ids) > Role.NONE or self.is_invited(who, now)
+
     def is_let_in(self, who: Who, now: float) -> bool:
         """Whether the setting `join` lets a user in."""
-        if self.role(*who.ids) > Role.NONE or self.is_invited(who, now):
+        if self.is_expected(who, now):
             return True
         return {"all": True, "accounts": who.account}.get(self.setting("join"), False)
 

@@ -20,7 +20,9 @@ def _nick(arguments: str, settings: Settings) -> Command:
 
 
 def _join(arguments: str, settings: Settings) -> Command:
-    return commands.Join(parse_room(one_word(arguments, "room"), settings.room_chars))
+    room, key = first_word(arguments)
+    name = parse_room(one_word(room, "room"), settings.room_chars)
+    return commands.Join(name, one_word(key, "key") if key.strip() else "")
 
 
 def _say(arguments: str, settings: Settings) -> Command:
@@ -88,7 +90,7 @@ ROWS = (
     Row("nick", "/nick NAME", "choose the name that others see", _nick),
     Row(
         "join",
-        "/join ROOM",
+        "/join ROOM [KEY]",
         "enter a room, or create it (telnet and nc: one room at a time)",
         _join,
     ),

@@ -63,8 +63,11 @@ class ChatClient(Protocol):
         """Take another nick."""
         ...
 
-    async def join(self, room: str) -> Welcomed:
-        """Join a room, and stay in the others; gives its topic and members."""
+    async def join(self, room: str, *, key: str = "") -> Welcomed:
+        """Join a room, and stay in the others; gives its topic and members.
+
+        `key` is for a room that has one.
+        """
         ...
 
     async def leave(self, room: str | None = None) -> None:

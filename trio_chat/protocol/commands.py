@@ -94,9 +94,10 @@ class TakeNick:
 
 @define
 class Join:
-    """Enter a room, or create it if it does not exist."""
+    """Enter a room, or create it if it does not exist. `key` is for a room that has one."""
 
     name: Name
+    key: str = field(default="", repr=False)
 
 
 @define
@@ -340,10 +341,10 @@ class ShowRules:
 
 @define
 class SetRoom:
-    """Change a setting of a room."""
+    """Change a setting of a room. The value may be a key, which nothing shows."""
 
     setting: str
-    value: str
+    value: str = field(repr=False)
     room: str | None = None
 
 

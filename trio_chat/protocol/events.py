@@ -322,7 +322,8 @@ class Entered:
     `room_name` is the room's name as the client wrote it. `version` is the version of the room's
     rules by which this was decided. A log that several processes share refuses others. If this
     makes a room without rules, `creator` is the value of its field of that name; see
-    `trio_chat.moderation.fields`.
+    `trio_chat.moderation.fields`. A log refuses this if the room has `most` members already, unless
+    that is 0.
     """
 
     author: str
@@ -332,6 +333,7 @@ class Entered:
     leaving: str | None = None
     version: int = 0
     creator: str = ""
+    most: int = 0
 
 
 @define

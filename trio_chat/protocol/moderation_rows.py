@@ -36,15 +36,17 @@ _ALL: Final = "all"
 
 
 def _room(arguments: str, _: Settings) -> Command:
-    words = arguments.lower().split()
+    words = arguments.split()
     if not words:
         return commands.ShowRules()
-    if words[0] not in SETTINGS:
-        raise Misused(f"SETTING must be one of {', '.join(SETTINGS)}")
     name, *rest = words
-    value = SETTINGS[name].read(rest[0]) if len(rest) == 1 else None
+    if (setting := SETTINGS.get(name := name.lower())) is None:
+        raise Misused(f"SETTING must be one of {', '.join(SETTINGS)}")
+    value = None
+    if len(rest) == 1:
+        value = setting.read(rest[0] if setting.is_secret else rest[0].lower())
     if value is None:
-        raise Misused(f"{name} must be {SETTINGS[name].choices}")
+        raise Misused(f"{name} must be {setting.choices}")
     return commands.SetRoom(name, value)
 
 

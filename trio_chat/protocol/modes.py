@@ -26,10 +26,13 @@ class ChangeRole:
 
 @define
 class ChangeSetting:
-    """Give a setting of a room this value, or end that it has this value."""
+    """Give a setting of a room this value, or end that it has this value.
+
+    The value may be a key, which nothing shows.
+    """
 
     setting: str
-    value: str
+    value: str = field(repr=False)
     given: bool
     room: str
 

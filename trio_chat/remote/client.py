@@ -105,9 +105,14 @@ class RemoteClient(AccountCalls, ModerationCalls):
         """Take another nick."""
         await self._ask(NickTaken, "take_nick", nick=nick)
 
-    async def join(self, room: str) -> Welcomed:
-        """Join a room, and stay in the others; gives its topic and members."""
-        return await self._ask(Welcomed, "join", room=room)
+    async def join(self, room: str, *, key: str = "") -> Welcomed:
+        """Join a room, and stay in the others; gives its topic and members.
+
+        `key` is for a room that has one. The client keeps it, to come back as a new one.
+        """
+        welcomed = await self._ask(Welcomed, "join", room=room, **unless("", key=key))
+        self._session.rooms.keep_key(welcomed.room, key)
+        return welcomed
 
     async def leave(self, room: str | None = None) -> None:
         """Leave a room."""

@@ -18,6 +18,7 @@ from trio_chat.protocol.events import (
     Welcomed,
 )
 from trio_chat.protocol.names import ANONYMOUS
+from trio_chat.remote.calls import unless
 
 if TYPE_CHECKING:
     from trio_chat.protocol.events import Hello, PersistentEntry
@@ -95,8 +96,8 @@ class Resuming:
     async def _join(self, name: str) -> int:
         """Join a room again; gives the newest position there."""
         try:
-            room_name = self._rooms.hold(name)
-            return (await self._exchange(Welcomed, "join", room=room_name)).position
+            fields = {"room": self._rooms.hold(name), **unless("", key=self._rooms.key(name))}
+            return (await self._exchange(Welcomed, "join", **fields)).position
         except Refused:
             self._rooms.leave(name)
             return 0

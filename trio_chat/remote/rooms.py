@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 
 from trio_chat.protocol.events import Missed
 from trio_chat.remote.parse import MalformedDocument
@@ -34,6 +34,8 @@ class _Room:
     name: str
     position: int
     time: float = 0.0
+    # The key with which the client has joined, or empty.
+    key: str = field(default="", repr=False)
     # Entries that came while older ones are being fetched.
     queued: deque[PersistentEntry] | None = None
 
@@ -64,6 +66,15 @@ class Rooms:
         self._rooms.setdefault(name, _Room(room_name, position))
         if len(self._rooms) > MOST_ROOMS:
             raise MalformedDocument("too many rooms")
+
+    def keep_key(self, name: str, key: str) -> None:
+        """Note the key of a room, if the client is still there."""
+        if (room := self._rooms.get(name)) is not None:
+            room.key = key
+
+    def key(self, name: str) -> str:
+        """Return the key with which the client has joined a room, or nothing."""
+        return self._rooms[name].key
 
     def leave(self, name: str) -> None:
         """Remove a room, if it is there."""

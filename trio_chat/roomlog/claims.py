@@ -51,13 +51,18 @@ def too_many_rooms() -> Refused:
     )
 
 
+def room_full(shown: str) -> Refused:
+    """Return the refusal of one more member of a room with a limit."""
+    return Refused(f"{shown} is full: try again later", code=Code.ROOM_FULL)
+
+
 class Claims:
     """Decides claims, and records the claims that it grants.
 
     No two persons hold the same key of a nick. A person is a user without an account, or all users
     who are logged in to the same account. A room exists if it has members or is kept. No room is
     created once there are `max_rooms`. A room that its last member leaves with the same claim still
-    counts.
+    counts. The hub says how many users a room may have for somebody to come in.
     """
 
     def __init__(self, max_rooms: int) -> None:
@@ -204,6 +209,8 @@ class Claims:
         makes = room not in self._members
         if makes and len(self._members) >= self._max_rooms:
             return too_many_rooms()
+        if draft.most and self._members.get(room, 0) >= draft.most:
+            return room_full(draft.room_name)
         self._set_rooms(user, (*self._rooms_but(user, room, draft.leaving), room))
         if makes and draft.creator:
             self.make(room, draft.creator)

@@ -92,6 +92,7 @@ NEWS: Final = (
 
 # Fields that an earlier version does not know, with the values that say nothing.
 ADDED: Final[dict[type, dict[str, Any]]] = {
+    commands.Join: {"key": ""},
     commands.Tell: {"notice": False},
     commands.Leave: {"reason": ""},
     commands.Quit: {"reason": ""},

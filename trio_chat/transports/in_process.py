@@ -101,9 +101,12 @@ class InProcessClient:
         await self._link.perform(self._client, commands.TakeNick(name))
         self._nick = name.display
 
-    async def join(self, room: str) -> Welcomed:
-        """Join a room, and stay in the others; gives its topic and members."""
-        return await self._ask(Welcomed, commands.Join(self._name(room)))
+    async def join(self, room: str, *, key: str = "") -> Welcomed:
+        """Join a room, and stay in the others; gives its topic and members.
+
+        `key` is for a room that has one.
+        """
+        return await self._ask(Welcomed, commands.Join(self._name(room), key))
 
     async def leave(self, room: str | None = None) -> None:
         """Leave a room."""

@@ -68,7 +68,10 @@ class Inviting:
     def _may_enter(self, user: User, room: Room) -> bool:
         """Whether a user may enter a room without an invitation that says so."""
         rules = room.rules
-        return rules is None or rules.is_let_in(self._authorize.who(user), time.time())
+        if rules is None or self._authorize.is_expected(user, room.name, rules):
+            return True
+        is_closed = not rules.is_key("") or 0 < rules.limit <= room.people
+        return not is_closed and rules.is_let_in(self._authorize.who(user), time.time())
 
     def _let_in(self, session: Session, record: commands.Invite, room: Room) -> None:
         """Change the rules of a room. `trio_chat.hub.enforce` tells the invited person."""

@@ -16,6 +16,7 @@ from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.moderation.fields import CREATOR, GIVEN, SETTINGS, Penalty, Role
 from trio_chat.moderation.permission import check_change, check_rank
+from trio_chat.moderation.room_key import hidden
 from trio_chat.moderation.rules import RoomRules
 from trio_chat.moderation.spans import DAY, HOUR, MINUTE, describe_end, describe_span
 from trio_chat.protocol import commands, events
@@ -130,9 +131,11 @@ class Moderation:
         """Change a setting of a room. Raises `Refused`."""
         room, role = self._ruling.moderated(session, record.room)
         check_rank(role, Role.NONE, "change its settings")
-        usual = SETTINGS[record.setting].values[0]
-        value = None if record.value == usual else record.value
+        setting = SETTINGS[record.setting]
+        value = None if record.value == setting.values[0] else record.value
         text = f"set {record.setting} to {record.value}"
+        if setting.is_secret and value is not None:
+            text, value = f"set a {record.setting}", hidden(value)
         self._ruling.rule(session, room, text, {f"set {record.setting}": value})
 
     def set_role(self, session: Session, record: commands.SetRole) -> None:

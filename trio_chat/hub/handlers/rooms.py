@@ -109,7 +109,8 @@ class Rooms:
                 limit="rooms_per_client",
             )
         known = RoomRules.of(rules.fields)
-        self._authorize.check_join(user, name.display, known)
+        if known is not None:
+            self._authorize.check_join(user, name, known, record.key)
         words = self._state.words
         if words is not None and known is None and words.is_in(name.display):
             raise unwanted("name")
@@ -120,12 +121,24 @@ class Rooms:
         )
         if known is None and self._state.settings.room_creator == "operator":
             draft.creator = creator(user.person, time.time())
+        if known is not None and known.limit:
+            draft.most = self._most_members(user, name.casefolded, known)
         # The log's answer completes this with the state of the room at that time.
         welcomed = events.Welcomed(name.casefolded, name.display)
         again = partial(self._join_again, session, record)
         self._collect.claim(session, draft, welcomed, again=again)
         if known is not None and known.value(PIN) is not None:
             self._collect.next(session, commands.ShowPin(name.casefolded, joined=True))
+
+    def _most_members(self, user: User, name: str, rules: RoomRules) -> int:
+        """Return how many users may be in a room with a limit for a user to come in; 0: any number.
+
+        The limit is of people, and the log counts users: somebody may be there with two devices.
+        """
+        if self._authorize.is_expected(user, name, rules):
+            return 0
+        room = self._state.rooms.get(name)
+        return rules.limit + (0 if room is None else len(room.members) - room.people)
 
     def _leave(self, session: Session, record: commands.Leave) -> None:
         user, room = session.user, room_meant(session.user, record.room)

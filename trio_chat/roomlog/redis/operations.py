@@ -193,6 +193,7 @@ class Operations:
                 version = draft.version if draft.version == rules.version else -1
                 self._joined_by[id(draft)] = rules
                 self.arguments += (leaving or "", 1 if room in kept else 0, version, draft.creator)
+                self.arguments.append(draft.most)
             case Described(author=user, about=about):
                 self.arguments += ("D", user, words_of(about), wire(draft))
             case Exited(author=user, room=room):

@@ -17,7 +17,7 @@ from trio_chat.protocol.events import (
     Told,
 )
 from trio_chat.roomlog import holding
-from trio_chat.roomlog.claims import nick_taken, too_many_rooms
+from trio_chat.roomlog.claims import nick_taken, room_full, too_many_rooms
 from trio_chat.roomlog.rules import TEXTS_GONE, out_of_bounds
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ TOO_NEW: Final = -2
 OUT_OF_BOUNDS: Final = -4
 NO_TEXTS: Final = -5
 TOO_MANY_OF_PERSON: Final = -6
+ROOM_FULL: Final = -7
 
 OUT_OF_MEMORY: Final = "the server's memory is full; please try again later"
 UNDONE: Final = "not done: the server's store has lost it; please try again"
@@ -63,8 +64,8 @@ def refusal_of(draft: Entry, result: object) -> Refused | None:
             refusal = nick_taken(name)
         case Ruled() if result == OUT_OF_BOUNDS:
             refusal = out_of_bounds(draft)
-        case Entered() | Ruled():
-            refusal = too_many_rooms()
+        case Entered(room_name=shown) | Ruled(room_name=shown):
+            refusal = room_full(shown) if result == ROOM_FULL else too_many_rooms()
         case Held(state=state, number=number):
             waits = state == "waits"
             refusal = holding.too_many() if waits else holding.no_such_message(number)

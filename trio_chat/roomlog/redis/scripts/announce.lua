@@ -20,8 +20,9 @@ for _ = 1, tonumber(take(1)) do
       call('HSET', P..':r:'..room, 't', topic, 'ta', author, 'tn', by, 'tw', time)
     end
     if rules ~= '' then
-      raise_schema(RULES_SCHEMA)
-      change_fields(room, version, cjson.decode(rules))
+      local fields = cjson.decode(rules)
+      raise_schema(schema_of(fields))
+      change_fields(room, version, fields)
     end
   end
 end

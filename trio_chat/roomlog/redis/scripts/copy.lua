@@ -58,6 +58,10 @@ end
 remove(copy..':token')
 call('SET', P..':schema', call('EXISTS', P..':ruled') == 1 and RULES_SCHEMA or 1)
 if call('EXISTS', P..':holding') == 1 then raise_schema(MODERATORS_SCHEMA) end
+for _, pair in ipairs(call('HKEYS', P..':counts')) do
+  local field = string.match(pair, '^[^\n]*')
+  if schema_of({ [field] = true }) == LIMITS_SCHEMA then raise_schema(LIMITS_SCHEMA) end
+end
 call('SET', P..':id', ARGV[6])
 call('INCR', P..':c')
 return {'OK'}

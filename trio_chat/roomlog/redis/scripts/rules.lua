@@ -4,6 +4,15 @@
 local MOST_ACTIONS = 1000
 local RULES_SCHEMA = 2
 
+-- The settings that an older node would let everybody pass.
+local LIMITS_SCHEMA = 4
+
+-- The schema that a node has to know to understand an action.
+local function schema_of(changes, removal)
+  if changes['set limit'] or changes['set key'] then return LIMITS_SCHEMA end
+  return removal and MODERATORS_SCHEMA or RULES_SCHEMA
+end
+
 local function count_value(field, value, change)
   local pair = field..'\n'..value
   if call('HINCRBY', P..':counts', pair, change) <= 0 then call('HDEL', P..':counts', pair) end
@@ -51,7 +60,7 @@ end
 local function act(room, position, time, blob)
   local changes, removal = read_action(blob)
   if changes == nil then return end
-  raise_schema(removal and MODERATORS_SCHEMA or RULES_SCHEMA)
+  raise_schema(schema_of(changes, removal))
   local was = {}
   if next(changes) ~= nil then was = change_fields(room, position, changes) end
   if not removal or not removal.own then

@@ -69,6 +69,8 @@ local OUT_OF_BOUNDS = -4
 local NO_TEXTS = -5
 -- The result of a message of a person who has the most that may wait.
 local TOO_MANY_OF_PERSON = -6
+-- The result of a join of a room that has as many users as it may have for that.
+local ROOM_FULL = -7
 
 -- Tells the nodes with members of the room, and those of the author, of a message that waits or no longer does.
 local function tell_of_held(room, author, wire, more)
@@ -127,7 +129,7 @@ local operations = {
     local room, version, bound, most, blob, count = take(6)
     local silenced = { take(tonumber(count)) }
     local changes, removal = read_action(blob)
-    if not all_know(removal and MODERATORS_SCHEMA or RULES_SCHEMA) then return TOO_NEW end
+    if not all_know(schema_of(changes, removal)) then return TOO_NEW end
     if is_stale(room, version) then return { STALE, about_once(room, true) } end
     if removal and removal.undoes > 0 and not has_texts(room, removal.undoes) then return NO_TEXTS end
     local is_new = next(changes) ~= nil and call('SISMEMBER', P..':ruled', room) == 0
@@ -209,14 +211,16 @@ local operations = {
     return displaced
   end,
   -- A join, and a leave of another room in the same step unless that is ''. Who makes a room without rules has the
-  -- role that the field `creator` gives. No entry makes these rules, so their version is below 0.
+  -- role that the field `creator` gives. No entry makes these rules, so their version is below 0. A room with `most`
+  -- users is full, unless that is 0.
   J = function()
-    local user_id, hash, grace, wire, nick, room, shown, leaving, kept, version, creator = take(11)
+    local user_id, hash, grace, wire, nick, room, shown, leaving, kept, version, creator, most = take(12)
     local user = load_user(user_id) or new_user(me)
     if user.o ~= me then return MOVED end
     local makes = call('HEXISTS', P..':m', room) == 0
     if makes then end_creator(room) end
     if is_stale(room, version) then return { STALE, about_once(room, true) } end
+    if most ~= '0' and tonumber(call('HGET', P..':m', room) or '0') >= tonumber(most) then return ROOM_FULL end
     makes = makes and kept ~= '1'
     if makes then
       local rooms, names = call('HLEN', P..':m'), call('SMEMBERS', P..':kept')
