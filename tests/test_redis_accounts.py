@@ -433,6 +433,29 @@ async def test_a_client_that_resumes_on_another_node_ignores_as_before(kept, pla
             assert (await john.heard("said"))["text"] == ""
 
 
+async def test_a_message_from_another_node_waits_for_a_person_without_a_connection(
+    kept, plain
+) -> None:
+    async with chats(kept.redis, "a", "b") as [a, b]:
+        await register(a, "john")
+        await register(b, "jack")
+        async with document_client(a) as john:
+            hello = john.hello
+            await john.ask("login", name="john", password=PASSWORD)
+            await john.ask("join", room="#a")
+        await until(lambda: a._hub.state.detached, "the end of its connection")
+        async with line_client(b, nick="jim") as jim:
+            await jim.send("/tell john hi")
+            await hear(jim, "john is away: if you log in, your messages wait")
+        async with entered(b, "jack") as jack:
+            await jack.send("/tell john hi there")
+            await hear(jack, "who is away: it waits")
+        async with document_client(a) as john:
+            here = {"client": hello["client"], "token": hello["token"], "positions": {"#a": 0}}
+            await john.ask("resume", **here)
+            assert (await john.heard("told"))["text"] == "hi there"
+
+
 async def test_two_devices_add_no_more_than_one_may(nodes, monkeypatch) -> None:
     monkeypatch.setattr("trio_chat.people.ignored.MOST", 2)
     one, two = nodes

@@ -167,7 +167,7 @@ class Collect:
     ) -> None:
         """Draft anything else. If the log takes it, the answer is `reply`, or else the entry.
 
-        If the log has other rules of its room, `again` decides the command once more.
+        If the log knows better by what a command was to be decided, `again` decides it once more.
         """
         self.check_available()
         self._answered = self._awaited = True

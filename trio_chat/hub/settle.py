@@ -17,6 +17,7 @@ from trio_chat.protocol.events import (
     Notice,
     PersonChanged,
     Refusal,
+    Told,
     Welcomed,
 )
 
@@ -118,7 +119,7 @@ class Settle:
         """Refuse the command that led to a draft."""
         origin, session = pending.origin, pending.origin.session
         is_here = session is not None and session.closing is None
-        if session and is_here and pending.again and refusal.code == Code.RULES_CHANGED:
+        if session and is_here and pending.again and _is_news(pending.draft, refusal):
             asked = origin if origin.call is not None or origin.label is not None else None
             self._collect.answer_to(asked, session, pending.again)
             return
@@ -206,3 +207,10 @@ class Settle:
     ) -> None:
         self._state.count_refusal(refusal)
         self._outboxes.reply(session, Refusal(str(refusal), refusal.code, room), label)
+
+
+def _is_news(draft: Entry, refusal: Refused) -> bool:
+    """Whether a draft is refused for what the hub did not know, so that it may decide again."""
+    if isinstance(draft, Told):  # on another node a person has lost its last connection
+        return refusal.code in {Code.UNREACHABLE, Code.CLIENT_LEFT}
+    return refusal.code == Code.RULES_CHANGED

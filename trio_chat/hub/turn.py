@@ -45,7 +45,7 @@ class Pending:
 
     `reply` is the answer if the log takes the draft. Without a reply, the entry is the answer.
     `then` is called once the entry is folded, and gives all answers itself. `again` decides its
-    command once more if the log knows other rules of its room.
+    command once more if the log knows other rules of its room, or that its receiver is away.
     """
 
     draft: Entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
@@ -120,10 +121,12 @@ class Messages:
         if target is None or is_away:
             self._mail.leave(session, record, draft)
             return
+        reply = self._collect.acknowledgement(session)
         if session.encoding.for_people:
-            self._collect.draft(session, draft, TellSent(target.nick, draft.text))
-        else:
-            self._collect.draft(session, draft, self._collect.acknowledgement(session))
+            reply = TellSent(target.nick, draft.text)
+        has_mail = target.account is not None and self._state.people is not None
+        leave = partial(self._mail.leave, session, record, draft) if has_mail else None
+        self._collect.draft(session, draft, reply, again=leave)
 
     def _target(self, record: commands.Tell) -> User | None:
         """Return the user that a private message is for; `None` for an account that is away.
