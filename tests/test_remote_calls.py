@@ -20,7 +20,7 @@ from trio_chat.remote import RemoteClient
 def of_everyone(client: RemoteClient) -> Iterator[Awaitable[object]]:
     """Each call that anybody may make, with all that it may say."""
     yield client.take_nick("jim")
-    yield client.join("#go")
+    yield client.join("#go", key="Tea!")
     yield client.leave()
     yield client.say("hi")
     yield client.act("waves", "#a")
@@ -89,10 +89,16 @@ class Asked(Exception):
         self.document = {"type": type, **fields}
 
 
+class FakeRooms:
+    """The rooms of a client in #go."""
+
+    names = ("#go",)
+
+
 class FakeSession:
     """The session of a client in #go, which sends nothing."""
 
-    rooms = ("#go",)
+    rooms = FakeRooms()
 
     async def ask(self, kind: type, type: str, **fields: object) -> object:
         raise Asked(type, fields)
