@@ -31,13 +31,15 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import Name
-from trio_chat.roomlog import Attendance, FromLog, LoggedRoom, Stretch
+from trio_chat.roomlog import FromLog, Stretch
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.holding import Waiting
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.roomlog.rules import Action
+from trio_chat.roomlog.world import Attendance
 
 DELAY = 0.01  # seconds, each way
 REFUSAL = "the server cannot do that now; please try again later"

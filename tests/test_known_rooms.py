@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trio_chat.protocol.events import Said, TopicSet
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.redis.codec import Batch, pack, pack_topic
 from trio_chat.roomlog.redis.known_rooms import SPARE, KnownRooms
 

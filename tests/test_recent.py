@@ -14,7 +14,7 @@ from trio_chat import Settings, open_chat
 from trio_chat.hub.recent import Recent
 from trio_chat.hub.room import Room
 from trio_chat.protocol.events import Removed, Said
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.weight import weight
 
 ROOMS = ("#a", "#b", "#c")

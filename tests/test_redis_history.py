@@ -14,11 +14,12 @@ from test_room_logs import Memory, Sqlite
 
 from trio_chat.errors import Refused
 from trio_chat.protocol.events import Entered, Entry, PersistentEntry, Said, TopicSet
-from trio_chat.roomlog import FromLog, OwnUser
+from trio_chat.roomlog import FromLog
 from trio_chat.roomlog.redis.connection import Connection
 from trio_chat.roomlog.redis.history import STRETCH_ENTRIES
 from trio_chat.roomlog.redis.log import RedisLog, open_redis_log
 from trio_chat.roomlog.retention import DAY, Retention
+from trio_chat.roomlog.world import OwnUser
 
 
 class Hub:

@@ -26,7 +26,7 @@ from trio_chat.protocol.events import (
     TopicSet,
 )
 from trio_chat.protocol.names import NOBODY, Name
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.redis.codec import Batch
 from trio_chat.roomlog.redis.operations import Operations, hash_of
 from trio_chat.roomlog.redis.refusals import NO_TEXTS, OUT_OF_MEMORY, UNDONE

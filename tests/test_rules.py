@@ -26,7 +26,8 @@ from test_room_logs import DAY, Memory, Sqlite
 import trio_chat
 from trio_chat.errors import Code, Refused
 from trio_chat.protocol.events import Entered, Entry, Joined, Ruled, Said, TopicSet
-from trio_chat.roomlog import LoggedRoom, RoomLog, ranks, rules
+from trio_chat.roomlog import RoomLog, ranks, rules
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.memory import MemoryLog
 from trio_chat.roomlog.retention import Retention
 from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_chat.hub.user import account_of
-from trio_chat.roomlog import OwnUser
+from trio_chat.roomlog.world import OwnUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HubAttendance:
-    """The view of the hub's state for a log; see `trio_chat.roomlog.Attendance`."""
+    """The view of the hub's state for a log; see `trio_chat.roomlog.world.Attendance`."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import RoomEvent
     from trio_chat.protocol.names import Name
-    from trio_chat.roomlog import LoggedRoom
+    from trio_chat.roomlog.logged_room import LoggedRoom
 
 Shown: TypeAlias = "list[tuple[Room, RoomEvent]]"
 """The view of an entry for the members of rooms: an event for each room it concerns."""

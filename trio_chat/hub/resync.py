@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.outboxes import Outboxes
     from trio_chat.hub.state import State
     from trio_chat.protocol.events import Claim
-    from trio_chat.roomlog import World, WorldUser
+    from trio_chat.roomlog.world import World, WorldUser
 
 LOST_HISTORY = "the server has lost all earlier messages; from now on, messages are kept again"
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.session import Session
     from trio_chat.hub.user import User
     from trio_chat.protocol.events import Acted, Said, TopicSet
-    from trio_chat.roomlog import LoggedRoom
+    from trio_chat.roomlog.logged_room import LoggedRoom
 
 # Members in one list for a document, at most. The list says how many more there are.
 MEMBERS_LISTED = 1_000

@@ -24,7 +24,7 @@ from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER, unnamed
 from trio_chat.protocol.presence import UNKNOWN
 from trio_chat.protocol.read_markers import MOST_MARKERS
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

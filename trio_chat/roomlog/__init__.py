@@ -1,4 +1,4 @@
-"""Room logs order drafts, decide claims and keep entries.
+"""Room logs order drafts, decide claims and keep entries. This is the contract of all of them.
 
 A log of this process (`memory`, `sqlite`) is a `LocalLog`. A log that several processes share is a
 `SharedLog`. `claims` and `order` are the same for both.
@@ -11,136 +11,23 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from attrs import define, frozen
 
 from trio_chat.errors import Refused
-from trio_chat.protocol.presence import UNKNOWN
-from trio_chat.roomlog.rules import NO_RULES, Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from trio_chat.metrics.node import NodeStatistics
     from trio_chat.protocol.events import Entry, PersistentEntry
-    from trio_chat.protocol.presence import About
     from trio_chat.roomlog.claims import Claims
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.holding import Waiting
+    from trio_chat.roomlog.logged_room import LoggedRoom
     from trio_chat.roomlog.peers import Peers
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.room_history import HistoriesSnapshot
     from trio_chat.roomlog.rules import Action
+    from trio_chat.roomlog.world import Attendance, Place, World
 
     Result: TypeAlias = Entry | Refused
-
-
-@frozen
-class LoggedRoom:
-    """The state of a room in its log at one moment.
-
-    `topic` is the newest topic, or empty. `author` is the client id of its author, `nick` the
-    author's nick at that time, and `time` is in seconds since 1970. They are empty and 0 if the log
-    does not know them. `position` is that of the newest persistent entry, or 0.
-
-    `log` is the identity of the log. Positions from logs with different identities cannot be
-    compared. `rules` are shared with the log, so they take no time, however many fields there are.
-    """
-
-    topic: str = ""
-    author: str = ""
-    nick: str = ""
-    time: float = 0.0
-    position: int = 0
-    log: str = ""
-    rules: Rules = NO_RULES
-
-
-@frozen
-class WorldUser:
-    """A user of any process: `node` is where it is, or empty if it may resume at any.
-
-    `account` is the id of the account that it is logged in to, or empty. `since` is when that was
-    made, and `expires` when the login ends, in seconds since 1970 or 0. `about` is what it says of
-    itself.
-    """
-
-    id: str
-    node: str
-    nick: str
-    keys: tuple[str, ...]
-    rooms: tuple[str, ...]
-    account: str = ""
-    since: float = 0.0
-    expires: float = 0.0
-    about: About = UNKNOWN
-
-
-@frozen
-class World:
-    """All users at one moment, of all processes that share a log.
-
-    `node` is this process. `shown` has the names of rooms as people see them. `rooms` has the state
-    of the rooms with members here. `lost_nicks` are users here whose nick somebody else has by now.
-    With `lost_history`, nothing is left of what was said before.
-    """
-
-    node: str
-    users: Sequence[WorldUser]
-    shown: Mapping[str, str]
-    rooms: Mapping[str, LoggedRoom]
-    lost_nicks: frozenset[str] = frozenset()
-    lost_history: bool = False
-
-
-@frozen
-class Place:
-    """The place of a process among those that share a log, as plain data for its successor.
-
-    `epoch` is a word that only its holder knows. `seen` is the number of the newest turn that it
-    knows of, and `read` that of the last turn of others that it has folded.
-    """
-
-    name: str
-    epoch: str
-    seen: int
-    read: int
-
-
-@frozen
-class OwnUser:
-    """A user of this process with a nick or rooms. `rooms` has their names, and as people see them.
-
-    `positions` are those that the user has reached while detached, or `None` with a connection.
-    `account`, `since` and `expires` are as for `WorldUser`.
-    """
-
-    id: str
-    nick: str
-    keys: tuple[str, ...]
-    rooms: Sequence[tuple[str, str]]
-    token: str
-    positions: dict[str, int] | None
-    account: str = ""
-    since: float = 0.0
-    expires: float = 0.0
-    about: About = UNKNOWN
-
-
-class Attendance(Protocol):
-    """The view of the hub's users that a shared log has. No method blocks."""
-
-    def users(self) -> Iterable[OwnUser]:
-        """Return the users of this process that a log knows."""
-        ...
-
-    def token(self, user: str) -> str:
-        """Return a user's token, or nothing."""
-        ...
-
-    def clients(self) -> int:
-        """Return the number of clients of this process, detached ones too."""
-        ...
-
-    def positions(self) -> dict[str, int]:
-        """Return the newest position that is folded in each room with members here."""
-        ...
 
 
 @frozen

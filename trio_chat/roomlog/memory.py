@@ -14,10 +14,11 @@ from attrs import define, field
 from trio_chat.protocol.events import RULINGS, Held, PersistentEntry, Ruled
 from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.text import casefolded
-from trio_chat.roomlog import LoggedRoom, Stretch, holding, rules
+from trio_chat.roomlog import Stretch, holding, rules
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
 from trio_chat.roomlog.holding import MemoryShelf, Waiting
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.order import by_room, milliseconds, now
 from trio_chat.roomlog.ranks import PAST_SECONDS, Ranks, without
 from trio_chat.roomlog.room_history import HistoriesSnapshot, RoomHistory

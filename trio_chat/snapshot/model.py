@@ -19,8 +19,8 @@ from trio_chat.protocol import commands, modes, past, presence, read_markers
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
 from trio_chat.protocol.presence import UNKNOWN, About
-from trio_chat.roomlog import Place
 from trio_chat.roomlog.room_history import HistoriesSnapshot
+from trio_chat.roomlog.world import Place
 from trio_chat.transports.reader import ReaderSnapshot
 
 

@@ -11,8 +11,8 @@ from attrs import define
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.roomlog import World
     from trio_chat.roomlog.redis.operations import Operations
+    from trio_chat.roomlog.world import World
 
 
 @define

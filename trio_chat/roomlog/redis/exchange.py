@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_chat.protocol.events import Entry
-    from trio_chat.roomlog import Place
     from trio_chat.roomlog.commits import Commits
     from trio_chat.roomlog.redis.availability import Availability
     from trio_chat.roomlog.redis.joining import Joining
     from trio_chat.roomlog.redis.node import Node
     from trio_chat.roomlog.redis.rules import Rules
     from trio_chat.roomlog.redis.tail import Tail
+    from trio_chat.roomlog.world import Place
 
 logger = logging.getLogger("trio_chat")
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from trio_chat.protocol.names import SERVER
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.redis.history import patiently
 from trio_chat.roomlog.redis.tail import TAIL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_chat.roomlog import Place
     from trio_chat.roomlog.redis.arrivals import Arrivals
     from trio_chat.roomlog.redis.codec import Batch
     from trio_chat.roomlog.redis.history import History
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from trio_chat.roomlog.redis.operations import Operations
     from trio_chat.roomlog.redis.rules import Rules
     from trio_chat.roomlog.redis.tail import Tail
+    from trio_chat.roomlog.world import Place
 
 logger = logging.getLogger("trio_chat")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from trio_chat.roomlog import LoggedRoom
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.rules import follow
 
 if TYPE_CHECKING:

@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 
     from trio_chat.errors import Refused
     from trio_chat.protocol.events import Entry, PersistentEntry
-    from trio_chat.roomlog import Attendance, LoggedRoom, Place, Stretch
+    from trio_chat.roomlog import Stretch
     from trio_chat.roomlog.holding import Waiting
+    from trio_chat.roomlog.logged_room import LoggedRoom
     from trio_chat.roomlog.redis.codec import Batch
     from trio_chat.roomlog.redis.connection import Connection
     from trio_chat.roomlog.retention import Retention
     from trio_chat.roomlog.rules import Action
+    from trio_chat.roomlog.world import Attendance, Place
 
 LEAVE_SECONDS: Final = 5.0
 # An engine that is away will hardly come back now, and then the lease ends by itself.

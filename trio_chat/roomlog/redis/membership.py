@@ -13,7 +13,6 @@ from attrs import frozen
 from trio_chat.errors import StoreError
 from trio_chat.protocol.events import Entered, NickChanged, PersonChanged
 from trio_chat.protocol.names import ANONYMOUS, Name
-from trio_chat.roomlog import World, WorldUser
 from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.codec import about_from, wire, words_of
 from trio_chat.roomlog.redis.keys import SCHEMA
@@ -26,14 +25,16 @@ from trio_chat.roomlog.redis.node import (
     turn_reply,
 )
 from trio_chat.roomlog.redis.operations import hash_of, room_from
+from trio_chat.roomlog.world import World, WorldUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from trio_chat.roomlog import LoggedRoom, OwnUser, Place
+    from trio_chat.roomlog.logged_room import LoggedRoom
     from trio_chat.roomlog.redis.codec import Argument, Batch
     from trio_chat.roomlog.redis.node import Node
     from trio_chat.roomlog.rules import Rules
+    from trio_chat.roomlog.world import OwnUser, Place
 
 logger = logging.getLogger("trio_chat")
 

@@ -17,7 +17,6 @@ import trio
 from attrs import field, frozen, mutable
 
 from trio_chat.errors import StoreError
-from trio_chat.roomlog import Place
 from trio_chat.roomlog.redis import scripts
 from trio_chat.roomlog.redis.arrivals import Parcel
 from trio_chat.roomlog.redis.client import Client
@@ -26,6 +25,7 @@ from trio_chat.roomlog.redis.connection import EngineAway, EngineError
 from trio_chat.roomlog.redis.keys import KEY
 from trio_chat.roomlog.redis.measures import Measures
 from trio_chat.roomlog.retention import DAY
+from trio_chat.roomlog.world import Place
 from trio_chat.version import version
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
     from trio_chat.config.settings import Settings
-    from trio_chat.roomlog import Place
     from trio_chat.roomlog.redis.log import RedisLog
+    from trio_chat.roomlog.world import Place
 
 logger = logging.getLogger("trio_chat")
 

@@ -27,7 +27,8 @@ from trio_chat.protocol.events import (
     Told,
     TopicSet,
 )
-from trio_chat.roomlog import LoggedRoom, holding
+from trio_chat.roomlog import holding
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.redis.codec import (
     Batch,
     pack,

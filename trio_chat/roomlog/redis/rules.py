@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trio_chat.protocol.events import Entry
-    from trio_chat.roomlog import Attendance, LoggedRoom
+    from trio_chat.roomlog.logged_room import LoggedRoom
     from trio_chat.roomlog.retention import Retention
+    from trio_chat.roomlog.world import Attendance
 
 # The bound of all histories together if no setting gives one: a small Redis has 256 MB.
 HISTORY_BYTES: Final = 64 << 20

@@ -20,9 +20,9 @@ from attrs import frozen
 from trio_chat.errors import StoreError
 from trio_chat.protocol.commands import MAX_POSITION
 from trio_chat.protocol.events import RULINGS, WRITTEN, Held
-from trio_chat.roomlog import LoggedRoom
 from trio_chat.roomlog.claims import Claims
 from trio_chat.roomlog.commits import Commits
+from trio_chat.roomlog.logged_room import LoggedRoom
 from trio_chat.roomlog.order import now
 from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.roomlog.rules import NO_RULES
