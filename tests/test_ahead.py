@@ -26,7 +26,8 @@ from trio_chat.dialects.irc.registration import Registration
 from trio_chat.dialects.line import LineDialect, LinesSnapshot
 from trio_chat.dialects.secrets import Asked, Secrets
 from trio_chat.errors import Code, HandoverError, StateError, StoreError
-from trio_chat.hub.state import Counts, State
+from trio_chat.hub.counts import Counts
+from trio_chat.hub.state import State
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import Acted, Removed, Ruled, Said, TopicSet
 from trio_chat.protocol.names import parse_nick, parse_room

@@ -181,7 +181,7 @@ async def test_the_list_of_an_account_is_kept(people) -> None:
         await typed(run, ann, "/ignore @1", "/ignore bob", "/ignore eve", "/ignore eve")
         assert people.ignored.of("a.ann") == {jim.user.id: "jim", "a.bob": "bob"}
         await run.turn(ann, commands.Quit())
-        assert run.hub.state.ignored == {}
+        assert run.hub.state.remembered.ignored == {}
         ann = await member(run, "ann")
         await run.turn(jim, say("hi"))
         assert ann.link.lines() == []
@@ -231,7 +231,7 @@ async def test_a_person_who_has_logged_out_while_the_file_is_written_changes_not
         slow.gate.set()
         await run.settle()
         assert ann.link.lines() == ["err: you are not logged in any more"]
-        assert run.hub.state.ignored == {}
+        assert run.hub.state.remembered.ignored == {}
 
 
 async def test_the_file_keeps_lists_until_one_of_the_two_is_deleted(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ async def test_a_guest_who_logs_in_has_the_list_of_the_account(people) -> None:
         ]  # fmt: skip
         await run.turn(jim, say("hi"))
         assert ann.link.lines() == ["> jim: hi"]
-        assert run.hub.state.ignored == {}
+        assert run.hub.state.remembered.ignored == {}
 
 
 async def test_nobody_ignores_itself_or_too_many(people, monkeypatch) -> None:
@@ -289,7 +289,7 @@ async def test_a_person_who_logs_in_to_many_accounts_fills_no_list(people, monke
         await typed(run, ann, "/ignore jim")
         for nick in ("ann", "bob", "eve"):
             await run.turn(jim, log_in(nick), commands.LogOut())
-        assert len(run.hub.state.ignored[ann.user.id]) == 3
+        assert len(run.hub.state.remembered.ignored[ann.user.id]) == 3
 
 
 async def test_an_account_that_ignores_a_guest_may_be_that_guest(people) -> None:
@@ -362,9 +362,9 @@ async def test_the_list_ends_with_its_user(people) -> None:
         jim = await guest(run, "jim")
         for client in (await guest(run, "jan"), await member(run, "ann")):
             await typed(run, client, "/ignore jim")
-            assert run.hub.state.ignored
+            assert run.hub.state.remembered.ignored
             await run.turn(client, commands.Quit())
-            assert run.hub.state.ignored == {}
+            assert run.hub.state.remembered.ignored == {}
         ann, other = await member(run, "ann"), await device(run, "ann")
         assert await typed(run, ann, "/ignore") == ["> you ignore jim"]
         await run.turn(ann, commands.Quit())
@@ -373,7 +373,7 @@ async def test_the_list_ends_with_its_user(people) -> None:
         await run.turn(jim, say("hi"))
         assert [document["text"] for document in other.link.documents()] == [""]
         await run.turn(other, commands.LogOut())
-        assert run.hub.state.ignored == {}
+        assert run.hub.state.remembered.ignored == {}
 
 
 async def test_all_others_share_their_bytes_as_before(people) -> None:

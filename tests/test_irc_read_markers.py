@@ -178,7 +178,7 @@ async def test_the_markers_of_a_guest_end_with_it() -> None:
                 await ann.ask(f"MARKREAD #a {EARLY}")
                 await ann.send("QUIT")
                 await ann.rest()
-        assert chat._hub.state.read_markers == {}
+        assert chat._hub.state.remembered.read_markers == {}
 
 
 async def test_somebody_who_has_been_nobody_leaves_no_list_behind() -> None:
@@ -186,9 +186,9 @@ async def test_somebody_who_has_been_nobody_leaves_no_list_behind() -> None:
         async with line_client(chat) as nobody:  # without a nick and a room
             await nobody.send("/ignore jack")
             await nobody.sync()
-            assert chat._hub.state.ignored
+            assert chat._hub.state.remembered.ignored
         await trio.testing.wait_all_tasks_blocked()
-        assert chat._hub.state.ignored == {}
+        assert chat._hub.state.remembered.ignored == {}
 
 
 async def test_a_person_has_so_many_markers(settings: Settings) -> None:
@@ -255,8 +255,8 @@ async def test_a_login_that_counts_for_longer_keeps_what_ends_with_it() -> None:
     ):
         await ann.ask_all("authenticate", token="x")
         await ann.ask_all("ignore", target="jack")
-        chat._hub.state.mark_read("x.1", "#a", 5.0)
+        chat._hub.state.remembered.mark_read("x.1", "#a", 5.0)
         await ann.ask_all("authenticate", token="x")
         shown, _ = await ann.ask_all("ignore")
         assert [person["nick"] for person in shown["people"]] == ["jack"]
-        assert chat._hub.state.read_until("x.1", "#a") == 5.0
+        assert chat._hub.state.remembered.read_until("x.1", "#a") == 5.0

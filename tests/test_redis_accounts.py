@@ -294,7 +294,7 @@ async def entered(chat: Chat, nick: str, room: str = "#a") -> AsyncIterator[Line
 def ignored(chat: Chat, nick: str) -> dict[str, str]:
     """The people that an account ignores, as the hub of a node has them."""
     state = chat._hub.state
-    return state.ignored.get(state.people.holder(name(nick).keys), {})
+    return state.remembered.ignored.get(state.people.holder(name(nick).keys), {})
 
 
 async def register(chat: Chat, nick: str) -> None:

@@ -36,8 +36,8 @@ from trio_chat.dialects.line_encoding import CRLF, LF
 from trio_chat.dialects.secrets import Asked, Secrets
 from trio_chat.dialects.websocket import DOCUMENTS
 from trio_chat.errors import Code, StateError
+from trio_chat.hub.counts import Counts
 from trio_chat.hub.inbox import CameFrom
-from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands
 from trio_chat.protocol.commands import (
     Act,

@@ -148,11 +148,11 @@ class Fold:
         state, person = self._state, entry.person
         user.be(state.accounts.setdefault(person, Account(person, entry.since)))
         self._expire(user, entry.expires, is_here=user.is_here)
-        state.forget_person(user.id)
+        state.remembered.forget(user.id)
         if not user.others:
             take_list(state, person)
         for target, until in entry.read_markers.items():
-            state.mark_read(person, target, until)
+            state.remembered.mark_read(person, target, until)
 
     def _rename_others(self, user: User, name: Name) -> Shown:
         """Give the other devices of a person its nick, if that was another one at their login."""
@@ -323,7 +323,7 @@ class Fold:
             if not account.users:
                 del self._state.accounts[account.id]
                 if account.id != stays:
-                    self._state.forget_person(account.id)
+                    self._state.remembered.forget(account.id)
 
     def _expire(self, user: User, at: float, *, is_here: bool) -> None:
         """Note when a login ends. The process with the user sees to it."""

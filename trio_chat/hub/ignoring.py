@@ -4,7 +4,7 @@ A session whose user ignores somebody hears its rooms through an encoding of its
 share their bytes as before, and pay nothing. The same encoding gives that session its history, its
 private messages, and what it catches up with. Actions of moderators are never left out.
 
-The lists are in `State.ignored`, by the ids of persons: a new nick is no way around them. If an
+The lists are in `State.remembered`, by the ids of persons: a new nick is no way around them. If an
 ignored person logs in or out, the new id is ignored, too.
 """
 
@@ -103,7 +103,7 @@ def without(entries: Sequence[PersistentEntry], ignored: Collection[str]) -> lis
 
 def ignored_by(state: State, user: User) -> dict[str, str]:
     """Return whom a user ignores: the nicks of persons by their ids."""
-    return state.ignored.get(user.person, {})
+    return state.remembered.ignored.get(user.person, {})
 
 
 def tune(state: State, user: User) -> None:
@@ -126,7 +126,7 @@ def tune(state: State, user: User) -> None:
 
 def follow(state: State, old: str, new: str) -> None:
     """Let all who ignore a person ignore it under its new id, too."""
-    for person, ignored in state.ignored.items():
+    for person, ignored in state.remembered.ignored.items():
         if old in ignored and person != new and len(ignored) < MOST_FOLLOWED:
             ignored.setdefault(new, ignored[old])
 
@@ -135,15 +135,15 @@ def take_list(state: State, account: str) -> None:
     """Have the list of an account as it is kept, and let its devices here go by that."""
     if state.people is None:  # others vouch for people, and keep no lists
         return
-    kept, before = state.people.ignored.of(account), state.ignored.get(account, {})
+    kept, before = state.people.ignored.of(account), state.remembered.ignored.get(account, {})
     nicks = set(kept.values())
     # Those whom `follow` has added are not kept.
     followed = {person: nick for person, nick in before.items() if nick in nicks}
     if (ignored := followed | kept) == before:
         return
     if ignored:
-        state.ignored[account] = ignored
+        state.remembered.ignored[account] = ignored
     else:
-        del state.ignored[account]
+        del state.remembered.ignored[account]
     for user in state.users_of(account):
         tune(state, user)

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field
 
 from trio_chat.errors import Code
+from trio_chat.hub.counts import Counts, Measures
 from trio_chat.hub.departed import Departed
 from trio_chat.hub.listing import Listing
 from trio_chat.hub.past_nicks import PastNicks
 from trio_chat.hub.recent import Recent
+from trio_chat.hub.remembered import Remembered
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import NOBODY_WATCHED, RUNNING, Reason
-from trio_chat.metrics.histogram import RECORDS, SECONDS, Histogram
 from trio_chat.moderation.fields import Role
 from trio_chat.people.marks import Marks
 from trio_chat.people.networks import Tags
 from trio_chat.protocol.names import SERVER, unnamed
 from trio_chat.protocol.presence import UNKNOWN
-from trio_chat.protocol.read_markers import MOST_MARKERS
 from trio_chat.roomlog.logged_room import LoggedRoom
 
 if TYPE_CHECKING:
@@ -46,37 +46,6 @@ if TYPE_CHECKING:
 BEATS: Final = 32
 # The codes of refusals by a rule, with the names in metrics.
 RULES: Final[dict[str, str]] = {Code.BANNED: "ban", Code.MUTED: "mute"}
-
-
-@define
-class Counts:
-    """Counts since the start. `Statistics` says what each means."""
-
-    turns: int = 0
-    records: int = 0
-    deliveries: int = 0
-    connected: int = 0
-    left: Counter[str] = field(factory=Counter)
-    turned_away: int = 0
-    lagged: int = 0
-    messages: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    refused: Counter[str] = field(factory=Counter)
-    upgrades: int = 0
-    unavailable: int = 0
-    http_requests: Counter[str] = field(factory=Counter)
-    logins_refused: int = 0
-    actions: int = 0
-    ruled_out: Counter[str] = field(factory=Counter)
-
-
-@define
-class Measures:
-    """Sizes and durations of turns in this process."""
-
-    turn_records: Histogram = field(factory=lambda: Histogram(RECORDS))
-    turn_seconds: Histogram = field(factory=lambda: Histogram(SECONDS))
 
 
 @define
@@ -136,11 +105,8 @@ class State:
     # freed in this turn, as somebody had written them before; empty if nobody had them.
     watchers: dict[str, dict[Session, None]] = field(factory=dict)
     stirred: dict[str, str] = field(factory=dict)
-    # The people whom somebody ignores: their nicks by their ids, by the id of that person.
-    ignored: dict[str, dict[str, str]] = field(factory=dict)
-    # The read markers of people by their ids: times in seconds since 1970. They are by the names
-    # of rooms, and by nicks with `with` and a space before them.
-    read_markers: dict[str, dict[str, float]] = field(factory=dict)
+    # What is known of people for as long as they are here.
+    remembered: Remembered = field(factory=Remembered)
     # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)
     counts: Counts = field(factory=Counts)
@@ -188,7 +154,7 @@ class State:
             key = unnamed(id).lower()
             self.stir(key)
             self.unnamed.pop(key, None)
-            self.forget_person(id)
+            self.remembered.forget(id)
         return user
 
     def named(self, nick: str) -> User | None:
@@ -271,22 +237,7 @@ class State:
 
     def read_until(self, person: str, room: str) -> float:
         """Return up to when a person has read a room; 0 if nobody knows."""
-        return self.read_markers.get(person, {}).get(room, 0.0)
-
-    def mark_read(self, person: str, target: str, until: float) -> bool:
-        """Note how far a person has read. Return false if it has read as far before."""
-        if until <= self.read_until(person, target):
-            return False
-        markers = self.read_markers.setdefault(person, {})
-        markers[target] = until
-        if len(markers) > MOST_MARKERS:
-            del markers[min(markers, key=lambda target: markers[target])]
-        return True
-
-    def forget_person(self, person: str) -> None:
-        """Forget what was known for as long as a person was here."""
-        self.ignored.pop(person, None)
-        self.read_markers.pop(person, None)
+        return self.remembered.read_until(person, room)
 
     def watch(self, session: Session, key: str, nick: str) -> None:
         """Tell a session of a nick from now on: its casefolded form, and as it has written it."""

@@ -13,8 +13,8 @@ from trio_chat.config.endpoints import Endpoint
 from trio_chat.dialects import Encoding
 from trio_chat.dialects.line import LineDialect
 from trio_chat.dialects.line_encoding import LF
+from trio_chat.hub.counts import Counts
 from trio_chat.hub.inbox import CameFrom
-from trio_chat.hub.state import Counts
 from trio_chat.protocol import commands, modes, past, presence, read_markers
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS

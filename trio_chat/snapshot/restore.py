@@ -9,6 +9,7 @@ import trio
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.ignoring import tune
+from trio_chat.hub.remembered import Remembered
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import Reason, Session
 from trio_chat.hub.state import State
@@ -52,8 +53,7 @@ class Restore:
         self.state = State(
             settings,
             counts=snapshot.counts,
-            ignored=snapshot.ignored,
-            read_markers=snapshot.read_markers,
+            remembered=Remembered(snapshot.ignored, snapshot.read_markers),
         )
         self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 

@@ -84,8 +84,8 @@ def take_snapshot(
             OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u), u.expires)
             for u in others
         ],
-        ignored=state.ignored,
-        read_markers=state.read_markers,
+        ignored=state.remembered.ignored,
+        read_markers=state.remembered.read_markers,
         unwritten_markers={} if state.people is None else state.people.read_markers.recent(),
         place=log.place if log.shared is True else None,
         expiring={user.id: user.expires for user in state.expiring if user in members},

@@ -149,12 +149,12 @@ class Ignoring:
         return person.startswith(ACCOUNT) or bool(self._state.users_of(person))
 
     def _put(self, user: User, change: Change) -> None:
-        ignored = self._state.ignored.setdefault(user.person, {})
+        ignored = self._state.remembered.ignored.setdefault(user.person, {})
         for other in change.remove:
             ignored.pop(other, None)
         ignored.update(change.add)
         if not ignored:
-            del self._state.ignored[user.person]
+            del self._state.remembered.ignored[user.person]
         for device in self._state.users_of(user.person):
             tune(self._state, device)
 

@@ -39,17 +39,17 @@ class ReadMarkers:
         target = room if record.name is None else _with(record.name.casefolded)
         # Nobody has read what is yet to be said.
         until = 0.0 if record.until is None else min(record.until, time.time())
-        if state.mark_read(user.person, target, until):
+        if state.remembered.mark_read(user.person, target, until):
             if room and user.account is not None and state.people is not None:
                 state.people.read_markers.note(user.person, room, until)
             self._show(user.others, ReadUntil(until, room, nick))
-        known = state.read_until(user.person, target)
+        known = state.remembered.read_until(user.person, target)
         self._collect.reply(session, ReadUntil(known, room, nick))
 
     def _moved_elsewhere(self, event: inbox.MarkerMoved) -> None:
         if event.account not in self._state.accounts:
             return
-        if self._state.mark_read(event.account, event.room, event.until):
+        if self._state.remembered.mark_read(event.account, event.room, event.until):
             devices = self._state.users_of(event.account)
             self._show(devices, ReadUntil(event.until, event.room))
 
