@@ -78,12 +78,15 @@ class Setting:
     @property
     def choices(self) -> str:
         """The values, as a refusal names them."""
+        if self.is_secret or self.least:
+            return f"{self.values[0]}, or {self.others}"
+        return self.others if self.most else f"one of {', '.join(self.values)}"
+
+    @property
+    def others(self) -> str:
+        """The values that `values` does not have."""
         number = f"a whole number from {self.least} to {self.most}"
-        if self.is_secret:
-            return f"{self.values[0]}, or {room_key.FORM}"
-        if self.most:
-            return f"{self.values[0]}, or {number}" if self.least else number
-        return f"one of {', '.join(self.values)}"
+        return room_key.FORM if self.is_secret else number
 
     def read(self, word: str) -> str | None:
         """Return the value that a word means, or `None`. Each value has one form."""

@@ -6,6 +6,7 @@ rooms or people. `trio_chat.dialects.irc.reading` has the commands of the regist
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc import names
@@ -86,9 +87,13 @@ def _join(params: Params, context: Context) -> Parts:
     if params[0] == "0":
         yield LeaveRooms(), params
         return
-    limit = context.settings.room_chars
+    keys = dict(zip(params[0].split(","), "".join(params[1:2]).split(","), strict=False))
     for channel in each(params[0]):
-        yield part(lambda name: Join(parse_room(names.room(name), limit)), channel)
+        yield part(partial(_join_one, context, keys.get(channel, "")), channel)
+
+
+def _join_one(context: Context, key: str, channel: str) -> Command:
+    return Join(parse_room(names.room(channel), context.settings.room_chars), key)
 
 
 def _leave(params: Params, context: Context) -> Parts:

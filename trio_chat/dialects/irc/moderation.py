@@ -15,10 +15,13 @@ from trio_chat.dialects.irc.modes import (
     ALWAYS,
     BAN,
     BOT,
+    HIDDEN,
+    KEY_MODE,
     NETWORK,
     ROLE_MODES,
     SETTING_MODES,
     USER_MODES,
+    VALUE_MODES,
 )
 from trio_chat.dialects.irc.parameters import (
     MOST_TARGETS,
@@ -31,6 +34,7 @@ from trio_chat.dialects.irc.parameters import (
     part,
     valid_nicks,
 )
+from trio_chat.moderation.fields import SETTINGS
 from trio_chat.people.networks import TAG
 from trio_chat.protocol.commands import Command, Invite, Penalize, Target
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
@@ -127,6 +131,10 @@ def _changes(channel: str, letters: str, rest: list[str], context: Context) -> P
         elif letter in SETTING_MODES:
             mode = (*SETTING_MODES[letter], given)
             yield part(partial(_setting, context, mode), channel)
+        elif letter in VALUE_MODES:
+            # A key has a parameter when it is taken, too.
+            word = next(params, None) if given or letter == KEY_MODE else None
+            yield _value(channel, letter, word, context, given=given)
         elif letter not in ROLE_MODES:
             if letter != ALWAYS:
                 yield answer("472", letter, "is no mode here"), (channel,)
@@ -137,6 +145,24 @@ def _changes(channel: str, letters: str, rest: list[str], context: Context) -> P
 
 def _setting(context: Context, mode: tuple[str, str, bool], channel: str) -> Command:
     return ChangeSetting(*mode, context.room(channel))
+
+
+def _value(
+    channel: str, letter: str, word: str | None, context: Context, *, given: bool
+) -> tuple[Command, Params]:
+    """Return the change of a mode that has a parameter."""
+    name = VALUE_MODES[letter]
+    setting = SETTINGS[name]
+    usual = setting.values[0]
+    if not given:
+        return part(partial(_setting, context, (name, usual, True)), channel)
+    if word is None:
+        return needs_more(), (channel,)
+    if (value := setting.read(word)) is None or value == usual:
+        shown = HIDDEN if setting.is_secret else word
+        why = f"the {name} must be {setting.others}"
+        return answer("696", channel, letter, shown, why), (channel,)
+    return part(partial(_setting, context, (name, value, True)), channel)
 
 
 def _role(context: Context, nick: str, role: tuple[str, bool], channel: str) -> Command:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.message import write
 from trio_chat.dialects.irc.names import channel, host_of, nick_of
-from trio_chat.moderation.fields import GIVEN, SETTINGS, Role
+from trio_chat.moderation.fields import GIVEN, KEY, LIMIT, SETTINGS, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,13 @@ SETTING_MODES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "t": ("topic", "operators"),
     }
 )
+# The settings that are modes with a parameter. That of a key is never shown, as a room keeps only a
+# hash of it.
+KEY_MODE: Final = "k"
+LIMIT_MODE: Final = "l"
+VALUE_MODES: Final[Mapping[str, str]] = MappingProxyType({KEY_MODE: KEY, LIMIT_MODE: LIMIT})
+_LETTERS: Final = {setting: letter for letter, setting in VALUE_MODES.items()}
+HIDDEN: Final = "*"
 ALWAYS: Final = "n"
 BAN: Final = "b"
 ROLE_MODES: Final[Mapping[str, str]] = MappingProxyType({"o": "operator", "v": "voice"})
@@ -56,15 +63,22 @@ def prefix_of(directory: Directory, room: str, person: str) -> str:
     return _PREFIXES[letter_of(directory, room, person)]
 
 
-def modes_of(directory: Directory, room: str) -> str:
-    """Return the modes of a room."""
-    rules = directory.rules(room)
-    on = (
-        letter
-        for letter, (setting, value) in SETTING_MODES.items()
-        if rules is not None and rules.setting(setting) == value
-    )
-    return "+" + "".join(sorted([ALWAYS, *on]))
+def modes_of(directory: Directory, room: str) -> list[str]:
+    """Return the modes of a room: their letters, and then the parameters of some."""
+    on = {ALWAYS: ""}
+    if (rules := directory.rules(room)) is not None:
+        for letter, (setting, value) in SETTING_MODES.items():
+            if rules.setting(setting) == value:
+                on[letter] = ""
+        for letter, setting in VALUE_MODES.items():
+            if (value := rules.setting(setting)) != SETTINGS[setting].values[0]:
+                on[letter] = _shown(setting, value)
+    letters = sorted(on)
+    return ["+" + "".join(letters), *(on[letter] for letter in letters if on[letter])]
+
+
+def _shown(setting: str, value: str) -> str:
+    return HIDDEN if SETTINGS[setting].is_secret else value
 
 
 def mask_of(key: str, server: str) -> str:
@@ -97,10 +111,9 @@ def write_changes(event: Ruled, directory: Directory, author: str) -> str:
                     signed.append(sign + letter)
                     params.append(nick)
         elif kind == "set":
-            usual = SETTINGS[target].values[0]
-            for sign, chosen in (("-", old), ("+", value)):
-                pair = (target, chosen or usual)
-                signed += [sign + letter for letter, s in SETTING_MODES.items() if s == pair]
+            letters, words = _setting_changes(target, old, value)
+            signed += letters
+            params += words
         elif kind == "ban" and not target.startswith(NETWORK) and None in {value, old}:
             # Only operators learn the tag of a network: by it, others could tell who shares one.
             signed.append(("-" if value is None else "+") + BAN)
@@ -108,3 +121,19 @@ def write_changes(event: Ruled, directory: Directory, author: str) -> str:
     if not signed:
         return ""
     return write("MODE", channel(event.room), "".join(signed), *params, source=author)
+
+
+def _setting_changes(name: str, old: str | None, value: str | None) -> tuple[list[str], list[str]]:
+    """Return the signed letters that a change of a setting has, and their parameters."""
+    if (letter := _LETTERS.get(name)) is not None:
+        # The parameter of a key is there when it is taken, too.
+        words = [value] if value is not None else []
+        return [("-" if value is None else "+") + letter], [HIDDEN] if name == KEY else words
+    usual = SETTINGS[name].values[0]
+    pairs = (("-", (name, old or usual)), ("+", (name, value or usual)))
+    return [
+        sign + letter
+        for sign, pair in pairs
+        for letter, setting in SETTING_MODES.items()
+        if setting == pair
+    ], []

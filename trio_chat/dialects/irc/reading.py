@@ -67,6 +67,8 @@ ALL_ROWS: Final = {
 }
 # The record of one of these is the only one for its message, and needs no answer of its own.
 _QUIET: Final = (Ping, Quit)
+# A setting of a room may be a key. Its name is the first parameter.
+_MAYBE_SECRET: Final = frozenset({"ROOM"})
 # The parameters of these are secrets, so no id has them.
 _SECRET: Final = frozenset({"AUTHENTICATE", "PASS", "OPER", *NICKSERV})
 
@@ -243,7 +245,7 @@ class IrcDialect:
         if row is None and message.command.lower() not in self._table:
             row = absent.ROWS.get(message.command)
         if row is None or (row.needs and row.needs not in registration.capabilities):
-            yield self._other(message), params
+            yield self._other(message), params[:1] if message.command in _MAYBE_SECRET else params
         elif len(params) < row.least:
             yield needs_more(), params
         else:

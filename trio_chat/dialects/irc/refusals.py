@@ -24,7 +24,7 @@ TRY_AGAIN: Final = "263"
 _ABOUT_A_PARAMETER: Final = frozenset(
     {
         *("401", "403", "404", "405", "432", "433", "442"),
-        *("471", "473", "474", "482", "524"),
+        *("471", "473", "474", "475", "482", "524"),
     }
 )
 # The second parameter of these commands is a nick, and the first one its room.
@@ -50,6 +50,8 @@ _NUMERICS: Final[dict[str, str]] = {
     Code.NOT_ALLOWED: "482",
     Code.MUTED: "404",
     Code.BANNED: "474",
+    Code.BAD_KEY: "475",
+    Code.ROOM_FULL: "471",
     Code.TOO_LONG: "417",
     Code.UNKNOWN_COMMAND: "421",
     Code.BAD_USAGE: "461",

@@ -129,7 +129,7 @@ def _rooms_described(event: RoomsDescribed, asked: Asked) -> list[str]:
             line
             for room in event.rooms
             for line in (
-                asked.numeric("324", channel(room.room), modes_of(asked.directory, room.room)),
+                asked.numeric("324", channel(room.room), *modes_of(asked.directory, room.room)),
                 asked.numeric("329", channel(room.room), str(int(room.made))),
             )
         ]

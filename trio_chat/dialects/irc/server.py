@@ -6,11 +6,20 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.dialects.irc.moderation import MOST_CHANGES
-from trio_chat.dialects.irc.modes import ALWAYS, BAN, BOT, SETTING_MODES, USER_MODES
+from trio_chat.dialects.irc.modes import (
+    ALWAYS,
+    BAN,
+    BOT,
+    KEY_MODE,
+    LIMIT_MODE,
+    SETTING_MODES,
+    USER_MODES,
+)
 from trio_chat.dialects.irc.names import ROOM_SIGNS, matches
 from trio_chat.dialects.irc.parameters import MOST_NAMES, MOST_TARGETS, REAL_CHARS, USER_CHARS
 from trio_chat.dialects.irc.past import MARKS
 from trio_chat.dialects.irc.tags import shown_time
+from trio_chat.moderation.room_key import MOST_CHARS
 from trio_chat.protocol.past import MOST_MESSAGES
 from trio_chat.protocol.presence import MOST_WATCHED
 
@@ -25,7 +34,8 @@ NETWORK: Final = "trio_chat"
 # Tokens of one line: with the nick and the text there are 15 parameters.
 TOKENS_A_LINE: Final = 13
 ROOM_MODES: Final = "".join(sorted([ALWAYS, *SETTING_MODES]))
-_CHANNEL_MODES: Final = "".join(sorted(f"{BAN}ov{ROOM_MODES}"))
+_PARAMETER_MODES: Final = "".join(sorted(f"{BAN}ov{KEY_MODE}{LIMIT_MODE}"))
+_CHANNEL_MODES: Final = "".join(sorted(_PARAMETER_MODES + ROOM_MODES))
 
 
 def tokens(limits: Limits, line_bytes: int) -> list[str]:
@@ -37,12 +47,13 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         f"BOT={BOT}",
         "CASEMAPPING=ascii",
         f"CHANLIMIT={ROOM_SIGNS}:{limits.rooms}",
-        f"CHANMODES={BAN},,,{ROOM_MODES}",
+        f"CHANMODES={BAN},{KEY_MODE},{LIMIT_MODE},{ROOM_MODES}",
         f"CHANNELLEN={limits.room_chars + 1}",
         f"CHANTYPES={ROOM_SIGNS}",
         f"CHATHISTORY={MOST_MESSAGES}",
         "CLIENTTAGDENY=*",
         "ELIST=MNU",
+        f"KEYLEN={MOST_CHARS}",
         f"LINELEN={line_bytes + 2}",
         f"MODES={MOST_CHANGES}",
         f"MONITOR={MOST_WATCHED}",
@@ -84,7 +95,12 @@ def _welcome(event: ServerShown, asked: Asked) -> list[str]:
         asked.numeric("002", f"Your host is {server}, running trio_chat {event.version}"),
         asked.numeric("003", f"This server has been here since {began}"),
         asked.numeric(
-            "004", server, f"trio_chat-{event.version}", USER_MODES, _CHANNEL_MODES, "bov"
+            "004",
+            server,
+            f"trio_chat-{event.version}",
+            USER_MODES,
+            _CHANNEL_MODES,
+            _PARAMETER_MODES,
         ),
         *_supported(event, asked),
         *_counts(event, asked),

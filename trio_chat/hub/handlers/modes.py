@@ -56,8 +56,12 @@ class Modes:
     def _change_setting(self, session: Session, record: modes.ChangeSetting) -> None:
         room, _ = self._ruling.moderated(session, record.room)
         has = (room.rules or RoomRules({})).setting(record.setting)
-        if (has == record.value) is not record.given:
-            value = record.value if record.given else SETTINGS[record.setting].values[0]
+        setting = SETTINGS[record.setting]
+        usual = setting.values[0]
+        # Nobody learns whether a key is the one of now.
+        is_key = setting.is_secret and record.value != usual
+        if is_key or (has == record.value) is not record.given:
+            value = record.value if record.given else usual
             what = commands.SetRoom(record.setting, value, record.room)
             self._moderation.set_room(session, what)
 
