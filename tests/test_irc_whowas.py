@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from irc import IrcClient, irc_client, show
 from people import PASSWORD, cheap_hashes
+from snapshots import successor
 
 from trio_chat import Chat, Settings, open_chat
 from trio_chat.hub import fold, past_nicks
@@ -111,7 +112,7 @@ async def test_a_person_has_gone_with_its_last_device(tmp_path: Path) -> None:
 
 
 def past(number: int, until: float) -> PastNick:
-    return PastNick("bob", str(number), "", "", until)
+    return PastNick("bob", "bob", str(number), "", "", until)
 
 
 def test_only_so_many_nicks_are_known_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,11 +120,18 @@ def test_only_so_many_nicks_are_known_and_not_for_long(monkeypatch: pytest.Monke
     monkeypatch.setattr(past_nicks, "time", now)
     nicks = PastNicks()
     for number in range(MOST_NICKS + 1):
-        nicks.note("bob", past(number, 1_000.0 + number))
+        nicks.note(past(number, 1_000.0 + number))
     assert len(nicks.of("bob")) == MOST_NICKS
     assert nicks.of("bob")[-1].person == "1"
     now.time = lambda: 1_003.0 + KEPT_SECONDS
     assert nicks.of("bob")[-1].person == "3"
     now.time = lambda: 10_000.0 + KEPT_SECONDS
-    nicks.note("bob", past(0, now.time()))
+    nicks.note(past(0, now.time()))
     assert len(nicks.of("bob")) == 1
+
+
+async def test_a_successor_knows_who_has_left_before() -> None:
+    async with open_chat() as chat:
+        await come_and_go(chat, "Bob", "one")
+        async with successor(chat) as new, irc_client(new, "ann") as ann:
+            assert await users(ann, "WHOWAS bob") == ["~one"]

@@ -6,7 +6,9 @@ import json
 
 import pytest
 from irc import commands, irc_client
+from loopback import until
 from lua import keys_of
+from snapshots import successor
 from test_persons import PASSWORD
 from test_redis_log import chats, rejoin
 from test_redis_people import people  # noqa: F401 - a fixture of these tests too
@@ -91,3 +93,15 @@ async def test_a_login_before_the_introduction_keeps_the_words(redis, people) ->
         await jim.until("JOIN")
         shown = await jim.shown("WHOIS ann")
         assert any("Ann the First" in line for line in shown)
+
+
+async def test_a_successor_knows_the_words_of_people_elsewhere(redis) -> None:
+    async with (
+        chats(redis, "a", "b") as [a, b],
+        irc_client(a, "ann", "#a") as ann,
+    ):
+        await ann.ask("AWAY :lunch")
+        await until(lambda: "ann" in b._hub.state.nicks, "ann's nick")
+        await until(lambda: b._hub.state.nicks["ann"].about.away, "ann's words")
+        async with successor(b) as new, irc_client(new, "jim") as jim:
+            assert "301 jim ann lunch" in await jim.shown("WHOIS ann")

@@ -97,7 +97,7 @@ class Fold:
         old, had = user.nick, _had(user)
         self._free_nick(user)
         self._take_nick(user, entry.name)  # without keys, another process's user has it by now
-        self._note_past(*had)
+        self._note_past(had)
         for room in user.rooms.values():
             room.enter(user)
         self._forget_if_unknown(user)
@@ -122,7 +122,7 @@ class Fold:
         follow(self._state, old, user.person)
         shown += self._rename_others(user, entry.name)
         self._take_nick(user, entry.name)
-        self._note_past(*had)
+        self._note_past(had)
         for room, has_left in zip(user.rooms.values(), left, strict=True):
             is_new = room.enter(user)
             if is_new and has_left and user.person == old:
@@ -209,7 +209,7 @@ class Fold:
         ]
         had = _had(user)
         self._log_out(user)
-        self._note_past(*had)
+        self._note_past(had)
         return shown
 
     def _moved(self, entry: Moved) -> Shown:
@@ -305,10 +305,10 @@ class Fold:
                     self._state.nicks[user.keys[0]] = other
             user.keys = ()
 
-    def _note_past(self, key: str, past: PastNick) -> None:
+    def _note_past(self, past: PastNick) -> None:
         """Note who had a nick, if nobody has it now."""
-        if key and key not in self._state.nicks:
-            self._state.past_nicks.note(key, past)
+        if past.key and past.key not in self._state.nicks:
+            self._state.past_nicks.note(past)
 
     def _log_out(self, user: User, stays: str = "") -> None:
         """Free the nick of a user, and let it be a person by itself.
@@ -372,8 +372,7 @@ class Fold:
             del self._state.rooms[room.name]
 
 
-def _had(user: User) -> tuple[str, PastNick]:
-    """Return the casefolded nick of a user, and the person that has had it."""
-    about = user.about
-    past = PastNick(user.nick, user.person, about.user, about.real, time.time())
-    return user.keys[0] if user.keys else "", past
+def _had(user: User) -> PastNick:
+    """Return the nick of a user, and the person that has had it."""
+    about, key = user.about, user.keys[0] if user.keys else ""
+    return PastNick(key, user.nick, user.person, about.user, about.real, time.time())

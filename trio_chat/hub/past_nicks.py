@@ -11,6 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trio_chat.protocol.presence import PastNick
 
 # The nicks that are known at most, and for how many seconds.
@@ -19,23 +21,28 @@ KEPT_SECONDS: Final = 3_600.0
 
 
 class PastNicks:
-    """The last holders of nicks. It ends with the process."""
+    """The last holders of nicks. `known` are those of a process before this one."""
 
-    def __init__(self) -> None:
-        # The oldest first, each with the casefolded nick.
-        self._nicks = deque[tuple[str, "PastNick"]](maxlen=MOST_NICKS)
+    def __init__(self, known: Iterable[PastNick] = ()) -> None:
+        # The oldest first.
+        self._nicks = deque(known, maxlen=MOST_NICKS)
 
-    def note(self, key: str, nick: PastNick) -> None:
-        """Note that nobody has a nick any more, given by its casefolded form."""
+    def all(self) -> list[PastNick]:
+        """Return all that are known, the oldest first."""
         self._forget_old()
-        self._nicks.append((key, nick))
+        return list(self._nicks)
+
+    def note(self, nick: PastNick) -> None:
+        """Note that nobody has a nick any more."""
+        self._forget_old()
+        self._nicks.append(nick)
 
     def of(self, key: str) -> list[PastNick]:
         """Return who has had a nick, the newest first. It is given by its casefolded form."""
         self._forget_old()
-        return [nick for known, nick in reversed(self._nicks) if known == key]
+        return [nick for nick in reversed(self._nicks) if nick.key == key]
 
     def _forget_old(self) -> None:
         oldest = time.time() - KEPT_SECONDS
-        while self._nicks and self._nicks[0][1].until < oldest:
+        while self._nicks and self._nicks[0].until < oldest:
             self._nicks.popleft()

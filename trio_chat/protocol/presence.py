@@ -195,8 +195,12 @@ class PeopleShown:
 
 @define
 class PastNick:
-    """A person who had a nick `until` a time, in seconds since 1970, with its words of then."""
+    """A person who had a nick `until` a time, in seconds since 1970, with its words of then.
 
+    `key` is the casefolded nick.
+    """
+
+    key: str
     nick: str
     person: str
     user: str

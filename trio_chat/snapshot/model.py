@@ -18,7 +18,7 @@ from trio_chat.hub.inbox import CameFrom
 from trio_chat.protocol import commands, modes, past, presence, read_markers
 from trio_chat.protocol.events import PersistentEntry
 from trio_chat.protocol.names import ANONYMOUS
-from trio_chat.protocol.presence import UNKNOWN, About
+from trio_chat.protocol.presence import UNKNOWN, About, PastNick
 from trio_chat.roomlog.room_history import HistoriesSnapshot
 from trio_chat.roomlog.world import Place
 from trio_chat.transports.reader import ReaderSnapshot
@@ -210,6 +210,7 @@ class OtherUser:
     account: str = ""
     account_since: float = 0.0
     expires: float = 0.0
+    about: About = UNKNOWN
 
 
 @define
@@ -235,6 +236,8 @@ class ChatSnapshot:
     read_markers: dict[str, dict[str, float]] = field(factory=dict)
     # The read markers of accounts that the store may not have yet.
     unwritten_markers: dict[str, dict[str, float]] = field(factory=dict)
+    # The nicks that nobody has any more, the oldest first.
+    past_nicks: list[PastNick] = field(factory=list)
     place: Place | None = None
     # When logins end, in seconds since 1970, by client id.
     expiring: dict[str, float] = field(factory=dict)

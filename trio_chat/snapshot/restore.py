@@ -9,6 +9,7 @@ import trio
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.ignoring import tune
+from trio_chat.hub.past_nicks import PastNicks
 from trio_chat.hub.remembered import Remembered
 from trio_chat.hub.room import Room
 from trio_chat.hub.session import Reason, Session
@@ -54,6 +55,7 @@ class Restore:
             settings,
             counts=snapshot.counts,
             remembered=Remembered(snapshot.ignored, snapshot.read_markers),
+            past_nicks=PastNicks(snapshot.past_nicks),
         )
         self.state.rooms.update((room.name, self._room(room)) for room in snapshot.rooms)
 
@@ -78,7 +80,7 @@ class Restore:
             user = User(other.id, other.nick)
             self.state.add_user(user)
             self._log_in(user, other.account, other.account_since)
-            user.expires = other.expires
+            user.expires, user.about = other.expires, other.about
             self._known(user, other.keys, other.rooms)
         if self.state.users and self._log.shared is False:
             users = self.state.users.values()

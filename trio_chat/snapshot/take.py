@@ -81,12 +81,13 @@ def take_snapshot(
         histories=log.histories(),
         listening=list(listening),
         others=[
-            OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u), u.expires)
+            OtherUser(u.id, u.nick, list(u.keys), list(u.rooms), *account_of(u), u.expires, u.about)
             for u in others
         ],
         ignored=state.remembered.ignored,
         read_markers=state.remembered.read_markers,
         unwritten_markers={} if state.people is None else state.people.read_markers.recent(),
+        past_nicks=state.past_nicks.all(),
         place=log.place if log.shared is True else None,
         expiring={user.id: user.expires for user in state.expiring if user in members},
     )
