@@ -52,6 +52,8 @@ def _nothing_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 patch.delenv(name)
         use_runtime_directory(tmp_path_factory.mktemp("run"), patch)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        # Each of the many processes would compile the whole package.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield
 
 

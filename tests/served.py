@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from processes import PATIENCE, environment, wait_until
+from processes import PATIENCE, Run, environment, wait_until
 
 from trio_chat.daemon import control_client
 from trio_chat.errors import ControlError
@@ -70,17 +70,10 @@ class Served:
             text=True,
         )
 
-    def told(self, *command: str) -> tuple[str, str]:
+    def told(self, run: Run, *command: str) -> tuple[str, str]:
         """The output of a command to it, and its errors."""
-        ran = subprocess.run(
-            [sys.executable, "-m", "trio_chat", *command, "--control", str(self.control)],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return ran.stdout, ran.stderr
+        ran = run(*command, "--control", str(self.control))
+        return ran.out, ran.err
 
     def status(self) -> dict[str, object]:
         answer = self.ask("status")

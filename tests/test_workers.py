@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from loopback import FAREWELL
 from ports import free_ports
-from processes import PATIENCE, Talk, Talker, environment, wait_until
+from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import HERE, Served, children, ends
 
 from trio_chat.daemon import control_client
@@ -63,7 +63,7 @@ def people(served: Served, talk: Talk, count: int) -> list[Talker]:
 # --- one port -------------------------------------------------------------------------------------
 
 
-def test_they_are_one_daemon(serve_workers: Start, talk: Talk) -> None:
+def test_they_are_one_daemon(serve_workers: Start, talk: Talk, run: Run) -> None:
     served = serve_workers()
     people(served, talk, 30)
     status = served.status()
@@ -74,17 +74,17 @@ def test_they_are_one_daemon(serve_workers: Start, talk: Talk) -> None:
     assert all(clients)  # that all have come to one would be a chance of one in a billion
     assert sorted(processes(served)) == sorted(children(served.process.pid))
 
-    out, _ = served.told("status")
+    out, _ = served.told(run, "status")
     assert re.search(r"\n  clients +30 of 20,000 \(line: 30\)\n", out)
     assert len(re.findall(r"\n  \d +process \d+, clients: \d+, .*, restarts: 0, ready", out)) == 2
 
 
-def test_one_of_them_mutes_and_lists_that(serve_workers: Start) -> None:
+def test_one_of_them_mutes_and_lists_that(serve_workers: Start, run: Run) -> None:
     served = serve_workers()
-    assert served.told("log")[0] == "there are no actions\n"
-    out, err = served.told("mute", "net:7f3a09c2", "2h")
+    assert served.told(run, "log")[0] == "there are no actions\n"
+    out, err = served.told(run, "mute", "net:7f3a09c2", "2h")
     assert (out, err) == ("muted net:7f3a09c2 on the server for 2 hours [A1]\n", "")
-    assert "muted net:7f3a09c2" in served.told("log")[0]
+    assert "muted net:7f3a09c2" in served.told(run, "log")[0]
 
 
 # --- workers that die -----------------------------------------------------------------------------
@@ -345,7 +345,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
 
-def test_sockets_of_systemd_are_shared(serve_workers: Start, talk: Talk) -> None:
+def test_sockets_of_systemd_are_shared(serve_workers: Start, talk: Talk, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         program = ("-c", GIVES, str(given.fileno()), *PROGRAM)
         served = serve_workers(program=program, pass_fds=[given.fileno()])
@@ -354,7 +354,7 @@ def test_sockets_of_systemd_are_shared(serve_workers: Start, talk: Talk) -> None
     served.upgrade()
     served.logs("the parent is upgraded")
     greeted(talk(served), "m")
-    assert served.told("stop") == (f"process {served.process.pid} has stopped\n", "")
+    assert served.told(run, "stop") == (f"process {served.process.pid} has stopped\n", "")
 
 
 # --- mistakes at the start ------------------------------------------------------------------------
