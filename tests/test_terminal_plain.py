@@ -388,8 +388,11 @@ def test_a_server_that_is_started_anew_costs_no_lines(
     jack.close()
     bot.stdin.write("while you were away\n")
     bot.stdin.flush()
+    bot.send_signal(signal.SIGSTOP)  # else it may be back before jack, who then hears nothing
     daemon = start(*store, "--port", str(daemon.port))
     jack = talk(daemon, "/nick jack", "/join #general", "/history 1")
+    jack.hears_until("> welcome to #general")
+    bot.send_signal(signal.SIGCONT)
     code, _, err = ends(bot, "after\n")
     assert (code, err) == (0, "")
     jack.hears_until("> bot: while you were away")

@@ -18,6 +18,7 @@ from processes import PATIENCE, Run, Talk, Talker, environment, wait_until
 from served import HERE, Served, children, ends
 
 from trio_chat.daemon import control_client
+from trio_chat.transports.unix import is_alive
 
 PROGRAM = (str(HERE / "workers_alone.py"), "serve")
 WORKERS = 2
@@ -223,7 +224,8 @@ def test_all_are_upgraded_with_their_clients(serve_workers: Start, talk: Talk) -
             at_first = open_files()
     # The connections of a moment ago are being closed.
     wait_until(lambda: open_files() <= at_first, lambda: (at_first, open_files()))
-    assert sorted(after) == sorted(children(served.process.pid))
+    # Those before them are ending.
+    wait_until(lambda: sorted(after) == sorted(children(served.process.pid)))
     for number, talker in enumerate(talkers):
         greeted(talker, f"m{number}")
     status = served.status()
@@ -446,7 +448,7 @@ def test_a_start_that_hangs_can_be_looked_at_and_stopped(tmp_path: Path) -> None
             return asking.ask(command)
 
     try:
-        wait_until(control.exists)
+        wait_until(lambda: is_alive(control))
         assert ask("status")["problems"] == [
             "worker 1: it does not serve yet",
             "worker 2: it does not serve yet",
