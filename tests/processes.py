@@ -15,7 +15,9 @@ from needs import needs
 
 import trio_chat
 
-PATIENCE = 20  # seconds until a test gives up on a process or a socket
+# Seconds until a test gives up on a process or a socket. A busy machine may need many, and a test
+# that counts as hung would not say what it has waited for.
+PATIENCE = 50
 
 
 class Ran(SimpleNamespace):

@@ -15,6 +15,7 @@ from pathlib import Path
 from processes import PATIENCE, Run, environment, wait_until
 
 from trio_chat.daemon import control_client
+from trio_chat.daemon.commands import UPGRADE_SECONDS
 from trio_chat.errors import ControlError
 
 HERE = Path(__file__).parent
@@ -57,8 +58,10 @@ class Served:
         self.port = int(told[1])
 
     def ask(self, command: str) -> dict[str, object]:
+        # An upgrade starts several processes, and takes long on a busy machine.
+        seconds = UPGRADE_SECONDS if command == "upgrade" else PATIENCE
         with control_client.asking(self.control) as asking:
-            return asking.ask(command, PATIENCE)
+            return asking.ask(command, seconds)
 
     def command(self, name: str) -> subprocess.Popen[str]:
         """A command to it as a process of its own."""
