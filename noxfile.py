@@ -214,6 +214,21 @@ def kill(session: nox.Session) -> None:
 
 
 @nox.session
+def machines(session: nox.Session) -> None:
+    """Play 300 random chats against each model, far more than in the tests; `-- ARGS` go to pytest.
+
+    `TRIES=N` in the environment plays another number of them.
+    """
+    install(session, "test", ".")
+    patterns = ("test_*_machine.py", "test_redis_*_any.py")
+    tests = [str(path) for pattern in patterns for path in sorted(Path("tests").glob(pattern))]
+    # A single test takes longer than any that hangs may.
+    endless = ("-o", "faulthandler_timeout=0")
+    env = {"TRIES": os.environ.get("TRIES", "300")}
+    session.run("pytest", *endless, *PARALLEL, *tests, *session.posargs, env=env)
+
+
+@nox.session
 def upgrade(session: nox.Session) -> None:
     """Upgrade daemons with 1,000 busy and 10,000 idle clients, and print how long they wait."""
     install(session, "test", ".")

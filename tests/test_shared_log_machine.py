@@ -47,7 +47,7 @@ from trio_chat.protocol import events
 from trio_chat.protocol.events import Entry
 from trio_chat.testing import LineClient
 
-TRIES = int(os.environ.get("TRIES", "100"))
+TRIES = int(os.environ.get("TRIES", "40"))
 SETTINGS = {**chats_machine.SETTINGS, "max_rooms": 2}
 LISTED = 4  # members, in a welcome of that size
 STEP_SECONDS = 5.0
