@@ -19,6 +19,7 @@ from trio_chat.dialects.irc.reading import IrcDialect
 from trio_chat.errors import Code
 from trio_chat.people import hasher
 from trio_chat.protocol.commands import LabelledCommand, Refuse
+from trio_chat.testing import line_client
 
 
 @pytest.fixture(autouse=True)
@@ -133,8 +134,8 @@ def test_the_password_of_oper_needs_a_private_connection_and_is_never_shown() ->
 # --- what is shown of operators -------------------------------------------------------------------
 
 
-async def test_an_operator_is_shown_to_itself_and_to_other_operators(tmp_path: Path) -> None:
-    """RPL_WHOISOPERATOR, "a literal asterisk" in RPL_WHOREPLY, and RPL_LUSEROP."""
+async def test_people_in_a_room_with_an_operator_see_that_it_is_one(tmp_path: Path) -> None:
+    """RPL_WHOISOPERATOR, "a literal asterisk" in RPL_WHOREPLY, RPL_USERHOST, RPL_LUSEROP."""
     async with (
         chat_of_eve(tmp_path) as chat,
         irc_client(chat, "ann", "#a") as ann,
@@ -142,14 +143,19 @@ async def test_an_operator_is_shown_to_itself_and_to_other_operators(tmp_path: P
     ):
         assert "252 ann 0 operators online" in await ann.shown("LUSERS")
         await guest.ask(OPER)
-        for client, sees in ((guest, True), (ann, False)):
-            await client.ask()
-            shown = commands(await client.ask("WHOIS eve"))
-            assert ("313" in shown) is sees
-            [who] = [m for m in await client.ask("WHO eve") if m.command == "352"]
-            assert who.params[6] == ("H*" if sees else "H")
-            assert "252" in commands(await client.ask("LUSERS"))
         assert "252 ann 1 operators online" in await ann.shown("LUSERS")
+        async with irc_client(chat, "far") as far:
+            for client, sees in ((guest, True), (ann, True), (far, False)):
+                assert ("313" in commands(await client.ask("WHOIS eve"))) is sees
+                [userhost] = await client.ask("USERHOST eve")
+                assert userhost.params[1].startswith("eve*=" if sees else "eve=")
+                [who] = [m for m in await client.ask("WHO eve") if m.command == "352"]
+                assert who.params[6] == ("H*" if sees else "H")
+            # Another operator sees it from anywhere.
+            await far.ask(f"NS IDENTIFY john {PASSWORD}")
+            await chat.reload(evolve(chat.settings, operators=("eve", "john")))
+            await far.ask()
+            assert "313" in commands(await far.ask("WHOIS eve"))
 
 
 async def test_an_operator_reads_its_mode_whenever_it_becomes_one_or_is_none_any_more(
@@ -172,4 +178,83 @@ async def test_an_operator_reads_its_mode_whenever_it_becomes_one_or_is_none_any
 
 async def _is_no_operator(client: IrcClient) -> None:
     [told] = await client.ask("ANNOUNCE tea is ready")
-    assert told.command == "482"
+    assert told.command == "481"
+
+
+# --- KILL -----------------------------------------------------------------------------------------
+
+
+async def test_kill_ends_the_connections_of_a_person(tmp_path: Path) -> None:
+    """RFC 2812, 3.7.1; the person may come back."""
+    async with (
+        chat_of_eve(tmp_path) as chat,
+        irc_client(chat, "guest") as eve,
+        irc_client(chat, "ann", "#a") as ann,
+        irc_client(chat, "jim", "#a") as jim,
+    ):
+        await eve.ask(OPER)
+        await ann.ask()
+        told = "eve kicked jim from the server: no spam, please"
+        assert await eve.shown("KILL jim :no spam, please") == [f"NOTICE eve {told} [A1]"]
+        assert (await jim.rest())[-1] == f"ERROR :Closing Link: {told}"
+        assert await ann.shown() == ["jim QUIT Quit:"]
+        async with irc_client(chat, "jim", "#a"):
+            assert await ann.shown() == ["jim JOIN #a"]
+
+
+async def test_kill_ends_all_devices_of_an_account(tmp_path: Path) -> None:
+    async with (
+        chat_of_eve(tmp_path) as chat,
+        irc_client(chat, "guest") as eve,
+        irc_client(chat, "one") as one,
+        irc_client(chat, "two") as two,
+    ):
+        await eve.ask(OPER)
+        for device in (one, two):
+            await device.ask(f"NS IDENTIFY john {PASSWORD}")
+        await eve.ask("KILL john")
+        for device in (one, two):
+            assert (await device.rest())[-1].endswith("eve kicked john from the server")
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("KILL", "461 eve KICK"),
+        ("KILL nobody :x", "401 eve nobody"),
+        ("KILL john :x", "401 eve"),  # there is such an account, and it is not here
+        ("KILL eve :x", "481 eve"),
+    ],
+)
+async def test_kills_that_fail(tmp_path: Path, line: str, answer: str) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "guest") as eve:
+        await eve.ask(OPER)
+        [refusal] = await eve.shown(line)
+        assert refusal.startswith(answer.replace("KICK", "KILL")), refusal
+
+
+async def test_only_operators_of_the_server_may_kill(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, irc_client(chat, "ann", "#a") as ann:
+        assert commands(await ann.ask("KILL ann :x", "WALLOPS :x")) == ["481", "421"]
+
+
+async def test_an_operator_reads_the_actions_for_the_whole_server(tmp_path: Path) -> None:
+    async with (
+        chat_of_eve(tmp_path) as chat,
+        irc_client(chat, "guest") as eve,
+        document_client(chat) as other,
+        line_client(chat, nick="jim") as jim,
+    ):
+        await eve.ask(OPER)
+        banned = "NOTICE eve eve banned john from the server for 1 hour: spam [A1]"
+        assert await eve.shown("BAN server john 1h spam") == [banned]
+        await other.ask("login", name="eve", password=PASSWORD)
+        await other.ask("moderate", action="kick", room="the server", target="jim")
+        assert await eve.shown() == ["NOTICE eve eve kicked jim from the server [A2]"]
+        assert await jim.rest() == ["err: eve kicked jim from the server"]
+
+
+async def test_people_without_that_right_kick_nobody_from_the_server(tmp_path: Path) -> None:
+    async with chat_of_eve(tmp_path) as chat, line_client(chat, nick="tom", room="#a") as tom:
+        await tom.send("/kick server jim")
+        assert await tom.sync() == ["err: only operators of the server may do that"]

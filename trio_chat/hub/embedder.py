@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
 from trio_chat.hub import inbox
+from trio_chat.hub.enforce import KICKED
 from trio_chat.hub.outboxes import can_be_told
 from trio_chat.protocol.events import Gone, Notice
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_chat")
 
 # The reason in metrics. They count by reason, so it is not the text that the client reads.
-KICKED_REASON: Final = "kicked"
 
 
 @frozen
@@ -123,7 +123,7 @@ class Embedder:
         if user is not None and there:
             about = {"client": user.id, "nick": user.nick, "reason": kick.reason}
             logger.info("client kicked", extra=about)
-            self._decide.expel(user, kick.reason, KICKED_REASON)
+            self._decide.expel(user, kick.reason, KICKED)
         self._collect.answer_later(kick, there)
 
     def _find(self, request: inbox.FindClient) -> None:
@@ -137,7 +137,7 @@ class Embedder:
         there = user is not None and not user.is_here
         if user is not None and there:
             logger.info("client kicked", extra={"client": user.id, "nick": user.nick})
-            self._collect.draft_gone(user, Gone(user.id, user.nick, KICKED_REASON), None)
+            self._collect.draft_gone(user, Gone(user.id, user.nick, KICKED), None)
         self._collect.answer_later(request, there)
 
 

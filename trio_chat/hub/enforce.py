@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from trio_chat.protocol.events import Ousted, Ruled
     from trio_chat.protocol.rows import Row
 
+# The reason for an end in metrics and the log.
+KICKED: Final = "kicked"
 # Somebody comes, or is somebody else, whom a room has banned before.
 _BY_RULES: Final = ("", "", "banned")
 
@@ -55,6 +57,9 @@ class Enforce:
             # A raid is about all who came last.
             for user in list(self._state.users.values()) if "raid" in entry.changes else meant:
                 self._by_server(user)
+            for kicked in map(self._state.users.get, entry.ousted):
+                if kicked is not None and kicked.is_here and not kicked.leaving:
+                    self._expel(kicked, f"{entry.nick} {entry.text}", KICKED)
             self.standings.ruled(entry)
             return
         room = self._state.rooms.get(entry.room)

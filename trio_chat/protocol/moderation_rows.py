@@ -77,7 +77,7 @@ def _penalize(verb: str) -> Parse:
     def parse(arguments: str, settings: Settings) -> Command:
         word, rest = first_word(arguments)
         room, hits_all = None, False
-        if verb != "kick" and word.lower() == _SERVER:
+        if word.lower() == _SERVER:
             room, (word, rest) = SERVER, first_word(rest)
         if not word:
             raise Misused("TARGET is required")
@@ -253,7 +253,7 @@ MODERATION_ROWS = (
     ),
     Row(
         "kick",
-        "/kick TARGET [REASON]",
+        "/kick [server] TARGET [REASON]",
         "send someone out of your room",
         _penalize("kick"),
         May.OPERATORS,

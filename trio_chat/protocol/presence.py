@@ -169,8 +169,8 @@ class PersonShown:
     """A person, as it may be shown to the asker.
 
     `rooms` are those that both are in. `idle` is in seconds, and -1 if it is unknown. Only the
-    asker itself has an `address` here. `operator` says that it is an operator of the server; only
-    itself and other operators are told so.
+    asker itself has an `address` here. `operator` says that it is an operator of the server. Only
+    people in a room with it and other operators are told so.
     """
 
     person: str

@@ -49,7 +49,7 @@ ROWS: Final[Mapping[str, CommandRow]] = {
     "LINKS": CommandRow(0, _facts),
     "STATS": CommandRow(1, _facts),
     **dict.fromkeys(
-        ("CONNECT", "DIE", "KILL", "REHASH", "RESTART", "SQUIT", "WALLOPS"),
+        ("CONNECT", "DIE", "REHASH", "RESTART", "SQUIT"),
         CommandRow(0, _no_operator),
     ),
     "SUMMON": CommandRow(0, _summon),

@@ -28,6 +28,7 @@ from trio_chat.protocol.events import (
     TopicSet,
     is_kick,
 )
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.presence import AboutChanged
 from trio_chat.protocol.read_markers import ReadUntil
 
@@ -85,7 +86,11 @@ def _topic_set(event: TopicSet, directory: Directory, _: Collection[str], __: ob
     return [f":{author} TOPIC {channel(event.room)} :{harmless(event.text)}{END}"]
 
 
-def _ruled(event: Ruled, directory: Directory, capabilities: Collection[str], _: object) -> Lines:
+def _ruled(
+    event: Ruled, directory: Directory, capabilities: Collection[str], to: Recipient | None
+) -> Lines:
+    if event.room == SERVER:  # only operators of it get this, each by itself
+        return _notice(Notice(_as_text(event)), directory, capabilities, to)
     if event.ousted:
         return []  # a KICK follows
     author = source(directory, event.author, event.nick)
@@ -95,9 +100,12 @@ def _ruled(event: Ruled, directory: Directory, capabilities: Collection[str], _:
     if modes and not any(name.startswith("ban ") for name in event.changes):
         return [modes]
     # A ban has a time and a reason, too.
-    text = str(LF.render((event,))[0]).removeprefix("> ").rstrip()
-    notice = write("NOTICE", channel(event.room), text, source=directory.server_name)
+    notice = write("NOTICE", channel(event.room), _as_text(event), source=directory.server_name)
     return [modes, notice]
+
+
+def _as_text(event: Ruled) -> str:
+    return str(LF.render((event,))[0]).removeprefix("> ").rstrip()
 
 
 def _invitations(event: Ruled, directory: Directory) -> list[str]:

@@ -39,12 +39,14 @@ from trio_chat.people.networks import TAG
 from trio_chat.protocol.commands import Command, Invite, Penalize, Target
 from trio_chat.protocol.moderation_rows import MODERATION_ROWS
 from trio_chat.protocol.modes import Ban, ChangeRole, ChangeSetting, ListBans
+from trio_chat.protocol.names import SERVER
 from trio_chat.protocol.presence import DescribeRooms, SetBot, ShowPeople
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trio_chat.dialects.irc.message import Message
+    from trio_chat.protocol.names import Name
     from trio_chat.protocol.rows import Row
 
 # Changes of one MODE; clients learn this by the token MODES.
@@ -78,8 +80,16 @@ def _kick(params: Params, context: Context) -> Parts:
 
 
 def _kick_one(context: Context, nick: str, reason: str, channel: str) -> Command:
-    target = Target(context.nick(nick))
-    return Penalize("kick", target, reason=reason, room=context.room(channel))
+    return _kick_from(context.room(channel), context.nick(nick), reason)
+
+
+def _kick_from(room: str, nick: Name, reason: str) -> Command:
+    return Penalize("kick", Target(nick), reason=reason, room=room)
+
+
+def _kill(params: Params, context: Context) -> Parts:
+    reason = context.words(params[1:])
+    yield part(lambda nick: _kick_from(SERVER, context.nick(nick), reason), params[0])
 
 
 def _invite(params: Params, context: Context) -> Parts:
@@ -202,6 +212,7 @@ def _key(host: str, server: str) -> str:
 
 MODERATION_COMMANDS: Final[Mapping[str, CommandRow]] = {
     "KICK": CommandRow(2, _kick),
+    "KILL": CommandRow(1, _kill),
     "INVITE": CommandRow(0, _invite),
     "MODE": CommandRow(1, _mode),
 }

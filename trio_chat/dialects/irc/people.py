@@ -93,7 +93,8 @@ def _user_mode(event: PeopleShown, asked: Asked) -> str:
 def _userhost(person: PersonShown, asked: Asked) -> str:
     here = "-" if person.about.away else "+"
     host = host_of(person.person, asked.directory.server_name)
-    return f"{nick_of(person.person, person.nick)}={here}{_user(person)}@{host}"
+    operator = "*" if person.operator else ""
+    return f"{nick_of(person.person, person.nick)}{operator}={here}{_user(person)}@{host}"
 
 
 def _user(person: PersonShown) -> str:

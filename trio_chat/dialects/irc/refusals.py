@@ -73,6 +73,8 @@ _OF_COMMANDS: Final[dict[tuple[str, str], str]] = {
     ("MODE", Code.NO_SUCH_NICK): "441",
     ("INVITE", Code.ALREADY_IN_ROOM): "443",
     ("NICK", Code.BANNED): "465",
+    ("KILL", Code.NOT_ALLOWED): "481",
+    ("ANNOUNCE", Code.NOT_ALLOWED): "481",
     ("NICK", Code.MUTED): UNKNOWN_ERROR,
     **{(command, Code.UNKNOWN_COMMAND): "524" for command in ("HELP", "HELPOP")},
     ("AUTHENTICATE", Code.BAD_USAGE): "461",

@@ -83,9 +83,11 @@ class Checks:
         room, role = self._place(session, name)
         entries, actions, made = read
         if record.target.entry:
-            found = self._targets.author(session, room, record.target, entries)
+            found = self._targets.author(room, record.target, entries)
         else:
             found = self._targets.find(session, room, record.target)
+        if record.action != "kick":
+            self._targets.check_spares(session, room, found)
         if record.action:
             found.check(record.action, role, room)
         self._collect.reply(session, self._matches(room, role, found, actions, made))

@@ -43,7 +43,11 @@ USUAL: Final[Mapping[str, int]] = {"mute": 10 * MINUTE, "ban": DAY}
 USUAL_OF_NETWORK: Final = 2 * HOUR
 LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
-EVERYWHERE: Final = {"mute": " on the server", "ban": " from the server"}
+EVERYWHERE: Final = {
+    "kick": " from the server",
+    "mute": " on the server",
+    "ban": " from the server",
+}
 
 
 class Moderation:
@@ -172,22 +176,22 @@ class Moderation:
         entries: Sequence[events.PersistentEntry],
     ) -> None:
         place, _ = self._ruling.ruled(session, SERVER if record.room == SERVER else name)
-        found = self._targets.author(session, place, record.target, entries)
+        found = self._targets.author(place, record.target, entries)
         self.act(session, record, place, found)
 
     def act(self, session: Session, record: commands.Penalize, room: Room, found: Found) -> None:
         """Kick, mute or ban the people who were found. Raises `Refused`."""
         verb, now = record.verb, time.time()
         reason = f": {record.reason}" if record.reason else ""
-        if verb == "kick" and room.name == SERVER:
-            raise Refused("mute or ban: a kick is from a room", code=Code.BAD_USAGE)
         found.check(verb, self._authorize.role(session.user, room.rules), room)
         persons = {user.person for user in found.users}
+        where = EVERYWHERE[verb] if room.name == SERVER else ""
         if verb == "kick":
-            ousted = tuple(user.id for user in found.users if room.name in user.rooms)
-            text = f"kicked {found.nick}{reason}"
+            ousted = tuple(user.id for user in found.users_in(room))
+            text = f"kicked {found.nick}{where}{reason}"
             self._ruling.rule(session, room, text, {}, ousted, silenced=persons)
             return
+        self._targets.check_spares(session, room, found)
         usual = USUAL_OF_NETWORK if found.is_network and verb == "ban" else USUAL[verb]
         seconds = usual if record.seconds == commands.USUAL_TIME else record.seconds
         until = None if seconds is None else round(now + seconds)
@@ -195,7 +199,6 @@ class Moderation:
         penalty = Penalty(found.nick, until, record.reason, spares).write()
         is_guest = bool(found.users or found.left)
         whom = f"the network of {found.nick}" if found.is_network and is_guest else found.nick
-        where = EVERYWHERE[verb] if room.name == SERVER else ""
         if record.all and found.is_network:
             where += ", accounts too,"
         text = f"{DONE[verb]} {whom}{where} {describe_span(seconds)}{reason}"

@@ -218,21 +218,21 @@ class Presence:
         devices = [user, *user.others]
         here = [one for one in devices if one.session is not None]
         links = [one.session.link for one in devices if one.session is not None]
-        rooms = dict.fromkeys(name for one in devices for name in one.rooms)
+        rooms = dict.fromkeys(name for one in devices for name in one.rooms if name in asker.rooms)
         is_self = user.person == asker.person
         own = asker.session if is_self else None
-        knows = is_self or self._authorize.role(asker, None) is Role.SERVER
+        knows = is_self or rooms or self._authorize.role(asker, None) is Role.SERVER
         return presence.PersonShown(
             user.person,
             user.nick,
             self._state.about(user.person),
             account="" if user.account is None else user.nick,
-            rooms=[name for name in rooms if name in asker.rooms],
+            rooms=list(rooms),
             since=min(one.since for one in devices),
             idle=perf_counter() - max(one.heard for one in here) if here else -1.0,
             tls=bool(links) and all(link.tls for link in links),
             address="" if own is None else own.link.address,
-            operator=knows and self._authorize.role(user, None) is Role.SERVER,
+            operator=bool(knows) and self._authorize.role(user, None) is Role.SERVER,
         )
 
     def _describe_rooms(self, session: Session, record: presence.DescribeRooms) -> None:

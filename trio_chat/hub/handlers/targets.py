@@ -14,6 +14,7 @@ from trio_chat.moderation.fields import ACCOUNT, Role
 from trio_chat.moderation.permission import check_rank
 from trio_chat.moderation.rules import RoomRules
 from trio_chat.people.networks import TAG
+from trio_chat.protocol.names import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,15 @@ class Found:
         """The id of the account, or nothing."""
         return next((key for key in self.keys if key.startswith(ACCOUNT)), "")
 
+    def users_in(self, room: Room) -> tuple[User, ...]:
+        """Return those of the users who are in a room; all of them, if it stands for the server."""
+        return tuple(user for user in self.users if room.name in {SERVER, *user.rooms})
+
     def check(self, verb: str, actor: Role, room: Room) -> None:
         """Raise `Refused` if somebody with this role may not kick, mute or ban these people."""
         check_rank(actor, self.role, verb, room.rules)
         if verb == "kick":
-            if not any(room.name in user.rooms for user in self.users):
+            if not self.users_in(room):
                 raise Refused(f"{self.nick} is not in {room.shown}", code=Code.NO_SUCH_NICK)
         elif not self.keys:
             sentence = (
@@ -106,19 +111,16 @@ class Targets:
             return (person,), nick
         return user.ids, user.nick
 
+    def check_spares(self, session: Session, room: Room, found: Found) -> None:
+        """Raise `Refused` if a rule for the whole server would shut out the asker or a proxy."""
+        if room is self._state.server and found.is_network:
+            check_tags(self._state, session, [key.removeprefix("net:") for key in found.keys])
+
     def find(self, session: Session, room: Room, target: Target) -> Found:
         """Return the people that a nick or a network means. Raises `Refused`.
 
-        `session` asks: a rule for the whole server must not shut it out.
+        `session` asks: no network that is named must have it in it.
         """
-        return self._checked(session, room, self._find(session, room, target))
-
-    def _checked(self, session: Session, room: Room, found: Found) -> Found:
-        if room is self._state.server and found.is_network:
-            check_tags(self._state, session, [key.removeprefix("net:") for key in found.keys])
-        return found
-
-    def _find(self, session: Session, room: Room, target: Target) -> Found:
         if target.network:
             return self._network(session, room, target.network)
         if (name := target.name) is None:
@@ -135,12 +137,10 @@ class Targets:
             raise
         return self._absent(room, person, nick, name.casefolded)
 
-    def author(
-        self, session: Session, room: Room, target: Target, entries: Sequence[PersistentEntry]
-    ) -> Found:
+    def author(self, room: Room, target: Target, entries: Sequence[PersistentEntry]) -> Found:
         """Return the author of the entry that a target means. `entries` ends with it.
 
-        Raises `Refused`. `session` asks, as for `find`.
+        Raises `Refused`.
         """
         number = target.entry
         if not entries or entries[-1].position != number:
@@ -148,7 +148,7 @@ class Targets:
         entry = entries[-1]
         if (found := self._author(room, entry)) is None:
             raise Refused(f"{entry.nick} has left, and has no account", code=Code.CLIENT_LEFT)
-        return self._checked(session, room, found)
+        return found
 
     def role_of_author(self, room: Room, entry: PersistentEntry) -> Role:
         """Return the role that the author of an entry has in its room now."""
