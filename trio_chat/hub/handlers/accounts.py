@@ -20,7 +20,7 @@ from trio_chat.config.endpoints import is_local
 from trio_chat.config.trusted import is_trusted
 from trio_chat.errors import ChatClosed, Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import ACCOUNTS, Asking
 from trio_chat.protocol import commands, events
 from trio_chat.protocol.account_rows import ELSEWHERE
 from trio_chat.protocol.names import NOBODY, Name
@@ -322,7 +322,7 @@ class Accounts:
         ask: Callable[[], Awaitable[T]],
         then: Callable[[Session, T], None],
     ) -> None:
-        self._collect.query(session, record, Asking("the accounts", ask, then))
+        self._collect.query(session, record, Asking(ACCOUNTS, ask, then))
 
     def _done(self, sentence: str) -> Callable[[Session, object], None]:
         """Return what answers a command that has no result."""

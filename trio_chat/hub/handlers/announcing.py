@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import NODES, Asking
 from trio_chat.moderation.fields import Role
 from trio_chat.protocol import commands, events
 
@@ -42,7 +42,7 @@ class Announcing:
             return
         ask = partial(self._peers.ask, {"do": "announce", "text": record.text})
         then = partial(self._heard, told)
-        self._collect.query(session, record, Asking("the other nodes", ask, then))
+        self._collect.query(session, record, Asking(NODES, ask, then))
 
     def _heard(self, told: int, session: Session, answers: Answers) -> None:
         self._tell(session, told + answers.total)

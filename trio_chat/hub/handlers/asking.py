@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from attrs import define, field
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("trio_chat")
 
 T = TypeVar("T")
+
+# The places, as the daemon's log names them.
+LOG: Final = "the room log"
+ACCOUNTS: Final = "the accounts"
+NODES: Final = "the other nodes"
 
 
 @define(eq=False)

@@ -6,8 +6,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG, shown_action
+from trio_chat.hub.handlers.asking import LOG, Asking
+from trio_chat.hub.handlers.moderation import shown_action
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.targets import Found
 from trio_chat.moderation.fields import ACCOUNT, Penalty, Role

@@ -10,8 +10,7 @@ from attrs import evolve
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub.gate import KINDS
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.asking import LOG, Asking
 from trio_chat.moderation.fields import Raid, Role
 from trio_chat.moderation.permission import check_rank
 from trio_chat.moderation.rules import RoomRules

@@ -9,8 +9,7 @@ from attrs import frozen
 
 from trio_chat.errors import Code, Refused
 from trio_chat.hub import inbox
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.asking import ACCOUNTS, LOG, Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.ignoring import ignored_by, take_list, tune
 from trio_chat.moderation.fields import ACCOUNT
@@ -105,7 +104,7 @@ class Ignoring:
             return
         ask = partial(people.ignored.change, account.id, change.add, change.remove)
         then = partial(self._kept, account.id)
-        self._collect.query(session, record, Asking("the accounts", ask, then))
+        self._collect.query(session, record, Asking(ACCOUNTS, ask, then))
 
     def _kept(self, account: str, session: Session, _: None) -> None:
         if session.user.person != account:  # it has left the account meanwhile

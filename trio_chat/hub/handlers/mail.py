@@ -15,7 +15,7 @@ from attrs import define
 
 from trio_chat.errors import ChatClosed, Code, Refused, StoreError
 from trio_chat.hub import inbox
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import ACCOUNTS, Asking
 from trio_chat.protocol import commands
 from trio_chat.protocol.events import TellSent, Told
 
@@ -70,7 +70,7 @@ class Mail:
             )
         casefolded = "" if record.client is not None else record.name.casefolded
         ask = partial(people.mail.leave, user.account.id, draft.to, draft.text, casefolded)
-        self._collect.query(session, record, Asking("the accounts", ask, self._left))
+        self._collect.query(session, record, Asking(ACCOUNTS, ask, self._left))
 
     def _left(self, session: Session, waiting: Waiting) -> None:
         self._collect.reply(session, _for_sender(session, waiting))

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import LOG, Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.handlers.ruling import Ruling
 from trio_chat.moderation.fields import CREATOR, GIVEN, SETTINGS, Penalty, Role
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 # there, so it is short.
 USUAL: Final[Mapping[str, int]] = {"mute": 10 * MINUTE, "ban": DAY}
 USUAL_OF_NETWORK: Final = 2 * HOUR
-LOG: Final = "the room log"
 DONE: Final = {"kick": "kicked", "mute": "muted", "ban": "banned"}
 EVERYWHERE: Final = {
     "kick": " from the server",

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, frozen
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import LOG, Asking
 from trio_chat.hub.handlers.history import check_is_in
-from trio_chat.hub.handlers.moderation import LOG
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.ignoring import ignored_by, without
 from trio_chat.protocol import events, past

@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.asking import LOG, Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.moderation.fields import PIN, Role
 from trio_chat.moderation.permission import check_rank

@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.asking import LOG, Asking
 from trio_chat.moderation.fields import Role
 from trio_chat.moderation.permission import check_rank
 from trio_chat.moderation.rules import RoomRules

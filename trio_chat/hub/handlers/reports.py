@@ -6,8 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trio_chat.errors import Code, Refused
-from trio_chat.hub.handlers.asking import Asking
-from trio_chat.hub.handlers.moderation import LOG
+from trio_chat.hub.handlers.asking import ACCOUNTS, LOG, Asking
 from trio_chat.hub.handlers.rooms import room_meant
 from trio_chat.hub.turn import Origin
 from trio_chat.moderation.fields import Role
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from trio_chat.people.reports import Reports as KeptReports
     from trio_chat.protocol.names import Name
     from trio_chat.roomlog import RoomLog
-
-ACCOUNTS = "the accounts"
 
 
 class Reports:

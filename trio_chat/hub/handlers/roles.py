@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from trio_chat.hub.handlers.asking import Asking
+from trio_chat.hub.handlers.asking import ACCOUNTS, Asking
 from trio_chat.moderation.fields import GIVEN, Role
 from trio_chat.moderation.rules import RoomRules
 from trio_chat.protocol import commands, events
@@ -44,7 +44,7 @@ class Roles:
         persons = [person for person, _ in self._holders(session, room.name)[:MOST]]
         then = partial(self._shown, room.name)
         ask = partial(people.nicks, persons)
-        self._collect.query(session, record, Asking("the accounts", ask, then))
+        self._collect.query(session, record, Asking(ACCOUNTS, ask, then))
 
     def _holders(self, session: Session, name: str) -> list[tuple[str, Role]]:
         """Return the persons with a role that the asker may see, the highest role first.
