@@ -42,7 +42,7 @@ from trio_chat.transports.tcp import SocketLink
 
 Asked: TypeAlias = tuple[str, str, str]
 
-TRIES = int(os.environ.get("TRIES", "15"))
+TRIES = int(os.environ.get("TRIES", "10"))
 PATIENCE = 20
 DEVICES = 7
 PASSWORD = "correct horse"

@@ -34,7 +34,7 @@ from trio_chat.roomlog.redis.codec import batch_from_stream
 from trio_chat.roomlog.redis.errors import EngineAway
 from trio_chat.roomlog.redis.keys import KEY
 
-TRIES = int(os.environ.get("TRIES", "15"))
+TRIES = int(os.environ.get("TRIES", "8"))
 LEASE = 1.0
 # Until everyone knows everything. On a busy machine leases run out, and nodes join again.
 QUIET_SECONDS = 30.0

@@ -21,7 +21,7 @@ from stored import stored
 
 CLIENTS = int(os.environ.get("UPGRADE_CLIENTS", "100"))
 ROOMS = int(os.environ.get("UPGRADE_ROOMS", "10"))
-UPGRADES = int(os.environ.get("UPGRADES", "3"))
+UPGRADES = int(os.environ.get("UPGRADES", "2"))
 IDLE = int(os.environ.get("UPGRADE_IDLE", "200"))
 # The sources of another version, which a daemon runs before this one.
 OTHER = os.environ.get("UPGRADE_OTHER")
