@@ -226,6 +226,7 @@ async def test_lingering_can_be_switched_off(links: Links, mock_clock) -> None:
 async def test_lingering_does_not_outlast_the_grace_of_a_stop(links: Links, mock_clock) -> None:
     async with chat_on_tcp(linger_timeout=60, stop_grace=5) as (chat, port):
         client = await dial(port)
+        await until(lambda: chat.statistics().clients == 1)
         stopped = trio.Event()
 
         async def stop() -> None:

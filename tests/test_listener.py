@@ -7,6 +7,7 @@ import os
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ import trio
 from loopback import HOST, ticks, until
 
 from trio_chat.config.endpoints import Endpoint
-from trio_chat.transports.listener import Listeners, PausableListener
+from trio_chat.transports.listener import STEPS, Listeners, PausableListener
 from trio_chat.transports.tcp import SocketLink
 
 if TYPE_CHECKING:
@@ -68,6 +69,34 @@ def connection_to(listener: Listener) -> socket.socket:
     return socket.create_connection(listener.socket.getsockname())
 
 
+# --- floods ---------------------------------------------------------------------------------------
+
+
+async def test_a_flood_of_connections_lets_all_other_tasks_run(listener: Listener) -> None:
+    ran, at = 0, []
+
+    async def talk() -> None:
+        nonlocal ran
+        while True:
+            await trio.lowlevel.checkpoint()
+            ran += 1
+
+    async def note(stream: trio.SocketStream) -> None:
+        at.append(ran)
+        await trio.aclose_forcefully(stream)
+
+    flood = [connection_to(listener) for _ in range(5)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, note, [listener])
+        nursery.start_soon(talk)
+        with trio.fail_after(SECONDS):
+            await until(lambda: len(at) == len(flood))
+        nursery.cancel_scope.cancel()
+    for client in flood:
+        client.close()
+    assert all(later - before >= STEPS for before, later in pairwise(at))
+
+
 # --- pauses ---------------------------------------------------------------------------------------
 
 
@@ -90,7 +119,7 @@ async def test_all_who_were_accepted_have_tasks_when_a_pause_has_begun(listener:
     """Else one could miss the word of a pause."""
     async with serving(listener) as handler:
         await ticks()
-        for round_ in range(1, 101):
+        for round_ in range(1, 31):
             clients = [connection_to(listener) for _ in range(3)]
             # Chance decides how far the task that accepts has come with them.
             await ticks(round_ % 6)

@@ -26,6 +26,11 @@ ALL_ADDRESSES: Final = "::"
 # Connections that may wait at a unix socket. Trio lets as many wait at a TCP socket.
 BACKLOG: Final = 65_535
 
+# In so many steps all other tasks go on before the next connection is accepted. A client needs
+# about as many for its first lines. So a flood of connections waits in the backlog, and the people
+# who are here do not.
+STEPS: Final = 8
+
 
 async def open_sockets(endpoint: Endpoint, *, takes_ipv4: bool = True) -> list[socket.socket]:
     """Listen at an endpoint, with one socket for each address of its host.
@@ -103,6 +108,8 @@ class PausableListener(trio.abc.Listener[ConnectionT]):
             self._attempt = trio.CancelScope()
             try:
                 with self._attempt:
+                    for _ in range(STEPS):
+                        await trio.lowlevel.checkpoint()
                     if not self._may_accept():
                         await self._wait_for_room()
                     return self._connection(await self._listener.accept())
