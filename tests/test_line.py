@@ -800,7 +800,7 @@ def test_padding_cannot_push_text_to_a_line_of_its_own(blank: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("a    b", "    if x:", "a \u2003 \u3000b", "    a    b    "),
+        *("a    b", "    if x:", "    \u00fc", "a \u2003 \u3000b", "    a    b    "),
         "\u2764\ufe0f\u200d\U0001f525" * 9,  # a heart on fire
         "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # England's flag
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",

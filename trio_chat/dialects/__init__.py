@@ -111,7 +111,7 @@ class Encoding(Protocol):
         events: Sequence[Event],
         directory: Directory = NOBODY_KNOWN,
         to: Recipient | None = None,
-    ) -> list[Piece]:
+    ) -> Sequence[Piece]:
         """Return each of these events as clients of this encoding get it.
 
         `to` is the client if only one gets them, as with replies.

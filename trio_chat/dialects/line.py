@@ -60,7 +60,7 @@ def _plain_messages(data: bytes, most: int) -> list[Command] | None:
         return [Say(text)] if 0 < len(text) <= most else None
     ends = data.translate(None, _PRINTABLE_ASCII)
     texts = text.split("\n/msg ")
-    if ends.strip(b"\n") or len(texts) != len(ends) or len(max(texts, key=len)) > most:
+    if ends.strip(b"\n") or len(texts) != len(ends) or max(map(len, texts)) > most:
         return None
     return [Say(text) for text in texts]
 

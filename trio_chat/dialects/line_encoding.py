@@ -40,7 +40,6 @@ from trio_chat.protocol.events import (
     Missed,
     NickTaken,
     Notice,
-    Noticed,
     PinShown,
     RecoveryRenewed,
     Refusal,
@@ -277,7 +276,6 @@ def _date(minute: int) -> str:
 
 
 _LINES: dict[type[Event], Callable[..., str]] = {
-    **dict.fromkeys((Said, Noticed), lambda e: f"> {e.nick}: {e.text}"),
     Acted: lambda e: f"> * {e.nick} {e.text}",
     TopicSet: lambda e: f"> topic of {e.room_name}: {e.text}",
     Ruled: lambda e: f"> {e.nick} {e.text} [A{e.position}]",
@@ -362,29 +360,31 @@ class LineEncoding:
         events: Sequence[Event],
         directory: Directory = NOBODY_KNOWN,
         to: Recipient | None = None,
-    ) -> list[Piece]:
+    ) -> Sequence[Piece]:
         """Return the lines of events, with their ends."""
         del directory, to
-        end = self._end
-        return [
-            # Nearly every event is a plain message.
-            f"> {event.nick}: {event.text}{end}"
-            if type(event) is Said
-            and (text := event.text).isascii()
-            and _TOO_MANY_SPACES not in text
-            else self._line(event)
+        end, line = self._end, self._line
+        # Nearly every event is a plain message.
+        lines = [
+            f"> {event.nick}: {event.text}{end}" if type(event) is Said else line(event)
             for event in events
         ]
+        # To look at all lines at once costs less than to look at each.
+        text = "".join(lines)
+        if text.isascii() and _TOO_MANY_SPACES not in text:
+            return lines
+        return [line(event) for event in events]
 
     def _line(self, event: Event) -> str:
         if isinstance(event, Answered):
             return event.data.decode("ascii", "surrogateescape")
-        line = _LINES[type(event)](event)
-        if not line:
-            return ""
-        if not isinstance(event, _PROGRAMS):
-            line = _close_up(line)
-        return f"{line}\n".replace("\n", self._end)
+        if isinstance(event, Said):  # the blank before the text is no part of a run
+            line = f"> {event.nick}: {_close_up(event.text)}"
+        elif isinstance(event, _PROGRAMS):
+            line = _LINES[type(event)](event)
+        else:
+            line = _close_up(_LINES[type(event)](event))
+        return f"{line}\n".replace("\n", self._end) if line else ""
 
     def join(self, pieces: Sequence[Piece]) -> bytes:
         """Return the bytes of several lines; the bytes of telnet commands stay as they are."""

@@ -122,7 +122,7 @@ class CatchingUp:
             if upto > page.after:
                 self._tell_missed(session, room, upto)
             self._fill(session, room, entries, self._space(session))
-            self._outboxes.send(session)
+            self._outboxes.send((session,))
         self.go_on(session)
 
     def missed(self, session: Session) -> list[Missed]:
@@ -181,7 +181,7 @@ class CatchingUp:
             else:
                 session.paging = True
                 self._nursery.start_soon(self._read_page, session, room, after)
-        self._outboxes.send(session)
+        self._outboxes.send((session,))
         return sent
 
     def _fill(

@@ -295,7 +295,9 @@ class Deliver:
                     if len(authors) > 1:
                         counts.deliveries += self._put_others(author.session, pieces, run)
 
-    def _put_others(self, author: Session, pieces: list[Piece], run: Sequence[RoomEvent]) -> int:
+    def _put_others(
+        self, author: Session, pieces: Sequence[Piece], run: Sequence[RoomEvent]
+    ) -> int:
         """Give an author of this run the others' entries. Return how many."""
         pairs = zip(pieces, run, strict=True)
         rest = [piece for piece, entry in pairs if _voice(entry) != author.user.id]

@@ -66,7 +66,7 @@ class Selective:
         events: Sequence[Event],
         directory: Directory = NOBODY_KNOWN,
         to: Recipient | None = None,
-    ) -> list[Piece]:
+    ) -> Sequence[Piece]:
         """Return each of these events, or an empty piece for one that is left out."""
         return self._plain.render([self._heard(event) for event in events], directory, to)
 

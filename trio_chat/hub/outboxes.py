@@ -29,7 +29,7 @@ from trio_chat.protocol.events import (
 from trio_chat.protocol.names import ANONYMOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from trio_chat.dialects import Chunk, Encoding
     from trio_chat.hub.session import Session
@@ -218,10 +218,8 @@ class Outboxes:
     def flush(self) -> None:
         """Send the output of this turn, once for each session."""
         touched, self._touched = self._touched, []
-        for session in touched:
-            # Its last chunk may have been removed, or it was sent already.
-            if session.chunk is not None:
-                self.send(session)
+        # The last chunk of a session may have been removed, or it was sent already.
+        self.send([session for session in touched if session.chunk is not None])
         for session in self._replied:
             session.replies = 0
         self._replied.clear()
@@ -229,17 +227,18 @@ class Outboxes:
             self._state.resume(session, Reason.OUTBOX_FULL)
         self._overfull.clear()
 
-    def send(self, session: Session) -> None:
-        """Send a session its output since the last time."""
-        chunk, more = session.chunk, session.more
-        session.chunk = session.more = None
-        try:
-            unsent = session.link.write(chunk, more)
-        except OSError as error:
-            self.broken.append((session, f"connection lost: {error.strerror}"))
-            return
-        if unsent:
-            self._wait_for_room(session, unsent)
+    def send(self, sessions: Iterable[Session]) -> None:
+        """Send each session its output since the last time."""
+        for session in sessions:
+            chunk, more = session.chunk, session.more
+            session.chunk = session.more = None
+            try:
+                unsent = session.link.write(chunk, more)
+            except OSError as error:
+                self.broken.append((session, f"connection lost: {error.strerror}"))
+            else:
+                if unsent:
+                    self._wait_for_room(session, unsent)
 
     def _wait_for_room(self, session: Session, unsent: int) -> None:
         if not session.draining and not session.local:
@@ -305,7 +304,7 @@ class Outboxes:
         """Continue sending to a session whose link takes more."""
         session = event.session
         session.draining = False
-        self.send(session)
+        self.send((session,))
 
     # --- ends -------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ set back, or the room gets more than a thousand entries a second.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from trio_chat.protocol.events import PERSISTENT, Held, TopicSet
@@ -36,30 +35,38 @@ def now() -> int:
 
 def by_room(drafts: Iterable[Result]) -> dict[str, list[PersistentEntry]]:
     """Group the persistent drafts by room, and keep their order. Passed messages are among them."""
-    rooms: defaultdict[str, list[PersistentEntry]] = defaultdict(list)
+    rooms: dict[str, list[PersistentEntry]] = {}
     for draft in drafts:
         if isinstance(draft, PERSISTENT):
-            rooms[draft.room].append(draft)
+            entry: PersistentEntry = draft
         elif isinstance(draft, Held) and draft.message is not None:
-            rooms[draft.room].append(draft.message)
+            entry = draft.message
+        else:
+            continue
+        # In most turns each room has one entry. So this costs less than a `defaultdict`.
+        if (entries := rooms.get(entry.room)) is None:
+            rooms[entry.room] = [entry]
+        else:
+            entries.append(entry)
     return rooms
 
 
 def put_after(
     position: int, when: int, entries: Sequence[PersistentEntry], clock: int
-) -> tuple[int, TopicSet | None]:
+) -> tuple[int, TopicSet | None, int]:
     """Give new entries of a room their positions and times, after those of its newest entry.
 
-    Returns the time of the last entry, and the newest topic among the entries or `None`. All times
-    are in milliseconds since 1970.
+    Returns the time of the last entry, the newest topic among the entries or `None`, and the bytes
+    of memory that their texts take. All times are in milliseconds since 1970.
     """
-    topic = None
+    topic, size = None, 0
     when = max(when, clock - 1)
     for entry in entries:
         position += 1
         when += 1
         entry.position = position
         entry.time = when / 1000
+        size += entry.text.__sizeof__()
         if type(entry) is TopicSet:
             topic = entry
-    return when, topic
+    return when, topic, size

@@ -14,7 +14,7 @@ from trio_chat.roomlog.holding import Waiting
 from trio_chat.roomlog.order import put_after
 from trio_chat.roomlog.removal import Aside, bytes_of
 from trio_chat.roomlog.rules import NO_RULES, Action, Rules
-from trio_chat.roomlog.weight import weight
+from trio_chat.roomlog.weight import ENTRY_BYTES, RUN_BYTES, weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,13 +46,13 @@ class RoomHistory:
 
         `clock` is in milliseconds since 1970. `ruled` says whether an entry may be a `Ruled`.
         """
-        self.newest, topic = put_after(self.position, self.newest, entries, clock)
+        self.newest, topic, size = put_after(self.position, self.newest, entries, clock)
+        self.bytes += ENTRY_BYTES * len(entries) + size
         self.position = entries[-1].position
         if ruled:
             self._follow(entries)
             entries = list(map(rules.as_kept, entries))
         self.entries.extend(entries)
-        self.bytes += weight(entries)
         if topic is not None:
             self.topic, self.topic_time = topic.text, topic.time
             self.topic_author, self.topic_nick = topic.author, topic.nick
@@ -76,6 +76,7 @@ class RoomHistory:
         A text that waits takes its memory, and the empty one in its place takes some, too.
         """
         self.changed = entry.position
+        self.bytes += RUN_BYTES * len(entry.positions)  # its text is counted before
         if not entry.undoes:
             taken = removal.take_out(self.entries, entry)
             self.bytes += bytes_of([""] * len(taken.texts))

@@ -22,8 +22,7 @@ ENTRY_BYTES: Final = 150
 def weight(entries: Collection[PersistentEntry]) -> int:
     """Return about how many bytes of memory entries take.
 
-    Each message is weighed twice, so this calls `__sizeof__`: `sys.getsizeof` costs six times
-    as much.
+    This calls `__sizeof__`, because `sys.getsizeof` costs six times as much.
     """
     size = ENTRY_BYTES * len(entries)
     for entry in entries:

@@ -319,20 +319,21 @@ class Reader:
                 return self._waits
             self._end = Disconnected("closed by the client")
             return True
-        self._size = len(data)
-        if self._bucket is None:  # as in `_feed`, without a call
-            self._records = self.dialect.feed(data, MOST_LINES)
-            if self.dialect.unsettled:
+        dialect, bucket = self.dialect, self._bucket
+        self._size = size = len(data)
+        if bucket is None:  # as in `_feed`, without a call
+            self._records = dialect.feed(data, MOST_LINES)
+            if dialect.unsettled:
                 self._rest_soon()
         else:
             self._feed(data, link.overhead)
-        if self._records:
+        if records := self._records:
             try:
-                self._channel.send_nowait((self.client, self._records, len(data)))
+                self._channel.send_nowait((self.client, records, size))
             except trio.WouldBlock:
                 return True
             self._records = ()
-        return self.dialect.pending or (self._bucket is not None and self._bucket.in_debt)
+        return dialect.pending or (bucket is not None and bucket.in_debt)
 
     @property
     def _waits(self) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trio_chat.hub.room import Room
     from trio_chat.hub.session import Session
     from trio_chat.hub.state import State
+    from trio_chat.hub.turn import Run
     from trio_chat.hub.user import User
 
 
@@ -74,13 +75,15 @@ class Messages:
             return False
         if self._hooks.before_say is not None or self._collect.unavailable:
             return False
-        says = [r for r in records if isinstance(r, Say) and r.room is None]
-        if len(says) < len(records):
-            return False
         name, author, nick, device = room.name, user.person, user.nick, user.device
-        self._collect.say_all(
-            session, [Said(name, author, nick, say.text, 0, 0.0, device) for say in says]
-        )
+        drafts: Run = [
+            Said(name, author, nick, record.text, 0, 0.0, device)
+            for record in records
+            if isinstance(record, Say) and record.room is None
+        ]
+        if len(drafts) < len(records):
+            return False
+        self._collect.say_all(session, drafts)
         return True
 
     def _notify(self, session: Session, record: commands.Notify) -> None:

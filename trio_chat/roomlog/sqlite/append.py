@@ -242,7 +242,7 @@ class Append:
         if room is None:
             self.refused.add(name)
             return
-        time, topic = put_after(room.position, room.time, entries, self._now)
+        time, topic, _ = put_after(room.position, room.time, entries, self._now)
         self._speaking[name] = Speaking(room, entries, time, topic)
 
     def _place(
