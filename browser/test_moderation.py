@@ -420,3 +420,70 @@ def test_a_finger_picks_a_message_first(daemon, visit, talk, anna) -> None:
     button.tap()
     choose(eve, "Message privately")
     eve.is_in("tom")
+
+
+# --- a limit and a key ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locked(anna) -> Visitor:
+    """#go has the key green, and anna has a place free."""
+    anna.type("/room")
+    field = anna.page.get_by_label("Key that people need to enter")
+    expect(field).to_have_value("")
+    field.fill("green")
+    anna.page.keyboard.press("Tab")
+    expect(anna.page.locator("#room-note")).to_have_text("anna set a key [A2]")
+    expect(field).to_have_value("set")
+    anna.page.keyboard.press("Escape")
+    return anna
+
+
+@pytest.mark.parametrize("way", ["typed", "link"])
+def test_the_page_asks_for_the_key_of_a_room(way: str, daemon, visit, locked) -> None:
+    tom = visit(daemon.port).enter("tom", "#else")
+    if way == "typed":
+        tom.type("/join #go")
+    else:
+        tom.type("see #go")
+        tom.log.get_by_text("#go", exact=True).click()
+    dialog = tom.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("#go has a key")
+    tom.page.keyboard.type("blue")
+    tom.page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text("That is not the key of #go.")
+    tom.page.keyboard.type("green")
+    tom.page.keyboard.press("Enter")
+    tom.is_in("#go")
+
+
+def test_a_key_stands_behind_the_name_of_a_room(daemon, visit, locked) -> None:
+    tom = visit(daemon.port).enter("tom", "#else")
+    tom.type("/join #go green")
+    tom.is_in("#go")
+    tom.field.press("ArrowUp")
+    expect(tom.field).to_have_value("")
+    kim = visit(daemon.port).open()
+    kim.page.get_by_label("Nickname").fill("kim")
+    kim.page.get_by_role("textbox", name="Room").fill("#go")
+    kim.page.keyboard.press("Enter")
+    told = "#go has a key: give it behind the name of the room."
+    expect(kim.page.get_by_text(told)).to_be_visible()
+    kim.page.get_by_role("textbox", name="Room").fill("#go green")
+    kim.page.keyboard.press("Enter")
+    kim.is_in("#go")
+    stored = kim.page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    assert "green" not in stored
+
+
+def test_an_empty_field_takes_a_key_or_a_limit_away(locked) -> None:
+    locked.type("/room")
+    for label, value, told in (
+        ("Most people in the room", "5", "anna set limit to 5 [A3]"),
+        ("Most people in the room", "", "anna set limit to off [A4]"),
+        ("Key that people need to enter", "", "anna set key to off [A5]"),
+    ):
+        locked.page.get_by_label(label).fill(value)
+        locked.page.keyboard.press("Tab")
+        expect(locked.page.locator("#room-note")).to_have_text(told)
+        expect(locked.page.get_by_label(label)).to_have_value(value)

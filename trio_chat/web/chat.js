@@ -8,10 +8,12 @@ import { Outgoing } from "./outgoing.js";
 import { Place } from "./room.js";
 import { RoomHistory } from "./room-history.js";
 import { Talks } from "./talks.js";
+import { nameAndKey } from "./typed.js";
 
 export class Chat {
   // `handlers`: `changed()` asks for a redraw. `heard(place, entry, isForUs)` tells about a message,
-  // `answered(text)` about an answer, and `removed(place, event)` about texts that are gone.
+  // `answered(text)` about an answer, and `removed(place, event)` about texts that are gone. `locked(room)`
+  // asks for the key of a room that was typed.
   // `isLookedAt(place)` returns whether the end of a place is on screen.
   //
   // `seen` maps rooms to the positions that an earlier page of this tab had, in the log `log`. `wanted`
@@ -28,6 +30,7 @@ export class Chat {
     this.ownNick = ""; // the last one that we took
     this.ids = new Set(ids); // the client ids that we have had
     this.rooms = new Map(); // by folded name
+    this.keys = new Map(); // with which we have joined rooms: for this page alone
     this.arrival = new Arrival(this, session, { wasEntered: client !== undefined });
     this.history = new RoomHistory(this, session);
     this.hearing = new Hearing(this);
@@ -107,11 +110,15 @@ export class Chat {
 
   // --- rooms --------------------------------------------------------------------------------------
 
-  async join(name, { go = true } = {}) {
+  // A key may be behind the name.
+  async join(text, { go = true } = {}) {
+    const { name, key: given } = nameAndKey(text);
     const known = this.rooms.get(name.toLowerCase());
     if (!known?.synced) {
       const move = go ? (this.moves += 1) : 0;
-      const { room } = await this.session.request("join", { room: name });
+      const key = given || (this.keys.get(name.toLowerCase()) ?? "");
+      const { room } = await this.session.request("join", { room: name, ...(key === "" ? {} : { key }) });
+      this.keys.set(name.toLowerCase(), key);
       const place = this.rooms.get(room);
       // The person may have gone elsewhere meanwhile.
       if (go && move === this.moves) {

@@ -32,7 +32,7 @@ export class Commands {
       case "tell":
         return chat.tell(meaning.nick, meaning.text);
       case "join":
-        return this.#join(meaning.name, line);
+        return this.#join(meaning, line);
       case "close":
         chat.leave(place);
         return "";
@@ -58,10 +58,14 @@ export class Commands {
     }
   }
 
-  #join(name, line) {
+  #join({ name, key }, line) {
     const known = this.chat.rooms.get(name.toLowerCase());
     if (known?.synced) {
       this.going.go(known);
+      return "";
+    }
+    if (key !== "") { // which is kept nowhere
+      this.going.join(`${name} ${key}`);
       return "";
     }
     this.chat.moves += 1; // the person asks to go

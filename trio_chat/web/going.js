@@ -2,7 +2,9 @@
 
 import { ask, sentence } from "./dialogs.js";
 import { closeDrawers, isNarrow } from "./drawers.js";
-import { roomMeant } from "./typed.js";
+import { LOCKED, nameAndKey, roomMeant } from "./typed.js";
+
+const MOST_KEY = 32; // characters
 
 export class Going {
   // `at(place)` is called with the place that was gone to. `showEntry(room, position)` shows a message, and
@@ -22,13 +24,28 @@ export class Going {
     this.go(this.chat.talks.with(client, nick));
   }
 
+  // A key may be behind the name. If the room has another one, the page asks for it.
   async join(name) {
     try {
-      await this.chat.join(name);
-      this.go(this.chat.current);
+      await this.#enter(name);
     } catch (error) {
-      this.chat.note(sentence(error), "refusal");
+      if (error.code === LOCKED) {
+        this.askForKey(nameAndKey(name).name);
+      } else {
+        this.chat.note(sentence(error), "refusal");
+      }
     }
+  }
+
+  async #enter(name) {
+    await this.chat.join(name);
+    this.go(this.chat.current);
+  }
+
+  askForKey(name) {
+    closeDrawers();
+    const about = { title: `${name} has a key`, label: "Key", ok: "Join", maxLength: MOST_KEY };
+    ask(about, (key) => this.#enter(`${name} ${key}`));
   }
 
   async goToEntry(room, position) {
@@ -43,9 +60,10 @@ export class Going {
     }
   }
 
-  // The room for a name that was typed.
-  meant(name) {
-    return roomMeant(name, this.knownRooms);
+  // The room for a name that was typed, with the key behind it.
+  meant(text) {
+    const { name, key } = nameAndKey(text);
+    return `${roomMeant(name, this.knownRooms)} ${key}`.trimEnd();
   }
 
   // All rooms and people for Ctrl-K.
@@ -90,13 +108,10 @@ export class Going {
       label: "Room",
       prefix: "#",
       ok: "Join",
-      maxLength: this.session.hello.limits.room_chars,
+      maxLength: this.session.hello.limits.room_chars + MOST_KEY,
       choices: others(),
     };
-    const offer = ask(about, async (name) => {
-      await this.chat.join(this.meant(name));
-      this.go(this.chat.current);
-    });
+    const offer = ask(about, (name) => this.#enter(this.meant(name)));
     await this.learnRooms();
     offer(others());
   }

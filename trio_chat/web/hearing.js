@@ -3,6 +3,7 @@
 import { answerItem, describeReport } from "./answers.js";
 import { SERVER } from "./moderation.js";
 import { ignoreBroken } from "./session.js";
+import { LOCKED, meaningOf } from "./typed.js";
 
 export class Hearing {
   constructor(chat) {
@@ -21,7 +22,9 @@ export class Hearing {
     }
     // Outside all rooms, lines are typed in no place (null). They are answered too.
     const answer = asked === undefined ? null : answerItem(event);
-    if (answer) {
+    if (answer && event.code === LOCKED) {
+      this.chat.handlers.locked(meaningOf(line.line, null, false).name);
+    } else if (answer) {
       this.chat.show(answer, asked);
     }
     this.chat.handlers.changed();

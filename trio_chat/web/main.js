@@ -68,6 +68,7 @@ const chat = new Chat(
         composer.say(text);
       }
     },
+    locked: (room) => going.askForKey(room),
     removed: (place, event) => {
       log.removed(place, event);
       search.removed(place, event);

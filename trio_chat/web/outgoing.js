@@ -2,6 +2,7 @@
 // are sent again if they were lost.
 
 import { Refused } from "./session.js";
+import { isSecret } from "./typed.js";
 
 const NOT_CONNECTED = "Not connected. Your text stays here until you are.";
 const MOST_TYPED = 100; // typed lines whose answers find their place
@@ -133,7 +134,7 @@ export class Outgoing {
 
   // The unconfirmed messages of a place, as plain data for a reload, and back.
   kept(place) {
-    return [...place.pending.values()].slice(-MOST_WAITING);
+    return [...place.pending.values()].filter(({ text }) => !isSecret(text)).slice(-MOST_WAITING);
   }
 
   restore(place, commands) {

@@ -17,7 +17,11 @@ const SETTINGS = {
   "new-people": ["Messages of new people", { free: "Come at once", hold: "Are held until an operator passes them" }],
   words: ["The server's list of words", { on: "Counts here", off: "Does not count here" }],
   listed: ["In the list of rooms", { yes: "Yes", no: "No" }],
+  limit: ["Most people in the room"],
+  key: ["Key that people need to enter"],
 };
+const NUMBERS = new Set(["slow", "limit"]);
+const OFF = "off"; // of a setting that is typed: an empty field
 const INVITE = "invite";
 const RAID = "raid"; // among the settings, but another command begins and ends it
 const OWN = {
@@ -95,11 +99,11 @@ export class RoomDialog {
     const id = `room-set-${name}`;
     const field =
       values === undefined
-        ? make("input", { id, value, inputMode: name === "slow" ? "numeric" : "text", autocomplete: "off" })
+        ? make("input", { id, inputMode: NUMBERS.has(name) ? "numeric" : "text", autocomplete: "off" })
         : make("select", { id }, ...options(Object.entries({ ...values, [value]: values[value] ?? value })));
-    Object.assign(field, { value, disabled: !moderates });
+    Object.assign(field, { value: values === undefined && value === OFF ? "" : value, disabled: !moderates });
     field.onchange = async () => {
-      await this.#try(() => this.moderation.set(this.place, name, field.value.trim()));
+      await this.#try(() => this.moderation.set(this.place, name, field.value.trim() || OFF));
       byId(id)?.focus(); // all fields are new
     };
     return [make("label", { htmlFor: id }, label), field];

@@ -6,13 +6,22 @@ const FOR_MODERATORS = new Set(["claim", "room", "role", "roles", "invite", "che
 const FOR_ROOMS = new Set(["me", "topic", "who", "history", "search", ...FOR_MODERATORS]);
 const FOR_ACCOUNTS = new Set(["register", "login", "logout", "password", "recover", "account"]);
 
-// Whether a text has a line behind whose command somebody may type a password. The page keeps none.
-export const isSecret = (text) => /^\s*\/(?:register|login|password|recover)\b/imu.test(text);
+// Whether a text has a line behind whose command somebody may type a password or a key. The page keeps none.
+export const isSecret = (text) => /^\s*\/(?:(?:register|login|password|recover)\b|join\s+\S+\s+\S|room\s+key\s)/imu.test(text);
+
+// The reason for which a room with a key refuses somebody.
+export const LOCKED = "bad_key";
+
+// A room as somebody types it: its name, and the key if there is one behind it.
+export function nameAndKey(text) {
+  const [, name, key] = text.match(/^(\S*)\s*(.*)$/su);
+  return { name, key: key.trim() };
+}
 
 // Returns one of
 // - `{ kind: "say", text }`: a message for the place
 // - `{ kind: "tell", nick, text }`: a private message
-// - `{ kind: "join", name }`
+// - `{ kind: "join", name, key }`
 // - `{ kind: "close" }`: end this talk
 // - `{ kind: "help" }`
 // - `{ kind: "search", words }`: show the messages of this room that have these words
@@ -37,8 +46,8 @@ export function meaningOf(line, place, hasAccounts) {
   if (command === "tell" && nick !== undefined) {
     return { kind: "tell", nick, text };
   }
-  if (command === "join" && /^\S+$/u.test(rest)) {
-    return { kind: "join", name: rest };
+  if (command === "join" && /^\S+(?:\s+\S+)?$/u.test(rest.trim())) {
+    return { kind: "join", ...nameAndKey(rest) };
   }
   if (place === null && command === "help" && rest === "") {
     return { kind: "help" };
