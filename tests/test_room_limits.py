@@ -317,7 +317,10 @@ async def test_remote_clients_and_programs_give_a_key(tmp_path: Path) -> None:
             assert (await client.join("#go", key=SECRET)).room == "#go"
 
 
-async def test_a_remote_client_that_comes_anew_gives_the_key_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["typed", "called"])
+async def test_a_remote_client_that_comes_anew_gives_the_key_again(
+    way: str, tmp_path: Path
+) -> None:
     async with (
         running(f"sqlite:{tmp_path / 'chat.db'}", resume_grace=0.05) as (_, port),
         a_line_to(port) as line,
@@ -328,7 +331,10 @@ async def test_a_remote_client_that_comes_anew_gives_the_key_again(tmp_path: Pat
         await ann.join("#go")
         await ann.claim_room()
         await ann.set_room("key", SECRET)
-        await bot.join("#go", key=SECRET)
+        if way == "typed":
+            await bot.command(f"/join #go {SECRET}")
+        else:
+            await bot.join("#go", key=SECRET)
         line.open = False
         line.cut()
         await event_of(ann, Left)

@@ -36,6 +36,8 @@ COMMANDS = {row.name for row in ROWS}
         ("/join #new", Send("/join #new")),
         ("/join #A", Switch("#a")),
         ("/Join #A", Switch("#a")),
+        ("/join #A  green", Switch("#a")),
+        ("/join #A green blue", Send("/join #A green blue")),
         ("/join", Send("/join")),
         ("/help", ShowHelp(None)),
         ("/help /join", ShowHelp("join")),

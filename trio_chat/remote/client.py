@@ -195,6 +195,8 @@ class RemoteClient(AccountCalls, ModerationCalls):
         event = await self._session.answer(socket, "command", fields, echo=echo)
         if isinstance(event, SessionResumed):
             raise NoConnection("the server gave an answer that no typed line has")
+        if isinstance(event, Welcomed):
+            self._session.rooms.keep_key(event.room, "".join(line.split()[2:3]))
         return cast("Answer", event)
 
     async def ping(self) -> None:

@@ -137,8 +137,10 @@ def read_on_screen(
             return _query(arguments)
         if command == "clear":
             return Clear()
-    if command == "join" and arguments.casefold() in rooms:
-        return Switch(arguments.casefold())
+    if command == "join":
+        name, *more = arguments.casefold().split() or [""]
+        if name in rooms and len(more) <= 1:  # a key
+            return Switch(name)
     return _in_talk(meaning, text) if in_talk else meaning
 
 
