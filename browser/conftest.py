@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from cable import Cable
 from needs import needs
 from netcat import Netcat
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from processes import Daemon, Talker, environment
 from visitor import Visitor
 
@@ -46,9 +46,9 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("run")
 
 
-@pytest.fixture
-def serve(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
-    """Starts a daemon that keeps its rooms in memory, and limits nobody, unless it is told to."""
+@contextmanager
+def serving(folder: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons that keep their rooms in memory, and limit nobody, unless they are told to."""
     daemons: list[Daemon] = []
     settings = {**environment(), "XDG_RUNTIME_DIR": str(runtime), "TRIO_CHAT_RATE_LIMIT": "off"}
 
@@ -57,7 +57,7 @@ def serve(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
         process = subprocess.Popen(
             [*command, "--log-level=warning", *arguments],
             env=settings,
-            cwd=tmp_path,
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -65,10 +65,19 @@ def serve(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
         daemons.append(Daemon(process))
         return daemons[-1]
 
-    yield start
-    for daemon in daemons:
-        daemon.process.kill()
-        daemon.process.communicate()
+    try:
+        yield start
+    finally:
+        for daemon in daemons:
+            daemon.process.kill()
+            daemon.process.communicate()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts a daemon."""
+    with serving(tmp_path, runtime) as start:
+        yield start
 
 
 @pytest.fixture
@@ -78,8 +87,8 @@ def cable() -> Iterator[Callable[..., Cable]]:
         yield lambda *about: stack.enter_context(Cable(*about))
 
 
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+@contextmanager
+def visiting(browser: Browser) -> Iterator[Callable[..., Visitor]]:
     """Opens the page that a port serves, in a browser of its own; no error of its may pass."""
     visitors: list[Visitor] = []
 
@@ -97,10 +106,35 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
         visitors.append(visitor)
         return visitor
 
-    yield open_page
-    for visitor in visitors:
-        visitor.page.context.close()
+    try:
+        yield open_page
+    finally:
+        for visitor in visitors:
+            visitor.page.context.close()
     assert [error for visitor in visitors for error in visitor.errors] == []
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Opens the page that a port serves."""
+    with visiting(browser) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="session")
+def entrance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    folder, runtime = tmp_path_factory.mktemp("entrance"), tmp_path_factory.mktemp("run")
+    with serving(folder, runtime) as start, visiting(browser) as open_page:
+        visitor = open_page(start().port).open()
+        expect(visitor.page.get_by_label("Nickname")).to_be_focused()
+        yield visitor
+
+
+@pytest.fixture
+def modules(entrance: Visitor) -> Iterator[Page]:
+    """A page for tests of its modules alone. All of them share it, so they leave it as it is."""
+    yield entrance.page
+    assert entrance.errors == []
 
 
 @pytest.fixture

@@ -3,34 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
-
-
-class Slow:
-    """The connection of a page, which brings nothing from the server while it is `held`."""
-
-    def __init__(self, page: Page) -> None:
-        self.held: list[tuple[WebSocketRoute, str | bytes]] | None = None
-        page.route_web_socket("**/ws", self._route)
-
-    def _route(self, page: WebSocketRoute) -> None:
-        server = page.connect_to_server()
-        page.on_message(server.send)
-        server.on_message(lambda message: self._bring(page, message))
-
-    def _bring(self, page: WebSocketRoute, message: str | bytes) -> None:
-        if self.held is None:
-            page.send(message)
-        else:
-            self.held.append((page, message))
-
-    def hold(self) -> None:
-        self.held = []
-
-    def release(self) -> None:
-        held, self.held = self.held, None
-        for page, message in held or ():
-            page.send(message)
+from playwright.sync_api import expect
+from slow import Slow
 
 
 @pytest.fixture

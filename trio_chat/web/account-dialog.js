@@ -1,7 +1,7 @@
 // The dialog of the account: who one is, the devices, and what one can do.
 
-import { sentence } from "./dialogs.js";
-import { byId, make } from "./dom.js";
+import { sentence, show, watch } from "./dialogs.js";
+import { byId, focusInstead, make } from "./dom.js";
 import { dayName, timeNode } from "./times.js";
 
 export class AccountDialog {
@@ -17,7 +17,9 @@ export class AccountDialog {
       "account-log-out": () =>
         this.#try(async () => {
           await account.logOut();
-          this.#leaveFor(done);
+          if (this.dialog.open) {
+            this.#leaveFor(done);
+          }
         }),
     };
     for (const [id, act] of Object.entries(actions)) {
@@ -28,7 +30,7 @@ export class AccountDialog {
   async open() {
     byId("account-summary").textContent = "";
     byId("account-devices").replaceChildren();
-    this.dialog.showModal();
+    show(this.dialog);
     await this.#try(() => this.#draw());
   }
 
@@ -39,11 +41,14 @@ export class AccountDialog {
 
   // Do something, and show why it failed.
   async #try(act) {
+    const isShown = watch(this.dialog);
     byId("account-note").textContent = "";
     try {
       await act();
     } catch (error) {
-      byId("account-note").textContent = sentence(error);
+      if (isShown()) {
+        byId("account-note").textContent = sentence(error);
+      }
     }
   }
 
@@ -58,7 +63,7 @@ export class AccountDialog {
     const revoke = async () => {
       await this.account.revoke(number);
       await this.#draw();
-      byId("account-title").focus(); // the button is gone
+      focusInstead(byId("account-title"));
     };
     const button = { type: "button", className: "quiet-button", ariaLabel: `Revoke ${label}`, onclick: () => this.#try(revoke) };
     return make(

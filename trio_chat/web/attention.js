@@ -85,7 +85,7 @@ export class Attention {
       const shown = new Notification(title, about);
       shown.onclick = () => {
         window.focus();
-        this.go(place);
+        this.clicked(tagOf(place)); // the place may be gone by now
         shown.close();
       };
     } catch {
@@ -94,7 +94,7 @@ export class Attention {
     }
   }
 
-  // A notification of the service worker was clicked.
+  // A notification was clicked.
   clicked(tag) {
     const place = this.chat.places.find((one) => tagOf(one) === tag);
     if (place !== undefined) {

@@ -110,8 +110,9 @@ export class Chat {
 
   // --- rooms --------------------------------------------------------------------------------------
 
-  // A key may be behind the name.
-  async join(text, { go = true } = {}) {
+  // Join a room and go there. A key may be behind the name. `went(place)` is called once the room is shown,
+  // before its history has come.
+  async join(text, { go = true, went = () => {} } = {}) {
     const { name, key: given } = nameAndKey(text);
     const known = this.rooms.get(name.toLowerCase());
     if (!known?.synced) {
@@ -123,10 +124,12 @@ export class Chat {
       // The person may have gone elsewhere meanwhile.
       if (go && move === this.moves) {
         this.lookAt(place);
+        went(place);
       }
       await this.history.fill(place);
     } else if (go) {
       this.go(known);
+      went(known);
     }
   }
 

@@ -12,6 +12,21 @@ export function sentence({ message }) {
 // Whether the server refused the content of a field. Otherwise the connection broke.
 const isRefused = ({ message }) => message !== "";
 
+// Show a dialog, perhaps for something else than before.
+export function show(dialog) {
+  dialog.times = (dialog.times ?? 0) + 1;
+  if (!dialog.open) {
+    dialog.showModal();
+  }
+}
+
+// Returns a function that says whether a dialog still shows what it shows now. While an answer is under
+// way, a person may close the dialog and open it for something else.
+export function watch(dialog) {
+  const { times } = dialog;
+  return () => dialog.open && dialog.times === times;
+}
+
 // Ask for one text. `submit(text)` uses it, or throws an error to show. Typing replaces `value`, and
 // comes after `prefix`. Returns a function that changes the choices.
 export function ask({ title, label, value = "", prefix = "", ok, maxLength, required = true, choices = [] }, submit) {
@@ -35,15 +50,20 @@ export function ask({ title, label, value = "", prefix = "", ok, maxLength, requ
     event.preventDefault();
     try {
       await submit(field.value.trim());
-      dialog.close();
+      if (isAsking()) {
+        dialog.close();
+      }
     } catch (error) {
-      showError("ask", sentence(error), isRefused(error) ? [field] : []);
-      field.select();
+      if (isAsking()) {
+        showError("ask", sentence(error), isRefused(error) ? [field] : []);
+        field.select();
+      }
     }
   };
-  dialog.showModal();
+  show(dialog);
+  const isAsking = watch(dialog);
   field.setSelectionRange(prefix.length, field.value.length);
-  return offer;
+  return (names) => isAsking() && offer(names);
 }
 
 // Ask for a confirmation. `act()` runs after it.
@@ -52,8 +72,14 @@ export function confirm({ title, text, ok }, act) {
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
   byId("confirm-ok").textContent = ok;
-  dialog.returnValue = "";
-  dialog.onclose = () => dialog.returnValue === "yes" && act();
+  // The `close` event comes late: by then the dialog may ask for something else.
+  byId("confirm-form").onsubmit = (event) => {
+    event.preventDefault();
+    dialog.close();
+    if (event.submitter.value === "yes") {
+      act();
+    }
+  };
   dialog.showModal();
   byId("confirm-ok").focus();
 }
@@ -65,6 +91,7 @@ export class Entrance {
     this.submit = submit;
     this.isOpen = false;
     this.isWaiting = false; // for a connection, to do what was asked for
+    this.submitted = 0; // how often
     byId("entrance-form").onsubmit = (event) => {
       event.preventDefault();
       this.#submit();
@@ -73,9 +100,14 @@ export class Entrance {
 
   async #submit() {
     this.#say({});
+    this.submitted += 1;
+    const { submitted } = this;
     try {
       await this.submit(byId("entrance-nick").value.trim(), byId("entrance-room").value.trim());
     } catch (error) {
+      if (submitted !== this.submitted) {
+        return; // they have changed it meanwhile
+      }
       if (isRefused(error)) {
         this.#say({ error: sentence(error), field: error.field });
       } else {

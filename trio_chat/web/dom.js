@@ -13,5 +13,14 @@ export function make(tag, properties = {}, ...children) {
   return node;
 }
 
+// Move the focus to a node from a button that is gone, or goes with the list that it is `among`. It stays
+// where the person has moved it since they used the button.
+export function focusInstead(node, among = null) {
+  const { activeElement, body } = document;
+  if (activeElement === body || among?.contains(activeElement)) {
+    node.focus();
+  }
+}
+
 // The options of a <select>, each given as its value and its name.
 export const options = (entries) => entries.map(([value, name]) => make("option", { value: `${value}` }, name));

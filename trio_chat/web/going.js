@@ -16,6 +16,10 @@ export class Going {
 
   go(place) {
     this.chat.go(place);
+    this.#went(place);
+  }
+
+  #went(place) {
     closeDrawers();
     this.at(place);
   }
@@ -37,9 +41,8 @@ export class Going {
     }
   }
 
-  async #enter(name) {
-    await this.chat.join(name);
-    this.go(this.chat.current);
+  #enter(name) {
+    return this.chat.join(name, { went: (place) => this.#went(place) });
   }
 
   askForKey(name) {
@@ -111,7 +114,7 @@ export class Going {
       maxLength: this.session.hello.limits.room_chars + MOST_KEY,
       choices: others(),
     };
-    const offer = ask(about, (name) => this.#enter(this.meant(name)));
+    const offer = ask(about, async (name) => this.#enter(this.meant(name)));
     await this.learnRooms();
     offer(others());
   }

@@ -23,7 +23,8 @@ export class Log {
     this.rows = byId("log-rows");
     this.place = null; // what is shown: where we are, or a stretch of its past
     this.past = null;
-    this.reach = null; // the position of an entry to scroll to
+    this.wanted = null; // the entry that was asked for last: { room, position }
+    this.reach = null; // the one to scroll to, once it is drawn
     this.isPinned = true; // at the bottom, and to stay there
     this.nodes = new Map(); // by item number
     this.chunks = []; // { node, first, last }
@@ -72,18 +73,18 @@ export class Log {
   // Show a message of a room's history. Throws `Refused` or `Broken`.
   async goTo(room, position) {
     const isAtHand = position >= room.low && position <= room.high;
-    this.reach = null;
-    this.wanted = position;
+    const wanted = { room, position };
+    Object.assign(this, { wanted, reach: null });
     const past = isAtHand ? null : await pastAround(this.chat.session, room, position);
-    // Another one may have been clicked meanwhile.
-    if (position === this.wanted) {
-      Object.assign(this, { past, reach: position });
+    // The person may have gone to another message meanwhile, to another room, or to the bottom.
+    if (wanted === this.wanted && room === this.chat.current) {
+      Object.assign(this, { past, reach: wanted });
       this.chat.handlers.changed();
     }
   }
 
   toBottom() {
-    this.past = null;
+    Object.assign(this, { past: null, wanted: null, reach: null });
     this.isPinned = true;
     this.#pin();
     this.chat.handlers.changed();
@@ -242,11 +243,12 @@ export class Log {
   // --- the past -------------------------------------------------------------------------------
 
   #scrollToEntry() {
-    if (this.reach === null) {
+    const { reach } = this;
+    this.reach = null;
+    if (reach === null || reach.room !== this.#whole) {
       return;
     }
-    const node = this.nodes.get(this.place.numberOf({ position: this.reach }));
-    this.reach = null;
+    const node = this.nodes.get(this.place.numberOf(reach));
     if (node !== undefined) {
       this.isPinned = false;
       node.scrollIntoView({ block: "center" });

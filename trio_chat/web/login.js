@@ -1,7 +1,7 @@
 // The dialog with the fields for passwords: to log in, register, recover, change the password, and
 // delete the account. Each form is made when it is shown, so nothing that was typed stays in the page.
 
-import { sentence } from "./dialogs.js";
+import { sentence, show } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 
 const FIELDS = {
@@ -74,11 +74,16 @@ export class Login {
     this.account = account;
     this.done = done;
     this.dialog = byId("login");
-    this.dialog.addEventListener("close", () => this.dialog.replaceChildren());
+    this.code = null; // what settles once the recovery code that is shown has been kept
+    this.dialog.addEventListener("close", () => this.#closed());
   }
 
   // Show a form. `name` is the nickname to begin with, and `why` a sentence above the fields.
   open(kind, { name = "", why = "" } = {}) {
+    if (this.code !== null) {
+      this.code.promise.then(() => this.open(kind, { name, why })); // the code is shown only now
+      return;
+    }
     const about = FORMS[kind];
     const links = Object.entries(about.others ?? {}).map(([other, label]) =>
       button("link", label, () => this.open(other, { name: valuesOf(this.dialog).name })),
@@ -100,13 +105,15 @@ export class Login {
     this.dialog.replaceChildren(form);
     // Within an account its name is there for password managers.
     Object.assign(byId("login-name"), { value: name, readOnly: about.others === undefined });
-    this.#show();
+    show(this.dialog);
     [...form.querySelectorAll("input")].find(({ value }) => value === "").focus();
   }
 
-  #show() {
+  // A browser tells this with its next frame. By then the dialog may be open again.
+  #closed() {
     if (!this.dialog.open) {
-      this.dialog.showModal();
+      this.dialog.replaceChildren();
+      this.code?.resolve();
     }
   }
 
@@ -131,10 +138,14 @@ export class Login {
       }
       if (recovery !== "") {
         await this.#showCode(recovery);
+      } else if (form.isConnected) {
+        this.dialog.close();
       }
-      this.dialog.close();
       this.done(about.done ?? "");
     } catch (error) {
+      if (!form.isConnected) {
+        return; // the person has closed it, or turned to another form
+      }
       const field = WRONG[error.code] ?? "";
       showError(sentence(error), field === "password" && values.code !== undefined ? "code" : field);
     } finally {
@@ -146,7 +157,9 @@ export class Login {
   async #showCode(code) {
     const shown = make("output", { className: "code" }, code);
     const note = make("p", { className: "about", role: "status" });
+    this.code?.resolve(); // an older one counts no more
     const kept = Promise.withResolvers();
+    this.code = kept;
     this.dialog.replaceChildren(
       make("h2", { id: "login-title", tabIndex: -1 }, "Your recovery code"),
       make("p", { className: "about" }, "It lets you in if you forget your password. Keep it: it is shown only now."),
@@ -159,12 +172,15 @@ export class Login {
         button("primary", "I have kept it", kept.resolve),
       ),
     );
-    this.#show();
+    show(this.dialog);
     byId("login-title").focus();
-    this.dialog.addEventListener("close", kept.resolve, { once: true });
     this.dialog.oncancel = (event) => event.preventDefault(); // Escape is pressed too easily
     await kept.promise;
-    this.dialog.oncancel = null;
+    if (this.code === kept) {
+      this.code = null;
+      this.dialog.oncancel = null;
+      this.dialog.close();
+    }
   }
 }
 

@@ -179,20 +179,24 @@ const welcome = new Welcome(session, chat, going, {
 
 // --- drawing --------------------------------------------------------------------------------------
 
-let isDue = false;
+let cancel = null; // stops the frame or the timer that draws
 
 function changed() {
-  if (isDue) {
+  if (cancel !== null) {
     return;
   }
-  isDue = true;
   // A hidden tab draws no frames, but its title has to change.
-  const later = document.hidden ? (run) => setTimeout(run, 200) : requestAnimationFrame;
-  later(draw);
+  if (document.hidden) {
+    const timer = setTimeout(draw, 200);
+    cancel = () => clearTimeout(timer);
+  } else {
+    const frame = requestAnimationFrame(draw);
+    cancel = () => cancelAnimationFrame(frame);
+  }
 }
 
 function draw() {
-  isDue = false;
+  cancel = null;
   const place = chat.current;
   if (place && chat.handlers.isLookedAt(place)) {
     place.looked();
@@ -260,7 +264,12 @@ setUpKeys({
   type: () => composer.focus(),
 });
 
-document.addEventListener("visibilitychange", changed);
+// A frame that was due does not come while the tab is hidden.
+document.addEventListener("visibilitychange", () => {
+  cancel?.();
+  cancel = null;
+  changed();
+});
 window.addEventListener("hashchange", () => {
   const room = roomInAddress();
   if (chat.arrival.isEntered && room !== "") {

@@ -3,6 +3,7 @@
 import { byId, make } from "./dom.js";
 
 let opener = null; // the button whose menu is open
+let seen = null; // where it was then
 
 // Open the menu of a button, or close it. Each choice is `{ label, act, isGrave }`.
 export function toggleMenu(button, choices) {
@@ -29,8 +30,9 @@ export function setUpMenu() {
       closeMenu({ returns: false });
     }
   });
-  // The button moves away from the menu.
-  document.addEventListener("scroll", ({ target }) => target.contains(opener) && closeMenu(), { capture: true, passive: true });
+  // The button moves away from the menu. The event comes late: it may be about what moved before.
+  const scrolled = ({ target }) => target.contains(opener) && hasMoved() && closeMenu();
+  document.addEventListener("scroll", scrolled, { capture: true, passive: true });
   window.addEventListener("resize", () => closeMenu());
 }
 
@@ -70,9 +72,15 @@ function key(event, menu) {
   }
 }
 
+function hasMoved() {
+  const { left, top } = opener.getBoundingClientRect();
+  return left !== seen.left || top !== seen.top;
+}
+
 // Below the button, or above it if there is no space; its end stands below the button's end.
 function putBeside(menu, button) {
-  const { left, right, top, bottom } = button.getBoundingClientRect();
+  seen = button.getBoundingClientRect();
+  const { left, right, top, bottom } = seen;
   const { offsetWidth: width, offsetHeight: height } = menu;
   const isRightToLeft = getComputedStyle(button).direction === "rtl";
   const x = isRightToLeft ? left : right - width;

@@ -2,7 +2,7 @@
 // of them, and reports.
 
 import { sentence } from "./dialogs.js";
-import { byId, make } from "./dom.js";
+import { byId, focusInstead, make } from "./dom.js";
 import { nickNode } from "./people.js";
 import { SidePanel } from "./side-panel.js";
 import { dayName, timeNode } from "./times.js";
@@ -22,7 +22,8 @@ export class ModerationDrawer extends SidePanel {
     this.choose = choose;
     this.place = null;
     this.tab = "actions";
-    byId("moderation-older").onclick = () => this.#try(() => this.#older());
+    this.turns = 0; // how often a tab was opened
+    byId("moderation-older").onclick = () => this.#try((isShown) => this.#older(isShown));
     for (const [name, act] of Object.entries(acts)) {
       byId(`moderation-${name}`).onclick = () => act(this.place);
     }
@@ -62,6 +63,7 @@ export class ModerationDrawer extends SidePanel {
 
   #turnTo(tab) {
     this.tab = tab;
+    this.turns += 1;
     for (const one of TABS) {
       tabNode(one).setAttribute("aria-selected", `${one === tab}`);
       tabNode(one).tabIndex = one === tab ? 0 : -1;
@@ -90,21 +92,27 @@ export class ModerationDrawer extends SidePanel {
     byId("moderation-note").textContent = text;
   }
 
+  // Do something, and show why it failed. `act` gets a function that says whether the same tab is still
+  // shown.
   async #try(act) {
+    const { turns } = this;
+    const isShown = () => this.isOpen && turns === this.turns;
     try {
-      await act();
+      await act(isShown);
     } catch (error) {
-      this.#say(sentence(error));
+      if (isShown()) {
+        this.#say(sentence(error));
+      }
     }
   }
 
   #renew() {
     const { place, tab } = this;
     this.shown = place.moderated;
-    this.#try(async () => {
+    this.#try(async (isShown) => {
       const found = await this.moderation[tab](place);
-      if (place !== this.place || tab !== this.tab) {
-        return; // something else is shown by now
+      if (!isShown()) {
+        return;
       }
       this.#say(found.length === 0 ? NOTHING[tab] : "");
       if (tab === "actions") {
@@ -118,14 +126,20 @@ export class ModerationDrawer extends SidePanel {
 
   // What a button was about is gone, and so is the button.
   #renewWithoutButton() {
-    tabNode(this.tab).focus();
+    this.#focusTab();
     this.#renew();
   }
 
-  async #older() {
+  #focusTab() {
+    focusInstead(tabNode(this.tab), byId("moderation-list"));
+  }
+
+  async #older(isShown) {
     const { place, oldest } = this;
     const actions = await this.moderation.actions(place, oldest);
-    if (place === this.place && this.tab === "actions") {
+    if (isShown() && oldest !== this.oldest) {
+      await this.#older(isShown); // the list was renewed, or has grown
+    } else if (isShown()) {
       this.#showActions(actions, [...byId("moderation-list").children]);
     }
   }
@@ -139,7 +153,7 @@ export class ModerationDrawer extends SidePanel {
   #actionNode({ position, nick, text, time, undoable }) {
     const undo = async () => {
       await this.moderation.undo(this.place, position);
-      tabNode("actions").focus(); // the button is gone
+      this.#focusTab();
     };
     return this.#node({ nick, number: `A${position}`, time, text }, undoable ? [["Undo", undo]] : []);
   }

@@ -31,7 +31,7 @@ function drawBar(what, chat, { join, changed }, textOf) {
   }
   byId(`${what}-text`).replaceChildren(...textOf(about));
   const end = () => {
-    chat[what] = null;
+    chat[what] = chat[what] === about ? null : chat[what]; // there may be a newer one, not drawn yet
     changed();
   };
   byId(`${what}-join`).onclick = () => {

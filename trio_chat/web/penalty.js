@@ -1,6 +1,6 @@
 // The dialog of a kick, a mute, a ban or a removal: for how long, and why.
 
-import { sentence } from "./dialogs.js";
+import { sentence, show, watch } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
 import { hasAccount } from "./moderation.js";
 
@@ -55,7 +55,7 @@ export class PenaltyDialog {
     byId("penalty-ok").classList.toggle("grave", verb === "ban" || verb === "remove");
     byId("penalty-error").textContent = "";
     this.#show([]);
-    this.dialog.showModal();
+    show(this.dialog);
     byId("penalty-reason").focus();
     if (isTimed && this.moderation.has("check")) {
       this.#check(this.about);
@@ -63,13 +63,14 @@ export class PenaltyDialog {
   }
 
   async #check(about) {
+    const isShown = watch(this.dialog);
     let lines;
     try {
       lines = await this.moderation.check(about.place, about.target);
     } catch (error) {
       lines = [sentence(error)];
     }
-    if (about === this.about && this.dialog.open) {
+    if (isShown()) {
       this.#show(lines);
     }
   }
@@ -82,13 +83,18 @@ export class PenaltyDialog {
     const { verb, place, target, position, isTimed } = this.about;
     const reason = byId("penalty-reason").value.trim();
     const time = isTimed ? { seconds: JSON.parse(byId("penalty-time").value) } : {};
+    const isShown = watch(this.dialog);
     try {
       await (verb === "remove"
         ? this.moderation.remove(place, position, reason)
         : this.moderation.penalize(place, { verb, target, reason, ...time }));
-      this.dialog.close();
+      if (isShown()) {
+        this.dialog.close();
+      }
     } catch (error) {
-      byId("penalty-error").textContent = sentence(error);
+      if (isShown()) {
+        byId("penalty-error").textContent = sentence(error);
+      }
     }
   }
 }

@@ -1,6 +1,6 @@
 // The dialog of a raid: where, for how long, and who is a newcomer.
 
-import { sentence } from "./dialogs.js";
+import { sentence, show, watch } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
 
 const MINUTE = 60;
@@ -49,7 +49,7 @@ export class RaidDialog {
     byId("raid-since").value = `${SINCE[0][0]}`;
     byId("raid-error").textContent = "";
     this.#show();
-    this.dialog.showModal();
+    show(this.dialog);
     byId("raid-time").focus();
   }
 
@@ -61,11 +61,16 @@ export class RaidDialog {
   async #submit() {
     const isEverywhere = byId("raid-where").value === "everywhere";
     const [seconds, since] = ["raid-time", "raid-since"].map((id) => Number(byId(id).value));
+    const isShown = watch(this.dialog);
     try {
       await this.moderation.raid(this.place, { isEverywhere, seconds, since });
-      this.dialog.close();
+      if (isShown()) {
+        this.dialog.close();
+      }
     } catch (error) {
-      byId("raid-error").textContent = sentence(error);
+      if (isShown()) {
+        byId("raid-error").textContent = sentence(error);
+      }
     }
   }
 }

@@ -1,6 +1,6 @@
 // The dialog of a room: who may do what there, and who gets which role.
 
-import { sentence } from "./dialogs.js";
+import { sentence, show, watch } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
 import { givenBy, ranks, ROLE_NAMES } from "./moderation.js";
 
@@ -34,6 +34,7 @@ export class RoomDialog {
     this.moderation = moderation;
     this.chat = chat;
     this.dialog = byId("room-dialog");
+    this.tries = 0; // how often something was tried
     byId("room-claim").onclick = () => this.#try(() => moderation.claim(this.place));
     byId("room-people").onsubmit = (event) => {
       event.preventDefault();
@@ -50,28 +51,38 @@ export class RoomDialog {
     byId("room-claim").hidden = true;
     byId("room-people").hidden = true;
     byId("room-roles").hidden = true;
-    this.dialog.showModal();
+    byId("room-note").textContent = "";
+    byId("room-gift").value = INVITE;
+    show(this.dialog);
     byId("room-title").focus();
     await this.#try(() => {});
   }
 
   // Do something, and show what holds then, or why it failed.
   async #try(act) {
+    const { place } = this;
+    const isShown = watch(this.dialog);
+    this.tries += 1;
+    const { tries } = this;
     let note = "";
+    let known = null;
     try {
       note = sentenceOf(await act());
     } catch (error) {
       note = sentence(error);
     }
     try {
-      const { place } = this;
-      const [rules, holders] = await Promise.all([this.moderation.rules(place), this.#holders(place)]);
-      if (place === this.place) {
-        this.#draw(rules);
-        this.#drawHolders(rules.role, holders);
-      }
+      known = await Promise.all([this.moderation.rules(place), this.#holders(place)]);
     } catch (error) {
       note = sentence(error);
+    }
+    if (!isShown()) {
+      return;
+    }
+    if (known !== null && tries === this.tries) {
+      const [rules, holders] = known;
+      this.#draw(rules);
+      this.#drawHolders(rules.role, holders);
     }
     byId("room-note").textContent = note;
   }
@@ -88,31 +99,56 @@ export class RoomDialog {
     const moderates = ranks(role, "operator");
     const own = OWN[role] ?? `Your role here: ${role}.`;
     byId("room-role").textContent = raid === undefined ? own : `${own} Messages of newcomers wait ${raid.value}, because of a raid.`;
-    byId("room-settings").replaceChildren(...settings.flatMap((setting) => this.#setting(setting, moderates)));
+    settings.forEach((setting) => this.#drawSetting(setting, moderates));
     byId("room-claim").hidden = !(role === "none" && chat.isLoggedIn && place.members.size === 1);
     byId("room-people").hidden = !moderates;
-    byId("room-gift").replaceChildren(...options([[INVITE, "Invitation for a day"]]), ...giftsOf(role));
+    const gift = byId("room-gift");
+    const chosen = gift.value;
+    gift.replaceChildren(...options([[INVITE, "Invitation for a day"]]), ...giftsOf(role));
+    choose(gift, chosen);
   }
 
-  #setting({ name, value }, moderates) {
-    const [label, values] = SETTINGS[name] ?? [name];
+  // A field stays while the dialog is open, and keeps what somebody types into it meanwhile.
+  #drawSetting({ name, value }, moderates) {
     const id = `room-set-${name}`;
+    const field = byId(id) ?? this.#addSetting(id, name);
+    const [, values] = SETTINGS[name] ?? [];
+    field.disabled = !moderates;
+    const shown = values === undefined && value === OFF ? "" : value;
+    if (field.value === field.shown && shown !== field.shown) {
+      if (values !== undefined) {
+        field.replaceChildren(...options(Object.entries({ ...values, [value]: values[value] ?? value })));
+      }
+      Object.assign(field, { value: shown, shown });
+    }
+  }
+
+  #addSetting(id, name) {
+    const [label, values] = SETTINGS[name] ?? [name];
     const field =
       values === undefined
         ? make("input", { id, inputMode: NUMBERS.has(name) ? "numeric" : "text", autocomplete: "off" })
-        : make("select", { id }, ...options(Object.entries({ ...values, [value]: values[value] ?? value })));
-    Object.assign(field, { value: values === undefined && value === OFF ? "" : value, disabled: !moderates });
-    field.onchange = async () => {
-      await this.#try(() => this.moderation.set(this.place, name, field.value.trim() || OFF));
-      byId(id)?.focus(); // all fields are new
+        : make("select", { id });
+    field.shown = "";
+    field.onchange = () => {
+      field.shown = field.value; // a refusal brings back what holds
+      this.#try(() => this.moderation.set(this.place, name, field.value.trim() || OFF));
     };
-    return [make("label", { htmlFor: id }, label), field];
+    byId("room-settings").append(make("label", { htmlFor: id }, label), field);
+    return field;
   }
 
+  // The fields for roles are new. The one that had the focus has it again, unless its person is gone.
   #drawHolders(role, { people, more }) {
+    const list = byId("room-holders");
+    const focused = list.contains(document.activeElement) ? document.activeElement.ariaLabel : null;
     byId("room-roles").hidden = people.length === 0;
     const rest = more > 0 ? [make("li", {}, `And ${more} more`)] : [];
-    byId("room-holders").replaceChildren(...people.map((one) => this.#holder(one, role)), ...rest);
+    list.replaceChildren(...people.map((one) => this.#holder(one, role)), ...rest);
+    if (focused !== null) {
+      const fields = [...list.querySelectorAll("select")];
+      (fields.find(({ ariaLabel }) => ariaLabel === focused) ?? byId("room-nick")).focus();
+    }
   }
 
   // Somebody with a role. Who ranks higher may change it.
@@ -124,17 +160,8 @@ export class RoomDialog {
     }
     const field = make("select", { ariaLabel: `Role of ${nick}` }, ...giftsOf(own));
     field.value = role;
-    field.onchange = async () => {
-      await this.#try(() => this.moderation.give(this.place, nick, field.value));
-      this.#focusHolder(nick);
-    };
+    field.onchange = () => this.#try(() => this.moderation.give(this.place, nick, field.value));
     return make("li", {}, name, field);
-  }
-
-  // All fields are new, and this one may be gone.
-  #focusHolder(nick) {
-    const fields = [...byId("room-holders").querySelectorAll("select")];
-    (fields.find(({ ariaLabel }) => ariaLabel === `Role of ${nick}`) ?? byId("room-nick")).focus();
   }
 
   #give() {
@@ -142,6 +169,12 @@ export class RoomDialog {
     const gift = byId("room-gift").value;
     return gift === INVITE ? this.moderation.invite(this.place, nick) : this.moderation.give(this.place, nick, gift);
   }
+}
+
+// Choose a value if it is offered, or the first one.
+function choose(field, value) {
+  const offered = [...field.options].some((option) => option.value === value);
+  field.value = offered ? value : field.options[0].value;
 }
 
 // The options of the roles that somebody may give, the highest first.

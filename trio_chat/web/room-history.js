@@ -17,6 +17,9 @@ export class RoomHistory {
     // Much may be missing after a break, so ask for as much as one answer holds.
     const limit = isNew ? Math.min(PAGE, most) : most;
     const entries = await this.#page(place, { limit });
+    if (this.chat.rooms.get(place.key) !== place) {
+      return; // we have left it meanwhile
+    }
     const fresh = entries === null ? [] : place.mergeNewest(entries);
     if (isNew) {
       place.read = place.high;
@@ -29,11 +32,14 @@ export class RoomHistory {
     this.chat.handlers.changed();
   }
 
-  // A page of history, or null after showing why there is none.
+  // A page of history, or null if there is none.
   async #page(place, fields) {
     try {
       const asked = { room: place.key, ...fields };
       const { entries } = await this.session.request("show_history", asked);
+      if (fields.before !== undefined && fields.before !== place.low) {
+        return null; // what they continue was dropped meanwhile
+      }
       place.isWhole = entries.length === 0 || entries[0].position === 1;
       return entries;
     } catch (error) {

@@ -15,6 +15,7 @@ export class Search extends SidePanel {
     this.place = null;
     this.shown = 0; // how often something was shown
     this.found = []; // the entries that are shown
+    this.words = ""; // what was searched for
     byId("search-form").onsubmit = (event) => {
       event.preventDefault();
       this.#find(byId("search-words").value.trim());
@@ -45,12 +46,13 @@ export class Search extends SidePanel {
   // Texts were removed from a room: search again if they are among the results.
   removed(place, { positions }) {
     if (place === this.place && this.found.some((entry) => concerns(positions, entry))) {
-      this.#find(byId("search-words").value.trim());
+      this.#find(this.words);
     }
   }
 
   async #find(words) {
     const room = this.place;
+    this.words = words;
     if (words === "") {
       this.#showResults("");
       return;

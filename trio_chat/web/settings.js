@@ -14,8 +14,10 @@ export function setUpSettings(preferences, allow) {
       say("");
       if (name === "notifications" && preferences[name]) {
         const problem = await allow();
-        say(problem);
-        preferences[name] = problem === "";
+        if (preferences[name]) { // else they are off again by now
+          say(problem);
+          preferences[name] = problem === "";
+        }
       }
       keepPreferences(preferences);
       show(preferences);
