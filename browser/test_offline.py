@@ -142,14 +142,13 @@ def test_below_a_folder_of_a_proxy_it_is_the_same(serve, visit) -> None:
 
 
 @pytest.mark.parametrize("name", ["icon.svg", "icon.png", "icon-maskable.svg"])
-def test_the_icons_can_be_drawn(serve, visit, name: str) -> None:
-    anna = visit(serve().port).open()
+def test_the_icons_can_be_drawn(modules, name: str) -> None:
     size = """async (src) => {
       const icon = Object.assign(new Image(), { src });
       await icon.decode();
       return icon.naturalWidth;
     }"""
-    assert anna.page.evaluate(size, name) > 0
+    assert modules.evaluate(size, name) > 0
 
 
 def test_a_browser_finds_the_page_installable(serve, visit) -> None:

@@ -26,7 +26,7 @@ def test_two_browsers_and_nc_talk(serve, visit, netcat) -> None:
     for person in (anna, bert):
         person.sees("nods")
         person.sees_once("Hello all", "Hi anna", "and from me")
-        assert person.page.locator("#log-rows .acted .text").count() == 2
+        expect(person.page.locator("#log-rows .acted .text")).to_have_count(2)
     anna.sees("bert and jack joined")
     expect(anna.page.locator("#members li")).to_have_text(["annayou", "bert", "jack"])
     jack.say("/leave")
@@ -64,7 +64,7 @@ def test_messages_are_text(serve, visit, talk) -> None:
     anna.place("<i>eve").click()
     anna.sees("<script>alert(1)</script>")
     assert anna.page.locator("img[src=x], #log b, #log script, #log i, #log u").count() == 0
-    assert anna.page.title().startswith("<i>eve")
+    expect(anna.page).to_have_title(re.compile("^<i>eve"))
 
 
 def test_an_address_opens_its_room(serve, visit, talk) -> None:
@@ -520,8 +520,9 @@ def test_commands_are_completed(serve, visit, talk) -> None:
     anna.field.fill("/")
     expect(options).to_have_count(15)
     anna.field.press("ArrowDown")
-    assert options.first.get_attribute("aria-selected") == "true"
-    assert anna.field.get_attribute("aria-activedescendant") == options.first.get_attribute("id")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    first = options.first.get_attribute("id")
+    expect(anna.field).to_have_attribute("aria-activedescendant", first)
     anna.field.press("Escape")
     expect(options).to_have_count(0)
     # With nothing to complete, Tab goes on.
@@ -739,9 +740,8 @@ def test_older_messages_do_not_push_away_what_one_reads(serve, visit, talk, top)
 
 
 @pytest.mark.parametrize("stopped_at", [0, 17])
-def test_a_search_that_stopped_says_so(serve, visit, stopped_at: int) -> None:
-    anna = visit(serve().port).open()
-    shown, spoken = anna.page.evaluate(
+def test_a_search_that_stopped_says_so(modules, stopped_at: int) -> None:
+    shown, spoken = modules.evaluate(
         """async (event) => {
           const { answerItem, spokenAnswer } = await import("./answers.js");
           const { row } = await import("./rows.js");
@@ -770,9 +770,8 @@ def test_a_search_that_stopped_says_so(serve, visit, stopped_at: int) -> None:
         ("a.b", "axb", False),
     ],
 )
-def test_a_nick_is_a_mention_where_it_is_a_word(serve, visit, nick, text, mentioned) -> None:
-    anna = visit(serve().port).open()
-    found = anna.page.evaluate(
+def test_a_nick_is_a_mention_where_it_is_a_word(modules, nick, text, mentioned) -> None:
+    found = modules.evaluate(
         """async ([nick, text]) => {
           const { News } = await import("./news.js");
           return new News({ nick }).mentions(text);
@@ -796,9 +795,8 @@ PRESENCES = [
 
 
 @pytest.mark.parametrize(("events", "sentence"), PRESENCES)
-def test_a_person_who_left_is_called_as_others_knew_them(serve, visit, events, sentence) -> None:
-    anna = visit(serve().port).open()
-    shown = anna.page.evaluate(
+def test_a_person_who_left_is_called_as_others_knew_them(modules, events, sentence) -> None:
+    shown = modules.evaluate(
         """async (events) => {
           const { Presence } = await import("./presence.js");
           const presence = new Presence();

@@ -7,7 +7,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-BACKGROUND = "getComputedStyle(document.body).backgroundColor"
+
+def background(visitor) -> str:
+    return visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 def open_settings(visitor) -> None:
@@ -17,20 +19,21 @@ def open_settings(visitor) -> None:
 
 def test_a_theme_can_be_chosen_and_is_kept(serve, visit) -> None:
     anna = visit(serve().port, scheme="light").enter("anna")
-    light = anna.page.evaluate(BACKGROUND)
+    body = anna.page.locator("body")
+    light = background(anna)
     open_settings(anna)
     anna.page.get_by_label("Theme").select_option("Dark")
-    dark = anna.page.evaluate(BACKGROUND)
-    assert dark != light
+    expect(body).not_to_have_css("background-color", light)
+    dark = background(anna)
     bars = anna.page.locator("meta[name=theme-color]")
     assert [bar.get_attribute("media") for bar in bars.all()] == ["not all", "all"]
     anna.page.reload()
     anna.is_online()
-    assert anna.page.evaluate(BACKGROUND) == dark
+    expect(body).to_have_css("background-color", dark)
     open_settings(anna)
     expect(anna.page.get_by_label("Theme")).to_have_value("dark")
     anna.page.get_by_label("Theme").select_option("Same as the system")
-    assert anna.page.evaluate(BACKGROUND) == light
+    expect(body).to_have_css("background-color", light)
 
 
 def test_a_theme_is_there_before_the_modules(serve, visit) -> None:
@@ -40,11 +43,11 @@ def test_a_theme_is_there_before_the_modules(serve, visit) -> None:
     anna.enter("anna")
     open_settings(anna)
     anna.page.get_by_label("Theme").select_option("Dark")
-    dark = anna.page.evaluate(BACKGROUND)
+    dark = background(anna)
     anna.page.context.route("**/main.js", lambda route: route.abort())
     anna.page.reload()
     expect(anna.page.locator("#starting")).to_be_visible()
-    assert anna.page.evaluate(BACKGROUND) == dark
+    expect(anna.page.locator("body")).to_have_css("background-color", dark)
 
 
 def test_times_are_shown_by_the_clock_that_is_chosen(serve, visit, talk) -> None:
