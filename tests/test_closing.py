@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import time
 
@@ -24,12 +25,18 @@ from loopback import (
 )
 
 from trio_chat.dialects.line import LineDialect
+from trio_chat.hub.session import Session
 from trio_chat.testing import LineClient
 
 pytestmark = pytest.mark.usefixtures("waiting")
 
 GOODBYE = "> sad to see you go =("
 MORE_THAN_ONE_READ = b"/msg nobody will read this\n" * 40_000  # 1 MB
+
+
+def sessions() -> int:
+    """The sessions in memory."""
+    return sum(isinstance(one, Session) for one in gc.get_objects())
 
 
 @contextlib.asynccontextmanager
@@ -244,6 +251,22 @@ async def test_lingering_does_not_outlast_the_grace_of_a_stop(links: Links, mock
             await stopped.wait()
         await client.stream.aclose()
     links.check()
+
+
+async def test_a_client_that_has_left_leaves_no_work_for_the_garbage_collector() -> None:
+    async with chat_on_tcp() as (_, port):
+        gc.collect()
+        before = sessions()
+        gc.disable()
+        try:
+            client = await dial(port, nick="jack", room="#a")
+            assert sessions() == before + 1
+            await client.send("/quit")
+            assert await client.rest() == [GOODBYE]
+            await client.stream.aclose()
+            await until(lambda: sessions() == before)
+        finally:
+            gc.enable()
 
 
 async def test_a_client_that_pours_without_end_is_closed_all_the_same(links: Links) -> None:

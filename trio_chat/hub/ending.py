@@ -81,6 +81,8 @@ class Ending:
             "client left" if left else "connection ended",
             extra={"address": session.link.peer, "client": user.id, "reason": reason},
         )
+        if left and user.id not in self._state.users:
+            user.session = None  # as a cycle, both would wait for the garbage collector
 
     def stop(self, _: inbox.Stop) -> None:
         """Make every session's task pass on the input that has arrived, and no more."""
