@@ -81,7 +81,12 @@ async def test_a_key_and_a_limit_are_taken_away() -> None:
         assert await tom.shown("JOIN #tea") == [FULL]
         # A limit takes no parameter with it, and a key does.
         await jim.ask("MODE #tea +k green")
-        assert await jim.shown("MODE #tea -lk any") == ["jim MODE #tea -l", "jim MODE #tea -k *"]
+        assert await jim.shown("MODE #tea -lk+l any 5") == [
+            "jim MODE #tea -l",
+            "jim MODE #tea -k *",
+            "jim MODE #tea +l 5",
+        ]
+        assert await jim.shown("MODE #tea -l") == ["jim MODE #tea -l"]
         assert "324 jim #tea +n" in await jim.shown("MODE #tea")
         assert (await tom.shown("JOIN #tea"))[0] == "tom JOIN #tea"
 
