@@ -19,6 +19,9 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
 # What fades or slides in is looked at once it is there.
 SETTLED = "Promise.allSettled(document.getAnimations().map(({ finished }) => finished))"
+# Chromium keeps the colour of an animation that ended in the other scheme.
+FADE_ANEW = """document.querySelectorAll("#pending .row")
+    .forEach((row) => row.replaceWith(row.cloneNode(true)))"""
 # The control that opens each dialog.
 DIALOGS = {
     "help": "#help-button",
@@ -45,6 +48,7 @@ def violations(page: Page, axe: str) -> list[str]:
     violations = []
     for scheme, rules in (("light", TAGS), ("dark", COLOURS)):
         page.emulate_media(color_scheme=scheme)
+        page.evaluate(FADE_ANEW)
         page.evaluate(SETTLED)
         violations += [
             f"{scheme}: {rule['id']}: {node['target']} {node['failureSummary']}"
