@@ -185,6 +185,15 @@ async def test_isupport_has_all_that_the_server_supports() -> None:
         assert {"UTF8ONLY", "UTF8MAPPING", "WHOX", "LINELEN", "NETWORK", "ELIST"} <= set(tokens)
 
 
+@pytest.mark.parametrize("sign", ["#", "&"])
+async def test_a_client_may_join_a_room_with_a_name_as_long_as_channellen_says(sign) -> None:
+    async with open_chat() as chat, irc_client(chat) as ann:
+        welcome = [param for m in await ann.register("ann") for param in m.params]
+        [token] = [param for param in welcome if param.startswith("CHANNELLEN=")]
+        room = sign.ljust(int(token.removeprefix("CHANNELLEN=")), "a")
+        assert (await ann.shown(f"JOIN {room}"))[0] == f"ann JOIN {room}"
+
+
 async def test_the_token_targmax_says_how_many_targets_count() -> None:
     async with open_chat(Settings(rate_limit=None)) as chat, irc_client(chat) as ann:
         welcome = [param for m in await ann.register("ann") for param in m.params]

@@ -48,7 +48,7 @@ def tokens(limits: Limits, line_bytes: int) -> list[str]:
         "CASEMAPPING=ascii",
         f"CHANLIMIT={ROOM_SIGNS}:{limits.rooms}",
         f"CHANMODES={BAN},{KEY_MODE},{LIMIT_MODE},{ROOM_MODES}",
-        f"CHANNELLEN={limits.room_chars + 1}",
+        f"CHANNELLEN={limits.room_chars}",
         f"CHANTYPES={ROOM_SIGNS}",
         f"CHATHISTORY={MOST_MESSAGES}",
         "CLIENTTAGDENY=*",
