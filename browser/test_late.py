@@ -208,6 +208,26 @@ def test_a_late_success_does_not_close_another_question(serve, visit) -> None:
     assert anna.page.get_by_role("dialog", name="Change your nickname").is_visible()
 
 
+def test_an_answer_that_is_entered_twice_is_sent_once(serve, visit, talk) -> None:
+    daemon = serve()
+    anna = visit(daemon.port)
+    slow = Slow(anna.page)
+    anna.enter("anna", "#go")
+    jack = talk(daemon, "/nick jack", "/join #go")
+    jack.hears_until("> welcome to #go")
+    slow.hold()
+    anna.page.locator("#topic").click()
+    anna.page.locator("#ask-value").fill("Tea")
+    for _ in range(2):
+        anna.page.keyboard.press("Enter")
+    slow.holds("topic_set")
+    slow.release()
+    expect(anna.page.get_by_role("dialog")).to_have_count(0)
+    anna.type("done")
+    jack.hears_until("> topic of #go: Tea")
+    jack.hears("> anna: done")
+
+
 def test_late_rooms_are_not_offered_as_topics(serve, visit, talk) -> None:
     daemon = serve()
     anna = visit(daemon.port)

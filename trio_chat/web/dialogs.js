@@ -27,6 +27,33 @@ export function watch(dialog) {
   return () => dialog.open && dialog.times === times;
 }
 
+// Let what a dialog shows now be submitted, and close it then. `submit()` may throw an error, for `fail(error)`
+// to show. A dialog that shows something else by then stays as it is.
+export function onSubmit(form, submit, fail) {
+  const dialog = form.closest("dialog");
+  const isShown = watch(dialog);
+  let isBusy = false;
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    if (isBusy) {
+      return; // Enter was pressed twice
+    }
+    isBusy = true;
+    try {
+      await submit();
+      if (isShown()) {
+        dialog.close();
+      }
+    } catch (error) {
+      if (isShown()) {
+        fail(error);
+      }
+    } finally {
+      isBusy = false;
+    }
+  };
+}
+
 // Ask for one text. `submit(text)` uses it, or throws an error to show. Typing replaces `value`, and
 // comes after `prefix`. Returns a function that changes the choices.
 export function ask({ title, label, value = "", prefix = "", ok, maxLength, required = true, choices = [] }, submit) {
@@ -46,21 +73,12 @@ export function ask({ title, label, value = "", prefix = "", ok, maxLength, requ
   offer(choices);
   showError("ask", "", []);
   byId("ask-cancel").onclick = () => dialog.close();
-  byId("ask-form").onsubmit = async (event) => {
-    event.preventDefault();
-    try {
-      await submit(field.value.trim());
-      if (isAsking()) {
-        dialog.close();
-      }
-    } catch (error) {
-      if (isAsking()) {
-        showError("ask", sentence(error), isRefused(error) ? [field] : []);
-        field.select();
-      }
-    }
-  };
   show(dialog);
+  const fail = (error) => {
+    showError("ask", sentence(error), isRefused(error) ? [field] : []);
+    field.select();
+  };
+  onSubmit(byId("ask-form"), () => submit(field.value.trim()), fail);
   const isAsking = watch(dialog);
   field.setSelectionRange(prefix.length, field.value.length);
   return (names) => isAsking() && offer(names);

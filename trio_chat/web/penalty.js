@@ -1,6 +1,6 @@
 // The dialog of a kick, a mute, a ban or a removal: for how long, and why.
 
-import { sentence, show, watch } from "./dialogs.js";
+import { onSubmit, sentence, show, watch } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
 import { hasAccount } from "./moderation.js";
 
@@ -34,10 +34,6 @@ export class PenaltyDialog {
     this.dialog = byId("penalty");
     byId("penalty-time").replaceChildren(...options(SPANS));
     byId("penalty-cancel").onclick = () => this.dialog.close();
-    byId("penalty-form").onsubmit = (event) => {
-      event.preventDefault();
-      this.#submit();
-    };
   }
 
   // `person` is their id, and `target` says to the server whom is meant. A removal is about the entry at
@@ -56,6 +52,9 @@ export class PenaltyDialog {
     byId("penalty-error").textContent = "";
     this.#show([]);
     show(this.dialog);
+    onSubmit(byId("penalty-form"), () => this.#submit(), (error) => {
+      byId("penalty-error").textContent = sentence(error);
+    });
     byId("penalty-reason").focus();
     if (isTimed && this.moderation.has("check")) {
       this.#check(this.about);
@@ -79,22 +78,12 @@ export class PenaltyDialog {
     byId("penalty-check").replaceChildren(...lines.map((line) => make("p", {}, line)));
   }
 
-  async #submit() {
+  #submit() {
     const { verb, place, target, position, isTimed } = this.about;
     const reason = byId("penalty-reason").value.trim();
     const time = isTimed ? { seconds: JSON.parse(byId("penalty-time").value) } : {};
-    const isShown = watch(this.dialog);
-    try {
-      await (verb === "remove"
-        ? this.moderation.remove(place, position, reason)
-        : this.moderation.penalize(place, { verb, target, reason, ...time }));
-      if (isShown()) {
-        this.dialog.close();
-      }
-    } catch (error) {
-      if (isShown()) {
-        byId("penalty-error").textContent = sentence(error);
-      }
-    }
+    return verb === "remove"
+      ? this.moderation.remove(place, position, reason)
+      : this.moderation.penalize(place, { verb, target, reason, ...time });
   }
 }

@@ -1,6 +1,6 @@
 // The dialog of a raid: where, for how long, and who is a newcomer.
 
-import { sentence, show, watch } from "./dialogs.js";
+import { onSubmit, sentence, show } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
 
 const MINUTE = 60;
@@ -34,10 +34,6 @@ export class RaidDialog {
     byId("raid-where").onchange = () => this.#show();
     byId("raid-time").onchange = () => this.#show();
     byId("raid-cancel").onclick = () => this.dialog.close();
-    byId("raid-form").onsubmit = (event) => {
-      event.preventDefault();
-      this.#submit();
-    };
   }
 
   open(place) {
@@ -50,6 +46,9 @@ export class RaidDialog {
     byId("raid-error").textContent = "";
     this.#show();
     show(this.dialog);
+    onSubmit(byId("raid-form"), () => this.#submit(), (error) => {
+      byId("raid-error").textContent = sentence(error);
+    });
     byId("raid-time").focus();
   }
 
@@ -58,19 +57,9 @@ export class RaidDialog {
     byId("raid-since-part").hidden = Number(byId("raid-time").value) === END;
   }
 
-  async #submit() {
+  #submit() {
     const isEverywhere = byId("raid-where").value === "everywhere";
     const [seconds, since] = ["raid-time", "raid-since"].map((id) => Number(byId(id).value));
-    const isShown = watch(this.dialog);
-    try {
-      await this.moderation.raid(this.place, { isEverywhere, seconds, since });
-      if (isShown()) {
-        this.dialog.close();
-      }
-    } catch (error) {
-      if (isShown()) {
-        byId("raid-error").textContent = sentence(error);
-      }
-    }
+    return this.moderation.raid(this.place, { isEverywhere, seconds, since });
   }
 }
