@@ -70,7 +70,8 @@ async def test_a_beat_pings_its_part_whenever_they_have_come(mock_clock) -> None
         clients = [await dial(port) for _ in range(3 * BEATS)]
         for client in clients:
             await client.stream.send_all(NO_OPERATION)
-        await until(lambda: all(one.encoding is CRLF for one in chat._hub.state.sessions))
+        sessions = chat._hub.state.sessions
+        await until(lambda: [one.encoding for one in sessions] == [CRLF] * len(clients))
         for _ in range(BEATS):
             before = chat.statistics().bytes_out
             await beat(mock_clock, chat)

@@ -16,7 +16,7 @@ NO_ROOM = "err: you are in no room; use /join ROOM first"
 TOO_MANY_ROOMS = "err: there are too many rooms; please join one that exists (/rooms lists them)"
 HELP = [
     "> /nick NAME - choose the name that others see",
-    "> /join ROOM [KEY] - enter a room, or create it (telnet and nc: one room at a time)",
+    "> /join ROOM [KEY] - enter or create a room (telnet and nc: one room at a time)",
     "> /rooms - list all rooms",
     "> /msg TEXT - say TEXT to everyone in your room",
     "> /me TEXT - say what you do, for example: /me waves",

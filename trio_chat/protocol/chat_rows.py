@@ -91,7 +91,7 @@ ROWS = (
     Row(
         "join",
         "/join ROOM [KEY]",
-        "enter a room, or create it (telnet and nc: one room at a time)",
+        "enter or create a room (telnet and nc: one room at a time)",
         _join,
     ),
     Row("rooms", "/rooms", "list all rooms", nothing(commands.ListRooms)),
