@@ -26,7 +26,9 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE = 10_000  # milliseconds until what is waited for on a page is given up
+# Milliseconds until what is waited for on a page is given up. A page may wait for 38 seconds until
+# it tries to connect again.
+PATIENCE = 45_000
 expect.set_options(timeout=PATIENCE)
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 

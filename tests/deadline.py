@@ -19,7 +19,7 @@ import trio
 from trio.lowlevel import Task
 
 SHOWN = 20  # tasks whose stacks are shown
-MOST_HUNG = 10  # tests until the run ends: each takes a minute
+MOST_HUNG = 10  # tests until the run ends: each takes two minutes
 HUNG = pytest.StashKey[int]()
 MACHINERY = tuple(str(Path(module.__file__).parent) for module in (trio, pytest_trio))
 
