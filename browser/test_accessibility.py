@@ -17,7 +17,7 @@ from visitor import Visitor
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 COLOURS = ["color-contrast", "link-in-text-block"]
-# What fades or slides in is looked at once it is there.
+# Looks wait until animations have ended.
 SETTLED = "Promise.allSettled(document.getAnimations().map(({ finished }) => finished))"
 # Chromium keeps the colour of an animation that ended in the other scheme.
 FADE_ANEW = """document.querySelectorAll("#pending .row")
@@ -42,7 +42,7 @@ def axe() -> str:
 def violations(page: Page, axe: str) -> list[str]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe)
-    # What lies behind an open dialog was looked at before it.
+    # The page behind an open dialog was looked at before it opened.
     run = """rules => axe.run(document.querySelector("dialog[open]") ?? document,
         { runOnly: rules, resultTypes: ["violations"] })"""
     violations = []
@@ -59,7 +59,7 @@ def violations(page: Page, axe: str) -> list[str]:
 
 
 def small(page: Page) -> list[str]:
-    """What is too small for a finger."""
+    """Return the controls that are too small for a finger."""
     page.evaluate(SETTLED)
     return page.evaluate(SMALL)
 

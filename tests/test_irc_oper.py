@@ -52,7 +52,7 @@ async def test_the_right_password_makes_an_operator_and_logs_in(tmp_path: Path) 
         assert logged_in.startswith("900 ann ann!")
         assert lines == ["381 ann You are now an IRC operator", "ann NICK eve", "eve MODE eve +o"]
         assert await ann.shown("MODE eve") == ["221 eve +io"]
-        # What the account may do, the client may do.
+        # The client may do all that the account may do.
         assert (await ann.shown("ANNOUNCE tea is ready"))[-1] == "NOTICE eve you have told 1 client"
 
 

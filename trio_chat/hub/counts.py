@@ -1,4 +1,4 @@
-"""What the hub counts and measures: `trio_chat.metrics.statistics` says what each means."""
+"""Counts and measures of the hub; `trio_chat.metrics.statistics` says what each means."""
 
 from __future__ import annotations
 

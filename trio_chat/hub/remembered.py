@@ -1,4 +1,4 @@
-"""What the chat knows of people while they are here: whom they ignore, and how far they have read.
+"""The chat's memory of people who are here: their lists of ignored people, and read markers.
 
 Both are by the ids of persons. They end with the person, so nobody who comes later has an old list.
 Accounts keep theirs elsewhere, and a login brings them back.

@@ -105,7 +105,7 @@ class State:
     # freed in this turn, as somebody had written them before; empty if nobody had them.
     watchers: dict[str, dict[Session, None]] = field(factory=dict)
     stirred: dict[str, str] = field(factory=dict)
-    # What is known of people for as long as they are here.
+    # Lists and markers that end with a person.
     remembered: Remembered = field(factory=Remembered)
     # The number of clients by address, as `counted_as` gives it.
     addresses: Counter[str] = field(factory=Counter)

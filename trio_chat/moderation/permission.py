@@ -1,4 +1,4 @@
-"""Permission: who may do what to whom in a room, and change which field."""
+"""Permission to act on people in a room, and to change its fields, by the roles of both."""
 
 from __future__ import annotations
 

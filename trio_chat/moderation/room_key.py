@@ -1,8 +1,8 @@
 """The key of a room: a word that people who enter have to know.
 
 A room keeps a salted hash of it, so no store, action or state of a chat has the word. The hash is a
-quick one: the hub checks a key in some microseconds, so wrong ones hold nobody up. Whoever reads
-the store could find a short key by trying, and has the messages of the room there anyway.
+quick one: the hub checks a key in some microseconds, so wrong ones hold nobody up. A thief
+of the store could find a short key by trying, but has the messages of the room there anyway.
 """
 
 from __future__ import annotations

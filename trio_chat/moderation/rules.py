@@ -162,7 +162,7 @@ class RoomRules:
 
     @property
     def limit(self) -> int:
-        """How many people may be in the room; 0 if there is no limit."""
+        """The most people that may be in the room; 0 if there is no limit."""
         value = self.setting(LIMIT)
         return 0 if value == SETTINGS[LIMIT].values[0] else int(value)
 

@@ -485,8 +485,8 @@ class CommandsListed:
     """The commands that people may type now. The hello has those of a guest.
 
     A program gets this when that changes: by a login, a logout, a role, a join or a leave.
-    `operator` says whether its user has become an operator of the server, or is none any more; it
-    is `None` if that is as it was. Only IRC shows it.
+    `operator` is true if its user has become an operator of the server, false if it is none any
+    more, and `None` if that is as it was. Only IRC shows it.
     """
 
     commands: list[Usage]

@@ -1,4 +1,4 @@
-"""What a remote client gets back after a break: its session, or else its nick and its rooms."""
+"""Gives a remote client its session back after a break, or else its nick and its rooms."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class RemoteSession:
         self._change(socket)
 
     def lose(self, reason: str) -> None:
-        """The connection broke: tell the program, and whoever waits for an answer."""
+        """Tell the program, and tasks that wait for an answer, that the connection broke."""
         if self.connected:
             self.connected = False
             self.inbox.put(Disconnected(reason))

@@ -1,4 +1,4 @@
-"""Who is where among the processes that share a log: their users, and the place of each process."""
+"""The users of all processes that share a log, and the place of each process among them."""
 
 from __future__ import annotations
 

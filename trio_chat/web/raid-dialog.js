@@ -1,4 +1,4 @@
-// The dialog of a raid: where, for how long, and who is a newcomer.
+// The dialog of a raid: its place, its time, and the age at which people are newcomers.
 
 import { onSubmit, sentence, show } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";

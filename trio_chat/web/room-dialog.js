@@ -1,4 +1,4 @@
-// The dialog of a room: who may do what there, and who gets which role.
+// The dialog of a room: its settings, and the roles of people.
 
 import { sentence, show, watch } from "./dialogs.js";
 import { byId, make, options } from "./dom.js";
