@@ -199,7 +199,7 @@ def test_haproxy_serves_people_and_programs_on_one_port(behind_haproxy, tmp_path
         assert lines.readline() == "> welcome to #a\n"
         url = f"wss://chat.example.org:{port}/ws"
         plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        with connect(url, sock=plain, ssl=tls(tmp_path)) as program:
+        with connect(url, sock=plain, ssl=tls(tmp_path), open_timeout=PATIENCE) as program:
             assert json.loads(program.recv(PATIENCE))["type"] == "hello"
             program.send(json.dumps({"type": "join", "room": "#a"}))
             assert lines.readline() == "> anonymous joined the room\n"
@@ -299,7 +299,7 @@ def test_caddy_serves_the_page_and_programs(behind_caddy) -> None:
     origin = f"https://chat.example.org:{port}"
     plain = socket.create_connection((address, port), timeout=PATIENCE)
     url = f"wss://chat.example.org:{port}/ws"
-    with connect(url, sock=plain, ssl=context, origin=origin) as program:
+    with connect(url, sock=plain, ssl=context, origin=origin, open_timeout=PATIENCE) as program:
         # Asked by hand: Caddy keeps the connection, and websockets' client waits for its end.
         upgrade = {
             "Connection": "Upgrade",
@@ -385,7 +385,7 @@ def test_nginx_serves_the_page_and_programs(start: Start, tmp_path: Path, root: 
         assert ask(port, "/chat")[:2] == (301, "/chat/")
         plain = socket.create_connection((address, port), timeout=PATIENCE)
         url, origin = f"ws://chat.example.org:{port}{root}ws", f"http://chat.example.org:{port}"
-        with connect(url, sock=plain, origin=origin) as program:
+        with connect(url, sock=plain, origin=origin, open_timeout=PATIENCE) as program:
             assert json.loads(program.recv(PATIENCE))["type"] == "hello"
             program.send(json.dumps({"type": "join", "room": "#a", "id": "1"}))
             assert json.loads(program.recv(PATIENCE))["room"] == "#a"

@@ -118,8 +118,9 @@ def test_a_daemon_can_be_upgraded_again_and_again(
     waiting_program: list[str], serve: Serve, talk: Talk
 ) -> None:
     daemon = serve("--store", "sqlite:chat.db", program=waiting_program)
-    john, jack = talk(daemon, "/nick john"), talk(daemon)
+    john, jack = talk(daemon, "/nick john"), talk(daemon, "/rooms")
     john.hears("> all right, I will call you john")
+    jack.hears("> available rooms:")  # so its connection is among the files
     files = open_files(daemon.process.pid)
     for number in range(3):
         successor = daemon.upgraded()
