@@ -500,22 +500,24 @@ def test_older_actions_that_are_asked_for_twice_are_shown_once(still) -> None:
 # --- rooms and their history ----------------------------------------------------------------------
 
 
+def ask_for(room: str, visitor: Visitor, slow: Slow) -> None:
+    """Ask for a room by its name. The answer has come, and is held."""
+    visitor.page.keyboard.press("Control+k")
+    visitor.page.keyboard.type(room)
+    visitor.page.keyboard.press("Enter")
+    slow.holds("welcomed")
+
+
 def test_the_history_of_a_room_moves_nobody_who_asks_for_another_one(serve, visit) -> None:
     anna = visit(serve().port)
     slow = Slow(anna.page)
     anna.enter("anna")
     slow.hold()
-    anna.page.keyboard.press("Control+k")
-    anna.page.keyboard.type("#a")
-    anna.page.keyboard.press("Enter")
-    slow.holds("welcomed")
+    ask_for("#a", anna, slow)
     slow.let_through()
     anna.is_in("#a")
     slow.holds("entries_shown")
-    anna.page.keyboard.press("Control+k")
-    anna.page.keyboard.type("#b")
-    anna.page.keyboard.press("Enter")
-    slow.holds("welcomed")
+    ask_for("#b", anna, slow)
     slow.release()
     anna.is_in("#b")
 
@@ -525,10 +527,7 @@ def test_the_history_of_a_room_takes_the_focus_from_nobody(serve, visit) -> None
     slow = Slow(anna.page)
     anna.enter("anna")
     slow.hold()
-    anna.page.keyboard.press("Control+k")
-    anna.page.keyboard.type("#a")
-    anna.page.keyboard.press("Enter")
-    slow.holds("welcomed")
+    ask_for("#a", anna, slow)
     slow.let_through()
     anna.is_in("#a")
     expect(anna.field).to_be_focused()
